@@ -1,0 +1,51 @@
+# `make help` explains itself. Every target makes the environment first when it is missing.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make the environment in .venv from the hash-pinned lock
+
+$(READY): requirements.lock pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e client -e .
+	@touch $(READY)
+
+run: $(READY) ## servers, workers, beat and Flower on this machine until Ctrl-C
+	@exec $(BIN)/billing run --until-parent-ends
+
+demo: $(READY) ## do the main job once, on real servers, and show what happened
+	@$(BIN)/billing demo
+
+test: $(READY) ## run the test suite on servers of its own
+	@$(BIN)/pytest -m "not long"
+
+test-long: $(READY) ## the long suites: chaos, soak
+	@$(BIN)/pytest -m long --timeout 1800
+
+check: $(READY) ## lint, types, imports, tests
+	@$(MAKE) --no-print-directory lint test
+
+lint: $(READY) ## lint, types and imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## measure, side by side, and print one table
+	@$(BIN)/python -m bench
+
+lock: ## pin what pyproject.toml asks for into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-package billing-client --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+.PHONY: help setup run demo test test-long check lint bench lock

@@ -1,0 +1,96 @@
+"""What runs, and when: Celery's settings, the queues, and the timetable.
+
+Each setting that is not taste has its reason beside it; the measurements behind them are in
+docs/decisions/0002.
+"""
+
+import ssl
+
+from billing_client.messages import MESSAGES
+from worker.settings import settings
+
+_config = settings()
+
+# --- the broker ---------------------------------------------------------------------------------
+broker_url = _config.redis_url
+broker_transport = "worker.broker:Transport"
+#: kombu takes any certificate unless told otherwise.
+broker_use_ssl = (
+    {"ssl_cert_reqs": ssl.CERT_REQUIRED} if broker_url.startswith("rediss://") else None
+)
+broker_transport_options = {
+    "visibility_timeout": _config.visibility_timeout_s,
+    # The sweep that brings back what a dead worker held; stock comes round every 100 seconds
+    # and brings back 10 messages.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "unacked_restore_limit": 500,
+    # Without these a half-open connection holds the worker for ever.
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+#: At Redis' maxmemory a worker otherwise exits.
+broker_channel_error_retry = True
+worker_cancel_long_running_tasks_on_connection_loss = True
+
+# --- messages -----------------------------------------------------------------------------------
+#: Anything but JSON would let whoever can write to Redis run code here.
+accept_content = ["json"]
+result_accept_content = ["json"]
+task_serializer = "json"
+#: No result backend: the answer is a row, and storing results halves the throughput.
+task_ignore_result = True
+task_store_errors_even_if_ignored = False
+
+# --- tasks --------------------------------------------------------------------------------------
+imports = ("tasks.credits", "tasks.credits_calendar", "tasks.holds", "tasks.upkeep")
+task_acks_late = True
+#: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
+task_retry_on_worker_lost = True
+task_reject_on_worker_lost = False
+task_soft_time_limit = _config.soft_time_limit_s
+task_time_limit = _config.hard_time_limit_s
+worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
+#: Waiting retries live in the worker's memory; no more than these.
+worker_eta_task_limit = 100
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+#: Flower and `billing status` see what happens; arguments are hidden by the task base.
+worker_send_task_events = True
+task_send_sent_event = False
+timezone = "UTC"
+enable_utc = True
+
+# --- queues: one a kind of urgency, so that none waits behind another ---------------------------
+#: queue -> what it is for
+QUEUES = {
+    "debits": "debits, captures, releases and reversals, read in sets",
+    "credits": "grants, seedings and holds",
+    "maintenance": "the timetable's work",
+}
+task_default_queue = "maintenance"
+task_create_missing_queues = True
+task_routes = {name: {"queue": message.QUEUE} for name, message in MESSAGES.items()}
+
+# --- the timetable: beat only ticks; what is due is rows ----------------------------------------
+#: Beat writes what it has sent at once, so that a restart sends nothing twice.
+beat_sync_every = 1
+#: seconds between two ticks; one that nobody took until the next has no use any more
+_TICKS = {
+    "upkeep.collect_dead_letters": 5.0,
+    "credits.drain_inbox": 5.0,
+    "holds.expire_due": 10.0,
+    "credits.renew_due": 60.0,
+    "credits.expire_due": 60.0,
+    "credits.repair_calendars": 3600.0,
+    "upkeep.audit_books": 600.0,
+}
+beat_schedule = {
+    task: {"task": task, "schedule": every, "options": {"expires": every}}
+    for task, every in _TICKS.items()
+}
