@@ -1,0 +1,56 @@
+"""The ledger is append-only, and an account's entries are found without a scan."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_REFUSE = """
+CREATE FUNCTION billing.refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the ledger is append-only: % is refused', TG_OP
+        USING HINT = 'Reverse a wrong entry by another one that names it.',
+              ERRCODE = 'restrict_violation';
+END $$
+"""
+
+#: Built without blocking the main app's writes; the columns are (index, table, definition).
+_INDEXES = (
+    (
+        "igny8_credit_transactions_billing_idx",
+        "igny8_credit_transactions (tenant_id, id)",
+    ),
+    (
+        "igny8_tenants_stripe_customer_id_billing_idx",
+        "igny8_tenants (stripe_customer_id) WHERE stripe_customer_id <> ''",
+    ),
+)
+
+
+def upgrade() -> None:
+    """Guard the ledger, then build the indexes concurrently."""
+    op.execute(_REFUSE)
+    # By row: a DELETE that finds none, as Django's cascade sends for an account with no entries,
+    # may pass. A TRUNCATE has no rows to ask.
+    for name, events, each in (
+        ("billing_append_only", "UPDATE OR DELETE", "ROW"),
+        ("billing_no_truncate", "TRUNCATE", "STATEMENT"),
+    ):
+        op.execute(
+            f"CREATE TRIGGER {name} BEFORE {events} ON public.igny8_credit_transactions"
+            f" FOR EACH {each} EXECUTE FUNCTION billing.refuse_ledger_change()"
+        )
+    with op.get_context().autocommit_block():
+        for name, definition in _INDEXES:
+            # One that an interrupted migration left behind is invalid and must go first.
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}")
+            op.execute(f"CREATE INDEX CONCURRENTLY {name} ON public.{definition}")
+
+
+def downgrade() -> None:
+    """Take the guard and the indexes away."""
+    for name, _ in _INDEXES:
+        op.execute(f"DROP INDEX IF EXISTS public.{name}")
+    for name in ("billing_append_only", "billing_no_truncate"):
+        op.execute(f"DROP TRIGGER {name} ON public.igny8_credit_transactions")
+    op.execute("DROP FUNCTION billing.refuse_ledger_change()")

@@ -1,0 +1,6 @@
+"""Tables, grouped by owner: `host` is the main app's, the rest is ours."""
+
+from models import accounts, calendar, credits, host, operations
+from models.base import SCHEMA, Base, metadata
+
+__all__ = ["SCHEMA", "Base", "accounts", "calendar", "credits", "host", "metadata", "operations"]

@@ -1,0 +1,314 @@
+"""The main app's tables as the worker needs them: the one place that knows their names and columns.
+
+Where each fact comes from is said in `info["origin"]`:
+
+- KNOWN    read off the main app's production database (docs/host-contract.md)
+- CHOSEN   our choice of a name that is not known; adapt it here if the app says otherwise
+- PLANNED  the main app's migration 0007; our migration adds it where it is missing
+- OURS     added by us to a host table; the app may ignore it
+
+The app's account foreign key is `tenant_id` on `igny8_sites`; we take the same name everywhere.
+"""
+
+import datetime as dt
+from decimal import Decimal
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Moment
+
+KNOWN = {"origin": "known"}
+CHOSEN = {"origin": "chosen"}
+PLANNED = {"origin": "planned"}
+OURS = {"origin": "ours"}
+
+#: Origins whose columns our migration adds to a table that the main app already has.
+ADDED_BY_MIGRATION = frozenset({"planned", "ours"})
+
+_NOW = text("now()")
+
+
+class Plan(Base):
+    """What an account subscribes to; credits are those of one month."""
+
+    __tablename__ = "igny8_plans"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    slug: Mapped[str] = mapped_column(String(50), unique=True, info=KNOWN)
+    name: Mapped[str] = mapped_column(String(255), info=KNOWN)
+    price: Mapped[Decimal] = mapped_column(Numeric(10, 2), info=CHOSEN)
+    included_credits: Mapped[int] = mapped_column(Integer, info=KNOWN)
+    max_sites: Mapped[int] = mapped_column(Integer, info=CHOSEN)
+    max_users: Mapped[int] = mapped_column(Integer, info=CHOSEN)
+    features: Mapped[list[object]] = mapped_column(
+        JSONB, server_default=text("'[]'::jsonb"), info=KNOWN
+    )
+    is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"), info=CHOSEN)
+
+
+class User(Base):
+    """A person, or the automation; roles are in docs/host-contract.md."""
+
+    __tablename__ = "igny8_users"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    email: Mapped[str] = mapped_column(String(254), unique=True, info=KNOWN)
+    role: Mapped[str] = mapped_column(String(20), info=KNOWN)
+    account_id: Mapped[int | None] = mapped_column(
+        "tenant_id",
+        BigInteger,
+        ForeignKey("igny8_tenants.id", use_alter=True, deferrable=True, initially="DEFERRED"),
+        index=True,
+        info=CHOSEN,
+    )
+    is_superuser: Mapped[bool] = mapped_column(Boolean, server_default=text("false"), info=CHOSEN)
+
+
+class Account(Base):
+    """The tenant. `credits` is the balance that the app shows; we move it by deltas only."""
+
+    __tablename__ = "igny8_tenants"
+    __table_args__ = (
+        Index(
+            "igny8_tenants_stripe_customer_id_billing_idx",
+            "stripe_customer_id",
+            postgresql_where=text("stripe_customer_id <> ''"),
+            info=OURS,
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    name: Mapped[str] = mapped_column(String(255), info=KNOWN)
+    slug: Mapped[str] = mapped_column(String(255), unique=True, info=KNOWN)
+    owner_id: Mapped[int | None] = mapped_column(
+        BigInteger,
+        ForeignKey(User.id, deferrable=True, initially="DEFERRED"),
+        index=True,
+        info=KNOWN,
+    )
+    plan_id: Mapped[int | None] = mapped_column(
+        BigInteger,
+        ForeignKey(Plan.id, deferrable=True, initially="DEFERRED"),
+        index=True,
+        info=KNOWN,
+    )
+    credits: Mapped[int] = mapped_column(Integer, server_default=text("0"), info=KNOWN)
+    status: Mapped[str] = mapped_column(String(20), server_default=text("'trial'"), info=KNOWN)
+    stripe_customer_id: Mapped[str | None] = mapped_column(String(255), info=KNOWN)
+    billing_email: Mapped[str | None] = mapped_column(String(254), info=KNOWN)
+    billing_address_line1: Mapped[str] = mapped_column(
+        String(255), server_default=text("''"), info=CHOSEN
+    )
+    billing_address_line2: Mapped[str] = mapped_column(
+        String(255), server_default=text("''"), info=CHOSEN
+    )
+    billing_address_city: Mapped[str] = mapped_column(
+        String(100), server_default=text("''"), info=CHOSEN
+    )
+    billing_address_postal_code: Mapped[str] = mapped_column(
+        String(20), server_default=text("''"), info=CHOSEN
+    )
+    billing_address_country: Mapped[str] = mapped_column(
+        String(2), server_default=text("''"), info=CHOSEN
+    )
+    is_deleted: Mapped[bool] = mapped_column(Boolean, server_default=text("false"), info=KNOWN)
+    deleted_at: Mapped[dt.datetime | None] = mapped_column(Moment, info=KNOWN)
+    deleted_by_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey(User.id, deferrable=True, initially="DEFERRED"), info=KNOWN
+    )
+    restore_until: Mapped[dt.datetime | None] = mapped_column(Moment, info=KNOWN)
+    deletion_retention_days: Mapped[int] = mapped_column(
+        Integer, server_default=text("14"), info=KNOWN
+    )
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, server_default=_NOW, info=CHOSEN)
+    payment_method: Mapped[str | None] = mapped_column(String(30), info=PLANNED)
+
+
+class Site(Base):
+    """A customer's WordPress site; its API key lets the bridge in."""
+
+    __tablename__ = "igny8_sites"
+    __table_args__ = (
+        Index("igny8_sites_tenant_id_slug_uniq", "tenant_id", "slug", unique=True, info=KNOWN),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    account_id: Mapped[int] = mapped_column(
+        "tenant_id", BigInteger, ForeignKey(Account.id, ondelete="CASCADE"), info=KNOWN
+    )
+    industry_id: Mapped[int | None] = mapped_column(BigInteger, info=KNOWN)
+    name: Mapped[str] = mapped_column(String(255), info=KNOWN)
+    slug: Mapped[str] = mapped_column(String(255), info=KNOWN)
+    domain: Mapped[str | None] = mapped_column(String(200), info=KNOWN)
+    is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"), info=KNOWN)
+    status: Mapped[str] = mapped_column(String(20), server_default=text("'active'"), info=KNOWN)
+    wp_url: Mapped[str | None] = mapped_column(String(200), info=KNOWN)
+    wp_username: Mapped[str | None] = mapped_column(String(255), info=KNOWN)
+    wp_app_password: Mapped[str | None] = mapped_column(String(255), info=KNOWN)
+    wp_api_key: Mapped[str | None] = mapped_column(String(255), info=KNOWN)
+
+
+class Sector(Base):
+    """A part of a site; its account is the site's."""
+
+    __tablename__ = "igny8_sectors"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    account_id: Mapped[int] = mapped_column(
+        "tenant_id", BigInteger, ForeignKey(Account.id, ondelete="CASCADE"), info=CHOSEN
+    )
+    site_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey(Site.id, ondelete="CASCADE"), info=KNOWN
+    )
+    industry_sector_id: Mapped[int | None] = mapped_column(BigInteger, info=KNOWN)
+
+
+class Subscription(Base):
+    """One per account at most; none is normal for an active, paid account."""
+
+    __tablename__ = "igny8_subscriptions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    account_id: Mapped[int] = mapped_column(
+        "tenant_id",
+        BigInteger,
+        ForeignKey(Account.id, ondelete="CASCADE"),
+        unique=True,
+        info=KNOWN,
+    )
+    status: Mapped[str] = mapped_column(String(20), info=KNOWN)
+    stripe_subscription_id: Mapped[str | None] = mapped_column(String(255), unique=True, info=KNOWN)
+    current_period_start: Mapped[dt.datetime] = mapped_column(Moment, info=KNOWN)
+    current_period_end: Mapped[dt.datetime] = mapped_column(Moment, info=KNOWN)
+    cancel_at_period_end: Mapped[bool] = mapped_column(
+        Boolean, server_default=text("false"), info=KNOWN
+    )
+    payment_method: Mapped[str | None] = mapped_column(String(30), info=PLANNED)
+    external_payment_id: Mapped[str | None] = mapped_column(String(255), info=PLANNED)
+
+
+class Invoice(Base):
+    """What an account owes; the app's table was never used, so its columns are ours to define."""
+
+    __tablename__ = "igny8_invoices"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=CHOSEN)
+    account_id: Mapped[int] = mapped_column(
+        "tenant_id", BigInteger, ForeignKey(Account.id, ondelete="CASCADE"), info=CHOSEN
+    )
+    number: Mapped[str | None] = mapped_column(String(100), unique=True, info=OURS)
+    stripe_invoice_id: Mapped[str | None] = mapped_column(String(255), unique=True, info=OURS)
+    status: Mapped[str | None] = mapped_column(String(20), info=OURS)
+    currency: Mapped[str | None] = mapped_column(String(3), info=OURS)
+    due_minor: Mapped[int | None] = mapped_column(BigInteger, info=OURS)
+    paid_minor: Mapped[int | None] = mapped_column(BigInteger, info=OURS)
+    issued_at: Mapped[dt.datetime | None] = mapped_column(Moment, info=OURS)
+    due_at: Mapped[dt.datetime | None] = mapped_column(Moment, info=OURS)
+
+
+class Payment(Base):
+    """Money that arrived for an account; like Invoice, ours to define."""
+
+    __tablename__ = "igny8_payments"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=CHOSEN)
+    account_id: Mapped[int] = mapped_column(
+        "tenant_id", BigInteger, ForeignKey(Account.id, ondelete="CASCADE"), info=CHOSEN
+    )
+    invoice_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey(Invoice.id, ondelete="CASCADE"), info=OURS
+    )
+    method: Mapped[str | None] = mapped_column(String(30), info=OURS)
+    external_payment_id: Mapped[str | None] = mapped_column(String(255), unique=True, info=OURS)
+    status: Mapped[str | None] = mapped_column(String(20), info=OURS)
+    currency: Mapped[str | None] = mapped_column(String(3), info=OURS)
+    amount_minor: Mapped[int | None] = mapped_column(BigInteger, info=OURS)
+    happened_at: Mapped[dt.datetime | None] = mapped_column(Moment, info=OURS)
+
+
+class CreditTransaction(Base):
+    """An entry of the ledger, append-only by trigger; `key` is null on rows that the app wrote."""
+
+    __tablename__ = "igny8_credit_transactions"
+    __table_args__ = (Index("igny8_credit_transactions_billing_idx", "tenant_id", "id", info=OURS),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
+    account_id: Mapped[int] = mapped_column(
+        "tenant_id",
+        BigInteger,
+        ForeignKey(Account.id, deferrable=True, initially="DEFERRED"),
+        info=CHOSEN,
+    )
+    type: Mapped[str] = mapped_column(String(20), info=KNOWN)
+    amount: Mapped[int] = mapped_column(Integer, info=KNOWN)
+    balance_after: Mapped[int] = mapped_column(Integer, info=KNOWN)
+    description: Mapped[str] = mapped_column(String(255), info=KNOWN)
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, server_default=_NOW, info=CHOSEN)
+    key: Mapped[str | None] = mapped_column("idempotency_key", Text, info=OURS)
+    reference: Mapped[str | None] = mapped_column(Text, info=OURS)
+    actor: Mapped[str | None] = mapped_column(Text, info=OURS)
+    units: Mapped[int | None] = mapped_column(Integer, info=OURS)
+    lots: Mapped[list[object] | None] = mapped_column("lots_used", JSONB, info=OURS)
+    happened_at: Mapped[dt.datetime | None] = mapped_column(Moment, info=OURS)
+    details: Mapped[dict[str, object] | None] = mapped_column("metadata", JSONB, info=OURS)
+    chain: Mapped[bytes | None] = mapped_column(LargeBinary, info=OURS)
+
+
+class CreditCostConfig(Base):
+    """The price of one operation, overriding the defaults in `billing.prices`."""
+
+    __tablename__ = "igny8_credit_cost_configs"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=CHOSEN)
+    operation: Mapped[str] = mapped_column(String(50), unique=True, info=CHOSEN)
+    credits_per_unit: Mapped[int] = mapped_column(Integer, info=CHOSEN)
+    units_per_price: Mapped[int] = mapped_column(Integer, server_default=text("1"), info=CHOSEN)
+    is_fixed: Mapped[bool] = mapped_column(Boolean, server_default=text("false"), info=CHOSEN)
+    is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"), info=CHOSEN)
+
+
+HOST_TABLES = (
+    Plan,
+    User,
+    Account,
+    Site,
+    Sector,
+    Subscription,
+    Invoice,
+    Payment,
+    CreditTransaction,
+    CreditCostConfig,
+)
+
+#: Host columns that 0006 made NOT NULL and that must become nullable (planned 0007).
+NULLABLE_BY_MIGRATION = (("igny8_subscriptions", "stripe_subscription_id"),)
+
+__all__ = [
+    "ADDED_BY_MIGRATION",
+    "HOST_TABLES",
+    "NULLABLE_BY_MIGRATION",
+    "Account",
+    "CreditCostConfig",
+    "CreditTransaction",
+    "Invoice",
+    "Payment",
+    "Plan",
+    "Sector",
+    "Site",
+    "Subscription",
+    "User",
+]

@@ -1,0 +1,100 @@
+"""What keeps the worker honest: outbox, dead letters, slots of the timetable, audit findings."""
+
+import datetime as dt
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import SCHEMA, Base, Moment
+
+
+class OutboxEvent(Base):
+    """Something the main app should hear of, left in the transaction that made it so."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("outbox_due_idx", "due_at", "id", postgresql_where=text("delivered_at IS NULL")),
+        {"schema": SCHEMA},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(BigInteger)
+    type: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, object]]
+    happened_at: Mapped[dt.datetime] = mapped_column(Moment)
+    due_at: Mapped[dt.datetime] = mapped_column(Moment)
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class DeadLetter(Base):
+    """A message that could not be handled, kept whole so that a person can replay or drop it.
+
+    `raw` holds the bytes of what was no Celery message at all; else `task` and `arguments` tell.
+    """
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'replayed', 'dropped')", name="state"),
+        Index("dead_letters_open_idx", "id", postgresql_where=text("state = 'open'")),
+        Index(None, "message_id", unique=True),
+        {"schema": SCHEMA},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    message_id: Mapped[str] = mapped_column(Text)
+    queue: Mapped[str | None] = mapped_column(Text)
+    task: Mapped[str | None] = mapped_column(Text)
+    arguments: Mapped[dict[str, object] | None]
+    raw: Mapped[bytes | None] = mapped_column(LargeBinary)
+    error: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(Text, server_default=text("'open'"))
+    first_at: Mapped[dt.datetime] = mapped_column(Moment)
+    last_at: Mapped[dt.datetime] = mapped_column(Moment)
+    closed_by: Mapped[str | None] = mapped_column(Text)
+
+
+class Slot(Base):
+    """One due time of one job of the timetable: whoever inserts it runs it, others pass."""
+
+    __tablename__ = "slots"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    job: Mapped[str] = mapped_column(Text, primary_key=True)
+    starts_at: Mapped[dt.datetime] = mapped_column(Moment, primary_key=True)
+    claimed_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class Finding(Base):
+    """A broken promise that the audit saw; open until an audit no longer sees it."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        Index(
+            "findings_open_idx",
+            "check",
+            "subject",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        {"schema": SCHEMA},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    check: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    facts: Mapped[dict[str, object]]
+    found_at: Mapped[dt.datetime] = mapped_column(Moment)
+    seen_at: Mapped[dt.datetime] = mapped_column(Moment)
+    closed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
