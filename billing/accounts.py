@@ -1,0 +1,272 @@
+"""The domain's one door to the main app's tables: what we read there, and the little we write.
+
+Balances move by deltas, under the account's row lock, taken in ascending id (STYLE rule 6).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from billing import arrays
+from models.host import Account, CreditTransaction, Plan, Subscription
+
+#: Accounts of the main app itself: never suspended, never seeded, never expired.
+SYSTEM_SLUGS = frozenset({"aws-admin", "default-account", "default"})
+
+
+class HostAccount(NamedTuple):
+    """The main app's row, read under its lock. `credits` is what the app shows."""
+
+    id: int
+    slug: str
+    plan_id: int | None
+    status: str
+    credits: int
+    is_deleted: bool
+    stripe_customer_id: str | None
+
+    @property
+    def is_system(self) -> bool:
+        """Whether the account belongs to the main app itself."""
+        return self.slug in SYSTEM_SLUGS
+
+
+class PlanTerms(NamedTuple):
+    """What a plan gives each month, lets an account owe, and lets it keep into the next month."""
+
+    included_credits: int
+    debt_limit: int
+    rollover_cap: int
+    is_active: bool
+
+
+class HostPlan(NamedTuple):
+    """What a plan gives each month."""
+
+    id: int
+    slug: str
+    included_credits: int
+    is_active: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """A line of the ledger: `amount` signed credits, `lots` the [lot id, credits] it touched."""
+
+    id: int
+    account_id: int
+    type: str
+    amount: int
+    balance_after: int
+    description: str
+    key: str
+    actor: str
+    happened_at: dt.datetime
+    recorded_at: dt.datetime
+    reference: str | None = None
+    units: int | None = None
+    lots: list[object] | None = None
+    details: Mapping[str, object] | None = None
+    chain: bytes | None = None
+
+
+_LOCK = """
+SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
+FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
+    """Lock these accounts until the transaction ends, in ascending id; unknown ids are left out.
+
+    The lock lets the main app insert rows that point at the account, and keeps every other writer
+    of its balance out. What hangs on the lock must be read in a later statement.
+    """
+    rows = session.connection().exec_driver_sql(_LOCK, {"ids": arrays.numbers(sorted(ids))})
+    return {row[0]: HostAccount._make(row) for row in rows.all()}
+
+
+_LOCK_FREE = """
+WITH mine AS (
+    SELECT id FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[])
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT id FROM mine
+UNION ALL
+SELECT wanted.id FROM unnest(%(ids)s::bigint[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = wanted.id)
+"""
+
+
+def lock_free(session: Session, ids: Iterable[int]) -> list[int]:
+    """Lock those of these accounts that nobody holds; ids of no account are returned as well."""
+    rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": arrays.numbers(sorted(ids))})
+    return [row[0] for row in rows.all()]
+
+
+_MOVE = """
+UPDATE igny8_tenants SET credits = igny8_tenants.credits + moved.delta
+FROM unnest(%(ids)s::bigint[], %(deltas)s::int[]) AS moved (id, delta)
+WHERE igny8_tenants.id = moved.id
+"""
+
+
+def move_credits(session: Session, deltas: Mapping[int, int]) -> None:
+    """Add each delta to its account's balance, as the main app shows it."""
+    if not deltas:
+        return
+    session.connection().exec_driver_sql(
+        _MOVE, {"ids": arrays.numbers(deltas), "deltas": arrays.numbers(deltas.values())}
+    )
+
+
+def set_status(session: Session, account_id: int, status: str) -> None:
+    """Write the account's status; only `billing.status` decides on one."""
+    session.execute(update(Account).where(Account.id == account_id).values(status=status))
+
+
+_PLAN_TERMS = """
+SELECT p.id, p.included_credits, COALESCE(policy.debt_limit, 0), COALESCE(policy.rollover_cap, 0),
+       p.is_active
+FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_id = p.id
+"""
+
+
+def plan_terms(session: Session) -> dict[int | None, PlanTerms]:
+    """The terms of every plan, by its id; there are a handful."""
+    rows = session.connection().exec_driver_sql(_PLAN_TERMS)
+    return {row[0]: PlanTerms._make(row[1:]) for row in rows.all()}
+
+
+def plan(session: Session, plan_id: int | None) -> HostPlan | None:
+    """The plan of this id, if there is one."""
+    row = session.execute(
+        select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active).where(Plan.id == plan_id)
+    ).first()
+    return HostPlan(*row) if row else None
+
+
+def read(session: Session, id_or_slug: str) -> HostAccount | None:
+    """The account with this id or slug, deleted ones included, without locking it."""
+    is_id = id_or_slug.isascii() and id_or_slug.isdigit()
+    row = session.execute(
+        select(
+            Account.id,
+            Account.slug,
+            Account.plan_id,
+            Account.status,
+            Account.credits,
+            Account.is_deleted,
+            Account.stripe_customer_id,
+        ).where(Account.id == int(id_or_slug) if is_id else Account.slug == id_or_slug)
+    ).first()
+    return HostAccount(*row) if row else None
+
+
+def anchors(session: Session, account_id: int) -> tuple[dt.datetime | None, dt.datetime]:
+    """When the subscription's present period began, if there is one, and when the account did."""
+    row = session.execute(
+        select(Subscription.current_period_start, Account.created_at)
+        .select_from(Account)
+        .join(Subscription, Subscription.account_id == Account.id, isouter=True)
+        .where(Account.id == account_id)
+    ).one()
+    return row[0], row[1]
+
+
+def has_history(session: Session, account_id: int) -> bool:
+    """Whether the main app itself ever wrote a ledger row for the account."""
+    row = select(CreditTransaction.id).where(
+        CreditTransaction.account_id == account_id, CreditTransaction.key.is_(None)
+    )
+    return session.execute(row.limit(1)).first() is not None
+
+
+_NEXT_IDS = """
+SELECT nextval((SELECT pg_get_serial_sequence('igny8_credit_transactions', 'id')::regclass))
+FROM generate_series(1, %(count)s)
+"""
+
+
+def next_entry_ids(session: Session, count: int) -> list[int]:
+    """Ids for `count` new entries, ascending."""
+    rows = session.connection().exec_driver_sql(_NEXT_IDS, {"count": count})
+    return [row[0] for row in rows.all()]
+
+
+_INSERT_ENTRIES = """
+INSERT INTO igny8_credit_transactions
+    (id, tenant_id, type, amount, balance_after, description, idempotency_key, actor,
+     happened_at, created_at, reference, units, lots_used, metadata, chain)
+SELECT * FROM unnest(
+    %(id)s::bigint[], %(account_id)s::bigint[], %(type)s::text[], %(amount)s::int[],
+    %(balance_after)s::int[], %(description)s::text[], %(key)s::text[], %(actor)s::text[],
+    %(happened_at)s::timestamptz[], %(recorded_at)s::timestamptz[], %(reference)s::text[],
+    %(units)s::int[], %(lots)s::jsonb[], %(details)s::jsonb[], %(chain)s::bytea[])
+"""
+
+
+def insert_entries(session: Session, entries: Sequence[Entry]) -> None:
+    """Append these entries to the ledger, in one statement."""
+    session.connection().exec_driver_sql(
+        _INSERT_ENTRIES,
+        {
+            "id": arrays.numbers([e.id for e in entries]),
+            "account_id": arrays.numbers([e.account_id for e in entries]),
+            "type": arrays.texts([e.type for e in entries]),
+            "amount": arrays.numbers([e.amount for e in entries]),
+            "balance_after": arrays.numbers([e.balance_after for e in entries]),
+            "description": arrays.texts([e.description for e in entries]),
+            "key": arrays.texts([e.key for e in entries]),
+            "actor": arrays.texts([e.actor for e in entries]),
+            "happened_at": arrays.moments([e.happened_at for e in entries]),
+            "recorded_at": arrays.moments([e.recorded_at for e in entries]),
+            "reference": arrays.texts([e.reference for e in entries]),
+            "units": arrays.numbers([e.units for e in entries]),
+            "lots": arrays.texts([None if e.lots is None else repr(e.lots) for e in entries]),
+            "details": arrays.objects([e.details for e in entries]),
+            "chain": arrays.binaries([e.chain for e in entries]),
+        },
+    )
+
+
+def entries(session: Session, account_id: int, *, last: int | None = None) -> list[Entry]:
+    """The account's entries made by us, oldest first; only the `last` n if given."""
+    table = CreditTransaction
+    rows = (
+        select(table)
+        .where(table.account_id == account_id, table.key.is_not(None))
+        .order_by(table.id.desc())
+        .limit(last)
+    )
+    return [_entry(row) for row in reversed(session.scalars(rows).all())]
+
+
+def entries_by_id(session: Session, ids: Iterable[int]) -> dict[int, Entry]:
+    """These entries, by id."""
+    rows = select(CreditTransaction).where(CreditTransaction.id.in_(list(ids)))
+    return {row.id: _entry(row) for row in session.scalars(rows)}
+
+
+def _entry(row: CreditTransaction) -> Entry:
+    return Entry(
+        id=row.id,
+        account_id=row.account_id,
+        type=row.type,
+        amount=row.amount,
+        balance_after=row.balance_after,
+        description=row.description,
+        key=row.key or "",
+        actor=row.actor or "",
+        happened_at=row.happened_at or row.created_at,
+        recorded_at=row.created_at,
+        reference=row.reference,
+        units=row.units,
+        lots=row.lots,
+        details=row.details,
+        chain=row.chain,
+    )

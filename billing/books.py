@@ -1,0 +1,198 @@
+"""The books of some accounts, opened under their locks, worked on in memory, written in one go.
+
+Every act on credits goes through here, so that the sums of DESIGN 1.3 are made in one place:
+`credits` = sum of entries = what remains in the lots - debt.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from billing import accounts, chain, keys, low_balance
+from billing import book_rows as rows
+from billing.accounts import Entry, PlanTerms
+from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
+from billing.keys import Known
+from billing.lots import SOURCES, OpenLot, burn_order
+from billing.open_book import OpenBook
+
+#: The main app keeps the balance in an int4.
+MAX_BALANCE = 2**31 - 1
+#: Where a session carries the key of the seals (see billing.chain).
+LEDGER_KEY = "ledger_key"
+
+
+@dataclass(slots=True)
+class Books:
+    """The open books of one transaction, with all that is to be written.
+
+    `known` are the keys that already stand for something, those of this transaction included.
+    """
+
+    session: Session
+    now: dt.datetime
+    by_account: dict[int, OpenBook]
+    known: dict[str, Known]
+    terms: Mapping[int | None, PlanTerms]
+    _entries: list[Entry] = field(default_factory=list)
+    _new_keys: dict[str, Known] = field(default_factory=dict)
+    _ids: list[int] = field(default_factory=list)
+
+    def of(self, account_id: int) -> OpenBook:
+        """The account's book. Raises UnknownAccount or AccountDeleted."""
+        book = self.by_account.get(account_id)
+        if book is None:
+            raise UnknownAccount(account_id=account_id)
+        if book.account.is_deleted:
+            raise AccountDeleted(account_id=account_id)
+        return book
+
+    def remember(self, key: str, content: int, entry_id: int | None) -> None:
+        """From now on the key stands for this."""
+        self.known[key] = self._new_keys[key] = Known(content, entry_id)
+
+    def entry(self, entry_id: int) -> Entry:
+        """An entry that this transaction has posted."""
+        return next(entry for entry in self._entries if entry.id == entry_id)
+
+    def reserve(self, count: int) -> None:
+        """Fetch `count` entry ids at once; without it, ids are fetched one by one."""
+        self._ids = accounts.next_entry_ids(self.session, count)[::-1] + self._ids
+
+    def post(self, book: OpenBook, *, content: int, amount: int, **fields: object) -> Entry:
+        """Add an entry of `amount`, which `book.credits` already includes, and claim its key."""
+        if not self._ids:
+            self.reserve(1)
+        entry = Entry(
+            id=self._ids.pop(),
+            account_id=book.account.id,
+            amount=amount,
+            balance_after=book.credits,
+            recorded_at=self.now,
+            **fields,  # type: ignore[arg-type]
+        )
+        previous = book.chain or chain.genesis(book.account.id, book.opening_credits)
+        entry.chain = book.chain = chain.seal(self.session.info.get(LEDGER_KEY), previous, entry)
+        self._entries.append(entry)
+        self.remember(keys.as_uuid(entry.key), content, entry.id)
+        return entry
+
+    def give(
+        self,
+        book: OpenBook,
+        amount: int,
+        *,
+        source: str,
+        key: str,
+        expires_at: dt.datetime | None = None,
+        priority: int | None = None,
+        period_number: int | None = None,
+    ) -> list[object]:
+        """Pay `amount` credits in as a lot, debt first; returns the [[lot id, credits]] it made.
+
+        Raises BalanceTooLarge, having changed nothing.
+        """
+        self.check_fits(book, amount)
+        repaid = min(book.debt, amount)
+        book.debt -= repaid
+        book.credits += amount
+        lot = rows.NewLot(
+            account_id=book.account.id,
+            source=source,
+            priority=SOURCES[source].priority if priority is None else priority,
+            is_promotional=SOURCES[source].is_promotional,
+            granted=amount,
+            remaining=amount - repaid,
+            starts_at=None,
+            expires_at=expires_at,
+            key=key,
+            period_number=period_number,
+        )
+        return [[self.add_lot(book, lot).id, lot.remaining]]
+
+    def add_lot(self, book: OpenBook, lot: rows.NewLot) -> OpenLot:
+        """Write a new lot and open it; what it adds to the balance is the caller's to count."""
+        opened = rows.insert_lot(self.session, lot, self.now)
+        book.lots.append(opened)
+        book.lots.sort(key=burn_order)
+        return opened
+
+    def check_fits(self, book: OpenBook, amount: int) -> None:
+        """Raises BalanceTooLarge if the balance, ours or the one shown, has no room for it."""
+        shown_by_app = book.account.credits + book.credits - book.was_credits
+        if max(book.credits, shown_by_app) + amount > MAX_BALANCE:
+            raise BalanceTooLarge(account_id=book.account.id, amount=amount)
+
+    def open_lots(self, book: OpenBook, lot_ids: Iterable[int]) -> None:
+        """Make sure that these lots are open, spent ones too; unknown ids are left out."""
+        missing = set(lot_ids) - {lot.id for lot in book.lots}
+        if missing:
+            book.lots += rows.read_lots_by_id(self.session, missing)
+            book.lots.sort(key=burn_order)
+
+    def write(self) -> None:
+        """Write entries, keys, lots, books, the main app's balances, and what they set off."""
+        if self._entries:
+            accounts.insert_entries(self.session, self._entries)
+        if self._new_keys:
+            keys.claim(self.session, self._new_keys)
+        books = self.by_account.values()
+        rows.update_lots(self.session, [o for b in books for o in b.lots if o.has_changed])
+        changed = [book for book in books if book.has_changed]
+        rows.update_books(self.session, changed)
+        deltas = {
+            book.account.id: book.credits - book.was_credits
+            for book in changed
+            if book.credits != book.was_credits
+        }
+        accounts.move_credits(self.session, deltas)
+        for book in changed:
+            low_balance.tell(self.session, book, self.terms.get(book.account.plan_id), self.now)
+
+
+def open_books(
+    session: Session, account_ids: Iterable[int], *, keys_asked: Iterable[str], now: dt.datetime
+) -> Books:
+    """Lock the accounts, adopt those without a book, and read books, lots and known keys.
+
+    `keys_asked` are uuids of `billing.keys.as_uuid`. Every read comes after the lock, in a
+    statement of its own, so that its snapshot sees what the last holder of the lock committed.
+    """
+    locked = accounts.lock(session, set(account_ids))
+    known = keys.lookup(session, keys_asked)
+    terms = accounts.plan_terms(session)
+    found = rows.read_books(session, locked)
+    if missing := locked.keys() - found.keys():
+        rows.adopt(session, missing, now)
+        found |= rows.read_books(session, missing)
+    lots = rows.read_lots(session, locked)
+    by_account = {
+        account_id: _open(locked[account_id], row, lots.get(account_id, []), terms)
+        for account_id, row in found.items()
+    }
+    return Books(session, now, by_account, known, terms)
+
+
+def _open(
+    account: accounts.HostAccount,
+    row: rows.BookRow,
+    lots: list[OpenLot],
+    terms: Mapping[int | None, PlanTerms],
+) -> OpenBook:
+    plan = terms.get(account.plan_id)
+    return OpenBook(
+        account=account,
+        credits=row.credits,
+        debt=row.debt,
+        debt_limit=max(plan.debt_limit if plan else 0, row.debt),
+        held=row.held,
+        opening_credits=row.opening_credits,
+        spent=row.spent,
+        spent_since=row.spent_since,
+        spend_cap=row.spend_cap,
+        chain=row.chain and bytes(row.chain),
+        lots=sorted(lots, key=burn_order) if len(lots) > 1 else lots,
+        was_credits=row.credits,
+    )

@@ -1,0 +1,18 @@
+"""Debits of AI operations: the batch act, of which a single debit is the batch of one."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from billing import posting
+from billing.posting import Answer
+from billing_client.messages import Debit
+
+
+def apply(session: Session, debits: Sequence[Debit], *, now: dt.datetime) -> list[Answer]:
+    """Take each debit from its account, in the order given; one answer for each.
+
+    Never raises for what is wrong with one debit: see `billing.posting.apply`.
+    """
+    return posting.apply(session, debits, now=now)

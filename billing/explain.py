@@ -1,0 +1,92 @@
+"""Why is the balance what it is? From the opening balance to now, in lines that support reads."""
+
+import datetime as dt
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy.orm import Session
+
+from billing import accounts, overview, refusals
+from billing.accounts import Entry
+from models.credits import Refusal
+
+#: What each type of entry is called; a type without a line is called by its own name.
+WORDS = {
+    "opening_balance": "opened with the balance that the main app showed",
+    "deduction": "{description}",
+    "grant": "credits granted: {description}",
+    "reversal": "given back: {description}",
+    "expiry": "expired: {description}",
+    "rollover": "carried over: {description}",
+}
+#: Entries and refusals that are read at most; beyond it the explanation begins later.
+MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A step of the story: `change` credits in `count` entries, and the balance after it.
+
+    A refusal changes nothing, and has no balance.
+    """
+
+    when: dt.datetime
+    what: str
+    count: int
+    change: int
+    balance: int | None
+
+
+def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Line], list[str]]:
+    """The story of an account, and where its credits are now, in words. Raises UnknownAccount.
+
+    Operations of one kind on one day that follow each other make one line.
+    """
+    seen = overview.of(session, id_or_slug, now=now, last=1)
+    entries = accounts.entries(session, seen.account_id, last=MOST)
+    refused = refusals.last(session, seen.account_id, count=MOST)
+    lines = [_line(list(group)) for _, group in groupby(entries, key=_kind)]
+    lines += [_refusal(each) for each in refused]
+    lines.sort(key=lambda line: line.when)
+    return lines, _now(seen, entries, now)
+
+
+def _kind(entry: Entry) -> tuple[object, ...]:
+    """Operations of a day count together; anything else is a line of its own."""
+    if entry.type == "deduction":
+        return (entry.type, entry.description, entry.recorded_at.date())
+    return (entry.id,)
+
+
+def _line(group: list[Entry]) -> Line:
+    last = group[-1]
+    what = WORDS.get(last.type, last.type).format(description=last.description)
+    if len(group) > 1:
+        what = f"{len(group)} x {what}"
+    change = sum([entry.amount for entry in group])
+    return Line(last.recorded_at, what, len(group), change, last.balance_after)
+
+
+def _refusal(refusal: Refusal) -> Line:
+    facts = ", ".join([f"{name} {value}" for name, value in refusal.facts.items()])
+    what = f"refused {refusal.operation}: {refusal.reason} ({facts})"
+    return Line(refusal.recorded_at, what, 0, 0, None)
+
+
+def _now(seen: overview.Overview, entries: list[Entry], now: dt.datetime) -> list[str]:
+    words = [f"balance {seen.credits:,}: {len(entries):,} entries since the opening"]
+    for lot in seen.lots:
+        until = f"until {lot.expires_at:%Y-%m-%d %H:%M} UTC" if lot.expires_at else "for good"
+        if not lot.is_live(now):
+            until = "no longer or not yet to be spent"
+        held = f", {lot.held:,} of them held" if lot.held else ""
+        words.append(f"  {lot.remaining:,} from {lot.source}, {until}{held}")
+    if seen.debt:
+        words.append(f"  {-seen.debt:,} owed, repaid first from the next credits")
+    words.append(f"available now: {seen.available:,} (held for work under way: {seen.held:,})")
+    if seen.app_credits != seen.credits:
+        words.append(
+            f"the main app shows {seen.app_credits:,}: it or somebody else has written"
+            f" {seen.app_credits - seen.credits:+,} without an entry of ours"
+        )
+    return words

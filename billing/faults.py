@@ -1,0 +1,17 @@
+"""Which errors of the database are a not-yet: the same statements may well succeed in a while."""
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+
+#: Two transactions that claim one key at once: the second goes again and finds it known.
+_RACES = frozenset({"keys_pkey", "books_pkey"})
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the cause of a database error may be gone at the next try."""
+    if isinstance(error, IntegrityError):
+        return getattr(error.orig, "diag", None) is not None and (
+            error.orig.diag.constraint_name in _RACES  # type: ignore[union-attr]
+        )
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated

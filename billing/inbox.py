@@ -1,0 +1,200 @@
+"""Draining the inbox: rows that the main app left in its own transactions, taken in sets.
+
+An account's rows are taken in the order of their ids, under the account's lock, which another
+drain skips: so its order is kept with any number of drains. Each set takes a share of every
+account that waits, so that one with a million rows delays the others by a set, not by a million.
+Rows are found by being there, never by a last id: ids that commit late are found when they do.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from billing import accounts, arrays, dead_letters, posting
+from billing.dead_letters import Letter
+from billing.faults import passes
+from billing.posting import Answer, Message
+from billing_client import InvalidMessage
+from billing_client.messages import INBOX_MESSAGES
+
+#: Accounts that one set takes rows of.
+ACCOUNTS_AT_ONCE = 100
+#: Where the first set begins.
+LOWEST = -(2**63)
+_KINDS = {kind.TASK: kind for kind in INBOX_MESSAGES}
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What one set took: its answers, the rows that could not be read, and where to go on.
+
+    `after`: the last account that was looked at; the next set begins behind it.
+    """
+
+    rows: int
+    answers: list[Answer]
+    dead: int
+    after: int
+
+
+_WAITING = """
+WITH RECURSIVE waiting (account_id) AS (
+    (SELECT account_id FROM billing.inbox WHERE account_id > %(after)s
+     ORDER BY account_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT i.account_id FROM billing.inbox AS i WHERE i.account_id > w.account_id
+            ORDER BY i.account_id LIMIT 1)
+    FROM waiting AS w WHERE w.account_id IS NOT NULL
+)
+SELECT account_id FROM waiting WHERE account_id IS NOT NULL LIMIT %(most)s
+"""
+
+_TAKE = """
+DELETE FROM billing.inbox AS i
+USING unnest(%(accounts)s::bigint[]) AS a (id)
+CROSS JOIN LATERAL (
+    SELECT r.id FROM billing.inbox AS r WHERE r.account_id = a.id ORDER BY r.id LIMIT %(share)s
+) AS mine
+WHERE i.account_id = a.id AND i.id = mine.id
+RETURNING i.account_id, i.id, i.task, i.arguments::text
+"""
+
+
+class Row(NamedTuple):
+    """A row as it was taken. Its JSON is still text: Python can't read all that Postgres can."""
+
+    account_id: int
+    id: int
+    task: str
+    arguments: str
+
+
+def drain(
+    session: Session, *, limit: int, after: int, now: dt.datetime, one_by_one: bool = False
+) -> Drained:
+    """Take up to `limit` rows and do what they ask; the rows are gone when the caller commits.
+
+    `one_by_one` does each in a savepoint of its own, after a set broke: what breaks alone becomes
+    a dead letter.
+    """
+    waiting = _accounts_waiting(session, after, most=min(limit, ACCOUNTS_AT_ONCE))
+    if not waiting:
+        return Drained(0, [], 0, LOWEST)
+    mine = accounts.lock_free(session, waiting)
+    rows = _take(session, mine, limit)
+    messages: list[tuple[int, Message]] = []
+    dead: list[Letter] = []
+    for row in rows:
+        try:
+            messages.append((row.id, _message(row)))
+        except InvalidMessage as error:
+            dead.append(_unread(row, error))
+    done = messages
+    if one_by_one:
+        done, answers, broken = _one_by_one(session, messages, now)
+        dead += broken
+    else:
+        answers = posting.apply(session, [message for _, message in messages], now=now)
+    for (row_id, message), answer in zip(done, answers, strict=True):
+        if answer.outcome == "rejected" and answer.error:
+            dead.append(_letter(row_id, message.TASK, message.arguments(), answer.error))
+    dead_letters.keep(session, dead, now=now)
+    return Drained(len(rows), answers, len(dead), waiting[-1])
+
+
+def _one_by_one(
+    session: Session, messages: Sequence[tuple[int, Message]], now: dt.datetime
+) -> tuple[list[tuple[int, Message]], list[Answer], list[Letter]]:
+    done, answers, broken = [], [], []
+    for row_id, message in messages:
+        try:
+            with session.begin_nested():
+                (answer,) = posting.apply(session, [message], now=now)
+        except Exception as error:
+            if passes(error):
+                raise
+            broken.append(_letter(row_id, message.TASK, message.arguments(), error))
+        else:
+            done.append((row_id, message))
+            answers.append(answer)
+    return done, answers, broken
+
+
+def waiting(session: Session) -> tuple[int, dt.datetime | None]:
+    """How many rows wait, and since when the oldest does."""
+    row = session.connection().exec_driver_sql("SELECT count(*), min(sent_at) FROM billing.inbox")
+    count, oldest = row.one()
+    return count, oldest
+
+
+def _accounts_waiting(session: Session, after: int, *, most: int) -> list[int]:
+    for start in dict.fromkeys((after, LOWEST)):
+        rows = session.connection().exec_driver_sql(_WAITING, {"after": start, "most": most})
+        if found := [row[0] for row in rows]:
+            return found
+    return []
+
+
+def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
+    """Rows of these accounts: an equal share each, then more of those that have more."""
+    hungry = list(mine)
+    rows: list[Row] = []
+    while hungry and len(rows) < limit:
+        share = max((limit - len(rows)) // len(hungry), 1)
+        found = session.connection().exec_driver_sql(
+            _TAKE, {"accounts": arrays.numbers(hungry), "share": share}
+        )
+        taken = [Row._make(row) for row in found.all()]
+        counts: dict[int, int] = {}
+        for row in taken:
+            counts[row.account_id] = counts.get(row.account_id, 0) + 1
+        hungry = [account_id for account_id, count in counts.items() if count == share]
+        rows += taken
+        if share == 1:
+            break
+    return sorted(rows, key=lambda row: row[:2])
+
+
+def _message(row: Row) -> Message:
+    """What the row asks for. Raises InvalidMessage."""
+    kind = _KINDS.get(row.task)
+    if kind is None:
+        raise InvalidMessage("task", "has no business in the inbox")
+    try:
+        arguments = json.loads(row.arguments)
+    except (ValueError, RecursionError):
+        raise InvalidMessage("arguments", "is JSON too deep or too long to be read") from None
+    if not isinstance(arguments, dict):
+        raise InvalidMessage("arguments", "must be an object")
+    message = kind.from_arguments(arguments)
+    if message.account_id != row.account_id:
+        raise InvalidMessage("account_id", "is not that of the row")
+    return message
+
+
+def _unread(row: Row, error: InvalidMessage) -> Letter:
+    """The letter of a row that is no message: its text as bytes, where it can't be arguments."""
+    try:
+        arguments = json.loads(row.arguments)
+        json.dumps(arguments, allow_nan=False)  # a number beyond all floats was read as infinite
+    except (ValueError, RecursionError):
+        arguments = None
+    if isinstance(arguments, dict):
+        return _letter(row.id, row.task, arguments, error)
+    letter = _letter(row.id, row.task, {}, error)
+    return replace(letter, queue=None, arguments=None, raw=row.arguments.encode())
+
+
+def _letter(row_id: int, task: str, arguments: dict[str, object], error: Exception) -> Letter:
+    return Letter(
+        message_id=f"inbox:{row_id}",
+        error=type(error).__name__,
+        reason=str(error),
+        queue="debits",
+        task=task,
+        arguments=arguments,
+    )

@@ -1,0 +1,128 @@
+"""One account's book while an act works on it: what may be spent, and how it burns."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from billing.accounts import HostAccount
+from billing.errors import InsufficientCredits, SpendCapReached
+from billing.lots import OpenLot
+
+
+@dataclass(slots=True)
+class OpenBook:
+    """One account's book in work: `lots` in burn order, the expired ones included.
+
+    `spent` counts what operations cost since `spent_since`, the first of a month (UTC);
+    `spend_cap` None: no cap.
+    """
+
+    account: HostAccount
+    credits: int
+    debt: int
+    debt_limit: int
+    held: int
+    opening_credits: int
+    spent: int
+    spent_since: dt.datetime | None
+    spend_cap: int | None
+    chain: bytes | None
+    lots: list[OpenLot]
+    was_credits: int
+    as_read: tuple[object, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.as_read = self._written()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether it is to be written: entries that add up to nothing move the seal, and debt."""
+        return self._written() != self.as_read
+
+    def _written(self) -> tuple[object, ...]:
+        return (self.credits, self.debt, self.held, self.spent, self.spent_since, self.chain)
+
+    def free(self, now: dt.datetime) -> int:
+        """Credits that may be spent at `now`: in live lots and in no hold."""
+        return sum([lot.free for lot in self.lots if lot.is_live(now)])
+
+    def room(self, now: dt.datetime) -> int:
+        """Credits that a debit may cost at `now`: what is free, and what the plan lets it owe."""
+        return self.free(now) + max(self.debt_limit - self.debt, 0)
+
+    def check_cap(self, cost: int, now: dt.datetime) -> None:
+        """Raises SpendCapReached if `cost` more would go beyond the month's cap."""
+        if self.spend_cap is not None:
+            spent = self._spent_this_month(now) + self.held
+            if spent + cost > self.spend_cap:
+                available = max(self.spend_cap - spent, 0)
+                raise SpendCapReached(needed=cost, available=available, cap=self.spend_cap)
+
+    def burn(self, cost: int, now: dt.datetime) -> list[object]:
+        """Take `cost` from the lots in burn order, the rest as debt; returns [[lot id, -credits]].
+
+        Raises InsufficientCredits, having taken nothing.
+        """
+        if cost > self.room(now):
+            raise InsufficientCredits(needed=cost, available=self.free(now), debt=self.debt)
+        used: list[object] = []
+        left = cost
+        for lot in self.lots:
+            if left == 0:
+                break
+            if lot.free and lot.is_live(now):
+                taken = min(lot.free, left)
+                lot.remaining -= taken
+                left -= taken
+                used.append([lot.id, -taken])
+        self.debt += left
+        self._count(cost, now)
+        return used
+
+    def end_hold(self, parts: list[list[int]], *, spend: int, now: dt.datetime) -> list[object]:
+        """Give back what a hold set aside, less `spend`, which is taken; returns as `burn`.
+
+        An expired lot pays for its holds all the same.
+        """
+        by_id = {lot.id: lot for lot in self.lots}
+        used: list[object] = []
+        left = spend
+        for lot_id, credits in parts:
+            lot = by_id[lot_id]
+            taken = min(credits, left)
+            lot.held -= credits
+            lot.remaining -= taken
+            left -= taken
+            if taken:
+                used.append([lot_id, -taken])
+        assert left == 0, "no more is spent from a hold than it held"
+        self.held -= sum([credits for _, credits in parts])
+        self._count(spend, now)
+        return used
+
+    def give_back(self, parts: list[list[int]], *, debt: int) -> list[object]:
+        """Undo a debit: its credits back to their lots (all open here), its debt off the debt."""
+        by_id = {lot.id: lot for lot in self.lots}
+        for lot_id, taken in parts:
+            by_id[lot_id].remaining -= taken
+        self.debt -= debt
+        self.credits += debt - sum([taken for _, taken in parts])
+        return [[lot_id, -taken] for lot_id, taken in parts]
+
+    def uncount(self, cost: int, *, spent_at: dt.datetime, now: dt.datetime) -> None:
+        """Take an operation that is undone off the month's spending, if it was this month's."""
+        if _month_of(spent_at) == _month_of(now):
+            self.spent = max(self._spent_this_month(now) - cost, 0)
+
+    def _count(self, cost: int, now: dt.datetime) -> None:
+        self.spent = max(self._spent_this_month(now) + cost, 0)
+        self.spent_since = _month_of(now)
+        self.credits -= cost
+
+    def _spent_this_month(self, now: dt.datetime) -> int:
+        return self.spent if self.spent_since == _month_of(now) else 0
+
+
+@lru_cache(maxsize=16)
+def _month_of(now: dt.datetime) -> dt.datetime:
+    return now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,68 @@
+"""What was understood and answered no, kept with what was asked and why not."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from billing import errors
+from billing.errors import Rejected, ReversedFirst
+from billing_client.messages import Capture, Debit, Release, Reverse
+from models.credits import Refusal
+
+
+class Refused(TypedDict):
+    """A row to be written: what was asked, by whom, and the answer."""
+
+    account_id: int
+    key: str
+    operation: str
+    units: int
+    reason: str
+    facts: dict[str, object]
+    happened_at: dt.datetime
+
+
+def of(
+    message: Debit | Capture | Release | Reverse,
+    key: str,
+    error: Rejected,
+    *,
+    now: dt.datetime,
+    operation: str = "",
+    units: int = 0,
+) -> Refused:
+    """The refusal of a message with this key; `operation` and `units` are those of a hold."""
+    happened_at = now
+    if isinstance(message, Debit):
+        operation, units, happened_at = message.operation, message.units, message.happened_at or now
+    return {
+        "account_id": message.account_id,
+        # A debit that comes after its reversal looks for its own key.
+        "key": message.key if isinstance(error, ReversedFirst) else key,  # type: ignore[union-attr]
+        "operation": operation or message.TASK,
+        "units": units,
+        "reason": error.name,
+        "facts": error.facts,
+        "happened_at": happened_at,
+    }
+
+
+def record(session: Session, refused: Sequence[Refused], *, now: dt.datetime) -> None:
+    """Keep them."""
+    if refused:
+        session.execute(insert(Refusal), [{**each, "recorded_at": now} for each in refused])
+
+
+def by_key(session: Session, keys: Iterable[str]) -> dict[str, Rejected]:
+    """The answers that these keys got, as the errors they were."""
+    rows = select(Refusal.key, Refusal.reason, Refusal.facts).where(Refusal.key.in_(list(keys)))
+    return {key: getattr(errors, reason)(**facts) for key, reason, facts in session.execute(rows)}
+
+
+def last(session: Session, account_id: int, *, count: int) -> list[Refusal]:
+    """The account's last refusals, oldest first."""
+    rows = select(Refusal).where(Refusal.account_id == account_id).order_by(Refusal.id.desc())
+    return list(reversed(session.scalars(rows.limit(count)).all()))

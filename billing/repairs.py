@@ -1,0 +1,39 @@
+"""The repair of calendars: finds accounts that should have credits, or a calendar, and have not.
+
+It gives what signup, activation or the main app's own writes left out: the first credits of a new
+account, a calendar for one that the main app activated, the lot of the running period.
+"""
+
+import datetime as dt
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from billing import accounts, calendars, due, seeding
+from billing.errors import Rejected
+from billing.swept import AT_ONCE, Swept
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one set of the repair did; `last` is its highest account id, None after the last set."""
+
+    swept: list[Swept]
+    last: int | None
+
+
+def sweep(session: Session, *, now: dt.datetime, after: int = 0, limit: int = AT_ONCE) -> Page:
+    """Repair accounts above id `after`, up to `limit`; each is looked at once a run."""
+    found = due.repairs(session, now=now, after=after, limit=limit)
+    locked = accounts.lock_free(session, found)
+    repaired = [repair(session, account_id, now=now) for account_id in sorted(locked)]
+    return Page([one for one in repaired if one], max(found, default=None))
+
+
+def repair(session: Session, account_id: int, *, now: dt.datetime) -> Swept | None:
+    """Give the account what is missing; None if nothing is, or if it may have nothing any more."""
+    with suppress(Rejected):
+        taken_up = calendars.take_up(session, account_id, now=now)
+        return taken_up or seeding.seed(session, account_id, now=now).swept
+    return None

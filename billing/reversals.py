@@ -1,0 +1,93 @@
+"""Reversal of a debit: its credits go back to the lots that they came from, once.
+
+A reversal may come before its debit. It then takes the debit's key, and the debit, when it comes,
+is refused: the books end as if both had come in order.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from sqlalchemy.orm import Session
+
+from billing import accounts, keys
+from billing.accounts import Entry
+from billing.books import Books
+from billing.errors import KeyReused, NothingToReverse, ReversedFirst
+from billing.keys import Known
+from billing_client.messages import Reverse
+
+#: The content of a key that was reversed before anyone knew what it stood for.
+ANY_CONTENT = 0
+
+
+def key_of(debit_key: str) -> str:
+    """The reversal's own key: one for each debit."""
+    return keys.own("reversal", debit_key)
+
+
+def finish_key(hold_key: str) -> str:
+    """The key of the capture or release of a hold: one for each hold."""
+    return keys.own("finish", hold_key)
+
+
+def entries_of(
+    session: Session, known: Mapping[str, Known], debit_keys: Iterable[str]
+) -> dict[str, Entry]:
+    """The entries that these debits, or captures of holds, made, by the uuid of their key."""
+    ids = {
+        uuid: found.entry_id
+        for key in debit_keys
+        for uuid in (keys.as_uuid(key), keys.as_uuid(finish_key(key)))
+        if (found := known.get(uuid)) and found.entry_id
+    }
+    if not ids:
+        return {}
+    entries = accounts.entries_by_id(session, ids.values())
+    return {uuid: entries[entry_id] for uuid, entry_id in ids.items()}
+
+
+def reverse(books: Books, entries: Mapping[str, Entry], message: Reverse, content: int) -> Entry:
+    """Give back what the debit took. Raises a Rejected if there is nothing to give back.
+
+    What the debit had taken as debt comes off the debt; what of it was repaid meanwhile comes as a
+    lot of its own.
+    """
+    book = books.of(message.account_id)
+    uuid = keys.as_uuid(message.key)
+    known = books.known.get(uuid)
+    if known is not None and known.entry_id is None:
+        # It may be a hold's: then its capture is what took the credits.
+        uuid = keys.as_uuid(finish_key(message.key))
+        known = books.known.get(uuid, known)
+    if known is None:
+        books.remember(uuid, ANY_CONTENT, None)
+        raise ReversedFirst(key=message.key)
+    if known.entry_id is None:
+        raise NothingToReverse(key=message.key)
+    entry = entries.get(uuid) or books.entry(known.entry_id)
+    if entry.account_id != message.account_id or entry.type != "deduction":
+        raise KeyReused(key=message.key)
+    parts = cast("list[list[int]]", entry.lots or [])
+    books.open_lots(book, [lot_id for lot_id, _ in parts])
+    owed = -entry.amount + sum([taken for _, taken in parts])
+    off_debt = min(owed, book.debt)
+    key = key_of(message.key)
+    books.check_fits(book, -entry.amount)
+    lots = book.give_back(parts, debt=off_debt)
+    book.uncount(-entry.amount, spent_at=entry.recorded_at, now=books.now)
+    if owed > off_debt:
+        lots += books.give(book, owed - off_debt, source="reversal", key=key)
+    return books.post(
+        book,
+        content=content,
+        amount=-entry.amount,
+        type="reversal",
+        description=f"reversal of {entry.description}",
+        key=key,
+        reference=message.key,
+        actor="main_app",
+        happened_at=books.now,
+        units=entry.units,
+        lots=lots,
+        details={"reason": message.reason},
+    )

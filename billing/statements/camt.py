@@ -1,0 +1,193 @@
+"""camt.052, camt.053 and camt.054, streamed.
+
+One entry in memory at a time (ISO 20022 bank-to-customer cash management).
+"""
+
+import re
+from typing import BinaryIO
+
+from billing.statements import camt_fields as fields
+from billing.statements.camt_checks import BALANCE_KINDS, conclude
+from billing.statements.camt_details import Side, amount_of, detail_of
+from billing.statements.canonical import Balance, Detail, Entry, Family, HoldReason, Statement
+from billing.statements.draft import Draft
+from billing.statements.errors import (
+    MoneyRefused,
+    NoStatements,
+    StatementRefused,
+    StructureRefused,
+    UnknownFormat,
+)
+from billing.statements.limits import Budget
+from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
+from billing.statements.xml_units import OUTSIDE, Leaves, UnitReader, Units
+
+# message element without the V01 of its first version -> format, family
+MESSAGES = {
+    "BkToCstmrAcctRpt": ("camt.052", Family.REPORT),
+    "BkToCstmrStmt": ("camt.053", Family.STATEMENT),
+    "BkToCstmrDbtCdtNtfctn": ("camt.054", Family.NOTIFICATION),
+}
+_UNITS: Units = {
+    OUTSIDE: {name + version: name for name in MESSAGES for version in ("", "V01")},
+    "BkToCstmrAcctRpt": {"Rpt": "statement"},
+    "BkToCstmrStmt": {"Stmt": "statement"},
+    "BkToCstmrDbtCdtNtfctn": {"Ntfctn": "statement"},
+    "statement": {"Ntry": "entry", "Bal": "balance", "TxsSummry": "summary"},
+    "entry": {"NtryDtls/TxDtls": "detail", "TxDtls": "detail"},
+    "detail": {"RmtInf/Strd": "structured"},
+    "structured": {},
+    "balance": {},
+    "summary": {},
+}
+_VERSION = re.compile(r"urn:.{0,40}:(camt\.05[234]\.\d{3}\.\d{2})")
+
+
+def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
+    """All statements of one camt file.
+
+    Raises the errors of StatementRefused; then nothing of the file may be used.
+    """
+    taker = _CamtTaker(budget, name)
+    reader = UnitReader(_UNITS, taker, wrappers=fields.WRAPPERS, counted="Ntry")
+    reader.read(source)
+    if taker.format is None:
+        raise UnknownFormat(found="XML without a camt.052, camt.053 or camt.054 message")
+    if not taker.drafts:
+        raise NoStatements(format=taker.format)
+    read = sum(len(draft.entries) for draft in taker.drafts)
+    version = _VERSION.fullmatch(reader.namespace)
+    for draft in taker.drafts:
+        draft.version = version.group(1) if version else None
+        if draft.version and not draft.version.startswith(draft.format):
+            said = f"a {draft.format} message in the namespace of {draft.version}"
+            draft.hold(HoldReason.FAMILY_DOUBT, said)
+        if reader.raw_count != read:
+            said = f"{reader.raw_count} Ntry elements in the bytes, {read} read"
+            draft.hold(HoldReason.ENTRY_COUNT, said)
+    return [draft.finish() for draft in taker.drafts]
+
+
+class _CamtTaker:
+    """Takes the units of a message and makes statements of them."""
+
+    def __init__(self, budget: Budget, name: str | None) -> None:
+        self.budget = budget
+        self.name = name
+        self.format: str | None = None
+        self.family = Family.STATEMENT
+        self.drafts: list[Draft] = []
+        self._side: Side | None = None
+        self._details: list[Detail] = []
+        self._packed: Packing[Detail] | None = None
+        self._count = 0
+        self._structured: list[Leaves] = []
+        self._balances: list[Balance] = []
+        self._summaries: list[Leaves] = []
+
+    def begin(self, kind: str, around: Leaves, line: int) -> None:
+        """Make room for what the unit will bring."""
+        if kind in MESSAGES:
+            self.format, self.family = MESSAGES[kind]
+        elif kind == "statement":
+            self.budget.spend_statement(f"line {line}")
+            self._balances, self._summaries = [], []
+            self.drafts.append(self._draft())
+        elif kind == "entry":
+            if not self.drafts[
+                -1
+            ].entries:  # the account stands before the first entry, and entries need it
+                self.drafts[-1].account = fields.account(around)
+            self._side, self._details, self._packed, self._count = None, [], None, 0
+        elif kind == "detail":
+            self._structured = []
+
+    def finish(self, kind: str, leaves: Leaves, around: Leaves, line: int) -> None:
+        """Take a whole unit."""
+        if kind == "detail":
+            self._take_detail(leaves, around, line)
+        elif kind == "entry":
+            self._take_entry(leaves, line)
+        elif kind == "structured":
+            self._structured.append(leaves)
+        elif kind == "balance":
+            self._take_balance(leaves, line)
+        elif kind == "summary":
+            self._summaries.append(leaves)
+        elif kind == "statement":
+            conclude(self.drafts[-1], leaves, self._balances, self._summaries)
+
+    def _draft(self) -> Draft:
+        needs_balances = self.family is Family.STATEMENT
+        return Draft(
+            format=self.format or "",
+            family=self.family,
+            budget=self.budget,
+            source=self.name,
+            needs_balances=needs_balances,
+        )
+
+    def _take_balance(self, leaves: Leaves, line: int) -> None:
+        kind = fields.first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
+        if kind not in BALANCE_KINDS:
+            return
+        position = f"line {line}, Bal {kind}"
+        try:
+            self._balances.append(fields.balance(leaves, kind, position))
+        except StatementRefused as refusal:
+            self.drafts[-1].hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
+
+    def _take_detail(self, leaves: Leaves, entry: Leaves, line: int) -> None:
+        self._count += 1
+        position = f"line {line}, Ntry[{len(self.drafts[-1].entries) + 1}]/TxDtls[{self._count}]"
+        self.budget.spend_units(1, position)
+        if self._side is None:
+            sign, is_reversal = fields.direction(entry, position), fields.reversal(entry, position)
+            self._side = Side(sign, is_reversal, self.drafts[-1].account.iban)
+        sign, amount, currency = self._side.sign, None, None
+        try:
+            sign, amount, currency = amount_of(leaves, self._side, position)
+        except (
+            MoneyRefused,
+            StructureRefused,
+        ) as refusal:  # the entry is the money; this splits it
+            self.drafts[-1].hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
+        side = self._side._replace(sign=sign)
+        self._details.append(detail_of(leaves, self._structured, side, amount, currency))
+        if len(self._details) > INLINE_DETAILS:
+            self._pack_details()
+
+    def _pack_details(self) -> Packing[Detail]:
+        """Keep a large batch packed while it grows."""
+        packed = self._packed = self._packed or packing_details()
+        for detail in self._details:
+            packed.add(detail)
+        self._details = []
+        return packed
+
+    def _take_entry(self, leaves: Leaves, line: int) -> None:
+        draft = self.drafts[-1]
+        position = f"line {line}, Ntry[{len(draft.entries) + 1}]"
+        details = (
+            self._pack_details().finish() if self._packed is not None else tuple(self._details)
+        )
+        entry = fields.entry(leaves, details, position)
+        missing = entry.booking_date is None or entry.value_date is None
+        for day in fields.impossible_dates(leaves) if missing else ():
+            draft.hold(HoldReason.DATE_IMPOSSIBLE, f"{day!a} is no day of the calendar", position)
+        draft.add(entry if len(details) > 1 else _with_one_detail(entry))
+
+
+def _with_one_detail(entry: Entry) -> Entry:
+    """An entry of one transaction: the transaction's amount is the entry's where none is stated."""
+    if not entry.details:
+        note = (entry.note,) if entry.note else ()
+        return entry._replace(
+            details=(Detail(entry.amount_minor, entry.currency, remittance=note),)
+        )
+    only = entry.details[0]
+    if only.amount_minor is not None:
+        return entry
+    return entry._replace(
+        details=(only._replace(amount_minor=entry.amount_minor, currency=entry.currency),)
+    )

@@ -1,0 +1,72 @@
+"""Numbers as spreadsheets and banks print them: currency signs, trailing minus, brackets.
+
+And which mark is the decimal one.
+"""
+
+import re
+from collections.abc import Iterable
+
+from billing.statements.errors import BadAmount
+from billing.statements.money import to_minor
+
+_MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})
+_SYMBOL = r"(?:[A-Z]{3}|[$€£¥₹₺₽]|R\$|kr|zł|Kč|Ft)"
+# No number in any style is longer; the pattern below is slow on long runs of blanks.
+_MAX_CHARS = 48
+# sign, symbol, sign, digits and marks, sign, symbol, and the D/C letters of Indian and older
+# American exports
+_NUMBER = re.compile(
+    rf"(?P<before>[+-]?)\s*(?:{_SYMBOL})?\s*(?P<inside>[+-]?)"
+    r"(?P<digits>[0-9][0-9.,'\u2019 \u00a0\u202f]*?|[.,][0-9]+)"
+    rf"\s*(?P<behind>[+-]?)\s*(?:{_SYMBOL})?\s*(?P<letters>CR|DR|Cr|Dr)?",
+    re.ASCII,
+)
+_DECIMAL_END = re.compile(r"([.,])[0-9]{1,2}$")
+_GROUP_END = re.compile(r"([.,])[0-9]{3}$")
+_BLANK_GROUPS = "'\u2019 \u00a0\u202f"
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a cell holds a number at all, in any style."""
+    plain = text.strip().translate(_MINUS).strip("()")
+    return len(plain) <= _MAX_CHARS and bool(_NUMBER.fullmatch(plain))
+
+
+def read_number(text: str, *, exponent: int, decimal: str, group: str, position: str) -> int:
+    """Signed minor units of a cell; raises BadAmount, AmountTooPrecise, AmountTooLarge."""
+    plain = text.strip().translate(_MINUS)
+    if len(plain) > _MAX_CHARS:
+        raise BadAmount(position, text=text)
+    is_bracketed = plain.startswith("(") and plain.endswith(")")
+    match = _NUMBER.fullmatch(plain[1:-1] if is_bracketed else plain)
+    if match is None:
+        raise BadAmount(position, text=text)
+    signs = [mark for mark in (match["before"], match["inside"], match["behind"]) if mark]
+    if len(signs) + is_bracketed + bool(match["letters"]) > 1:
+        raise BadAmount(position, text=text)
+    digits = match["digits"]
+    digits = f"0{digits}" if digits.startswith(decimal) else digits
+    minor = to_minor(digits, exponent=exponent, position=position, decimal=decimal, group=group)
+    is_negative = is_bracketed or signs == ["-"] or (match["letters"] or "").upper() == "DR"
+    return -minor if is_negative else minor
+
+
+def guess_marks(cells: Iterable[str], position: str) -> tuple[str, str]:
+    """Decimal and group marks of a file whose bank nobody knows, from all its amounts.
+
+    One or two digits behind the last mark show the decimals, and every cell must agree. Raises
+    BadAmount where the cells disagree, or where nothing tells whether 1.000 is one or a thousand.
+    """
+    decimals: set[str] = set()
+    groups: set[str] = set()
+    for cell in cells:
+        match = _NUMBER.fullmatch(cell.strip().translate(_MINUS).strip("()"))
+        digits = match["digits"] if match else ""
+        if match := _DECIMAL_END.search(digits):
+            decimals.add(match[1])
+        elif match := _GROUP_END.search(digits):
+            groups.add(match[1])
+    if len(decimals) > 1 or (groups and not decimals) or groups & decimals:
+        raise BadAmount(position, text="numbers whose decimal mark can't be told")
+    decimal = next(iter(decimals), ".")
+    return decimal, ("," if decimal == "." else ".") + _BLANK_GROUPS

@@ -1,0 +1,117 @@
+"""CSV by declarative profiles.
+
+Find the header, read each row strictly, and prove the running balance where there is one.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO, NamedTuple
+
+from billing.statements.canonical import HoldReason, Statement
+from billing.statements.csv_profiles import GENERIC, PROFILES, Profile
+from billing.statements.csv_rows import RowReader
+from billing.statements.csv_survey import survey
+from billing.statements.errors import MalformedCsv, UnknownFormat
+from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE, Budget
+from billing.statements.source import guess_encoding, lines_of
+
+_DELIMITERS = (";", "\t", ",", "|")
+_HOLD_GENERIC = "the columns were guessed by their names: no profile knows this bank"
+
+
+class Layout(NamedTuple):
+    """What the header row says: who wrote the file, how cells are parted.
+
+    Where each column stands.
+    """
+
+    profile: Profile
+    delimiter: str
+    header_row: int
+    columns: dict[str, int]
+
+
+def read_csv(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
+    """The one statement of a CSV file, or one for each own account in it.
+
+    Raises the errors of StatementRefused.
+    """
+    encoding, is_doubtful = guess_encoding(source)
+    layout = find_layout(source, encoding)
+    behind = islice(_rows(source, encoding, layout.delimiter), layout.header_row, None)
+    surveyed = survey(layout.profile, layout.columns, (row for _, row in behind))
+    reader = RowReader(layout.profile, layout.columns, surveyed, budget, name)
+    for line, row in islice(_rows(source, encoding, layout.delimiter), layout.header_row, None):
+        reader.take(row, f"line {line}")
+    drafts = reader.finish()
+    for draft in drafts:
+        if is_doubtful:
+            draft.hold(
+                HoldReason.ENCODING_DOUBT, f"neither UTF-8 nor Windows-1252: read as {encoding}"
+            )
+        if layout.profile is GENERIC:
+            draft.hold(HoldReason.FAMILY_DOUBT, _HOLD_GENERIC)
+    return [draft.finish() for draft in drafts]
+
+
+def find_layout(source: BinaryIO, encoding: str) -> Layout:
+    """The profile whose signature fits best, with its delimiter and columns.
+
+    Raises UnknownFormat.
+    """
+    found: list[tuple[int, Layout]] = []
+    for delimiter in _DELIMITERS:
+        rows = islice(_rows(source, encoding, delimiter), MAX_CSV_PREAMBLE)
+        try:
+            for number, (_, row) in enumerate(rows, start=1):
+                columns = _columns(row)
+                profile = _fitting(columns)
+                if profile is not None:
+                    found.append(
+                        (len(profile.signature), Layout(profile, delimiter, number, columns))
+                    )
+                    break
+        except MalformedCsv:
+            continue
+    if not found:
+        raise UnknownFormat(found="text without a header that any profile knows")
+    return max(found, key=lambda pair: (pair[0], len(pair[1].columns)))[1]
+
+
+def _columns(row: list[str]) -> dict[str, int]:
+    names = [cell.strip().strip("\ufeff\"'").strip().casefold() for cell in row]
+    counted = Counter(names)
+    # a name that stands twice can't tell which column is meant
+    return {name: place for place, name in enumerate(names) if name and counted[name] == 1}
+
+
+def _fitting(columns: dict[str, int]) -> Profile | None:
+    fitting = [profile for profile in PROFILES if profile.signature <= columns.keys()]
+    if fitting:
+        return max(fitting, key=lambda profile: len(profile.signature))
+
+    def has(names: tuple[str, ...]) -> bool:
+        return any(name in columns for name in names)
+
+    has_money = has(GENERIC.amount) or (has(GENERIC.credit) and has(GENERIC.debit))
+    return GENERIC if has(GENERIC.booked) and has_money else None
+
+
+def _rows(source: BinaryIO, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and rows; a quoted cell may hold line breaks. Raises MalformedCsv."""
+    lines = (line + "\n" for _, line in lines_of(source, encoding))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    start = 1
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise MalformedCsv(f"line {start}", reason=str(error)) from None
+        if len(row) > MAX_CSV_CELLS:
+            raise MalformedCsv(f"line {start}", reason=f"more than {MAX_CSV_CELLS} cells")
+        yield start, row
+        start = reader.line_num + 1

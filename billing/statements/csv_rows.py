@@ -1,0 +1,191 @@
+"""Rows of a CSV statement made into entries, and the running balance that proves them."""
+
+from datetime import date
+
+from billing.statements.canonical import Account, Balance, Detail, Entry, Family, HoldReason, Status
+from billing.statements.csv_balance import RunningBalance
+from billing.statements.csv_numbers import looks_like_number, read_number
+from billing.statements.csv_profiles import BALANCE_ROWS, Profile
+from billing.statements.csv_survey import Survey, day_of
+from billing.statements.currencies import NO_CURRENCY
+from billing.statements.draft import Draft
+from billing.statements.errors import BadDirection
+from billing.statements.limits import Budget
+from billing.statements.money import currency_exponent
+from billing.statements.references import meant, plain_iban
+
+
+class RowReader:
+    """Takes the rows behind the header; one draft for each own account and currency in them."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        columns: dict[str, int],
+        survey: Survey,
+        budget: Budget,
+        name: str | None,
+    ) -> None:
+        self._profile = profile
+        self._columns = columns
+        self._survey = survey
+        self._budget = budget
+        self._name = name
+        self._drafts: dict[tuple[str, str], tuple[Draft, RunningBalance]] = {}
+        self._unread = 0
+        self._first_unread = ""
+        self._row: list[str] = []
+
+    def take(self, row: list[str], position: str) -> None:
+        """Take one row.
+
+        Raises the errors of MoneyRefused for a row with a date and an amount that can't be read.
+        """
+        self._row = row
+        texts = tuple(text for name in self._profile.text if (text := self._cell((name,))))
+        amounts = [text for name in self._profile.amounts if (text := self._cell((name,)))]
+        if not any(cell.strip() for cell in row) or " ".join(texts).casefold() in BALANCE_ROWS:
+            return
+        day = self._day(self._profile.booked)
+        if day is not None and amounts:
+            self._add(day, texts, position)
+        elif day is not None or any(looks_like_number(text) for text in amounts):
+            self._unread += 1
+            self._first_unread = self._first_unread or position
+
+    def finish(self) -> list[Draft]:
+        """The drafts, with their balances if the rows prove them.
+
+        One empty draft for a file without entries.
+        """
+        drafts = [draft for draft, _ in self._drafts.values()] or [
+            self._draft("", self._profile.currency or NO_CURRENCY)[0]
+        ]
+        for draft, chain in self._drafts.values():
+            self._conclude(draft, chain)
+        for draft in drafts:
+            if self._survey.is_ambiguous:
+                draft.hold(
+                    HoldReason.DATE_AMBIGUOUS, "day and month can't be told apart in any row"
+                )
+            if self._unread:
+                said = f"{self._unread} rows with a day or an amount are no entries"
+                draft.hold(HoldReason.ROW_NOT_READ, said, self._first_unread)
+        return drafts
+
+    def _add(self, day: date, texts: tuple[str, ...], position: str) -> None:
+        profile = self._profile
+        currency = (self._cell(profile.currency_column) or profile.currency or NO_CURRENCY).upper()
+        exponent = currency_exponent(currency, position)
+        minor = self._amount(exponent, position)
+        draft, chain = self._draft(self._cell(profile.own_account), currency)
+        number = self._cell(profile.counterparty_account)
+        iban = plain_iban(number)
+        detail = Detail(
+            amount_minor=minor,
+            currency=currency,
+            end_to_end_id=meant(self._cell(profile.end_to_end)),
+            remittance=texts,
+            counterparty=self._cell(profile.counterparty) or None,
+            counterparty_iban=iban,
+            counterparty_account=None if iban else number or None,
+            counterparty_bank=self._cell(profile.counterparty_bank) or None,
+        )
+        word = self._cell(profile.status).casefold()
+        draft.add(
+            Entry(
+                position=position,
+                amount_minor=minor,
+                currency=currency,
+                is_credit=minor >= 0,
+                status=Status(profile.statuses.get(word, "OTHER")) if word else Status.BOOKED,
+                is_reversal=False,
+                booking_date=day,
+                value_date=self._day(profile.value),
+                bank_reference=meant(self._cell(profile.bank_reference)),
+                customer_reference=None,
+                type_code=self._cell(profile.type_code) or None,
+                corrects=None,
+                note=None,
+                details=(detail,),
+            )
+        )
+        balance = self._cell(profile.balance)
+        if balance and looks_like_number(balance):
+            chain.take(minor, self._number(balance, exponent, position))
+
+    def _amount(self, exponent: int, position: str) -> int:
+        profile = self._profile
+        sign = -1 if profile.inverted else 1
+        amount = self._cell(profile.amount)
+        word = self._cell(profile.direction)
+        if (
+            amount
+            and profile.direction
+            and any(name in self._columns for name in profile.direction)
+        ):
+            if word.casefold() not in profile.words:
+                raise BadDirection(position, text=word)
+            unsigned = self._number(amount, exponent, position)
+            if unsigned < 0:
+                raise BadDirection(position, text=f"{amount} {word}")
+            return sign * unsigned * profile.words[word.casefold()]
+        if amount:
+            return sign * self._number(amount, exponent, position)
+        came, went = self._cell(profile.credit), self._cell(profile.debit)
+        credit = self._number(came, exponent, position) if came else 0
+        debit = abs(self._number(went, exponent, position)) if went else 0
+        if credit < 0 or (credit and debit):
+            raise BadDirection(position, text=f"credit {came}, debit {went}")
+        return sign * (credit - debit)
+
+    def _number(self, text: str, exponent: int, position: str) -> int:
+        return read_number(
+            text,
+            exponent=exponent,
+            decimal=self._survey.decimal,
+            group=self._survey.group,
+            position=position,
+        )
+
+    def _cell(self, names: tuple[str, ...]) -> str:
+        """The first of the columns that is there and not empty, in this row."""
+        for name in names:
+            place = self._columns.get(name)
+            if place is not None and place < len(self._row) and self._row[place].strip():
+                return self._row[place].strip()
+        return ""
+
+    def _day(self, names: tuple[str, ...]) -> date | None:
+        text = self._cell(names)
+        day = day_of(text, self._survey.order) if text else None
+        return day if isinstance(day, date) else None
+
+    def _draft(self, account: str, currency: str) -> tuple[Draft, RunningBalance]:
+        key = account, currency
+        if key not in self._drafts:
+            self._budget.spend_statement(f"account {account!a}")
+            iban = plain_iban(account)
+            draft = Draft(
+                format="CSV",
+                family=Family.STATEMENT,
+                budget=self._budget,
+                version=self._profile.name,
+                source=self._name,
+                account=Account(iban=iban, other=None if iban else account or None),
+                currency=currency,
+            )
+            self._drafts[key] = draft, RunningBalance()
+        return self._drafts[key]
+
+    def _conclude(self, draft: Draft, chain: RunningBalance) -> None:
+        draft.from_date, draft.to_date = draft.first_day, draft.last_day
+        if chain.length == 0 or chain.length != len(draft.entries) or draft.currency is None:
+            return
+        ends = chain.ends()
+        if ends is None:
+            said = "the running balance does not follow from the amounts"
+            draft.hold(HoldReason.BALANCE_MISMATCH, said, difference_minor=chain.gap())
+            return
+        draft.opening = Balance("running", ends[0], draft.currency, draft.first_day)
+        draft.closing = Balance("running", ends[1], draft.currency, draft.last_day)

@@ -1,0 +1,66 @@
+"""A first walk over a CSV file, for what only the whole file tells.
+
+The order of its dates and the marks of its numbers.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from billing.statements.csv_numbers import guess_marks, looks_like_number
+from billing.statements.csv_profiles import GENERIC, Profile
+from billing.statements.dates import compact_day, parted_day
+
+# Different dates and numbers that are looked at; a year has 366 days, and a thousand amounts show
+# any style.
+_MAX_SEEN = 5_000
+
+
+class Survey(NamedTuple):
+    """Order of dates (ymd, dmy, mdy), whether another order would fit as well.
+
+    Decimal mark and group marks.
+    """
+
+    order: str
+    is_ambiguous: bool
+    decimal: str
+    group: str
+
+
+def day_of(text: str, order: str) -> object:
+    """The day of a cell in that order of its parts; None when it is none."""
+    return (compact_day(text) if order == "ymd" and text.isdigit() else None) or parted_day(
+        text, order
+    )
+
+
+def survey(profile: Profile, columns: dict[str, int], rows: Iterable[list[str]]) -> Survey:
+    """Walk the rows behind the header.
+
+    Raises BadAmount where an unknown bank's numbers can be read in two ways.
+    """
+    dates: set[str] = set()
+    numbers: set[str] = set()
+    date_places = [columns[name] for name in profile.booked if name in columns][:1]
+    number_places = [columns[name] for name in profile.amounts if name in columns]
+    for row in rows:
+        for place in date_places:
+            if len(dates) < _MAX_SEEN and place < len(row):
+                dates.add(row[place].strip())
+        for place in number_places:
+            if len(numbers) < _MAX_SEEN and place < len(row) and looks_like_number(row[place]):
+                numbers.add(row[place].strip())
+    counted = {
+        order: sum(day_of(text, order) is not None for text in dates) for order in profile.orders
+    }
+    best = max(counted.values())
+    fitting = [order for order in profile.orders if counted[order] == best]
+    differing = any(
+        day_of(text, fitting[0]) != day_of(text, order) for text in dates for order in fitting[1:]
+    )
+    marks = (
+        guess_marks(numbers, "the amount column")
+        if profile is GENERIC
+        else (profile.decimal, profile.group)
+    )
+    return Survey(fitting[0], differing, *marks)

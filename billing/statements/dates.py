@@ -1,0 +1,75 @@
+"""Dates as bank files write them; None when the calendar has no such day."""
+
+import re
+from datetime import date
+from functools import lru_cache
+
+# SWIFT's pivot: years 80 to 99 are of the last century (SWIFT User Handbook, field 61 and 60a).
+_PIVOT = 80
+# An entry date has no year: it is the day nearest to the value date, so at most half a year away.
+_HALF_YEAR = 183
+_ISO = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+_COMPACT = re.compile(
+    r"([0-9]{4})([0-9]{2})([0-9]{2})(?:[0-9]{2,6}(?:\.[0-9]{0,6})?)?(?:\[[^\]]{0,12}\]?)?"
+)
+_ORDERS = {"ymd": (0, 1, 2), "dmy": (2, 1, 0), "mdy": (2, 0, 1)}
+_PARTED = re.compile(r"([0-9]{1,4})[./-]([0-9]{1,2})[./-]([0-9]{1,4})\.?(?:[T ].{0,20})?")
+
+
+def calendar_day(year: int, month: int, day: int) -> date | None:
+    """The date, or None when there is no such day."""
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def iso_day(text: str) -> date | None:
+    """Day of an xs:date or xs:dateTime, as printed: an offset does not move it."""
+    match = _ISO.fullmatch(text)
+    return calendar_day(*map(int, match.groups())) if match else None
+
+
+@lru_cache(maxsize=4096)
+def compact_day(text: str) -> date | None:
+    """Day of an OFX date-time such as 20260131120000.000[-5:EST], as printed (OFX 2.3, 3.2.8.2)."""
+    match = _COMPACT.fullmatch(text)
+    return calendar_day(*map(int, match.groups())) if match else None
+
+
+def short_year(two_digits: int) -> int:
+    """The year of two digits by SWIFT's pivot."""
+    return two_digits + (1900 if two_digits >= _PIVOT else 2000)
+
+
+@lru_cache(maxsize=4096)
+def swift_day(text: str) -> date | None:
+    """Day of YYMMDD."""
+    return calendar_day(short_year(int(text[:2])), int(text[2:4]), int(text[4:6]))
+
+
+@lru_cache(maxsize=4096)
+def entry_day(month_and_day: str, near: date) -> date | None:
+    """Day of MMDD in the year that brings it nearest to `near`; so New Year works both ways."""
+    month, day = int(month_and_day[:2]), int(month_and_day[2:4])
+    choices = [calendar_day(year, month, day) for year in (near.year - 1, near.year, near.year + 1)]
+    days = [day for day in choices if day is not None and abs((day - near).days) <= _HALF_YEAR]
+    return min(days, key=lambda day: abs((day - near).days), default=None)
+
+
+@lru_cache(maxsize=4096)
+def parted_day(text: str, order: str) -> date | None:
+    """Day of three numbers parted by `.`, `/` or `-`; `order` is ymd, dmy or mdy."""
+    match = _PARTED.fullmatch(text)
+    if match is None:
+        return None
+    parts = match.groups()
+    year, month, day = (parts[place] for place in _ORDERS[order])
+    if len(year) not in {2, 4} or len(month) > 2 or len(day) > 2:
+        return None
+    return calendar_day(
+        int(year) if len(year) == 4 else short_year(int(year)), int(month), int(day)
+    )

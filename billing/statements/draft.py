@@ -1,0 +1,162 @@
+"""A statement while it is being read.
+
+It takes entries, keeps the sums, and makes the checks at the end.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+
+from billing.statements.canonical import (
+    Account,
+    Balance,
+    Check,
+    Entry,
+    Family,
+    Hold,
+    HoldReason,
+    Statement,
+    Status,
+    Total,
+)
+from billing.statements.currencies import exponent_of
+from billing.statements.limits import MAX_HOLDS_OF_A_KIND, Budget
+from billing.statements.packed import Packing, packing_entries
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """What a reader fills in; `finish` makes the frozen Statement of it.
+
+    `needs_balances` is whether the format demands an opening and a closing balance.
+    """
+
+    format: str
+    family: Family
+    budget: Budget
+    version: str | None = None
+    source: str | None = None
+    account: Account = field(default_factory=Account)
+    currency: str | None = None
+    statement_id: str | None = None
+    sequence: str | None = None
+    page: str | None = None
+    created: str | None = None
+    from_date: date | None = None
+    to_date: date | None = None
+    opening: Balance | None = None
+    closing: Balance | None = None
+    needs_balances: bool = False
+    booked_minor: int = 0
+    first_day: date | None = None
+    last_day: date | None = None
+    checks: list[Check] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    entries: Packing[Entry] = field(default_factory=packing_entries)
+    _sums: dict[str, list[int]] = field(default_factory=dict)
+    _held: Counter[HoldReason] = field(default_factory=Counter)
+
+    def add(self, entry: Entry) -> None:
+        """Take one entry; raises TooManyEntries when the file's budget is spent."""
+        self.budget.spend_units(1, entry.position)
+        self.entries.add(entry)
+        amount = entry.amount_minor
+        sums = self._sums.get(entry.currency)
+        if sums is None:
+            sums = self._sums[entry.currency] = [0, 0, 0, 0]
+        side = 0 if entry.is_credit else 2
+        sums[side] += 1
+        sums[side + 1] += abs(amount)
+        if entry.status is Status.BOOKED or entry.status is None:
+            self.booked_minor += amount
+        day = entry.booking_date or entry.value_date
+        if day is None:
+            return
+        if self.first_day is None or day < self.first_day:
+            self.first_day = day
+        if self.last_day is None or day > self.last_day:
+            self.last_day = day
+
+    def hold(
+        self, reason: HoldReason, says: str, position: str = "", difference_minor: int | None = None
+    ) -> None:
+        """Note a reason to hold; of many alike only the first are kept.
+
+        So a hostile file can't fill the memory.
+        """
+        self._held[reason] += 1
+        if self._held[reason] <= MAX_HOLDS_OF_A_KIND:
+            self.holds.append(Hold(reason, says, position, difference_minor))
+
+    def check(self, name: str, *, stated: int, found: int) -> None:
+        """Compare the bank's control figure with ours.
+
+        A difference holds the statement, for banks publish wrong ones.
+        """
+        made = Check(name, stated, found)
+        self.checks.append(made)
+        if not made.agrees:
+            said = f"{name}: the bank states {stated}, the entries give {found}"
+            self.hold(HoldReason.CONTROL_TOTAL, said, difference_minor=found - stated)
+
+    def totals(self) -> tuple[Total, ...]:
+        """Number and sum of credits and debits read so far, by currency."""
+        return tuple(Total(currency, *sums) for currency, sums in sorted(self._sums.items()))
+
+    def finish(self) -> Statement:
+        """The statement as read, with every check made."""
+        self._settle_currency()
+        self._check_balance()
+        for reason, count in self._held.items():
+            if count > MAX_HOLDS_OF_A_KIND:
+                self.holds.append(Hold(reason, f"{count - MAX_HOLDS_OF_A_KIND} more of this kind"))
+        return Statement(
+            format=self.format,
+            version=self.version,
+            family=self.family,
+            source=self.source,
+            account=self.account,
+            currency=self.currency,
+            statement_id=self.statement_id,
+            sequence=self.sequence,
+            page=self.page,
+            created=self.created,
+            from_date=self.from_date,
+            to_date=self.to_date,
+            opening=self.opening,
+            closing=self.closing,
+            totals=self.totals(),
+            booked_minor=self.booked_minor,
+            first_day=self.first_day,
+            last_day=self.last_day,
+            checks=tuple(self.checks),
+            holds=tuple(self.holds),
+            entries=self.entries.finish(),
+        )
+
+    def _settle_currency(self) -> None:
+        stated = [balance.currency for balance in (self.opening, self.closing) if balance]
+        if self.currency is None:
+            self.currency = self.account.currency or next(iter([*stated, *self._sums]), None)
+        for currency in sorted({*stated, *self._sums}):
+            if exponent_of(currency) is None:
+                self.hold(
+                    HoldReason.CURRENCY_UNKNOWN,
+                    f"{currency} is not in ISO 4217: read with two decimals",
+                )
+        for currency in sorted({*stated, *self._sums} - {self.currency}):
+            said = f"an amount in {currency} on an account in {self.currency}"
+            self.hold(HoldReason.CURRENCY_MISMATCH, said)
+
+    def _check_balance(self) -> None:
+        if self.opening is None or self.closing is None:
+            if self.needs_balances and not self._held[HoldReason.BALANCE_UNREADABLE]:
+                which = "opening" if self.opening is None else "closing"
+                self.hold(HoldReason.BALANCE_MISSING, f"the {which} balance is missing")
+            return
+        found = self.opening.amount_minor + self.booked_minor
+        made = Check("closing balance", self.closing.amount_minor, found)
+        self.checks.append(made)
+        if not made.agrees:
+            said = f"opening balance and booked entries give {found}, the bank states {made.stated}"
+            self.hold(HoldReason.BALANCE_MISMATCH, said, difference_minor=found - made.stated)

@@ -1,0 +1,71 @@
+"""Every bound on what one bank file may cost us, with its reason.
+
+Together they keep any file under 100 MB and 10 s.
+"""
+
+from billing.statements.errors import TooManyEntries, TooManyStatements
+
+# 100,000 camt entries with full details measure 74 MB; a real statement above that is sent in
+# several messages.
+MAX_FILE_BYTES = 100_000_000
+# OFX has no batches and about 130 bytes an entry, so this is some 150,000 entries.
+MAX_OFX_BYTES = 40_000_000
+# Tags of one OFX file: 100,000 transactions have some 2 million, closing tags included.
+MAX_OFX_TAGS = 2_500_000
+# The bai2 library builds the whole file as objects, about 13 bytes for each byte read; 100,000
+# lines are 7.5 MB.
+MAX_BAI2_BYTES = 4_000_000
+# An entry, and each transaction that a camt entry lists, costs some 20 to 30 microseconds: together
+# the 10 s we promise.
+MAX_UNITS = 250_000
+# A year of daily statements for 25 accounts in one file; a real collection file held 31.
+MAX_STATEMENTS = 10_000
+# Longest line of a text format: an MT940 line has 65 characters, a CSV row with a purpose text a
+# few thousand.
+MAX_LINE_CHARS = 65_536
+# Lines of a text format: 100,000 MT940 entries have 400,000 to a million.
+MAX_LINES = 1_500_000
+# Bytes of XML between two finished balances, entries or transactions: bounds what we keep of an
+# unfinished unit.
+MAX_UNIT_BYTES = 1_048_576
+# Tags of one XML file: 100,000 full camt entries have 8 million, and we read some 2 million a
+# second.
+MAX_XML_TAGS = 12_000_000
+# The deepest camt path has 17 levels; an envelope adds a few.
+MAX_XML_DEPTH = 256
+# Continuation lines of one MT940 field: the standard allows 6, banks send up to some dozens.
+MAX_FIELD_LINES = 500
+# Cells of one CSV row; the widest bank export seen has 25 columns.
+MAX_CSV_CELLS = 200
+# Rows of preamble before the header of a CSV file; the longest seen is 13.
+MAX_CSV_PREAMBLE = 60
+# Members of one archive: a month of daily statements, twice over.
+MAX_ARCHIVE_MEMBERS = 100
+# How many holds of one kind a statement lists before it only counts them.
+MAX_HOLDS_OF_A_KIND = 10
+
+
+class Budget:
+    """What is left of the units and statements that one file may still use.
+
+    Archive members included.
+    """
+
+    def __init__(self, *, units: int = MAX_UNITS, statements: int = MAX_STATEMENTS) -> None:
+        self._units = self._units_left = units
+        self._statements = self._statements_left = statements
+
+    def spend_units(self, count: int, position: str) -> None:
+        """Take `count` entries or details from the budget.
+
+        Raises TooManyEntries when none is left.
+        """
+        self._units_left -= count
+        if self._units_left < 0:
+            raise TooManyEntries(position, limit=self._units)
+
+    def spend_statement(self, position: str) -> None:
+        """Take one statement from the budget; raises TooManyStatements when none is left."""
+        self._statements_left -= 1
+        if self._statements_left < 0:
+            raise TooManyStatements(position, limit=self._statements)

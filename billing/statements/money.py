@@ -1,0 +1,84 @@
+"""Amounts as a bank file writes them, turned into integer minor units or refused.
+
+Never through a float.
+"""
+
+import re
+from functools import lru_cache
+
+from billing.statements.currencies import SHOWN_AS_MINOR, exponent_of
+from billing.statements.errors import AmountTooLarge, AmountTooPrecise, BadAmount, BadCurrency
+
+# The largest amount in minor units: a sum of many still fits a Postgres bigint (9.2e18).
+MAX_MINOR = 10**17
+# What comes before the decimal mark: ISO 20022 has 18 digits in all, SWIFT 15.
+_WHOLE = r"[0-9]{1,18}"
+_CODE = re.compile(r"[A-Z]{3}")
+
+
+@lru_cache(maxsize=64)
+def _grammar(decimal: str, group: str) -> re.Pattern[str]:
+    grouped = rf"|[0-9]{{1,3}}(?:[{re.escape(group)}][0-9]{{3}}){{1,5}}" if group else ""
+    # a grouped number first: otherwise "1" of "1.000" would already be a match
+    return re.compile(rf"({_WHOLE}{grouped})(?:{re.escape(decimal)}([0-9]{{0,5}}))?", re.ASCII)
+
+
+def to_minor(
+    text: str, *, exponent: int, position: str, decimal: str = ".", group: str = ""
+) -> int:
+    """Unsigned amount in minor units of a currency with `exponent` decimals (0, 2 or 3).
+
+    ASCII digits only, with at most one decimal mark; `group` lists the marks allowed between groups
+    of three. Zeros beyond the currency's decimals are dropped (ISO 20022 allows five decimals, and
+    banks send 8.85000); any other digit there is refused, because no ledger could hold it. Raises
+    BadAmount, AmountTooPrecise, AmountTooLarge.
+    """
+    match = _grammar(decimal, group).fullmatch(text)
+    if match is None:
+        raise BadAmount(position, text=text)
+    whole, fraction = match.group(1), match.group(2) or ""
+    if len(fraction) > exponent:
+        if fraction[exponent:].strip("0"):
+            raise AmountTooPrecise(position, text=text, exponent=exponent)
+        fraction = fraction[:exponent]
+    for mark in group:
+        whole = whole.replace(mark, "")
+    minor = int(whole + fraction.ljust(exponent, "0"))
+    if minor > MAX_MINOR:
+        raise AmountTooLarge(position, text=text)
+    return minor
+
+
+def signed_minor(
+    text: str, *, exponent: int, position: str, decimal: str = ".", group: str = ""
+) -> int:
+    """Like `to_minor`, with at most one sign in front.
+
+    Or behind as German and Dutch exports write it.
+    """
+    sign = 1
+    digits = text
+    if digits[:1] in {"+", "-"}:
+        sign, digits = (-1 if digits[0] == "-" else 1), digits[1:]
+    elif digits[-1:] in {"+", "-"}:
+        sign, digits = (-1 if digits[-1] == "-" else 1), digits[:-1]
+    return sign * to_minor(
+        digits, exponent=exponent, position=position, decimal=decimal, group=group
+    )
+
+
+def currency_exponent(code: str, position: str) -> int:
+    """Decimals of an upper-case ISO 4217 code.
+
+    2 for a code we do not know, which the statement then holds.
+
+    Raises BadCurrency for what has not the form of a code, and for the units with four decimals.
+    """
+    if not _CODE.fullmatch(code):
+        raise BadCurrency(position, text=code)
+    exponent = exponent_of(code)
+    if exponent is None:
+        return SHOWN_AS_MINOR
+    if exponent not in {0, 2, 3}:
+        raise BadCurrency(position, text=code)
+    return exponent

@@ -1,0 +1,233 @@
+"""MT940 and MT942, one field at a time.
+
+What a line means depends on its tag and on what came before it.
+"""
+
+import re
+from typing import BinaryIO
+
+from billing.statements.canonical import (
+    Account,
+    Family,
+    HoldReason,
+    Statement,
+)
+from billing.statements.currencies import NO_CURRENCY
+from billing.statements.draft import Draft
+from billing.statements.errors import (
+    BadLine,
+    LineTooLong,
+    NoStatements,
+    RepeatedField,
+    StatementRefused,
+)
+from billing.statements.limits import MAX_FIELD_LINES, MAX_LINE_CHARS, Budget
+from billing.statements.mt940_entry import entry_of
+from billing.statements.mt940_fields import Line, read_balance, read_line, read_total
+from billing.statements.mt940_pages import check_pages
+from billing.statements.mt940_purpose import read_ns, read_purpose
+from billing.statements.references import plain_iban
+from billing.statements.source import guess_encoding, lines_of
+
+# Any other tag at the start of a line is text: wrapped times such as `:12:11` are common.
+_FIELD = re.compile(
+    r":(20|21|25P?|28C?|60[FM]|61|86|62[FM]|64|65|13[CD]?|34F|90[CD]|NS):(.*)", re.DOTALL
+)
+# What stands between two messages of a SWIFT file.
+_FRAMES = ("-}", "{1:", "{4:")
+_INTERIM = frozenset({"34F", "13", "13C", "13D", "90C", "90D"})
+
+
+def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
+    """All statements of one file.
+
+    Raises the errors of StatementRefused; then nothing of the file may be used.
+    """
+    encoding, is_doubtful = guess_encoding(source)
+    reader = _Mt940Reader(budget, name)
+    raw = 0
+    tag, lines, first, size = "", [""], 0, 0
+    for number, line in lines_of(source, encoding):
+        raw += line.startswith(":61:")
+        match = _FIELD.match(line) if line.startswith(":") else None
+        ends = line.startswith(_FRAMES) or (line.rstrip() == "-" and reader.is_closed(tag))
+        if match or ends:
+            reader.take(tag, lines, first)
+            tag, lines = (match[1], [match[2]]) if match else ("", [""])
+            first, size = number, 0
+        elif tag:
+            size += len(line)
+            if len(lines) >= MAX_FIELD_LINES or size > MAX_LINE_CHARS:
+                raise LineTooLong(f"line {number}", limit=MAX_LINE_CHARS)
+            lines.append(line)
+    reader.take(tag, lines, first)
+    drafts = reader.finish()
+    read = sum(len(draft.entries) for draft in drafts)
+    for draft in drafts:
+        if raw != read:
+            draft.hold(HoldReason.ENTRY_COUNT, f"{raw} lines :61: in the file, {read} read")
+        if is_doubtful:
+            draft.hold(
+                HoldReason.ENCODING_DOUBT, f"neither UTF-8 nor Windows-1252: read as {encoding}"
+            )
+    check_pages(drafts)
+    return [draft.finish() for draft in drafts]
+
+
+class _Mt940Reader:
+    """Which statement we are in, and the entry whose text is still to come."""
+
+    def __init__(self, budget: Budget, name: str | None) -> None:
+        self._budget = budget
+        self._name = name
+        self._drafts: list[Draft] = []
+        self._draft: Draft | None = None
+        self._entry: tuple[Line, str] | None = None
+        self._purpose: list[str] = []
+        self._reads_ns = False
+
+    def is_closed(self, tag: str) -> bool:
+        """Whether the field `tag` stands behind the closing balance or the totals.
+
+        So that a lone `-` ends the message.
+        """
+        is_behind = (
+            self._draft is not None and self._draft.closing is not None and self._entry is None
+        )
+        return is_behind or tag in {"90C", "90D", "62F", "62M", "64", "65"}
+
+    def take(self, tag: str, lines: list[str], number: int) -> None:
+        """Take one whole field."""
+        if not tag:
+            return
+        position = f"line {number}"
+        if tag in {"86", "NS"}:
+            if self._entry is not None:
+                self._purpose += lines
+                self._reads_ns = tag == "NS"
+            return
+        self._finish_entry()
+        if tag == "20":
+            self._begin(position)
+        elif tag == "61":
+            self._take_line(lines, position)
+        else:
+            self._take_field(tag, lines[0].strip(), position)
+
+    def finish(self) -> list[Draft]:
+        """The drafts of all statements; raises NoStatements when there is none."""
+        self._finish_entry()
+        if not self._drafts:
+            raise NoStatements(format="MT940")
+        return self._drafts
+
+    def _begin(self, position: str) -> Draft:
+        self._budget.spend_statement(position)
+        draft = Draft(
+            format="MT940",
+            family=Family.STATEMENT,
+            budget=self._budget,
+            source=self._name,
+            needs_balances=True,
+        )
+        self._drafts.append(draft)
+        self._draft = draft
+        return draft
+
+    def _open(self, position: str) -> Draft:
+        """The draft that a head field belongs to: a file may leave out :20.
+
+        Between two statements.
+        """
+        if self._draft is None or self._draft.closing is not None:
+            return self._begin(position)
+        return self._draft
+
+    def _take_field(self, tag: str, text: str, position: str) -> None:
+        if tag in {"25", "25P"}:
+            self._take_account(self._open(position), text, position)
+        elif tag in {"28", "28C"}:
+            draft = self._open(position)
+            draft.sequence, _, draft.page = (part or None for part in text.partition("/"))
+        elif tag in {"60F", "60M"}:
+            self._take_balance(self._open(position), tag, text, position)
+        elif self._draft is None:
+            raise BadLine(position, field=f":{tag}:", text="before any statement")
+        elif tag in {"62F", "62M"}:
+            self._take_balance(self._draft, tag, text, position)
+        elif tag in _INTERIM:
+            self._take_interim(self._draft, tag, text, position)
+
+    def _take_account(self, draft: Draft, text: str, position: str) -> None:
+        if draft.account != Account():
+            raise RepeatedField(position, field=":25:")
+        bank, slash, number = text.rpartition("/")
+        iban = plain_iban(text) or plain_iban(number)
+        draft.account = Account(
+            iban=iban, other=None if iban else text, bank=bank if slash and iban is None else None
+        )
+
+    def _take_balance(self, draft: Draft, tag: str, text: str, position: str) -> None:
+        side = "opening" if tag.startswith("60") else "closing"
+        try:
+            balance = read_balance(text, tag=tag, position=position)
+        except StatementRefused as refusal:
+            draft.hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
+            return
+        if getattr(draft, side) is not None:
+            draft.hold(HoldReason.BALANCE_AMBIGUOUS, f"a second {side} balance", position)
+            return
+        setattr(draft, side, balance)
+        if side == "opening":
+            draft.currency = balance.currency
+            draft.from_date = balance.day
+        else:
+            draft.to_date = balance.day
+
+    def _take_interim(self, draft: Draft, tag: str, text: str, position: str) -> None:
+        """Fields of an MT942: currency of the floor limit, time of creation.
+
+        Totals of debits and credits.
+        """
+        if draft.opening is None:
+            draft.format, draft.family, draft.needs_balances = "MT942", Family.REPORT, False
+        if tag == "34F":
+            draft.currency = draft.currency or text[:3]
+        elif tag.startswith("13"):
+            draft.created = text
+        else:
+            self._check_total(draft, tag, text, position)
+
+    def _check_total(self, draft: Draft, tag: str, text: str, position: str) -> None:
+        try:
+            count, amount = read_total(text, tag=tag, position=position)
+        except StatementRefused as refusal:
+            draft.hold(HoldReason.CONTROL_TOTAL, str(refusal), position)
+            return
+        totals = draft.totals()
+        is_credit = tag == "90C"
+        found = sum(total.credits if is_credit else total.debits for total in totals)
+        minor = sum(total.credits_minor if is_credit else total.debits_minor for total in totals)
+        draft.check(f":{tag}: number", stated=count, found=found)
+        draft.check(f":{tag}: sum", stated=amount, found=minor)
+
+    def _take_line(self, lines: list[str], position: str) -> None:
+        draft = self._draft
+        if draft is None:
+            raise BadLine(position, field=":61:", text="before any statement")
+        if draft.closing is not None:
+            draft.hold(
+                HoldReason.BALANCE_AMBIGUOUS, "an entry behind the closing balance", position
+            )
+        line = read_line(lines, currency=draft.currency or NO_CURRENCY, position=position)
+        for day in line.impossible:
+            draft.hold(HoldReason.DATE_IMPOSSIBLE, f"{day} is no day of the calendar", position)
+        self._entry, self._purpose = (line, position), []
+
+    def _finish_entry(self) -> None:
+        if self._entry is None or self._draft is None:
+            return
+        line, position = self._entry
+        purpose = (read_ns if self._reads_ns else read_purpose)(self._purpose)
+        self._draft.add(entry_of(line, purpose, position, self._draft))
+        self._entry, self._purpose, self._reads_ns = None, [], False

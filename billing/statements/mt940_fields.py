@@ -1,0 +1,108 @@
+"""The fields of MT940 and MT942 that carry money, parsed strictly.
+
+SWIFT Standards MT category 9, fields 60a, 61, 62a, 90.
+"""
+
+import re
+from datetime import date
+from typing import NamedTuple
+
+from billing.statements.canonical import Balance
+from billing.statements.dates import entry_day, short_year, swift_day
+from billing.statements.errors import BadLine
+from billing.statements.money import currency_exponent, to_minor
+from billing.statements.references import meant, plain_iban
+
+# Field 61: value date, entry date, mark, funds code, amount, transaction type, references. The
+# amount takes every mark that a number might have, so that 1.000,50 is refused whole and never read
+# as 1.
+_ENTRY = re.compile(
+    r"(?P<value>[0-9]{6})(?P<entry>[0-9]{4})?(?P<mark>R?[CD]|E[CD])(?P<funds>[A-Z])?"
+    r"(?P<amount>[0-9][0-9.,']*)(?P<type>[NSF][A-Z0-9 ]{3})?(?P<rest>.*)",
+    re.ASCII,
+)
+# Field 60a, 62a: mark, date, currency, amount.
+_BALANCE = re.compile(r"([CD])([0-9]{6})([A-Z]{3})([0-9][0-9.,']*)", re.ASCII)
+# Field 90: number of entries, currency, amount.
+_TOTAL = re.compile(r"([0-9]{1,6})([A-Z]{3})([0-9][0-9.,']*)", re.ASCII)
+# A reversed credit takes money, a reversed debit brings it.
+SIGNS = {"C": 1, "D": -1, "RC": -1, "RD": 1, "EC": 1, "ED": -1}
+
+
+class Line(NamedTuple):
+    """Field 61. Days are None where the calendar has no such day; `impossible` names them."""
+
+    mark: str
+    amount_minor: int
+    value_date: date | None
+    booking_date: date | None
+    impossible: tuple[str, ...]
+    type_code: str | None
+    customer_reference: str | None
+    bank_reference: str | None
+    iban: str | None
+    supplement: str
+
+
+def read_line(lines: list[str], *, currency: str, position: str) -> Line:
+    """Field 61 with its supplementary lines; raises BadLine and the errors of MoneyRefused."""
+    match = _ENTRY.fullmatch(lines[0].rstrip())
+    if match is None:
+        raise BadLine(position, field=":61:", text=lines[0])
+    day, entry, mark, digits, kind, rest = match.group(
+        "value", "entry", "mark", "amount", "type", "rest"
+    )
+    exponent = currency_exponent(currency, position)
+    amount = to_minor(digits, exponent=exponent, position=position, decimal=",")
+    value, booked = swift_day(day), None
+    impossible = [] if value else [day]
+    if entry:
+        booked = entry_day(entry, value or _middle_of(day))
+        impossible += [] if booked else [entry]
+    customer, _, bank = rest.partition("//")
+    # some banks fill the reference to 16 characters and write the payer's name behind it
+    customer, _, name = customer.strip().partition("  ")
+    iban = plain_iban(customer)
+    return Line(
+        mark=mark,
+        amount_minor=SIGNS[mark] * amount,
+        value_date=value,
+        booking_date=booked,
+        impossible=tuple(impossible),
+        type_code=(kind or "").strip() or None,
+        customer_reference=None if iban else meant(customer),
+        bank_reference=meant(bank),
+        iban=iban,
+        supplement="\n".join([text.strip() for text in (name, *lines[1:]) if text.strip()]),
+    )
+
+
+def _middle_of(value: str) -> date:
+    """A day near an impossible value date, to find the year of the entry date by."""
+    month = int(value[2:4])
+    return date(short_year(int(value[:2])), month if 1 <= month <= 12 else 6, 15)
+
+
+def read_balance(text: str, *, tag: str, position: str) -> Balance:
+    """Fields 60F, 60M, 62F, 62M; raises BadLine and the errors of MoneyRefused."""
+    match = _BALANCE.fullmatch(text.strip())
+    if match is None:
+        raise BadLine(position, field=f":{tag}:", text=text)
+    mark, day, currency, amount = match.groups()
+    unsigned = to_minor(
+        amount, exponent=currency_exponent(currency, position), position=position, decimal=","
+    )
+    return Balance(tag, SIGNS[mark] * unsigned, currency, swift_day(day))
+
+
+def read_total(text: str, *, tag: str, position: str) -> tuple[int, int]:
+    """Fields 90C and 90D: number of entries and their sum in minor units.
+
+    Raises BadLine and MoneyRefused.
+    """
+    match = _TOTAL.fullmatch(text.strip())
+    if match is None:
+        raise BadLine(position, field=f":{tag}:", text=text)
+    count, currency, amount = match.groups()
+    exponent = currency_exponent(currency, position)
+    return int(count), to_minor(amount, exponent=exponent, position=position, decimal=",")

@@ -1,0 +1,207 @@
+"""References and account numbers.
+
+Recognise, normalise, check, and tell a mistyped one from one that is not there.
+
+A check digit is no proof (1 % of random texts pass modulo 97, 10 % pass modulo 10): the proof is
+that we issued it.
+"""
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+from stdnum import iban as stdnum_iban
+from stdnum import iso11649
+from stdnum.be import ogm_vcs
+from stdnum.ch import esr
+from stdnum.exceptions import ValidationError
+
+# Words that banks and payers put where a reference is demanded but none is meant (EPC guidelines,
+# SWIFT field 61).
+_PLACEHOLDERS = frozenset(
+    {
+        "NOTPROVIDED",
+        "NOT PROVIDED",
+        "NOTAVAILABLE",
+        "NONREF",
+        "NON REF",
+        "NOREF",
+        "NONE",
+        "N/A",
+        "NA",
+    }
+)
+_BLANKS = re.compile(r"\s+")
+_IBAN_FORM = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
+# Swiss QR-IBANs have an institution number from 30000 to 31999 (SIX, Swiss implementation
+# guidelines QR-bill).
+_QR_IID = range(30_000, 32_000)
+
+
+class Scheme(StrEnum):
+    """Kinds of structured references that carry check digits."""
+
+    RF = "RF"  # ISO 11649 creditor reference
+    OGM = "OGM"  # Belgium, gestructureerde mededeling, VCS
+    QRR = "QRR"  # Switzerland, 27 digits; 26 and a check digit, as the former ESR
+    FI = "FI"  # Finland, viitenumero
+
+
+class Found(NamedTuple):
+    """A reference as written and as normalised; `is_valid` is False for one that was mistyped."""
+
+    scheme: Scheme
+    value: str
+    is_valid: bool
+    written: str
+
+
+def meant(text: str | None) -> str | None:
+    """The text, or None where it is empty or only a placeholder such as NOTPROVIDED."""
+    if text is None:
+        return None
+    kept = text.strip()
+    return None if not kept or kept.upper() in _PLACEHOLDERS else kept
+
+
+def is_usable_bank_id(text: str | None) -> bool:
+    """Whether a bank's reference can tell entries apart.
+
+    Not a placeholder, not one digit over and over, not 1000...0.
+    """
+    kept = meant(text)
+    if kept is None or len(set(kept)) == 1:
+        return False
+    return kept.rstrip("0") != "1"
+
+
+def plain_iban(text: str | None) -> str | None:
+    """The text in upper case without blanks if it has the form of an IBAN.
+
+    Its check digits are not tested.
+    """
+    if text is None:
+        return None
+    plain = "".join(text.split()).upper()
+    return plain if _IBAN_FORM.fullmatch(plain) else None
+
+
+def is_valid_iban(text: str) -> bool:
+    """Whether country, length and check digits (ISO 13616) are right."""
+    return bool(stdnum_iban.is_valid(text, check_country=False))
+
+
+def is_qr_iban(iban: str) -> bool:
+    """Whether an IBAN is a Swiss or Liechtenstein QR-IBAN, which takes QRR and nothing else."""
+    return iban[:2] in {"CH", "LI"} and iban[4:9].isdigit() and int(iban[4:9]) in _QR_IID
+
+
+def fits_account(found: Found, iban: str) -> bool:
+    """Whether scheme and receiving account go together.
+
+    QRR only with a QR-IBAN, RF only without.
+    """
+    if found.scheme is Scheme.QRR:
+        return is_qr_iban(iban)
+    return found.scheme is not Scheme.RF or not is_qr_iban(iban)
+
+
+def is_valid_fi(digits: str) -> bool:
+    """Finnish viitenumero: 4 to 20 digits, weights 7-3-1 from the right.
+
+    Check digit to the next ten (Finance Finland).
+    """
+    if not re.fullmatch(r"[0-9]{4,20}", digits):
+        return False
+    weighed = sum(
+        int(digit) * (7, 3, 1)[place % 3] for place, digit in enumerate(reversed(digits[:-1]))
+    )
+    return -weighed % 10 == int(digits[-1])
+
+
+def _passes(validate: Callable[[str], str]) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            validate(text)
+        except (ValidationError, ValueError):
+            return False
+        return True
+
+    return check
+
+
+_is_valid_rf = _passes(iso11649.validate)
+_is_valid_ogm = _passes(ogm_vcs.validate)
+_is_valid_qrr = _passes(esr.validate)
+
+_CHECKS: dict[Scheme, tuple[re.Pattern[str], Callable[[str], bool]]] = {
+    Scheme.RF: (re.compile(r"RF[0-9]{2}[A-Z0-9]{1,21}"), _is_valid_rf),
+    Scheme.QRR: (re.compile(r"[0-9]{27}"), _is_valid_qrr),
+    Scheme.OGM: (re.compile(r"[0-9]{12}"), _is_valid_ogm),
+    Scheme.FI: (re.compile(r"[0-9]{4,20}"), is_valid_fi),
+}
+
+
+def check_reference(text: str, *schemes: Scheme) -> Found | None:
+    """A structured field's text as one of the schemes asked for, or as RF, QRR or OGM.
+
+    None when it has no such form.
+
+    A text that fits several forms (12 digits: OGM or FI) is the first whose check digits are right,
+    else the first.
+    """
+    plain = _BLANKS.sub("", text).upper()
+    first: Found | None = None
+    for scheme in schemes or (Scheme.RF, Scheme.QRR, Scheme.OGM):
+        form, is_valid = _CHECKS[scheme]
+        bare = re.sub(r"[+*/]", "", plain) if scheme is Scheme.OGM else plain
+        if form.fullmatch(bare):
+            found = Found(scheme, bare, is_valid(bare), text)
+            if found.is_valid:
+                return found
+            first = first or found
+    return first
+
+
+# In free text only forms that show themselves: RF and digits, the Belgian frame, 27 digits in a row
+# or in groups of five.
+_IN_TEXT = (
+    (
+        Scheme.RF,
+        re.compile(r"(?<![A-Z0-9])RF[0-9]{2}(?: ?[A-Z0-9]{4}){0,5} ?[A-Z0-9]{1,4}(?![A-Z0-9])"),
+    ),
+    (
+        Scheme.OGM,
+        re.compile(r"(?:\+{3}|\*{3}) ?[0-9]{3} ?/ ?[0-9]{4} ?/ ?[0-9]{5} ?(?:\+{3}|\*{3})"),
+    ),
+    (Scheme.QRR, re.compile(r"(?<![0-9])[0-9]{2}(?: ?[0-9]{5}){5}(?![0-9])")),
+)
+
+
+def find_references(text: str) -> tuple[Found, ...]:
+    """References in free text, mistyped ones included; empty when there is none.
+
+    RF in groups of four may run into the next word of the payer: then the longest run that is valid
+    is taken.
+    """
+    upper = text.upper()
+    found: list[Found] = []
+    for scheme, form in _IN_TEXT:
+        for match in form.finditer(upper):
+            written = match.group()
+            one = (
+                _longest_valid(written) if scheme is Scheme.RF else check_reference(written, scheme)
+            )
+            if one is not None:
+                found.append(one)
+    return tuple(found)
+
+
+def _longest_valid(written: str) -> Found | None:
+    words = written.split(" ")
+    for end in range(len(words), 0, -1):
+        one = check_reference(" ".join(words[:end]), Scheme.RF)
+        if one is not None and one.is_valid:
+            return one
+    return check_reference(written, Scheme.RF) or check_reference(words[0], Scheme.RF)

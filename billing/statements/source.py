@@ -1,0 +1,126 @@
+"""The bytes of a file and the text in them.
+
+Size, encoding, and lines that can't grow without bound.
+"""
+
+import codecs
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from billing.statements.errors import (
+    EmptyFile,
+    FileTooLarge,
+    LineTooLong,
+    TooManyLines,
+    UndecodableText,
+)
+from billing.statements.limits import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES
+
+# How much of a file is looked at to tell its format.
+HEAD_BYTES = 65_536
+_CHUNK = 262_144
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Control characters, of which only the line ends mean anything; SWIFT frames carry 0x01 and 0x03,
+# broken exports NUL.
+_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
+
+
+def open_source(data: bytes | BinaryIO, *, limit: int = MAX_FILE_BYTES) -> BinaryIO:
+    """A file at its start, seekable.
+
+    Raises FileTooLarge before reading anything, EmptyFile when there is nothing.
+    """
+    source: BinaryIO = (
+        io.BytesIO(data) if isinstance(data, bytes | bytearray | memoryview) else data
+    )
+    size = source.seek(0, io.SEEK_END)
+    source.seek(0)
+    if size > limit:
+        raise FileTooLarge(limit=limit)
+    if size == 0:
+        raise EmptyFile
+    return source
+
+
+def head_of(source: BinaryIO) -> bytes:
+    """The first bytes, with the source set back to its start."""
+    head = source.read(HEAD_BYTES)
+    source.seek(0)
+    return head
+
+
+def guess_encoding(source: BinaryIO, *, declared: str | None = None) -> tuple[str, bool]:
+    """Encoding of the whole text and whether there is doubt about it.
+
+    A byte order mark decides; then UTF-8, which text in another encoding hardly ever is by chance;
+    then what the file declares; then Windows-1252. Bytes that no Windows text has point to an old
+    DOS code page, and that is a doubt.
+    """
+    head = head_of(source)
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            _must_decode(source, encoding)
+            return encoding, False
+    if head[:2].count(0) == 1 and len(head) > 1:
+        encoding = "utf-16-be" if head[0] == 0 else "utf-16-le"
+        _must_decode(source, encoding)
+        return encoding, False
+    for encoding in ("utf-8", *([declared] if declared else []), "cp1252"):
+        if _decodes(source, encoding):
+            return encoding, False
+    return "cp437", True
+
+
+def _decodes(source: BinaryIO, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while chunk := source.read(_CHUNK):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    finally:
+        source.seek(0)
+    return True
+
+
+def _must_decode(source: BinaryIO, encoding: str) -> None:
+    if not _decodes(source, encoding):
+        raise UndecodableText(encoding=encoding)
+
+
+def text_of(source: BinaryIO, encoding: str) -> io.TextIOWrapper:
+    """The source as text; every kind of line end, CR alone too, reads as LF."""
+    source.seek(0)
+    return io.TextIOWrapper(source, encoding=encoding, errors="strict", newline=None)
+
+
+def lines_of(source: BinaryIO, encoding: str) -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and lines without control characters or line end.
+
+    The source stays open. Raises LineTooLong and TooManyLines.
+    """
+    text = text_of(source, encoding)
+    try:
+        number = 0
+        while line := text.readline(MAX_LINE_CHARS + 1):
+            number += 1
+            if number > MAX_LINES:
+                raise TooManyLines(limit=MAX_LINES)
+            if len(line) > MAX_LINE_CHARS:
+                raise LineTooLong(f"line {number}", limit=MAX_LINE_CHARS)
+            plain = line.removesuffix("\n")
+            yield number, plain if plain.isprintable() else plain.translate(_CONTROLS)
+    finally:
+        text.detach()
+
+
+def without_controls(text: str) -> str:
+    """Text without control characters, line ends kept."""
+    return text.translate(_CONTROLS)

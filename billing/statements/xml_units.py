@@ -1,0 +1,227 @@
+"""XML of unknown origin, one finished unit at a time.
+
+Nothing is fetched, expanded, or built up without bound.
+
+Expat from the standard library calls us for each tag; there is no tree. A unit is an element that a
+table names, such as one transaction; its texts are collected by path and handed over when it ends.
+"""
+
+import re
+from typing import BinaryIO, Protocol
+from xml.parsers import expat
+
+from billing.statements.errors import (
+    DoctypeRefused,
+    ElementTooLarge,
+    EncodingRefused,
+    MalformedXml,
+    MarkupInText,
+    TooDeep,
+    TooManyTags,
+)
+from billing.statements.limits import MAX_UNIT_BYTES, MAX_XML_DEPTH, MAX_XML_TAGS
+
+_CHUNK = 65_536
+# Long enough to find a start tag that two chunks share.
+_OVERLAP = 64
+# Paths learnt by heart; a file with more different tags than this has them looked up anew.
+_MAX_LEARNT = 5_000
+_ENCODING_ERRORS = {
+    expat.errors.XML_ERROR_UNKNOWN_ENCODING,
+    expat.errors.XML_ERROR_INCORRECT_ENCODING,
+}
+
+Leaves = dict[str, list[str]]
+# kind of unit -> path inside it -> kind of the unit that begins there
+Units = dict[str, dict[str, str]]
+
+# The unit around everything. Its paths are single names, for a message may stand in any envelope.
+OUTSIDE = "outside"
+
+
+class Handler(Protocol):
+    """Who takes the units."""
+
+    def begin(self, kind: str, around: Leaves, line: int) -> None:
+        """A unit begins; `around` is what its parent unit has so far."""
+
+    def finish(self, kind: str, leaves: Leaves, around: Leaves, line: int) -> None:
+        """A unit that began at `line` is whole; `around` is what its parent unit has so far."""
+
+
+class _Node:
+    """A place that an element can have.
+
+    Its path in its unit, and the places below it that were seen so far.
+    """
+
+    __slots__ = ("children", "depth", "kind", "parent", "path", "unit")
+
+    def __init__(
+        self, parent: "_Node | None", path: str, unit: str, kind: str | None, depth: int
+    ) -> None:
+        self.parent = parent or self  # expat balances the tags, so nothing goes above the root
+        self.path = path
+        self.unit = unit  # the kind of unit that the element is part of
+        self.kind = kind  # the kind of unit that begins with the element
+        self.depth = depth
+        self.children: dict[str, _Node | None] = {}
+
+
+class UnitReader:
+    """Feeds a source to expat and a handler with units.
+
+    Inside the first unit only elements of its namespace count, all others are passed over.
+    `wrappers` are elements whose children count as their parent's. `raw_count` is how often a start
+    tag `counted` stands in the bytes, comments and CDATA included. `read` raises the errors of
+    XmlRefused.
+    """
+
+    def __init__(
+        self, units: Units, handler: Handler, *, wrappers: frozenset[str], counted: str
+    ) -> None:
+        self.namespace = ""
+        self.raw_count = 0
+        self._units = units
+        self._handler = handler
+        self._wrappers = wrappers
+        self._counted = re.compile(rb"<(?:[\w.-]+:)?" + counted.encode() + rb"[\s/>]")
+        self._tail = b""
+        self._tags = self._learnt = self._skipped = self._last_unit_end = 0
+        self._node = _Node(None, "", OUTSIDE, None, 0)
+        self._texts: list[str] = []
+        self._is_leaf = False
+        self._leaves: Leaves = {}
+        self._line = 0
+        self._outer: list[tuple[Leaves, int]] = []
+        self._parser = expat.ParserCreate(namespace_separator=" ")
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        # the list's own method: a text is the most frequent event, and this one needs no Python
+        self._parser.CharacterDataHandler = self._texts.append
+        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
+        self._parser.EntityDeclHandler = self._refuse_doctype
+
+    def read(self, source: BinaryIO) -> None:
+        """Read the source to its end."""
+        _skip_blanks(source)
+        try:
+            while chunk := source.read(_CHUNK):
+                self._count(chunk)
+                self._parser.Parse(chunk, False)  # expat takes no keywords
+                if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
+                    raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
+            self._parser.Parse(b"", True)
+        except expat.ExpatError as error:
+            reason = expat.ErrorString(error.code)
+            refusal = EncodingRefused if reason in _ENCODING_ERRORS else MalformedXml
+            raise refusal(f"line {error.lineno}", reason=reason) from None
+        except (LookupError, ValueError) as error:
+            if self._node.depth:
+                raise  # not pyexpat's word for an encoding that it can't map, but a bug of ours
+            raise EncodingRefused("line 1", reason=str(error)) from None
+        self.raw_count += len(self._counted.findall(self._tail))
+
+    def _count(self, chunk: bytes) -> None:
+        self._tags += chunk.count(b"<") + chunk.count(b"/>")
+        if self._tags > MAX_XML_TAGS:
+            raise TooManyTags(limit=MAX_XML_TAGS)
+        # UTF-16 shows its ASCII once the NULs are gone
+        seen = self._tail + chunk.replace(b"\0", b"")
+        keep = max(len(seen) - _OVERLAP, 0)
+        self.raw_count += sum(match.start() < keep for match in self._counted.finditer(seen))
+        self._tail = seen[keep:]
+
+    def _refuse_doctype(self, *_: object) -> None:
+        raise DoctypeRefused(f"line {self._parser.CurrentLineNumber}")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._skipped:
+            self._skip()
+            return
+        if self._texts:
+            if "".join(self._texts).strip():
+                self._refuse_mixture()
+            self._texts.clear()
+        node = self._node.children.get(name) or self._learn(name)
+        if node is None:
+            self._is_leaf = False
+            self._skip()
+            return
+        self._node = node
+        self._is_leaf = True
+        if node.kind is not None:
+            self._begin(node.kind, name)
+        elif attributes:
+            for attribute, value in attributes.items():
+                self._leaves.setdefault(f"{node.path}@{attribute}", []).append(value)
+
+    def _end(self, _: str) -> None:
+        if self._skipped:
+            self._skipped -= 1
+            self._texts.clear()
+            return
+        node = self._node
+        if self._texts:
+            plain = "".join(self._texts).strip()
+            self._texts.clear()
+            if plain:
+                if not self._is_leaf:
+                    self._refuse_mixture()
+                self._leaves.setdefault(node.path, []).append(plain)
+        self._is_leaf = False
+        self._node = node.parent
+        if node.kind is not None:
+            self._finish(node.kind)
+
+    def _skip(self) -> None:
+        self._skipped += 1
+        if self._node.depth + self._skipped > MAX_XML_DEPTH:
+            self._refuse_depth()
+
+    def _refuse_mixture(self) -> None:
+        line = f"line {self._parser.CurrentLineNumber}"
+        raise MarkupInText(line, field=self._node.path or self._node.unit)
+
+    def _begin(self, kind: str, name: str) -> None:
+        if self._node.unit == OUTSIDE:
+            self.namespace = name.rpartition(" ")[0]
+        around = self._leaves
+        self._outer.append((around, self._line))
+        self._leaves, self._line = {}, self._parser.CurrentLineNumber
+        self._handler.begin(kind, around, self._line)
+
+    def _finish(self, kind: str) -> None:
+        leaves, line = self._leaves, self._line
+        self._leaves, self._line = self._outer.pop()
+        self._last_unit_end = self._parser.CurrentByteIndex
+        self._handler.finish(kind, leaves, self._leaves, line)
+
+    def _learn(self, name: str) -> _Node | None:
+        """The place of an element that was not seen here before; None for one to be passed over."""
+        above = self._node
+        if name in above.children:
+            return None
+        if above.depth >= MAX_XML_DEPTH:
+            self._refuse_depth()
+        unit = above.kind or above.unit
+        namespace, _, local = name.rpartition(" ")
+        inside = "" if above.kind or unit == OUTSIDE else above.path
+        path = inside if local in self._wrappers else f"{inside}/{local}".removeprefix("/")
+        kind = self._units[unit].get(path)
+        known = unit == OUTSIDE or namespace == self.namespace
+        node = _Node(above, "" if kind else path, unit, kind, above.depth + 1) if known else None
+        if self._learnt < _MAX_LEARNT:
+            self._learnt += 1
+            above.children[name] = node
+        return node
+
+    def _refuse_depth(self) -> None:
+        raise TooDeep(f"line {self._parser.CurrentLineNumber}", limit=MAX_XML_DEPTH)
+
+
+def _skip_blanks(source: BinaryIO) -> None:
+    """Go behind blank lines before the XML declaration: gateways add them, expat refuses them."""
+    head = source.read(_CHUNK)
+    source.seek(len(head) - len(head.lstrip(b" \t\r\n")))
