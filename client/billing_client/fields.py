@@ -1,0 +1,111 @@
+"""The bounds of every field of a message: each function returns the value or says InvalidField."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+
+from billing_client.errors import InvalidField
+
+#: Postgres bigint, the type of the main app's ids.
+MAX_ID = 2**63 - 1
+#: A million images or 100 million words in one operation is a mistake, not work.
+MAX_UNITS = 1_000_000
+#: `credits` is an int4 in the main app; a grant of more than 100 million is a mistake.
+MAX_GRANT = 100_000_000
+MAX_KEY_CHARACTERS = 200
+#: Keys that the worker makes for itself begin with it.
+RESERVED_PREFIX = "billing:"
+MAX_NAME_CHARACTERS = 50
+#: Enough for ids and a title; more belongs into the main app's own tables.
+MAX_METADATA_BYTES = 2048
+#: One message is read, applied and acknowledged as one set.
+MAX_DEBITS = 500
+#: How long a hold lasts unless told otherwise, and at most: an AI job that runs longer is lost.
+DEFAULT_HOLD_S, MAX_HOLD_S = 900, 86_400
+#: smallint in the lots table; lower burns first.
+MAX_PRIORITY = 1000
+
+
+def whole(field: str, value: object, *, low: int, high: int) -> int:
+    """An int, and neither a bool nor a float that happens to be whole."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidField(field, f"must be a whole number, got {_short(value)}")
+    if not low <= value <= high:
+        raise InvalidField(field, f"must be from {low} to {high}, got {_short(value)}")
+    return value
+
+
+def account_id(value: object) -> int:
+    """The main app's id of the account."""
+    return whole("account_id", value, low=1, high=MAX_ID)
+
+
+def text(field: str, value: object, *, longest: int) -> str:
+    """Between one and `longest` printable characters, with no blank at either end."""
+    if not isinstance(value, str):
+        raise InvalidField(field, f"must be text, got {_short(value)}")
+    if not 1 <= len(value) <= longest:
+        raise InvalidField(field, f"must have 1 to {longest} characters, has {len(value)}")
+    if not value.isprintable() or value != value.strip():
+        raise InvalidField(field, f"must be printable, without blanks around it: {_short(value)}")
+    return value
+
+
+def key(value: object) -> str:
+    """The idempotency key: the same key means the same thing for ever."""
+    checked = text("key", value, longest=MAX_KEY_CHARACTERS)
+    if checked.startswith(RESERVED_PREFIX):
+        raise InvalidField("key", f"must not begin with {RESERVED_PREFIX}, as the worker's own do")
+    return checked
+
+
+def moment(field: str, value: object) -> dt.datetime | None:
+    """None, a datetime with a zone, or its ISO 8601 text; returned in UTC."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidField(field, f"must be an ISO 8601 time, got {_short(value)}") from None
+    if not isinstance(value, dt.datetime):
+        raise InvalidField(field, f"must be a time, got {_short(value)}")
+    if value.tzinfo is None:
+        raise InvalidField(field, "must have a time zone")
+    try:
+        return value.astimezone(dt.UTC)
+    except OverflowError:
+        raise InvalidField(field, f"is beyond the calendar: {_short(value)}") from None
+
+
+def metadata(value: object) -> Mapping[str, object] | None:
+    """None or a JSON object of at most 2,048 bytes, whose keys are text."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise InvalidField("metadata", f"must be an object with text keys, got {_short(value)}")
+    try:
+        size = len(json.dumps(value, allow_nan=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidField("metadata", f"must be JSON: {error}") from None
+    if size > MAX_METADATA_BYTES:
+        raise InvalidField("metadata", f"must be at most {MAX_METADATA_BYTES} bytes, is {size}")
+    if not _is_storable(value):
+        raise InvalidField("metadata", "holds NUL or half a character, which Postgres refuses")
+    return value
+
+
+def _is_storable(value: object) -> bool:
+    """Whether Postgres' jsonb takes every text in it: no NUL, no lone surrogate."""
+    try:
+        # JSON writes NUL as an escape, whose backslash no other escape can stand before.
+        return b"\\u0000" not in json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _short(value: object) -> str:
+    shown = repr(value) if not isinstance(value, int) else str(type(value).__name__)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
+        shown = str(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,266 @@
+"""The messages that the worker understands: checked when made, so that no bad one is sent.
+
+A message knows its task's name and queue, and turns into a task's keyword arguments and back.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from billing_client import fields as check
+from billing_client.errors import InvalidField, MissingField, UnknownField
+
+#: Where a sender's credits may come from; the worker's `billing.lots.SOURCES` says how each burns.
+SOURCES = frozenset({"plan", "trial", "top_up", "bank_transfer", "goodwill"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What every message has in common."""
+
+    TASK: ClassVar[str]
+    QUEUE: ClassVar[str]
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, object]) -> Self:
+        """The message of these keyword arguments.
+
+        Raises MissingField, UnknownField or InvalidField.
+        """
+        kind: Any = cls
+        known, needed = _fields_of(kind)
+        for name in arguments:
+            if name not in known:
+                raise UnknownField(str(name)[:50], f"{cls.TASK} knows no such field")
+        for name in needed:
+            if name not in arguments:
+                raise MissingField(name, f"{cls.TASK} needs it")
+        given: dict[str, Any] = dict(arguments)
+        return cls(**given)
+
+    def arguments(self) -> dict[str, object]:
+        """The keyword arguments of the task, JSON-safe; what is not set is left out."""
+        shown: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                shown[field.name] = value.isoformat() if isinstance(value, dt.datetime) else value
+        return shown
+
+    def _set(self, **checked: object) -> None:
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+@cache
+def _fields_of(kind: Any) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names of all fields, and of those without a default."""
+    all_fields = fields(kind)
+    needed = [field.name for field in all_fields if field.default is MISSING]
+    return frozenset([field.name for field in all_fields]), tuple(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Debit(Message):
+    """Take what an AI operation costs. `units`: ideas, words or images, by the operation."""
+
+    TASK: ClassVar[str] = "credits.debit"
+    QUEUE: ClassVar[str] = "debits"
+
+    account_id: int
+    operation: str
+    key: str
+    units: int = 1
+    happened_at: dt.datetime | None = None
+    metadata: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.text("operation", self.operation, longest=check.MAX_NAME_CHARACTERS)
+        check.key(self.key)
+        check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+        if self.happened_at is not None:
+            self._set(happened_at=check.moment("happened_at", self.happened_at))
+        if self.metadata is not None:
+            check.metadata(self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Message):
+    """Give credits as one lot. `priority`: lower burns first; None takes the source's own."""
+
+    TASK: ClassVar[str] = "credits.grant"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+    amount: int
+    source: str
+    key: str
+    expires_at: dt.datetime | None = None
+    priority: int | None = None
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.whole("amount", self.amount, low=1, high=check.MAX_GRANT)
+        check.key(self.key)
+        check.text("source", self.source, longest=check.MAX_NAME_CHARACTERS)
+        if self.source not in SOURCES:
+            allowed = ", ".join(sorted(SOURCES))
+            raise InvalidField("source", f"must be one of {allowed}, got {self.source!r:.60}")
+        self._set(expires_at=check.moment("expires_at", self.expires_at))
+        if self.priority is not None:
+            check.whole("priority", self.priority, low=0, high=check.MAX_PRIORITY)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedAccount(Message):
+    """Give a new account its plan's credits, once, also where the main app already has."""
+
+    TASK: ClassVar[str] = "credits.seed_account"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DebitMany(Message):
+    """Many debits in one message: read in the order given, each with its own key and outcome."""
+
+    TASK: ClassVar[str] = "credits.debit_many"
+    QUEUE: ClassVar[str] = "debits"
+
+    debits: tuple[Debit, ...]
+
+    def __post_init__(self) -> None:
+        given: object = self.debits
+        if not isinstance(given, list | tuple) or not 1 <= len(given) <= check.MAX_DEBITS:
+            raise InvalidField("debits", f"must be a list of 1 to {check.MAX_DEBITS} debits")
+        self._set(debits=tuple([_debit(each) for each in given]))
+
+    def arguments(self) -> dict[str, object]:
+        """The keyword arguments of the task, JSON-safe."""
+        return {"debits": [each.arguments() for each in self.debits]}
+
+
+def _debit(given: object) -> Debit:
+    if isinstance(given, Debit):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidField("debits", "must hold objects with the fields of credits.debit")
+    return Debit.from_arguments(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse(Message):
+    """Give back what a debit took, to the lots that it took it from. `key` is the debit's own.
+
+    Reversing twice is reversing once; a debit that comes after its reversal is not taken.
+    """
+
+    TASK: ClassVar[str] = "credits.reverse"
+    QUEUE: ClassVar[str] = "debits"
+
+    account_id: int
+    key: str
+    reason: str = "the work failed"
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.key(self.key)
+        check.text("reason", self.reason, longest=check.MAX_KEY_CHARACTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHold(Message):
+    """Set aside what an operation will cost.
+
+    Its answer comes too late for a check before the work: for that the main app calls
+    `billing_client.place_hold` on its own connection.
+    """
+
+    TASK: ClassVar[str] = "holds.place"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+    operation: str
+    key: str
+    units: int = 1
+    ttl_s: int = check.DEFAULT_HOLD_S
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.text("operation", self.operation, longest=check.MAX_NAME_CHARACTERS)
+        check.key(self.key)
+        check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+        check.whole("ttl_s", self.ttl_s, low=1, high=check.MAX_HOLD_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture(Message):
+    """Take what a hold set aside, the work being done. `hold` is the hold's key.
+
+    `units` None takes what was held; fewer give the rest back; more take the difference from what
+    is free, then by the plan's debt policy. Finishing twice gives the first answer.
+    """
+
+    TASK: ClassVar[str] = "holds.capture"
+    QUEUE: ClassVar[str] = "debits"
+
+    account_id: int
+    hold: str
+    units: int | None = None
+    metadata: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.text("hold", self.hold, longest=check.MAX_KEY_CHARACTERS)
+        if self.units is not None:
+            check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+        if self.metadata is not None:
+            check.metadata(self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Message):
+    """Give back what a hold set aside, the work having failed. `hold` is the hold's key."""
+
+    TASK: ClassVar[str] = "holds.release"
+    QUEUE: ClassVar[str] = "debits"
+
+    account_id: int
+    hold: str
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.text("hold", self.hold, longest=check.MAX_KEY_CHARACTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainInbox(Message):
+    """A doorbell: rows wait in the inbox. Losing it costs a second, never money."""
+
+    TASK: ClassVar[str] = "credits.drain_inbox"
+    QUEUE: ClassVar[str] = "debits"
+
+
+MESSAGES: dict[str, type[Message]] = {
+    message.TASK: message
+    for message in (
+        Debit,
+        DebitMany,
+        Reverse,
+        PlaceHold,
+        Capture,
+        Release,
+        DrainInbox,
+        Grant,
+        SeedAccount,
+    )
+}
+#: What may be left in the inbox, in the main app's own transaction.
+INBOX_MESSAGES = (Debit, Reverse, Capture, Release)
