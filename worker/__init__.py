@@ -1,0 +1,1 @@
+"""How the process lives: app, task base, database, settings, logging, embedded stack."""

@@ -1,0 +1,127 @@
+"""What is configured: every setting, from the environment, with one reader.
+
+Each field's environment variable is its name in capitals, with BILLING_ before it, except
+DATABASE_URL and REDIS_URL.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class BadSettings(SystemExit):
+    """The environment is no configuration; `problems` name what is wrong with each variable.
+
+    A program that does not catch it ends with these words: there is nothing else it could do.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("these settings can't be used:\n" + "\n".join(problems))
+        self.problems = problems
+
+    @property
+    def no_servers(self) -> bool:
+        """Whether a server is not named."""
+        servers = {"DATABASE_URL: is not set", "REDIS_URL: is not set"}
+        return not servers.isdisjoint(self.problems)
+
+
+class Settings(BaseSettings):
+    """The settings; seconds where the name ends in `_s`."""
+
+    model_config = SettingsConfigDict(env_prefix="BILLING_", extra="ignore", frozen=True)
+
+    database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "BILLING_DATABASE_URL"))
+    redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))
+    #: Where the embedded servers, logs and beat's schedule live.
+    data: Path = Path(".data")
+
+    #: Makes the seals of the ledger HMACs; keep it from those who may write to the database.
+    ledger_key: SecretStr | None = None
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    #: A task that runs longer is told (soft), then killed (hard).
+    soft_time_limit_s: int = Field(default=240, ge=1)
+    hard_time_limit_s: int = Field(default=300, ge=2)
+    #: After this long without a renewal, any app's worker may take a message that we took.
+    visibility_timeout_s: int = Field(default=3600, ge=10)
+    #: Our workers renew what they hold; what a dead one held comes back after this long.
+    lease_s: int = Field(default=20, ge=5)
+    #: A worker that is told to stop gives its tasks this long.
+    soft_shutdown_s: int = Field(default=20, ge=1)
+
+    #: A task whose cause passes (database away, lock not had) is tried this often.
+    max_retries: int = Field(default=8, ge=0, le=20)
+    #: The longest pause between two tries; the first is one second, and each is doubled.
+    max_backoff_s: int = Field(default=60, ge=1)
+
+    #: No statement of a task may take longer, and none may wait longer for a lock.
+    statement_timeout_s: int = Field(default=60, ge=1)
+    lock_timeout_s: int = Field(default=10, ge=1)
+
+    #: A migration that can't have its lock within this steps back, before the app queues behind it.
+    migration_lock_timeout_s: int = Field(default=5, ge=1)
+
+    #: Debits that one transaction takes at most.
+    debit_set_size: int = Field(default=500, ge=1, le=5000)
+    #: `sets` reads the debit queue in sets; `stock` leaves it to Celery, one message a task.
+    debit_reader: Literal["sets", "stock"] = "sets"
+
+    @field_validator("database_url")
+    @classmethod
+    def _psycopg2(cls, url: str) -> str:
+        """SQLAlchemy reads a bare postgresql:// as psycopg 3, which is not what we ship."""
+        for prefix in ("postgres://", "postgresql://"):
+            if url.startswith(prefix):
+                return "postgresql+psycopg2://" + url.removeprefix(prefix)
+        return url
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "Settings":
+        """The limits hold each other: see CELERY's visibility timeout in docs/runbook.md."""
+        order = (
+            ("soft_time_limit_s", "hard_time_limit_s"),
+            ("hard_time_limit_s", "visibility_timeout_s"),
+            ("max_backoff_s", "visibility_timeout_s"),
+            ("lease_s", "visibility_timeout_s"),
+            ("statement_timeout_s", "soft_time_limit_s"),
+            ("lock_timeout_s", "statement_timeout_s"),
+        )
+        for shorter, longer in order:
+            if getattr(self, shorter) >= getattr(self, longer):
+                raise ValueError(
+                    f"BILLING_{shorter.upper()} ({getattr(self, shorter)}) must be less than"
+                    f" BILLING_{longer.upper()} ({getattr(self, longer)})"
+                )
+        return self
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once. Raises BadSettings."""
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        # Not from: pydantic's own words show the values, passwords included.
+        problems = [_in_words(wrong) for wrong in error.errors()]
+    raise BadSettings(*problems)
+
+
+def _in_words(wrong: Any) -> str:
+    if not wrong["loc"]:
+        return str(wrong["ctx"]["error"])
+    name = str(wrong["loc"][0])
+    variable = name if name.isupper() else f"BILLING_{name.upper()}"
+    return f"{variable}: {'is not set' if wrong['type'] == 'missing' else wrong['msg']}"

@@ -1,0 +1,59 @@
+"""How a sweep is run: bounded sets, each in its own transaction, until none is left."""
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from billing import repairs
+from billing.swept import Swept
+from worker import clock
+from worker.database import transaction
+
+#: A run stops after so long, and leaves the rest to the next tick: beat's come each minute.
+BUDGET_S = 50.0
+
+
+class Sweep(Protocol):
+    """An act that does what is due, a bounded set at a time, and says what it did."""
+
+    def __call__(self, session: Session, *, now: dt.datetime) -> list[Swept]:
+        """Do one set; empty when there is nothing more to do."""
+
+
+def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S) -> list[Swept]:
+    """Run each sweep until it finds nothing more, or the time is spent; returns all that was done.
+
+    What another process has locked is left to that, or to the next run.
+    """
+    deadline = time.monotonic() + budget_s
+    swept: list[Swept] = []
+    for sweep in sweeps:
+        while time.monotonic() < deadline:
+            with transaction() as session:
+                done = sweep(session, now=clock.now())
+            swept += done
+            if not done:
+                break
+    return swept
+
+
+def repair_all(*, budget_s: float = BUDGET_S) -> list[Swept]:
+    """Repair every account's calendar, a page at a time; returns all that was done."""
+    deadline = time.monotonic() + budget_s
+    swept: list[Swept] = []
+    after: int | None = 0
+    while after is not None and time.monotonic() < deadline:
+        with transaction() as session:
+            page = repairs.sweep(session, now=clock.now(), after=after)
+        swept += page.swept
+        after = page.last
+    return swept
+
+
+def counts(swept: Iterable[Swept]) -> dict[str, object]:
+    """How often what was done, for the log line."""
+    return dict(Counter(one.what for one in swept))
