@@ -1,0 +1,34 @@
+"""`billing allow-app`: what the main app's database role may do in our schema."""
+
+import click
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from worker.database import transaction
+
+#: The inbox to insert into, holds to place; nothing to read, change or remove.
+GRANTS = (
+    "GRANT USAGE ON SCHEMA billing TO {role}",
+    "GRANT INSERT ON billing.inbox TO {role}",
+    "GRANT EXECUTE ON FUNCTION {function} TO {role}",
+)
+
+
+PLACE_HOLD = "billing.place_hold(bigint, text, int, text, int, timestamptz)"
+
+
+@click.command("allow-app")
+@click.argument("role")
+@click.option("--dry-run", is_flag=True, help="Print the statements; do nothing.")
+def allow_app(role: str, dry_run: bool) -> None:
+    """Let the main app's database ROLE leave debits and place holds. Safe to repeat."""
+    with transaction() as session:
+        quoted = session.get_bind().dialect.identifier_preparer.quote(role)
+        for grant in GRANTS:
+            statement = grant.format(role=quoted, function=PLACE_HOLD)
+            click.echo(statement)
+            if not dry_run:
+                try:
+                    session.execute(text(statement))
+                except DBAPIError as error:
+                    raise click.ClickException(str(error.orig).strip()) from None

@@ -1,0 +1,135 @@
+"""`billing samples`: the main app's plans and a few of its accounts, for a database of our own.
+
+The figures are those seen in the main app's production (docs/host-contract.md); the free-trial
+plan is still to be created there.
+"""
+
+from decimal import Decimal
+
+import click
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.orm import Session
+
+from models.host import Account, CreditTransaction, Plan, User
+from worker.database import transaction
+
+#: id, slug, name, price, credits, sites, users, features
+PLANS: tuple[tuple[int, str, str, int, int, int, int, list[str]], ...] = (
+    (1, "free", "Free Plan", 0, 100, 1, 1, []),
+    (2, "starter", "Starter", 89, 1000, 1, 2, ["ai_writer", "image_gen"]),
+    (4, "growth", "Growth", 139, 2000, 3, 3, ["ai_writer", "image_gen", "auto_publish"]),
+    (
+        5,
+        "scale",
+        "Scale",
+        229,
+        4000,
+        5,
+        5,
+        ["ai_writer", "image_gen", "auto_publish", "custom_prompts"],
+    ),
+    (
+        6,
+        "enterprise",
+        "Enterprise Plan",
+        0,
+        10000,
+        20,
+        10000,
+        ["ai_writer", "image_gen", "auto_publish", "custom_prompts", "unlimited"],
+    ),
+    (7, "free-trial", "Free Trial", 0, 2000, 1, 1, []),
+)
+#: id, slug, plan, credits, status, owner's e-mail and role
+ACCOUNTS = (
+    (29, "home-g8", 2, 8000, "active", "admin@homeg8.com", "owner"),
+    (14, "scale-account", 5, 8000, "active", "scale@igny8.com", "owner"),
+    (5, "aws-admin", 6, 454, "active", "dev@igny8.com", "developer"),
+    (28, "auto-remote", 6, 0, "trial", "auto+remote0003@example.com", "owner"),
+    (30, "tacbit", 1, 100, "trial", "payments@tacbit.net", "owner"),
+)
+#: account, amount, balance after: the latest rows of the main app's own ledger
+DEDUCTIONS = ((5, -2, 458), (5, -2, 456), (5, -2, 454))
+
+
+@click.group()
+def samples() -> None:
+    """Sample plans and accounts, for a database of our own."""
+
+
+@samples.command()
+def load() -> None:
+    """Load plans and accounts into an empty database; refuses one that the main app made."""
+    with transaction() as session:
+        loaded = load_into(session)
+    click.echo(f"samples: {loaded}")
+
+
+def load_into(session: Session) -> str:
+    """Load them unless there are accounts already; returns what was done, in words."""
+    made_by_us = session.execute(
+        text(
+            "SELECT count(*) FROM billing.host_changes"
+            " WHERE what = 'created' AND table_name = 'igny8_tenants'"
+        )
+    ).scalar_one()
+    if not made_by_us:
+        raise click.ClickException("these tables are the main app's: no samples go into them")
+    if session.execute(select(func.count()).select_from(Account)).scalar_one():
+        return "there are accounts already; nothing was loaded"
+    columns = ("id", "slug", "name", "price", "included_credits", "max_sites", "max_users")
+    session.execute(
+        insert(Plan),
+        [
+            dict(zip(columns, plan[:7], strict=True), features=plan[7], price=Decimal(plan[3]))
+            for plan in PLANS
+        ],
+    )
+    for sample in ACCOUNTS:
+        _load_account(session, sample)
+    session.execute(
+        insert(CreditTransaction),
+        [
+            {
+                "account_id": account_id,
+                "type": "deduction",
+                "amount": amount,
+                "balance_after": balance,
+                "description": "image_prompt_extraction",
+            }
+            for account_id, amount, balance in DEDUCTIONS
+        ],
+    )
+    for table in ("igny8_plans", "igny8_tenants"):
+        session.execute(
+            text(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"  # noqa: S608 - our names
+                f" (SELECT max(id) FROM {table}))"
+            )
+        )
+    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
+
+
+def _load_account(session: Session, sample: tuple[int, str, int, int, str, str, str]) -> None:
+    account_id, slug, plan_id, credits, status, email, role = sample
+    owner_id = session.execute(
+        insert(User)
+        .values(email=email, role=role, is_superuser=role == "developer")
+        .returning(User.id)
+    ).scalar_one()
+    session.execute(
+        insert(Account).values(
+            id=account_id,
+            slug=slug,
+            name=slug,
+            plan_id=plan_id,
+            credits=credits,
+            status=status,
+            owner_id=owner_id,
+            billing_email=email,
+        )
+    )
+    session.execute(
+        text("UPDATE igny8_users SET tenant_id = :account WHERE id = :user"),
+        {"account": account_id, "user": owner_id},
+    )

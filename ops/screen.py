@@ -1,0 +1,65 @@
+"""How commands show what they found: a table for people, JSON for machines."""
+
+import dataclasses
+import datetime as dt
+import json
+import sys
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+#: Columns of a table that goes into a file or a pipe, where nobody says how wide the page is.
+WIDE = 120
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+
+
+def show_json(value: object) -> None:
+    """Print any of our data classes as JSON."""
+    click.echo(json.dumps(value, default=_plain, indent=2))
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    table: Any = getattr(value, "__table__", None)
+    if table is not None:
+        return {
+            attribute.key: getattr(value, attribute.key)
+            for attribute in type(value).__mapper__.column_attrs  # type: ignore[attr-defined]
+        }
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; numbers stand to the right."""
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    lines = [tuple(row) for row in rows]
+    for at, column in enumerate(columns):
+        numeric = bool(lines) and all(isinstance(line[at], int | float) for line in lines)
+        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for line in lines:
+        shown.add_row(*[_cell(value) for value in line])
+    console.print(shown)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dt.datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("[", r"\[")

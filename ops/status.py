@@ -1,0 +1,174 @@
+"""`billing status`: the operator's first screen."""
+
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+import redis
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+
+from billing import dead_letters, inbox
+from billing_client.client import SENT_AT
+from models.credits import Hold
+from models.operations import Finding, OutboxEvent
+from ops.screen import console, json_option, show_json, table
+from worker import clock, letters, mailbox
+from worker.app import app
+from worker.database import transaction
+
+#: Seconds to wait for workers to answer; one that is up answers in a tenth of that.
+PING_S = 1.0
+
+
+@dataclass(slots=True)
+class QueueState:
+    """Messages that wait, and for how long the oldest has; None if it does not tell."""
+
+    name: str
+    purpose: str
+    waiting: int
+    oldest_s: float | None
+
+
+@dataclass(slots=True)
+class Status:
+    """What one look at everything saw. None: it could not be asked."""
+
+    postgres: str
+    redis: str
+    workers: list[str] = field(default_factory=list)
+    queues: list[QueueState] = field(default_factory=list)
+    in_hand: int | None = None
+    dead_letters: int | None = None
+    dead_letters_in_redis: int | None = None
+    inbox_waiting: int | None = None
+    inbox_oldest_s: float | None = None
+    holds_overdue: int | None = None
+    outbox_due: int | None = None
+    audit_findings: int | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """What needs a person, in words."""
+        asked = (
+            (self.postgres != "up", f"postgres: {self.postgres}"),
+            (self.redis != "up", f"redis: {self.redis}"),
+            (self.redis == "up" and not self.workers, "no worker answers"),
+            (
+                bool(self.dead_letters),
+                f"{self.dead_letters} dead letters: billing dead-letters list",
+            ),
+            (bool(self.audit_findings), f"{self.audit_findings} findings: billing audit"),
+        )
+        return [words for is_so, words in asked if is_so]
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show servers, workers, queues, dead letters and due work; exit 1 if something is down."""
+    seen = look()
+    if as_json:
+        show_json({**{f: getattr(seen, f) for f in Status.__slots__}, "problems": seen.problems})
+    else:
+        _show(seen)
+    if seen.postgres != "up" or seen.redis != "up" or not seen.workers:
+        raise SystemExit(1)
+
+
+def look() -> Status:
+    """Ask everything once."""
+    seen = Status(postgres="up", redis="up")
+    try:
+        _ask_redis(seen)
+    except redis.RedisError as error:
+        seen.redis = str(error).splitlines()[0]
+    try:
+        _ask_postgres(seen)
+    except DBAPIError as error:
+        seen.postgres = str(error.orig).strip().splitlines()[0]
+    return seen
+
+
+def _ask_redis(seen: Status) -> None:
+    import celeryconfig  # reads the settings, which `--help` has no need of
+
+    client = mailbox.connection()
+    client.ping()
+    seen.in_hand = mailbox.in_hand(client)
+    seen.dead_letters_in_redis = letters.waiting()
+    for name, purpose in celeryconfig.QUEUES.items():
+        oldest = _age(mailbox.oldest(client, name))
+        seen.queues.append(QueueState(name, purpose, mailbox.depth(client, name), oldest))
+    with app.connection_for_read() as connection:  # one from a pool may have died since
+        replies: Any = app.control.ping(timeout=PING_S, connection=connection) or []
+    seen.workers = sorted(name for reply in replies for name in reply)
+
+
+def _ask_postgres(seen: Status) -> None:
+    now = clock.now()
+    with transaction() as session:
+        seen.dead_letters = dead_letters.count_open(session)
+        seen.inbox_waiting, oldest = inbox.waiting(session)
+        seen.inbox_oldest_s = round((now - oldest).total_seconds(), 1) if oldest else None
+        seen.holds_overdue = session.execute(
+            select(func.count())
+            .select_from(Hold)
+            .where(Hold.state == "held", Hold.expires_at <= now)
+        ).scalar_one()
+        seen.outbox_due = session.execute(
+            select(func.count())
+            .select_from(OutboxEvent)
+            .where(OutboxEvent.delivered_at.is_(None), OutboxEvent.due_at <= now)
+        ).scalar_one()
+        seen.audit_findings = session.execute(
+            select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
+        ).scalar_one()
+
+
+def _age(raw: str | bytes | None) -> float | None:
+    if raw is None:
+        return None
+    try:
+        sent_at = dt.datetime.fromisoformat(json.loads(raw)["headers"][SENT_AT])
+        return round((clock.now() - sent_at).total_seconds(), 1)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _show(seen: Status) -> None:
+    table(
+        "servers and workers",
+        ("what", "state"),
+        [
+            ("postgres", seen.postgres),
+            ("redis", seen.redis),
+            *[("worker", name) for name in seen.workers],
+        ],
+    )
+    table(
+        "queues",
+        ("queue", "for", "waiting", "oldest (s)"),
+        [(q.name, q.purpose, q.waiting, q.oldest_s) for q in seen.queues],
+    )
+    table(
+        "work",
+        ("what", "count"),
+        [
+            ("messages that workers hold", seen.in_hand),
+            ("open dead letters", seen.dead_letters),
+            ("dead letters still in Redis", seen.dead_letters_in_redis),
+            ("rows that wait in the inbox", seen.inbox_waiting),
+            ("the oldest of them waits (s)", seen.inbox_oldest_s),
+            ("holds out of time", seen.holds_overdue),
+            ("events due in the outbox", seen.outbox_due),
+            ("open findings of the audit", seen.audit_findings),
+        ],
+    )
+    for words in seen.problems:
+        console.print(words, style="red")
+    if not seen.problems:
+        console.print("nothing needs a person", style="green")

@@ -1,0 +1,1 @@
+"""What may be asked of the worker: one file per topic; a task only orders the steps."""

@@ -1,0 +1,68 @@
+"""Credits: debits of AI operations and their reversal, the inbox, grants, and first credits."""
+
+import time
+
+from billing import grants, posting, seeding
+from billing_client.messages import (
+    Debit,
+    DebitMany,
+    DrainInbox,
+    Grant,
+    Reverse,
+    SeedAccount,
+)
+from worker import clock
+from worker.app import app
+from worker.database import transaction
+from worker.inbox_drain import InboxDrain
+from worker.postings import apply_one, keep_rejected
+
+#: One task drains for so long, then leaves the rest to the next ring.
+DRAIN_S = 50.0
+
+
+@app.task(name=Debit.TASK, message=Debit)
+def debit(message: Debit) -> dict[str, object]:
+    """Take one debit: the stock worker's way; the debit reader takes many at once."""
+    return apply_one(message)
+
+
+@app.task(name=DebitMany.TASK, message=DebitMany, bind=True)
+def debit_many(self: object, message: DebitMany) -> dict[str, object]:
+    """Take many debits in one transaction."""
+    with transaction() as session:
+        answers = posting.apply(session, message.debits, now=clock.now())
+        keep_rejected(session, self.request.id, answers)  # type: ignore[attr-defined]
+    return {"debits": len(answers)}
+
+
+@app.task(name=Reverse.TASK, message=Reverse)
+def reverse(message: Reverse) -> dict[str, object]:
+    """Give back what a debit took."""
+    return apply_one(message)
+
+
+@app.task(name=DrainInbox.TASK, message=DrainInbox, is_tick=True)
+def drain_inbox(message: DrainInbox) -> dict[str, object]:  # noqa: ARG001 - a doorbell says no more
+    """Do what waits in the inbox."""
+    deadline, rows = time.monotonic() + DRAIN_S, 0
+    drain = InboxDrain()
+    while (taken := drain.drain_one_set()) and time.monotonic() < deadline:
+        rows += taken
+    return {"rows": rows + taken}
+
+
+@app.task(name=Grant.TASK, message=Grant)
+def grant(message: Grant) -> dict[str, object]:
+    """Give credits as a lot."""
+    with transaction() as session:
+        granted = grants.apply(session, message, now=clock.now())
+    return {"entry_id": granted.entry.id, "is_repeat": granted.is_repeat}
+
+
+@app.task(name=SeedAccount.TASK, message=SeedAccount)
+def seed_account(message: SeedAccount) -> dict[str, object]:
+    """Give a new account its plan's credits, once."""
+    with transaction() as session:
+        seeded = seeding.seed(session, message.account_id, now=clock.now())
+    return {"entry_id": seeded.entry and seeded.entry.id, "why_not": seeded.why_not}

@@ -1,0 +1,26 @@
+"""The calendar of credits: renewals, changes of plan, expiry, and the repair of what was left out.
+
+Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
+"""
+
+from billing import expiry, plan_changes, renewals
+from worker import sweeps
+from worker.app import app
+
+
+@app.task(name="credits.renew_due", is_tick=True)
+def renew_due() -> dict[str, object]:
+    """Give each account whose period has ended its next lot, and follow changes of plan."""
+    return sweeps.counts(sweeps.until_done(renewals.sweep_due, plan_changes.sweep))
+
+
+@app.task(name="credits.expire_due", is_tick=True)
+def expire_due() -> dict[str, object]:
+    """Take credits whose time is over out of the books."""
+    return sweeps.counts(sweeps.until_done(expiry.sweep))
+
+
+@app.task(name="credits.repair_calendars", is_tick=True)
+def repair_calendars() -> dict[str, object]:
+    """Seed and begin what signup, or the main app's own writes, left out."""
+    return sweeps.counts(sweeps.repair_all())

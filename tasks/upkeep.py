@@ -1,0 +1,49 @@
+"""The worker's own upkeep: dead letters out of Redis, and the audit of the books."""
+
+import datetime as dt
+
+from billing import audit, slots
+from worker import clock, letters
+from worker.app import app
+from worker.database import AUDIT_S, transaction
+
+HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+#: In UTC, when few customers are about.
+SEALS_AT_HOUR = 2
+
+
+@app.task(name="upkeep.collect_dead_letters", is_tick=True)
+def collect_dead_letters() -> dict[str, object]:
+    """Move what could not be read, or not be kept, from Redis into the table of dead letters."""
+    return {"collected": letters.collect(app.tasks)}
+
+
+@app.task(
+    name="upkeep.audit_books",
+    is_tick=True,
+    soft_time_limit=AUDIT_S,
+    time_limit=AUDIT_S + 60,
+)
+def audit_books() -> dict[str, object]:
+    """Look whether the books agree, once an hour however many beats tick."""
+    now = clock.now()
+    with transaction() as session:
+        if slots.is_claimed(session, "audit_books", every=HOUR, now=now):
+            return {"why_not": "this hour's audit is done"}
+    # Once a night it also reads every seal.
+    with_seals = now.hour >= SEALS_AT_HOUR and not _seals_are_read(now)
+    with transaction(statement_timeout_s=AUDIT_S) as session:
+        report = audit.run(session, now=now, with_seals=with_seals)
+    with transaction() as session:
+        # Claimed with what it found: an audit that fails is done again by the next tick.
+        if not slots.claim(session, "audit_books", every=HOUR, now=now):
+            return {"why_not": "another audit was faster"}
+        if with_seals:
+            slots.claim(session, "audit_seals", every=DAY, now=now)
+        audit.keep(session, report, now=now)
+    return {"books": report.books, "findings": sum(map(len, report.findings.values()))}
+
+
+def _seals_are_read(now: dt.datetime) -> bool:
+    with transaction() as session:
+        return slots.is_claimed(session, "audit_seals", every=DAY, now=now)
