@@ -1,0 +1,136 @@
+"""Debits from a filled queue to the last commit: ours, a stock no-op, and what a user would write.
+
+All in one run on the same servers, in interleaved rounds; at the end the books are audited.
+"""
+
+import os
+import random
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from bench import ground, measure, stock, workers
+from bench.ground import ACCOUNTS, OPERATIONS, BooksDisagree
+from bench.measure import Result, Row
+from bench.stack import server_pids
+from bench.stencil import Stencil, stencil_of
+from billing_client import BillingClient, new_key
+from billing_client.messages import Debit
+from models.credits import Key
+from models.host import CreditTransaction
+from worker import mailbox
+from worker.database import transaction
+
+#: The naive task moves the app's balance behind the books' back, so it has accounts of its own.
+NAIVE_FROM = 1_000_000
+PUSHED_AT_ONCE = 500
+
+_OURS = ("-A", "worker.app", "worker", "-Q", Debit.QUEUE, "--pool", "solo", "-l", "INFO")
+_QUIET = ("-l", "WARNING", "--without-gossip", "--without-mingle")
+_STOCK = ("-A", "bench.stock", "worker", "-c", "2", *_QUIET)
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A way to do it: the worker's command line, how many of it, and its part of the count.
+
+    A slow one gets fewer messages, so that each takes about as long.
+    """
+
+    name: str
+    queue: str
+    command: tuple[str, ...]
+    part: float
+    workers: int = 1
+
+
+CONTESTANTS = (
+    Contestant("celery_door", Debit.QUEUE, _OURS, part=1.0),
+    Contestant("celery_door_2", Debit.QUEUE, _OURS, part=1.0, workers=2),
+    Contestant("no_op", stock.NO_OP, (*_STOCK, "-Q", stock.NO_OP), part=0.1),
+    Contestant("naive", stock.NAIVE, (*_STOCK, "-Q", stock.NAIVE), part=0.03),
+)
+RATIOS = (
+    ("celery_door", "no_op"),
+    ("celery_door", "naive"),
+    ("celery_door_2", "no_op"),
+    ("celery_door_2", "naive"),
+)
+
+
+def run(*, count: int, rounds: int) -> Result:
+    """Drain `count` debits, or its part of them, with each contestant, `rounds` times.
+
+    Raises BooksDisagree, Stalled or WorkerEnded.
+    """
+    ground.open_accounts(1)
+    ground.open_accounts(NAIVE_FROM, with_books=False)
+    stencils = _stencils()
+    measured: dict[str, list[Row]] = {contestant.name: [] for contestant in CONTESTANTS}
+    sent: dict[str, int] = {contestant.queue: 0 for contestant in CONTESTANTS}
+    for _ in range(rounds):
+        for contestant in CONTESTANTS:
+            messages = max(int(count * contestant.part), 20)
+            _fill(contestant.queue, stencils[contestant.queue], messages)
+            measured[contestant.name].append(_drain(contestant, messages))
+            sent[contestant.queue] += messages
+    _check_books(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
+    rows = [measure.median(each) for each in measured.values()]
+    return Result(rows, measure.ratios(rows, RATIOS))
+
+
+def _stencils() -> dict[str, Stencil]:
+    """One of each queue, from a message that was really sent."""
+    redis = mailbox.connection()
+    debit = Debit(1, OPERATIONS[0], new_key())
+    client = BillingClient(os.environ["REDIS_URL"])
+    stencils = {Debit.QUEUE: stencil_of(redis, Debit.QUEUE, lambda: client.send(debit))}
+    for task in (stock.NO_OP, stock.NAIVE):
+        send = partial(stock.app.send_task, task, kwargs=debit.arguments())
+        stencils[task] = stencil_of(redis, task, send)
+    return stencils
+
+
+def _fill(queue: str, stencil: Stencil, count: int) -> None:
+    """Put debits with keys in the order of time into the queue, spread over all accounts."""
+    redis, chance = mailbox.connection(), random.Random(count)
+    first = NAIVE_FROM if queue == stock.NAIVE else 1
+    for start in range(0, count, PUSHED_AT_ONCE):
+        debits = [
+            Debit(first + chance.randrange(ACCOUNTS), chance.choice(OPERATIONS), new_key())
+            for _ in range(min(PUSHED_AT_ONCE, count - start))
+        ]
+        redis.lpush(queue, *[stencil.cut(debit.arguments()) for debit in debits])
+
+
+def _drain(contestant: Contestant, count: int) -> Row:
+    redis = mailbox.connection()
+
+    def left() -> int:
+        return redis.llen(contestant.queue) + mailbox.in_hand(redis)
+
+    with workers.running(contestant.command, number=contestant.workers) as pids:
+        return measure.drain(contestant.name, count, left=left, workers=pids, servers=server_pids())
+
+
+def _check_books(*, ours: int, naive: int) -> None:
+    """Each debit once, and every promise of the audit held."""
+    ground.check_books()
+    with transaction() as session:
+        of_ours = CreditTransaction.key.is_not(None)
+        counts = {
+            "keys of ours": (sa.select(sa.func.count(Key.key)), ours + 2 * ACCOUNTS),
+            "entries of ours": (_deductions(of_ours), ours + ACCOUNTS),
+            "entries of the naive task": (_deductions(~of_ours), naive),
+        }
+        for what, (query, wanted) in counts.items():
+            if (found := session.execute(query).scalar_one()) != wanted:
+                raise BooksDisagree(f"{found} {what}, not {wanted}")
+
+
+def _deductions(of_whom: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(sa.func.count(CreditTransaction.id)).where(
+        CreditTransaction.type == "deduction", of_whom
+    )

@@ -1,0 +1,57 @@
+"""Holds: placed one by one on the app's own connection, captured in sets."""
+
+from bench import ground, measure
+from bench.measure import Result, Row
+from bench.stack import server_pids
+from billing import posting
+from billing_client import Capture, PlaceHold
+from billing_client.inbox import place_hold
+from worker import clock
+from worker.database import engine, transaction
+
+SET = 500
+#: A hold is a transaction of its own; fewer of them take as long.
+PART = 0.2
+
+
+def run(*, count: int, rounds: int) -> Result:
+    """Place holds in transactions of their own, then capture them in sets of 500.
+
+    Raises BooksDisagree.
+    """
+    ground.open_accounts(1)
+    measured: dict[str, list[Row]] = {}
+    for _ in range(rounds):
+        holds = [
+            PlaceHold(debit.account_id, debit.operation, debit.key)
+            for debit in ground.debits(int(count * PART))
+        ]
+        for row in (_placed(holds), _captured(holds)):
+            measured.setdefault(row.name, []).append(row)
+    ground.check_books()
+    return Result([measure.median(each) for each in measured.values()])
+
+
+def _placed(holds: list[PlaceHold]) -> Row:
+    raw = engine().raw_connection()
+
+    def place_all() -> None:
+        for hold in holds:
+            assert place_hold(raw.driver_connection, hold)
+            raw.commit()
+
+    row = measure.timed("hold_placed", len(holds), place_all, roots=server_pids())
+    raw.close()
+    return row
+
+
+def _captured(holds: list[PlaceHold]) -> Row:
+    captures = [Capture(hold.account_id, hold.key) for hold in holds]
+
+    def capture_all() -> None:
+        for start in range(0, len(captures), SET):
+            with transaction() as session:
+                answers = posting.apply(session, captures[start : start + SET], now=clock.now())
+            assert all(answer.outcome == "taken" for answer in answers)
+
+    return measure.timed("hold_captured", len(captures), capture_all, roots=server_pids())

@@ -1,0 +1,162 @@
+"""What a bench measures and how it shows it: rows of rates and CPU time, and ratios of rates."""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+import psutil  # type: ignore[import-untyped]
+from rich.console import Console
+from rich.table import Table
+
+#: The clock starts when this part is done: start-up, first connections and cold caches are over.
+WARM_UP = 0.05
+#: Each look at the queue costs Redis a little; a hundred a second disturb nobody.
+LOOK_EVERY_S = 0.01
+#: A contestant that does nothing for so long is broken, not slow.
+STALLED_AFTER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contestant's figures: how many a second, and CPU milliseconds for each one.
+
+    `cpu_ms` counts the worker's processes and those of the servers, as far as they are here.
+    `p50_ms` and `p99_ms`: from enqueueing to the commit, where that was measured; `wal_bytes`:
+    what Postgres logged for each one, where that was.
+    """
+
+    name: str
+    per_second: float
+    cpu_ms: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    wal_bytes: float | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """What was measured."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The rows of one or more benches, and the ratios of rates worth a look."""
+
+    rows: list[Row] = field(default_factory=list)
+    ratios: dict[str, float] = field(default_factory=dict)
+
+    def __add__(self, other: "Result") -> "Result":
+        return Result(self.rows + other.rows, self.ratios | other.ratios)
+
+    def as_json(self) -> str:
+        """`{"rows": [{"name", "per_second", "cpu_ms"}], "ratios": {"a/b": a's rate by b's}}`."""
+        return json.dumps({"rows": [row.as_dict() for row in self.rows], "ratios": self.ratios})
+
+    def show(self) -> None:
+        """Print one table, then the ratios."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("")
+        for heading in ("a second", "CPU ms each", "p50 ms", "p99 ms", "WAL bytes each"):
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            rest = [row.p50_ms, row.p99_ms, row.wal_bytes]
+            shown = ["" if value is None else f"{value:,.1f}" for value in rest]
+            table.add_row(row.name, f"{row.per_second:,.0f}", f"{row.cpu_ms:.3f}", *shown)
+        for name, ratio in self.ratios.items():
+            table.add_row(name, f"{ratio:.2f} x")
+        Console().print(table)
+
+
+class Stalled(Exception):
+    """A contestant did nothing for a minute."""
+
+
+class WorkerEnded(Exception):
+    """A contestant's worker is gone."""
+
+
+def drain(
+    name: str,
+    count: int,
+    *,
+    left: Callable[[], int],
+    workers: Iterable[int],
+    servers: Iterable[int],
+) -> Row:
+    """Time a queue of `count` from the warm-up mark until `left()` is none.
+
+    `workers` and `servers`: ids of the processes whose CPU time counts, each with all that it ever
+    started. Raises Stalled or WorkerEnded.
+    """
+    working = [psutil.Process(pid) for pid in workers]
+    processes = [*working, *[psutil.Process(pid) for pid in servers]]
+
+    def checked() -> int:
+        if any(worker.status() == psutil.STATUS_ZOMBIE for worker in working):
+            raise WorkerEnded(name)
+        return left()
+
+    began, cpu_before = time.monotonic(), _cpu_s(processes)
+    measured = _wait_until(checked, at_most=count - max(1, int(count * WARM_UP)))
+    if measured:
+        began, cpu_before = time.monotonic(), _cpu_s(processes)
+    else:
+        # So few that one look saw all and the next none: they are timed from the start.
+        measured = count
+    _wait_until(checked, at_most=0)
+    took, used = time.monotonic() - began, _cpu_s(processes) - cpu_before
+    return Row(name, measured / took, used * 1000 / measured)
+
+
+def timed(name: str, count: int, work: Callable[[], object], *, roots: Iterable[int]) -> Row:
+    """Time work that does `count` things, in this process; `roots` as in `drain`."""
+    processes = [psutil.Process(pid) for pid in (os.getpid(), *roots)]
+    began, cpu_before = time.monotonic(), _cpu_s(processes)
+    work()
+    took, used = time.monotonic() - began, _cpu_s(processes) - cpu_before
+    return Row(name, count / took, used * 1000 / count)
+
+
+def median(rows: Sequence[Row]) -> Row:
+    """The median of each figure over the rounds of one contestant."""
+    return Row(
+        rows[0].name,
+        round(statistics.median([row.per_second for row in rows]), 1),
+        round(statistics.median([row.cpu_ms for row in rows]), 4),
+        **{
+            name: round(statistics.median(values), 1)
+            for name in ("p50_ms", "p99_ms", "wal_bytes")
+            if (values := [getattr(row, name) for row in rows if getattr(row, name) is not None])
+        },
+    )
+
+
+def ratios(rows: Iterable[Row], pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
+    """How many times the second one's rate the first one's is, for each pair of names."""
+    rates = {row.name: row.per_second for row in rows}
+    return {f"{one}/{other}": round(rates[one] / rates[other], 2) for one, other in pairs}
+
+
+def _wait_until(left: Callable[[], int], *, at_most: int) -> int:
+    """Look until no more than this is left; returns what is."""
+    before, since = -1, time.monotonic()
+    while (now_left := left()) > at_most:
+        if now_left != before:
+            before, since = now_left, time.monotonic()
+        if time.monotonic() - since > STALLED_AFTER_S:
+            raise Stalled(f"{now_left} left, and nothing happens")
+        time.sleep(LOOK_EVERY_S)
+    return now_left
+
+
+def _cpu_s(roots: Iterable[psutil.Process]) -> float:
+    """CPU seconds of these processes, of their descendants, and of those that have ended."""
+    total = 0.0
+    for root in roots:
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += sum(process.cpu_times()[:4])
+    return total

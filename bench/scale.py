@@ -1,0 +1,94 @@
+"""Does a debit cost more when the ledger is large? At 10,000 and at 10,000,000 entries."""
+
+import os
+
+import click
+
+from bench import ground, measure
+from bench.measure import Result, Row
+from bench.stack import server_pids
+from billing import posting
+from billing_client import Debit
+from worker import clock
+from worker.database import AUDIT_S, engine, transaction
+
+SET = 500
+SMALL, LARGE = 10_000, int(os.environ.get("BENCH_LARGE", "10000000"))
+FILLED_AT_ONCE = 500_000
+
+#: Entries as ours are, with time-ordered keys of the past; amounts of 0 keep the sums.
+_FILL = """
+WITH made AS (
+    SELECT 1 + (random() * %(accounts)s)::int %% %(accounts)s AS account_id,
+           (lpad(to_hex(1700000000000 + %(start)s + n), 12, '0') || '7'
+            || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15)
+           )::uuid AS key
+    FROM generate_series(1, %(count)s) AS n
+), entry AS (
+    INSERT INTO igny8_credit_transactions
+        (tenant_id, type, amount, balance_after, description, idempotency_key, actor, happened_at,
+         units, lots_used, chain)
+    SELECT account_id, 'deduction', 0, b.credits, 'clustering', key::text, 'main_app', now(), 1,
+           '[[1, 0]]', sha256(key::text::bytea)
+    FROM made JOIN billing.books AS b USING (account_id)
+    RETURNING id, idempotency_key
+)
+INSERT INTO billing.keys (key, content, entry_id)
+SELECT idempotency_key::uuid, 1, id FROM entry
+"""
+
+
+def run(*, count: int, rounds: int) -> Result:
+    """Take debits in sets from a small ledger, fill it, and take as many again.
+
+    Raises BooksDisagree. The seals of what was only filled in are not checked.
+    """
+    ground.open_accounts(1)
+    _fill(SMALL, before=0)
+    small = _measure("scale_10k", count, rounds)
+    _fill(LARGE, before=SMALL)
+    large = _measure("scale_10m", count, rounds)
+    ground.check_books(with_seals=False)
+    ratios = {
+        "cpu_10m/cpu_10k": round(large.cpu_ms / small.cpu_ms, 2),
+        "wal_10m/wal_10k": round((large.wal_bytes or 0) / (small.wal_bytes or 1), 2),
+    }
+    return Result([small, large], ratios)
+
+
+def _measure(name: str, count: int, rounds: int) -> Row:
+    """The first round warms up caches and visibility; its figures are thrown away."""
+    return measure.median([_taken(name, count) for _ in range(rounds + 1)][1:])
+
+
+def _taken(name: str, count: int) -> Row:
+    debits: list[Debit] = list(ground.debits(count))
+
+    def take_all() -> None:
+        for start in range(0, count, SET):
+            with transaction() as session:
+                posting.apply(session, debits[start : start + SET], now=clock.now())
+
+    before = _wal()
+    row = measure.timed(name, count, take_all, roots=server_pids())
+    return Row(row.name, row.per_second, row.cpu_ms, wal_bytes=(_wal() - before) / count)
+
+
+def _wal() -> int:
+    with engine().connect() as connection:
+        row = connection.exec_driver_sql("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+        return int(row.scalar_one())
+
+
+def _fill(upto: int, *, before: int) -> None:
+    """Fill the ledger with entries that are as ours, a part at a time."""
+    done = before
+    while done < upto:
+        count = min(FILLED_AT_ONCE, upto - done)
+        with transaction(statement_timeout_s=AUDIT_S) as session:
+            session.connection().exec_driver_sql(
+                _FILL, {"accounts": ground.ACCOUNTS, "start": done, "count": count}
+            )
+        done += count
+        click.echo(f"{done:,} entries", err=True)
+    ground.settle()

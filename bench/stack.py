@@ -1,0 +1,88 @@
+"""The ground of a bench: durable servers, a database of its own, and who the servers are."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+import psutil  # type: ignore[import-untyped]
+import redis
+import sqlalchemy as sa
+
+
+@contextmanager
+def bench_stack() -> Iterator[None]:
+    """Durable servers with an empty database of today's schema, named in the environment.
+
+    Those of DATABASE_URL and REDIS_URL if set, with a database of the bench's own and a Redis that
+    must be empty; else embedded ones in a temporary folder.
+    """
+    with ExitStack() as context:
+        folder = context.enter_context(tempfile.TemporaryDirectory(prefix="billing-bench-"))
+        os.environ.update({"BILLING_DATA": folder, "BILLING_ALIVE_DIR": folder})
+        if not os.environ.get("DATABASE_URL"):
+            from worker.stack import running_stack
+
+            # An embedded Postgres of root runs as nobody, who has to reach its data.
+            Path(folder).chmod(0o711)
+            urls = context.enter_context(running_stack(Path(folder) / "stack", durable=True))
+            os.environ.update(urls.environment())
+        os.environ["DATABASE_URL"] = context.enter_context(_fresh_database())
+        with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+            if client.dbsize():
+                raise click.ClickException(
+                    "REDIS_URL names a Redis that holds data: not for a bench"
+                )
+            context.callback(_empty, os.environ["REDIS_URL"])
+
+        from worker import database, schema
+
+        schema.upgrade()
+        yield
+        database.engine().dispose()
+
+
+@contextmanager
+def _fresh_database() -> Iterator[str]:
+    url = sa.make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2")
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    name = f"billing_bench_{secrets.token_hex(4)}"
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def _empty(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+
+
+def server_pids() -> list[int]:
+    """Postgres' first process and Redis, where they run on this machine."""
+    from worker import mailbox
+    from worker.database import engine
+
+    with engine().connect() as connection:
+        backend = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+    facts: dict[str, int] = mailbox.connection().info("server")
+    mine = [_parent(backend, "postgres"), _itself(facts["process_id"], ("redis", "valkey"))]
+    return [pid for pid in mine if pid is not None]
+
+
+def _parent(pid: int, name: str) -> int | None:
+    return psutil.Process(pid).ppid() if _itself(pid, (name,)) else None
+
+
+def _itself(pid: int, names: tuple[str, ...]) -> int | None:
+    """A remote server's id may be that of another program here: the name tells."""
+    try:
+        return pid if psutil.Process(pid).name().startswith(names) else None
+    except psutil.NoSuchProcess:
+        return None
