@@ -1,0 +1,39 @@
+"""The bench runs, audits its books, and says what it measured in the form that is promised."""
+
+import json
+import subprocess
+import sys
+
+
+def bench(*arguments):
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_debits_are_measured_side_by_side_and_printed_as_json(redis_client):
+    shown = json.loads(bench("debits", "--count", "200", "--rounds", "1", "--json"))
+
+    rows = {row.pop("name"): row for row in shown["rows"]}
+    assert list(rows) == ["celery_door", "celery_door_2", "no_op", "naive"]
+    for row in rows.values():
+        assert row.keys() == {"per_second", "cpu_ms"}
+        assert row["per_second"] > 0
+    assert shown["ratios"].keys() >= {"celery_door/no_op", "celery_door/naive"}
+    assert all(ratio > 0 for ratio in shown["ratios"].values())
+    assert redis_client.dbsize() == 0, "the bench leaves nothing behind"
+
+
+def test_a_bench_that_nobody_knows_is_refused():
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", "nothing"], capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 2
+    assert "debits" in ran.stderr

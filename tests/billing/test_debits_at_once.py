@@ -1,0 +1,121 @@
+"""Many processes and threads debit at once, and nobody overspends."""
+
+import multiprocessing
+import random
+import threading
+
+import sqlalchemy as sa
+
+from billing import debits
+from billing_client import Debit, new_key
+from worker import clock
+from worker.database import engine, transaction
+
+
+def debit_25_times(account_id, results):
+    outcomes = []
+    for _ in range(25):
+        with transaction() as session:
+            message = Debit(account_id, "image_prompt_extraction", new_key())
+            (answer,) = debits.apply(session, [message], now=clock.now())
+        outcomes.append(answer.outcome)
+    results.put(outcomes)
+
+
+def test_8_processes_debiting_one_account_accept_exactly_what_it_has(books):
+    account = books.open_account("acme", credits=100)
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    processes = [spawn.Process(target=debit_25_times, args=(account, results)) for _ in range(8)]
+
+    for process in processes:
+        process.start()
+    outcomes = [outcome for _ in processes for outcome in results.get(timeout=60)]
+    for process in processes:
+        process.join()
+
+    assert (outcomes.count("taken"), outcomes.count("refused")) == (50, 150)
+    seen = books.see("acme")
+    assert (seen.credits, seen.app_credits, len(seen.refusals)) == (0, 0, 150)
+    assert books.audit().agrees
+
+
+def run_together(work, count):
+    errors = []
+
+    def guarded(number):
+        try:
+            work(number)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_sets_over_the_same_accounts_do_not_deadlock(books):
+    accounts = [books.open_account(f"a{n}", credits=1000) for n in range(20)]
+
+    def apply_sets(seed):
+        dice = random.Random(seed)
+        for _ in range(10):
+            messages = [
+                Debit(dice.choice(accounts), "image_prompt_extraction", new_key())
+                for _ in range(30)
+            ]
+            with transaction() as session:
+                debits.apply(session, messages, now=clock.now())
+
+    run_together(apply_sets, 4)
+
+    total = sum(books.see(f"a{n}").credits for n in range(20))
+    assert total == 20_000 - 4 * 10 * 30 * 2
+    assert books.audit().agrees
+
+
+def test_one_key_sent_for_two_accounts_at_once_takes_from_one(books):
+    """The loser's transaction breaks on the key, goes again, and finds it known."""
+    accounts = [books.open_account(slug, credits=100) for slug in ("one", "other")]
+    from worker.database import passes
+
+    for number in range(20):
+        barrier = threading.Barrier(2)
+
+        def debit(which, key=f"key:{number}", barrier=barrier):
+            message = Debit(accounts[which], "image_prompt_extraction", key)
+            barrier.wait()
+            for _ in range(3):
+                try:
+                    with transaction() as session:
+                        debits.apply(session, [message], now=clock.now())
+                    break
+                except sa.exc.IntegrityError as error:
+                    assert passes(error)
+
+        run_together(debit, 2)
+
+    spent = 200 - books.see("one").credits - books.see("other").credits
+    assert spent == 20 * 2
+    assert books.audit().agrees
+
+
+def test_the_app_may_insert_rows_that_point_at_an_account_while_it_is_locked(books):
+    """The lock is FOR NO KEY UPDATE: a foreign key's check passes it."""
+    account = books.open_account("acme", credits=100)
+
+    with transaction() as session:
+        debits.apply(session, [Debit(account, "clustering", "1")], now=books.now)
+        with engine().begin() as app:
+            app.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
+            app.execute(
+                sa.text(
+                    "INSERT INTO igny8_sites (tenant_id, name, slug) VALUES (:account, 's', 's')"
+                ),
+                {"account": account},
+            )
+
+    assert books.see("acme").credits == 90

@@ -1,0 +1,365 @@
+"""Debits that the main app leaves in its own transactions: they count when those commit."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from sqlalchemy import text
+
+import tasks.credits
+from billing import dead_letters, inbox
+from billing_client import BillingClient, Capture, Debit, Grant, PlaceHold, Release, Reverse
+from billing_client import inbox as door
+from tests.app import DjangoConnection, connect
+from worker.database import engine, transaction
+
+
+@pytest.fixture
+def app(books):
+    with closing(connect()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def client():
+    """Rings no bell: the broker is away, and nothing here needs it."""
+    return BillingClient("redis://127.0.0.1:1/0")
+
+
+@pytest.fixture
+def drain(books):
+    """Drains a set; returns what it took."""
+
+    def one_set(limit=500, after=inbox.LOWEST, **options):
+        with transaction() as session:
+            return inbox.drain(session, limit=limit, after=after, now=books.now, **options)
+
+    return one_set
+
+
+def leave_raw(app, account_id, task, arguments):
+    """A row as no client would write it."""
+    with app.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing.inbox (account_id, task, arguments) VALUES (%s, %s, %s)",
+            [account_id, task, arguments],
+        )
+
+
+def waiting():
+    with transaction() as session:
+        return inbox.waiting(session)[0]
+
+
+def letters():
+    with transaction() as session:
+        return dead_letters.open_letters(session, limit=100)
+
+
+class TestTheAppsTransaction:
+    def test_a_debit_counts_when_the_apps_transaction_commits(self, books, app, client, drain):
+        account = books.open_account("acme", credits=10)
+        client.debit_in(app, account, "image_prompt_extraction", key="d")
+        assert drain().rows == 0
+
+        app.commit()
+
+        assert drain().rows == 1
+        assert books.see("acme").credits == 8
+
+    def test_a_debit_never_counts_when_it_rolls_back(self, books, app, client, drain):
+        account = books.open_account("acme", credits=10)
+        client.debit_in(app, account, "image_prompt_extraction", key="d")
+
+        app.rollback()
+
+        assert (drain().rows, books.see("acme").credits) == (0, 10)
+
+    def test_one_transaction_may_leave_several_messages(self, books, app, client, drain):
+        account = books.open_account("acme", credits=100)
+        client.place_hold(app, account, "image_generation", key="h")
+        client.place_hold(app, account, "image_generation", key="gone")
+        client.debit_in(app, account, "clustering", key="d1")
+        client.debit_in(app, account, "clustering", key="d2")
+        door.leave(app, [Reverse(account, "d1"), Capture(account, "h"), Release(account, "gone")])
+        app.commit()
+
+        answers = drain().answers
+
+        assert [a.outcome for a in answers] == ["taken", "taken", "given", "taken", "released"]
+        assert (
+            books.history("acme")
+            == """
+            opening balance          +100   100
+            clustering                -10    90
+            clustering                -10    80
+            reversal of clustering    +10    90
+            image_generation           -5    85
+        """
+        )
+
+    def test_left_twice_under_one_key_it_is_taken_once(self, books, app, client, drain):
+        account = books.open_account("acme", credits=10)
+        for _ in range(2):
+            client.debit_in(app, account, "image_prompt_extraction", key="d")
+        app.commit()
+
+        assert [a.is_repeat for a in drain().answers] == [False, True]
+        assert books.see("acme").credits == 8
+
+    def test_1200_debits_are_left_at_once(self, books, app, client, drain):
+        account = books.open_account("acme", credits=5000)
+        debits = [Debit(account, "image_prompt_extraction", f"d{n}") for n in range(1200)]
+
+        assert client.debit_many_in(app, debits) == 1200
+        app.commit()
+
+        assert [drain().rows for _ in range(4)] == [500, 500, 200, 0]
+        assert books.see("acme").credits == 5000 - 2400
+        assert [e.key for e in books.see("acme").entries][1:] == [d.key for d in debits]
+
+    def test_djangos_connection_serves_as_well(self, books, app, client, drain):
+        account = books.open_account("acme", credits=10)
+        django = DjangoConnection(app)
+
+        with django.atomic():
+            assert client.place_hold(django, account, "image_generation", key="h")
+        with django.atomic():
+            client.debit_in(
+                django, account, "image_prompt_extraction", key="d", metadata={"%": "%s"}
+            )
+        with pytest.raises(ZeroDivisionError), django.atomic():
+            client.debit_in(django, account, "image_prompt_extraction", key="lost")
+            raise ZeroDivisionError
+
+        assert [a.message.metadata for a in drain().answers] == [{"%": "%s"}]
+        assert (books.see("acme").credits, books.see("acme").held) == (8, 5)
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            pytest.param(Grant(1, 5, "top_up", "g"), id="a grant"),
+            pytest.param(PlaceHold(1, "clustering", "h"), id="a hold, which needs its answer"),
+        ],
+    )
+    def test_a_message_of_another_kind_is_not_left(self, books, app, message, drain):
+        account = books.open_account("acme", credits=10)
+
+        with pytest.raises(TypeError, match=type(message).__name__):
+            door.leave(app, [Debit(account, "clustering", "d"), message])
+
+        app.commit()
+        assert waiting() == 0
+
+
+class TestOrder:
+    def test_the_order_of_an_account_is_kept_with_two_drains_at_once(self, books, app, drain):
+        accounts = [books.open_account(f"a{n}", credits=100_000) for n in range(4)]
+        for number in range(150):
+            door.leave(app, [Debit(a, "clustering", f"{a}:{number:03}") for a in accounts])
+        app.commit()
+
+        def empty_it(_):
+            while waiting():
+                drain(limit=17)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(empty_it, range(2)))
+
+        for number, account in enumerate(accounts):
+            taken = [e.key for e in books.see(f"a{number}").entries][1:]
+            assert taken == [f"{account}:{n:03}" for n in range(150)]
+        assert books.audit().agrees
+
+    def test_a_transaction_that_commits_late_is_found(self, books, app, client, drain):
+        """Its row has a lower id than one that is long gone."""
+        account = books.open_account("acme", credits=100)
+        client.debit_in(app, account, "clustering", key="early id")
+        with closing(connect()) as other:
+            client.debit_in(other, account, "clustering", key="late id")
+            other.commit()
+        after = drain().after
+
+        app.commit()
+
+        assert [a.message.key for a in drain(after=after).answers] == ["early id"]
+
+    def test_a_set_begins_behind_the_account_where_the_last_one_ended(self, books, app, drain):
+        accounts = [books.open_account(f"a{n}", credits=100) for n in range(3)]
+        door.leave(app, [Debit(a, "clustering", f"{a}:{n}") for a in accounts for n in range(2)])
+        app.commit()
+
+        after, taken = inbox.LOWEST, []
+        while waiting():
+            drained = drain(limit=1, after=after)
+            after = drained.after
+            taken += [accounts.index(a.message.account_id) for a in drained.answers]
+
+        assert taken == [0, 1, 2, 0, 1, 2]
+
+    def test_a_set_takes_no_more_rows_than_its_limit(self, books, app, drain):
+        """It took a row of each account that waited, however many those were."""
+        accounts = [books.open_account(f"a{n}", credits=100) for n in range(30)]
+        door.leave(app, [Debit(a, "clustering", f"{a}:{n}") for a in accounts for n in range(2)])
+        app.commit()
+
+        assert [drain(limit=7).rows for _ in range(2)] == [7, 7]
+
+    def test_an_account_that_is_locked_is_left_for_later_and_holds_up_no_other(
+        self, books, app, client, drain
+    ):
+        busy, idle = (books.open_account(slug, credits=100) for slug in ("busy", "idle"))
+        door.leave(app, [Debit(busy, "clustering", "b"), Debit(idle, "clustering", "i")])
+        app.commit()
+        client.place_hold(app, busy, "image_generation", key="h")
+
+        while_locked = [a.message.key for a in drain().answers]
+        app.commit()
+
+        assert while_locked == ["i"]
+        assert [a.message.key for a in drain().answers] == ["b"]
+
+    def test_few_rows_of_many_accounts_do_not_wait_for_many_rows_of_one(self, books, app, drain):
+        small = [books.open_account(f"a{n}", credits=100) for n in range(10)]
+        big = books.open_account("big", credits=100)
+        more = [books.open_account(f"b{n}", credits=100) for n in range(10)]
+        with app.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO billing.inbox (account_id, task, arguments)"
+                " SELECT %s, 'credits.debit', jsonb_build_object('account_id', %s,"
+                " 'operation', 'clustering', 'key', 'big:' || n) FROM generate_series(1, 20000) n",
+                [big, big],
+            )
+        door.leave(
+            app, [Debit(a, "clustering", f"{a}:{n}") for n in range(5) for a in small + more]
+        )
+        app.commit()
+
+        after, taken = inbox.LOWEST, Counter()
+        for _ in range(2):
+            drained = drain(after=after)
+            after = drained.after
+            taken.update(a.message.account_id for a in drained.answers)
+
+        assert [taken[account] for account in small + more] == [5] * 20
+        assert taken[big] == 2 * 500 - 100
+
+
+DEBIT = "credits.debit"
+GOOD = '{"account_id": 1, "operation": "clustering", "key": "k"}'
+
+
+def with_units(written):
+    return f'{GOOD[:-1]}, "units": {written}}}'
+
+
+class TestWhatCannotBeDone:
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            pytest.param((1, "credits.grant", GOOD), "task", id="a task of the broker's"),
+            pytest.param((1, "no.such", GOOD), "task", id="no task"),
+            pytest.param((2, DEBIT, GOOD), "account_id", id="another account's row"),
+            pytest.param((0, DEBIT, GOOD), "account_id", id="account 0"),
+            pytest.param((-5, DEBIT, GOOD), "account_id", id="a negative account"),
+            pytest.param((1, DEBIT, "{}"), "account_id", id="no fields"),
+            pytest.param((1, DEBIT, "[]"), "arguments", id="a list"),
+            pytest.param(
+                (1, DEBIT, '["account_id", "operation", "key"]'), "arguments", id="a list of names"
+            ),
+            pytest.param((1, DEBIT, "7"), "arguments", id="a number"),
+            pytest.param((1, DEBIT, "null"), "arguments", id="null"),
+            pytest.param((1, DEBIT, '"text"'), "arguments", id="a text"),
+            pytest.param((1, DEBIT, with_units("0")), "units", id="units out of bounds"),
+            pytest.param(
+                (1, DEBIT, with_units("1e5000")), "arguments", id="more digits than Python reads"
+            ),
+            pytest.param(
+                (1, DEBIT, with_units("9" * 400 + ".5")), "units", id="a number beyond all floats"
+            ),
+            pytest.param(
+                (1, DEBIT, with_units("[" * 3000 + "]" * 3000)), "", id="3,000 lists in each other"
+            ),
+        ],
+    )
+    def test_a_row_that_is_no_message_becomes_a_dead_letter_beside_good_ones(
+        self, books, app, drain, row, reason
+    ):
+        account = books.open_account("acme", credits=100)
+        assert account == 1
+        door.leave(app, [Debit(account, "clustering", "before")])
+        leave_raw(app, *row)
+        door.leave(app, [Debit(account, "clustering", "after")])
+        app.commit()
+
+        drained = drain()
+
+        assert (drained.rows, drained.dead, waiting()) == (3, 1, 0)
+        (letter,) = letters()
+        assert (letter.task, letter.message_id) == (row[1], "inbox:2")
+        assert letter.reason.startswith(reason)
+        assert [e.key for e in books.see("acme").entries][1:] == ["before", "after"]
+
+    def test_a_debit_of_an_account_that_does_not_exist_becomes_a_dead_letter(self, app, drain):
+        door.leave(app, [Debit(404, "clustering", "d")])
+        app.commit()
+
+        assert drain().dead == 1
+        (letter,) = letters()
+        assert (letter.error, letter.task) == ("UnknownAccount", "credits.debit")
+        assert Debit.from_arguments(letter.arguments) == Debit(404, "clustering", "d")
+
+    def test_a_refused_debit_is_answered_and_no_dead_letter(self, books, app, drain):
+        account = books.open_account("acme", credits=0)
+        door.leave(app, [Debit(account, "clustering", "d")])
+        app.commit()
+
+        assert drain().dead == 0
+        assert [r.reason for r in books.see("acme").refusals] == ["InsufficientCredits"]
+
+    def test_row_by_row_a_row_that_breaks_dies_alone(self, books, app, drain):
+        """A balance beyond the column, which nobody checks for: Postgres breaks the statement."""
+        broken, fine = (books.open_account(slug, credits=100) for slug in ("broken", "fine"))
+        books.debit("broken", key="first")
+        with engine().begin() as connection:
+            connection.execute(
+                text("UPDATE billing.books SET spent = 2147483647 WHERE account_id = :id"),
+                {"id": broken},
+            )
+        door.leave(app, [Debit(broken, "clustering", "b"), Debit(fine, "clustering", "f")])
+        app.commit()
+
+        drained = drain(one_by_one=True)
+
+        assert (drained.rows, drained.dead, waiting()) == (2, 1, 0)
+        assert [letter.error for letter in letters()] == ["DataError"]
+        assert (books.see("broken").credits, books.see("fine").credits) == (98, 90)
+
+
+class TestCrashes:
+    def test_a_drain_that_dies_before_its_commit_loses_nothing(self, books, app, drain):
+        account = books.open_account("acme", credits=100)
+        door.leave(app, [Debit(account, "clustering", "d")])
+        app.commit()
+
+        class Killed(BaseException):
+            pass
+
+        with pytest.raises(Killed), transaction() as session:
+            assert inbox.drain(session, limit=9, after=inbox.LOWEST, now=books.now).rows == 1
+            raise Killed
+
+        assert (waiting(), books.see("acme").credits) == (1, 100)
+        assert drain().rows == 1
+        assert books.see("acme").credits == 90
+
+
+def test_the_task_empties_the_inbox(books, app):
+    account = books.open_account("acme", credits=10_000)
+    door.leave(app, [Debit(account, "image_prompt_extraction", f"d{n}") for n in range(1100)])
+    app.commit()
+
+    tasks.credits.drain_inbox()
+
+    assert (waiting(), books.see("acme").credits) == (0, 10_000 - 2200)

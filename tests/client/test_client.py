@@ -1,0 +1,94 @@
+"""The client sends what the worker reads, hides it from onlookers, and brings nothing else along."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from kombu.exceptions import OperationalError
+
+from billing_client import MESSAGES, BillingClient, Debit, InvalidField, new_key
+from worker import envelope, mailbox
+
+TASKS = set(MESSAGES)
+
+
+@pytest.fixture
+def client(redis_client):
+    return BillingClient(os.environ["REDIS_URL"])
+
+
+def sent(redis_client, queue):
+    return [
+        envelope.read(raw, known_tasks=TASKS) for _, raw in mailbox.take(redis_client, queue, 10)
+    ]
+
+
+def test_a_debit_arrives_as_it_was_asked(client, redis_client):
+    key = new_key()
+
+    client.debit(5, "image_generation", key=key, units=3, metadata={"site": 7})
+
+    (message,) = sent(redis_client, "debits")
+    assert (message.task, message.arguments) == (
+        "credits.debit",
+        {
+            "account_id": 5,
+            "operation": "image_generation",
+            "key": key,
+            "units": 3,
+            "metadata": {"site": 7},
+        },
+    )
+
+
+def test_a_grant_and_a_seeding_go_to_the_queue_of_credits(client, redis_client):
+    client.grant(5, 100, "top_up", key="order:1")
+    client.seed_account(6)
+
+    assert [m.task for m in sent(redis_client, "credits")] == [
+        "credits.grant",
+        "credits.seed_account",
+    ]
+
+
+def test_many_debits_go_in_messages_of_500(client, redis_client):
+    debits = [Debit(5, "clustering", f"d{n}") for n in range(1200)]
+
+    assert client.debit_many(debits) == 1200
+
+    messages = sent(redis_client, "debits")
+    assert [len(m.arguments["debits"]) for m in messages] == [500, 500, 200]
+    assert [d["key"] for m in messages for d in m.arguments["debits"]] == [d.key for d in debits]
+
+
+def test_a_bad_message_is_not_sent(client, redis_client):
+    with pytest.raises(InvalidField):
+        client.debit(5, "clustering", key="k", units=0)
+
+    assert mailbox.depth(redis_client, "debits") == 0
+
+
+def test_onlookers_see_no_contents(client, redis_client):
+    client.debit(5, "clustering", key="debit:secret")
+
+    raw = redis_client.lindex("debits", 0)
+    headers = json.dumps(json.loads(raw)["headers"])
+    assert "debit:secret" not in headers
+    assert "(hidden)" in headers
+
+
+def test_a_broker_that_is_away_is_said_soon():
+    with pytest.raises(OperationalError):
+        BillingClient("redis://127.0.0.1:1/0").debit(5, "clustering", key="k")
+
+
+def test_importing_the_client_loads_none_of_our_other_packages():
+    script = "import billing_client, sys; print(sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+
+    for package in ("billing'", "models'", "worker'", "tasks'", "ops'", "sqlalchemy'", "stripe'"):
+        assert f"'{package}" not in loaded

@@ -1,0 +1,147 @@
+"""A message is checked when it is made, on both sides of the broker."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_client import (
+    MESSAGES,
+    Debit,
+    Grant,
+    InvalidField,
+    InvalidMessage,
+    MissingField,
+    SeedAccount,
+    UnknownField,
+)
+
+DEBIT = {"account_id": 5, "operation": "clustering", "key": "debit:ai:1"}
+GRANT = {"account_id": 5, "amount": 10, "source": "top_up", "key": "order:1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        pytest.param({"units": 0}, "units", id="units 0"),
+        pytest.param({"units": -1}, "units", id="negative units"),
+        pytest.param({"units": 10**7}, "units", id="huge units"),
+        pytest.param({"units": 10**400}, "units", id="units of 400 digits"),
+        pytest.param({"units": 1.0}, "units", id="units as a float"),
+        pytest.param({"units": float("nan")}, "units", id="units that are no number"),
+        pytest.param({"units": "1"}, "units", id="units as text"),
+        pytest.param({"units": True}, "units", id="units as a truth"),
+        pytest.param({"units": None}, "units", id="no units"),
+        pytest.param({"account_id": 0}, "account_id", id="account 0"),
+        pytest.param({"account_id": "5"}, "account_id", id="account as text"),
+        pytest.param({"account_id": 2**63}, "account_id", id="an account beyond bigint"),
+        pytest.param({"key": ""}, "key", id="an empty key"),
+        pytest.param({"key": "k" * 201}, "key", id="a key of 201 characters"),
+        pytest.param({"key": "a\x00b"}, "key", id="a key with a NUL"),
+        pytest.param({"key": "a\nb"}, "key", id="a key of two lines"),
+        pytest.param({"key": "\ud800"}, "key", id="a key that is no Unicode"),
+        pytest.param({"key": " k"}, "key", id="a key with a blank before it"),
+        pytest.param({"key": 7}, "key", id="a key as a number"),
+        pytest.param({"operation": ""}, "operation", id="an empty operation"),
+        pytest.param({"operation": "x" * 51}, "operation", id="an operation of 51 characters"),
+        pytest.param({"metadata": {"a": "x" * 2048}}, "metadata", id="metadata over 2 KB"),
+        pytest.param({"metadata": "text"}, "metadata", id="metadata as text"),
+        pytest.param({"metadata": {"a": {1, 2}}}, "metadata", id="metadata that is not JSON"),
+        pytest.param({"metadata": {"a": float("inf")}}, "metadata", id="metadata with infinity"),
+        pytest.param({"metadata": {"a": "\x00"}}, "metadata", id="metadata with a NUL"),
+        pytest.param({"metadata": {1: 2}}, "metadata", id="metadata with a number as its key"),
+        pytest.param({"happened_at": "soon"}, "happened_at", id="a time in words"),
+        pytest.param({"happened_at": 7}, "happened_at", id="a time as a number"),
+        pytest.param({"happened_at": "2026-01-01T00:00:00"}, "happened_at", id="no time zone"),
+        pytest.param(
+            {"happened_at": "0001-01-01T00:00:00+14:00"}, "happened_at", id="before the calendar"
+        ),
+    ],
+)
+def test_a_debit_with_a_field_out_of_bounds_names_the_field(change, field):
+    with pytest.raises(InvalidField) as caught:
+        Debit.from_arguments(DEBIT | change)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        pytest.param({"amount": 0}, "amount", id="nothing"),
+        pytest.param({"amount": -5}, "amount", id="less than nothing"),
+        pytest.param({"amount": 1.5}, "amount", id="a float"),
+        pytest.param({"amount": 10**9}, "amount", id="a thousand million"),
+        pytest.param({"source": "luck"}, "source", id="no source"),
+        pytest.param({"source": "opening_balance"}, "source", id="a source of the worker's own"),
+        pytest.param({"source": ["plan"]}, "source", id="a list"),
+        pytest.param({"priority": -1}, "priority", id="a negative priority"),
+        pytest.param({"priority": 10**6}, "priority", id="a huge priority"),
+    ],
+)
+def test_a_grant_with_a_field_out_of_bounds_names_the_field(change, field):
+    with pytest.raises(InvalidField) as caught:
+        Grant.from_arguments(GRANT | change)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("name", sorted(DEBIT))
+def test_a_missing_field_is_named(name):
+    with pytest.raises(MissingField, match=name):
+        Debit.from_arguments({key: value for key, value in DEBIT.items() if key != name})
+
+
+def test_a_field_that_nobody_knows_is_named():
+    with pytest.raises(UnknownField, match="unit:"):
+        Debit.from_arguments(DEBIT | {"unit": 3})
+
+
+def test_a_time_is_turned_into_utc():
+    message = Debit.from_arguments(DEBIT | {"happened_at": "2026-03-01T13:00:00+01:00"})
+
+    assert message.happened_at == dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
+
+
+@given(
+    st.integers(1, 2**63 - 1),
+    st.integers(1, 1_000_000),
+    st.none() | st.datetimes(timezones=st.just(dt.UTC)),
+    st.none() | st.dictionaries(st.text("abc"), st.integers() | st.none(), max_size=5),
+)
+def test_a_message_comes_back_from_its_arguments_as_it_was(
+    account_id, units, happened_at, metadata
+):
+    message = Debit(account_id, "clustering", "k", units, happened_at, metadata)
+
+    assert Debit.from_arguments(message.arguments()) == message
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["account_id", "operation", "units", "key", "metadata", "x"]),
+        st.none() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
+    )
+)
+def test_any_arguments_make_a_message_or_a_named_error(arguments):
+    for message in MESSAGES.values():
+        try:
+            message.from_arguments(arguments)
+        except InvalidMessage as error:
+            assert error.field
+
+
+def test_every_message_names_its_task_and_queue():
+    assert {name: kind.QUEUE for name, kind in MESSAGES.items()} == {
+        "credits.debit": "debits",
+        "credits.debit_many": "debits",
+        "credits.reverse": "debits",
+        "credits.drain_inbox": "debits",
+        "holds.capture": "debits",
+        "holds.release": "debits",
+        "holds.place": "credits",
+        "credits.grant": "credits",
+        "credits.seed_account": "credits",
+    }
+    assert SeedAccount(5).arguments() == {"account_id": 5}

@@ -1,0 +1,124 @@
+"""Real servers for every test: those of DATABASE_URL and REDIS_URL, else embedded ones of our own."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+import sqlalchemy as sa
+import structlog
+from hypothesis import HealthCheck, settings
+
+# How fast inputs are made says something of the machine, and nothing of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+# Rich tracebacks, with every local variable, take seconds.
+plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[structlog.processors.add_log_level, plain])
+_session = ExitStack()
+_TRUNCATE = """
+DO $$ DECLARE names text; BEGIN
+  SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') INTO names FROM pg_tables
+   WHERE (schemaname = 'billing' AND tablename NOT IN ('alembic_version', 'host_changes', 'prices'))
+      OR (schemaname = 'public' AND tablename LIKE 'igny8%');
+  EXECUTE 'TRUNCATE ' || names || ' RESTART IDENTITY';
+  DELETE FROM billing.prices WHERE valid_from <> '-infinity';
+END $$
+"""
+
+
+def pytest_configure(config):
+    """Start the servers before any module that reads its settings is imported."""
+    if config.option.collectonly or config.option.help:
+        os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:1/0")
+        return
+    folder = Path(tempfile.mkdtemp(prefix="billing-tests-"))
+    _session.callback(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["BILLING_DATA"] = str(folder)
+    os.environ["BILLING_ALIVE_DIR"] = str(folder)
+    if not os.environ.get("DATABASE_URL"):
+        from worker.stack import running_stack
+
+        urls = _session.enter_context(running_stack(folder, durable=False))
+        os.environ.update(urls.environment())
+    _refuse_a_redis_in_use(os.environ["REDIS_URL"])
+    os.environ["DATABASE_URL"] = _session.enter_context(FreshDatabase("suite"))
+    from worker import schema
+
+    schema.upgrade()
+
+
+def _refuse_a_redis_in_use(url):
+    with redis.Redis.from_url(url) as client:
+        if client.dbsize():
+            pytest.exit("REDIS_URL names a Redis that holds data; the tests would erase it", 2)
+
+
+def pytest_unconfigure(config):
+    """Stop them."""
+    from worker.database import engine
+
+    if engine.cache_info().currsize:
+        engine().dispose()
+    _session.close()
+
+
+class FreshDatabase:
+    """A database of its own on the test server, dropped at the end."""
+
+    def __init__(self, name):
+        self._url = sa.make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2")
+        self._name = f"billing_{name}_{secrets.token_hex(4)}"
+
+    def __enter__(self):
+        self._run(f'CREATE DATABASE "{self._name}"')
+        return self._url.set(database=self._name).render_as_string(hide_password=False)
+
+    def __exit__(self, *_):
+        self._run(f'DROP DATABASE "{self._name}" WITH (FORCE)')
+
+    def _run(self, statement):
+        engine = sa.create_engine(self._url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement))
+
+
+def empty_database():
+    """Empty the suite's database; returns its engine."""
+    from worker.database import engine
+
+    with engine().begin() as connection:
+        connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        connection.execute(sa.text(_TRUNCATE))
+    return engine()
+
+
+@pytest.fixture
+def database():
+    """The suite's database, emptied."""
+    return empty_database()
+
+
+@pytest.fixture
+def redis_client():
+    """The suite's Redis, emptied of what tests leave behind."""
+    from worker import mailbox
+
+    client = mailbox.connection()
+    client.flushdb()
+    yield client
+    client.flushdb()
+
+
+@pytest.fixture
+def books(database):
+    """Books to tell a story with."""
+    from tests.story import Books
+
+    return Books()

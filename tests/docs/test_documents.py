@@ -1,0 +1,205 @@
+"""What the documents list is what the code has."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql
+
+import celeryconfig
+from billing import audit, errors, explain, posting
+from billing.posting import Answer
+from billing_client import Debit, Release, Reverse
+from billing_client.messages import INBOX_MESSAGES, MESSAGES, SOURCES
+from models.credits import PriceVersion
+from models.host import HOST_TABLES
+from ops import allow_app
+from ops.main import COMMANDS
+from worker.database import transaction
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CONTRACT = (ROOT / "docs/host-contract.md").read_text()
+GLOSSARY = (ROOT / "docs/glossary.md").read_text()
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/**/*.md"),
+    ROOT / "client/README.md",
+]
+
+
+def section(text, heading):
+    """The text under a heading, up to the next one of any level."""
+    return re.split(r"^#+ ", text.partition(f"{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text):
+    """The cells of each line of a table, less its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines][2:]
+
+
+@pytest.mark.parametrize("model", HOST_TABLES, ids=lambda model: model.__name__)
+def test_the_host_contract_has_every_column_and_where_it_comes_from(model):
+    def kind(column):
+        shown = column.type.compile(postgresql.dialect()).lower()
+        return shown.replace("timestamp with time zone", "timestamptz")
+
+    heading = f"### {model.__name__}: `{model.__table__.name}`"
+
+    assert rows(section(CONTRACT, heading)) == [
+        [f"`{c.name}`", kind(c), "yes" if c.nullable else "no", c.info["origin"]]
+        for c in model.__table__.columns
+    ]
+
+
+def test_the_readme_has_every_setting_with_its_default():
+    def variable(name):
+        bare = name in {"database_url", "redis_url"}
+        return name.upper() if bare else f"BILLING_{name.upper()}"
+
+    def default(field):
+        if field.is_required():
+            return "must be set"
+        return "not set" if field.default is None else str(field.default)
+
+    assert [
+        [name, shown.strip("`")] for name, shown, _ in rows(section(README, "## Settings"))
+    ] == [[f"`{variable(name)}`", default(field)] for name, field in Settings.model_fields.items()]
+
+
+def test_the_readme_has_every_command():
+    listed = rows(section(README, "## The `billing` command"))
+
+    assert {re.match(r"`billing ([\w-]+)", row[0])[1] for row in listed} == set(COMMANDS)
+
+
+def test_the_readme_has_every_task_with_its_queue_and_arguments():
+    listed = {}
+    for task, queue, arguments, _ in rows(section(README, "## Tasks")):
+        if task:
+            name, listed[task.strip("`")] = task.strip("`"), (queue.strip("`"), set())
+        listed[name][1].update(re.findall(r"`(\w+)`", arguments))
+
+    timetable = {entry["task"] for entry in celeryconfig.beat_schedule.values()}
+    assert {name: listed[name] for name in MESSAGES} == {
+        name: (message.QUEUE, {field.name for field in fields(message)})
+        for name, message in MESSAGES.items()
+    }
+    assert set(listed) == set(MESSAGES) | timetable
+
+
+@pytest.mark.parametrize("entry", celeryconfig.beat_schedule.values(), ids=lambda e: e["task"])
+def test_the_readme_says_how_often_beat_asks_for_the_task(entry):
+    (row,) = [r for r in rows(section(README, "## Tasks")) if r[0] == f"`{entry['task']}`"]
+    count, unit = int(entry["schedule"]), "second"
+    for size, larger in ((60, "minute"), (60, "hour")):
+        if count % size == 0:
+            count, unit = count // size, larger
+
+    words = f"every {unit}" if count == 1 else f"every {count} {unit}s"
+    assert f"{words}, by beat" in row[3]
+
+
+def test_the_readme_has_each_default_price(database):
+    with transaction() as session:
+        rows = session.execute(select(PriceVersion.operation, PriceVersion.credits_per_unit)).all()
+
+    assert rows
+    for operation, credits_per_unit in rows:
+        assert re.search(rf"`{operation}`\s+{credits_per_unit}\b", README)
+
+
+@pytest.mark.parametrize("source", sorted(SOURCES))
+def test_the_glossary_has_the_source(source):
+    assert source in GLOSSARY
+
+
+@pytest.mark.parametrize("entry_type", sorted(explain.WORDS))
+def test_the_glossary_has_the_type_of_entry(entry_type):
+    assert re.search(rf"\b{entry_type}\b", GLOSSARY)
+
+
+DEBIT, REVERSAL, RELEASE = Debit(1, "clustering", "d"), Reverse(1, "d"), Release(1, "h")
+OUTCOMES = (
+    Answer(DEBIT, entry=object()),
+    Answer(REVERSAL, entry=object()),
+    Answer(RELEASE),
+    Answer(DEBIT, error=errors.InsufficientCredits()),
+    Answer(DEBIT, error=errors.UnknownAccount()),
+)
+
+
+@pytest.mark.parametrize("outcome", [answer.outcome for answer in OUTCOMES])
+def test_the_glossary_and_the_readme_have_the_outcome(outcome):
+    glossary = rows(section(GLOSSARY, "## Outcomes"))
+    readme = rows(section(README, "### What became of it"))
+
+    assert outcome in {row[0] for row in glossary}
+    assert outcome in {row[0] for row in readme}
+
+
+@pytest.mark.parametrize("error", [error.__name__ for error in posting.FINAL])
+def test_the_documents_say_that_the_error_uses_the_key_up(error):
+    (refused,) = [r for r in rows(section(README, "### What became of it")) if r[0] == "refused"]
+    runbook = rows(section(RUNBOOK, "## A debit was refused"))
+
+    assert f"`{error}`" in refused[1]
+    assert f"`{error}`" in {row[0] for row in runbook}
+
+
+def test_the_host_contract_has_each_right_that_the_app_is_given():
+    given = []
+    for grant in allow_app.GRANTS:
+        right, kind, name = re.match(
+            r"GRANT (\w+) ON (SCHEMA |FUNCTION )?(\S+) TO",
+            grant.format(function=allow_app.PLACE_HOLD.replace(" ", ""), role="app"),
+        ).groups()
+        given.append([f"`{right}`", f"{(kind or '').lower()}`{name.partition('(')[0]}`"])
+
+    assert rows(section(CONTRACT, "## What the app may touch of ours")) == given
+
+
+def test_the_host_contract_has_each_task_that_may_come_through_the_inbox():
+    text = section(CONTRACT, "## What the app may touch of ours")
+
+    assert {kind.TASK for kind in INBOX_MESSAGES} <= set(re.findall(r"`([\w.]+)`", text))
+
+
+@pytest.mark.parametrize("check", [check.name for check in audit.CHECKS])
+def test_the_runbook_says_what_to_do_about_the_finding(check):
+    assert f"`{check}`" in section(RUNBOOK, "## Drift, or another finding")
+
+
+#: StatusChangeRefused: no task changes a status yet.
+ANSWERS = {e.__name__ for e in errors.Rejected.__subclasses__()} - {"StatusChangeRefused"}
+
+
+@pytest.mark.parametrize("error", sorted(ANSWERS))
+def test_the_documents_say_what_follows_the_error(error):
+    assert f"`{error}`" in RUNBOOK + README
+
+
+def test_contributing_has_every_target_of_make():
+    makefile = (ROOT / "Makefile").read_text()
+    listed = rows(section((ROOT / "CONTRIBUTING.md").read_text(), "## Make"))
+
+    assert {row[0].strip("`").removeprefix("make ") for row in listed} == set(
+        re.findall(r"^([a-z-]+):.*##", makefile, flags=re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        path, _, anchor = target.partition("#")
+        there = (document.parent / path) if path else document
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", there.read_text(), flags=re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in slugs, target

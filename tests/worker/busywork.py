@@ -1,0 +1,76 @@
+"""The worker's app with a few tasks that take their time, fail or die; run it with `-A tests.worker.busywork`."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from billing.errors import TryLater
+from billing_client.messages import Message
+from worker import mailbox
+from worker.app import app
+
+#: A Redis list with the names of the works done, in order.
+DONE = "busywork.done"
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Message):
+    TASK: ClassVar[str] = "busywork"
+    QUEUE: ClassVar[str] = "credits"
+
+    name: str
+    seconds: float = 0.0
+    text: str = ""
+
+
+def told(name):
+    mailbox.connection().rpush(DONE, name)
+
+
+@app.task(name="busywork.nap", message=Work)
+def nap(work):
+    told(f"{work.name} began")
+    time.sleep(work.seconds)
+    told(work.name)
+
+
+@app.task(name="busywork.not_yet", message=Work)
+def not_yet(work):
+    """Fails for a cause that passes, until somebody sets its name in Redis."""
+    told(f"{work.name} tried")
+    if not mailbox.connection().exists(work.name):
+        raise TryLater(until=work.name)
+    told(work.name)
+
+
+@app.task(name="busywork.bug", message=Work)
+def bug(work):
+    raise ZeroDivisionError(work.text)
+
+
+@app.task(name="busywork.deaf", message=Work)
+def deaf(work):
+    """Goes on after it was told that its time is over."""
+    try:
+        time.sleep(work.seconds)
+    except SoftTimeLimitExceeded:
+        time.sleep(work.seconds)
+
+
+@app.task(name="busywork.kill_own_process", message=Work, default_retry_delay=0.1)
+def kill_own_process(work):
+    """As the kernel does when memory is short; `text` says how often."""
+    times = mailbox.connection().incr(work.name)
+    told(f"{work.name} began")
+    if times <= int(work.text):
+        os.kill(os.getpid(), signal.SIGKILL)
+    told(work.name)
+
+
+@app.task(name="busywork.tick", is_tick=True)
+def tick():
+    raise TryLater(until="never")

@@ -1,0 +1,135 @@
+"""Real workers in processes of their own, on the suite's servers."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from billing import dead_letters
+from billing_client import BillingClient
+from models.credits import Refusal
+from worker import letters, mailbox
+from worker.database import transaction
+
+#: For what takes well under a second, on a busy machine.
+WAIT_S = 30.0
+#: What a worker of the tests is told: leases end soon, pauses are short, logs are for machines.
+TOLD = {
+    "BILLING_LEASE_S": "5",
+    "BILLING_MAX_RETRIES": "2",
+    "BILLING_MAX_BACKOFF_S": "1",
+    "BILLING_SOFT_SHUTDOWN_S": "2",
+    "BILLING_LOG_FORMAT": "json",
+}
+TASKS = {"credits.debit", "credits.grant", "credits.seed_account"}
+
+
+def wait_until(question, what="it never came true"):
+    deadline = time.monotonic() + WAIT_S
+    while not (answer := question()):
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.02)
+    return answer
+
+
+@dataclass
+class Worker:
+    """A worker under test; `log` is all that it has said."""
+
+    process: subprocess.Popen
+    log_file: Path
+
+    @property
+    def log(self):
+        return self.log_file.read_text()
+
+    @property
+    def is_alive(self):
+        return self.process.poll() is None
+
+    @property
+    def children(self):
+        pid = self.process.pid
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill_9(self):
+        for pid in [self.process.pid, *self.children]:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self):
+        """As a container does; returns the exit code."""
+        self.process.terminate()
+        return self.process.wait(WAIT_S)
+
+
+@contextlib.contextmanager
+def running_worker(name, *options, app="worker.app", wait=True, **environment):
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@%h", *options]
+    command += ["--loglevel", "INFO", "--without-mingle", "--without-gossip"]
+    told = {**os.environ, **TOLD, **environment}
+    with tempfile.TemporaryDirectory() as folder:
+        log_file = Path(folder) / "log"
+        with log_file.open("w") as log:
+            process = subprocess.Popen(command, env=told, stdout=log, stderr=log)
+        worker = Worker(process, log_file)
+        try:
+            if wait:
+                wait_until(lambda: "ready." in worker.log or not worker.is_alive)
+                assert worker.is_alive, worker.log
+            yield worker
+        finally:
+            if worker.is_alive:
+                worker.kill_9()
+            sys.stdout.write(worker.log)  # pytest shows it under a test that failed
+
+
+@pytest.fixture
+def start():
+    """Starts workers for one test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(running_worker(*args, **options))
+
+
+@pytest.fixture(scope="module")
+def standing():
+    """A general worker and a debit worker that a module's tests share; each test must leave them well."""
+    with (
+        running_worker("general", "-Q", "credits,maintenance", "--concurrency", "1") as general,
+        running_worker("debits", "-Q", "debits", "--pool", "solo") as reader,
+    ):
+        yield {"credits": general, "debits": reader}
+
+
+@pytest.fixture
+def client(redis_client):
+    return BillingClient(os.environ["REDIS_URL"])
+
+
+@pytest.fixture
+def outcome(redis_client, books):
+    """Waits until nothing is queued or in hand, then tells what became of the messages."""
+
+    def look():
+        wait_until(lambda: is_idle(redis_client))
+        letters.collect(TASKS)
+        with transaction() as session:
+            refusals = list(session.scalars(select(Refusal.reason)))
+            return refusals + [each.error for each in dead_letters.open_letters(session, limit=99)]
+
+    return look
+
+
+def is_idle(redis_client):
+    waiting = sum(
+        mailbox.depth(redis_client, queue) for queue in ("debits", "credits", "maintenance")
+    )
+    return waiting == 0 and mailbox.in_hand(redis_client) == 0

@@ -1,0 +1,98 @@
+"""Log lines are for machines or for people, and never quote a message: not in a traceback, not from a library."""
+
+import json
+import logging
+
+import pytest
+
+from worker import logs
+from worker.settings import Settings
+
+SECRET = "the-secret-of-acme"
+
+
+@pytest.fixture
+def logged(monkeypatch, capsys):
+    """Configures logging as a worker does, in one form, and gives what was written."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def configure(log_format):
+        monkeypatch.setattr(
+            logs,
+            "settings",
+            lambda: Settings.model_construct(log_format=log_format, log_level="INFO"),
+        )
+        logs.configure()
+        return lambda: capsys.readouterr().err
+
+    yield configure
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def break_over(secret):
+    try:
+        int(secret)
+    except ValueError as error:
+        raise KeyError(secret) from error
+
+
+def test_json_is_one_object_a_line_with_event_level_logger_and_time(logged):
+    read = logged("json")
+
+    logs.logger("worker.task").info("task_done", task="credits.debit", took_ms=1.5)
+
+    line = json.loads(read())
+    line.pop("timestamp")
+    assert line == {
+        "event": "task_done",
+        "level": "info",
+        "logger": "worker.task",
+        "task": "credits.debit",
+        "took_ms": 1.5,
+    }
+
+
+def test_a_librarys_lines_have_the_same_form(logged):
+    read = logged("json")
+
+    logging.getLogger("kombu").warning("%s is away", "redis")
+
+    assert json.loads(read())["event"] == "redis is away"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_tells_where_and_what_but_not_with_which_values(logged, log_format):
+    read = logged(log_format)
+
+    try:
+        break_over(SECRET)
+    except KeyError:
+        logs.logger("worker.task").exception("task_broke")
+
+    said = read()
+    assert "in break_over" in said
+    assert "builtins.KeyError" in said
+    assert "builtins.ValueError" in said
+    assert SECRET not in said
+
+
+def test_an_error_of_a_connection_keeps_its_words(logged):
+    read = logged("json")
+
+    try:
+        raise ConnectionRefusedError("127.0.0.1:6379 refused")
+    except OSError:
+        logs.logger("worker.broker").exception("lost")
+
+    assert "127.0.0.1:6379 refused" in json.loads(read())["exception"]
+
+
+@pytest.mark.parametrize("name", ["celery.worker.strategy", "celery.app.trace"])
+def test_celerys_lines_that_carry_arguments_or_results_are_not_written(logged, name):
+    read = logged("json")
+
+    logging.getLogger(name).error("Task credits.debit received: %s", SECRET)
+
+    assert read() == ""

@@ -1,0 +1,179 @@
+"""Before a worker starts, settings, servers and the main app's tables are looked at, and what is wrong is said."""
+
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import FreshDatabase
+from worker import database, mailbox, preflight, schema
+from worker.settings import settings
+
+
+def forget():
+    """The next to ask reads the environment again."""
+    if database.engine.cache_info().currsize:
+        database.engine().dispose()
+    for cached in (settings, database.engine, mailbox.connection):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def elsewhere():
+    """Points this process at other servers for one test."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def look_at(**environment):
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            forget()
+
+        yield look_at
+    forget()
+
+
+@pytest.fixture(scope="module")
+def other_database():
+    """A database with our tables, for these tests to break."""
+    with FreshDatabase("preflight") as url:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATABASE_URL", url)
+            forget()
+            schema.upgrade()
+        forget()
+        yield url
+
+
+@pytest.fixture
+def after(other_database, elsewhere):
+    """Looks at the other database after some statements, which are then taken back."""
+    engine = sa.create_engine(other_database)
+    connection = engine.connect()
+
+    def look(*statements):
+        for statement in statements:
+            connection.execute(sa.text(statement))
+        return [*preflight._host_tables(connection), *preflight._schema(connection)]
+
+    yield look
+    connection.rollback()
+    connection.close()
+    engine.dispose()
+
+
+def problems(facts):
+    return [f"{fact.subject}: {fact.what}" for fact in facts if fact.level == "problem"]
+
+
+def test_on_good_ground_nothing_is_wrong(database, redis_client):
+    facts = preflight.look()
+
+    assert problems(facts) == []
+    assert not preflight.refuses(facts)
+    assert {"settings", "postgres", "host tables", "schema", "redis"} == {f.subject for f in facts}
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        pytest.param(
+            "DROP TABLE igny8_plans CASCADE", "host tables: igny8_plans is missing", id="no table"
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_tenants DROP COLUMN credits CASCADE",
+            "host tables: igny8_tenants: column credits is missing",
+            id="a column missing",
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_plans ALTER name TYPE bytea USING name::bytea",
+            "host tables: igny8_plans: column name is BYTEA, and we need VARCHAR(255)",
+            id="a column of another type",
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_tenants ALTER status TYPE varchar(9)",
+            "host tables: igny8_tenants: column status is too short for pending_payment",
+            id="a column too short for our longest status",
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_credit_transactions ADD COLUMN mood text NOT NULL",
+            "host tables: igny8_credit_transactions: column mood must be filled,"
+            " and we do not know with what",
+            id="a column that we would have to fill",
+        ),
+        pytest.param(
+            "UPDATE billing.alembic_version SET version_num = '0002'",
+            f"schema: is at 0002, needs {schema.head()}: run `billing migrate`",
+            id="an old migration",
+        ),
+    ],
+)
+def test_what_a_database_lacks_is_named(after, statement, problem):
+    assert problems(after(statement)) == [problem]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param(
+            "ALTER TABLE igny8_credit_transactions ADD COLUMN mood text NOT NULL DEFAULT 'good'",
+            id="a column that fills itself",
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_credit_transactions ADD COLUMN mood text", id="a column left empty"
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_tenants ADD COLUMN mood text NOT NULL", id="in other tables"
+        ),
+        pytest.param(
+            "ALTER TABLE igny8_plans ALTER name TYPE text", id="a type that holds the same"
+        ),
+    ],
+)
+def test_what_the_main_app_adds_for_itself_does_no_harm(after, statement):
+    assert problems(after(statement)) == []
+
+
+def test_a_database_without_any_table_is_told_to_migrate(elsewhere, redis_client):
+    with FreshDatabase("empty") as url:
+        elsewhere(DATABASE_URL=url)
+
+        found = problems(preflight.look())
+
+        forget()
+    assert f"schema: is at None, needs {schema.head()}: run `billing migrate`" in found
+
+
+def test_a_redis_that_throws_messages_away_is_a_problem(redis_client):
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        facts = preflight.look()
+    finally:
+        redis_client.config_set("maxmemory-policy", "noeviction")
+
+    assert problems(facts) == ["redis: maxmemory-policy allkeys-lru throws messages away"]
+
+
+def test_a_redis_that_forgets_all_at_a_crash_is_a_warning(redis_client):
+    facts = preflight.look()
+
+    assert ("redis", "warning") in {(fact.subject, fact.level) for fact in facts}
+
+
+def test_servers_that_are_away_are_said_and_a_worker_may_wait_for_them(elsewhere):
+    elsewhere(
+        DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", REDIS_URL="redis://127.0.0.1:1/0"
+    )
+
+    facts = preflight.look()
+
+    assert [f.subject for f in facts if f.level == "unreachable"] == ["postgres", "redis"]
+    assert not preflight.refuses(facts)
+
+
+def test_settings_that_do_not_fit_are_the_only_thing_said(elsewhere):
+    elsewhere(BILLING_LEASE_S="9999")
+
+    (fact,) = preflight.look()
+
+    assert fact.what == (
+        "BILLING_LEASE_S (9999) must be less than BILLING_VISIBILITY_TIMEOUT_S (3600)"
+    )
+    assert preflight.refuses([fact])
