@@ -16,6 +16,7 @@ from billing_client.messages import (
     Release,
     Reverse,
     SeedAccount,
+    StripeWebhook,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Release",
     "Reverse",
     "SeedAccount",
+    "StripeWebhook",
     "UnknownField",
     "new_key",
 ]

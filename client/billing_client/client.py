@@ -7,7 +7,8 @@ from typing import Any
 from celery import Celery
 
 from billing_client import inbox
-from billing_client.fields import DEFAULT_HOLD_S, MAX_DEBITS
+from billing_client.errors import InvalidField
+from billing_client.fields import DEFAULT_HOLD_S, MAX_DEBITS, MAX_STRIPE_BODY
 from billing_client.messages import (
     Capture,
     Debit,
@@ -19,6 +20,7 @@ from billing_client.messages import (
     Release,
     Reverse,
     SeedAccount,
+    StripeWebhook,
 )
 
 #: The message header that tells operators how long a message has waited.
@@ -181,6 +183,22 @@ class BillingClient:
             account_id=account_id, operation=operation, key=key, units=units, ttl_s=ttl_s
         )
         return inbox.place_hold(connection, message)
+
+    def stripe_event(
+        self, payload: bytes | str, signature: str, *, received_at: dt.datetime | None = None
+    ) -> None:
+        """Queue what Stripe posted: the request's raw body, and its `Stripe-Signature` header.
+
+        Give the body as it came (at most 1 MiB): parsed and written again, its signature no longer
+        fits. Bytes that are no UTF-8 are sent, too, so that the worker can say so. `received_at`:
+        now, if not given. Harmless to repeat. Raises InvalidMessage before sending; on
+        `OperationalError` answer 503, and Stripe posts it again.
+        """
+        text = payload if isinstance(payload, str) else payload.decode("utf-8", "surrogateescape")
+        message = StripeWebhook(text, signature, received_at or dt.datetime.now(dt.UTC))
+        if len(message.body) > MAX_STRIPE_BODY:
+            raise InvalidField("payload", f"must be at most {MAX_STRIPE_BODY} bytes")
+        self.send(message)
 
     def ring(self) -> None:
         """Tell the worker that rows wait in its inbox; call it after the commit.
