@@ -9,6 +9,7 @@ RUN ["/opt/billing/bin/pip", "install", "--quiet", "--require-hashes", "-r", "re
 COPY pyproject.toml README.md LICENSE celeryconfig.py ./
 COPY client client
 COPY billing billing
+COPY gateways gateways
 COPY migrations migrations
 COPY models models
 COPY ops ops
