@@ -69,15 +69,13 @@ class StripeGateway:
     def fetch(self, kind: str, object_id: str) -> Object | None:
         """The object as it is now, its embedded lists whole; None if Stripe has none of this id.
 
-        `kind` is one of KINDS; the id of a `cash_balance` is its customer's. An object that was
-        deleted comes with `deleted: true` where Stripe remembers it, and as None where not.
-        Raises StripeAway or StripeRefused.
+        `kind` is one of KINDS. An object that was deleted comes with `deleted: true` where Stripe
+        remembers it, and as None where not. Raises StripeAway or StripeRefused.
         """
         found = KINDS[kind]
-        place = found.one or f"{found.path}/{{id}}"
-        expand = {"expand": [*found.expand]} if found.expand else {}
+        path = f"{found.path}/{_safe(kind, object_id)}"
         try:
-            got = self._get(place.format(id=_safe(kind, object_id)), expand)
+            got = self._get(path, {"expand": [*found.expand]} if found.expand else {})
         except stripe.StripeError as error:
             if _is_missing(error):
                 return None

@@ -21,17 +21,15 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Where objects of a kind live. `one`: where each single one does, if not below `path`."""
+    """Where objects of a kind live, and each below it by its id."""
 
     path: str
-    one: str | None = None
     expand: tuple[str, ...] = ()
     embedded: Mapping[str, Embedded] = field(default_factory=dict)
 
 
 KINDS: dict[str, Kind] = {
     "customer": Kind("/v1/customers"),
-    "cash_balance": Kind("/v1/customers", one="/v1/customers/{id}/cash_balance"),
     "subscription": Kind(
         "/v1/subscriptions",
         embedded={"items": Embedded("/v1/subscription_items", owner="subscription")},

@@ -33,7 +33,6 @@ HOMES = {
 LEFT_OUT = {
     "charge": {"refunds"},
     "checkout.session": {"line_items"},
-    "customer": {"cash_balance"},
     "invoice": {"payments"},
 }
 IDS = {"product": "/v1/products", "customer": "/v1/customers", "latest_charge": "/v1/charges"}

@@ -235,17 +235,6 @@ def payment_intent(object_id="pi_1", **changes):
     return _object("payment_intent", object_id, **fields | changes)
 
 
-def cash_balance(customer_id="cus_1", **changes):
-    fields = {
-        "object": "cash_balance",
-        "available": {"eur": 10_000},
-        "customer": customer_id,
-        "livemode": False,
-        "settings": {"reconciliation_mode": "automatic", "using_merchant_default": True},
-    }
-    return fields | changes
-
-
 def event(object_id="evt_1", kind="invoice.paid", *, about=None, **changes):
     fields = {
         "api_version": "2026-10-28.endive",

@@ -44,7 +44,7 @@ def plain(value):
 
 
 def test_there_is_a_sample_of_every_kind():
-    assert set(SAMPLES) == set(KINDS) - {"cash_balance"}
+    assert set(SAMPLES) == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -60,13 +60,6 @@ def test_an_object_comes_as_stripe_keeps_it(fake, stripe_api, kind):
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_an_object_that_stripe_does_not_have_is_none(stripe_api, kind):
     assert stripe_api.fetch(kind, "nothing_1") is None
-
-
-def test_a_customers_cash_balance_is_asked_for_by_the_customer(fake, stripe_api):
-    fake.keep(objects.customer(cash_balance=objects.cash_balance()))
-
-    assert stripe_api.fetch("cash_balance", "cus_1") == objects.cash_balance()
-    assert stripe_api.fetch("cash_balance", "cus_2") is None
 
 
 def test_a_deleted_customer_says_so(fake, stripe_api):

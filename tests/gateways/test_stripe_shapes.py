@@ -7,7 +7,6 @@ from stripe.checkout import Session
 from tests import stripe_objects as objects
 
 SHAPES = {
-    "cash_balance": (objects.cash_balance(), stripe.CashBalance),
     "charge": (objects.charge(refunds=[objects.refund()]), stripe.Charge),
     "checkout session": (objects.checkout_session(), Session),
     "customer": (objects.customer(), stripe.Customer),
@@ -24,7 +23,7 @@ SHAPES = {
     "subscription item": (objects.subscription_item(), stripe.SubscriptionItem),
 }
 #: Texts of the owner's own choice, by whose names nothing can be checked.
-FREE = {"metadata", "available"}
+FREE = {"metadata"}
 
 
 def unknown(value, shape, where=""):
