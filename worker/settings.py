@@ -39,7 +39,13 @@ class BadSettings(SystemExit):
 class Settings(BaseSettings):
     """The settings; seconds where the name ends in `_s`."""
 
-    model_config = SettingsConfigDict(env_prefix="BILLING_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="BILLING_",
+        extra="ignore",
+        frozen=True,
+        # Compose passes on what .env leaves out as an empty text.
+        env_ignore_empty=True,
+    )
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "BILLING_DATABASE_URL"))
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))

@@ -6,6 +6,7 @@ from billing_client.inbox import Held
 from billing_client.keys import new_key
 from billing_client.messages import (
     MESSAGES,
+    ApplyStripeEvent,
     Capture,
     Debit,
     DebitMany,
@@ -21,6 +22,7 @@ from billing_client.messages import (
 
 __all__ = [
     "MESSAGES",
+    "ApplyStripeEvent",
     "BillingClient",
     "Capture",
     "Debit",

@@ -278,6 +278,19 @@ class StripeWebhook(Message):
         return self.payload.encode("utf-8", "surrogateescape")
 
 
+@dataclass(frozen=True, slots=True)
+class ApplyStripeEvent(Message):
+    """A doorbell: an event lies in Stripe's inbox under this number. Losing it costs seconds."""
+
+    TASK: ClassVar[str] = "stripe.apply"
+    QUEUE: ClassVar[str] = "stripe"
+
+    number: int
+
+    def __post_init__(self) -> None:
+        check.whole("number", self.number, low=1, high=check.MAX_ID)
+
+
 MESSAGES: dict[str, type[Message]] = {
     message.TASK: message
     for message in (
@@ -291,6 +304,7 @@ MESSAGES: dict[str, type[Message]] = {
         Grant,
         SeedAccount,
         StripeWebhook,
+        ApplyStripeEvent,
     )
 }
 #: What may be left in the inbox, in the main app's own transaction.

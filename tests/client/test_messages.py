@@ -181,5 +181,6 @@ def test_every_message_names_its_task_and_queue():
         "credits.grant": "credits",
         "credits.seed_account": "credits",
         "stripe.receive": "stripe",
+        "stripe.apply": "stripe",
     }
     assert SeedAccount(5).arguments() == {"account_id": 5}

@@ -77,6 +77,11 @@ def test_the_servers_may_be_named_with_our_prefix(read):
     assert config.redis_url == SERVERS["REDIS_URL"]
 
 
+def test_a_variable_that_is_empty_is_not_set(read, wrong):
+    assert read(**SERVERS, BILLING_STRIPE_API_KEY="", BILLING_STRIPE_LIVEMODE="").max_retries == 8
+    assert wrong(**SERVERS | {"REDIS_URL": ""}).problems == ("REDIS_URL: is not set",)
+
+
 def test_missing_variables_are_named(wrong):
     error = wrong()
 
@@ -126,6 +131,7 @@ def test_what_is_wrong_is_said_without_the_passwords(wrong):
         ("whsec_1,whsec_2", ("whsec_1", "whsec_2")),
         (" whsec_1 , whsec_2 ,", ("whsec_1", "whsec_2")),
         ("", ()),
+        (",", ()),
     ],
 )
 def test_webhook_secrets_are_given_by_commas(read, given, secrets):
