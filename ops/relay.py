@@ -9,7 +9,8 @@ from worker import logs
 from worker.relay import HEALTH_PATH, PATH, Relay
 from worker.settings import settings
 
-PORT = 8420
+#: The one of Stripe's own examples.
+PORT = 4242
 #: Each waits for Postgres most of its time; one more than the database's pool has would only wait.
 THREADS = 4
 #: A sender that says nothing for so long is cut off.
@@ -25,7 +26,7 @@ CONNECTIONS = 200
 def relay(host: str, port: int, path: str) -> None:
     """Take Stripe's webhooks and hand them to the worker, until Ctrl-C.
 
-    Try it with `stripe listen --forward-to 127.0.0.1:8420/stripe/webhook`, and the secret that it
+    Try it with `stripe listen --forward-to 127.0.0.1:4242/stripe/webhook`, and the secret that it
     prints in BILLING_STRIPE_WEBHOOK_SECRETS.
     """
     import waitress

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from billing.errors import Rejected
 from billing.stripe import events, inbox
-from billing.stripe.events import BodyTooLarge, Event
+from billing.stripe.events import BodyTooLarge, Event, Unreadable
 from billing.stripe.signature import verify
 from billing_client import ApplyStripeEvent, BillingClient
 from billing_client.fields import MAX_STRIPE_BODY
@@ -37,7 +37,7 @@ BELL_RESTS_S = 10.0
 MAX_DIGITS = 15
 
 
-class BodyCutShort(Rejected):
+class BodyCutShort(Unreadable):
     """The sender hung up before the end of the body, or did not say how long it is."""
 
 

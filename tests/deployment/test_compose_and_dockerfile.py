@@ -220,7 +220,7 @@ def test_redis_forgets_nothing_and_lets_in_nobody_without_the_password():
 def test_only_flower_and_the_relay_are_reached_from_outside_and_only_from_this_machine():
     published = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
 
-    assert published == {"flower": ["127.0.0.1:5555:5555"], "relay": ["127.0.0.1:8420:8420"]}
+    assert published == {"flower": ["127.0.0.1:5555:5555"], "relay": ["127.0.0.1:4242:4242"]}
     assert COMPOSE["networks"]["billing"]["internal"] is True
     assert {name for name, s in SERVICES.items() if s["networks"] == ["billing"]} == {
         "postgres",

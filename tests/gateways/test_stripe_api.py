@@ -5,6 +5,8 @@ import datetime as dt
 import pytest
 
 from billing.errors import StripeRefused
+from billing.stripe import shapes
+from billing.stripe.shapes import facts_of
 from gateways.stripe_api import PINNED
 from gateways.stripe_kinds import KINDS
 from tests import stripe_objects as objects
@@ -55,6 +57,19 @@ def test_an_object_comes_as_stripe_keeps_it(fake, stripe_api, kind):
 
     assert found == SAMPLES[kind]
     assert plain(found)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLES if "event" not in kind])
+def test_what_stripe_tells_is_what_the_domain_reads(fake, stripe_api, kind):
+    fake.keep(SAMPLES[kind])
+
+    found = stripe_api.fetch(kind, SAMPLES[kind]["id"])
+
+    assert facts_of(kind, found).id == SAMPLES[kind]["id"]
+
+
+def test_all_is_fetched_that_the_domain_reads_but_what_never_changes():
+    assert set(shapes.KINDS) - set(KINDS) == {"cash_transaction"}
 
 
 @pytest.mark.parametrize("kind", SAMPLES)

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,18 +16,13 @@ from billing.stripe.signature import sign
 from billing_client.fields import MAX_STRIPE_BODY
 from models.stripe import StripeEvent
 from tests import stripe_objects as objects
+from tests.local_stripe import free_port, if_installed, running_localstripe
 from tests.worker.conftest import WAIT_S, wait_until
 from worker import clock
 from worker.database import transaction
 
 SECRET = "whsec_test"
 PATH = "/hooks/stripe"
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 @contextmanager
@@ -66,6 +60,15 @@ def post(port, body, *, path=PATH, headers=None, **options):
     return connection.getresponse().status
 
 
+def announce(port, size):
+    """Says how large the body will be, and waits; returns the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+    connection.putrequest("POST", PATH)
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    return connection.getresponse().status
+
+
 def kept():
     with transaction() as session:
         return session.execute(select(func.count()).select_from(StripeEvent)).scalar_one()
@@ -92,7 +95,7 @@ def test_it_reads_a_mebibyte_and_not_a_byte_more(relay):
     filled = objects.event(padding="x" * (MAX_STRIPE_BODY - len(largest)))
 
     assert post(port, json.dumps(filled).encode()) == 200
-    assert post(port, b"x" * (MAX_STRIPE_BODY + 1)) == 413
+    assert announce(port, MAX_STRIPE_BODY + 1) == 413
     assert kept() == 1
 
 
@@ -143,3 +146,20 @@ def test_it_does_not_start_without_a_secret(billing, monkeypatch):
 @pytest.mark.parametrize("path", ["stripe", "/health", ""])
 def test_it_does_not_start_on_a_path_that_can_not_be(billing, path):
     assert "--path" in billing("relay", "--path", path, exit_code=2)
+
+
+@pytest.mark.long
+@if_installed
+def test_it_takes_what_localstripe_signs(relay, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    _, port = relay
+    with running_localstripe() as local:
+        local.send_webhooks(f"http://127.0.0.1:{port}{PATH}", SECRET)
+        local.subscriber()
+        wanted = {"customer.created", "customer.subscription.created"}
+        wait_until(lambda: types() >= wanted, lambda: str(types()))
+
+
+def types():
+    with transaction() as session:
+        return set(session.scalars(select(StripeEvent.type)))

@@ -169,7 +169,7 @@ def test_a_key_of_the_other_mode_is_refused_without_showing_it(wrong, mode, key)
 
 
 def test_a_live_key_goes_over_https_only(read, wrong):
-    base = {"BILLING_STRIPE_API_BASE": "http://127.0.0.1:8420"}
+    base = {"BILLING_STRIPE_API_BASE": "http://127.0.0.1:12111"}
 
     assert read(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_test_1").stripe_api_base
     assert "https only" in str(wrong(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_live_1"))
