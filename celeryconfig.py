@@ -72,6 +72,7 @@ QUEUES = {
     "debits": "debits, captures, releases and reversals, read in sets",
     "credits": "grants, seedings and holds",
     "maintenance": "the timetable's work",
+    "stripe": "webhooks of Stripe, as the relay passes them on",
 }
 task_default_queue = "maintenance"
 task_create_missing_queues = True
