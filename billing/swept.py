@@ -11,8 +11,8 @@ AT_ONCE = 200
 class Swept:
     """One thing done. `at` is when it was due; credits are positive numbers.
 
-    `what`: begun, renewed, resumed, filled or ended (a calendar), upgraded, deferred or changed (a
-    plan), expired (a lot), seeded (a trial).
+    `what`: bought (a lot of a purchase), begun, renewed, resumed, filled or ended (a calendar),
+    upgraded, deferred or changed (a plan), expired (a lot), seeded (a trial).
     """
 
     account_id: int

@@ -105,6 +105,16 @@ class Event:
             return read.text(self.object, "id")
         return read.reference(self.object, "customer")
 
+    @property
+    def says_deleted(self) -> bool:
+        """Whether the object is no more. A subscription's end is a state of its own."""
+        return self.type.endswith(".deleted") and self.kind != "subscription"
+
+    @property
+    def newest(self) -> JSON:
+        """The object as the event leaves it: one that was deleted does not always say so."""
+        return {**self.object, "deleted": True} if self.says_deleted else self.object
+
     def digest(self) -> bytes:
         """The same for two deliveries of one event, and for no other event of the same id."""
         stable = {

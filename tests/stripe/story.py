@@ -10,8 +10,8 @@ from billing.stripe.sync import Guard
 from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
-from tests.stripe.writing import Shop
 from tests.story import Books
+from tests.stripe.writing import Shop
 from worker.database import transaction
 
 
