@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from billing.errors import BillingError, Rejected
 from billing.stripe import catalog, events, inbox, signature, sync
+from billing.stripe.errors import BadObject, BodyTooLarge, NoneOfOurs, Unreadable
 from billing.stripe.events import Event
-from billing.stripe.reading import BadObject
 from billing.stripe.shapes import facts_of
 from billing.stripe.sync import Fetched, Guard
 from billing_client.messages import StripeWebhook
@@ -61,7 +61,7 @@ def verified(webhook: StripeWebhook) -> Event:
     """The event of a webhook. Raises a SignatureRefused, an Unreadable or a BadObject."""
     config = settings()
     if len(webhook.body) > events.MAX_BODY_BYTES:
-        raise events.BodyTooLarge(bytes=len(webhook.body), most=events.MAX_BODY_BYTES)
+        raise BodyTooLarge(bytes=len(webhook.body), most=events.MAX_BODY_BYTES)
     signature.verify(
         webhook.body,
         webhook.signature,
@@ -134,7 +134,7 @@ def _fetch(number: int) -> Fetched | None:
         at = clock.now()
         found = stripe.fetch(event.kind, event.object_id)
         facts = facts_of(event.kind, found) if found is not None else None
-    except (events.Unreadable, BadObject, sync.LivemodeMismatch, sync.ForeignAccount):
+    except (Unreadable, BadObject, NoneOfOurs):
         return None  # `sync.apply` meets it too, and names it in the row
     unknown: list[str] = []
     if facts is not None:

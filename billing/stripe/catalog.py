@@ -15,23 +15,10 @@ from sqlalchemy.orm import Session
 
 from billing import accounts
 from billing.accounts import HostPlan
-from billing.errors import Rejected
 from billing.stripe import objects
-from billing.stripe.owners import Waits
+from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
 from billing.stripe.shapes import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
 from models.stripe import StripePrice
-
-
-class ForeignProduct(Rejected):
-    """Nothing in it is sold by us: the Stripe account has other products too."""
-
-
-class UnknownPrice(Waits):
-    """An object only names a price; what that is must be known first."""
-
-
-class UnknownPlan(Rejected):
-    """A price names a plan that there is not."""
 
 
 @dataclass(frozen=True, slots=True)

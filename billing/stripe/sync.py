@@ -14,9 +14,17 @@ from sqlalchemy.orm import Session
 from billing.accounts import HostAccount
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
-from billing.stripe.catalog import ForeignProduct, UnknownPrice
+from billing.stripe.errors import (
+    ForeignAccount,
+    ForeignProduct,
+    LivemodeMismatch,
+    NeedsApiKey,
+    StripeKnowsNone,
+    UnknownPayment,
+    UnknownPrice,
+    Waits,
+)
 from billing.stripe.events import Event
-from billing.stripe.owners import UnknownPayment, Waits
 from billing.stripe.reading import JSON
 from billing.stripe.shapes import (
     CashTransaction,
@@ -30,22 +38,6 @@ from models.stripe import StripeEvent
 
 #: What an event may wait for: the other errors are mistakes that no waiting mends.
 PARKS = (Waits, AccountDeleted)
-
-
-class LivemodeMismatch(Rejected):
-    """A live event where test events are taken, or the other way round."""
-
-
-class ForeignAccount(Rejected):
-    """An event of another Stripe account than ours."""
-
-
-class NeedsApiKey(Waits):
-    """A thin event names its object and carries none: only Stripe can tell, given an API key."""
-
-
-class StripeKnowsNone(Rejected):
-    """Stripe does not know the object any more."""
 
 
 #: What is none of our business, or none any more.
