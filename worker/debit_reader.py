@@ -65,6 +65,11 @@ class Item:
     fault: Letter | None = None
 
     @property
+    def size(self) -> int:
+        """How much of a set it makes."""
+        return max(len(self.messages), 1)
+
+    @property
     def is_doorbell(self) -> bool:
         """Whether it says no more than that rows wait in the inbox."""
         return self.envelope is not None and self.envelope.task == DrainInbox.TASK
@@ -92,6 +97,7 @@ class DebitReader:
         self._thread = threading.Thread(target=self._run, name="debit-reader", daemon=True)
         self._swept_at = 0.0
         self._inbox = InboxDrain()
+        self._fetch = settings().debit_set_size
 
     def start(self) -> None:
         """Begin to read."""
@@ -125,15 +131,30 @@ class DebitReader:
     def read_one_set(self) -> int:
         """Take one set from the queue, and see it through; returns how many messages it had."""
         began = time.monotonic()
-        taken = mailbox.take(self._redis, QUEUE, settings().debit_set_size)
+        taken = mailbox.take(self._redis, QUEUE, self._fetch)
         if not taken:
             return 0
-        items = [self._open(tag, raw) for tag, raw in taken]
+        items = self._one_set_of([self._open(tag, raw) for tag, raw in taken])
         if any(item.is_doorbell for item in items):
             self._inbox.ring()
         self._see_through(items)
         log.debug("debit_set_read", messages=len(items), took_s=time.monotonic() - began)
         return len(items)
+
+    def _one_set_of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Keep as many as make one set, give the others back, and fetch the right number next.
+
+        A message of many debits is a set by itself: hundreds of them in one transaction would keep
+        accounts locked for longer than others wait, and a lease lasts.
+        """
+        limit, size, kept = settings().debit_set_size, 0, 0
+        for item in items:
+            size += item.size
+            kept += size <= limit or kept == 0
+        rest = [(item.tag, item.raw) for item in items[kept:]]
+        mailbox.give_back(self._redis, QUEUE, reversed(rest))
+        self._fetch = max(limit * len(items) // size, 1)
+        return items[:kept]
 
     def _open(self, tag: str, raw: bytes) -> Item:
         try:

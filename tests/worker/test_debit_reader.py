@@ -300,3 +300,27 @@ def test_many_debits_in_one_message_end_each_for_itself(reader, acme, redis_clie
     assert acme.see("acme").credits == 94
     assert errors()["UnknownOperation"].arguments["key"] == "k9"
     assert nothing_left(redis_client)
+
+
+def test_messages_of_many_debits_are_no_larger_a_set_than_single_ones(reader, acme, redis_client):
+    """500 messages of 500 were one transaction of 250,000 debits, longer than a lease lasts."""
+    many = [Debit(1, "image_prompt_extraction", new_key()) for _ in range(1001)]
+    BillingClient(app.conf.broker_url).debit_many(many)
+    queue(redis_client, *[debit(new_key()) for _ in range(3)])
+
+    read = [reader.read_one_set() for _ in range(4)]
+
+    assert read == [1, 1, 1, 3], "one at a time where each is large, and many again where not"
+    with transaction() as session:
+        taken = sa.text("SELECT count(*) FROM billing.keys GROUP BY xmin::text ORDER BY 1")
+        assert max(session.scalars(taken)) <= 501, "a set, and the opening of the book"
+    assert nothing_left(redis_client)
+
+
+def test_what_a_set_has_no_room_for_is_the_next_readers_at_once(loaded, acme, redis_client):
+    many = [Debit(1, "image_prompt_extraction", new_key()) for _ in range(1000)]
+    BillingClient(app.conf.broker_url).debit_many(many)
+    first, second = DebitReader(loaded, "debits@one"), DebitReader(loaded, "debits@two")
+
+    assert [first.read_one_set(), second.read_one_set()] == [1, 1]
+    assert nothing_left(redis_client)
