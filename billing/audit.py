@@ -73,6 +73,18 @@ CHECKS = (
         """,
     ),
     Check(
+        "holds",
+        "what a book holds is what its holds under way have set aside",
+        """
+        SELECT 'account ' || b.account_id,
+               jsonb_build_object('held', b.held, 'holds', COALESCE(h.total, 0))
+        FROM billing.books b
+        LEFT JOIN (SELECT account_id, sum(credits) AS total FROM billing.holds
+                   WHERE state = 'held' GROUP BY account_id) h USING (account_id)
+        WHERE b.held <> COALESCE(h.total, 0)
+        """,
+    ),
+    Check(
         "drift",
         "the main app shows the balance that the book has",
         """

@@ -8,6 +8,9 @@ from billing.accounts import HostAccount
 from billing.errors import InsufficientCredits, SpendCapReached
 from billing.lots import OpenLot
 
+#: Its column is an int4: a month that costs more is counted up to here, and no cap is higher.
+MAX_SPENT = 2**31 - 1
+
 
 @dataclass(slots=True)
 class OpenBook:
@@ -46,6 +49,10 @@ class OpenBook:
         """Credits that may be spent at `now`: in live lots and in no hold."""
         return sum([lot.free for lot in self.lots if lot.is_live(now)])
 
+    def available(self, now: dt.datetime) -> int:
+        """What of the free credits is the account's own at `now`: what it owes comes off first."""
+        return max(self.free(now) - self.debt, 0)
+
     def room(self, now: dt.datetime) -> int:
         """Credits that a debit may cost at `now`: what is free, and what the plan lets it owe."""
         return self.free(now) + max(self.debt_limit - self.debt, 0)
@@ -64,7 +71,7 @@ class OpenBook:
         Raises InsufficientCredits, having taken nothing.
         """
         if cost > self.room(now):
-            raise InsufficientCredits(needed=cost, available=self.free(now), debt=self.debt)
+            raise InsufficientCredits(needed=cost, available=self.available(now), debt=self.debt)
         used: list[object] = []
         left = cost
         for lot in self.lots:
@@ -115,7 +122,7 @@ class OpenBook:
             self.spent = max(self._spent_this_month(now) - cost, 0)
 
     def _count(self, cost: int, now: dt.datetime) -> None:
-        self.spent = max(self._spent_this_month(now) + cost, 0)
+        self.spent = min(self._spent_this_month(now) + cost, MAX_SPENT)
         self.spent_since = _month_of(now)
         self.credits -= cost
 

@@ -43,6 +43,7 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN
     book = session.get(Book, account.id)
     lots = sorted(rows.read_lots(session, [account.id]).get(account.id, ()), key=burn_order)
     free = sum([lot.free for lot in lots if lot.is_live(now)])
+    debt = book.debt if book else 0
     return Overview(
         account_id=account.id,
         slug=account.slug,
@@ -51,8 +52,8 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN
         app_credits=account.credits,
         credits=book.credits if book else account.credits,
         held=book.held if book else 0,
-        debt=book.debt if book else 0,
-        available=free if book else account.credits,
+        debt=debt,
+        available=max(free - debt, 0) if book else max(account.credits, 0),
         is_adopted=book is not None,
         lots=lots,
         entries=accounts.entries(session, account.id, last=last),

@@ -93,10 +93,10 @@ class Account:
         return sum(lot.held for lot in self.lots)
 
     def available(self, now):
-        return sum(lot.free(now) for lot in self.lots)
+        return max(sum(lot.free(now) for lot in self.lots) - self.debt, 0)
 
     def room(self, now):
-        return self.available(now) + self.debt_limit - self.debt
+        return sum(lot.free(now) for lot in self.lots) + self.debt_limit - self.debt
 
     def spent(self, now):
         """What this month's operations cost, less those that were reversed."""
