@@ -1,6 +1,7 @@
 """Why is the balance what it is? From the opening balance to now, in lines that support reads."""
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,9 +17,11 @@ WORDS = {
     "deduction": "{description}",
     "grant": "credits granted: {description}",
     "reversal": "given back: {description}",
-    "expiry": "expired: {description}",
-    "rollover": "carried over: {description}",
+    "expiry": "credits expired: {description}",
+    "rollover": "credits carried over: {description}",
 }
+#: What a description repeats of its type's words.
+REPEATED = re.compile(r"^reversal of | expired$| rolled over$")
 #: Entries and refusals that are read at most; beyond it the explanation begins later.
 MOST = 100_000
 
@@ -48,6 +51,11 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Lin
     lines = [_line(list(group)) for _, group in groupby(entries, key=_kind)]
     lines += [_refusal(each) for each in refused]
     lines.sort(key=lambda line: line.when)
+    if len(entries) == MOST:
+        first = entries[0]
+        lines = [line for line in lines if line.when >= first.recorded_at]
+        before = first.balance_after - first.amount
+        lines.insert(0, Line(first.recorded_at, "earlier entries, left out here", 0, 0, before))
     return lines, _now(seen, entries, now)
 
 
@@ -60,7 +68,11 @@ def _kind(entry: Entry) -> tuple[object, ...]:
 
 def _line(group: list[Entry]) -> Line:
     last = group[-1]
-    what = WORDS.get(last.type, last.type).format(description=last.description)
+    is_operation = last.type == "deduction"
+    description = last.description if is_operation else REPEATED.sub("", last.description)
+    what = WORDS.get(last.type, last.type).format(description=description)
+    if last.type == "reversal" and last.details:
+        what = f"{what} ({last.details['reason']})"
     if len(group) > 1:
         what = f"{len(group)} x {what}"
     change = sum([entry.amount for entry in group])
@@ -73,8 +85,16 @@ def _refusal(refusal: Refusal) -> Line:
     return Line(refusal.recorded_at, what, 0, 0, None)
 
 
+def _count(entries: int) -> str:
+    if entries == MOST:
+        return f"the last {MOST:,} entries"
+    return f"{entries:,} entr{'y' if entries == 1 else 'ies'} since the opening"
+
+
 def _now(seen: overview.Overview, entries: list[Entry], now: dt.datetime) -> list[str]:
-    words = [f"balance {seen.credits:,}: {len(entries):,} entries since the opening"]
+    words = [f"balance {seen.credits:,}: {_count(len(entries))}"]
+    if not seen.is_adopted:
+        words = [f"balance {seen.credits:,}: as the main app shows it; no entry of ours yet"]
     for lot in seen.lots:
         until = f"until {lot.expires_at:%Y-%m-%d %H:%M} UTC" if lot.expires_at else "for good"
         if not lot.is_live(now):

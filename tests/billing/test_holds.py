@@ -36,7 +36,7 @@ def act(books):
 
         def expire(self):
             with transaction() as session:
-                return holds.expire_due(session, now=books.now)
+                return len(holds.sweep(session, now=books.now))
 
         def _post(self, message):
             with transaction() as session:

@@ -117,7 +117,7 @@ class Crowd:
 
     def sweep(self, _):
         for _ in range(30):
-            self.insist(lambda session: holds.expire_due(session, now=self.books.now))
+            self.insist(lambda session: holds.sweep(session, now=self.books.now))
             time.sleep(0.005)
 
 
