@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -48,9 +49,9 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Lin
     seen = overview.of(session, id_or_slug, now=now, last=1)
     entries = accounts.entries(session, seen.account_id, last=MOST)
     refused = refusals.last(session, seen.account_id, count=MOST)
-    lines = [_line(list(group)) for _, group in groupby(entries, key=_kind)]
-    lines += [_refusal(each) for each in refused]
-    lines.sort(key=lambda line: line.when)
+    steps: list[Entry | Refusal] = [*entries, *refused]
+    steps.sort(key=lambda step: step.recorded_at)
+    lines = [_line(list(group)) for _, group in groupby(steps, key=_kind)]
     if len(entries) == MOST:
         first = entries[0]
         lines = [line for line in lines if line.when >= first.recorded_at]
@@ -59,15 +60,18 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Lin
     return lines, _now(seen, entries, now)
 
 
-def _kind(entry: Entry) -> tuple[object, ...]:
-    """Operations of a day count together; anything else is a line of its own."""
-    if entry.type == "deduction":
-        return (entry.type, entry.description, entry.recorded_at.date())
-    return (entry.id,)
+def _kind(step: Entry | Refusal) -> tuple[object, ...]:
+    """Operations, or refusals, of a day count together; anything else is a line of its own."""
+    day = step.recorded_at.date()
+    if isinstance(step, Refusal):
+        return ("refusal", step.operation, step.reason, day)
+    return (step.type, step.description, day) if step.type == "deduction" else (step.id,)
 
 
-def _line(group: list[Entry]) -> Line:
+def _line(group: Sequence[Entry | Refusal]) -> Line:
     last = group[-1]
+    if isinstance(last, Refusal):
+        return _refusal(last, len(group))
     is_operation = last.type == "deduction"
     description = last.description if is_operation else REPEATED.sub("", last.description)
     what = WORDS.get(last.type, last.type).format(description=description)
@@ -75,13 +79,15 @@ def _line(group: list[Entry]) -> Line:
         what = f"{what} ({last.details['reason']})"
     if len(group) > 1:
         what = f"{len(group)} x {what}"
-    change = sum([entry.amount for entry in group])
+    change = sum([each.amount for each in group if isinstance(each, Entry)])
     return Line(last.recorded_at, what, len(group), change, last.balance_after)
 
 
-def _refusal(refusal: Refusal) -> Line:
+def _refusal(refusal: Refusal, count: int) -> Line:
     facts = ", ".join([f"{name} {value}" for name, value in refusal.facts.items()])
     what = f"refused {refusal.operation}: {refusal.reason} ({facts})"
+    if count > 1:
+        what = f"{count} x {what}"
     return Line(refusal.recorded_at, what, 0, 0, None)
 
 

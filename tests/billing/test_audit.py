@@ -42,7 +42,7 @@ def test_books_that_agree_are_found_in_order(acme):
         ),
         pytest.param(
             "DELETE FROM igny8_credit_transactions WHERE amount < 0",
-            {"entries", "keys", "seals"},
+            {"entries", "keys", "seals", "lot_entries"},
             id="an entry is gone",
         ),
         pytest.param(
@@ -50,7 +50,19 @@ def test_books_that_agree_are_found_in_order(acme):
             {"entries", "running_balance", "seals"},
             id="an entry was changed",
         ),
-        pytest.param("UPDATE billing.lots SET remaining = 80", {"lots"}, id="a lot was changed"),
+        pytest.param(
+            "UPDATE billing.lots SET remaining = 80",
+            {"lots", "lot_entries"},
+            id="a lot was changed",
+        ),
+        pytest.param(
+            "WITH gone AS (UPDATE billing.lots SET remaining = remaining - 10)"
+            " INSERT INTO billing.lots (account_id, source, priority, is_promotional, granted,"
+            " remaining, key, recorded_at)"
+            " SELECT account_id, 'top_up', 1, false, 10, 10, 'x', now() FROM billing.lots",
+            {"lot_entries"},
+            id="credits were moved from one lot to another",
+        ),
         pytest.param(
             "UPDATE billing.books SET held = 3",
             {"held", "holds"},

@@ -64,6 +64,20 @@ def test_what_was_given_back_and_what_expired_is_told_in_words(books):
     ]
 
 
+def test_refusals_of_one_kind_that_follow_each_other_are_one_line(books):
+    books.open_account("acme", credits=10)
+    for key in "123":
+        books.debit("acme", "clustering", key=key)
+        books.pass_time(minutes=1)
+
+    lines, _ = story(books)
+
+    assert [line[0] for line in lines][1:] == [
+        "clustering",
+        "2 x refused clustering: InsufficientCredits (debt 0, needed 10, available 0)",
+    ]
+
+
 def test_a_story_that_is_too_long_begins_with_the_balance_then(books, monkeypatch):
     books.open_account("acme", credits=100)
     for day in range(3):
