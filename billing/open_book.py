@@ -16,8 +16,8 @@ MAX_SPENT = 2**31 - 1
 class OpenBook:
     """One account's book in work: `lots` in burn order, the expired ones included.
 
-    `spent` counts what operations cost since `spent_since`, the first of a month (UTC);
-    `spend_cap` None: no cap.
+    `debt_limit` is the plan's, and may be less than the `debt`. `spent` counts what operations cost
+    since `spent_since`, the first of a month (UTC); `spend_cap` None: no cap.
     """
 
     account: HostAccount
@@ -55,7 +55,7 @@ class OpenBook:
 
     def room(self, now: dt.datetime) -> int:
         """Credits that a debit may cost at `now`: what is free, and what the plan lets it owe."""
-        return self.free(now) + max(self.debt_limit - self.debt, 0)
+        return max(self.free(now) + self.debt_limit - self.debt, 0)
 
     def check_cap(self, cost: int, now: dt.datetime) -> None:
         """Raises SpendCapReached if `cost` more would go beyond the month's cap."""

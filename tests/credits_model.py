@@ -118,7 +118,7 @@ class Account:
         return max(sum(lot.free(now) for lot in self.lots) - self.debt, 0)
 
     def room(self, now):
-        return sum(lot.free(now) for lot in self.lots) + self.debt_limit - self.debt
+        return max(sum(lot.free(now) for lot in self.lots) + self.debt_limit - self.debt, 0)
 
     def spent(self, now):
         """What this month's operations cost, less those that were reversed."""
