@@ -21,14 +21,14 @@ from celery import bootsteps
 from celery.exceptions import ImproperlyConfigured
 from sqlalchemy.exc import IntegrityError
 
-from billing import dead_letters, posting
+from billing import accounts, dead_letters, posting
 from billing.dead_letters import Letter
 from billing.errors import Malformed
 from billing.posting import Answer, Message
 from billing_client import InvalidMessage
 from billing_client.messages import Capture, Debit, DebitMany, DrainInbox, Release, Reverse
 from worker import clock, envelope, letters, mailbox
-from worker.database import is_away, transaction
+from worker.database import is_away, is_locked, transaction
 from worker.debit_events import DebitEvents
 from worker.envelope import Envelope
 from worker.inbox_drain import InboxDrain
@@ -48,6 +48,8 @@ IDLE_WAIT_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 #: A set that fails so often while the database is there is halved: one message is the cause.
 MAX_TRIES = 5
+#: A set waits so long for its accounts; then those that are locked are left, and the others go on.
+LOCK_WAIT_MS = 1000
 #: What dead readers held is looked for this often.
 SWEEP_S = 5.0
 #: A stopping reader finishes its set within this time, or leaves it to the next one.
@@ -183,6 +185,9 @@ class DebitReader:
                 if self._stop.is_set():
                     mailbox.give_back(self._redis, QUEUE, [(i.tag, i.raw) for i in items])
                     return
+                if is_locked(error) and (unlocked := self._leave_the_locked(items)):
+                    items = unlocked
+                    continue
                 log.warning("debit_set_waits", error=type(error).__name__, pause_s=pause)
                 self._keep_lease(items)
                 self._stop.wait(pause)
@@ -190,8 +195,28 @@ class DebitReader:
         self._acknowledge(items)
         self._report(items, answers)
 
+    def _leave_the_locked(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Send what is of locked accounts to the end of the queue; returns the others, if any.
+
+        The app may keep an account's row locked, as by a hold in a long transaction.
+        """
+        with transaction() as session:
+            asked = {message.account_id for item in items for message in item.messages}
+            free = set(accounts.lock_free(session, asked))
+        others: list[Item] = []
+        left: list[Item] = []
+        for item in items:
+            is_free = all(message.account_id in free for message in item.messages)
+            (others if is_free else left).append(item)
+        if others:
+            log.warning("debits_of_locked_accounts_left", messages=len(left))
+            for item in left:
+                mailbox.send_back(self._redis, QUEUE, item.tag, item.raw)
+        return others
+
     def _apply(self, items: Sequence[Item]) -> list[Answer]:
         with transaction() as session:
+            session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
             now = clock.now()
             asked = [message for item in items for message in item.messages]
             answers = posting.apply(session, asked, now=now) if asked else []

@@ -37,7 +37,7 @@ def acme(books):
 
 
 def debit(key, operation="image_prompt_extraction", **fields):
-    return raw(message(account_id=1, operation=operation, key=key, **fields))
+    return raw(message(operation=operation, key=key, **{"account_id": 1} | fields))
 
 
 def queue(redis_client, *raws):
@@ -105,6 +105,22 @@ def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_take
         assert mailbox.in_hand(redis_client) == 2
 
     reading.join()
+    assert acme.see("acme").credits == 96
+    assert nothing_left(redis_client)
+
+
+def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redis_client):
+    """Its set waited for the lock again and again, and was halved nine times, waiting each time."""
+    other = acme.open_account("other", credits=100)
+    queue(redis_client, debit("k1"), debit("k2", account_id=other), debit("k3"))
+    with engine().connect() as app_at_work:
+        app_at_work.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
+
+        reader.read_one_set()
+
+        assert acme.see("other").credits == 98
+        assert mailbox.depth(redis_client, QUEUE) == 2, "they wait, and are in no reader's hand"
+    reader.read_one_set()
     assert acme.see("acme").credits == 96
     assert nothing_left(redis_client)
 
