@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -22,15 +21,11 @@ from celery.exceptions import ImproperlyConfigured
 from sqlalchemy.exc import IntegrityError
 
 from billing import accounts, dead_letters, posting
-from billing.dead_letters import Letter
-from billing.errors import Malformed
-from billing.posting import Answer, Message
-from billing_client import InvalidMessage
-from billing_client.messages import Capture, Debit, DebitMany, DrainInbox, Release, Reverse
-from worker import clock, envelope, letters, mailbox
+from billing.posting import Answer
+from worker import clock, debit_items, letters, mailbox
 from worker.database import is_away, is_locked, transaction
 from worker.debit_events import DebitEvents
-from worker.envelope import Envelope
+from worker.debit_items import QUEUE, Item
 from worker.inbox_drain import InboxDrain
 from worker.logs import logger
 from worker.postings import rejected
@@ -39,9 +34,6 @@ from worker.task import passes
 
 log = logger(__name__)
 
-QUEUE = Debit.QUEUE
-#: What the queue may hold.
-KINDS = {kind.TASK: kind for kind in (Debit, DebitMany, Reverse, Capture, Release, DrainInbox)}
 #: How long an idle reader waits for a message before it looks whether it should stop.
 IDLE_WAIT_S = 1.0
 #: Pauses after a passing fault: the first, and the longest.
@@ -54,27 +46,6 @@ LOCK_WAIT_MS = 1000
 SWEEP_S = 5.0
 #: A stopping reader finishes its set within this time, or leaves it to the next one.
 STOP_S = 15.0
-
-
-@dataclass(slots=True)
-class Item:
-    """A message of a set: opened, or why it could not be."""
-
-    tag: str
-    raw: bytes
-    envelope: Envelope | None = None
-    messages: Sequence[Message] = ()
-    fault: Letter | None = None
-
-    @property
-    def size(self) -> int:
-        """How much of a set it makes."""
-        return max(len(self.messages), 1)
-
-    @property
-    def is_doorbell(self) -> bool:
-        """Whether it says no more than that rows wait in the inbox."""
-        return self.envelope is not None and self.envelope.task == DrainInbox.TASK
 
 
 def spare_the_collector() -> None:
@@ -136,7 +107,9 @@ class DebitReader:
         taken = mailbox.take(self._redis, QUEUE, self._fetch)
         if not taken:
             return 0
-        items = self._one_set_of([self._open(tag, raw) for tag, raw in taken])
+        items = self._one_set_of(
+            [debit_items.read(tag, raw, self._app.tasks) for tag, raw in taken]
+        )
         if any(item.is_doorbell for item in items):
             self._inbox.ring()
         self._see_through(items)
@@ -157,18 +130,6 @@ class DebitReader:
         mailbox.give_back(self._redis, QUEUE, reversed(rest))
         self._fetch = max(limit * len(items) // size, 1)
         return items[:kept]
-
-    def _open(self, tag: str, raw: bytes) -> Item:
-        try:
-            opened = envelope.read(raw, known_tasks=self._app.tasks)
-        except Malformed as error:
-            return Item(tag, raw, fault=letters.of_raw(raw, str(error.facts["problem"])))
-        item = Item(tag, raw, opened)
-        try:
-            item.messages = _messages(opened)
-        except (Malformed, InvalidMessage) as error:
-            item.fault = _letter(opened, error)
-        return item
 
     def _see_through(self, items: Sequence[Item]) -> None:
         """Apply and acknowledge; wait out what passes, and halve what breaks."""
@@ -223,7 +184,7 @@ class DebitReader:
             dead = [item.fault for item in items if item.fault is not None]
             dead += [
                 rejected(message_id, answer)
-                for message_id, answer in zip(_ids(items), answers, strict=True)
+                for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
                 if answer.outcome == "rejected"
             ]
             dead_letters.keep(session, [letters.storable(letter) for letter in dead], now=now)
@@ -244,7 +205,7 @@ class DebitReader:
             return
         log.error("debit_broke", error=type(error).__name__, exc_info=error)
         if item.envelope:
-            letters.keep(_letter(item.envelope, error))
+            letters.keep(debit_items.letter_of(item.envelope, error))
             self._acknowledge(items)
         else:
             mailbox.set_aside(self._redis, item.raw, item.tag)
@@ -268,7 +229,7 @@ class DebitReader:
         if answers or counts["malformed"]:
             shown = {name: count for name, count in counts.items() if count}
             log.info("debits_applied", messages=len(items), **shown)
-            self._events.send(list(zip(_ids(items), answers, strict=True)), shown)
+            self._events.send(list(zip(debit_items.ids(items), answers, strict=True)), shown)
 
     def _bring_back(self) -> None:
         """Do a stock sweep: what a dead reader held comes back to the queue."""
@@ -278,43 +239,6 @@ class DebitReader:
         with self._app.connection_for_read() as connection:
             channel = connection.channel()
             channel.qos.restore_visible(num=channel.unacked_restore_limit, interval=1)
-
-
-def _messages(opened: Envelope) -> Sequence[Message]:
-    """What an envelope asks for. Raises Malformed or InvalidMessage."""
-    kind = KINDS.get(opened.task)
-    if kind is None:
-        raise Malformed(problem=f"{opened.task} has no business in the queue {QUEUE}")
-    if opened.positional:
-        raise InvalidMessage("args", f"{opened.task} takes keyword arguments only")
-    message = kind.from_arguments(opened.arguments)
-    if isinstance(message, DebitMany):
-        return message.debits
-    return () if isinstance(message, DrainInbox) else (message,)
-
-
-def _ids(items: Sequence[Item]) -> list[str]:
-    """An id for each message: its own, or its envelope's and its number where that holds many."""
-    return [
-        item.envelope.message_id
-        if item.envelope.task != DebitMany.TASK
-        else f"{item.envelope.message_id}:{number}"
-        for item in items
-        if item.envelope is not None
-        for number, _ in enumerate(item.messages)
-    ]
-
-
-def _letter(opened: Envelope, error: Exception) -> Letter:
-    return Letter(
-        message_id=opened.message_id,
-        error=type(error).__name__,
-        reason=str(error),
-        queue=QUEUE,
-        task=opened.task,
-        arguments=opened.arguments,
-        attempts=opened.retries + 1,
-    )
 
 
 class ReadDebitsInSets(bootsteps.StartStopStep):
