@@ -75,8 +75,8 @@ def _line(group: Sequence[Entry | Refusal]) -> Line:
     is_operation = last.type == "deduction"
     description = last.description if is_operation else REPEATED.sub("", last.description)
     what = WORDS.get(last.type, last.type).format(description=description)
-    if last.type == "reversal" and last.details:
-        what = f"{what} ({last.details['reason']})"
+    if last.type == "reversal" and (reason := (last.details or {}).get("reason")):
+        what = f"{what} ({reason})"
     if len(group) > 1:
         what = f"{len(group)} x {what}"
     change = sum([each.amount for each in group if isinstance(each, Entry)])
