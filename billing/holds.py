@@ -178,7 +178,7 @@ def _expire(
     return expired
 
 
-def open_of(session: Session, account_id: int) -> list[Hold]:
-    """The account's holds under way, the oldest first."""
+def open_of(session: Session, account_id: int, *, count: int) -> list[Hold]:
+    """The account's holds under way, the oldest first, up to `count`."""
     rows = select(Hold).where(Hold.account_id == account_id, Hold.state == "held")
-    return list(session.scalars(rows.order_by(Hold.placed_at)))
+    return list(session.scalars(rows.order_by(Hold.placed_at).limit(count)))
