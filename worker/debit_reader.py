@@ -128,7 +128,8 @@ class DebitReader:
             kept += size <= limit or kept == 0
         rest = [(item.tag, item.raw) for item in items[kept:]]
         mailbox.give_back(self._redis, QUEUE, reversed(rest))
-        self._fetch = max(limit * len(items) // size, 1)
+        # Twice as many at most: large and small by turns would else be fetched and given back.
+        self._fetch = max(min(limit * len(items) // size, self._fetch * 2), 1)
         return items[:kept]
 
     def _see_through(self, items: Sequence[Item]) -> None:
