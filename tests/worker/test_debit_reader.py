@@ -92,6 +92,17 @@ def test_a_set_has_no_more_messages_than_it_may(reader, acme, redis_client, monk
     assert [reader.read_one_set(), reader.read_one_set()] == [500, 1]
 
 
+def test_a_few_debits_do_not_wait_behind_thousands_of_another_account(reader, acme, redis_client):
+    other = acme.open_account("other", credits=100)
+    queue(redis_client, *[debit(new_key()) for _ in range(2000)])
+    queue(redis_client, *[debit(new_key(), account_id=other) for _ in range(5)])
+
+    assert reader.read_one_set() == 500
+
+    assert acme.see("other").credits == 90
+    assert acme.see("acme").credits == 0, "and its own are taken meanwhile"
+
+
 def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_taken(
     reader, acme, redis_client
 ):
