@@ -82,7 +82,7 @@ end
 -- Of a long queue, a tenth of a large set comes from its new end: what one sender has just sent
 -- does not wait behind all that another sent before.
 local newest = 0
-if redis.call('LLEN', KEYS[1]) > left then newest = math.floor(left / 10) end
+if redis.call('LLEN', KEYS[1]) > left then newest = math.min(math.floor(left / 10), AT_ONCE) end
 left = left - newest
 
 for i = 1, lists do
