@@ -47,7 +47,7 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
-imports = ("tasks.credits", "tasks.credits_calendar", "tasks.holds", "tasks.upkeep")
+imports = ("tasks.bank", "tasks.credits", "tasks.credits_calendar", "tasks.holds", "tasks.upkeep")
 task_acks_late = True
 #: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
 task_retry_on_worker_lost = True
@@ -71,6 +71,7 @@ enable_utc = True
 QUEUES = {
     "debits": "debits, captures, releases and reversals, read in sets",
     "credits": "grants, seedings and holds",
+    "bank": "statement files, and what people decide about transfers",
     "maintenance": "the timetable's work",
 }
 task_default_queue = "maintenance"
@@ -85,6 +86,7 @@ _TICKS = {
     "upkeep.collect_dead_letters": 5.0,
     "credits.drain_inbox": 5.0,
     "holds.expire_due": 10.0,
+    "bank.sweep_files": 60.0,
     "credits.renew_due": 60.0,
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,

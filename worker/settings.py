@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     #: Where the embedded servers, logs and beat's schedule live.
     data: Path = Path(".data")
 
+    #: A folder whose files beat imports as bank statements; not set: none.
+    statement_folder: Path | None = None
+
     #: Makes the seals of the ledger HMACs; keep it from those who may write to the database.
     ledger_key: SecretStr | None = None
 

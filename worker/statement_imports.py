@@ -5,9 +5,10 @@ from pathlib import Path
 
 from billing.bank import files, importing
 from billing.bank.importing import Imported
-from billing.statements.errors import StatementRefused
+from billing.statements.errors import FileTooLarge, StatementRefused
+from billing.statements.limits import MAX_FILE_BYTES
 from worker import clock
-from worker.database import transaction
+from worker.database import rehearsal, transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +66,43 @@ def import_file(file_id: int) -> Outcome:
     return Outcome(file_id, "imported", stored)
 
 
+def rehearse(content: bytes, *, name: str, account: str | None = None) -> Outcome:
+    """What importing these bytes would do; nothing stays."""
+    now = clock.now()
+    try:
+        found = importing.read(content, name=name, today=now.date())
+        with rehearsal() as session:
+            file = files.receive(session, content, name=name, now=now, account=account)
+            if file.state != "received":
+                return Outcome(file.id, "repeat" if file.state == "imported" else file.state)
+            stored = [
+                importing.store(
+                    session, statement, file_id=file.id, now=now, stated_account=account
+                )
+                for statement in found
+            ]
+    except StatementRefused as refusal:
+        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
+    return Outcome(None, "imported", stored)
+
+
+def content_of(path: Path) -> bytes:
+    """A file's bytes. Raises FileTooLarge unread for one that is larger than any statement."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FileTooLarge(limit=MAX_FILE_BYTES)
+    return path.read_bytes()
+
+
+def import_path(path: Path, *, account: str | None = None) -> Outcome:
+    """Import a file of this machine."""
+    try:
+        return import_bytes(content_of(path), name=path.name, account=account)
+    except FileTooLarge as refusal:
+        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
+
+
 def _refuse(file_id: int, refusal: StatementRefused) -> Outcome:
     reason = str(refusal)
     with transaction() as session:
         files.finish(session, file_id, now=clock.now(), error=refusal.name, reason=reason)
     return Outcome(file_id, "refused", error=refusal.name, reason=reason)
-
-
-def import_path(path: Path, *, account: str | None = None) -> Outcome:
-    """Import a file of this machine; a larger one than any statement is refused unread."""
-    from billing.statements.errors import FileTooLarge
-    from billing.statements.limits import MAX_FILE_BYTES
-
-    if path.stat().st_size > MAX_FILE_BYTES:
-        refusal = FileTooLarge(limit=MAX_FILE_BYTES)
-        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
-    return import_bytes(path.read_bytes(), name=path.name, account=account)

@@ -56,12 +56,19 @@ class _Walk:
 
     def take(self, link: Link) -> None:
         if self.order and link.opening != self.order[-1].closing:
-            if link.closing == self.order[-1].closing and link.opening in self.run_openings:
-                return  # it sums up statements that came apart
+            if self._sums_up(link):
+                return
             self.holds.append(_gap(self.order[-1], link))
             self.run_openings.clear()
         self.run_openings.add(link.opening)
         self.order.append(link)
+
+    def _sums_up(self, link: Link) -> bool:
+        """Whether it says again what the last few said: it begins before them, and ends as they."""
+        last = self.order[-1]
+        began_before = link.opening_day and last.day and link.opening_day < last.day
+        ends_alike = link.closing == last.closing and link.opening in self.run_openings
+        return bool(began_before) and ends_alike
 
 
 def look(links: Iterable[Link]) -> list[ChainHold]:

@@ -4,6 +4,7 @@ from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
 from billing_client.inbox import Held
 from billing_client.keys import new_key
+from billing_client.message import Message
 from billing_client.messages import (
     MESSAGES,
     Capture,
@@ -11,7 +12,6 @@ from billing_client.messages import (
     DebitMany,
     DrainInbox,
     Grant,
-    Message,
     PlaceHold,
     Release,
     Reverse,

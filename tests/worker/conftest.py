@@ -103,7 +103,9 @@ def start():
 def standing():
     """A general worker and a debit worker that a module's tests share; each test must leave them well."""
     with (
-        running_worker("general", "-Q", "credits,maintenance", "--concurrency", "1") as general,
+        running_worker(
+            "general", "-Q", "credits,bank,maintenance", "--concurrency", "1"
+        ) as general,
         running_worker("debits", "-Q", "debits", "--pool", "solo") as reader,
     ):
         yield {"credits": general, "debits": reader}
