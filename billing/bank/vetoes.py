@@ -1,0 +1,51 @@
+"""What turns any automatic decision into a person's: each in words, for the one who must decide."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from billing.bank.facts import Incoming, Invoice, Ledger, Policy
+from billing.bank.texts import Said
+
+#: The same payer, amount and reference within this is perhaps one payment sent twice.
+DOUBLE_WITHIN = timedelta(days=10)
+
+
+def of_transfer(incoming: Incoming, said: Said, policy: Policy) -> list[str]:
+    """What stands against applying anything of this transfer, whatever it pays."""
+    found = [*incoming.doubts, *said.at_odds]
+    if incoming.amount_minor > policy.auto_limit_minor:
+        found.append(f"more than the limit of {policy.auto_limit_minor} for automatic decisions")
+    if said.speaks_of_return:
+        found.append("the text speaks of a return, a reversal or a refund")
+    return found
+
+
+def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) -> list[str]:
+    """What stands against paying these invoices, all of one account, with this transfer."""
+    account_id = invoices[0].account_id
+    found = []
+    known = ledger.known_for(incoming.payer_iban)
+    if known and account_id not in known:
+        others = ", ".join(str(one) for one in sorted(known))
+        found.append(f"the payer's IBAN is known to pay for account {others}")
+    if incoming.virtual_owner not in {None, account_id}:
+        found.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
+    for invoice in invoices:
+        if invoice.currency != incoming.currency:
+            found.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
+        if invoice.is_contested:
+            found.append(f"a dispute or credit note is open on {invoice.number}")
+    if _was_sent_before(incoming, invoices, ledger):
+        found.append("the same payer sent the same amount for the same invoice within 10 days")
+    return found
+
+
+def _was_sent_before(incoming: Incoming, invoices: Iterable[Invoice], ledger: Ledger) -> bool:
+    if incoming.payer_iban is None:
+        return False
+    alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
+    ids = {invoice.id for invoice in invoices}
+    return any(
+        ids & one.invoice_ids and abs(incoming.booking_date - one.booking_date) <= DOUBLE_WITHIN
+        for one in ledger.earlier.get(alike, ())
+    )
