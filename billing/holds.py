@@ -19,6 +19,9 @@ from models.credits import Hold
 
 #: Holds that one transaction lets expire.
 EXPIRED_AT_ONCE = 500
+#: How the operation of a hold begins that freezes disputed credits (`billing.take_backs`): no
+#: capture or release of the app's ends it.
+DISPUTE = "billing:dispute"
 
 
 @dataclass(slots=True)
@@ -102,7 +105,7 @@ def load(session: Session, uuids: Iterable[str]) -> dict[str, OpenHold]:
 def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
     """The account's hold with this key. Raises UnknownHold."""
     hold = holds.get(keys.as_uuid(key))
-    if hold is None or hold.account_id != account_id:
+    if hold is None or hold.account_id != account_id or hold.operation.startswith(DISPUTE):
         raise UnknownHold(hold=key, account_id=account_id)
     return hold
 

@@ -1,6 +1,7 @@
 """One account's book while an act works on it: what may be spent, and how it burns."""
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -99,6 +100,41 @@ class OpenBook:
         self.held -= sum([credits for _, credits in parts])
         self._count(spend, now)
         return used
+
+    def take_back(
+        self, lot_ids: Iterable[int], credits: int, *, debt_limit: int | None
+    ) -> tuple[list[list[int]], int]:
+        """Take up to `credits` out of these lots, live or not, and the rest as debt.
+
+        The debt grows to `debt_limit` at most; None: as far as it must. It may pass the plan's own
+        limit, which is about what may be spent. Returns the [[lot id, -credits]] and the debt.
+        """
+        wanted, left = set(lot_ids), credits
+        used: list[list[int]] = []
+        for lot in self.lots:
+            if lot.id in wanted and lot.free and left:
+                taken = min(lot.free, left)
+                lot.remaining -= taken
+                left -= taken
+                used.append([lot.id, -taken])
+        owed = left if debt_limit is None else min(left, max(debt_limit - self.debt, 0))
+        self.debt += owed
+        self.debt_limit = max(self.debt_limit, self.debt)
+        self.credits -= credits - left + owed
+        return used, owed
+
+    def set_aside(self, lot_ids: Iterable[int], credits: int) -> list[list[int]]:
+        """Hold up to `credits` of these lots; returns the [[lot id, credits]] that it held."""
+        wanted, left = set(lot_ids), credits
+        parts: list[list[int]] = []
+        for lot in self.lots:
+            if lot.id in wanted and lot.free and left:
+                part = min(lot.free, left)
+                lot.held += part
+                left -= part
+                parts.append([lot.id, part])
+        self.held += credits - left
+        return parts
 
     def give_back(self, parts: list[list[int]], *, debt: int) -> list[object]:
         """Undo a debit: its credits back to their lots (all open here), its debt off the debt."""

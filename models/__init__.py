@@ -1,6 +1,16 @@
 """Tables, grouped by owner: `host` is the main app's, the rest is ours."""
 
-from models import accounts, bank, calendar, credits, host, operations, transfers
+from models import (
+    accounts,
+    bank,
+    calendar,
+    credits,
+    host,
+    operations,
+    purchases,
+    stripe,
+    transfers,
+)
 from models.base import SCHEMA, Base, metadata
 
 __all__ = [
@@ -13,5 +23,7 @@ __all__ = [
     "host",
     "metadata",
     "operations",
+    "purchases",
+    "stripe",
     "transfers",
 ]

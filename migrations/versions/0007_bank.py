@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 MOMENT = TIMESTAMP(timezone=True)
 

@@ -1,0 +1,114 @@
+"""What Stripe's prices mean here: a plan, a top-up of credits, or nothing of ours.
+
+A person's link (`billing stripe prices link`) comes first, then what the price itself says:
+metadata `plan` (a slug) or `credits`, or a lookup key that is a plan's slug, alone or with `_…`
+behind it; then what its product says.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing import accounts
+from billing.accounts import HostPlan
+from billing.errors import Rejected
+from billing.stripe import objects
+from billing.stripe.shapes import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
+from models.stripe import StripePrice
+
+
+class ForeignProduct(Rejected):
+    """Nothing in it is sold by us: the Stripe account has other products too."""
+
+
+class UnknownPlan(Rejected):
+    """A price names a plan that there is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A plan, or a top-up of `credits` a unit."""
+
+    plan: HostPlan | None = None
+    credits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything that tells what a price means."""
+
+    links: Mapping[str, Meaning | None]
+    plans: Mapping[str, HostPlan]
+    known: Mapping[str, Price]
+
+    def meaning(self, price: Price) -> Meaning | None:
+        """What the price means; None for one that is not ours. Raises UnknownPlan."""
+        names = [each for each in (price.id, price.product) if each]
+        for name in names:
+            if name in self.links:
+                return self.links[name]
+        said = [price, *[self.known[name] for name in names if name in self.known]]
+        return next((meaning for each in said if (meaning := self._said_by(each))), None)
+
+    def _said_by(self, price: Price) -> Meaning | None:
+        if price.plan is not None:
+            if price.plan not in self.plans:
+                raise UnknownPlan(plan=price.plan, price=price.id)
+            return Meaning(plan=self.plans[price.plan])
+        if price.credits is not None and price.is_one_time is not False:
+            return Meaning(credits=price.credits)
+        key = price.lookup_key or ""
+        fitting = [slug for slug in self.plans if key == slug or key.startswith(f"{slug}_")]
+        return Meaning(plan=self.plans[max(fitting, key=len)]) if fitting else None
+
+
+def prices_of(facts: Facts) -> list[Price]:
+    """The prices that an object mentions."""
+    if isinstance(facts, Invoice):
+        return [line.price for line in facts.lines]
+    if isinstance(facts, Subscription | CheckoutSession):
+        return [item.price for item in facts.items]
+    return []
+
+
+def load(session: Session, prices: Iterable[Price]) -> Catalog:
+    """What is known of these prices."""
+    wanted = {each for price in prices for each in (price.id, price.product) if each}
+    plans = accounts.plans_by_slug(session)
+    if not wanted:
+        return Catalog({}, plans, {})
+    by_id = {plan.id: plan for plan in plans.values()}
+    rows = session.scalars(select(StripePrice).where(StripePrice.id.in_(wanted)))
+    links = {row.id: _linked(row, by_id) for row in rows}
+    found = [objects.read(session, each) for each in sorted(wanted)]
+    known = {each.id: each.price for each in found if isinstance(each, CatalogPrice)}
+    return Catalog(links, plans, known)
+
+
+def _linked(row: StripePrice, plans: Mapping[int, HostPlan]) -> Meaning | None:
+    if row.plan_id is not None:
+        if row.plan_id not in plans:
+            raise UnknownPlan(plan=row.plan_id, price=row.id)
+        return Meaning(plan=plans[row.plan_id])
+    return Meaning(credits=row.credits) if row.credits is not None else None
+
+
+def unexplained(session: Session, facts: Facts) -> list[str]:
+    """Ids of prices that the object mentions and that only Stripe could explain."""
+    prices = prices_of(facts)
+    catalog = load(session, prices)
+    return sorted(
+        {
+            price.id
+            for price in prices
+            if price.id and price.id not in catalog.known and catalog.meaning(price) is None
+        }
+    )
+
+
+def is_foreign(facts: Facts, catalog: Catalog) -> bool:
+    """Whether an object mentions prices, and none of ours."""
+    prices = prices_of(facts)
+    return bool(prices) and not any(catalog.meaning(price) for price in prices)
