@@ -87,6 +87,8 @@ _TICKS = {
     "credits.drain_inbox": 5.0,
     "holds.expire_due": 10.0,
     "bank.sweep_files": 60.0,
+    "bank.match_due": 60.0,
+    "bank.bill_due": 300.0,
     "credits.renew_due": 60.0,
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,

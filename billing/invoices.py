@@ -124,3 +124,20 @@ def write_subscription(session: Session, subscription: MirroredSubscription) -> 
         .values(**values)
         .on_conflict_do_update(index_elements=[Subscription.account_id], set_=values)
     )
+
+
+def subscription(session: Session, account_id: int) -> MirroredSubscription | None:
+    """The account's subscription, if it has one."""
+    row = session.scalars(select(Subscription).where(Subscription.account_id == account_id)).first()
+    if row is None:
+        return None
+    return MirroredSubscription(
+        account_id=row.account_id,
+        status=row.status,
+        stripe_id=row.stripe_subscription_id,
+        starts_at=row.current_period_start,
+        ends_at=row.current_period_end,
+        cancels_at_end=row.cancel_at_period_end,
+        payment_method=row.payment_method or "",
+        external_payment_id=row.external_payment_id,
+    )

@@ -128,13 +128,16 @@ class Transfer(Base):
 
 
 class Decision(Base):
-    """What was decided about a transfer, by rule or by a person, with all that it rests on."""
+    """What was decided about a transfer, by rule or by a person, with all that it rests on.
+
+    `transfer_id` null: a person let an account's unapplied cash pay an invoice.
+    """
 
     __tablename__ = "transfer_decisions"
     __table_args__ = (Index(None, "transfer_id", "id"), {"schema": SCHEMA})
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    transfer_id: Mapped[int] = mapped_column(ForeignKey(Transfer.id))
+    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
     rule: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(Text)
     evidence: Mapped[dict[str, object]]
@@ -192,17 +195,18 @@ class UnappliedCash(Base):
 
 
 class Payer(Base):
-    """An IBAN that paid for an account: how often a person or a reference said so, or not so."""
+    """An IBAN that paid for an account: how often a reference said so, a person, or a person no."""
 
     __tablename__ = "payers"
     __table_args__ = (
-        CheckConstraint("confirmed >= 0 AND declined >= 0", name="counts"),
+        CheckConstraint("confirmed >= 0 AND matched >= 0 AND declined >= 0", name="counts"),
         {"schema": SCHEMA},
     )
 
     iban: Mapped[str] = mapped_column(Text, primary_key=True)
     account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     confirmed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    matched: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     declined: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
 

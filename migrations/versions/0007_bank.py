@@ -103,8 +103,11 @@ def _create_payers() -> None:
         sa.Column("iban", sa.Text(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("confirmed", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("matched", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("declined", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.CheckConstraint("confirmed >= 0 AND declined >= 0", name="payers_counts_check"),
+        sa.CheckConstraint(
+            "confirmed >= 0 AND matched >= 0 AND declined >= 0", name="payers_counts_check"
+        ),
         sa.PrimaryKeyConstraint("iban", "account_id", name="payers_pkey"),
         schema="billing",
     )
@@ -406,7 +409,7 @@ def _create_transfer_decisions() -> None:
     op.create_table(
         "transfer_decisions",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
-        sa.Column("transfer_id", sa.BigInteger(), nullable=False),
+        sa.Column("transfer_id", sa.BigInteger(), nullable=True),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("evidence", JSONB, nullable=False),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.bank.customers import Customers
 from tests.bank.story import Bank
 
 
@@ -11,3 +12,15 @@ def bank(database):
     bank = Bank()
     bank.register()
     return bank
+
+
+@pytest.fixture
+def shop(database):
+    """Customers who pay by transfer, a starter plan at 89, and somebody who may decide."""
+    shop = Customers()
+    shop.bank.register()
+    shop.sell("starter", 89)
+    shop.sell("growth", 139, included_credits=2000)
+    shop.hire("dev@example.com")
+    shop.hire("second@example.com")
+    return shop
