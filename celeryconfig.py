@@ -73,6 +73,7 @@ QUEUES = {
     "credits": "grants, seedings and holds",
     "bank": "statement files, and what people decide about transfers",
     "maintenance": "the timetable's work",
+    "stripe": "webhooks of Stripe, as the relay passes them on",
 }
 task_default_queue = "maintenance"
 task_create_missing_queues = True

@@ -1,12 +1,15 @@
 """The domain's door to the main app's invoices, payments and subscriptions."""
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from models.base import Base
 from models.host import Invoice, Payment, Subscription
 
 
@@ -74,7 +77,9 @@ def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
     }
     by = Invoice.stripe_invoice_id if invoice.stripe_id else Invoice.number
     written = (
-        insert(Invoice).values(**values).on_conflict_do_update(index_elements=[by], set_=values)
+        insert(Invoice)
+        .values(**values)
+        .on_conflict_do_update(index_elements=[by], set_=_columns(Invoice, values))
     )
     return session.execute(written.returning(Invoice.id)).scalar_one()
 
@@ -88,8 +93,14 @@ def _free_number(session: Session, invoice: MirroredInvoice) -> str | None:
     return invoice.number if found is None or found[0] == invoice.stripe_id else None
 
 
-def write_payment(session: Session, payment: MirroredPayment) -> None:
-    """Make the payment's row equal to this."""
+def write_payment(
+    session: Session, payment: MirroredPayment, *, also_known_as: Iterable[str] = ()
+) -> None:
+    """Make the payment's row equal to this.
+
+    `also_known_as`: other names of the same payment, under which it may have been written before
+    all of it was known; it keeps one row.
+    """
     values = {
         "account_id": payment.account_id,
         "invoice_id": payment.invoice_id,
@@ -100,10 +111,17 @@ def write_payment(session: Session, payment: MirroredPayment) -> None:
         "amount_minor": payment.amount_minor,
         "happened_at": payment.happened_at,
     }
+    names = {payment.external_id, *also_known_as}
+    known = list(session.scalars(select(Payment.id).where(Payment.external_payment_id.in_(names))))
+    if not known:
+        session.execute(insert(Payment).values(**values))
+        return
+    kept, *others = sorted(known)
+    session.execute(delete(Payment).where(Payment.id.in_(others)))
     session.execute(
-        insert(Payment)
-        .values(**values)
-        .on_conflict_do_update(index_elements=[Payment.external_payment_id], set_=values)
+        update(Payment)
+        .where(Payment.id == kept)
+        .values(**values | {"happened_at": Payment.happened_at})
     )
 
 
@@ -122,7 +140,9 @@ def write_subscription(session: Session, subscription: MirroredSubscription) -> 
     session.execute(
         insert(Subscription)
         .values(**values)
-        .on_conflict_do_update(index_elements=[Subscription.account_id], set_=values)
+        .on_conflict_do_update(
+            index_elements=[Subscription.account_id], set_=_columns(Subscription, values)
+        )
     )
 
 
@@ -141,3 +161,8 @@ def subscription(session: Session, account_id: int) -> MirroredSubscription | No
         payment_method=row.payment_method or "",
         external_payment_id=row.external_payment_id,
     )
+
+
+def _columns(table: type[Base], values: Mapping[str, object]) -> dict[Any, object]:
+    """The values by column: the app's columns have other names than our attributes."""
+    return {getattr(table, name): value for name, value in values.items()}

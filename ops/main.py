@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ops.demo", "demo"),
     "migrate": ("ops.migrate", "migrate"),
     "preflight": ("ops.preflight", "preflight"),
+    "relay": ("ops.relay", "relay"),
     "run": ("ops.run", "run"),
     "samples": ("ops.samples", "samples"),
     "stack": ("ops.stack", "stack"),

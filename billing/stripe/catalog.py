@@ -5,6 +5,7 @@ metadata `plan` (a slug) or `credits`, or a lookup key that is a plan's slug, al
 behind it; then what its product says.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,12 +16,17 @@ from billing import accounts
 from billing.accounts import HostPlan
 from billing.errors import Rejected
 from billing.stripe import objects
+from billing.stripe.owners import Waits
 from billing.stripe.shapes import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
 from models.stripe import StripePrice
 
 
 class ForeignProduct(Rejected):
     """Nothing in it is sold by us: the Stripe account has other products too."""
+
+
+class UnknownPrice(Waits):
+    """An object only names a price; what that is must be known first."""
 
 
 class UnknownPlan(Rejected):
@@ -95,20 +101,39 @@ def _linked(row: StripePrice, plans: Mapping[int, HostPlan]) -> Meaning | None:
     return Meaning(credits=row.credits) if row.credits is not None else None
 
 
-def unexplained(session: Session, facts: Facts) -> list[str]:
-    """Ids of prices that the object mentions and that only Stripe could explain."""
-    prices = prices_of(facts)
-    catalog = load(session, prices)
+def unexplained(facts: Facts, catalog: Catalog) -> list[str]:
+    """Ids of prices that the object only names, and that nothing known explains."""
     return sorted(
         {
             price.id
-            for price in prices
-            if price.id and price.id not in catalog.known and catalog.meaning(price) is None
+            for price in prices_of(facts)
+            if price.id
+            and price.is_one_time is None
+            and price.id not in catalog.known
+            and catalog.meaning(price) is None
         }
     )
 
 
-def is_foreign(facts: Facts, catalog: Catalog) -> bool:
-    """Whether an object mentions prices, and none of ours."""
+def check(facts: Facts, catalog: Catalog) -> None:
+    """Raises ForeignProduct for an object that has prices, and none of ours.
+
+    And UnknownPrice where that can't be said yet.
+    """
     prices = prices_of(facts)
-    return bool(prices) and not any(catalog.meaning(price) for price in prices)
+    if unknown := unexplained(facts, catalog):
+        raise UnknownPrice(prices=unknown, object=facts.id)
+    if prices and not any(catalog.meaning(price) for price in prices):
+        raise ForeignProduct(object=facts.id)
+
+
+def learn(
+    session: Session, facts: Facts, catalog: Catalog, *, version_at: dt.datetime, now: dt.datetime
+) -> bool:
+    """Keep the prices that an object carries whole, so that others may only name them."""
+    learned = False
+    for price in prices_of(facts):
+        if price.id and price.is_one_time is not None and price.id not in catalog.known:
+            whole = CatalogPrice(price.id, None, None, price, is_deleted=False)
+            learned |= objects.keep(session, whole, account_id=None, version_at=version_at, now=now)
+    return learned

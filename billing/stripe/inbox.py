@@ -7,9 +7,9 @@ received → applied | ignored | parked | failed, and `refused` for what is no e
 import datetime as dt
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -164,15 +164,25 @@ def _pause(attempts: int) -> dt.timedelta:
 
 
 def wake(
-    session: Session, *, now: dt.datetime, customer: str | None, object_ids: Iterable[str] = ()
+    session: Session,
+    *,
+    now: dt.datetime,
+    customer: str | None = None,
+    object_ids: Sequence[str] = (),
+    reason: str | None = None,
 ) -> int:
-    """Have parked events of this customer, or of these objects, taken up at once; how many."""
-    waits = StripeEvent.state == "parked"
-    its_own = StripeEvent.object_id.in_(sorted(object_ids))
-    found = or_(its_own, StripeEvent.customer == customer) if customer else its_own
-    rows = select(StripeEvent.id).where(waits, found).with_for_update(skip_locked=True)
-    woken = update(StripeEvent).where(StripeEvent.id.in_(rows)).values(due_at=now)
-    return len(session.execute(woken.returning(StripeEvent.id)).all())
+    """Have parked events taken up at once, and say how many.
+
+    Those of this customer, of these objects, or that wait for this reason.
+    """
+    is_meant = or_(
+        StripeEvent.object_id.in_(object_ids),
+        StripeEvent.customer == customer if customer else false(),
+        StripeEvent.reason == reason if reason else false(),
+    )
+    rows = select(StripeEvent.id).where(StripeEvent.state == "parked", is_meant)
+    woken = update(StripeEvent).where(StripeEvent.id.in_(rows.with_for_update(skip_locked=True)))
+    return len(session.execute(woken.values(due_at=now).returning(StripeEvent.id)).all())
 
 
 def listed(

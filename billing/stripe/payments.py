@@ -121,6 +121,7 @@ def _mirror(
             amount_minor=read.minor(money.paid, source.currency),
             happened_at=now,
         ),
+        also_known_as=[each.id for each in payment],
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from billing.accounts import HostAccount
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
-from billing.stripe.catalog import ForeignProduct
+from billing.stripe.catalog import ForeignProduct, UnknownPrice
 from billing.stripe.events import Event
 from billing.stripe.owners import UnknownPayment, Waits
 from billing.stripe.shapes import (
@@ -148,12 +148,14 @@ def sync(
 
     Raises a Waits, AccountDeleted, ForeignProduct, or what the object's own sync does.
     """
-    prices = catalog.load(session, catalog.prices_of(facts))
-    if catalog.is_foreign(facts, prices):
-        raise ForeignProduct(object=facts.id)
     if isinstance(facts, CatalogPrice):
         is_newer = objects.keep(session, facts, account_id=None, version_at=version_at, now=now)
+        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
         return {"is_newer": is_newer}
+    prices = catalog.load(session, catalog.prices_of(facts))
+    if catalog.learn(session, facts, prices, version_at=version_at, now=now):
+        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
+    catalog.check(facts, prices)
     account = owners.find(session, facts)
     before = objects.read(session, facts.id)
     is_newer = objects.keep(session, facts, account_id=account.id, version_at=version_at, now=now)

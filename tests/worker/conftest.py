@@ -104,7 +104,7 @@ def standing():
     """A general worker and a debit worker that a module's tests share; each test must leave them well."""
     with (
         running_worker(
-            "general", "-Q", "credits,bank,maintenance", "--concurrency", "1"
+            "general", "-Q", "credits,bank,maintenance,stripe", "--concurrency", "1"
         ) as general,
         running_worker("debits", "-Q", "debits", "--pool", "solo") as reader,
     ):
@@ -132,6 +132,7 @@ def outcome(redis_client, books):
 
 def is_idle(redis_client):
     waiting = sum(
-        mailbox.depth(redis_client, queue) for queue in ("debits", "credits", "maintenance")
+        mailbox.depth(redis_client, queue)
+        for queue in ("debits", "credits", "maintenance", "stripe")
     )
     return waiting == 0 and mailbox.in_hand(redis_client) == 0
