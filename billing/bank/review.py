@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from billing import outbox
+from billing import accounts, outbox
 from billing.bank import people, settling
 from billing.bank.errors import NothingToUndo, PartsRefused, UnknownInvoice
 from billing.bank.people import Person
@@ -186,8 +186,7 @@ def request_refund(hand: Hand, amount_minor: int, *, reason: str) -> str:
     transfer = hand.take()
     if not 0 < amount_minor <= transfer.amount_minor - transfer.allocated_minor:
         raise PartsRefused(problem="more than what of it is on no invoice")
-    touched = {transfer.customer_id} - {None}
-    account_id = next(iter(touched), None)
+    account_id = next(iter(settling.kept(hand.session, transfer)), transfer.customer_id)
     hand.session.execute(
         insert(RefundRequest).values(
             transfer_id=transfer.id,
@@ -242,7 +241,5 @@ def _suggested(session: Session, transfer: Transfer) -> list[int]:
 
 
 def _must_exist(session: Session, account_id: int) -> None:
-    from billing import accounts
-
     if not accounts.exists(session, account_id):
         raise UnknownAccount(account_id=account_id)

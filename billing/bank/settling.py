@@ -227,9 +227,9 @@ def take_out(
     account's unapplied cash may go below zero where it was used since. The transfer is locked.
     """
     given = _not_undone(session, transfer)
-    kept = _kept(session, transfer)
+    credited = kept(session, transfer)
     wanted = sorted({one.transfer_invoice_id for one in given})
-    accounts.lock(session, kept)
+    accounts.lock(session, credited)
     locked = lock_invoices(session, wanted)
     for one in given:
         session.execute(
@@ -246,12 +246,12 @@ def take_out(
         transfer.allocated_minor -= one.amount_minor
         session.flush()
         write_payment(session, transfer, locked[one.transfer_invoice_id], now=now)
-    for account_id, amount in sorted(kept.items()):
+    for account_id, amount in sorted(credited.items()):
         credit(session, transfer, account_id, -amount, "undone", decision_id=decision_id, now=now)
     session.flush()
     for invoice in sorted(locked.values(), key=lambda one: one.id):
         paying.follow(session, invoice, now=now)
-    return sorted({*kept, *(invoice.account_id for invoice in locked.values())})
+    return sorted({*credited, *(invoice.account_id for invoice in locked.values())})
 
 
 def _not_undone(session: Session, transfer: Transfer) -> list[Allocation]:
@@ -266,14 +266,14 @@ def _not_undone(session: Session, transfer: Transfer) -> list[Allocation]:
     return list(session.scalars(rows.order_by(Allocation.id)))
 
 
-def _kept(session: Session, transfer: Transfer) -> dict[int, int]:
+def kept(session: Session, transfer: Transfer) -> dict[int, int]:
     """What of this transfer is in which account's unapplied cash."""
     rows = (
         select(UnappliedCash.account_id, func.sum(UnappliedCash.amount_minor))
         .where(UnappliedCash.transfer_id == transfer.id)
         .group_by(UnappliedCash.account_id)
     )
-    return {account: int(total) for account, total in session.execute(rows).tuples() if total}
+    return {account: int(total) for account, total in session.execute(rows) if total}
 
 
 def know_payer(

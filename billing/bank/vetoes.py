@@ -35,7 +35,9 @@ def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) ->
             found.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
         if invoice.is_contested:
             found.append(f"a dispute or credit note is open on {invoice.number}")
-    if _was_sent_before(incoming, invoices, ledger):
+    # For an invoice that is closed that is no doubt: it is what a late rule keeps as credit.
+    still_open = [invoice for invoice in invoices if invoice.is_open]
+    if _was_sent_before(incoming, still_open, ledger):
         found.append("the same payer sent the same amount for the same invoice within 10 days")
     return found
 

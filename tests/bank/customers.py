@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from billing import expiry, purchases, renewals
 from billing.bank import (
     announcing,
     deciding,
@@ -192,6 +193,7 @@ class Customers(Books):
 
     def check(self):
         """The promises hold: the books agree, and no money was made or lost."""
+        self.sweep(purchases.sweep_due, renewals.sweep_due, expiry.sweep)
         report = self.audit()
         assert report.agrees, {name: found for name, found in report.findings.items() if found}
         with transaction() as session:
