@@ -136,6 +136,12 @@ class BankLine(Base):
     __tablename__ = "bank_lines"
     __table_args__ = (
         Index("bank_lines_account_idx", "account", "format", "booking_date"),
+        Index(
+            "bank_lines_reference_idx",
+            "account",
+            "bank_reference",
+            postgresql_where=text("bank_reference IS NOT NULL"),
+        ),
         Index("bank_lines_unsplit_idx", "account", postgresql_where=text("NOT is_split")),
         {"schema": SCHEMA},
     )

@@ -104,7 +104,7 @@ class Transfer(Base):
             postgresql_where=text("state IN ('open', 'waiting', 'frozen')"),
         ),
         Index("transfers_review_idx", "id", postgresql_where=text("review IS NOT NULL")),
-        Index("transfers_likeness_idx", "payer_iban", "amount_minor"),
+        Index(None, "account", "booking_date"),
         {"schema": SCHEMA},
     )
 

@@ -140,6 +140,7 @@ class Ledger:
     by_account: dict[int, list[Invoice]] = field(init=False)
     by_amount: dict[tuple[str, int], list[Invoice]] = field(init=False)
     by_amount_and_word: dict[tuple[str, int, str], list[Invoice]] = field(init=False)
+    by_word: dict[str, list[Invoice]] = field(init=False)
     lengths: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,6 +149,7 @@ class Ledger:
         self.by_number = {invoice.number.upper(): invoice for invoice in every}
         self.lengths = frozenset(len(invoice.reference) for invoice in every)
         self.by_account, self.by_amount, self.by_amount_and_word = {}, {}, {}
+        self.by_word = {}
         for invoice in every:
             if not invoice.is_open:
                 continue
@@ -156,6 +158,7 @@ class Ledger:
             self.by_amount.setdefault(amount, []).append(invoice)
             for word in {word for name in invoice.names for word in folded(name)}:
                 self.by_amount_and_word.setdefault((*amount, word), []).append(invoice)
+                self.by_word.setdefault(word, []).append(invoice)
 
     def known_for(self, iban: str | None) -> dict[int, Trust]:
         """The accounts that this payer is known to have paid for."""

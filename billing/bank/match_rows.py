@@ -44,7 +44,7 @@ WHERE t.state = ANY(:states)
   AND EXISTS (SELECT FROM billing.statement_lines AS s
               JOIN billing.statements AS st ON st.digest = s.statement
               WHERE s.line = t.line AND NOT st.is_held)
-ORDER BY t.booking_date, t.id LIMIT :limit
+ORDER BY t.state <> 'open', t.booking_date, t.id LIMIT :limit
 """
 
 
@@ -63,7 +63,8 @@ def undecided(
 ) -> list[Undecided]:
     """Transfers of statements that are not held, and that no person has decided about.
 
-    What a person has once decided, even if undone since, is theirs.
+    New ones come first, so that a long queue never keeps them waiting. What a person has once
+    decided, even if undone since, is theirs.
     """
     rows = session.execute(text(_UNDECIDED), {"states": list(states), "limit": limit}).all()
     return [_undecided(row) for row in rows]

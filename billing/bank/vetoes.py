@@ -4,10 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from billing.bank.facts import Incoming, Invoice, Ledger, Policy
+from billing.bank.names import folded, likeness
 from billing.bank.texts import Said
 
 #: The same payer, amount and reference within this is perhaps one payment sent twice.
 DOUBLE_WITHIN = timedelta(days=10)
+
+#: Names that share so many of a hundred words are one name; a name that more bear says nothing.
+SAME_NAME, MAX_BEARERS = 60, 50
 
 
 def of_transfer(incoming: Incoming, said: Said, policy: Policy) -> list[str]:
@@ -28,6 +32,8 @@ def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) ->
     if known and account_id not in known:
         others = ", ".join(str(one) for one in sorted(known))
         found.append(f"the payer's IBAN is known to pay for account {others}")
+    if not known and (other := _bearer_of_name(incoming, invoices[0], ledger)) is not None:
+        found.append(f"the payer's name is that of account {other}, not of {account_id}")
     if incoming.virtual_owner not in {None, account_id}:
         found.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
     for invoice in invoices:
@@ -40,6 +46,18 @@ def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) ->
     if _was_sent_before(incoming, still_open, ledger):
         found.append("the same payer sent the same amount for the same invoice within 10 days")
     return found
+
+
+def _bearer_of_name(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> int | None:
+    """Another account with an open invoice that bears the payer's name, where this one does not."""
+    words = folded(incoming.payer_name or "")
+    if not words or likeness(incoming.payer_name, invoice.names):
+        return None
+    rarest = min((ledger.by_word.get(word, []) for word in words), key=len)
+    for other in rarest[:MAX_BEARERS]:
+        if likeness(incoming.payer_name, other.names) >= SAME_NAME:
+            return other.account_id
+    return None
 
 
 def _was_sent_before(incoming: Incoming, invoices: Iterable[Invoice], ledger: Ledger) -> bool:

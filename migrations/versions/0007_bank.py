@@ -89,6 +89,13 @@ def _create_bank_lines() -> None:
         schema="billing",
     )
     op.create_index(
+        "bank_lines_reference_idx",
+        "bank_lines",
+        ["account", "bank_reference"],
+        schema="billing",
+        postgresql_where=sa.text("bank_reference IS NOT NULL"),
+    )
+    op.create_index(
         "bank_lines_unsplit_idx",
         "bank_lines",
         ["account"],
@@ -332,7 +339,10 @@ def _create_transfers() -> None:
         schema="billing",
     )
     op.create_index(
-        "transfers_likeness_idx", "transfers", ["payer_iban", "amount_minor"], schema="billing"
+        "transfers_account_booking_date_idx",
+        "transfers",
+        ["account", "booking_date"],
+        schema="billing",
     )
     op.create_index(
         "transfers_line_place_idx", "transfers", ["line", "place"], unique=True, schema="billing"
