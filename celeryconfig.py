@@ -47,7 +47,14 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
-imports = ("tasks.bank", "tasks.credits", "tasks.credits_calendar", "tasks.holds", "tasks.upkeep")
+imports = (
+    "tasks.bank",
+    "tasks.credits",
+    "tasks.credits_calendar",
+    "tasks.holds",
+    "tasks.stripe",
+    "tasks.upkeep",
+)
 task_acks_late = True
 #: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
 task_retry_on_worker_lost = True
@@ -94,6 +101,8 @@ _TICKS = {
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,
     "upkeep.audit_books": 600.0,
+    "stripe.apply_due": 10.0,
+    "stripe.prune": 3600.0,
 }
 beat_schedule = {
     task: {"task": task, "schedule": every, "options": {"expires": every}}

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stack": ("ops.stack", "stack"),
     "statements": ("ops.statements", "statements"),
     "status": ("ops.status", "status"),
+    "stripe": ("ops.stripe", "stripe"),
     "transfers": ("ops.transfers", "transfers"),
 }
 #: These bring their own servers, or need none.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from billing.errors import Rejected
 from billing.stripe import events, inbox
-from billing.stripe.events import BodyTooLarge, Event, Unreadable
+from billing.stripe.errors import BodyTooLarge, Unreadable
+from billing.stripe.events import Event
 from billing.stripe.signature import verify
 from billing_client import ApplyStripeEvent, BillingClient
 from billing_client.fields import MAX_STRIPE_BODY

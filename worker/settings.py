@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     stripe_api_key: SecretStr | None = None
     #: Whether events of live or of test mode are ours; by the key's prefix if not set, else test.
     stripe_livemode: bool | None = None
-    #: The Stripe account whose events are ours; any if not set.
+    #: Our own Stripe account, where events name it (Connect); events of another are ignored.
     stripe_account: str | None = Field(default=None, pattern=r"^acct_\w+$")
     #: How far a signature's time may be from that of its receipt; Stripe's libraries take 300.
     stripe_tolerance_s: int = Field(default=300, ge=1, le=86_400)

@@ -8,26 +8,14 @@ month give the difference at once, fewer wait for the next invoice, which will s
 
 from collections.abc import Iterator, Sequence
 
-from billing.errors import Rejected
 from billing.purchases import Bought
 from billing.stripe import reading as read
 from billing.stripe.catalog import Catalog, Meaning
+from billing.stripe.errors import AbsurdCredits, LinesIncomplete, LineWithoutPeriod
 from billing.stripe.shapes import CheckoutSession, Facts, Invoice, Line, PaymentIntent
 
 #: More credits than any plan or pack has: somebody's mistake, which a person should see.
 MAX_CREDITS = 100_000_000
-
-
-class AbsurdCredits(Rejected):
-    """A line would buy more credits than anybody sells."""
-
-
-class LinesIncomplete(Rejected):
-    """The event carries only the first lines of an invoice; with an API key all are fetched."""
-
-
-class LineWithoutPeriod(Rejected):
-    """A plan's line does not say for which time."""
 
 
 def first(payment: Sequence[Facts], kind: type[Facts]) -> Facts | None:

@@ -9,28 +9,16 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing import accounts
 from billing.accounts import HostPlan
-from billing.errors import Rejected
 from billing.stripe import objects
-from billing.stripe.owners import Waits
+from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
 from billing.stripe.shapes import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
 from models.stripe import StripePrice
-
-
-class ForeignProduct(Rejected):
-    """Nothing in it is sold by us: the Stripe account has other products too."""
-
-
-class UnknownPrice(Waits):
-    """An object only names a price; what that is must be known first."""
-
-
-class UnknownPlan(Rejected):
-    """A price names a plan that there is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +112,8 @@ def check(facts: Facts, catalog: Catalog) -> None:
     if unknown := unexplained(facts, catalog):
         raise UnknownPrice(prices=unknown, object=facts.id)
     if prices and not any(catalog.meaning(price) for price in prices):
-        raise ForeignProduct(object=facts.id)
+        named = {each for price in prices for each in (price.id, price.product) if each}
+        raise ForeignProduct(object=facts.id, prices=sorted(named))
 
 
 def learn(
@@ -137,3 +126,41 @@ def learn(
             whole = CatalogPrice(price.id, None, None, price, is_deleted=False)
             learned |= objects.keep(session, whole, account_id=None, version_at=version_at, now=now)
     return learned
+
+
+def links(session: Session) -> list[StripePrice]:
+    """What a person has said of prices and products."""
+    return list(session.scalars(select(StripePrice).order_by(StripePrice.id)))
+
+
+def link(
+    session: Session,
+    price: str,
+    *,
+    plan_id: int | None,
+    credits: int | None,
+    actor: str,
+    now: dt.datetime,
+) -> None:
+    """Say what a price or a product is: a plan, credits a unit, or (neither) none of ours."""
+    said = insert(StripePrice).values(
+        id=price, plan_id=plan_id, credits=credits, actor=actor, recorded_at=now
+    )
+    new = said.excluded
+    session.execute(
+        said.on_conflict_do_update(
+            index_elements=[StripePrice.id],
+            set_={
+                "plan_id": new.plan_id,
+                "credits": new.credits,
+                "actor": new.actor,
+                "recorded_at": new.recorded_at,
+            },
+        )
+    )
+
+
+def unlink(session: Session, price: str) -> bool:
+    """Take back what was said of a price or a product; whether anything was."""
+    gone = delete(StripePrice).where(StripePrice.id == price).returning(StripePrice.id)
+    return session.execute(gone).first() is not None

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from billing.errors import Rejected
 from billing.stripe import reading as read
-from billing.stripe.reading import JSON, MissingObject
+from billing.stripe.errors import BodyTooLarge, MissingObject, NotAnEvent, NotJson, NotUtf8
+from billing.stripe.reading import JSON
 
 #: Stripe's bodies are below 256 KiB; what is larger is not looked into.
 MAX_BODY_BYTES = 1024 * 1024
@@ -18,26 +18,6 @@ MAX_BODY_BYTES = 1024 * 1024
 THIN = "v2.core.event"
 #: What differs between two deliveries of one event.
 _VOLATILE = frozenset({"pending_webhooks", "request"})
-
-
-class Unreadable(Rejected):
-    """The body is no event of Stripe's."""
-
-
-class BodyTooLarge(Unreadable):
-    """The body is larger than any event."""
-
-
-class NotUtf8(Unreadable):
-    """The body is not text in UTF-8."""
-
-
-class NotJson(Unreadable):
-    """The body is not JSON."""
-
-
-class NotAnEvent(Unreadable):
-    """The JSON has no event's fields."""
 
 
 #: kind of object -> the types of event that name one; what is not here is kept as ignored.
@@ -104,6 +84,16 @@ class Event:
         if self.kind == "customer":
             return read.text(self.object, "id")
         return read.reference(self.object, "customer")
+
+    @property
+    def says_deleted(self) -> bool:
+        """Whether the object is no more. A subscription's end is a state of its own."""
+        return self.type.endswith(".deleted") and self.kind != "subscription"
+
+    @property
+    def newest(self) -> JSON:
+        """The object as the event leaves it: one that was deleted does not always say so."""
+        return {**self.object, "deleted": True} if self.says_deleted else self.object
 
     def digest(self) -> bytes:
         """The same for two deliveries of one event, and for no other event of the same id."""

@@ -185,6 +185,17 @@ def wake(
     return len(session.execute(woken.values(due_at=now).returning(StripeEvent.id)).all())
 
 
+def wake_foreign(session: Session, price: str, *, now: dt.datetime) -> int:
+    """Have events taken up again that were ignored since this price meant nothing; how many."""
+    named = StripeEvent.facts["prices"].contains([price])
+    rows = select(StripeEvent.id).where(
+        StripeEvent.state == "ignored", StripeEvent.reason == "ForeignProduct", named
+    )
+    woken = update(StripeEvent).where(StripeEvent.id.in_(rows))
+    woken = woken.values(state="received", due_at=now, finished_at=None)
+    return len(session.execute(woken.returning(StripeEvent.id)).all())
+
+
 def listed(
     session: Session, *, states: Sequence[str], limit: int, reason: str | None = None
 ) -> list[StripeEvent]:

@@ -6,29 +6,10 @@ from sqlalchemy.orm import Session
 
 from billing import accounts
 from billing.accounts import HostAccount
-from billing.errors import AccountDeleted, Rejected
+from billing.errors import AccountDeleted
 from billing.stripe import objects
+from billing.stripe.errors import CustomerAmbiguous, CustomerTaken, UnknownCustomer, UnknownPayment
 from billing.stripe.shapes import Facts
-
-
-class Waits(Rejected):
-    """Something must become known first; the event is parked until it is."""
-
-
-class UnknownCustomer(Waits):
-    """No account has this customer, and the object names none."""
-
-
-class UnknownPayment(Waits):
-    """The payment that the object belongs to has not been seen yet."""
-
-
-class CustomerAmbiguous(Rejected):
-    """More than one account has this customer: a person must say which one pays."""
-
-
-class CustomerTaken(Rejected):
-    """The object names an account that has another customer already."""
 
 
 def find(session: Session, facts: Facts) -> HostAccount:

@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from billing.errors import Rejected
 from billing.statements.currencies import exponent_of
+from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
 
 #: Stripe's largest amounts have 12 digits; a sum of many still fits a bigint.
 MAX_AMOUNT = 10**12
@@ -20,22 +20,6 @@ LAST_SECOND = int(dt.datetime(2100, 1, 1, tzinfo=dt.UTC).timestamp())
 STRIPE_DECIMALS = {"ISK": 2, "UGX": 2, "MGA": 0}
 
 JSON = Mapping[str, Any]
-
-
-class BadObject(Rejected):
-    """A field of a Stripe object is not what it must be; `field` names it."""
-
-
-class MissingObject(BadObject):
-    """The event names no object, or one without an id."""
-
-
-class BadAmount(BadObject):
-    """An amount is no whole number, is negative where none may be, or is absurdly large."""
-
-
-class UnknownCurrency(BadObject):
-    """The currency is not in ISO 4217's list."""
 
 
 def text(source: JSON, name: str) -> str | None:

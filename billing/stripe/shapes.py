@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
 from billing.stripe import reading as read
-from billing.stripe.reading import JSON, BadObject
+from billing.stripe.errors import BadObject
+from billing.stripe.reading import JSON
 
 #: A subscription in one of these states is over for good.
 ENDED = frozenset({"canceled", "incomplete_expired"})

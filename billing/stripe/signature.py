@@ -11,36 +11,18 @@ import hmac
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from billing.errors import Rejected
+from billing.stripe.errors import (
+    BadSignature,
+    FutureSignature,
+    MalformedSignature,
+    MissingSignature,
+    StaleSignature,
+)
 
 #: The only scheme of live signatures; `v0` is what Stripe sends beside it in test mode.
 SCHEME = "v1"
 #: A header has one time and a signature for each secret of the endpoint: a few hundred characters.
 MAX_HEADER_CHARACTERS = 4096
-
-
-class SignatureRefused(Rejected):
-    """The body can't be taken for Stripe's."""
-
-
-class MissingSignature(SignatureRefused):
-    """There is no signature at all."""
-
-
-class MalformedSignature(SignatureRefused):
-    """The header is not Stripe's: no time, no `v1` signature, or too long."""
-
-
-class BadSignature(SignatureRefused):
-    """No signature fits the body with any of our secrets."""
-
-
-class StaleSignature(SignatureRefused):
-    """It was signed longer before it was received than the tolerance allows."""
-
-
-class FutureSignature(SignatureRefused):
-    """It was signed later than it was received, by more than the tolerance."""
 
 
 class _Header(NamedTuple):

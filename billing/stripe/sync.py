@@ -14,9 +14,18 @@ from sqlalchemy.orm import Session
 from billing.accounts import HostAccount
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
-from billing.stripe.catalog import ForeignProduct, UnknownPrice
+from billing.stripe.errors import (
+    ForeignAccount,
+    ForeignProduct,
+    LivemodeMismatch,
+    NeedsApiKey,
+    StripeKnowsNone,
+    UnknownPayment,
+    UnknownPrice,
+    Waits,
+)
 from billing.stripe.events import Event
-from billing.stripe.owners import UnknownPayment, Waits
+from billing.stripe.reading import JSON
 from billing.stripe.shapes import (
     CashTransaction,
     CatalogPrice,
@@ -31,25 +40,16 @@ from models.stripe import StripeEvent
 PARKS = (Waits, AccountDeleted)
 
 
-class LivemodeMismatch(Rejected):
-    """A live event where test events are taken, or the other way round."""
-
-
-class ForeignAccount(Rejected):
-    """An event of another Stripe account than ours."""
-
-
-class NeedsApiKey(Waits):
-    """A thin event names its object and carries none: only Stripe can tell, given an API key."""
-
-
-class StripeKnowsNone(Rejected):
-    """Stripe does not know the object any more."""
+#: What is none of our business, or none any more.
+IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone)
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Which events are ours: live or test ones, of which Stripe account (None: any)."""
+    """Which events are ours: live or test ones, and of which Stripe account.
+
+    An endpoint's own events name no account; one that names another than ours is a Connect event.
+    """
 
     is_live: bool
     stripe_account: str | None = None
@@ -65,10 +65,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What Stripe says now: the event's object (None: it knows none), and prices it mentions."""
+    """What Stripe says at `at`: the event's object (None: it knows none), and prices it names."""
 
-    facts: Facts | None
-    prices: Sequence[Facts]
+    object: JSON | None
+    prices: Sequence[JSON]
     at: dt.datetime
 
 
@@ -116,19 +116,23 @@ class _Known(NamedTuple):
 def _read(
     session: Session, event: Event, kind: str, fetched: Fetched | None, *, now: dt.datetime
 ) -> _Known:
-    if fetched is not None:
-        for price in fetched.prices:
-            objects.keep(session, price, account_id=None, version_at=fetched.at, now=now)
-        if fetched.facts is None:
-            raise StripeKnowsNone(object=event.object_id)
-        return _Known(fetched.facts, fetched.at)
-    if event.is_thin:
-        raise NeedsApiKey(object=event.object_id)
-    return _Known(facts_of(kind, event.object), event.happened_at)
+    """What the event's object is now. Raises NeedsApiKey, StripeKnowsNone or a BadObject."""
+    if fetched is None:
+        if event.is_thin:
+            raise NeedsApiKey(object=event.object_id)
+        return _Known(facts_of(kind, event.newest), event.happened_at)
+    for price in fetched.prices:
+        facts = facts_of("price", price)
+        objects.keep(session, facts, account_id=None, version_at=fetched.at, now=now)
+    if fetched.object is not None:
+        return _Known(facts_of(kind, fetched.object), fetched.at)
+    if not event.says_deleted:
+        raise StripeKnowsNone(object=event.object_id)
+    return _Known(facts_of(kind, event.newest), fetched.at)
 
 
 def _note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
-    if isinstance(error, LivemodeMismatch | ForeignAccount | ForeignProduct):
+    if isinstance(error, IGNORED):
         inbox.finish(row, "ignored", now=now, reason=error.name, facts=error.facts)
     elif isinstance(error, PARKS):
         inbox.park(row, error, now=now)

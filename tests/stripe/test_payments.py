@@ -149,9 +149,24 @@ def test_an_account_that_pays_gets_no_lot_of_its_calendar_beside(stripe, books, 
 
 def test_a_foreign_product_is_ignored_with_its_reason(stripe, books, shop):
     foreign = shop.price("") | {"id": "price_t_shirt", "product": "prod_t_shirt", "metadata": {}}
+    stripe.deliver(shop.event("price.created", foreign))
     invoice = shop.bills(foreign, start=MARCH, end=APRIL)
 
     assert stripe.deliver(shop.event("invoice.paid", invoice | {"status": "paid"})) == [
         "ignored: ForeignProduct"
     ]
     assert books.see("acme").credits == 0
+
+
+def test_a_price_that_is_only_named_waits_until_someone_says_what_it_is(stripe, books):
+    books.open_account("acme", status="trial", plan="starter")
+    shop = stripe.shop("acme", basil=True)
+    shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
+
+    before = stripe.deliver(*shop.events)
+    stripe.deliver(shop.event("price.created", shop.price()))
+    stripe.sweep()
+
+    assert "parked: UnknownPrice" in before
+    assert set(stripe.outcomes()) == {"applied"}
+    assert books.see("acme").credits == 1000
