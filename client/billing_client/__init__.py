@@ -1,5 +1,11 @@
 """Typed messages to the billing worker, and the client that sends them."""
 
+from billing_client.bank import (
+    AnnounceTransfer,
+    ConfirmTransfer,
+    ImportStatement,
+    RejectTransfer,
+)
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
 from billing_client.inbox import Held
@@ -22,19 +28,23 @@ from billing_client.messages import (
 
 __all__ = [
     "MESSAGES",
+    "AnnounceTransfer",
     "ApplyStripeEvent",
     "BillingClient",
     "Capture",
+    "ConfirmTransfer",
     "Debit",
     "DebitMany",
     "DrainInbox",
     "Grant",
     "Held",
+    "ImportStatement",
     "InvalidField",
     "InvalidMessage",
     "Message",
     "MissingField",
     "PlaceHold",
+    "RejectTransfer",
     "Release",
     "Reverse",
     "SeedAccount",
