@@ -5,6 +5,7 @@ nothing; read again, what is there already stays as it is.
 """
 
 import datetime as dt
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,22 +62,24 @@ def store(
     session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"), {"account": account}
     )
-    key = _digest(statement, account)
-    is_new = _insert(session, statement, account=account, key=key, now=now)
-    session.execute(
-        insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
-    )
-    count = new = 0
-    if is_new:
-        lines = keyed_lines(statement, account)
-        new = line_rows.store(session, lines, statement=statement, digest=key, account=account)
-    count = len(statement.entries)
+    # Lines are made once, and wait in a file for the digest that all of them make.
+    with tempfile.TemporaryFile("w+", encoding="ascii") as file:
+        said = line_rows.spool(keyed_lines(statement, account), file)
+        key = digest(identity_of(statement, account), *said)
+        is_new = _insert(session, statement, account=account, key=key, now=now)
+        session.execute(
+            insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
+        )
+        new = 0
+        if is_new:
+            lines = line_rows.spooled(file)
+            new = line_rows.store(session, lines, statement=statement, digest=key, account=account)
     return Imported(
         digest=key,
         account=account,
         format=statement.format,
         statement_id=statement.statement_id,
-        lines=count,
+        lines=len(statement.entries),
         new_lines=new,
         is_known=not is_new,
         holds=statement.holds,
@@ -87,11 +90,6 @@ def look_again(session: Session, stored: Sequence[Imported]) -> None:
     """Look at the chains of the accounts that these statements are of."""
     for account in sorted({one.account for one in stored}):
         holds.refresh(session, account)
-
-
-def _digest(statement: Statement, account: str) -> str:
-    said = [part for line in keyed_lines(statement, account) for part in (line.key, line.wording)]
-    return digest(identity_of(statement, account), *said)
 
 
 def _insert(

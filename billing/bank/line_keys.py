@@ -24,12 +24,16 @@ _UNSTORABLE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 
 
 class Keyed(NamedTuple):
-    """A line with its key and the digest of its wording; `payload` is the entry as plain values."""
+    """A line with its key and the digest of its wording; `payload` is the entry as JSON."""
 
     key: str
     wording: str
-    entry: Entry
-    payload: dict[str, Any]
+    payload: str
+    currency: str
+    amount_minor: int
+    status: str
+    day: str | None
+    bank_reference: str | None
 
 
 def account_of(statement: Statement, stated: str | None = None) -> str:
@@ -75,8 +79,18 @@ def keyed_lines(statement: Statement, account: str) -> Iterator[Keyed]:
         alike = digest(*_content(entry, statement, account))
         seen[alike] += 1
         payload = payload_of(entry)
-        wording = digest(json.dumps(payload, sort_keys=True))
-        yield Keyed(digest(alike, seen[alike]), wording, entry, payload)
+        day = entry.booking_date or entry.value_date
+        reference = bank_reference_of(entry)
+        yield Keyed(
+            key=digest(alike, seen[alike]),
+            wording=digest(payload),
+            payload=payload,
+            currency=entry.currency,
+            amount_minor=entry.amount_minor,
+            status=status_of(entry, statement.family),
+            day=day.isoformat() if day else None,
+            bank_reference=reference.translate(_UNSTORABLE) if reference else None,
+        )
 
 
 def status_of(entry: Entry, family: Family) -> str:
@@ -86,15 +100,19 @@ def status_of(entry: Entry, family: Family) -> str:
     return Status.BOOKED.value if family is Family.STATEMENT else Status.OTHER.value
 
 
-def payload_of(entry: Entry) -> dict[str, Any]:
-    """The entry as plain values, less its place in the file."""
+def payload_of(entry: Entry) -> str:
+    """The entry as JSON, less its place in the file."""
     is_large = len(entry.details) > MAX_BATCH
     kept = entry._replace(details=(Detail(), Detail())) if is_large else entry
     payload = plain_entry(kept)
     del payload["position"]
     if is_large:
         payload["details"], payload["split_agrees"] = [], False
-    return {name: _storable(value) for name, value in payload.items()}
+    text = json.dumps(payload, sort_keys=True)
+    # In ASCII both show themselves: NUL as one escape, half a character as another.
+    if "\\u0000" in text or "\\ud" in text:
+        text = json.dumps(_storable(payload), sort_keys=True)
+    return text
 
 
 def _storable(value: Any) -> Any:

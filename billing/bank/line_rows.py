@@ -1,12 +1,14 @@
 """Lines of a statement into their tables, in sets; what is there already stays as it is."""
 
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TextIO
 
 from sqlalchemy.orm import Session
 
 from billing import arrays
-from billing.bank.line_keys import Keyed, bank_reference_of, status_of
+from billing.bank.line_keys import Keyed
 from billing.statements.canonical import Statement
 
 #: Lines that one statement writes: some megabytes with long texts.
@@ -51,12 +53,12 @@ def store(
             "statement": digest,
             "key": arrays.texts([line.key for line in chunk]),
             "wording": arrays.texts([line.wording for line in chunk]),
-            "payload": arrays.objects([line.payload for line in chunk]),
-            "currency": arrays.texts([line.entry.currency for line in chunk]),
-            "amount": arrays.numbers([line.entry.amount_minor for line in chunk]),
-            "status": arrays.texts([status_of(line.entry, statement.family) for line in chunk]),
-            "day": arrays.texts([_day(line) for line in chunk]),
-            "reference": arrays.texts([_storable(bank_reference_of(line.entry)) for line in chunk]),
+            "payload": arrays.texts([line.payload for line in chunk]),
+            "currency": arrays.texts([line.currency for line in chunk]),
+            "amount": arrays.numbers([line.amount_minor for line in chunk]),
+            "status": arrays.texts([line.status for line in chunk]),
+            "day": arrays.texts([line.day for line in chunk]),
+            "reference": arrays.texts([line.bank_reference for line in chunk]),
         }
         new += connection.exec_driver_sql(_LINES, columns).rowcount
         connection.exec_driver_sql(_WORDINGS, columns)
@@ -70,10 +72,17 @@ def _chunks(lines: Iterable[Keyed]) -> Iterator[list[Keyed]]:
         yield chunk
 
 
-def _day(line: Keyed) -> str | None:
-    day = line.entry.booking_date or line.entry.value_date
-    return day.isoformat() if day else None
+def spool(lines: Iterable[Keyed], out: TextIO) -> list[str]:
+    """Write the lines into a file, so that they are made once; returns what tells them apart."""
+    said = []
+    for line in lines:
+        said += [line.key, line.wording]
+        out.write(json.dumps(line) + "\n")
+    return said
 
 
-def _storable(text: str | None) -> str | None:
-    return text.replace("\0", "") if text else text
+def spooled(source: TextIO) -> Iterator[Keyed]:
+    """The lines out of such a file, from its beginning."""
+    source.seek(0)
+    for line in source:
+        yield Keyed(*json.loads(line))

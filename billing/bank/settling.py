@@ -157,7 +157,6 @@ def write_payment(
     session: Session, transfer: Transfer, invoice: TransferInvoice, *, now: dt.datetime
 ) -> None:
     """Make the main app's payment row say what of this transfer is on this invoice."""
-    paying.mirror(session, invoice)
     total = session.scalar(
         select(func.coalesce(func.sum(Allocation.amount_minor), 0)).where(
             Allocation.transfer_id == transfer.id, Allocation.transfer_invoice_id == invoice.id
