@@ -48,6 +48,7 @@ task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
 imports = (
+    "tasks.bank",
     "tasks.credits",
     "tasks.credits_calendar",
     "tasks.holds",
@@ -77,6 +78,7 @@ enable_utc = True
 QUEUES = {
     "debits": "debits, captures, releases and reversals, read in sets",
     "credits": "grants, seedings and holds",
+    "bank": "statement files, and what people decide about transfers",
     "maintenance": "the timetable's work",
     "stripe": "webhooks of Stripe, as the relay passes them on",
 }
@@ -92,6 +94,9 @@ _TICKS = {
     "upkeep.collect_dead_letters": 5.0,
     "credits.drain_inbox": 5.0,
     "holds.expire_due": 10.0,
+    "bank.sweep_files": 60.0,
+    "bank.match_due": 60.0,
+    "bank.bill_due": 300.0,
     "credits.renew_due": 60.0,
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,

@@ -1,12 +1,23 @@
 """Tables, grouped by owner: `host` is the main app's, the rest is ours."""
 
-from models import accounts, calendar, credits, host, operations, purchases, stripe
+from models import (
+    accounts,
+    bank,
+    calendar,
+    credits,
+    host,
+    operations,
+    purchases,
+    stripe,
+    transfers,
+)
 from models.base import SCHEMA, Base, metadata
 
 __all__ = [
     "SCHEMA",
     "Base",
     "accounts",
+    "bank",
     "calendar",
     "credits",
     "host",
@@ -14,4 +25,5 @@ __all__ = [
     "operations",
     "purchases",
     "stripe",
+    "transfers",
 ]

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "statements": ("ops.statements", "statements"),
     "status": ("ops.status", "status"),
     "stripe": ("ops.stripe", "stripe"),
+    "transfers": ("ops.transfers", "transfers"),
 }
 #: These bring their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})

@@ -1,9 +1,16 @@
 """Typed messages to the billing worker, and the client that sends them."""
 
+from billing_client.bank import (
+    AnnounceTransfer,
+    ConfirmTransfer,
+    ImportStatement,
+    RejectTransfer,
+)
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
 from billing_client.inbox import Held
 from billing_client.keys import new_key
+from billing_client.message import Message
 from billing_client.messages import (
     MESSAGES,
     ApplyStripeEvent,
@@ -12,7 +19,6 @@ from billing_client.messages import (
     DebitMany,
     DrainInbox,
     Grant,
-    Message,
     PlaceHold,
     Release,
     Reverse,
@@ -22,19 +28,23 @@ from billing_client.messages import (
 
 __all__ = [
     "MESSAGES",
+    "AnnounceTransfer",
     "ApplyStripeEvent",
     "BillingClient",
     "Capture",
+    "ConfirmTransfer",
     "Debit",
     "DebitMany",
     "DrainInbox",
     "Grant",
     "Held",
+    "ImportStatement",
     "InvalidField",
     "InvalidMessage",
     "Message",
     "MissingField",
     "PlaceHold",
+    "RejectTransfer",
     "Release",
     "Reverse",
     "SeedAccount",
