@@ -47,7 +47,13 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
-imports = ("tasks.credits", "tasks.credits_calendar", "tasks.holds", "tasks.upkeep")
+imports = (
+    "tasks.credits",
+    "tasks.credits_calendar",
+    "tasks.holds",
+    "tasks.upkeep",
+    "worker.remote_control",
+)
 task_acks_late = True
 #: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
 task_retry_on_worker_lost = True

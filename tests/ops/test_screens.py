@@ -25,7 +25,7 @@ def test_status_shows_servers_workers_queues_and_what_waits(
 ):
     BillingClient(settings().redis_url).grant(1, 5, "goodwill", key="g")
 
-    shown, seen = billing("status"), billing_json("status")
+    shown, seen = billing("status", exit_code=1), billing_json("status", exit_code=1)
 
     for words in (
         "postgres   up",
@@ -40,7 +40,11 @@ def test_status_shows_servers_workers_queues_and_what_waits(
     assert waiting["credits"]["waiting"] == 1
     assert waiting["credits"]["oldest_s"] >= 0
     assert waiting["debits"]["oldest_s"] is None
-    assert seen["problems"] == ["1 dead letters: billing dead-letters list"]
+    assert seen["problems"] == [
+        "no worker reads the queue debits",
+        "no worker reads the queue credits",
+        "1 dead letters: billing dead-letters list",
+    ]
 
 
 def test_status_does_not_stumble_over_a_message_that_tells_no_time(
@@ -49,7 +53,7 @@ def test_status_does_not_stumble_over_a_message_that_tells_no_time(
     redis_client.lpush("debits", b"hello")
     redis_client.lpush("credits", raw(message()))
 
-    seen = billing_json("status")
+    seen = billing_json("status", exit_code=1)
 
     assert [queue["oldest_s"] for queue in seen["queues"]] == [None, None, None]
 
@@ -126,7 +130,7 @@ def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_jso
     assert "THE BOOKS DO NOT AGREE" in shown
     assert seen["agrees"] is False
     assert any(seen["findings"].values())
-    assert "findings: billing audit" in billing("status")
+    assert "findings: billing audit" in billing("status", exit_code=1)
 
 
 def test_preflight_on_good_ground(billing, billing_json, database):
