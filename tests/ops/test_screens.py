@@ -174,7 +174,8 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
             sa.text("DELETE FROM billing.host_changes RETURNING what, table_name, column_name")
         ).all()
     try:
-        assert "no samples go into them" in billing("samples", "load", exit_code=1)
+        refused = billing("samples", "load", exit_code=1)
+        left_alone = billing("samples", "load", "--unless-the-apps")
     finally:
         with transaction() as session:
             for row in made:
@@ -185,3 +186,7 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
                     ),
                     row._asdict(),
                 )
+
+    assert "no samples go into them" in refused
+    assert "no samples go into them" in left_alone
+    assert "no account has the id" in billing("accounts", "show", "aws-admin", exit_code=1)

@@ -53,7 +53,7 @@ class DataInUse(StackError):
     """Another stack, or a foreign Postgres, works on the data."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
-        holder = f"process {pid}" if pid else "servers that are still ending"
+        holder = f"process {pid}" if pid else "another process, or servers that are still ending"
         super().__init__(f"{folder} is in use by {holder}")
         self.folder, self.pid = folder, pid
 
