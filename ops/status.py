@@ -16,6 +16,7 @@ from billing_client.client import SENT_AT
 from models.credits import Hold
 from models.operations import Finding, OutboxEvent
 from ops.screen import console, json_option, show_json, table
+from ops.server_words import first_line
 from worker import clock, letters, mailbox
 from worker.app import app
 from worker.database import transaction
@@ -103,11 +104,11 @@ def look() -> Status:
     try:
         _ask_redis(seen)
     except redis.RedisError as error:
-        seen.redis = str(error).splitlines()[0]
+        seen.redis = first_line(error)
     try:
         _ask_postgres(seen)
     except DBAPIError as error:
-        seen.postgres = str(error.orig).strip().splitlines()[0]
+        seen.postgres = first_line(error.orig)
     return seen
 
 
