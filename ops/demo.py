@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,14 +139,18 @@ def _main_job(urls: Urls) -> bool:
     with transaction() as session:
         report = audit.run(session, now=clock.now())
     audit_screen.show(report)
+    return report.agrees and _all_as_expected(outcomes)
+
+
+def _all_as_expected(outcomes: Sequence[str]) -> bool:
     wrong = [
         f"{ask.slug} {ask.operation}: {outcome}, expected {ask.expected}"
-        for (ask, _), outcome in zip(asked, outcomes, strict=True)
+        for ask, outcome in zip(ASKS, outcomes, strict=True)
         if not outcome.startswith(ask.expected)
     ]
     for words in wrong:
         _say(f"UNEXPECTED: {words}")
-    return report.agrees and not wrong
+    return not wrong
 
 
 def _wait(is_so: Callable[[], bool], what: str) -> None:

@@ -93,6 +93,21 @@ def load_into(session: Session) -> str:
         raise AppsOwnTables
     if session.execute(select(func.count()).select_from(Account)).scalar_one():
         return "there are accounts already; nothing was loaded"
+    _load_plans(session)
+    for sample in ACCOUNTS:
+        _load_account(session, sample)
+    _load_deductions(session)
+    for table in ("igny8_plans", "igny8_tenants"):
+        session.execute(
+            text(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"  # noqa: S608 - our names
+                f" (SELECT max(id) FROM {table}))"
+            )
+        )
+    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
+
+
+def _load_plans(session: Session) -> None:
     columns = ("id", "slug", "name", "price", "included_credits", "max_sites", "max_users")
     session.execute(
         insert(Plan),
@@ -101,8 +116,9 @@ def load_into(session: Session) -> str:
             for plan in PLANS
         ],
     )
-    for sample in ACCOUNTS:
-        _load_account(session, sample)
+
+
+def _load_deductions(session: Session) -> None:
     session.execute(
         insert(CreditTransaction),
         [
@@ -116,14 +132,6 @@ def load_into(session: Session) -> str:
             for account_id, amount, balance in DEDUCTIONS
         ],
     )
-    for table in ("igny8_plans", "igny8_tenants"):
-        session.execute(
-            text(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"  # noqa: S608 - our names
-                f" (SELECT max(id) FROM {table}))"
-            )
-        )
-    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
 
 
 def _load_account(session: Session, sample: tuple[int, str, int, int, str, str, str]) -> None:
