@@ -54,6 +54,7 @@ imports = (
     "tasks.holds",
     "tasks.stripe",
     "tasks.upkeep",
+    "worker.remote_control",
 )
 task_acks_late = True
 #: A lost child is retried a bounded number of times; rejecting instead would loop for ever.

@@ -60,6 +60,12 @@ class Lazy(click.Group):
             return super().invoke(ctx)
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
+        except Exception as error:
+            from ops.server_words import in_a_sentence  # what it imports, the command has already
+
+            if words := in_a_sentence(error):
+                raise click.ClickException(words) from None
+            raise
 
 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
