@@ -51,6 +51,7 @@ imports = (
     "tasks.credits",
     "tasks.credits_calendar",
     "tasks.holds",
+    "tasks.stripe",
     "tasks.upkeep",
     "worker.remote_control",
 )
@@ -78,6 +79,7 @@ QUEUES = {
     "debits": "debits, captures, releases and reversals, read in sets",
     "credits": "grants, seedings and holds",
     "maintenance": "the timetable's work",
+    "stripe": "webhooks of Stripe, as the relay passes them on",
 }
 task_default_queue = "maintenance"
 task_create_missing_queues = True
@@ -95,6 +97,8 @@ _TICKS = {
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,
     "upkeep.audit_books": 600.0,
+    "stripe.apply_due": 10.0,
+    "stripe.prune": 3600.0,
 }
 beat_schedule = {
     task: {"task": task, "schedule": every, "options": {"expires": every}}

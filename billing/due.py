@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from billing import arrays
 from billing.accounts import SYSTEM_SLUGS
+from billing.coverage import COVERED
 
 #: Of an account `a`: whether a sweep may touch it.
 _MAY_TOUCH = "NOT a.is_deleted AND a.slug <> ALL (%(system)s)"
@@ -82,7 +83,7 @@ SELECT a.id FROM igny8_tenants AS a
 JOIN igny8_plans AS p ON p.id = a.plan_id AND p.is_active
 LEFT JOIN billing.credit_calendars AS c ON c.account_id = a.id
 WHERE a.id > %(after)s AND {_MAY_TOUCH} AND (
-    a.status = 'active' AND (
+    a.status = 'active' AND NOT {COVERED.format(now="%(now)s")} AND (
         c.account_id IS NULL OR c.ended_at IS NOT NULL
         OR c.next_due_at > %(now)s AND c.period_number >= c.first_period
            AND p.included_credits > 0 AND c.plan_id = a.plan_id AND NOT EXISTS (
@@ -100,15 +101,33 @@ def repairs(session: Session, *, now: dt.datetime, after: int, limit: int) -> li
     return _ids(session, _REPAIRS, now=now, after=after, limit=limit)
 
 
+_PURCHASES_DUE = """
+billing.purchases AS p JOIN igny8_tenants AS a ON a.id = p.account_id
+    WHERE p.next_due_at <= %(now)s AND NOT a.is_deleted
+"""
+_PURCHASES = f"""
+SELECT p.account_id FROM {_PURCHASES_DUE} ORDER BY p.next_due_at LIMIT %(limit)s
+"""
+
+
+def purchases(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+    """Accounts of up to `limit` purchases whose next monthly lot is due."""
+    return sorted(set(_ids(session, _PURCHASES, now=now, limit=limit)))
+
+
 _COUNT = f"""
 SELECT (SELECT count(*) FROM billing.credit_calendars
-        WHERE ended_at IS NULL AND next_due_at <= %(now)s),
+        WHERE ended_at IS NULL AND next_due_at <= %(now)s)
+       + (SELECT count(*) FROM {_PURCHASES_DUE}),
        (SELECT count(*) FROM {_LOTS_OVER})
 """
 
 
 def count(session: Session, *, now: dt.datetime) -> tuple[int, int]:
-    """How many periods wait for their renewal, and how many lots for their expiry."""
+    """How many periods wait for their renewal, and how many lots for their expiry.
+
+    What was bought by the year has periods, too.
+    """
     asked = {"now": now, "system": sorted(SYSTEM_SLUGS)}
     renewals, lots = session.connection().exec_driver_sql(_COUNT, asked).one()
     return renewals, lots

@@ -24,11 +24,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ops.demo", "demo"),
     "migrate": ("ops.migrate", "migrate"),
     "preflight": ("ops.preflight", "preflight"),
+    "relay": ("ops.relay", "relay"),
     "run": ("ops.run", "run"),
     "samples": ("ops.samples", "samples"),
     "stack": ("ops.stack", "stack"),
     "statements": ("ops.statements", "statements"),
     "status": ("ops.status", "status"),
+    "stripe": ("ops.stripe", "stripe"),
 }
 #: These bring their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})

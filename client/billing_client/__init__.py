@@ -6,6 +6,7 @@ from billing_client.inbox import Held
 from billing_client.keys import new_key
 from billing_client.messages import (
     MESSAGES,
+    ApplyStripeEvent,
     Capture,
     Debit,
     DebitMany,
@@ -16,10 +17,12 @@ from billing_client.messages import (
     Release,
     Reverse,
     SeedAccount,
+    StripeWebhook,
 )
 
 __all__ = [
     "MESSAGES",
+    "ApplyStripeEvent",
     "BillingClient",
     "Capture",
     "Debit",
@@ -35,6 +38,7 @@ __all__ = [
     "Release",
     "Reverse",
     "SeedAccount",
+    "StripeWebhook",
     "UnknownField",
     "new_key",
 ]
