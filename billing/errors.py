@@ -17,6 +17,8 @@
     │   ├── SystemAccount           a system account is never seeded, suspended or expired
     │   ├── NoPlan                  the account has no plan to seed it from
     │   ├── StatusChangeRefused     the transition table has no such step
+    │   ├── TrialEndRefused         the trial can't have that end
+    │   ├── UnknownEvent            no event of the outbox may be replayed or dropped so
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
     │   └── Malformed               the message can't be what its sender meant
     └── TryLater                a not-yet: the same message may well succeed in a while
@@ -112,6 +114,14 @@ class NoPlan(Rejected):
 
 class StatusChangeRefused(Rejected):
     """The transition table has no step from this status to that for this reason."""
+
+
+class TrialEndRefused(Rejected):
+    """The trial is over, or was never, or can't have that end."""
+
+
+class UnknownEvent(Rejected):
+    """No event of the outbox has this id and may be replayed or dropped."""
 
 
 class Malformed(Rejected):

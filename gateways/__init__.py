@@ -1,0 +1,1 @@
+"""The outside world in our words: nothing else talks to it."""
