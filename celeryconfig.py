@@ -47,7 +47,14 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
-imports = ("tasks.credits", "tasks.credits_calendar", "tasks.holds", "tasks.upkeep")
+imports = (
+    "tasks.credits",
+    "tasks.credits_calendar",
+    "tasks.events",
+    "tasks.holds",
+    "tasks.life",
+    "tasks.upkeep",
+)
 task_acks_late = True
 #: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
 task_retry_on_worker_lost = True
@@ -85,9 +92,16 @@ _TICKS = {
     "upkeep.collect_dead_letters": 5.0,
     "credits.drain_inbox": 5.0,
     "holds.expire_due": 10.0,
+    "events.deliver_due": 10.0,
+    "trials.expire_due": 60.0,
+    "trials.remind_due": 60.0,
+    "dunning.step_due": 60.0,
     "credits.renew_due": 60.0,
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,
+    "events.remove_old": 3600.0,
+    "accounts.check_limits": 3600.0,
+    "accounts.close_deleted": 3600.0,
     "upkeep.audit_books": 600.0,
 }
 beat_schedule = {

@@ -12,7 +12,9 @@ class Swept:
     """One thing done. `at` is when it was due; credits are positive numbers.
 
     `what`: begun, renewed, resumed, filled or ended (a calendar), upgraded, deferred or changed (a
-    plan), expired (a lot), seeded (a trial).
+    plan), expired (a lot), seeded (a trial's credits); trial_begun, reminded, trial_over,
+    trial_paid, trial_goes_on, trial_settled (the account is in none any more); dunned,
+    dunning_over; limit_exceeded, limit_kept; closed (a deleted account).
     """
 
     account_id: int
@@ -25,3 +27,14 @@ class Swept:
     plan_id: int | None = None
     lot_id: int | None = None
     entry_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one set of a sweep over all accounts did.
+
+    `last` is the set's highest account id, None after the last set.
+    """
+
+    swept: list[Swept]
+    last: int | None

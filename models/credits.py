@@ -138,19 +138,22 @@ class Refusal(Base):
 class PlanPolicy(Base):
     """How a plan treats credits. No row: debts are refused, and nothing rolls over.
 
-    `rollover_cap`: credits of one period that may be spent in the next, at most.
+    `rollover_cap`: credits of one period that may be spent in the next, at most. `trial_days`: how
+    long a trial of the plan is; null: as the setting says.
     """
 
     __tablename__ = "plan_policies"
     __table_args__ = (
         CheckConstraint("debt_limit >= 0", name="debt_limit"),
         CheckConstraint("rollover_cap >= 0", name="rollover_cap"),
+        CheckConstraint("trial_days BETWEEN 0 AND 365", name="trial_days"),
         {"schema": SCHEMA},
     )
 
     plan_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     debt_limit: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     rollover_cap: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    trial_days: Mapped[int | None] = mapped_column(Integer)
 
 
 class SpendCap(Base):

@@ -22,13 +22,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "credits": ("ops.credits", "credits"),
     "dead-letters": ("ops.dead_letters", "dead_letters"),
     "demo": ("ops.demo", "demo"),
+    "dunning": ("ops.dunning", "dunning"),
+    "limits": ("ops.limits", "limits"),
     "migrate": ("ops.migrate", "migrate"),
+    "outbox": ("ops.outbox", "outbox"),
     "preflight": ("ops.preflight", "preflight"),
+    "retention": ("ops.retention", "retention"),
     "run": ("ops.run", "run"),
     "samples": ("ops.samples", "samples"),
     "stack": ("ops.stack", "stack"),
     "statements": ("ops.statements", "statements"),
     "status": ("ops.status", "status"),
+    "trials": ("ops.trials", "trials"),
 }
 #: These bring their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})

@@ -10,10 +10,10 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from billing import dead_letters, inbox
+from billing import dead_letters, deliveries, inbox, trial_sweeps
 from billing_client.client import SENT_AT
 from models.credits import Hold
-from models.operations import Finding, OutboxEvent
+from models.operations import Finding
 from ops.screen import console, json_option, show_json, table
 from worker import clock, letters, mailbox
 from worker.app import app
@@ -47,7 +47,10 @@ class Status:
     inbox_waiting: int | None = None
     inbox_oldest_s: float | None = None
     holds_overdue: int | None = None
-    outbox_due: int | None = None
+    outbox_waiting: int | None = None
+    outbox_oldest_s: float | None = None
+    outbox_dead: int | None = None
+    trials_to_confirm: int | None = None
     audit_findings: int | None = None
 
     @property
@@ -60,6 +63,11 @@ class Status:
             (
                 bool(self.dead_letters),
                 f"{self.dead_letters} dead letters: billing dead-letters list",
+            ),
+            (bool(self.outbox_dead), f"{self.outbox_dead} dead events: billing outbox list"),
+            (
+                bool(self.trials_to_confirm),
+                f"{self.trials_to_confirm} trials wait to be suspended: billing trials list --due",
             ),
             (bool(self.audit_findings), f"{self.audit_findings} findings: billing audit"),
         )
@@ -119,11 +127,9 @@ def _ask_postgres(seen: Status) -> None:
             .select_from(Hold)
             .where(Hold.state == "held", Hold.expires_at <= now)
         ).scalar_one()
-        seen.outbox_due = session.execute(
-            select(func.count())
-            .select_from(OutboxEvent)
-            .where(OutboxEvent.delivered_at.is_(None), OutboxEvent.due_at <= now)
-        ).scalar_one()
+        seen.outbox_waiting, left_at, seen.outbox_dead = deliveries.count(session)
+        seen.outbox_oldest_s = round((now - left_at).total_seconds(), 1) if left_at else None
+        seen.trials_to_confirm = trial_sweeps.to_confirm(session, now=now)
         seen.audit_findings = session.execute(
             select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
         ).scalar_one()
@@ -164,7 +170,10 @@ def _show(seen: Status) -> None:
             ("rows that wait in the inbox", seen.inbox_waiting),
             ("the oldest of them waits (s)", seen.inbox_oldest_s),
             ("holds out of time", seen.holds_overdue),
-            ("events due in the outbox", seen.outbox_due),
+            ("events that wait in the outbox", seen.outbox_waiting),
+            ("the oldest of them waits (s)", seen.outbox_oldest_s),
+            ("dead events", seen.outbox_dead),
+            ("trials that wait for a person's word", seen.trials_to_confirm),
             ("open findings of the audit", seen.audit_findings),
         ],
     )

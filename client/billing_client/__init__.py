@@ -1,7 +1,9 @@
 """Typed messages to the billing worker, and the client that sends them."""
 
+from billing_client.access import Access, access
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
+from billing_client.events import Event
 from billing_client.inbox import Held
 from billing_client.keys import new_key
 from billing_client.messages import (
@@ -10,21 +12,26 @@ from billing_client.messages import (
     Debit,
     DebitMany,
     DrainInbox,
+    ExtendTrial,
     Grant,
     Message,
     PlaceHold,
     Release,
+    RestoreTrial,
     Reverse,
     SeedAccount,
 )
 
 __all__ = [
     "MESSAGES",
+    "Access",
     "BillingClient",
     "Capture",
     "Debit",
     "DebitMany",
     "DrainInbox",
+    "Event",
+    "ExtendTrial",
     "Grant",
     "Held",
     "InvalidField",
@@ -33,8 +40,10 @@ __all__ = [
     "MissingField",
     "PlaceHold",
     "Release",
+    "RestoreTrial",
     "Reverse",
     "SeedAccount",
     "UnknownField",
+    "access",
     "new_key",
 ]
