@@ -36,8 +36,9 @@ def open_case(
 
     `cause`: card_failed, invoice_overdue or transfer_announced. `decline_code`: the card issuer's,
     as Stripe spells it; one that makes a retry pointless skips ahead. `retry_at`: when someone
-    tries by himself; our own hints wait for that. None where nobody is asked: the account is cancelled.
-    Raises UnknownAccount, AccountDeleted or SystemAccount; ValueError for an unknown cause.
+    tries by himself; our own hints wait for that. None where nobody is asked: the account is
+    cancelled. Raises UnknownAccount, AccountDeleted or SystemAccount; ValueError for a cause that
+    is none.
     """
     schedule = CAUSES.get(cause)
     if schedule is None:

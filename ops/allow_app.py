@@ -6,11 +6,13 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.database import transaction
 
-#: The inbox to insert into, holds to place; nothing to read, change or remove.
+#: The inbox to insert into, holds to place, two views to read; nothing to change or remove.
 GRANTS = (
     "GRANT USAGE ON SCHEMA billing TO {role}",
     "GRANT INSERT ON billing.inbox TO {role}",
     "GRANT EXECUTE ON FUNCTION {function} TO {role}",
+    "GRANT SELECT ON billing.account_access TO {role}",
+    "GRANT SELECT ON billing.site_access TO {role}",
 )
 
 
