@@ -18,8 +18,8 @@ from models.life import DunningCase
 
 #: Why money is missing -> whose schedule.
 CAUSES = {"card_failed": "card", "invoice_overdue": "bank", "transfer_announced": "bank"}
-#: In these statuses nobody is asked for money any more.
-OVER = frozenset({"cancelled"})
+#: Only in these statuses is an account asked for money; the rest are over, or not ours to know.
+ASKED = frozenset({"trial", "active", "pending_payment", "suspended"})
 
 
 def open_case(
@@ -50,7 +50,7 @@ def open_case(
         raise AccountDeleted(account_id=account_id)
     if account.is_system:
         raise SystemAccount(account_id=account_id, slug=account.slug)
-    if account.status in OVER:
+    if account.status not in ASKED:
         return None
     opened = dunning_rows.open_case(
         session,
@@ -161,7 +161,7 @@ def _why_over(account: HostAccount | None, *, is_paid: bool) -> str | None:
     """Why nobody is asked any more: the outcome of the case; None if he is."""
     if account is None or account.is_deleted or account.is_system:
         return "account_deleted"
-    if account.status in OVER:
+    if account.status not in ASKED:
         return "cancelled"
     return "paid" if is_paid else None
 
@@ -191,9 +191,10 @@ def _suspend(session: Session, case: DunningCase, _: Step, now: dt.datetime) -> 
 
 def _cancel(session: Session, case: DunningCase, _: Step, now: dt.datetime) -> None:
     """The end of the schedule. An account that a person let in again meanwhile stays."""
-    is_out = "payment_failed" in status.suspension_reasons(session, case.account_id)
+    account = accounts.lock(session, [case.account_id])[case.account_id]
+    reasons = status.suspension_reasons(session, case.account_id)
     dunning_rows.close(session, [case.account_id], outcome="written_off", now=now)
-    if is_out:
+    if account.status == "suspended" and "payment_failed" in reasons:
         how = {"to": "cancelled", "reason": "never_paid", "actor": "billing"}
         status.change(session, case.account_id, **how, now=now)
     session.refresh(case)

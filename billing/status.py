@@ -52,9 +52,10 @@ def suspend(
 def suspend_all(
     session: Session, account_ids: Iterable[int], *, reason: str, actor: str, now: dt.datetime
 ) -> list[int]:
-    """Suspend many for one reason; returns those for whom it did not stand already.
+    """Suspend many for one reason; returns those for whom this changed something.
 
-    Raises as `change`, for the first that can't be.
+    One for whom the reason stands, and whom the main app let in by its own hand, is suspended
+    again. Raises as `change`, for the first that can't be.
     """
     stands = status_rows.reasons_of(session, locked := _locked(session, account_ids))
     new = [account for account in locked if reason not in stands.get(account.id, {})]
@@ -64,10 +65,11 @@ def suspend_all(
         _check_actor(account, "suspended", reason, actor)
     before = {a.id: _status_before(a, stands.get(a.id, {})) for a in new}
     status_rows.insert_suspensions(session, before, reason=reason, actor=actor, now=now)
-    _take(session, new, to="suspended", reason=reason, actor=actor, now=now)
+    moved = _take(session, locked, to="suspended", reason=reason, actor=actor, now=now)
     if reason == standing.ENDS_TRIAL_BY_SUSPENSION:
-        standing.ends_trial(session, list(before), outcome="expired", now=now)
-    return list(before)
+        ids = [account.id for account in locked]
+        standing.ends_trial(session, ids, outcome="expired", now=now)
+    return sorted(before.keys() | {account.id for account in moved})
 
 
 def lift(

@@ -42,7 +42,7 @@ SELECT id, started_at, ends_at, GREATEST(ends_at, %(now)s) + %(grace)s,
                   WHERE before < days OR before = 0) * interval '24 hours', %(now)s
 FROM known
 ON CONFLICT (account_id) DO UPDATE
-   SET ended_at = NULL, outcome = NULL, next_reminder_at = t.ends_at,
+   SET ended_at = NULL, outcome = NULL, next_reminder_at = %(now)s,
        suspends_at = GREATEST(t.ends_at, %(now)s) + %(grace)s
 RETURNING t.account_id
 """

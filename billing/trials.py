@@ -52,7 +52,7 @@ def restore(
     trial = session.get(Trial, account_id)
     if trial is not None and trial.ended_at is None and trial.ends_at == ends_at:
         return False
-    if trial is None or trial.outcome != "expired":
+    if trial is None or trial.outcome != "expired" or account.status != "suspended":
         raise TrialEndRefused(
             account_id=account_id, status=account.status, hint="it did not expire"
         )

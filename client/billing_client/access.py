@@ -16,7 +16,7 @@ class Access:
     `http_status`: 200, 402 (money settles it), 403 (a person must), or 401 for an API key that
     opens nothing. `reason`: trial, active, pending_payment or system; else trial_over,
     payment_failed, no_plan, plan_inactive, dispute, manual, suspended, cancelled, deleted,
-    unknown_status, unknown_account, unknown_key or ambiguous_key. `words` may be shown to the customer.
+    unknown_status, unknown_account, unknown_key or ambiguous_key. `words` are for the customer.
     """
 
     is_allowed: bool

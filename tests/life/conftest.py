@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
-from billing import dunning, status, trial_sweeps, trials
+from billing import accounts, dunning, status, trial_sweeps, trials
 from billing.policy import POLICY, Policy
 from models.accounts import Suspension
 from models.host import Payment, Subscription
@@ -87,6 +87,9 @@ class Life(Books):
         """Money lands: the account is let in, whatever money cures, in one transaction."""
 
         def land(session, account_id, *, now):
+            accounts.lock(session, [account_id])
+            values = {"account_id": account_id, "status": "succeeded", "happened_at": now}
+            session.execute(insert(Payment).values(**values))
             reasons = status.suspension_reasons(session, account_id)
             for reason in ("trial_over", "payment_failed"):
                 if reason in reasons:
@@ -97,7 +100,6 @@ class Life(Books):
                 how = {"to": "active", "reason": "paid", "actor": actor}
                 status.change(session, account_id, **how, now=now)
 
-        self.record_payment(slug)
         self.act(land, slug)
 
     def announce(self, slug):

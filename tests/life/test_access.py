@@ -153,6 +153,14 @@ def test_one_question_is_asked_at_a_time(app, asked):
 
 
 MANY = 20_000
+FILLS = (
+    """INSERT INTO igny8_tenants (id, name, slug, plan_id, status)
+    SELECT n, 'n', 's' || n, 1, 'suspended' FROM generate_series(1, :many) AS n""",
+    """INSERT INTO igny8_sites (tenant_id, name, slug, wp_api_key)
+    SELECT n, 'n', 's', 'key-' || n FROM generate_series(1, :many) AS n""",
+    """INSERT INTO billing.suspensions (account_id, reason, actor, status_before, since)
+    SELECT n, 'manual', 'x', 'active', now() FROM generate_series(1, :many) AS n""",
+)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +182,7 @@ def test_the_answer_is_found_by_an_index_and_no_table_of_accounts_is_read_throug
     books.plan()
     with engine().begin() as connection:
         fill = {"many": MANY}
-        for statement in (
-            "INSERT INTO igny8_tenants (id, name, slug, plan_id, status)"
-            " SELECT n, 'n', 's' || n, 1, 'suspended' FROM generate_series(1, :many) AS n",
-            "INSERT INTO igny8_sites (tenant_id, name, slug, wp_api_key)"
-            " SELECT n, 'n', 's', 'key-' || n FROM generate_series(1, :many) AS n",
-            "INSERT INTO billing.suspensions (account_id, reason, actor, status_before, since)"
-            " SELECT n, 'manual', 'x', 'active', now() FROM generate_series(1, :many) AS n",
-        ):
+        for statement in FILLS:
             connection.execute(sa.text(statement), fill)
         for table in ("igny8_tenants", "igny8_sites", "billing.suspensions"):
             connection.execute(sa.text(f"ANALYZE {table}"))
