@@ -10,7 +10,7 @@ from bench.stack import bench_stack
 from worker import logs
 
 #: Each is a module of this package with `run(count=…, rounds=…) -> Result`.
-BENCHES = ("debits", "inbox", "holds", "latency")
+BENCHES = ("debits", "inbox", "holds", "latency", "access", "sweeps")
 #: Only when named: it fills a ledger of ten million entries first.
 LONG = ("scale",)
 

@@ -68,7 +68,7 @@ WHERE c.id = ANY(%(ids)s::bigint[]) AND (
             WHERE i.id = c.invoice_id AND i.status = ANY(%(paid)s))
     OR c.invoice_id IS NULL AND EXISTS (
         SELECT FROM igny8_payments AS p
-        WHERE p.tenant_id = c.account_id AND p.happened_at >= c.opened_at
+        WHERE p.tenant_id = c.account_id AND p.happened_at > c.opened_at
           AND p.status = ANY(%(paid)s)))
 """
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from billing import arrays, outbox, steps
@@ -11,15 +11,17 @@ from billing.accounts import HostAccount
 from billing.outbox import NewEvent
 from models.accounts import Suspension
 
+_REASONS = """
+SELECT account_id, reason, status_before FROM billing.suspensions
+WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL ORDER BY id
+"""
+
 
 def reasons_of(session: Session, found: Sequence[HostAccount]) -> dict[int, dict[str, str]]:
     """The open reasons of these accounts, oldest first, each with the status before it."""
-    rows = select(Suspension.account_id, Suspension.reason, Suspension.status_before).where(
-        Suspension.account_id.in_([account.id for account in found]),
-        Suspension.lifted_at.is_(None),
-    )
+    asked = {"ids": arrays.numbers([account.id for account in found])}
     stands: dict[int, dict[str, str]] = {}
-    for account_id, reason, before in session.execute(rows.order_by(Suspension.id)):
+    for account_id, reason, before in session.connection().exec_driver_sql(_REASONS, asked):
         stands.setdefault(account_id, {})[reason] = before
     return stands
 

@@ -6,19 +6,30 @@ status; whoever acts on a row looks at the account, under its lock.
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from billing import arrays
 from billing.accounts import SYSTEM_SLUGS
 from billing.policy import Policy
-from models.credits import Lot
 from models.life import Trial
 
 #: Days before the end on which an account is reminded.
 REMINDERS = (7, 3, 1, 0)
 DAY = dt.timedelta(days=1)
+
+
+class OpenTrial(NamedTuple):
+    """An open trial, as a sweep reads it."""
+
+    account_id: int
+    started_at: dt.datetime
+    ends_at: dt.datetime
+    suspends_at: dt.datetime
+    next_reminder_at: dt.datetime | None
+
 
 # A day is 24 hours of UTC, whatever the clocks of the customer do. The grace counts from the end
 # or, where that was long ago, from now on: nobody is out without having been told.
@@ -99,31 +110,41 @@ def to_remind(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     return [row[0] for row in rows.all()]
 
 
-def read(session: Session, account_ids: Iterable[int]) -> dict[int, Trial]:
+_READ = """
+SELECT account_id, started_at, ends_at, suspends_at, next_reminder_at FROM billing.trials
+WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL
+"""
+
+
+def read(session: Session, account_ids: Iterable[int]) -> dict[int, OpenTrial]:
     """The open trials of these accounts, by account."""
-    rows = select(Trial).where(Trial.account_id.in_(list(account_ids)), Trial.ended_at.is_(None))
-    return {row.account_id: row for row in session.scalars(rows)}
+    rows = session.connection().exec_driver_sql(_READ, {"ids": arrays.numbers(account_ids)})
+    return {row[0]: OpenTrial._make(row) for row in rows.all()}
+
+
+_WITH_CREDITS = """
+SELECT DISTINCT account_id FROM billing.lots
+WHERE account_id = ANY(%(ids)s::bigint[]) AND remaining > 0 AND source = 'trial'
+"""
 
 
 def with_credits(session: Session, account_ids: Iterable[int]) -> list[int]:
     """Those of these accounts that have trial credits left."""
-    rows = select(Lot.account_id).where(
-        Lot.account_id.in_(list(account_ids)),
-        Lot.source == "trial",
-        Lot.remaining > 0,
-    )
-    return sorted(set(session.scalars(rows)))
+    asked = {"ids": arrays.numbers(account_ids)}
+    rows = session.connection().exec_driver_sql(_WITH_CREDITS, asked)
+    return sorted(row[0] for row in rows.all())
+
+
+_END = """
+UPDATE billing.trials SET ended_at = %(now)s, outcome = %(outcome)s
+WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL
+"""
 
 
 def end(session: Session, account_ids: Sequence[int], *, outcome: str, now: dt.datetime) -> None:
     """End the open trials of these accounts."""
-    if account_ids:
-        session.execute(
-            update(Trial)
-            .where(Trial.account_id.in_(account_ids), Trial.ended_at.is_(None))
-            .values(ended_at=now, outcome=outcome)
-            .execution_options(synchronize_session=False)
-        )
+    asked = {"ids": arrays.numbers(account_ids), "outcome": outcome, "now": now}
+    session.connection().exec_driver_sql(_END, asked)
 
 
 def cut_short(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> None:
@@ -154,14 +175,14 @@ RETURNING account_id, days_before, is_sent
 
 
 def remember_reminders(
-    session: Session, trials: Iterable[Trial], *, now: dt.datetime
+    session: Session, trials: Iterable[OpenTrial], *, now: dt.datetime
 ) -> dict[int, int]:
     """Record the reminders that are due; returns account -> days left of those to be sent.
 
     Of several that are due the last is sent, and the others are recorded as overtaken. None is sent
     that was recorded before.
     """
-    rows: list[tuple[Trial, int, bool]] = []
+    rows: list[tuple[OpenTrial, int, bool]] = []
     for trial in trials:
         due = [
             days
@@ -192,7 +213,7 @@ WHERE trials.account_id = new.account_id
 """
 
 
-def set_next_reminders(session: Session, trials: Iterable[Trial], *, now: dt.datetime) -> None:
+def set_next_reminders(session: Session, trials: Iterable[OpenTrial], *, now: dt.datetime) -> None:
     """Note when each of these trials is to be reminded next."""
     rows = list(trials)
     coming = [next_reminder(trial.ends_at, after=now) for trial in rows]

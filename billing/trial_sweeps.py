@@ -14,10 +14,11 @@ from billing.accounts import HostAccount
 from billing.evidence import Evidence
 from billing.outbox import NewEvent
 from billing.swept import Swept
+from billing.trial_rows import OpenTrial
 from models.life import Trial, TrialConfirmation
 
 #: Trials that one transaction takes: larger than other sweeps' sets, for all is done in sets.
-AT_ONCE = 500
+AT_ONCE = 1000
 #: What the status of an account that is in no trial any more says of how its trial ended.
 OUTCOMES = {"active": "paid", "cancelled": "cancelled", "pending_payment": "awaits_payment"}
 #: Statuses in which a trial runs: one that was suspended for another reason goes on ageing.
@@ -70,7 +71,7 @@ def expire_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> l
     for account_id in paid:
         swept.append(_paid(session, found[account_id], now=now))
     trying = {id: each for id, each in known.items() if each.tries_until and id not in paid}
-    swept += _go_on(session, trials, trying, now=now)
+    swept += _go_on(session, trying, now=now)
     over = sorted(running.keys() - set(paid) - trying.keys())
     status.suspend_all(session, over, reason="trial_over", actor="billing", now=now)
     return swept + [Swept(id, "trial_over", trials[id].suspends_at) for id in over]
@@ -135,22 +136,18 @@ def _paid(session: Session, account: HostAccount, *, now: dt.datetime) -> Swept:
     return Swept(account.id, "trial_paid", now)
 
 
-def _go_on(
-    session: Session,
-    trials: Mapping[int, Trial],
-    trying: Mapping[int, Evidence],
-    *,
-    now: dt.datetime,
-) -> list[Swept]:
+def _go_on(session: Session, trying: Mapping[int, Evidence], *, now: dt.datetime) -> list[Swept]:
     """A trial at Stripe runs longer than ours: ours ends with it."""
     grace = policy.of(session).grace
     for account_id, each in trying.items():
+        trial = session.get_one(Trial, account_id)
         assert each.tries_until is not None, "asked for above"
-        trial_rows.move(trials[account_id], ends_at=each.tries_until, grace=grace, now=now)
+        trial_rows.move(trial, ends_at=each.tries_until, grace=grace, now=now)
+    session.flush()
     return [Swept(account_id, "trial_goes_on", now) for account_id in sorted(trying)]
 
 
-def _reminder(trial: Trial, days_left: int) -> NewEvent:
+def _reminder(trial: OpenTrial, days_left: int) -> NewEvent:
     payload = {
         "ends_at": trial.ends_at.isoformat(),
         "suspends_at": trial.suspends_at.isoformat(),

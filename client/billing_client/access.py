@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from billing_client.inbox import Connection
 
-#: A key that two accounts have opens neither door.
-_MOST_ROWS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -34,13 +31,8 @@ UNKNOWN_ACCOUNT = Access(False, 403, "unknown_account", "No such account.")
 UNKNOWN_KEY = Access(False, 401, "unknown_key", "The API key is not valid.")
 AMBIGUOUS_KEY = Access(False, 401, "ambiguous_key", "The API key is not unique. Make a new one.")
 
-_BY_ACCOUNT = """
-SELECT is_allowed, http_status, reason, words, account_id, NULL
-FROM billing.account_access WHERE account_id = %s
-"""
-_BY_KEY = """
-SELECT is_allowed, http_status, reason, words, account_id, site_id
-FROM billing.site_access WHERE wp_api_key = %s LIMIT 2
+_ACCESS = """
+SELECT is_allowed, http_status, reason, words, account_id, site_id FROM billing.access(%s, %s)
 """
 
 
@@ -54,12 +46,11 @@ def access(
     """
     if (account_id is None) == (api_key is None):
         raise TypeError("give an account_id or an api_key")
-    query, asked = (_BY_KEY, api_key) if account_id is None else (_BY_ACCOUNT, account_id)
-    if asked == "" or (isinstance(asked, str) and "\x00" in asked):
+    if api_key is not None and (not api_key or "\x00" in api_key):
         return UNKNOWN_KEY
     with closing(connection.cursor()) as cursor:
-        cursor.execute(query, [asked])
-        found = [Access(*row) for row in cursor.fetchmany(_MOST_ROWS)]
+        cursor.execute(_ACCESS, [account_id, api_key])
+        found = [Access(*row) for row in cursor.fetchall()]
     if not found:
         return UNKNOWN_KEY if account_id is None else UNKNOWN_ACCOUNT
     return found[0] if len({each.account_id for each in found}) == 1 else AMBIGUOUS_KEY

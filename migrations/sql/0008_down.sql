@@ -1,5 +1,6 @@
 DROP VIEW billing.retention_over;
 DROP VIEW billing.plan_limits_exceeded;
+DROP FUNCTION billing.access(bigint, text);
 DROP VIEW billing.site_access;
 DROP VIEW billing.account_access;
 DROP TABLE billing.closures, billing.limit_breaches, billing.dunning_steps, billing.dunning_cases,

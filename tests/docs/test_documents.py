@@ -157,7 +157,11 @@ def test_the_host_contract_has_each_right_that_the_app_is_given():
     for grant in allow_app.GRANTS:
         right, kind, name = re.match(
             r"GRANT (\w+) ON (SCHEMA |FUNCTION )?(\S+) TO",
-            grant.format(function=allow_app.PLACE_HOLD.replace(" ", ""), role="app"),
+            grant.format(
+                function=allow_app.PLACE_HOLD.replace(" ", ""),
+                access=allow_app.ACCESS.replace(" ", ""),
+                role="app",
+            ),
         ).groups()
         given.append([f"`{right}`", f"{(kind or '').lower()}`{name.partition('(')[0]}`"])
 

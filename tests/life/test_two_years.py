@@ -66,6 +66,7 @@ class World:
             share = self.accounts / TWO_YEARS * 6
             for _ in range(int(share) + (self.chance.random() < share % 1)):
                 slug = self.chance.choice(list(self.models))
+                self.life.pass_time(seconds=1)
                 (what,) = self.chance.choices(list(HAPPENINGS), HAPPENINGS.values())
                 getattr(self, what)(slug, self.models[slug])
 
