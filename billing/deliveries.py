@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from billing import recipients
-from billing.errors import UnknownEvent
+from billing.errors import BillingError
 from billing_client.events import Event
 from models.operations import OutboxEvent
 
@@ -37,6 +37,10 @@ KEPT = dt.timedelta(days=90)
 REMOVED_AT_ONCE = 1000
 #: Of an error's words so many are kept.
 MAX_ERROR = 500
+
+
+class UnknownEvent(BillingError):
+    """No event of the outbox has this id and may be replayed or dropped."""
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@
     │   ├── NoPlan                  the account has no plan to seed it from
     │   ├── StatusChangeRefused     the transition table has no such step
     │   ├── TrialEndRefused         the trial can't have that end
-    │   ├── UnknownEvent            no event of the outbox may be replayed or dropped so
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
     │   └── Malformed               the message can't be what its sender meant
     └── TryLater                a not-yet: the same message may well succeed in a while
@@ -118,10 +117,6 @@ class StatusChangeRefused(Rejected):
 
 class TrialEndRefused(Rejected):
     """The trial is over, or was never, or can't have that end."""
-
-
-class UnknownEvent(Rejected):
-    """No event of the outbox has this id and may be replayed or dropped."""
 
 
 class Malformed(Rejected):

@@ -7,7 +7,7 @@ import click
 from sqlalchemy.orm import Session
 
 from billing import deliveries
-from billing.errors import UnknownEvent
+from billing.deliveries import UnknownEvent
 from ops.screen import console, json_option, show_json, table
 from worker import clock
 from worker.database import transaction
