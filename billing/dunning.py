@@ -100,14 +100,18 @@ def _learn(
     retry_at: dt.datetime | None,
     now: dt.datetime,
 ) -> int | None:
-    """A case that is open hears of another failure: its clock goes on, or skips ahead once."""
+    """A case that is open hears of another failure: its clock goes on, or skips ahead once.
+
+    What made a retry pointless stays until there is another way to pay.
+    """
     case = dunning_rows.of_account(session, account_id)
     assert case is not None, "one is open, under the account's lock"
     case.retry_at = retry_at
-    if decline_code in HARD_DECLINES and case.decline_code not in HARD_DECLINES:
-        case.starts_at = min(case.starts_at, now - dunning_schedule.SKIPPED)
-        case.due_at = min(_due(case) or now, case.due_at or now)
-    case.decline_code = decline_code or case.decline_code
+    if case.decline_code not in HARD_DECLINES:
+        if decline_code in HARD_DECLINES:
+            case.starts_at = min(case.starts_at, now - dunning_schedule.SKIPPED)
+            case.due_at = min(_due(case) or now, case.due_at or now)
+        case.decline_code = decline_code or case.decline_code
     session.flush()
     return case.id
 

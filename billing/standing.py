@@ -26,9 +26,8 @@ from billing.errors import NoPlan
 ENDS_TRIAL = {"active": "paid", "cancelled": "cancelled"}
 #: Nor does a suspension, but for this reason: a dispute may be settled within the trial.
 ENDS_TRIAL_BY_SUSPENSION = "trial_over"
-#: Reaching one of these from elsewhere ends the asking for money: with which outcome.
-ENDS_DUNNING = {"active": "paid", "cancelled": "cancelled"}
-#: Reaching it begins the asking: a transfer was announced, and may never come.
+#: Reaching it begins the asking for money: a transfer was announced, and may never come. Going
+#: from there to active ends it; any other money says so itself (`billing.dunning.stop`).
 BEGINS_DUNNING = "pending_payment"
 
 
@@ -52,10 +51,11 @@ def have_reached(
     """After the change. `came_from`: each account's last status before, less a suspension."""
     if status in ENDS_TRIAL and came_from:
         ends_trial(session, list(came_from), outcome=ENDS_TRIAL[status], now=now)
-    if status in ENDS_DUNNING:
-        # A dispute that is lifted leaves an active account's missing payment missing.
-        others = [account_id for account_id, before in came_from.items() if before != status]
-        dunning_rows.close(session, others, outcome=ENDS_DUNNING[status], now=now)
+    if status == "cancelled":
+        dunning_rows.close(session, came_from, outcome="cancelled", now=now)
+    if status == "active":
+        awaited = [id for id, before in came_from.items() if before == BEGINS_DUNNING]
+        dunning_rows.close(session, awaited, outcome="paid", now=now)
     for account_id, before in came_from.items():
         if status == "active":
             _let_in(session, account_id, came_from=before, now=now)

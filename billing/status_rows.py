@@ -65,6 +65,15 @@ def lift(
     )
 
 
+def set_before(session: Session, account_id: int, before: str) -> None:
+    """Let the account go to this status when the last of its open reasons is lifted."""
+    session.execute(
+        update(Suspension)
+        .where(Suspension.account_id == account_id, Suspension.lifted_at.is_(None))
+        .values(status_before=before)
+    )
+
+
 _REMEMBER = """
 INSERT INTO billing.status_changes
     (account_id, status_from, status_to, reason, actor, happened_at)

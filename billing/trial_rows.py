@@ -5,7 +5,7 @@ status; whoever acts on a row looks at the account, under its lock.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import update
@@ -32,7 +32,7 @@ class OpenTrial(NamedTuple):
 
 
 # A day is 24 hours of UTC, whatever the clocks of the customer do. The grace counts from the end
-# or, where that was long ago, from now on: nobody is out without having been told.
+# or, where that was long ago, from now on: nobody is out at once.
 _BEGIN = """
 WITH found AS (
     SELECT a.id, LEAST(a.created_at, %(now)s) AS started_at,
@@ -175,12 +175,12 @@ RETURNING account_id, days_before, is_sent
 
 
 def remember_reminders(
-    session: Session, trials: Iterable[OpenTrial], *, now: dt.datetime
+    session: Session, trials: Iterable[OpenTrial], *, told: Collection[int], now: dt.datetime
 ) -> dict[int, int]:
     """Record the reminders that are due; returns account -> days left of those to be sent.
 
-    Of several that are due the last is sent, and the others are recorded as overtaken. None is sent
-    that was recorded before.
+    Of several that are due the last is sent, to accounts that are to be `told`; the others are
+    recorded as overtaken. None is sent that was recorded before.
     """
     rows: list[tuple[OpenTrial, int, bool]] = []
     for trial in trials:
@@ -190,7 +190,8 @@ def remember_reminders(
             if trial.ends_at - days * DAY <= now
             and (days == 0 or trial.ends_at - days * DAY > trial.started_at)
         ]
-        rows += [(trial, days, days == min(due)) for days in due]
+        is_told = trial.account_id in told
+        rows += [(trial, days, is_told and days == min(due)) for days in due]
     if not rows:
         return {}
     new = session.connection().exec_driver_sql(

@@ -21,6 +21,8 @@ from models.life import Trial, TrialConfirmation
 AT_ONCE = 1000
 #: What the status of an account that is in no trial any more says of how its trial ended.
 OUTCOMES = {"active": "paid", "cancelled": "cancelled", "pending_payment": "awaits_payment"}
+#: An account whose transfer is on its way may be back in its trial; it is not reminded meanwhile.
+AWAITS = "pending_payment"
 #: Statuses in which a trial runs: one that was suspended for another reason goes on ageing.
 RUNS = frozenset({"trial", "suspended"})
 
@@ -44,11 +46,13 @@ def remind_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> l
     found = _lock(session, trial_rows.to_remind(session, now=now, limit=limit))
     trials = trial_rows.read(session, found)
     running = {
-        id: trial for id, trial in trials.items() if _runs(found[id]) and trial.next_reminder_at
+        id: trial
+        for id, trial in trials.items()
+        if _runs(found[id]) or found[id].status == AWAITS and not found[id].is_deleted
     }
     left_over = _settle(session, found, trials.keys() - running.keys(), now=now)
-    told = [id for id in running if found[id].status == "trial"]
-    sent = trial_rows.remember_reminders(session, [trials[id] for id in told], now=now)
+    told = {id for id in running if found[id].status == "trial"}
+    sent = trial_rows.remember_reminders(session, running.values(), told=told, now=now)
     trial_rows.set_next_reminders(session, running.values(), now=now)
     events = [_reminder(trials[id], days) for id, days in sorted(sent.items())]
     outbox.leave_all(session, events, now=now)

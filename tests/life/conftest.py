@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
-from billing import accounts, dunning, status, trial_sweeps, trials
+from billing import accounts, dunning, settling, status, trial_sweeps, trials
 from billing.policy import POLICY, Policy
 from models.accounts import Suspension
 from models.host import Payment, Subscription
@@ -90,15 +90,7 @@ class Life(Books):
             accounts.lock(session, [account_id])
             values = {"account_id": account_id, "status": "succeeded", "happened_at": now}
             session.execute(insert(Payment).values(**values))
-            reasons = status.suspension_reasons(session, account_id)
-            for reason in ("trial_over", "payment_failed"):
-                if reason in reasons:
-                    how = {"reason": reason, "actor": actor, "now": now}
-                    status.lift(session, account_id, to="active", **how)
-            dunning.stop(session, account_id, reason="paid", now=now)
-            if not status.suspension_reasons(session, account_id):
-                how = {"to": "active", "reason": "paid", "actor": actor}
-                status.change(session, account_id, **how, now=now)
+            settling.has_paid(session, account_id, actor=actor, now=now)
 
         self.act(land, slug)
 

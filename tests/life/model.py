@@ -83,7 +83,10 @@ class Account:
         for reason in ("trial_over", "payment_failed"):
             self.lift(reason, "active")
         self.case = None
-        if not self.reasons and self.status != "active":
+        if self.reasons:
+            self.reasons = [(reason, "active") for reason, _ in self.reasons]
+            self.end_trial("paid")
+        elif self.status not in ("active", "suspended"):
             self.reach("active")
 
     def may_announce(self):
@@ -142,7 +145,7 @@ class Account:
             self.suspends_at = max(self.ends_at, now) + GRACE
 
     def remind(self, now):
-        if not self.trial_open or self.status != "trial":
+        if not self.trial_open:
             return
         due = [
             (self.ends_at, days)
@@ -150,7 +153,8 @@ class Account:
             if self.ends_at - days * DAY <= now
             and (days == 0 or self.ends_at - days * DAY > self.created_at)
         ]
-        if due and due[-1] not in self.reminded:
+        # What falls due while nobody is to be reminded is never sent.
+        if self.status == "trial" and due and due[-1] not in self.reminded:
             self.reminders.append(due[-1])
         self.reminded |= set(due)
 

@@ -172,6 +172,15 @@ def test_a_second_failure_that_is_final_skips_ahead_too(acme):
     assert acme.status("acme") == "suspended"
 
 
+def test_a_card_that_is_gone_stays_gone_whatever_is_said_next(acme):
+    fail(acme, decline_code="stolen_card")
+    fail(acme, decline_code="insufficient_funds")
+
+    days_pass(acme, 22)
+
+    assert "retry" not in {action for _, action in told(acme)}
+
+
 def test_a_second_failure_does_not_start_the_clock_anew(acme):
     fail(acme)
     days_pass(acme, 10)

@@ -16,6 +16,7 @@ from billing import dunning, status, trial_sweeps
 from billing.policy import Policy
 from models.accounts import Suspension
 from models.host import Account as AccountRow
+from models.life import Trial
 from models.operations import OutboxEvent
 from tests.life.conftest import Life
 from tests.life.model import DAY, Account
@@ -155,6 +156,7 @@ class World:
         with transaction() as session:
             statuses = dict(session.execute(select(AccountRow.slug, AccountRow.status)).all())
             reasons, reminders, asked = defaultdict(set), defaultdict(Counter), defaultdict(Counter)
+            trying = set(session.scalars(select(Trial.account_id).where(Trial.ended_at.is_(None))))
             open_ones = select(Suspension.account_id, Suspension.reason)
             for id, reason in session.execute(open_ones.where(Suspension.lifted_at.is_(None))):
                 reasons[id].add(reason)
@@ -168,9 +170,10 @@ class World:
                     asked[id][said["day"], kinds[kind]] += 1
         for slug, model in self.models.items():
             id = self.life.ids[slug]
-            seen = (statuses[slug], reasons[id], reminders[id], asked[id])
+            seen = (statuses[slug], id in trying, reasons[id], reminders[id], asked[id])
             expected = (
                 model.status,
+                model.trial_open,
                 {reason for reason, _ in model.reasons},
                 Counter(model.reminders),
                 Counter(model.asked),
