@@ -48,7 +48,7 @@ def remind_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> l
     running = {
         id: trial
         for id, trial in trials.items()
-        if _runs(found[id]) or found[id].status == AWAITS and not found[id].is_deleted
+        if _runs(found[id]) or (found[id].status == AWAITS and not found[id].is_deleted)
     }
     left_over = _settle(session, found, trials.keys() - running.keys(), now=now)
     told = {id for id in running if found[id].status == "trial"}
