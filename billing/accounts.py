@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from billing import arrays
@@ -36,12 +36,16 @@ class HostAccount(NamedTuple):
 
 
 class PlanTerms(NamedTuple):
-    """What a plan gives each month, lets an account owe, and lets it keep into the next month."""
+    """What a plan gives each month, lets an account owe, and lets it keep into the next month.
+
+    `take_back_debt_limit`: what it may owe once spent credits are taken back; None: all of them.
+    """
 
     included_credits: int
     debt_limit: int
     rollover_cap: int
     is_active: bool
+    take_back_debt_limit: int | None = None
 
 
 class HostPlan(NamedTuple):
@@ -135,7 +139,7 @@ def set_status(session: Session, account_ids: Sequence[int], status: str) -> Non
 
 _PLAN_TERMS = """
 SELECT p.id, p.included_credits, COALESCE(policy.debt_limit, 0), COALESCE(policy.rollover_cap, 0),
-       p.is_active
+       p.is_active, policy.take_back_debt_limit
 FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_id = p.id
 """
 
@@ -169,6 +173,43 @@ def read(session: Session, id_or_slug: str) -> HostAccount | None:
         ).where(Account.id == int(id_or_slug) if is_id else Account.slug == id_or_slug)
     ).first()
     return HostAccount(*row) if row else None
+
+
+def exists(session: Session, account_id: int) -> bool:
+    """Whether there is such an account, deleted ones included."""
+    return session.execute(select(Account.id).where(Account.id == account_id)).first() is not None
+
+
+def with_customer(session: Session, customer: str) -> list[int]:
+    """The accounts that are this customer at Stripe: one, or none, unless somebody erred.
+
+    Those that are not deleted, if there is one: an account may have been opened anew.
+    """
+    rows = session.execute(
+        select(Account.id, Account.is_deleted)
+        .where(Account.stripe_customer_id == customer, Account.stripe_customer_id != "")
+        .order_by(Account.id)
+    ).all()
+    alive = [account_id for account_id, is_deleted in rows if not is_deleted]
+    return alive or [account_id for account_id, _ in rows]
+
+
+def set_customer(session: Session, account_id: int, customer: str | None) -> None:
+    """Write which customer at Stripe the account is."""
+    session.execute(
+        update(Account).where(Account.id == account_id).values(stripe_customer_id=customer)
+    )
+
+
+def set_plan(session: Session, account_id: int, plan_id: int) -> None:
+    """Write the account's plan, as what was bought says it."""
+    session.execute(update(Account).where(Account.id == account_id).values(plan_id=plan_id))
+
+
+def plans_by_slug(session: Session) -> dict[str, HostPlan]:
+    """Every plan, by its slug."""
+    rows = session.execute(select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active))
+    return {row.slug: HostPlan(*row) for row in rows}
 
 
 def anchors(session: Session, account_id: int) -> tuple[dt.datetime | None, dt.datetime]:

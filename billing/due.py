@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from billing import arrays
 from billing.accounts import SYSTEM_SLUGS
+from billing.coverage import COVERED
 
 #: Of an account `a`: whether a sweep may touch it.
 _MAY_TOUCH = "NOT a.is_deleted AND a.slug <> ALL (%(system)s)"
@@ -80,7 +81,7 @@ SELECT a.id FROM igny8_tenants AS a
 JOIN igny8_plans AS p ON p.id = a.plan_id AND p.is_active
 LEFT JOIN billing.credit_calendars AS c ON c.account_id = a.id
 WHERE a.id > %(after)s AND {_MAY_TOUCH} AND (
-    a.status = 'active' AND (
+    a.status = 'active' AND NOT {COVERED.format(now="%(now)s")} AND (
         c.account_id IS NULL OR c.ended_at IS NOT NULL
         OR c.next_due_at > %(now)s AND c.period_number >= c.first_period
            AND p.included_credits > 0 AND c.plan_id = a.plan_id AND NOT EXISTS (
@@ -96,3 +97,14 @@ ORDER BY a.id LIMIT %(limit)s
 def repairs(session: Session, *, now: dt.datetime, after: int, limit: int) -> list[int]:
     """Accounts above id `after` that should have credits, or a calendar, and seem to have none."""
     return _ids(session, _REPAIRS, now=now, after=after, limit=limit)
+
+
+_PURCHASES = """
+SELECT p.account_id FROM billing.purchases AS p JOIN igny8_tenants AS a ON a.id = p.account_id
+WHERE p.next_due_at <= %(now)s AND NOT a.is_deleted ORDER BY p.next_due_at LIMIT %(limit)s
+"""
+
+
+def purchases(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+    """Accounts of up to `limit` purchases whose next monthly lot is due."""
+    return sorted(set(_ids(session, _PURCHASES, now=now, limit=limit)))

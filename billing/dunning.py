@@ -67,12 +67,23 @@ def open_case(
     return _learn(session, account_id, decline_code=decline_code, retry_at=retry_at, now=now)
 
 
-def stop(session: Session, account_id: int, *, reason: str, now: dt.datetime) -> bool:
+def stop(
+    session: Session,
+    account_id: int,
+    *,
+    reason: str,
+    now: dt.datetime,
+    invoice_id: int | None = None,
+) -> bool:
     """Close the account's open case, as `reason` says: paid, written_off; False if none is open.
 
-    Call it in the transaction in which the money lands. Lifting `payment_failed` is the caller's.
+    `invoice_id`: only if it is about this invoice. Call it in the transaction in which the money
+    lands. Lifting `payment_failed` is the caller's.
     """
     accounts.lock(session, [account_id])
+    case = dunning_rows.of_account(session, account_id)
+    if invoice_id is not None and (case is None or case.invoice_id != invoice_id):
+        return False
     return bool(dunning_rows.close(session, [account_id], outcome=reason, now=now))
 
 

@@ -18,9 +18,12 @@
     │   ├── NoPlan                  the account has no plan to seed it from
     │   ├── StatusChangeRefused     the transition table has no such step
     │   ├── TrialEndRefused         the trial can't have that end
+    │   ├── StripeRefused           Stripe says no to what we ask: a wrong key, no right to it
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
+    │   ├── StripeRejected          an event of Stripe's; its tree is in billing/stripe/errors.py
     │   └── Malformed               the message can't be what its sender meant
     └── TryLater                a not-yet: the same message may well succeed in a while
+        └── StripeAway              Stripe can't be reached, or has no time for us
 
 An error is a fact, with its data as attributes; every one survives pickling.
 """
@@ -119,9 +122,17 @@ class TrialEndRefused(Rejected):
     """The trial is over, or was never, or can't have that end."""
 
 
+class StripeRefused(Rejected):
+    """Stripe says no to what we ask of it. `status` and `code` are Stripe's, `kind` is ours."""
+
+
 class Malformed(Rejected):
     """The message can't be what its sender meant; `problem` says why."""
 
 
 class TryLater(BillingError):
     """A not-yet: the same message may well succeed in a while."""
+
+
+class StripeAway(TryLater):
+    """Stripe can't be reached, throttles us, or is at fault itself. `status` None: no answer."""

@@ -20,7 +20,7 @@ TRIES_AT_STRIPE = ("trialing",)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`is_paid`: money came since then. `is_subscribed`: a subscription runs at Stripe.
+    """`is_paid`: money came since then, and not for a top-up alone. `is_subscribed`: at Stripe.
 
     `tries_until`: a trial at Stripe ends then.
     """
@@ -34,7 +34,9 @@ _EVIDENCE = """
 SELECT asked.id,
        EXISTS (SELECT FROM igny8_payments AS p
                WHERE p.tenant_id = asked.id AND p.happened_at >= asked.since
-                 AND p.status = ANY(%(paid)s)),
+                 AND p.status = ANY(%(paid)s) AND NOT EXISTS (
+                     SELECT FROM billing.purchases AS t
+                     WHERE t.origin = p.external_payment_id AND t.source = 'top_up')),
        COALESCE(s.status = ANY(%(subscribed)s) AND s.current_period_end > %(now)s, false),
        CASE WHEN s.status = ANY(%(trying)s) AND s.current_period_end > %(now)s
             THEN s.current_period_end END

@@ -1,9 +1,10 @@
 """Renewals: each period's lot, once, however late, often or by how many sweeps it is asked for.
 
-A period begins and ends by the account's own calendar, apart from any invoice. Only an account that
-is let in is renewed: active, neither deleted nor the system's, on an active plan. Where that ends,
-its calendar ends too; when it comes back, it gets the lot of the period then running, if it has
-not had it, and nothing for the time between (decision 0007).
+A period begins and ends by the account's own calendar, apart from any invoice. Only an account
+that is let in is renewed: active, neither deleted nor the system's, on an active plan, and not
+living on what it pays for (`billing.coverage`). Where that ends, its calendar ends too; when it
+comes back, it gets the lot of the period then running, if it has not had it, and nothing for the
+time between (decision 0007).
 """
 
 import datetime as dt
@@ -11,13 +12,13 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, calendar, calendar_rows, due, keys, lapses
+from billing import accounts, calendar, calendar_rows, coverage, due, keys, lapses
 from billing.accounts import HostAccount
 from billing.books import Books, open_books
 from billing.calendar_rows import OpenCalendar
 from billing.errors import BalanceTooLarge
 from billing.open_book import OpenBook
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 
 #: Boundaries of one account that one transaction catches up: ten years. The next takes the rest.
 MAX_CATCH_UP = 120
@@ -34,8 +35,10 @@ def renew(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept]
 
 def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Renew accounts that are due, up to `limit`; empty when none is left that is not locked."""
-    claimed = due.renewals(session, now=now, limit=limit)
-    return renew_all(session, accounts.lock_free(session, claimed), now=now)
+    ids = accounts.lock_free(session, due.renewals(session, now=now, limit=limit))
+    if not ids:
+        return []
+    return all_or_each(session, ids, lambda part: renew_all(session, part, now=now), now=now)
 
 
 def renew_late(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
@@ -77,9 +80,11 @@ def renew_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list
 
 
 def is_renewable(books: Books, account_id: int) -> bool:
-    """Whether the account is let in, so that a period's lot is due to it."""
+    """Whether a period's lot is due to the account: it is let in, and does not pay for its own."""
     book = books.by_account.get(account_id)
-    return book is not None and _is_let_in(books, book.account)
+    if book is None or not _is_let_in(books, book.account):
+        return False
+    return not coverage.is_covered(books.session, account_id, now=books.now)
 
 
 def _is_let_in(books: Books, account: HostAccount) -> bool:

@@ -47,11 +47,7 @@ def entries_of(
 
 
 def reverse(books: Books, entries: Mapping[str, Entry], message: Reverse, content: int) -> Entry:
-    """Give back what the debit took. Raises a Rejected if there is nothing to give back.
-
-    What the debit had taken as debt comes off the debt; what of it was repaid meanwhile comes as a
-    lot of its own.
-    """
+    """Give back what the debit took. Raises a Rejected if there is nothing to give back."""
     book = books.of(message.account_id)
     uuid = keys.as_uuid(message.key)
     known = books.known.get(uuid)
@@ -67,16 +63,9 @@ def reverse(books: Books, entries: Mapping[str, Entry], message: Reverse, conten
     entry = entries.get(uuid) or books.entry(known.entry_id)
     if entry.account_id != message.account_id or entry.type != "deduction":
         raise KeyReused(key=message.key)
-    parts = cast("list[list[int]]", entry.lots or [])
-    books.open_lots(book, [lot_id for lot_id, _ in parts])
-    owed = -entry.amount + sum([taken for _, taken in parts])
-    off_debt = min(owed, book.debt)
     key = key_of(message.key)
-    books.check_fits(book, -entry.amount)
-    lots = book.give_back(parts, debt=off_debt)
+    lots = give_back(books, entry, key=key)
     book.uncount(-entry.amount, spent_at=entry.recorded_at, now=books.now)
-    if owed > off_debt:
-        lots += books.give(book, owed - off_debt, source="reversal", key=key)
     return books.post(
         book,
         content=content,
@@ -91,3 +80,21 @@ def reverse(books: Books, entries: Mapping[str, Entry], message: Reverse, conten
         lots=lots,
         details={"reason": message.reason},
     )
+
+
+def give_back(books: Books, entry: Entry, *, key: str) -> list[object]:
+    """Put what an entry took back where it came from; returns the [[lot id, credits]] it gave.
+
+    What it had taken as debt comes off the debt; what of it was repaid meanwhile comes as a lot of
+    its own, with `key`. Raises BalanceTooLarge, having changed nothing.
+    """
+    book = books.of(entry.account_id)
+    parts = cast("list[list[int]]", entry.lots or [])
+    books.open_lots(book, [lot_id for lot_id, _ in parts])
+    owed = -entry.amount + sum([taken for _, taken in parts])
+    off_debt = min(owed, book.debt)
+    books.check_fits(book, -entry.amount)
+    lots = book.give_back(parts, debt=off_debt)
+    if owed > off_debt:
+        lots += books.give(book, owed - off_debt, source="reversal", key=key)
+    return lots

@@ -43,7 +43,7 @@ STEPS = (
     _step("trial", "active", "activated", "paid", "manual"),
     _step("trial", "pending_payment", "awaits_payment", "transfer_announced"),
     _step("trial", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("trial", "cancelled", "cancelled", "requested", "manual"),
+    _step("trial", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
     _step("active", "suspended", "suspended", *SUSPENSION_REASONS),
     _step("active", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
     _step("pending_payment", "active", "activated", "paid", "manual"),
@@ -52,7 +52,12 @@ STEPS = (
     _step("suspended", "active", "reactivated", "lifted", "paid"),
     _step("suspended", "trial", "reactivated", "lifted"),
     _step("suspended", "pending_payment", "awaits_payment", "lifted", "transfer_announced"),
-    _step("suspended", "cancelled", "cancelled", "requested", "never_paid", "manual"),
+    _step(
+        "suspended",
+        "cancelled",
+        "cancelled",
+        *("requested", "subscription_ended", "never_paid", "manual"),
+    ),
     _step("cancelled", "active", "reactivated", "paid", "manual"),
     _step("cancelled", "pending_payment", "awaits_payment", "transfer_announced"),
 )

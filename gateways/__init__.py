@@ -1,1 +1,1 @@
-"""The outside world in our words: nothing else talks to it."""
+"""The outside world in our words: whom we ask, and what may come of it."""

@@ -1,6 +1,6 @@
 """Tables, grouped by owner: `host` is the main app's, the rest is ours."""
 
-from models import accounts, calendar, credits, host, life, operations
+from models import accounts, calendar, credits, host, life, operations, purchases, stripe
 from models.base import SCHEMA, Base, metadata
 
 __all__ = [
@@ -13,4 +13,6 @@ __all__ = [
     "life",
     "metadata",
     "operations",
+    "purchases",
+    "stripe",
 ]

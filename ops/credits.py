@@ -5,7 +5,7 @@ from collections.abc import Callable
 import click
 from sqlalchemy.orm import Session
 
-from billing import expiry, plan_changes, renewals, repairs
+from billing import expiry, plan_changes, purchases, renewals, repairs
 from billing.swept import Swept
 from ops.screen import console, json_option, show_json, table
 from worker import clock, sweeps
@@ -30,11 +30,12 @@ def renew(dry_run: bool, as_json: bool) -> None:
 
     def rehearse(session: Session) -> list[Swept]:
         now = clock.now()
-        renewed = renewals.sweep_due(session, now=now, limit=REHEARSED)
+        renewed = purchases.sweep_due(session, now=now, limit=REHEARSED)
+        renewed += renewals.sweep_due(session, now=now, limit=REHEARSED)
         return renewed + plan_changes.sweep(session, now=now, limit=REHEARSED)
 
-    both = (renewals.sweep_due, plan_changes.sweep)
-    swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(*both)
+    all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
+    swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(*all_due)
     _show(swept, dry_run=dry_run, as_json=as_json)
 
 

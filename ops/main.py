@@ -27,12 +27,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "migrate": ("ops.migrate", "migrate"),
     "outbox": ("ops.outbox", "outbox"),
     "preflight": ("ops.preflight", "preflight"),
+    "relay": ("ops.relay", "relay"),
     "retention": ("ops.retention", "retention"),
     "run": ("ops.run", "run"),
     "samples": ("ops.samples", "samples"),
     "stack": ("ops.stack", "stack"),
     "statements": ("ops.statements", "statements"),
     "status": ("ops.status", "status"),
+    "stripe": ("ops.stripe", "stripe"),
     "trials": ("ops.trials", "trials"),
 }
 #: These bring their own servers, or need none.

@@ -44,7 +44,7 @@ def steps(place: Place) -> list[Step]:
     return [
         Step(_command(place, "migrate", "ops.main", "migrate"), once=True),
         Step(_command(place, "samples", "ops.main", "samples", "load"), once=True),
-        Step(_worker(place, "worker", "-Q", "credits,maintenance", "--concurrency", "2")),
+        Step(_worker(place, "worker", "-Q", "credits,maintenance,stripe", "--concurrency", "2")),
         Step(_worker(place, "debits", "-Q", "debits", "--pool", "solo")),
         Step(_celery(place, "beat", "beat", "--schedule", schedule)),
         # Flower lists the queues it hears of when it starts: so the workers come first.

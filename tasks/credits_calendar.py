@@ -3,7 +3,7 @@
 Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
 """
 
-from billing import expiry, plan_changes, renewals, repairs
+from billing import expiry, plan_changes, purchases, renewals, repairs
 from worker import sweeps
 from worker.app import app
 
@@ -11,7 +11,8 @@ from worker.app import app
 @app.task(name="credits.renew_due", is_tick=True)
 def renew_due() -> dict[str, object]:
     """Give each account whose period has ended its next lot, and follow changes of plan."""
-    return sweeps.counts(sweeps.until_done(renewals.sweep_due, plan_changes.sweep))
+    all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
+    return sweeps.counts(sweeps.until_done(*all_due))
 
 
 @app.task(name="credits.expire_due", is_tick=True)

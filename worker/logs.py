@@ -11,8 +11,9 @@ from structlog.typing import ExcInfo, Processor
 
 from worker.settings import settings
 
-#: These write a task's arguments or result into their lines; the base task logs in their place.
-_TALKATIVE = ("celery.worker.strategy", "celery.app.trace")
+#: These write a task's arguments or result into their lines, and Stripe's SDK what was asked and
+#: answered; the base task logs in their place.
+_TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "stripe")
 
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,

@@ -40,7 +40,13 @@ class BadSettings(SystemExit):
 class Settings(BaseSettings):
     """The settings; seconds where the name ends in `_s`."""
 
-    model_config = SettingsConfigDict(env_prefix="BILLING_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="BILLING_",
+        extra="ignore",
+        frozen=True,
+        # Compose passes on what .env leaves out as an empty text.
+        env_ignore_empty=True,
+    )
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "BILLING_DATABASE_URL"))
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))
@@ -74,6 +80,21 @@ class Settings(BaseSettings):
 
     #: A migration that can't have its lock within this steps back, before the app queues behind it.
     migration_lock_timeout_s: int = Field(default=5, ge=1)
+
+    #: The secrets of our webhook endpoints, by commas: while one is rotated, both fit.
+    stripe_webhook_secrets: SecretStr | None = None
+    #: Reads the current state of what an event names; a restricted key that can't write will do.
+    stripe_api_key: SecretStr | None = None
+    #: Whether events of live or of test mode are ours; by the key's prefix if not set, else test.
+    stripe_livemode: bool | None = None
+    #: Our own Stripe account, where events name it (Connect); events of another are ignored.
+    stripe_account: str | None = Field(default=None, pattern=r"^acct_\w+$")
+    #: How far a signature's time may be from that of its receipt; Stripe's libraries take 300.
+    stripe_tolerance_s: int = Field(default=300, ge=1, le=86_400)
+    #: Stripe lists events for 30 days: our rows outlive them, or gap fill would take them for new.
+    stripe_retention_days: int = Field(default=90, ge=31, le=3650)
+    #: Another server that speaks Stripe's language, for tests.
+    stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
 
     #: Debits that one transaction takes at most.
     debit_set_size: int = Field(default=500, ge=1, le=5000)
@@ -143,6 +164,37 @@ class Settings(BaseSettings):
                     f" BILLING_{longer.upper()} ({getattr(self, longer)})"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _stripe_fits(self) -> "Settings":
+        """A live key with test events, or the other way round, would read the wrong objects."""
+        key = self.stripe_api_key
+        if key is None:
+            return self
+        is_live = "_live_" in key.get_secret_value()
+        if self.stripe_livemode not in {None, is_live}:
+            mode = "live" if is_live else "test"
+            raise ValueError(
+                f"BILLING_STRIPE_API_KEY is of {mode} mode, BILLING_STRIPE_LIVEMODE says otherwise"
+            )
+        if is_live and (self.stripe_api_base or "").startswith("http:"):
+            raise ValueError("BILLING_STRIPE_API_BASE: a live key goes over https only")
+        return self
+
+    @property
+    def stripe_secrets(self) -> tuple[str, ...]:
+        """The secrets of our webhook endpoints; none if there is none."""
+        given = self.stripe_webhook_secrets
+        parts = given.get_secret_value().split(",") if given else ()
+        return tuple([part.strip() for part in parts if part.strip()])
+
+    @property
+    def takes_live_events(self) -> bool:
+        """Whether events of live mode are ours, and those of test mode are not."""
+        if self.stripe_livemode is not None:
+            return self.stripe_livemode
+        key = self.stripe_api_key
+        return key is not None and "_live_" in key.get_secret_value()
 
 
 @cache

@@ -8,6 +8,7 @@ from billing_client.inbox import Held
 from billing_client.keys import new_key
 from billing_client.messages import (
     MESSAGES,
+    ApplyStripeEvent,
     Capture,
     Debit,
     DebitMany,
@@ -20,11 +21,13 @@ from billing_client.messages import (
     RestoreTrial,
     Reverse,
     SeedAccount,
+    StripeWebhook,
 )
 
 __all__ = [
     "MESSAGES",
     "Access",
+    "ApplyStripeEvent",
     "BillingClient",
     "Capture",
     "Debit",
@@ -43,6 +46,7 @@ __all__ = [
     "RestoreTrial",
     "Reverse",
     "SeedAccount",
+    "StripeWebhook",
     "UnknownField",
     "access",
     "new_key",

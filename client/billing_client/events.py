@@ -37,6 +37,46 @@ class CreditsLow:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditsTakenBack:
+    """Money of `payment` went back: of its credits so many were unspent, are owed, or let go."""
+
+    payment: str
+    unspent: int
+    debt: int
+    written_off: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """`amount_minor` of `currency` (ISO 4217) were paid; `payment` is Stripe's name of it."""
+
+    payment: str
+    currency: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFailed:
+    """So many attempts have failed; Stripe tries again at `next_attempt_at`, or not any more."""
+
+    payment: str
+    currency: str
+    amount_minor: int
+    attempts: int
+    next_attempt_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """`status` is Stripe's: needs_response, under_review, won, lost and their like."""
+
+    payment: str
+    currency: str
+    amount_minor: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEnds:
     """`days_left` is 7, 3, 1 or 0; times are ISO 8601. From `suspends_at` on nobody is let in."""
 
@@ -120,6 +160,13 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
         "account.cancelled": Kind(StatusChanged, "an account was cancelled"),
         "account.closed": Kind(AccountClosed, "a deleted account can't be restored any more"),
         "credits.low": Kind(CreditsLow, "credits fell across 20, 5 or 0 %"),
+        "credits.taken_back": Kind(
+            CreditsTakenBack, "a refund or a lost dispute took credits back"
+        ),
+        "invoice.paid": Kind(Paid, "an invoice was paid"),
+        "payment.failed": Kind(PaymentFailed, "an attempt to charge failed"),
+        "dispute.opened": Kind(Disputed, "a customer disputes a payment"),
+        "dispute.changed": Kind(Disputed, "a dispute went on, or ended"),
         "trial.ending": Kind(TrialEnds, "7, 3, 1 or 0 days before a trial's end"),
         "trial.moved": Kind(TrialMoved, "a trial was extended or restored"),
         "trial.repeated": Kind(TrialRepeated, "an identity has had a trial before"),

@@ -22,6 +22,12 @@ MAX_METADATA_BYTES = 2048
 MAX_DEBITS = 500
 #: How long a hold lasts unless told otherwise, and at most: an AI job that runs longer is lost.
 DEFAULT_HOLD_S, MAX_HOLD_S = 900, 86_400
+#: What a relay passes on: Stripe's own events have some kilobytes, the largest some hundred.
+MAX_STRIPE_BODY = 2**20
+#: What the worker reads: far above the relay's limit, so that it can name what is too large.
+MAX_STRIPE_PAYLOAD = 8 * 2**20
+#: Above what web servers take of a header, so that the worker can name one that is too long.
+MAX_SIGNATURE_CHARACTERS = 16_384
 #: smallint in the lots table; lower burns first.
 MAX_PRIORITY = 1000
 
@@ -76,6 +82,31 @@ def moment(field: str, value: object) -> dt.datetime | None:
         return value.astimezone(dt.UTC)
     except OverflowError:
         raise InvalidField(field, f"is beyond the calendar: {_short(value)}") from None
+
+
+def payload(value: object) -> str:
+    """The body of a web request as text that turns back into the very bytes that came.
+
+    Bytes that are no UTF-8 are carried as Python's "surrogateescape" does (PEP 383).
+    """
+    if not isinstance(value, str):
+        raise InvalidField("payload", f"must be text, got {_short(value)}")
+    try:
+        size = len(value.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise InvalidField("payload", "holds half a character, which no bytes make") from None
+    if size > MAX_STRIPE_PAYLOAD:
+        raise InvalidField("payload", f"must be at most {MAX_STRIPE_PAYLOAD} bytes, is {size}")
+    return value
+
+
+def signature(value: object) -> str:
+    """The text of a header that came with a web request; what is wrong with it, the reader says."""
+    if not isinstance(value, str):
+        raise InvalidField("signature", f"must be text, got {_short(value)}")
+    if len(value) > MAX_SIGNATURE_CHARACTERS:
+        raise InvalidField("signature", f"must have at most {MAX_SIGNATURE_CHARACTERS} characters")
+    return value
 
 
 def metadata(value: object) -> Mapping[str, object] | None:

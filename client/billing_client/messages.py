@@ -273,6 +273,49 @@ class DrainInbox(Message):
     QUEUE: ClassVar[str] = "debits"
 
 
+@dataclass(frozen=True, slots=True)
+class StripeWebhook(Message):
+    """What Stripe posted to the relay: the body as it came, the signature's header, and when.
+
+    `payload`: the body as UTF-8 text; bytes that are no UTF-8 as "surrogateescape" turns them into
+    text, so that nothing of it is lost. `signature`: the text of `Stripe-Signature`, empty if there
+    was none. `received_at`: when it came, for the signature's tolerance counts from there.
+    """
+
+    TASK: ClassVar[str] = "stripe.receive"
+    QUEUE: ClassVar[str] = "stripe"
+
+    payload: str
+    signature: str
+    received_at: dt.datetime
+
+    def __post_init__(self) -> None:
+        check.payload(self.payload)
+        check.signature(self.signature)
+        received_at = check.moment("received_at", self.received_at)
+        if received_at is None:
+            raise InvalidField("received_at", "must be a time, got None")
+        self._set(received_at=received_at)
+
+    @property
+    def body(self) -> bytes:
+        """The very bytes that Stripe sent, over which it made the signature."""
+        return self.payload.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStripeEvent(Message):
+    """A doorbell: an event lies in Stripe's inbox under this number. Losing it costs seconds."""
+
+    TASK: ClassVar[str] = "stripe.apply"
+    QUEUE: ClassVar[str] = "stripe"
+
+    number: int
+
+    def __post_init__(self) -> None:
+        check.whole("number", self.number, low=1, high=check.MAX_ID)
+
+
 MESSAGES: dict[str, type[Message]] = {
     message.TASK: message
     for message in (
@@ -287,6 +330,8 @@ MESSAGES: dict[str, type[Message]] = {
         SeedAccount,
         ExtendTrial,
         RestoreTrial,
+        StripeWebhook,
+        ApplyStripeEvent,
     )
 }
 #: What may be left in the inbox, in the main app's own transaction.

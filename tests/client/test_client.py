@@ -1,5 +1,6 @@
 """The client sends what the worker reads, hides it from onlookers, and brings nothing else along."""
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -8,7 +9,8 @@ import sys
 import pytest
 from kombu.exceptions import OperationalError
 
-from billing_client import MESSAGES, BillingClient, Debit, InvalidField, new_key
+from billing_client import MESSAGES, BillingClient, Debit, InvalidField, StripeWebhook, new_key
+from billing_client.fields import MAX_STRIPE_BODY
 from worker import envelope, mailbox
 
 TASKS = set(MESSAGES)
@@ -61,6 +63,42 @@ def test_many_debits_go_in_messages_of_500(client, redis_client):
     messages = sent(redis_client, "debits")
     assert [len(m.arguments["debits"]) for m in messages] == [500, 500, 200]
     assert [d["key"] for m in messages for d in m.arguments["debits"]] == [d.key for d in debits]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"id":"evt_1"}', id="JSON"),
+        pytest.param('{"name":"Zoë"}'.encode(), id="letters beyond ASCII"),
+        pytest.param(b'\xff\xfe{"id"', id="no UTF-8"),
+        pytest.param(b"\xed\xa0\x80", id="half a surrogate pair, written as UTF-8 never is"),
+        pytest.param(b"a\x00b", id="a NUL"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"x" * MAX_STRIPE_BODY, id="the most that is taken"),
+    ],
+)
+def test_a_webhook_arrives_as_the_very_bytes_that_came(client, redis_client, body):
+    client.stripe_event(body, "t=1,v1=00", received_at=dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
+
+    (message,) = sent(redis_client, "stripe")
+    webhook = StripeWebhook.from_arguments(message.arguments)
+    assert (message.task, webhook.body, webhook.signature) == ("stripe.receive", body, "t=1,v1=00")
+    assert webhook.received_at == dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+
+
+def test_a_webhooks_body_may_be_given_as_text(client, redis_client):
+    client.stripe_event('{"name":"Zoë"}', "")
+
+    (message,) = sent(redis_client, "stripe")
+    assert message.arguments["payload"] == '{"name":"Zoë"}'
+    assert StripeWebhook.from_arguments(message.arguments).received_at.tzinfo is dt.UTC
+
+
+def test_a_webhook_of_more_than_a_mebibyte_is_not_sent(client, redis_client):
+    with pytest.raises(InvalidField, match="payload"):
+        client.stripe_event(b"x" * (MAX_STRIPE_BODY + 1), "t=1,v1=00")
+
+    assert mailbox.depth(redis_client, "stripe") == 0
 
 
 def test_a_bad_message_is_not_sent(client, redis_client):

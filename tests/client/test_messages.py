@@ -14,10 +14,12 @@ from billing_client import (
     InvalidMessage,
     MissingField,
     SeedAccount,
+    StripeWebhook,
     UnknownField,
 )
 
 DEBIT = {"account_id": 5, "operation": "clustering", "key": "debit:ai:1"}
+WEBHOOK = {"payload": "{}", "signature": "t=1,v1=00", "received_at": "2026-03-01T12:00:00Z"}
 GRANT = {"account_id": 5, "amount": 10, "source": "top_up", "key": "order:1"}
 
 
@@ -87,6 +89,41 @@ def test_a_grant_with_a_field_out_of_bounds_names_the_field(change, field):
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        pytest.param({"payload": None}, "payload", id="no payload"),
+        pytest.param({"payload": {"id": "evt_1"}}, "payload", id="a payload already parsed"),
+        pytest.param({"payload": "\ud800"}, "payload", id="half a character that no byte makes"),
+        pytest.param({"payload": "x" * (2**23 + 1)}, "payload", id="more than 8 MiB"),
+        pytest.param({"payload": "é" * (2**22 + 1)}, "payload", id="more than 8 MiB as bytes"),
+        pytest.param({"signature": None}, "signature", id="no signature"),
+        pytest.param({"signature": "x" * 16_385}, "signature", id="a header beyond any server's"),
+        pytest.param({"received_at": None}, "received_at", id="no time"),
+        pytest.param({"received_at": "today"}, "received_at", id="a time in words"),
+    ],
+)
+def test_a_webhook_with_a_field_out_of_bounds_names_the_field(change, field):
+    with pytest.raises(InvalidField) as caught:
+        StripeWebhook.from_arguments(WEBHOOK | change)
+
+    assert caught.value.field == field
+
+
+@given(st.binary(max_size=200))
+def test_a_webhooks_body_comes_out_as_the_bytes_that_went_in(body):
+    message = StripeWebhook.from_arguments(
+        WEBHOOK | {"payload": body.decode("utf-8", "surrogateescape")}
+    )
+
+    assert message.body == body
+
+
+@pytest.mark.parametrize("signature", ["", "nonsense", "t=1,v1=\x00"])
+def test_a_webhooks_signature_may_be_anything_for_the_worker_says_what_is_wrong(signature):
+    assert StripeWebhook.from_arguments(WEBHOOK | {"signature": signature}).signature == signature
+
+
 @pytest.mark.parametrize("name", sorted(DEBIT))
 def test_a_missing_field_is_named(name):
     with pytest.raises(MissingField, match=name):
@@ -143,5 +180,7 @@ def test_every_message_names_its_task_and_queue():
         "holds.place": "credits",
         "credits.grant": "credits",
         "credits.seed_account": "credits",
+        "stripe.receive": "stripe",
+        "stripe.apply": "stripe",
     }
     assert SeedAccount(5).arguments() == {"account_id": 5}

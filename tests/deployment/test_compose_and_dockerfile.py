@@ -12,7 +12,9 @@ from celery.app.utils import find_app
 
 from celeryconfig import QUEUES
 from ops.main import COMMANDS
+from ops.relay import PORT
 from worker.debit_reader import STOP_S
+from worker.relay import HEALTH_PATH
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +167,7 @@ def test_no_secret_stands_in_the_file():
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if re.search("PASSWORD|AUTH|SECRET|TOKEN|KEY", name):
-                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+                assert re.fullmatch(r"\$\{\w+:(\?[^}]+|-)\}", value), name
             assert not re.search(r"://[^/$]*:[^$@/]+@", str(value)), f"{name} holds a password"
 
 
@@ -215,15 +217,30 @@ def test_redis_forgets_nothing_and_lets_in_nobody_without_the_password():
     assert option(command, "--requirepass").startswith("${REDIS_PASSWORD:?")
 
 
-def test_only_flower_is_reached_from_outside_and_only_from_this_machine():
+def test_only_flower_and_the_relay_are_reached_from_outside_and_only_from_this_machine():
     published = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
 
-    assert published == {"flower": ["127.0.0.1:5555:5555"]}
+    assert published == {"flower": ["127.0.0.1:5555:5555"], "relay": ["127.0.0.1:4242:4242"]}
     assert COMPOSE["networks"]["billing"]["internal"] is True
     assert {name for name, s in SERVICES.items() if s["networks"] == ["billing"]} == {
         "postgres",
         "redis",
     }
+
+
+def test_the_relay_listens_where_its_port_and_its_health_check_lead_to():
+    relay = SERVICES["relay"]
+    port = option(relay["command"], "--port")
+
+    assert port == str(PORT)
+    assert relay["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"http://127.0.0.1:{port}{HEALTH_PATH}" in relay["healthcheck"]["test"][-1]
+
+
+def test_the_relay_starts_only_where_stripe_is_wanted():
+    """Without a secret it would end at once, and be started again for ever."""
+    assert SERVICES["relay"]["profiles"] == ["stripe"]
+    assert not [name for name, s in SERVICES.items() if "profiles" in s and name != "relay"]
 
 
 def test_flower_asks_for_a_password_and_can_do_nothing():
@@ -238,6 +255,6 @@ def test_what_falls_over_comes_back(service):
     assert service["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis", "worker", "debits", "flower"])
+@pytest.mark.parametrize("name", ["postgres", "redis", "worker", "debits", "relay", "flower"])
 def test_what_can_tell_whether_it_is_well_is_asked(name):
     assert SERVICES[name]["healthcheck"]["test"]

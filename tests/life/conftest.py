@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
-from billing import accounts, dunning, settling, status, trial_sweeps, trials
+from billing import accounts, dunning, landing, status, trial_sweeps, trials
 from billing.policy import POLICY, Policy
 from models.accounts import Suspension
 from models.host import Payment, Subscription
@@ -90,7 +90,7 @@ class Life(Books):
             accounts.lock(session, [account_id])
             values = {"account_id": account_id, "status": "succeeded", "happened_at": now}
             session.execute(insert(Payment).values(**values))
-            settling.has_paid(session, account_id, actor=actor, now=now)
+            landing.money_landed(session, account_id, actor=actor, now=now)
 
         self.act(land, slug)
 

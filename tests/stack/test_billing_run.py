@@ -151,7 +151,7 @@ def test_the_table_lists_what_runs_in_which_order(empty):
         ("samples", "ops.main samples load"),
         (
             "worker",
-            "celery -A worker.app worker -n worker@%h -Q credits,maintenance --concurrency 2 --loglevel INFO",
+            "celery -A worker.app worker -n worker@%h -Q credits,maintenance,stripe --concurrency 2 --loglevel INFO",
         ),
         (
             "debits",

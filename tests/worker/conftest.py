@@ -103,7 +103,9 @@ def start():
 def standing():
     """A general worker and a debit worker that a module's tests share; each test must leave them well."""
     with (
-        running_worker("general", "-Q", "credits,maintenance", "--concurrency", "1") as general,
+        running_worker(
+            "general", "-Q", "credits,maintenance,stripe", "--concurrency", "1"
+        ) as general,
         running_worker("debits", "-Q", "debits", "--pool", "solo") as reader,
     ):
         yield {"credits": general, "debits": reader}
@@ -130,6 +132,7 @@ def outcome(redis_client, books):
 
 def is_idle(redis_client):
     waiting = sum(
-        mailbox.depth(redis_client, queue) for queue in ("debits", "credits", "maintenance")
+        mailbox.depth(redis_client, queue)
+        for queue in ("debits", "credits", "maintenance", "stripe")
     )
     return waiting == 0 and mailbox.in_hand(redis_client) == 0

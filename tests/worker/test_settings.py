@@ -77,6 +77,11 @@ def test_the_servers_may_be_named_with_our_prefix(read):
     assert config.redis_url == SERVERS["REDIS_URL"]
 
 
+def test_a_variable_that_is_empty_is_not_set(read, wrong):
+    assert read(**SERVERS, BILLING_STRIPE_API_KEY="", BILLING_STRIPE_LIVEMODE="").max_retries == 8
+    assert wrong(**SERVERS | {"REDIS_URL": ""}).problems == ("REDIS_URL: is not set",)
+
+
 def test_missing_variables_are_named(wrong):
     error = wrong()
 
@@ -93,6 +98,11 @@ def test_missing_variables_are_named(wrong):
         ("BILLING_LOG_FORMAT", "xml"),
         ("BILLING_DEBIT_SET_SIZE", "0"),
         ("BILLING_MAX_RETRIES", "-1"),
+        ("BILLING_STRIPE_LIVEMODE", "sandbox"),
+        ("BILLING_STRIPE_ACCOUNT", "1HJx"),
+        ("BILLING_STRIPE_TOLERANCE_S", "0"),
+        ("BILLING_STRIPE_RETENTION_DAYS", "30"),
+        ("BILLING_STRIPE_API_BASE", "https://api.stripe.com/v1"),
     ],
 )
 def test_a_value_out_of_bounds_is_named_by_its_variable(wrong, name, value):
@@ -109,3 +119,57 @@ def test_what_is_wrong_is_said_without_the_passwords(wrong):
 
     assert "hunter2" not in str(error)
     assert error.__cause__ is None
+
+
+# --- Stripe -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "secrets"),
+    [
+        ("whsec_1", ("whsec_1",)),
+        ("whsec_1,whsec_2", ("whsec_1", "whsec_2")),
+        (" whsec_1 , whsec_2 ,", ("whsec_1", "whsec_2")),
+        ("", ()),
+        (",", ()),
+    ],
+)
+def test_webhook_secrets_are_given_by_commas(read, given, secrets):
+    assert read(**SERVERS, BILLING_STRIPE_WEBHOOK_SECRETS=given).stripe_secrets == secrets
+
+
+def test_without_secrets_there_are_none(read):
+    assert read(**SERVERS).stripe_secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "is_live"),
+    [
+        pytest.param({}, False, id="test mode if nothing is said"),
+        pytest.param({"BILLING_STRIPE_API_KEY": "sk_test_1"}, False, id="a test key"),
+        pytest.param({"BILLING_STRIPE_API_KEY": "rk_live_1"}, True, id="a live key"),
+        pytest.param({"BILLING_STRIPE_LIVEMODE": "true"}, True, id="live, and no key"),
+        pytest.param(
+            {"BILLING_STRIPE_LIVEMODE": "true", "BILLING_STRIPE_API_KEY": "sk_live_1"},
+            True,
+            id="live, and a live key",
+        ),
+    ],
+)
+def test_whether_live_events_are_ours_is_said_or_follows_from_the_key(read, given, is_live):
+    assert read(**SERVERS, **given).takes_live_events is is_live
+
+
+@pytest.mark.parametrize(("mode", "key"), [("true", "sk_test_1"), ("false", "rk_live_1")])
+def test_a_key_of_the_other_mode_is_refused_without_showing_it(wrong, mode, key):
+    error = wrong(**SERVERS, BILLING_STRIPE_LIVEMODE=mode, BILLING_STRIPE_API_KEY=key)
+
+    assert "BILLING_STRIPE_API_KEY is of" in str(error)
+    assert key not in str(error)
+
+
+def test_a_live_key_goes_over_https_only(read, wrong):
+    base = {"BILLING_STRIPE_API_BASE": "http://127.0.0.1:12111"}
+
+    assert read(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_test_1").stripe_api_base
+    assert "https only" in str(wrong(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_live_1"))

@@ -1,0 +1,166 @@
+"""What Stripe's prices mean here: a plan, a top-up of credits, or nothing of ours.
+
+A person's link (`billing stripe prices link`) comes first, then what the price itself says:
+metadata `plan` (a slug) or `credits`, or a lookup key that is a plan's slug, alone or with `_…`
+behind it; then what its product says.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing import accounts
+from billing.accounts import HostPlan
+from billing.stripe import objects
+from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
+from billing.stripe.shapes import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
+from models.stripe import StripePrice
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A plan, or a top-up of `credits` a unit."""
+
+    plan: HostPlan | None = None
+    credits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything that tells what a price means."""
+
+    links: Mapping[str, Meaning | None]
+    plans: Mapping[str, HostPlan]
+    known: Mapping[str, Price]
+
+    def meaning(self, price: Price) -> Meaning | None:
+        """What the price means; None for one that is not ours. Raises UnknownPlan."""
+        names = [each for each in (price.id, price.product) if each]
+        for name in names:
+            if name in self.links:
+                return self.links[name]
+        said = [price, *[self.known[name] for name in names if name in self.known]]
+        return next((meaning for each in said if (meaning := self._said_by(each))), None)
+
+    def _said_by(self, price: Price) -> Meaning | None:
+        if price.plan is not None:
+            if price.plan not in self.plans:
+                raise UnknownPlan(plan=price.plan, price=price.id)
+            return Meaning(plan=self.plans[price.plan])
+        if price.credits is not None and price.is_one_time is not False:
+            return Meaning(credits=price.credits)
+        key = price.lookup_key or ""
+        fitting = [slug for slug in self.plans if key == slug or key.startswith(f"{slug}_")]
+        return Meaning(plan=self.plans[max(fitting, key=len)]) if fitting else None
+
+
+def prices_of(facts: Facts) -> list[Price]:
+    """The prices that an object mentions."""
+    if isinstance(facts, Invoice):
+        return [line.price for line in facts.lines]
+    if isinstance(facts, Subscription | CheckoutSession):
+        return [item.price for item in facts.items]
+    return []
+
+
+def load(session: Session, prices: Iterable[Price]) -> Catalog:
+    """What is known of these prices."""
+    wanted = {each for price in prices for each in (price.id, price.product) if each}
+    plans = accounts.plans_by_slug(session)
+    if not wanted:
+        return Catalog({}, plans, {})
+    by_id = {plan.id: plan for plan in plans.values()}
+    rows = session.scalars(select(StripePrice).where(StripePrice.id.in_(wanted)))
+    links = {row.id: _linked(row, by_id) for row in rows}
+    found = [objects.read(session, each) for each in sorted(wanted)]
+    known = {each.id: each.price for each in found if isinstance(each, CatalogPrice)}
+    return Catalog(links, plans, known)
+
+
+def _linked(row: StripePrice, plans: Mapping[int, HostPlan]) -> Meaning | None:
+    if row.plan_id is not None:
+        if row.plan_id not in plans:
+            raise UnknownPlan(plan=row.plan_id, price=row.id)
+        return Meaning(plan=plans[row.plan_id])
+    return Meaning(credits=row.credits) if row.credits is not None else None
+
+
+def unexplained(facts: Facts, catalog: Catalog) -> list[str]:
+    """Ids of prices that the object only names, and that nothing known explains."""
+    return sorted(
+        {
+            price.id
+            for price in prices_of(facts)
+            if price.id
+            and price.is_one_time is None
+            and price.id not in catalog.known
+            and catalog.meaning(price) is None
+        }
+    )
+
+
+def check(facts: Facts, catalog: Catalog) -> None:
+    """Raises ForeignProduct for an object that has prices, and none of ours.
+
+    And UnknownPrice where that can't be said yet.
+    """
+    prices = prices_of(facts)
+    if unknown := unexplained(facts, catalog):
+        raise UnknownPrice(prices=unknown, object=facts.id)
+    if prices and not any(catalog.meaning(price) for price in prices):
+        named = {each for price in prices for each in (price.id, price.product) if each}
+        raise ForeignProduct(object=facts.id, prices=sorted(named))
+
+
+def learn(
+    session: Session, facts: Facts, catalog: Catalog, *, version_at: dt.datetime, now: dt.datetime
+) -> bool:
+    """Keep the prices that an object carries whole, so that others may only name them."""
+    learned = False
+    for price in prices_of(facts):
+        if price.id and price.is_one_time is not None and price.id not in catalog.known:
+            whole = CatalogPrice(price.id, None, None, price, is_deleted=False)
+            learned |= objects.keep(session, whole, account_id=None, version_at=version_at, now=now)
+    return learned
+
+
+def links(session: Session) -> list[StripePrice]:
+    """What a person has said of prices and products."""
+    return list(session.scalars(select(StripePrice).order_by(StripePrice.id)))
+
+
+def link(
+    session: Session,
+    price: str,
+    *,
+    plan_id: int | None,
+    credits: int | None,
+    actor: str,
+    now: dt.datetime,
+) -> None:
+    """Say what a price or a product is: a plan, credits a unit, or (neither) none of ours."""
+    said = insert(StripePrice).values(
+        id=price, plan_id=plan_id, credits=credits, actor=actor, recorded_at=now
+    )
+    new = said.excluded
+    session.execute(
+        said.on_conflict_do_update(
+            index_elements=[StripePrice.id],
+            set_={
+                "plan_id": new.plan_id,
+                "credits": new.credits,
+                "actor": new.actor,
+                "recorded_at": new.recorded_at,
+            },
+        )
+    )
+
+
+def unlink(session: Session, price: str) -> bool:
+    """Take back what was said of a price or a product; whether anything was."""
+    gone = delete(StripePrice).where(StripePrice.id == price).returning(StripePrice.id)
+    return session.execute(gone).first() is not None

@@ -1,0 +1,253 @@
+"""The inbox of Stripe's events: each is a row before anything follows from it, and stays one.
+
+received → applied | ignored | parked | failed, and `refused` for what is no event of ours at all.
+"Seen" means applied: a row that was received and not finished is taken up again.
+"""
+
+import datetime as dt
+import hashlib
+import random
+from collections.abc import Sequence
+
+from sqlalchemy import false, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing.errors import BillingError, Rejected
+from billing.stripe.events import Event
+from models.stripe import StripeEvent
+
+#: Of a body that was refused so much is kept: enough to see what it was, too little to fill a disk.
+KEPT_OF_REFUSED = 2048
+#: A row that is being worked on comes up again after this, if its worker has died.
+TAKEN_UP_AGAIN = dt.timedelta(seconds=30)
+#: The pauses of what failed or waits: doubled from the first to the longest.
+FIRST_PAUSE, LONGEST_PAUSE = dt.timedelta(seconds=30), dt.timedelta(hours=6)
+#: What failed so often waits for a person; what is parked gives up after so long.
+MAX_ATTEMPTS = 10
+PARKED_FOR = dt.timedelta(days=30)
+
+#: States from which an event is taken up.
+OPEN = ("received", "parked", "failed")
+
+
+class UnknownEvent(BillingError):
+    """No event in the inbox has this number, or none that may be changed so."""
+
+
+def keep(
+    session: Session, event: Event, *, source: str, received_at: dt.datetime, now: dt.datetime
+) -> int | None:
+    """Keep an event; its number, or None if it was there already, which counts a delivery more.
+
+    `source`: webhook, gap_fill or replay.
+    """
+    # What can't be read here is said when the event is applied.
+    object_id = event.object.get("id")
+    customer = event.object.get("customer") if event.kind != "customer" else object_id
+    new = insert(StripeEvent).values(
+        event_id=event.id,
+        digest=event.digest(),
+        source=source,
+        type=event.type,
+        object_id=object_id if isinstance(object_id, str) else None,
+        customer=customer if isinstance(customer, str) else None,
+        payload=event.payload,
+        state="received",
+        happened_at=event.happened_at,
+        received_at=received_at,
+        recorded_at=now,
+        due_at=now + TAKEN_UP_AGAIN,
+    )
+    row = session.execute(
+        new.on_conflict_do_update(
+            index_elements=[StripeEvent.event_id, StripeEvent.digest],
+            set_={"deliveries": StripeEvent.deliveries + 1},
+        ).returning(StripeEvent.id, StripeEvent.deliveries)
+    ).one()
+    return row.id if row.deliveries == 1 else None
+
+
+def refuse(
+    session: Session,
+    body: bytes,
+    error: Rejected,
+    *,
+    source: str,
+    received_at: dt.datetime,
+    now: dt.datetime,
+) -> int:
+    """Keep the beginning of a body that is no event of ours, and why; returns its number."""
+    digest = hashlib.sha256(body).digest()[:16]
+    new = insert(StripeEvent).values(
+        event_id=f"body:{digest.hex()}",
+        digest=digest,
+        source=source,
+        raw=body[:KEPT_OF_REFUSED],
+        state="refused",
+        reason=error.name,
+        facts={**error.facts, "bytes": len(body)},
+        received_at=received_at,
+        recorded_at=now,
+        finished_at=now,
+    )
+    return session.execute(
+        new.on_conflict_do_update(
+            index_elements=[StripeEvent.event_id, StripeEvent.digest],
+            set_={
+                "deliveries": StripeEvent.deliveries + 1,
+                "reason": new.excluded.reason,
+                "facts": new.excluded.facts,
+                "received_at": new.excluded.received_at,
+            },
+        ).returning(StripeEvent.id)
+    ).scalar_one()
+
+
+def claim(session: Session, number: int) -> StripeEvent | None:
+    """The open event with this number, locked; None if it is done, or another worker has it."""
+    return session.scalars(
+        select(StripeEvent)
+        .where(StripeEvent.id == number, StripeEvent.state.in_(OPEN))
+        .with_for_update(skip_locked=True)
+    ).first()
+
+
+def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+    """The numbers of events that are to be taken up, the longest overdue first."""
+    rows = select(StripeEvent.id).where(StripeEvent.due_at <= now)
+    return list(session.scalars(rows.order_by(StripeEvent.due_at, StripeEvent.id).limit(limit)))
+
+
+def finish(
+    row: StripeEvent,
+    state: str,
+    *,
+    now: dt.datetime,
+    reason: str | None = None,
+    facts: dict[str, object] | None = None,
+) -> None:
+    """Say what became of an event: applied or ignored; it is not taken up again."""
+    row.state, row.reason, row.facts = state, reason, facts
+    row.due_at, row.finished_at = None, now
+    row.attempts += 1
+
+
+def park(row: StripeEvent, error: BillingError, *, now: dt.datetime) -> None:
+    """Let an event wait for what it misses; after `PARKED_FOR` it is ignored as never linked."""
+    if now - row.recorded_at > PARKED_FOR:
+        finish(row, "ignored", now=now, reason="NeverLinked", facts=error.facts)
+        return
+    row.state, row.reason, row.facts = "parked", error.name, error.facts
+    row.attempts += 1
+    row.due_at = now + _pause(row.attempts)
+
+
+def fail(
+    row: StripeEvent,
+    reason: str,
+    *,
+    now: dt.datetime,
+    facts: dict[str, object] | None = None,
+    may_pass: bool = False,
+) -> None:
+    """Mark an event as failed; one that `may_pass` is tried again, others wait for a person."""
+    row.state, row.reason, row.facts = "failed", reason, facts
+    row.attempts += 1
+    is_over = not may_pass or row.attempts >= MAX_ATTEMPTS
+    row.due_at = None if is_over else now + _pause(row.attempts)
+
+
+def _pause(attempts: int) -> dt.timedelta:
+    doubled = FIRST_PAUSE * int(2 ** min(attempts - 1, 20))
+    return min(doubled, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def wake(
+    session: Session,
+    *,
+    now: dt.datetime,
+    customer: str | None = None,
+    object_ids: Sequence[str] = (),
+    reason: str | None = None,
+) -> int:
+    """Have parked events taken up at once, and say how many.
+
+    Those of this customer, of these objects, or that wait for this reason.
+    """
+    is_meant = or_(
+        StripeEvent.object_id.in_(object_ids),
+        StripeEvent.customer == customer if customer else false(),
+        StripeEvent.reason == reason if reason else false(),
+    )
+    rows = select(StripeEvent.id).where(StripeEvent.state == "parked", is_meant)
+    woken = update(StripeEvent).where(StripeEvent.id.in_(rows.with_for_update(skip_locked=True)))
+    return len(session.execute(woken.values(due_at=now).returning(StripeEvent.id)).all())
+
+
+def wake_foreign(session: Session, price: str, *, now: dt.datetime) -> int:
+    """Have events taken up again that were ignored since this price meant nothing; how many."""
+    named = StripeEvent.facts["prices"].contains([price])
+    rows = select(StripeEvent.id).where(
+        StripeEvent.state == "ignored", StripeEvent.reason == "ForeignProduct", named
+    )
+    woken = update(StripeEvent).where(StripeEvent.id.in_(rows))
+    woken = woken.values(state="received", due_at=now, finished_at=None)
+    return len(session.execute(woken.returning(StripeEvent.id)).all())
+
+
+def listed(
+    session: Session, *, states: Sequence[str], limit: int, reason: str | None = None
+) -> list[StripeEvent]:
+    """Events in these states, the newest first."""
+    rows = select(StripeEvent).where(StripeEvent.state.in_(states))
+    if reason is not None:
+        rows = rows.where(StripeEvent.reason == reason)
+    return list(session.scalars(rows.order_by(StripeEvent.id.desc()).limit(limit)))
+
+
+def counts(session: Session) -> dict[str, int]:
+    """How many events wait or failed, by state."""
+    rows = session.execute(
+        select(StripeEvent.state, func.count())
+        .where(StripeEvent.state.in_(("parked", "failed", "received")))
+        .group_by(StripeEvent.state)
+    )
+    return {state: number for state, number in rows}  # noqa: C416 - Row is no pair to mypy
+
+
+def replay(session: Session, number: int, *, now: dt.datetime) -> StripeEvent:
+    """Have an event taken up again, whatever became of it: what it did is not done twice.
+
+    Raises UnknownEvent for a number that is none, or a body that was refused or is no longer kept.
+    """
+    row = session.get(StripeEvent, number, with_for_update=True)
+    if row is None or row.payload is None:
+        raise UnknownEvent(number=number)
+    row.state, row.due_at, row.attempts, row.finished_at = "received", now, 0, None
+    return row
+
+
+def ignore(session: Session, number: int, *, actor: str, now: dt.datetime) -> StripeEvent:
+    """Take an open event off the list by a person's word. Raises UnknownEvent."""
+    row = session.get(StripeEvent, number, with_for_update=True)
+    if row is None or row.state not in OPEN:
+        raise UnknownEvent(number=number)
+    finish(row, "ignored", now=now, reason="ByHand", facts={"actor": actor, "was": row.reason})
+    return row
+
+
+def prune(session: Session, *, before: dt.datetime, limit: int) -> int:
+    """Forget the payloads of up to `limit` finished events; the rows still keep repeats out."""
+    rows = (
+        select(StripeEvent.id)
+        .where(
+            StripeEvent.recorded_at < before,
+            StripeEvent.state.in_(("applied", "ignored", "refused")),
+            StripeEvent.payload.is_not(None) | StripeEvent.raw.is_not(None),
+        )
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    emptied = update(StripeEvent).where(StripeEvent.id.in_(rows)).values(payload=None, raw=None)
+    return len(session.execute(emptied.returning(StripeEvent.id)).all())

@@ -1,0 +1,102 @@
+"""The newest states of Stripe's objects, as we know them: kept if newer, and found by payment."""
+
+import datetime as dt
+import json
+from collections.abc import Iterable
+
+from sqlalchemy.orm import Session
+
+from billing import arrays
+from billing.stripe.shapes import KINDS, Facts
+from billing.stripe.versions import digest_of, rank_of
+
+_KEEP = """
+INSERT INTO billing.stripe_objects AS known
+    (id, kind, customer, account_id, facts, version_at, rank, digest, recorded_at)
+VALUES (%(id)s, %(kind)s, %(customer)s, %(account_id)s, %(facts)s::jsonb, %(version_at)s,
+        %(rank)s::bigint[], %(digest)s, %(now)s)
+ON CONFLICT (id) DO UPDATE
+SET kind = excluded.kind, facts = excluded.facts, version_at = excluded.version_at,
+    rank = excluded.rank, digest = excluded.digest, recorded_at = excluded.recorded_at,
+    customer = COALESCE(excluded.customer, known.customer),
+    account_id = COALESCE(known.account_id, excluded.account_id)
+WHERE (excluded.version_at, excluded.rank, excluded.digest)
+    > (known.version_at, known.rank, known.digest)
+RETURNING id
+"""
+
+
+def keep(
+    session: Session,
+    facts: Facts,
+    *,
+    account_id: int | None,
+    version_at: dt.datetime,
+    now: dt.datetime,
+) -> bool:
+    """Keep a state if it is newer than the one that is known; whether it was."""
+    row = session.connection().exec_driver_sql(
+        _KEEP,
+        {
+            "id": facts.id,
+            "kind": facts.KIND,
+            "customer": facts.customer,
+            "account_id": account_id,
+            "facts": json.dumps(facts.as_json()),
+            "version_at": version_at,
+            "rank": arrays.numbers([int(each) for each in rank_of(facts)]),
+            "digest": digest_of(facts),
+            "now": now,
+        },
+    )
+    is_newer = row.first() is not None
+    if links := facts.links:
+        _link(session, facts.id, links)
+    return is_newer
+
+
+def _link(session: Session, from_id: str, to_ids: Iterable[str]) -> None:
+    session.connection().exec_driver_sql(
+        "INSERT INTO billing.stripe_links (from_id, to_id)"
+        " SELECT %(from_id)s, unnest(%(to_ids)s::text[]) ON CONFLICT DO NOTHING",
+        {"from_id": from_id, "to_ids": arrays.texts(sorted(to_ids))},
+    )
+
+
+_PAYMENT = """
+WITH RECURSIVE reached (id) AS (
+    SELECT %(id)s::text
+    UNION
+    SELECT next.id FROM reached CROSS JOIN LATERAL (
+        SELECT to_id AS id FROM billing.stripe_links WHERE from_id = reached.id
+        UNION ALL
+        SELECT from_id FROM billing.stripe_links WHERE to_id = reached.id) AS next
+)
+SELECT o.kind, o.facts, o.account_id FROM reached JOIN billing.stripe_objects AS o USING (id)
+ORDER BY o.id
+"""
+
+
+def of_payment(session: Session, object_id: str) -> list[Facts]:
+    """All objects that belong to the same payment as this one, itself included."""
+    rows = session.connection().exec_driver_sql(_PAYMENT, {"id": object_id})
+    return [KINDS[kind].from_json(facts) for kind, facts, _ in rows.all()]
+
+
+def read(session: Session, object_id: str) -> Facts | None:
+    """The object's newest known state."""
+    row = session.connection().exec_driver_sql(
+        "SELECT kind, facts FROM billing.stripe_objects WHERE id = %(id)s", {"id": object_id}
+    )
+    found = row.first()
+    return KINDS[found[0]].from_json(found[1]) if found else None
+
+
+def of_account(session: Session, account_id: int, kind: str) -> list[Facts]:
+    """The account's objects of one kind."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT facts FROM billing.stripe_objects"
+        " WHERE account_id = %(account_id)s AND kind = %(kind)s ORDER BY id",
+        {"account_id": account_id, "kind": kind},
+    )
+    return [KINDS[kind].from_json(facts) for (facts,) in rows.all()]

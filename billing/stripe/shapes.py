@@ -1,0 +1,366 @@
+"""Stripe's objects as the facts that we use of them, read from old shapes and new by what is there.
+
+Since 2025-03-31 ("basil") an invoice names its subscription under `parent`, a line its price under
+`pricing`, a subscription its period on its items, and payments stand in objects of their own:
+docs.stripe.com/changelog/basil. Amounts are in Stripe's unit of the currency, times in seconds.
+Every reader raises BadObject, BadAmount or UnknownCurrency for a field that can't be what it says.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from billing.stripe import reading as read
+from billing.stripe.errors import BadObject
+from billing.stripe.reading import JSON
+
+#: A subscription in one of these states is over for good.
+ENDED = frozenset({"canceled", "incomplete_expired"})
+#: Metadata of ours, on a price or a product: which plan it is, or how many credits a unit brings.
+PLAN_METADATA, CREDITS_METADATA = "plan", "credits"
+#: Metadata of ours, on any object: whose it is.
+ACCOUNT_METADATA = "account_id"
+MAX_ACCOUNT_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What every object has. `hint`: the account that the object itself names, if it does."""
+
+    KIND: ClassVar[str]
+
+    id: str
+    customer: str | None
+    hint: int | None
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """The facts as they were kept."""
+        return cls(**kept)
+
+    def as_json(self) -> dict[str, object]:
+        """The facts as they are kept."""
+        return asdict(self)
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Other objects of the same payment."""
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a line or an item costs by. None: the object at hand does not say."""
+
+    id: str | None
+    product: str | None
+    lookup_key: str | None = None
+    plan: str | None = None
+    credits: int | None = None
+    is_one_time: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an invoice. `amount` is signed, before discounts."""
+
+    id: str
+    price: Price
+    amount: int
+    quantity: int
+    is_proration: bool
+    start: int | None
+    end: int | None
+    is_free_price: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A subscription's item."""
+
+    price: Price
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice(Facts):
+    """`status`: draft, open, paid, uncollectible, void or deleted. `payments`: intents, charges."""
+
+    KIND: ClassVar[str] = "invoice"
+
+    subscription: str | None
+    status: str
+    currency: str
+    total: int
+    due: int
+    paid: int
+    attempts: int
+    next_attempt: int | None
+    created: int | None
+    due_date: int | None
+    number: str | None
+    payments: tuple[str, ...]
+    lines: tuple[Line, ...]
+    has_more_lines: bool
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """The facts as they were kept."""
+        lines = tuple([Line(**{**line, "price": Price(**line["price"])}) for line in kept["lines"]])
+        return cls(**{**kept, "lines": lines, "payments": tuple(kept["payments"])})
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its payments."""
+        return frozenset(self.payments)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription(Facts):
+    """`start` and `end` of the running period; `is_ended`: it is over for good."""
+
+    KIND: ClassVar[str] = "subscription"
+
+    status: str
+    is_ended: bool
+    start: int | None
+    end: int | None
+    cancels_at_end: bool
+    latest_invoice: str | None
+    created: int | None
+    trial_end: int | None
+    items: tuple[Item, ...]
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """The facts as they were kept."""
+        items = [Item(Price(**item["price"]), item["quantity"]) for item in kept["items"]]
+        return cls(**{**kept, "items": tuple(items)})
+
+
+@dataclass(frozen=True, slots=True)
+class Charge(Facts):
+    """`amount` that was captured, `refunded` of it; `decline`: the code of a failure."""
+
+    KIND: ClassVar[str] = "charge"
+
+    invoice: str | None
+    payment_intent: str | None
+    currency: str
+    amount: int
+    refunded: int
+    status: str
+    is_disputed: bool
+    decline: str | None
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its invoice and intent."""
+        return frozenset({each for each in (self.invoice, self.payment_intent) if each})
+
+
+@dataclass(frozen=True, slots=True)
+class Refund(Facts):
+    """`status`: pending, requires_action, succeeded, failed or canceled."""
+
+    KIND: ClassVar[str] = "refund"
+
+    charge: str | None
+    payment_intent: str | None
+    currency: str
+    amount: int
+    status: str
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its charge and intent."""
+        return frozenset({each for each in (self.charge, self.payment_intent) if each})
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute(Refund):
+    """`status`: needs_response, under_review, won, lost, and others with `warning_`."""
+
+    KIND: ClassVar[str] = "dispute"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the bank has not decided yet; an inquiry (`warning_`) takes nothing."""
+        return self.status in {"needs_response", "under_review"}
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the money is gone for good."""
+        return self.status == "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentIntent(Facts):
+    """`credits`: what its metadata says it buys, outside any invoice."""
+
+    KIND: ClassVar[str] = "payment_intent"
+
+    invoice: str | None
+    latest_charge: str | None
+    currency: str
+    received: int
+    status: str
+    created: int | None
+    credits: int | None
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its invoice and charge."""
+        return frozenset({each for each in (self.invoice, self.latest_charge) if each})
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutSession(Facts):
+    """`credits` by its metadata; `items` only where they were fetched."""
+
+    KIND: ClassVar[str] = "checkout_session"
+
+    mode: str
+    status: str
+    payment_status: str
+    invoice: str | None
+    payment_intent: str | None
+    subscription: str | None
+    currency: str | None
+    total: int
+    created: int | None
+    credits: int | None
+    items: tuple[Item, ...]
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """The facts as they were kept."""
+        items = [Item(Price(**item["price"]), item["quantity"]) for item in kept["items"]]
+        return cls(**{**kept, "items": tuple(items)})
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its invoice and intent."""
+        return frozenset({each for each in (self.invoice, self.payment_intent) if each})
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePayment(Facts):
+    """What since "basil" says which payment paid which invoice."""
+
+    KIND: ClassVar[str] = "invoice_payment"
+
+    invoice: str | None
+    payment: str | None
+    status: str
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Both ends."""
+        return frozenset({each for each in (self.invoice, self.payment) if each})
+
+
+@dataclass(frozen=True, slots=True)
+class Customer(Facts):
+    """Whom Stripe charges; `is_deleted` there."""
+
+    KIND: ClassVar[str] = "customer"
+
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPrice(Facts):
+    """A price of our catalogue, or an old plan object."""
+
+    KIND: ClassVar[str] = "price"
+
+    price: Price
+    is_deleted: bool
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """The facts as they were kept."""
+        return cls(**{**kept, "price": Price(**kept["price"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Product(CatalogPrice):
+    """A product: what its metadata says holds for each of its prices."""
+
+    KIND: ClassVar[str] = "product"
+
+
+@dataclass(frozen=True, slots=True)
+class CashTransaction(Facts):
+    """Money that a customer has at Stripe and that has paid no invoice yet."""
+
+    KIND: ClassVar[str] = "cash_transaction"
+
+    type: str
+    currency: str
+    net: int
+
+
+KINDS: dict[str, type[Facts]] = {
+    kind.KIND: kind
+    for kind in (
+        Invoice,
+        Subscription,
+        Charge,
+        Refund,
+        Dispute,
+        PaymentIntent,
+        CheckoutSession,
+        InvoicePayment,
+        Customer,
+        CatalogPrice,
+        Product,
+        CashTransaction,
+    )
+}
+_NAMES = frozenset([each.name for each in fields(Facts)])
+
+
+def facts_of(kind: str, source: JSON) -> Facts:
+    """The facts of an object of this kind. Raises BadObject and what is below it."""
+    from billing.stripe.readers import READERS
+
+    reader: Callable[[JSON], Facts] = READERS[kind]
+    return reader(source)
+
+
+def common(source: JSON) -> dict[str, Any]:
+    """Id, customer and hint of any object. Raises BadObject."""
+    return {
+        "id": read.needed(source, "id"),
+        "customer": read.reference(source, "customer"),
+        "hint": account_hint(source),
+    }
+
+
+def account_hint(*sources: JSON) -> int | None:
+    """The account that the metadata of one of these names; what is no number names none."""
+    for source in sources:
+        named = read.inside(source, "metadata").get(ACCOUNT_METADATA)
+        if (found := account_number(named)) is not None:
+            return found
+    return None
+
+
+def account_number(named: object) -> int | None:
+    """An account's id out of what people write into metadata; None if it is none."""
+    text = str(named) if isinstance(named, str | int) and not isinstance(named, bool) else ""
+    is_number = text.isascii() and text.isdigit()
+    return int(text) if is_number and 0 < int(text[:20]) <= MAX_ACCOUNT_ID else None
+
+
+def credits_in(metadata: JSON) -> int | None:
+    """Credits that metadata promises. Raises BadObject for what is no whole number above 0."""
+    named = metadata.get(CREDITS_METADATA)
+    if named is None or named == "":
+        return None
+    text = str(named)
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) == 0:
+        raise BadObject(field=f"metadata.{CREDITS_METADATA}")
+    return int(text)

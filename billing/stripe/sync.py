@@ -1,0 +1,188 @@
+"""An event applied: the object that it names is brought up to date here, and what follows follows.
+
+An event is a hint. With an API key the object's current state was fetched, and is newer than any
+event; without one the event's own object serves, guarded by its version.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from billing.accounts import HostAccount
+from billing.errors import AccountDeleted, Rejected
+from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
+from billing.stripe.errors import (
+    ForeignAccount,
+    ForeignProduct,
+    LivemodeMismatch,
+    NeedsApiKey,
+    StripeKnowsNone,
+    UnknownPayment,
+    UnknownPrice,
+    Waits,
+)
+from billing.stripe.events import Event
+from billing.stripe.reading import JSON
+from billing.stripe.shapes import (
+    CashTransaction,
+    CatalogPrice,
+    Customer,
+    Facts,
+    Subscription,
+    facts_of,
+)
+from models.stripe import StripeEvent
+
+#: What an event may wait for: the other errors are mistakes that no waiting mends.
+PARKS = (Waits, AccountDeleted)
+
+
+#: What is none of our business, or none any more.
+IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Which events are ours: live or test ones, and of which Stripe account.
+
+    An endpoint's own events name no account; one that names another than ours is a Connect event.
+    """
+
+    is_live: bool
+    stripe_account: str | None = None
+
+    def check(self, event: Event) -> None:
+        """Raises LivemodeMismatch or ForeignAccount."""
+        if event.is_live != self.is_live:
+            raise LivemodeMismatch(event_is_live=event.is_live, we_are_live=self.is_live)
+        named = event.stripe_account
+        if named is not None and named != self.stripe_account:
+            raise ForeignAccount(stripe_account=named)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What Stripe says at `at`: the event's object (None: it knows none), and prices it names."""
+
+    object: JSON | None
+    prices: Sequence[JSON]
+    at: dt.datetime
+
+
+def apply(
+    session: Session,
+    row: StripeEvent,
+    *,
+    guard: Guard,
+    now: dt.datetime,
+    fetched: Fetched | None = None,
+) -> None:
+    """Apply an event that was claimed, and say in its row what became of it.
+
+    Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
+    """
+    savepoint = session.begin_nested()
+    waiting: _Known | None = None
+    try:
+        event = events.of_payload(row.payload)
+        if event.kind is None:
+            inbox.finish(row, "ignored", now=now, reason="UnhandledType")
+        else:
+            guard.check(event)
+            waiting = _read(session, event, event.kind, fetched, now=now)
+            done = sync(session, *waiting, now=now, row=row)
+            inbox.finish(row, "applied", now=now, facts=done)
+    except Rejected as error:
+        savepoint.rollback()
+        session.refresh(row)
+        if isinstance(error, UnknownPayment) and waiting is not None:
+            # It counts as soon as its payment comes, before this event is taken up again.
+            objects.keep(session, waiting.facts, account_id=None, version_at=waiting.at, now=now)
+        _note(row, error, now=now)
+    else:
+        savepoint.commit()
+
+
+class _Known(NamedTuple):
+    """An object's state, and since when it is so."""
+
+    facts: Facts
+    at: dt.datetime
+
+
+def _read(
+    session: Session, event: Event, kind: str, fetched: Fetched | None, *, now: dt.datetime
+) -> _Known:
+    """What the event's object is now. Raises NeedsApiKey, StripeKnowsNone or a BadObject."""
+    if fetched is None:
+        if event.is_thin:
+            raise NeedsApiKey(object=event.object_id)
+        return _Known(facts_of(kind, event.newest), event.happened_at)
+    for price in fetched.prices:
+        facts = facts_of("price", price)
+        objects.keep(session, facts, account_id=None, version_at=fetched.at, now=now)
+    if fetched.object is not None:
+        return _Known(facts_of(kind, fetched.object), fetched.at)
+    if not event.says_deleted:
+        raise StripeKnowsNone(object=event.object_id)
+    return _Known(facts_of(kind, event.newest), fetched.at)
+
+
+def _note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
+    if isinstance(error, IGNORED):
+        inbox.finish(row, "ignored", now=now, reason=error.name, facts=error.facts)
+    elif isinstance(error, PARKS):
+        inbox.park(row, error, now=now)
+    else:
+        inbox.fail(row, error.name, facts=error.facts, now=now)
+
+
+def sync(
+    session: Session,
+    facts: Facts,
+    version_at: dt.datetime,
+    *,
+    now: dt.datetime,
+    row: StripeEvent | None = None,
+) -> dict[str, object]:
+    """Bring one object up to date here; returns what was done, as facts.
+
+    Raises a Waits, AccountDeleted, ForeignProduct, or what the object's own sync does.
+    """
+    if isinstance(facts, CatalogPrice):
+        is_newer = objects.keep(session, facts, account_id=None, version_at=version_at, now=now)
+        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
+        return {"is_newer": is_newer}
+    prices = catalog.load(session, catalog.prices_of(facts))
+    if catalog.learn(session, facts, prices, version_at=version_at, now=now):
+        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
+    catalog.check(facts, prices)
+    account = owners.find(session, facts)
+    before = objects.read(session, facts.id)
+    is_newer = objects.keep(session, facts, account_id=account.id, version_at=version_at, now=now)
+    if row is not None:
+        row.account_id = account.id
+    done = _follow(session, account, facts, is_newer=is_newer, now=now)
+    if is_newer:
+        payments.tell(session, account, before, facts, now=now)
+    related = [each.id for each in objects.of_payment(session, facts.id)]
+    inbox.wake(session, now=now, customer=facts.customer, object_ids=related)
+    return {"is_newer": is_newer, **done}
+
+
+def _follow(
+    session: Session, account: HostAccount, facts: Facts, *, is_newer: bool, now: dt.datetime
+) -> dict[str, object]:
+    """What the object's state means for the account."""
+    if isinstance(facts, Customer | CashTransaction):
+        return {}
+    if isinstance(facts, Subscription):
+        # An older state must not undo what a person has changed since.
+        if is_newer:
+            standing.settle(session, account, now=now)
+        return {}
+    credits = payments.settle(session, account, facts, is_newer=is_newer, now=now)
+    return {"credits": credits}

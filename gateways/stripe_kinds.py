@@ -1,0 +1,68 @@
+"""Which of Stripe's objects we ask for: where each lives, and what must come with it.
+
+Paths, and which fields hold no more than an id unless expanded: https://docs.stripe.com/api
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A list inside an object, of which Stripe sends the first page alone.
+
+    The rest is listed at `path`, filtered by the owner's id as `owner` where the path lacks it.
+    """
+
+    path: str
+    owner: str | None = None
+    expand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Where objects of a kind live, and each below it by its id."""
+
+    path: str
+    expand: tuple[str, ...] = ()
+    embedded: Mapping[str, Embedded] = field(default_factory=dict)
+
+
+KINDS: dict[str, Kind] = {
+    "customer": Kind("/v1/customers"),
+    "subscription": Kind(
+        "/v1/subscriptions",
+        embedded={"items": Embedded("/v1/subscription_items", owner="subscription")},
+    ),
+    "invoice": Kind(
+        "/v1/invoices",
+        expand=("payments",),
+        embedded={
+            "lines": Embedded("/v1/invoices/{id}/lines"),
+            "payments": Embedded("/v1/invoice_payments", owner="invoice"),
+        },
+    ),
+    "invoice_payment": Kind("/v1/invoice_payments"),
+    "checkout_session": Kind(
+        "/v1/checkout/sessions",
+        expand=("line_items.data.price.product",),
+        embedded={
+            "line_items": Embedded(
+                "/v1/checkout/sessions/{id}/line_items", expand=("data.price.product",)
+            )
+        },
+    ),
+    "charge": Kind(
+        "/v1/charges",
+        expand=("refunds",),
+        embedded={"refunds": Embedded("/v1/refunds", owner="charge")},
+    ),
+    "refund": Kind("/v1/refunds"),
+    "dispute": Kind("/v1/disputes"),
+    "payment_intent": Kind("/v1/payment_intents"),
+    "price": Kind("/v1/prices", expand=("product",)),
+    "product": Kind("/v1/products"),
+    "event": Kind("/v1/events"),
+    #: A thin event, with the data that its notification lacks.
+    "v2_event": Kind("/v2/core/events"),
+}

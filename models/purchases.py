@@ -1,0 +1,51 @@
+"""Credits that money bought: each payment gives them once, a refund takes no more back."""
+
+import datetime as dt
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import SCHEMA, Base, Moment
+
+
+class Purchase(Base):
+    """What one line of one payment bought: a plan for a time, or a top-up.
+
+    A plan's credits come a month at a time: `lots` lots of `credits` each, the n-th n-1 months
+    after `starts_at`, the last until `ends_at`; `given` of them have come, the next is due at
+    `next_due_at`. A top-up is one lot without an end. `origin` names the payment: an invoice, a
+    payment intent. `taken_back`: credits that refunds and lost disputes took back, `cancelled` of
+    them from lots that had not come; `take_backs` counts the entries that did it, of which the
+    first `undone` are void.
+    """
+
+    __tablename__ = "purchases"
+    __table_args__ = (
+        CheckConstraint("credits > 0", name="credits"),
+        CheckConstraint("given BETWEEN 0 AND lots", name="given"),
+        CheckConstraint("taken_back BETWEEN 0 AND credits::bigint * lots", name="taken_back"),
+        CheckConstraint("ends_at > starts_at", name="ends_at"),
+        Index(None, "key", unique=True),
+        Index(None, "origin"),
+        Index(None, "account_id", "ends_at"),
+        Index("purchases_due_idx", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
+        {"schema": SCHEMA},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    key: Mapped[str] = mapped_column(Text)
+    account_id: Mapped[int] = mapped_column(BigInteger)
+    origin: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    plan_id: Mapped[int | None] = mapped_column(BigInteger)
+    credits: Mapped[int] = mapped_column(Integer)
+    lots: Mapped[int] = mapped_column(Integer)
+    given: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    cancelled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    taken_back: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    take_backs: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    undone: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    starts_at: Mapped[dt.datetime] = mapped_column(Moment)
+    ends_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    next_due_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)

@@ -1,0 +1,133 @@
+"""What we keep of Stripe: its events, the objects they speak of, what its prices mean."""
+
+import datetime as dt
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import SCHEMA, Base, Moment
+
+
+class StripeEvent(Base):
+    """An event of Stripe, one row however often it came; `state` says what became of it.
+
+    received → applied, ignored, parked (waits for something, such as an unknown customer) or failed
+    (tried again at `due_at`; without one, it waits for a person). `refused`: what was no event of
+    ours at all, such as a body with a wrong signature; of that, `raw` keeps the beginning.
+    """
+
+    __tablename__ = "stripe_events"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('received', 'applied', 'ignored', 'parked', 'failed', 'refused')",
+            name="state",
+        ),
+        # Not the id alone: an account that is copied, and sample collections, repeat ids.
+        Index("stripe_events_event_id_digest_idx", "event_id", "digest", unique=True),
+        Index("stripe_events_due_idx", "due_at", "id", postgresql_where=text("due_at IS NOT NULL")),
+        Index("stripe_events_customer_idx", "customer", postgresql_where=text("state = 'parked'")),
+        Index(
+            "stripe_events_open_idx", "id", postgresql_where=text("state IN ('parked','failed')")
+        ),
+        Index(None, "recorded_at"),
+        {"schema": SCHEMA, "postgresql_with": {"fillfactor": 80}},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    event_id: Mapped[str] = mapped_column(Text)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    source: Mapped[str] = mapped_column(Text)
+    type: Mapped[str | None] = mapped_column(Text)
+    object_id: Mapped[str | None] = mapped_column(Text)
+    customer: Mapped[str | None] = mapped_column(Text)
+    account_id: Mapped[int | None] = mapped_column(BigInteger)
+    payload: Mapped[dict[str, object] | None]
+    raw: Mapped[bytes | None] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    facts: Mapped[dict[str, object] | None]
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    deliveries: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    happened_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    received_at: Mapped[dt.datetime] = mapped_column(Moment)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+    due_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class StripeObject(Base):
+    """The newest state that we know of an object at Stripe, as the facts that we use of it.
+
+    `version_at` is when Stripe said so; among states of one second, `rank` decides, which follows
+    the object's own life cycle, and then `digest`, so that any order of arrival ends in the same.
+    """
+
+    __tablename__ = "stripe_objects"
+    __table_args__ = (
+        Index(None, "account_id", "kind"),
+        Index(None, "customer", "kind"),
+        {"schema": SCHEMA, "postgresql_with": {"fillfactor": 70}},
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    customer: Mapped[str | None] = mapped_column(Text)
+    account_id: Mapped[int | None] = mapped_column(BigInteger)
+    facts: Mapped[dict[str, object]]
+    version_at: Mapped[dt.datetime] = mapped_column(Moment)
+    rank: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class StripeLink(Base):
+    """Two objects that belong to one payment: an invoice and its payment intent, and so on."""
+
+    __tablename__ = "stripe_links"
+    __table_args__ = (Index(None, "to_id"), {"schema": SCHEMA})
+
+    from_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    to_id: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class StripePrice(Base):
+    """What a price (`price_…`), or every price of a product (`prod_…`), is here: a person's word.
+
+    Either a plan's, or a top-up of `credits` a unit, or neither: then it is none of ours.
+    """
+
+    __tablename__ = "stripe_prices"
+    __table_args__ = (
+        CheckConstraint("plan_id IS NULL OR credits IS NULL", name="meaning"),
+        CheckConstraint("credits > 0", name="credits"),
+        {"schema": SCHEMA},
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    plan_id: Mapped[int | None] = mapped_column(BigInteger)
+    credits: Mapped[int | None] = mapped_column(Integer)
+    actor: Mapped[str] = mapped_column(Text)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class StripeCursor(Base):
+    """How far Stripe's list of events has been read, to apply what never came."""
+
+    __tablename__ = "stripe_cursors"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    read_until: Mapped[dt.datetime] = mapped_column(Moment)
+    is_live: Mapped[bool] = mapped_column(Boolean)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)

@@ -1,0 +1,55 @@
+"""Stripe: webhooks received, events applied, and what was left over taken up again."""
+
+import time
+
+from billing.stripe import inbox
+from billing_client.messages import ApplyStripeEvent, StripeWebhook
+from worker import clock, stripe_events
+from worker.app import app
+from worker.database import transaction
+from worker.stripe_events import Outcome
+
+#: One tick works for so long, and leaves the rest to the next.
+BUDGET_S = 50.0
+#: Events that are read from the table at once.
+AT_ONCE = 100
+#: Payloads that one transaction forgets.
+PRUNED_AT_ONCE = 1000
+
+
+@app.task(name=StripeWebhook.TASK, message=StripeWebhook)
+def receive(message: StripeWebhook) -> dict[str, object]:
+    """Verify a webhook, keep it, and apply it."""
+    return _facts(stripe_events.receive(message))
+
+
+@app.task(name=ApplyStripeEvent.TASK, message=ApplyStripeEvent)
+def apply(message: ApplyStripeEvent) -> dict[str, object]:
+    """Apply an event that the relay has kept."""
+    return _facts(stripe_events.apply(message.number))
+
+
+@app.task(name="stripe.apply_due", is_tick=True)
+def apply_due() -> dict[str, object]:
+    """Take up what failed, what waits, and what a worker that died left unfinished."""
+    deadline, taken = time.monotonic() + BUDGET_S, 0
+    while time.monotonic() < deadline:
+        with transaction() as session:
+            numbers = inbox.due(session, now=clock.now(), limit=AT_ONCE)
+        outcomes = [stripe_events.apply(number) for number in numbers]
+        taken += len(outcomes)
+        # What another worker has locked stays due: it is left to that one.
+        if all(outcome.state == "done or locked" for outcome in outcomes):
+            break
+    return {"events": taken}
+
+
+@app.task(name="stripe.prune", is_tick=True)
+def prune() -> dict[str, object]:
+    """Forget the payloads of events that are done and old."""
+    pruned = stripe_events.prune(limit=PRUNED_AT_ONCE)
+    return {"pruned": pruned}
+
+
+def _facts(outcome: Outcome) -> dict[str, object]:
+    return {"event": outcome.number, "state": outcome.state, "reason": outcome.reason}
