@@ -11,10 +11,11 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from billing import dead_letters, due, inbox
+from billing import dead_letters, deliveries, due, inbox, trial_sweeps
+from billing.stripe import inbox as stripe_inbox
 from billing_client.client import SENT_AT
 from models.credits import Hold
-from models.operations import Finding, OutboxEvent
+from models.operations import Finding
 from ops.screen import console, json_option, show_json, table
 from ops.server_words import first_line
 from worker import clock, letters, mailbox
@@ -54,7 +55,12 @@ class Status:
     renewals_due: int | None = None
     lots_due: int | None = None
     holds_overdue: int | None = None
-    outbox_due: int | None = None
+    outbox_waiting: int | None = None
+    outbox_oldest_s: float | None = None
+    outbox_dead: int | None = None
+    trials_to_confirm: int | None = None
+    stripe_failed: int | None = None
+    stripe_parked: int | None = None
     audit_findings: int | None = None
 
     @property
@@ -77,6 +83,10 @@ class Status:
         late = [f"the oldest {what} waits {age:.0f} s" for what, age in ages if (age or 0) > LATE_S]
         asked = (
             (self.dead_letters, "dead letters: billing dead-letters list"),
+            (self.outbox_dead, "dead events: billing outbox list"),
+            (self.trials_to_confirm, "trials wait to be suspended: billing trials list --due"),
+            (self.stripe_failed, "events of Stripe failed: billing stripe events"),
+            (self.stripe_parked, "events of Stripe wait for something: billing stripe events"),
             (self.audit_findings, "findings: billing audit"),
         )
         return [*self.down, *late, *[f"{count} {words}" for count, words in asked if count]]
@@ -142,11 +152,11 @@ def _ask_postgres(seen: Status) -> None:
             .select_from(Hold)
             .where(Hold.state == "held", Hold.expires_at <= now)
         ).scalar_one()
-        seen.outbox_due = session.execute(
-            select(func.count())
-            .select_from(OutboxEvent)
-            .where(OutboxEvent.delivered_at.is_(None), OutboxEvent.due_at <= now)
-        ).scalar_one()
+        seen.outbox_waiting, left_at, seen.outbox_dead = deliveries.count(session)
+        seen.outbox_oldest_s = round((now - left_at).total_seconds(), 1) if left_at else None
+        seen.trials_to_confirm = trial_sweeps.to_confirm(session, now=now)
+        stripe = stripe_inbox.counts(session)
+        seen.stripe_failed, seen.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
         seen.audit_findings = session.execute(
             select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
         ).scalar_one()
@@ -189,7 +199,12 @@ def _show(seen: Status) -> None:
             ("periods to renew", seen.renewals_due),
             ("lots out of time", seen.lots_due),
             ("holds out of time", seen.holds_overdue),
-            ("events due in the outbox", seen.outbox_due),
+            ("events that wait in the outbox", seen.outbox_waiting),
+            ("the oldest of them waits (s)", seen.outbox_oldest_s),
+            ("dead events", seen.outbox_dead),
+            ("trials that wait for a person's word", seen.trials_to_confirm),
+            ("events of Stripe that failed", seen.stripe_failed),
+            ("events of Stripe that wait for something", seen.stripe_parked),
             ("open findings of the audit", seen.audit_findings),
         ],
     )
