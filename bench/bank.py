@@ -40,7 +40,7 @@ def _store(lines: int) -> Row:
     content = file.getvalue().replace(IBAN.encode(), b"DE89370400440532013000")
 
     def store() -> None:
-        outcome = statement_imports.import_bytes(content, name="bench")
+        outcome = statement_imports.import_from(io.BytesIO(content), name="bench")
         assert outcome.outcome in {"imported", "repeat"}
 
     return measure.timed("bank_store_lines", lines, store, roots=server_pids())
@@ -49,7 +49,7 @@ def _store(lines: int) -> Row:
 def _pay(invoices: int) -> Row:
     """Announced, imported, matched, settled, activated: one transaction for each transfer."""
     references = _announce(invoices)
-    statement_imports.import_bytes(_statement(references), name="bench")
+    statement_imports.import_from(io.BytesIO(_statement(references)), name="bench")
 
     def match() -> None:
         assert transfer_runs.run().settled == invoices

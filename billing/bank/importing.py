@@ -8,7 +8,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
@@ -36,12 +36,12 @@ class Imported:
     holds: tuple[Hold, ...]
 
 
-def read(content: bytes, *, name: str, today: dt.date) -> list[Statement]:
+def read(source: BinaryIO, *, name: str, today: dt.date) -> list[Statement]:
     """The statements of a file, held where their dates are far from today.
 
     Raises the errors of StatementRefused.
     """
-    found = read_statements(content, name=name)
+    found = read_statements(source, name=name)
     return [hold_distant_dates(statement, today=today) for statement in found]
 
 

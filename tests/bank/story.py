@@ -1,6 +1,7 @@
 """The words in which tests tell a bank's story: a statement a day, and what becomes of its lines."""
 
 import datetime as dt
+import io
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
@@ -132,9 +133,11 @@ class Bank:
         stored = []
         for content in contents:
             with transaction() as session:
-                file = files.receive(session, content, name="a file", now=self.now, account=account)
+                file = files.receive(
+                    session, io.BytesIO(content), name="a file", now=self.now, account=account
+                )
             stored = []
-            for one in importing.read(content, name="a file", today=self.now.date()):
+            for one in importing.read(io.BytesIO(content), name="a file", today=self.now.date()):
                 with transaction() as session:
                     stored.append(
                         importing.store(

@@ -1,5 +1,6 @@
 """Statements into the database: once, whole, in any order, and held where something does not fit."""
 
+import io
 import random
 
 import pytest
@@ -28,7 +29,7 @@ def test_the_same_file_twice_is_one_file_and_adds_nothing(bank):
     assert again.is_known
     assert bank.dump() == before
     with transaction() as session:
-        assert files.receive(session, file, name="other", now=bank.now).is_repeat
+        assert files.receive(session, io.BytesIO(file), name="other", now=bank.now).is_repeat
 
 
 def test_the_same_statement_in_another_file_adds_nothing(bank):
@@ -250,7 +251,7 @@ def test_an_entry_that_is_only_pending_is_not_the_booked_one(bank):
 )
 def test_a_file_that_is_no_statement_by_its_size_is_not_kept(database, content, error):
     with transaction() as session, pytest.raises(error):
-        files.receive(session, content, name="x", now=Bank().now)
+        files.receive(session, io.BytesIO(content), name="x", now=Bank().now)
 
 
 @pytest.mark.parametrize(

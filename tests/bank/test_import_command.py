@@ -1,5 +1,6 @@
 """`billing statements import` and its neighbours, and the drop folder that beat sweeps."""
 
+import io
 import json
 import os
 
@@ -159,7 +160,7 @@ def _second_statement():
 
 def _received(content):
     with transaction() as session:
-        return files.receive(session, content, name="a file", now=Bank().now).id
+        return files.receive(session, io.BytesIO(content), name="a file", now=Bank().now).id
 
 
 def _leave(path, content):
