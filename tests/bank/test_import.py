@@ -10,7 +10,7 @@ from billing.bank import files, held
 from billing.bank.bank_accounts import BankAccountRefused
 from billing.bank.held import UnknownStatement
 from billing.bank.line_keys import MAX_BATCH
-from billing.statements.errors import EmptyFile, FileTooLarge
+from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
 from models.bank import BankLine, LineWording
 from tests.bank.story import Bank, line, statement, statements
 from tests.conftest import empty_database
@@ -265,3 +265,35 @@ def test_a_file_that_is_no_statement_by_its_size_is_not_kept(database, content, 
 )
 def test_a_files_name_is_kept_as_plain_text(name, kept):
     assert files.shown_name(name) == kept
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"bank_reference": "R" * 30_000}, id="a reference of 30,000 characters"),
+        pytest.param({"text": "T" * 60_000}, id="a text of 60,000 characters"),
+        pytest.param({"payer": "N" * 30_000}, id="a name of 30,000 characters"),
+        pytest.param({"text": "'; DROP TABLE billing.statements; --"}, id="SQL"),
+    ],
+)
+def test_what_is_too_long_or_hostile_is_kept_as_text(bank, changed):
+    bank.receive(statement(line("1.00", **changed)))
+
+    assert bank.amounts() == [100]
+
+
+def test_an_account_number_of_any_length_is_told_apart(database):
+    bank = Bank()
+    long = "1" * 3_000
+    for last in "23":
+        file = mt940(":61:2601310131C10,00NTRFNONREF").replace("12030000/202051", long[:60] + last)
+        bank.receive(file.encode())
+
+    assert len({row.account for row in bank.statements()}) == 2
+
+
+def test_sums_that_no_database_holds_are_refused(bank):
+    huge = [line("1000000000000000.00", text=str(n)) for n in range(95)]
+
+    with pytest.raises(AmountTooLarge):
+        bank.receive(statement(*huge, closing=0))
