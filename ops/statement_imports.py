@@ -84,10 +84,10 @@ def list_statements(only_held: bool, as_json: bool) -> None:
     with transaction() as session:
         found = held.listed(session, only_held=only_held)
     if as_json:
-        show_json({"statements": found})
+        show_json({"statements": found, "gaps": held.gaps(found)})
         return
     table(
-        f"{len(found)} statements",
+        f"{len(found)} statements, {len(held.gaps(found))} gaps",
         ("statement", "account", "format", "id", "closes", "lines", "held because"),
         [
             (
