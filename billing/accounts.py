@@ -138,9 +138,13 @@ def move_credits(session: Session, deltas: Mapping[int, int]) -> None:
     )
 
 
-def set_status(session: Session, account_id: int, status: str) -> None:
-    """Write the account's status; only `billing.status` decides on one."""
-    session.execute(update(Account).where(Account.id == account_id).values(status=status))
+def set_status(session: Session, account_ids: Sequence[int], status: str) -> None:
+    """Write the status of accounts; only `billing.status` decides on one."""
+    if account_ids:
+        session.connection().exec_driver_sql(
+            "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
+            {"status": status, "ids": arrays.numbers(account_ids)},
+        )
 
 
 _PLAN_TERMS = """

@@ -84,6 +84,11 @@ def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
     return session.execute(written.returning(Invoice.id)).scalar_one()
 
 
+def id_of(session: Session, stripe_id: str) -> int | None:
+    """The id of the row of this invoice of Stripe's, if there is one."""
+    return session.scalars(select(Invoice.id).where(Invoice.stripe_invoice_id == stripe_id)).first()
+
+
 def _free_number(session: Session, invoice: MirroredInvoice) -> str | None:
     """Stripe numbers each customer's invoices by itself; one that is taken is left out."""
     if invoice.number is None or invoice.stripe_id is None:

@@ -1,5 +1,6 @@
 """Typed messages to the billing worker, and the client that sends them."""
 
+from billing_client.access import Access, access
 from billing_client.bank import (
     AnnounceTransfer,
     ConfirmTransfer,
@@ -8,6 +9,7 @@ from billing_client.bank import (
 )
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
+from billing_client.events import Event
 from billing_client.inbox import Held
 from billing_client.keys import new_key
 from billing_client.message import Message
@@ -18,9 +20,11 @@ from billing_client.messages import (
     Debit,
     DebitMany,
     DrainInbox,
+    ExtendTrial,
     Grant,
     PlaceHold,
     Release,
+    RestoreTrial,
     Reverse,
     SeedAccount,
     StripeWebhook,
@@ -28,6 +32,7 @@ from billing_client.messages import (
 
 __all__ = [
     "MESSAGES",
+    "Access",
     "AnnounceTransfer",
     "ApplyStripeEvent",
     "BillingClient",
@@ -36,6 +41,8 @@ __all__ = [
     "Debit",
     "DebitMany",
     "DrainInbox",
+    "Event",
+    "ExtendTrial",
     "Grant",
     "Held",
     "ImportStatement",
@@ -46,9 +53,11 @@ __all__ = [
     "PlaceHold",
     "RejectTransfer",
     "Release",
+    "RestoreTrial",
     "Reverse",
     "SeedAccount",
     "StripeWebhook",
     "UnknownField",
+    "access",
     "new_key",
 ]

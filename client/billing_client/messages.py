@@ -83,6 +83,31 @@ class SeedAccount(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendTrial(Message):
+    """Give a running trial a later end. An absolute time, so that asking twice is asking once."""
+
+    TASK: ClassVar[str] = "trials.extend"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+    ends_at: dt.datetime
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        ends_at = check.moment("ends_at", self.ends_at)
+        if ends_at is None:
+            raise InvalidField("ends_at", "must be a time")
+        self._set(ends_at=ends_at)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTrial(ExtendTrial):
+    """Put an account whose trial was over back into it, until a new end."""
+
+    TASK: ClassVar[str] = "trials.restore"
+
+
+@dataclass(frozen=True, slots=True)
 class DebitMany(Message):
     """Many debits in one message: read in the order given, each with its own key and outcome."""
 
@@ -262,6 +287,8 @@ MESSAGES: dict[str, type[Message]] = {
         AnnounceTransfer,
         ConfirmTransfer,
         RejectTransfer,
+        ExtendTrial,
+        RestoreTrial,
         StripeWebhook,
         ApplyStripeEvent,
     )

@@ -5,8 +5,8 @@ import pytest
 from billing.bank.return_facts import Original, link, names_of
 
 
-def original(id, amount=8900, *names, reversed=False):
-    return Original(id, amount, frozenset(names), reversed)
+def original(id, amount=8900, *names, is_reversed=False):
+    return Original(id, amount, frozenset(names), is_reversed)
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,9 @@ def original(id, amount=8900, *names, reversed=False):
         pytest.param([original(1, 8900, "A")], 1, (), id="one that shares name and amount"),
         pytest.param([original(1, 8900, "B")], None, (), id="another name"),
         pytest.param([original(1, 5000, "A")], None, (1,), id="another amount"),
-        pytest.param([original(1, 8900, "A", reversed=True)], None, (), id="one taken back before"),
+        pytest.param(
+            [original(1, 8900, "A", is_reversed=True)], None, (), id="one taken back before"
+        ),
         pytest.param([original(1, 8900, "A"), original(2, 8900, "A")], None, (1, 2), id="two"),
         pytest.param([original(2, 8900, "A"), original(1, 50, "A")], 2, (), id="one fits"),
         pytest.param([], None, (), id="none"),

@@ -184,6 +184,8 @@ def test_every_message_names_its_task_and_queue():
         "holds.place": "credits",
         "credits.grant": "credits",
         "credits.seed_account": "credits",
+        "trials.extend": "credits",
+        "trials.restore": "credits",
         "stripe.receive": "stripe",
         "stripe.apply": "stripe",
         "bank.import_statement": "bank",
