@@ -153,6 +153,19 @@ class RestoreTrial(ExtendTrial):
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentMethodChanged(Message):
+    """The account has a new card: if a payment is missing, it is worth another try at once."""
+
+    TASK: ClassVar[str] = "dunning.method_changed"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
 class DebitMany(Message):
     """Many debits in one message: read in the order given, each with its own key and outcome."""
 
@@ -330,6 +343,7 @@ MESSAGES: dict[str, type[Message]] = {
         SeedAccount,
         ExtendTrial,
         RestoreTrial,
+        PaymentMethodChanged,
         StripeWebhook,
         ApplyStripeEvent,
     )
