@@ -151,6 +151,23 @@ def write_subscription(session: Session, subscription: MirroredSubscription) -> 
     )
 
 
+def subscription(session: Session, account_id: int) -> MirroredSubscription | None:
+    """The account's subscription, if it has one."""
+    row = session.scalars(select(Subscription).where(Subscription.account_id == account_id)).first()
+    if row is None:
+        return None
+    return MirroredSubscription(
+        account_id=row.account_id,
+        status=row.status,
+        stripe_id=row.stripe_subscription_id,
+        starts_at=row.current_period_start,
+        ends_at=row.current_period_end,
+        cancels_at_end=row.cancel_at_period_end,
+        payment_method=row.payment_method or "",
+        external_payment_id=row.external_payment_id,
+    )
+
+
 def _columns(table: type[Base], values: Mapping[str, object]) -> dict[Any, object]:
     """The values by column: the app's columns have other names than our attributes."""
     return {getattr(table, name): value for name, value in values.items()}

@@ -53,6 +53,18 @@ class Settings(BaseSettings):
     #: Where the embedded servers, logs and beat's schedule live.
     data: Path = Path(".data")
 
+    #: A folder whose files beat imports as bank statements; not set: none.
+    statement_folder: Path | None = None
+    #: What plans' prices and invoices to be paid by transfer are in (ISO 4217).
+    invoice_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    #: Transfers above this, in minor units, are never applied without a person.
+    auto_limit_minor: int = Field(default=1_000_000, ge=0)
+    #: Above this a second person must confirm what the first did.
+    four_eyes_minor: int = Field(default=100_000, ge=0)
+    #: After so many confirmations by people, a payer's transfer without a reference is applied by
+    #: itself where one invoice alone is of its amount; 0: never.
+    trust_payer_after: int = Field(default=0, ge=0, le=1000)
+
     #: Makes the seals of the ledger HMACs; keep it from those who may write to the database.
     ledger_key: SecretStr | None = None
 

@@ -1,4 +1,4 @@
-"""Money that did not come by card: an invoice whose charge failed is asked for until it is settled.
+"""Money that did not come by card: it is asked for until the invoice is settled.
 
 Stripe tries again by itself; dunning asks the customer, and says how long access lasts.
 """

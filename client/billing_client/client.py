@@ -9,6 +9,7 @@ from celery import Celery
 from billing_client import inbox
 from billing_client.errors import InvalidField
 from billing_client.fields import DEFAULT_HOLD_S, MAX_DEBITS, MAX_STRIPE_BODY
+from billing_client.message import Message
 from billing_client.messages import (
     Capture,
     Debit,
@@ -16,7 +17,6 @@ from billing_client.messages import (
     DrainInbox,
     ExtendTrial,
     Grant,
-    Message,
     PaymentMethodChanged,
     PlaceHold,
     Release,

@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
@@ -18,7 +19,7 @@ from billing_client.messages import INBOX_MESSAGES, MESSAGES, SOURCES
 from models.credits import PriceVersion
 from models.host import HOST_TABLES
 from ops import allow_app
-from ops.main import COMMANDS
+from ops.main import COMMANDS, main
 from worker.database import transaction
 from worker.settings import Settings
 
@@ -78,6 +79,30 @@ def test_the_readme_has_every_command():
     listed = rows(section(README, "## The `billing` command"))
 
     assert {re.match(r"`billing ([\w-]+)", row[0])[1] for row in listed} == set(COMMANDS)
+
+
+def commands_with(option):
+    """Names of those that take the option, or whose subcommands do."""
+
+    def takes(command):
+        inner = getattr(command, "commands", {}).values()
+        return any(option in p.opts for p in command.params) or any(map(takes, inner))
+
+    return {name for name in COMMANDS if takes(main.get_command(click.Context(main), name))}
+
+
+def test_the_readme_says_which_commands_print_json():
+    (line,) = re.findall(r"^Those that print data take `--json`: (.+)\.$", README, re.MULTILINE)
+
+    assert line == ", ".join(f"`{name}`" for name in sorted(commands_with("--json")))
+
+
+def test_no_word_of_the_glossary_is_explained_twice():
+    titles = set(re.findall(r"^## (.+)$", GLOSSARY, re.MULTILINE)) - {"Types of entries"}
+    tables = [rows(section(GLOSSARY, f"## {title}")) for title in titles]
+    words = [word.strip("`") for table in tables for row in table for word in row[0].split(", ")]
+
+    assert sorted(word for word in set(words) if words.count(word) > 1) == []
 
 
 def test_the_readme_has_every_task_with_its_queue_and_arguments():
