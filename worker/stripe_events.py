@@ -127,7 +127,7 @@ def _fetch(number: int) -> Fetched | None:
         if row is None or row.payload is None or row.state not in inbox.OPEN:
             return None
     try:
-        event = events.of_payload(row.payload)
+        event = events.of_payload(row.payload, is_kept=True)
         guard().check(event)
         if event.kind is None or event.kind == "cash_transaction":
             return None

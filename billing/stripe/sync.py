@@ -87,7 +87,7 @@ def apply(
     savepoint = session.begin_nested()
     waiting: _Known | None = None
     try:
-        event = events.of_payload(row.payload)
+        event = events.of_payload(row.payload, is_kept=True)
         if event.kind is None:
             inbox.finish(row, "ignored", now=now, reason="UnhandledType")
         else:
