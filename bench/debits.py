@@ -1,6 +1,6 @@
 """Debits from a filled queue to the last commit: ours, a stock no-op, and what a user would write.
 
-All in one run on the same servers, in interleaved rounds; at the end the books are audited.
+Then how long each waits where not too many come (`bench.latency`). All in one run on the same servers, in interleaved rounds; at the end the books are audited.
 """
 
 import os
@@ -11,12 +11,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench import ground, measure, stock, workers
+from bench import ground, latency, measure, stock, workers
 from bench.ground import ACCOUNTS, OPERATIONS, BooksDisagree
 from bench.measure import Result, Row
 from bench.stack import server_pids
 from bench.stencil import Stencil, stencil_of
 from billing_client import BillingClient, new_key
+from billing_client.fields import MAX_DEBITS
 from billing_client.messages import Debit
 from models.credits import Key
 from models.host import CreditTransaction
@@ -27,7 +28,6 @@ from worker.database import transaction
 NAIVE_FROM = 1_000_000
 PUSHED_AT_ONCE = 500
 
-_OURS = ("-A", "worker.app", "worker", "-Q", Debit.QUEUE, "--pool", "solo", "-l", "INFO")
 _QUIET = ("-l", "WARNING", "--without-gossip", "--without-mingle")
 _STOCK = ("-A", "bench.stock", "worker", "-c", "2", *_QUIET)
 
@@ -44,11 +44,13 @@ class Contestant:
     command: tuple[str, ...]
     part: float
     workers: int = 1
+    debits_a_message: int = 1
 
 
 CONTESTANTS = (
-    Contestant("celery_door", Debit.QUEUE, _OURS, part=1.0),
-    Contestant("celery_door_2", Debit.QUEUE, _OURS, part=1.0, workers=2),
+    Contestant("celery_door", Debit.QUEUE, workers.READER, part=1.0),
+    Contestant("celery_door_2", Debit.QUEUE, workers.READER, part=1.0, workers=2),
+    Contestant("debit_many", Debit.QUEUE, workers.READER, part=1.0, debits_a_message=MAX_DEBITS),
     Contestant("no_op", stock.NO_OP, (*_STOCK, "-Q", stock.NO_OP), part=0.1),
     Contestant("naive", stock.NAIVE, (*_STOCK, "-Q", stock.NAIVE), part=0.03),
 )
@@ -72,13 +74,14 @@ def run(*, count: int, rounds: int) -> Result:
     sent: dict[str, int] = {contestant.queue: 0 for contestant in CONTESTANTS}
     for _ in range(rounds):
         for contestant in CONTESTANTS:
-            messages = max(int(count * contestant.part), 20)
-            _fill(contestant.queue, stencils[contestant.queue], messages)
-            measured[contestant.name].append(_drain(contestant, messages))
-            sent[contestant.queue] += messages
+            debits = max(int(count * contestant.part), 20)
+            _fill(contestant, stencils[contestant.queue], debits)
+            measured[contestant.name].append(_drain(contestant, debits))
+            sent[contestant.queue] += debits
     _check_books(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
     rows = [measure.median(each) for each in measured.values()]
-    return Result(rows, measure.ratios(rows, RATIOS))
+    result = Result(rows, measure.ratios(rows, RATIOS))
+    return result + latency.run(count=count, rounds=rounds)
 
 
 def _stencils() -> dict[str, Stencil]:
@@ -93,9 +96,12 @@ def _stencils() -> dict[str, Stencil]:
     return stencils
 
 
-def _fill(queue: str, stencil: Stencil, count: int) -> None:
+def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
     """Put debits with keys in the order of time into the queue, spread over all accounts."""
-    redis, chance = mailbox.connection(), random.Random(count)
+    if contestant.debits_a_message > 1:
+        BillingClient(os.environ["REDIS_URL"]).debit_many(ground.debits(count))
+        return
+    redis, chance, queue = mailbox.connection(), random.Random(count), contestant.queue
     first = NAIVE_FROM if queue == stock.NAIVE else 1
     for start in range(0, count, PUSHED_AT_ONCE):
         debits = [
@@ -109,7 +115,8 @@ def _drain(contestant: Contestant, count: int) -> Row:
     redis = mailbox.connection()
 
     def left() -> int:
-        return redis.llen(contestant.queue) + mailbox.in_hand(redis)
+        waiting = redis.llen(contestant.queue) + mailbox.in_hand(redis)
+        return waiting * contestant.debits_a_message
 
     with workers.running(contestant.command, number=contestant.workers) as pids:
         return measure.drain(contestant.name, count, left=left, workers=pids, servers=server_pids())

@@ -8,7 +8,6 @@ import time
 import sqlalchemy as sa
 
 from bench import ground, workers
-from bench.debits import CONTESTANTS
 from bench.measure import Result, Row
 from bench.stencil import stencil_of
 from billing_client import BillingClient, Debit, new_key
@@ -32,7 +31,7 @@ def run(*, count: int, rounds: int) -> Result:
         redis, Debit.QUEUE, lambda: client.send(Debit(1, ground.OPERATIONS[0], new_key()))
     )
     offered = list(ground.debits(max(count // 3, 200)))
-    with workers.running(CONTESTANTS[0].command):
+    with workers.running(workers.READER):
         _offer(redis, stencil, list(ground.debits(int(OFFERED_A_SECOND * WARM_UP_S))))
         seen: dict[str, float] = {}
         watcher = _Watcher(seen)

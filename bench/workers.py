@@ -8,6 +8,10 @@ from contextlib import contextmanager, suppress
 
 import psutil  # type: ignore[import-untyped]
 
+from billing_client import Debit
+
+#: Our debit reader, as the README starts it.
+READER = ("-A", "worker.app", "worker", "-Q", Debit.QUEUE, "--pool", "solo", "-l", "INFO")
 #: Of what failed workers said, the last of it.
 SHOWN_CHARACTERS = 5000
 

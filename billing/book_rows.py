@@ -160,7 +160,8 @@ def update_books(session: Session, changed: Sequence[OpenBook]) -> None:
             "ids": arrays.numbers([book.account.id for book in changed]),
             "credits": arrays.numbers([book.credits for book in changed]),
             "debt": arrays.numbers([book.debt for book in changed]),
-            "debt_limit": arrays.numbers([book.debt_limit for book in changed]),
+            # A debt may be older than the plan's present limit.
+            "debt_limit": arrays.numbers([max(book.debt_limit, book.debt) for book in changed]),
             "held": arrays.numbers([book.held for book in changed]),
             "spent": arrays.numbers([book.spent for book in changed]),
             "spent_since": arrays.moments([book.spent_since for book in changed]),

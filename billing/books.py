@@ -186,7 +186,7 @@ def _open(
         account=account,
         credits=row.credits,
         debt=row.debt,
-        debt_limit=max(plan.debt_limit if plan else 0, row.debt),
+        debt_limit=plan.debt_limit if plan else 0,
         held=row.held,
         opening_credits=row.opening_credits,
         spent=row.spent,

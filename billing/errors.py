@@ -19,6 +19,7 @@
     │   ├── StatusChangeRefused     the transition table has no such step
     │   ├── StripeRefused           Stripe says no to what we ask: a wrong key, no right to it
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
+    │   ├── StripeRejected          an event of Stripe's; its tree is in billing/stripe/errors.py
     │   └── Malformed               the message can't be what its sender meant
     └── TryLater                a not-yet: the same message may well succeed in a while
         └── StripeAway              Stripe can't be reached, or has no time for us

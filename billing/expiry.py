@@ -5,13 +5,14 @@ balance say so. What a hold has set aside is left to it, and expires if the hold
 """
 
 import datetime as dt
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
 from billing import accounts, due, lapses, renewals
 from billing.books import Books, open_books
 from billing.open_book import OpenBook
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 
 
 def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
@@ -22,6 +23,10 @@ def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[S
     ids = accounts.lock_free(session, due.expiries(session, now=now, limit=limit))
     if not ids:
         return []
+    return all_or_each(session, ids, lambda part: _expire(session, part, now), now=now)
+
+
+def _expire(session: Session, ids: Sequence[int], now: dt.datetime) -> list[Swept]:
     swept = renewals.renew_all(session, ids, now=now)
     books = open_books(session, ids, keys_asked=(), now=now)
     over = [(book, lot) for book, lot in lapses.expired(books) if _may_touch(book)]

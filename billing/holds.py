@@ -5,7 +5,7 @@ connection and the worker's task calls too. It ends here.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from billing import accounts, arrays, errors, keys, renewals
 from billing.books import Books, open_books
 from billing.errors import Rejected, UnknownHold
+from billing.swept import Swept, all_or_each
 from billing_client.messages import PlaceHold
 from models.credits import Hold
 
@@ -147,27 +148,40 @@ WHERE h.state = 'held' AND h.expires_at <= %(now)s ORDER BY h.expires_at LIMIT %
 """
 
 
-def expire_due(session: Session, *, now: dt.datetime, limit: int = EXPIRED_AT_ONCE) -> int:
-    """Let holds expire whose time is over; returns how many. Twice or late changes nothing more."""
-    due = session.connection().exec_driver_sql(_DUE, {"now": now, "limit": limit}).all()
-    if not due:
-        return 0
+def sweep(session: Session, *, now: dt.datetime, limit: int = EXPIRED_AT_ONCE) -> list[Swept]:
+    """Let up to `limit` holds expire whose time is over; twice or late changes nothing more."""
+    found = session.connection().exec_driver_sql(_DUE, {"now": now, "limit": limit}).all()
+    due: dict[int, list[str]] = {}
+    for key, account_id in found:
+        due.setdefault(account_id, []).append(key)
     # An account that somebody holds is left for the next sweep, and keeps up no other.
-    mine = set(accounts.lock_free(session, {account_id for _, account_id in due}))
-    books = open_books(session, mine, keys_asked=(), now=now)
-    expired = 0
-    holds = load(session, [key for key, account_id in due if account_id in mine])
+    mine = accounts.lock_free(session, due) if due else []
+    if not mine:
+        return []
+
+    def expire(ids: Sequence[int]) -> list[Swept]:
+        return _expire(session, ids, [key for id in ids for key in due[id]], now)
+
+    return all_or_each(session, mine, expire, now=now)
+
+
+def _expire(
+    session: Session, ids: Sequence[int], uuids: Sequence[str], now: dt.datetime
+) -> list[Swept]:
+    books = open_books(session, ids, keys_asked=(), now=now)
+    expired: list[Swept] = []
+    holds = load(session, uuids)
     for hold in holds.values():
         # Read again under the lock: it may have been captured or released meanwhile.
         if hold.state == "held" and hold.expires_at <= now and hold.account_id in books.by_account:
             end(books, hold, state="expired")
-            expired += 1
+            expired.append(Swept(hold.account_id, "hold expired", hold.expires_at))
     books.write()
     write(session, holds.values(), now=now)
     return expired
 
 
-def open_of(session: Session, account_id: int) -> list[Hold]:
-    """The account's holds under way, the oldest first."""
+def open_of(session: Session, account_id: int, *, count: int) -> list[Hold]:
+    """The account's holds under way, the oldest first, up to `count`."""
     rows = select(Hold).where(Hold.account_id == account_id, Hold.state == "held")
-    return list(session.scalars(rows.order_by(Hold.placed_at)))
+    return list(session.scalars(rows.order_by(Hold.placed_at).limit(count)))

@@ -9,13 +9,16 @@ from billing.accounts import HostAccount
 from billing.errors import InsufficientCredits, SpendCapReached
 from billing.lots import OpenLot
 
+#: Its column is an int4: a month that costs more is counted up to here, and no cap is higher.
+MAX_SPENT = 2**31 - 1
+
 
 @dataclass(slots=True)
 class OpenBook:
     """One account's book in work: `lots` in burn order, the expired ones included.
 
-    `spent` counts what operations cost since `spent_since`, the first of a month (UTC);
-    `spend_cap` None: no cap.
+    `debt_limit` is the plan's, and may be less than the `debt`. `spent` counts what operations cost
+    since `spent_since`, the first of a month (UTC); `spend_cap` None: no cap.
     """
 
     account: HostAccount
@@ -47,9 +50,13 @@ class OpenBook:
         """Credits that may be spent at `now`: in live lots and in no hold."""
         return sum([lot.free for lot in self.lots if lot.is_live(now)])
 
+    def available(self, now: dt.datetime) -> int:
+        """What of the free credits is the account's own at `now`: what it owes comes off first."""
+        return max(self.free(now) - self.debt, 0)
+
     def room(self, now: dt.datetime) -> int:
         """Credits that a debit may cost at `now`: what is free, and what the plan lets it owe."""
-        return self.free(now) + max(self.debt_limit - self.debt, 0)
+        return max(self.free(now) + self.debt_limit - self.debt, 0)
 
     def check_cap(self, cost: int, now: dt.datetime) -> None:
         """Raises SpendCapReached if `cost` more would go beyond the month's cap."""
@@ -65,7 +72,7 @@ class OpenBook:
         Raises InsufficientCredits, having taken nothing.
         """
         if cost > self.room(now):
-            raise InsufficientCredits(needed=cost, available=self.free(now), debt=self.debt)
+            raise InsufficientCredits(needed=cost, available=self.available(now), debt=self.debt)
         used: list[object] = []
         left = cost
         for lot in self.lots:
@@ -151,7 +158,7 @@ class OpenBook:
             self.spent = max(self._spent_this_month(now) - cost, 0)
 
     def _count(self, cost: int, now: dt.datetime) -> None:
-        self.spent = max(self._spent_this_month(now) + cost, 0)
+        self.spent = min(self._spent_this_month(now) + cost, MAX_SPENT)
         self.spent_since = _month_of(now)
         self.credits -= cost
 

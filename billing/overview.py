@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, refusals, status
+from billing import accounts, holds, refusals, status
 from billing import book_rows as rows
 from billing.accounts import Entry
 from billing.errors import UnknownAccount
 from billing.lots import OpenLot, burn_order
-from models.credits import Book, Refusal
+from models.credits import Book, Hold, Refusal
 
 #: Entries and refusals that are shown unless asked for more.
 SHOWN = 20
@@ -31,6 +31,7 @@ class Overview:
     available: int
     is_adopted: bool
     lots: list[OpenLot]
+    holds: list[Hold]
     entries: list[Entry]
     refusals: list[Refusal]
 
@@ -43,6 +44,7 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN
     book = session.get(Book, account.id)
     lots = sorted(rows.read_lots(session, [account.id]).get(account.id, ()), key=burn_order)
     free = sum([lot.free for lot in lots if lot.is_live(now)])
+    debt = book.debt if book else 0
     return Overview(
         account_id=account.id,
         slug=account.slug,
@@ -51,10 +53,11 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN
         app_credits=account.credits,
         credits=book.credits if book else account.credits,
         held=book.held if book else 0,
-        debt=book.debt if book else 0,
-        available=free if book else account.credits,
+        debt=debt,
+        available=max(free - debt, 0) if book else max(account.credits, 0),
         is_adopted=book is not None,
         lots=lots,
+        holds=holds.open_of(session, account.id, count=last),
         entries=accounts.entries(session, account.id, last=last),
         refusals=refusals.last(session, account.id, count=last),
     )

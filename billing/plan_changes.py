@@ -15,7 +15,7 @@ from billing import accounts, calendar_rows, due, keys, renewals
 from billing.accounts import PlanTerms
 from billing.books import Books, open_books
 from billing.calendar_rows import OpenCalendar
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 
 
 class PlanChange(NamedTuple):
@@ -52,8 +52,10 @@ def follow(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept
 
 def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Apply changes of plan that the main app made, up to `limit`; empty when none is left."""
-    moved = due.plan_changes(session, limit=limit)
-    return follow_all(session, accounts.lock_free(session, moved), now=now)
+    ids = accounts.lock_free(session, due.plan_changes(session, limit=limit))
+    if not ids:
+        return []
+    return all_or_each(session, ids, lambda part: follow_all(session, part, now=now), now=now)
 
 
 def follow_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:

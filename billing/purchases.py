@@ -5,7 +5,7 @@ lives on what it pays for, its calendar rests (decision 0010).
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -17,7 +17,7 @@ from billing.books import Books, open_books
 from billing.errors import BalanceTooLarge
 from billing.lots import OF_A_PERIOD
 from billing.open_book import OpenBook
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 from models.purchases import Purchase
 
 #: The mean month of the Gregorian calendar: 400 years have 4,800 of them.
@@ -198,7 +198,9 @@ def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
 def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Give the monthly lots that are due, up to `limit` accounts; empty when none is left."""
     mine = accounts.lock_free(session, due.purchases(session, now=now, limit=limit))
-    if not mine:
-        return []
-    rows = select(Purchase).where(Purchase.account_id.in_(mine), Purchase.next_due_at <= now)
-    return give_due(session, list(session.scalars(rows)), now=now)
+
+    def give(ids: Sequence[int]) -> list[Swept]:
+        is_due = Purchase.account_id.in_(ids), Purchase.next_due_at <= now
+        return give_due(session, list(session.scalars(select(Purchase).where(*is_due))), now=now)
+
+    return all_or_each(session, mine, give, now=now) if mine else []

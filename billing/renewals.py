@@ -18,7 +18,7 @@ from billing.books import Books, open_books
 from billing.calendar_rows import OpenCalendar
 from billing.errors import BalanceTooLarge
 from billing.open_book import OpenBook
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 
 #: Boundaries of one account that one transaction catches up: ten years. The next takes the rest.
 MAX_CATCH_UP = 120
@@ -35,8 +35,10 @@ def renew(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept]
 
 def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Renew accounts that are due, up to `limit`; empty when none is left that is not locked."""
-    claimed = due.renewals(session, now=now, limit=limit)
-    return renew_all(session, accounts.lock_free(session, claimed), now=now)
+    ids = accounts.lock_free(session, due.renewals(session, now=now, limit=limit))
+    if not ids:
+        return []
+    return all_or_each(session, ids, lambda part: renew_all(session, part, now=now), now=now)
 
 
 def renew_late(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:

@@ -5,14 +5,16 @@ account, a calendar for one that the main app activated, the lot of the running 
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from billing import accounts, calendars, due, seeding
 from billing.errors import Rejected
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,13 @@ class Page:
 def sweep(session: Session, *, now: dt.datetime, after: int = 0, limit: int = AT_ONCE) -> Page:
     """Repair accounts above id `after`, up to `limit`; each is looked at once a run."""
     found = due.repairs(session, now=now, after=after, limit=limit)
-    locked = accounts.lock_free(session, found)
-    repaired = [repair(session, account_id, now=now) for account_id in sorted(locked)]
-    return Page([one for one in repaired if one], max(found, default=None))
+    locked = sorted(accounts.lock_free(session, found))
+    swept = all_or_each(session, locked, partial(_repair, session, now), now=now) if locked else []
+    return Page(swept, max(found, default=None))
+
+
+def _repair(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swept]:
+    return [one for account_id in ids if (one := repair(session, account_id, now=now))]
 
 
 def repair(session: Session, account_id: int, *, now: dt.datetime) -> Swept | None:

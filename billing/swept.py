@@ -1,7 +1,12 @@
-"""What a sweep did to an account, as a fact: for the log, for `--dry-run` and for tests."""
+"""What a sweep did to an account, as a fact; and how one that breaks is kept from the others."""
 
 import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from billing.faults import passes
 
 #: Accounts, or lots, that one transaction of a sweep takes: a few tenths of a second of locks.
 AT_ONCE = 200
@@ -12,7 +17,8 @@ class Swept:
     """One thing done. `at` is when it was due; credits are positive numbers.
 
     `what`: bought (a lot of a purchase), begun, renewed, resumed, filled or ended (a calendar),
-    upgraded, deferred or changed (a plan), expired (a lot), seeded (a trial).
+    upgraded, deferred or changed (a plan), expired (a lot), hold expired, seeded (a trial), broke
+    (nothing was done; `error` is its name).
     """
 
     account_id: int
@@ -25,3 +31,33 @@ class Swept:
     plan_id: int | None = None
     lot_id: int | None = None
     entry_id: int | None = None
+    error: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether anything was done."""
+        return self.error is None
+
+
+def all_or_each(
+    session: Session,
+    ids: Sequence[int],
+    act: Callable[[Sequence[int]], list[Swept]],
+    *,
+    now: dt.datetime,
+) -> list[Swept]:
+    """Act on these locked accounts at once; where that breaks, on each in a savepoint of its own.
+
+    One account whose rows were changed by SQL would else hold up all the others, for ever. Raises
+    what may pass by itself.
+    """
+    try:
+        with session.begin_nested():
+            return act(ids)
+    except Exception as error:
+        if passes(error):
+            raise
+        broke = Swept(ids[0], "broke", now, error=type(error).__name__)
+    if len(ids) == 1:
+        return [broke]
+    return [one for each in ids for one in all_or_each(session, [each], act, now=now)]

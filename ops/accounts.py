@@ -20,7 +20,7 @@ def accounts() -> None:
 @click.option("--last", default=overview.SHOWN, show_default=True, help="Entries to show.")
 @json_option
 def show(account: str, last: int, as_json: bool) -> None:
-    """Show ACCOUNT (id or slug): balance, lots, last entries and refusals."""
+    """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
     now = clock.now()
     try:
         with transaction() as session:
@@ -49,6 +49,15 @@ def show(account: str, last: int, as_json: bool) -> None:
             for lot in seen.lots
         ],
     )
+    if seen.holds:
+        table(
+            "holds under way",
+            ("operation", "units", "credits", "placed", "until", "key"),
+            [
+                (h.operation, h.units, h.credits, h.placed_at, h.expires_at, h.key_text)
+                for h in seen.holds
+            ],
+        )
     table(
         f"last {len(seen.entries)} entries",
         ("entry", "recorded", "what", "amount", "balance", "key"),

@@ -2,7 +2,7 @@
 
 from billing import holds
 from billing_client.messages import Capture, PlaceHold, Release
-from worker import clock
+from worker import clock, sweeps
 from worker.app import app
 from worker.database import transaction
 from worker.postings import apply_one
@@ -33,10 +33,4 @@ def release(message: Release) -> dict[str, object]:
 @app.task(name="holds.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
     """Let holds expire whose time is over."""
-    expired = 0
-    while True:
-        with transaction() as session:
-            count = holds.expire_due(session, now=clock.now())
-        expired += count
-        if count < holds.EXPIRED_AT_ONCE:
-            return {"expired": expired}
+    return sweeps.counts(sweeps.until_done(holds.sweep))

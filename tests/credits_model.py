@@ -13,6 +13,7 @@ FOR_EVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 BURNS = {
     "trial": (10, True),
     "plan": (20, False),
+    "rollover": (20, False),
     "reversal": (20, False),
     "goodwill": (30, True),
     "top_up": (40, False),
@@ -49,6 +50,11 @@ class Lot:
     def free(self, now):
         return self.remaining - self.held if now < self.expires_at else 0
 
+    def lapse(self):
+        lost = self.remaining - self.held
+        self.remaining = self.held
+        return lost
+
     def order(self):
         priority, is_promotional = BURNS[self.source]
         return (priority, self.expires_at, not is_promotional, self.number)
@@ -76,7 +82,23 @@ class Hold:
 
 
 @dataclass
+class Calendar:
+    """Periods of a month, which end on the first, at noon."""
+
+    account_id: int
+    due: dt.datetime
+    included: int
+    rollover_cap: int
+    number: int = 1
+
+    def go_on(self):
+        self.number += 1
+        self.due = (self.due.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
+
+
+@dataclass
 class Account:
+    calendar: Calendar | None = None
     debt_limit: int = 0
     cap: int | None = None
     debt: int = 0
@@ -93,10 +115,10 @@ class Account:
         return sum(lot.held for lot in self.lots)
 
     def available(self, now):
-        return sum(lot.free(now) for lot in self.lots)
+        return max(sum(lot.free(now) for lot in self.lots) - self.debt, 0)
 
     def room(self, now):
-        return self.available(now) + self.debt_limit - self.debt
+        return max(sum(lot.free(now) for lot in self.lots) + self.debt_limit - self.debt, 0)
 
     def spent(self, now):
         """What this month's operations cost, less those that were reversed."""
@@ -134,6 +156,34 @@ class Account:
             self.pay_in(credits, key=key, source="opening_balance")
         self.debt = max(-credits, 0)
         self.entries.append(Entry(key, "opening", credits, now))
+
+    def cross_a_boundary(self, now):
+        """What the period has left rolls over up to the cap; the rest goes, and new credits come."""
+        is_over = self.calendar.due
+        self.calendar.go_on()
+        left = self.calendar.rollover_cap
+        lots = [
+            lot
+            for lot in sorted(self.lots, key=Lot.order)
+            if lot.source in {"plan", "rollover"} and lot.expires_at == is_over
+        ]
+        for lot in lots:
+            taken = min(lot.remaining - lot.held, left)
+            lot.remaining -= taken
+            left -= taken
+        self.entries += [
+            Entry("expiry", "expiry", -lot.lapse(), now) for lot in lots if lot.remaining > lot.held
+        ]
+        if carried := self.calendar.rollover_cap - left:
+            self.begin_a_lot(carried, "rollover")
+            self.entries.append(Entry(self.lots[-1].key, "rollover", 0, now))
+        self.begin_a_lot(self.calendar.included, "plan")
+        self.entries.append(Entry(self.lots[-1].key, "grant", self.calendar.included, now))
+
+    def begin_a_lot(self, amount, source):
+        said = {"plan": "renewal"}.get(source, source)
+        key = f"billing:{said}:{self.calendar.account_id}:{self.calendar.number}"
+        self.pay_in(amount, key=key, source=source, expires_at=self.calendar.due)
 
     def pay_in(self, amount, *, key, source, expires_at=None):
         repaid = min(self.debt, amount)
@@ -296,15 +346,31 @@ class Model:
         return len(due)
 
     def expire_lots(self, now):
-        """What no hold needs leaves the lots that are over, the earliest first; returns how many."""
+        """What no hold needs leaves the lots that are over, the earliest first; returns how many.
+
+        An account that has any is renewed before, and counts for each boundary.
+        """
+
+        def over(account):
+            lots = sorted(account.lots, key=lambda lot: (lot.expires_at, lot.number))
+            return [lot for lot in lots if lot.expires_at <= now and lot.remaining > lot.held]
+
         count = 0
-        for account in self.accounts.values():
-            for lot in sorted(account.lots, key=lambda lot: (lot.expires_at, lot.number)):
-                lost = lot.remaining - lot.held
-                if lot.expires_at <= now and lost:
-                    lot.remaining -= lost
-                    account.entries.append(Entry("expiry", "expiry", -lost, now))
-                    count += 1
+        for name, account in self.accounts.items():
+            if over(account):
+                count += self.renew(now, name)
+            for lot in over(account):
+                account.entries.append(Entry("expiry", "expiry", -lot.lapse(), now))
+                count += 1
+        return count
+
+    def renew(self, now, *names):
+        """Cross the boundaries that have passed, of these accounts; returns how many."""
+        count = 0
+        for account in [self.accounts[name] for name in names if name in self.accounts]:
+            while account.calendar and account.calendar.due <= now:
+                account.cross_a_boundary(now)
+                count += 1
         return count
 
     # --- what they share ---------------------------------------------------------------------------

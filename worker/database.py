@@ -12,7 +12,7 @@ from billing.books import LEDGER_KEY
 from billing.faults import passes
 from worker.settings import settings
 
-__all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "passes", "transaction"]
+__all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_locked", "passes", "transaction"]
 
 #: Seconds that one statement of the audit may take: it reads whole tables.
 AUDIT_S = 1800
@@ -81,6 +81,11 @@ def is_away(error: BaseException) -> bool:
     code = getattr(error.orig, "pgcode", None)
     # 08: connection, 57P: shut down or starting, 53: out of disk, memory or connections
     return error.connection_invalidated or code is None or code.startswith(("08", "57P", "53"))
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else held a lock for longer than the transaction would wait."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "55P03"
 
 
 def after_fork() -> None:

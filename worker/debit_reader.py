@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -21,16 +20,12 @@ from celery import bootsteps
 from celery.exceptions import ImproperlyConfigured
 from sqlalchemy.exc import IntegrityError
 
-from billing import dead_letters, posting
-from billing.dead_letters import Letter
-from billing.errors import Malformed
-from billing.posting import Answer, Message
-from billing_client import InvalidMessage
-from billing_client.messages import Capture, Debit, DebitMany, DrainInbox, Release, Reverse
-from worker import clock, envelope, letters, mailbox
-from worker.database import is_away, transaction
+from billing import accounts, dead_letters, posting
+from billing.posting import Answer
+from worker import clock, debit_items, letters, mailbox
+from worker.database import is_away, is_locked, transaction
 from worker.debit_events import DebitEvents
-from worker.envelope import Envelope
+from worker.debit_items import QUEUE, Item
 from worker.inbox_drain import InboxDrain
 from worker.logs import logger
 from worker.postings import rejected
@@ -39,35 +34,18 @@ from worker.task import passes
 
 log = logger(__name__)
 
-QUEUE = Debit.QUEUE
-#: What the queue may hold.
-KINDS = {kind.TASK: kind for kind in (Debit, DebitMany, Reverse, Capture, Release, DrainInbox)}
 #: How long an idle reader waits for a message before it looks whether it should stop.
 IDLE_WAIT_S = 1.0
 #: Pauses after a passing fault: the first, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 #: A set that fails so often while the database is there is halved: one message is the cause.
 MAX_TRIES = 5
+#: A set waits so long for its accounts; then those that are locked are left, and the others go on.
+LOCK_WAIT_MS = 1000
 #: What dead readers held is looked for this often.
 SWEEP_S = 5.0
 #: A stopping reader finishes its set within this time, or leaves it to the next one.
 STOP_S = 15.0
-
-
-@dataclass(slots=True)
-class Item:
-    """A message of a set: opened, or why it could not be."""
-
-    tag: str
-    raw: bytes
-    envelope: Envelope | None = None
-    messages: Sequence[Message] = ()
-    fault: Letter | None = None
-
-    @property
-    def is_doorbell(self) -> bool:
-        """Whether it says no more than that rows wait in the inbox."""
-        return self.envelope is not None and self.envelope.task == DrainInbox.TASK
 
 
 def spare_the_collector() -> None:
@@ -92,6 +70,7 @@ class DebitReader:
         self._thread = threading.Thread(target=self._run, name="debit-reader", daemon=True)
         self._swept_at = 0.0
         self._inbox = InboxDrain()
+        self._fetch = settings().debit_set_size
 
     def start(self) -> None:
         """Begin to read."""
@@ -125,27 +104,33 @@ class DebitReader:
     def read_one_set(self) -> int:
         """Take one set from the queue, and see it through; returns how many messages it had."""
         began = time.monotonic()
-        taken = mailbox.take(self._redis, QUEUE, settings().debit_set_size)
+        taken = mailbox.take(self._redis, QUEUE, self._fetch)
         if not taken:
             return 0
-        items = [self._open(tag, raw) for tag, raw in taken]
+        items = self._one_set_of(
+            [debit_items.read(tag, raw, self._app.tasks) for tag, raw in taken]
+        )
         if any(item.is_doorbell for item in items):
             self._inbox.ring()
         self._see_through(items)
         log.debug("debit_set_read", messages=len(items), took_s=time.monotonic() - began)
         return len(items)
 
-    def _open(self, tag: str, raw: bytes) -> Item:
-        try:
-            opened = envelope.read(raw, known_tasks=self._app.tasks)
-        except Malformed as error:
-            return Item(tag, raw, fault=letters.of_raw(raw, str(error.facts["problem"])))
-        item = Item(tag, raw, opened)
-        try:
-            item.messages = _messages(opened)
-        except (Malformed, InvalidMessage) as error:
-            item.fault = _letter(opened, error)
-        return item
+    def _one_set_of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Keep as many as make one set, give the others back, and fetch the right number next.
+
+        A message of many debits is a set by itself: hundreds of them in one transaction would keep
+        accounts locked for longer than others wait, and a lease lasts.
+        """
+        limit, size, kept = settings().debit_set_size, 0, 0
+        for item in items:
+            size += item.size
+            kept += size <= limit or kept == 0
+        rest = [(item.tag, item.raw) for item in items[kept:]]
+        mailbox.give_back(self._redis, QUEUE, reversed(rest))
+        # Twice as many at most: large and small by turns would else be fetched and given back.
+        self._fetch = max(min(limit * len(items) // size, self._fetch * 2), 1)
+        return items[:kept]
 
     def _see_through(self, items: Sequence[Item]) -> None:
         """Apply and acknowledge; wait out what passes, and halve what breaks."""
@@ -162,6 +147,9 @@ class DebitReader:
                 if self._stop.is_set():
                     mailbox.give_back(self._redis, QUEUE, [(i.tag, i.raw) for i in items])
                     return
+                if is_locked(error) and (unlocked := self._leave_the_locked(items)):
+                    items = unlocked
+                    continue
                 log.warning("debit_set_waits", error=type(error).__name__, pause_s=pause)
                 self._keep_lease(items)
                 self._stop.wait(pause)
@@ -169,15 +157,35 @@ class DebitReader:
         self._acknowledge(items)
         self._report(items, answers)
 
+    def _leave_the_locked(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Send what is of locked accounts to the end of the queue; returns the others, if any.
+
+        The app may keep an account's row locked, as by a hold in a long transaction.
+        """
+        with transaction() as session:
+            asked = {message.account_id for item in items for message in item.messages}
+            free = set(accounts.lock_free(session, asked))
+        others: list[Item] = []
+        left: list[Item] = []
+        for item in items:
+            is_free = all(message.account_id in free for message in item.messages)
+            (others if is_free else left).append(item)
+        if others:
+            log.warning("debits_of_locked_accounts_left", messages=len(left))
+            for item in left:
+                mailbox.send_back(self._redis, QUEUE, item.tag, item.raw)
+        return others
+
     def _apply(self, items: Sequence[Item]) -> list[Answer]:
         with transaction() as session:
+            session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
             now = clock.now()
             asked = [message for item in items for message in item.messages]
             answers = posting.apply(session, asked, now=now) if asked else []
             dead = [item.fault for item in items if item.fault is not None]
             dead += [
                 rejected(message_id, answer)
-                for message_id, answer in zip(_ids(items), answers, strict=True)
+                for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
                 if answer.outcome == "rejected"
             ]
             dead_letters.keep(session, [letters.storable(letter) for letter in dead], now=now)
@@ -198,7 +206,7 @@ class DebitReader:
             return
         log.error("debit_broke", error=type(error).__name__, exc_info=error)
         if item.envelope:
-            letters.keep(_letter(item.envelope, error))
+            letters.keep(debit_items.letter_of(item.envelope, error))
             self._acknowledge(items)
         else:
             mailbox.set_aside(self._redis, item.raw, item.tag)
@@ -222,7 +230,7 @@ class DebitReader:
         if answers or counts["malformed"]:
             shown = {name: count for name, count in counts.items() if count}
             log.info("debits_applied", messages=len(items), **shown)
-            self._events.send(list(zip(_ids(items), answers, strict=True)), shown)
+            self._events.send(list(zip(debit_items.ids(items), answers, strict=True)), shown)
 
     def _bring_back(self) -> None:
         """Do a stock sweep: what a dead reader held comes back to the queue."""
@@ -232,43 +240,6 @@ class DebitReader:
         with self._app.connection_for_read() as connection:
             channel = connection.channel()
             channel.qos.restore_visible(num=channel.unacked_restore_limit, interval=1)
-
-
-def _messages(opened: Envelope) -> Sequence[Message]:
-    """What an envelope asks for. Raises Malformed or InvalidMessage."""
-    kind = KINDS.get(opened.task)
-    if kind is None:
-        raise Malformed(problem=f"{opened.task} has no business in the queue {QUEUE}")
-    if opened.positional:
-        raise InvalidMessage("args", f"{opened.task} takes keyword arguments only")
-    message = kind.from_arguments(opened.arguments)
-    if isinstance(message, DebitMany):
-        return message.debits
-    return () if isinstance(message, DrainInbox) else (message,)
-
-
-def _ids(items: Sequence[Item]) -> list[str]:
-    """An id for each message: its own, or its envelope's and its number where that holds many."""
-    return [
-        item.envelope.message_id
-        if item.envelope.task != DebitMany.TASK
-        else f"{item.envelope.message_id}:{number}"
-        for item in items
-        if item.envelope is not None
-        for number, _ in enumerate(item.messages)
-    ]
-
-
-def _letter(opened: Envelope, error: Exception) -> Letter:
-    return Letter(
-        message_id=opened.message_id,
-        error=type(error).__name__,
-        reason=str(error),
-        queue=QUEUE,
-        task=opened.task,
-        arguments=opened.arguments,
-        attempts=opened.retries + 1,
-    )
 
 
 class ReadDebitsInSets(bootsteps.StartStopStep):

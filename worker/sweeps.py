@@ -12,6 +12,9 @@ from billing import repairs
 from billing.swept import Swept
 from worker import clock
 from worker.database import transaction
+from worker.logs import logger
+
+log = logger(__name__)
 
 #: A run stops after so long, and leaves the rest to the next tick: beat's come each minute.
 BUDGET_S = 50.0
@@ -35,8 +38,8 @@ def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S) -> list[Swept]:
         while time.monotonic() < deadline:
             with transaction() as session:
                 done = sweep(session, now=clock.now())
-            swept += done
-            if not done:
+            swept += told(done)
+            if not any(one.is_done for one in done):
                 break
     return swept
 
@@ -49,8 +52,16 @@ def repair_all(*, budget_s: float = BUDGET_S) -> list[Swept]:
     while after is not None and time.monotonic() < deadline:
         with transaction() as session:
             page = repairs.sweep(session, now=clock.now(), after=after)
-        swept += page.swept
+        swept += told(page.swept)
         after = page.last
+    return swept
+
+
+def told(swept: list[Swept]) -> list[Swept]:
+    """Say in the log which accounts broke, once a set; returns what was given."""
+    for one in swept:
+        if not one.is_done:
+            log.error("sweep_broke", account_id=one.account_id, error=one.error)
     return swept
 
 

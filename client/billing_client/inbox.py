@@ -36,8 +36,9 @@ class Held:
 
     `credits` it sets aside; `available` after it (before it, if refused; None, if asked again);
     `reason` why it was refused: InsufficientCredits, SpendCapReached, UnknownAccount,
-    AccountDeleted, UnknownOperation, KeyReused, or HoldEnded (captured, released or out of time:
-    a new try is new work with a new key).
+    AccountDeleted, UnknownOperation, KeyReused, InvalidField, RenewalDue (the period has ended, and
+    its successor's credits come within a minute: ask again with the same key), or HoldEnded
+    (captured, released or out of time: a new try is new work with a new key).
     """
 
     is_held: bool

@@ -125,8 +125,9 @@ DECLARE
     asked bigint := billing.content_digest('hold', p_account_id::text, p_operation, p_units::text);
     known record;
     cost bigint;
-    cap int;
-    spent int;
+    cap bigint;
+    spent bigint;
+    owed int;
     room bigint;
     left_to_hold int;
     taken int;
@@ -173,13 +174,21 @@ BEGIN
         RETURN;
     END IF;
     PERFORM billing.open_book(p_account_id, p_now);
-    SELECT COALESCE(sum(l.remaining - l.held), 0) INTO room FROM billing.lots AS l
-    WHERE l.account_id = p_account_id AND l.remaining > 0
-      AND COALESCE(l.starts_at, p_now) <= p_now AND COALESCE(l.expires_at, 'infinity') > p_now;
     SELECT c.credits INTO cap FROM billing.spend_caps AS c WHERE c.account_id = p_account_id;
     SELECT CASE WHEN b.spent_since = date_trunc('month', p_now, 'UTC') THEN b.spent ELSE 0 END
-           + b.held INTO spent
+           + b.held::bigint, b.debt INTO spent, owed
     FROM billing.books AS b WHERE b.account_id = p_account_id;
+    SELECT greatest(COALESCE(sum(l.remaining - l.held), 0) - owed, 0) INTO room
+    FROM billing.lots AS l
+    WHERE l.account_id = p_account_id AND l.remaining > 0
+      AND COALESCE(l.starts_at, p_now) <= p_now AND COALESCE(l.expires_at, 'infinity') > p_now;
+    IF cost > room AND EXISTS (SELECT FROM billing.credit_calendars AS c
+                               WHERE c.account_id = p_account_id AND c.ended_at IS NULL
+                                 AND c.next_due_at <= p_now) THEN
+        -- The next sweep brings the new period's credits: a no for good would be too early.
+        RETURN QUERY SELECT 'refused', cost, room, 'RenewalDue', NULL::timestamptz;
+        RETURN;
+    END IF;
     INSERT INTO billing.keys (key, content) VALUES (as_key, asked) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         -- Claimed at this moment for another account, whose lock we do not hold.

@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from billing import audit
+from billing import audit, holds
+from billing_client import PlaceHold
 from models.operations import Finding
 from tests.story import NOON
 from worker.database import engine, transaction
@@ -14,6 +15,8 @@ from worker.database import engine, transaction
 def acme(books):
     books.open_account("acme", credits=100)
     books.debit("acme", "clustering", key="1")
+    with transaction() as session:
+        holds.place(session, PlaceHold(books.ids["acme"], "clustering", "h"), now=books.now)
     return books
 
 
@@ -39,7 +42,7 @@ def test_books_that_agree_are_found_in_order(acme):
         ),
         pytest.param(
             "DELETE FROM igny8_credit_transactions WHERE amount < 0",
-            {"entries", "keys", "seals"},
+            {"entries", "keys", "seals", "lot_entries"},
             id="an entry is gone",
         ),
         pytest.param(
@@ -47,9 +50,28 @@ def test_books_that_agree_are_found_in_order(acme):
             {"entries", "running_balance", "seals"},
             id="an entry was changed",
         ),
-        pytest.param("UPDATE billing.lots SET remaining = 80", {"lots"}, id="a lot was changed"),
         pytest.param(
-            "UPDATE billing.books SET held = 3", {"held"}, id="held credits that no lot holds"
+            "UPDATE billing.lots SET remaining = 80",
+            {"lots", "lot_entries"},
+            id="a lot was changed",
+        ),
+        pytest.param(
+            "WITH gone AS (UPDATE billing.lots SET remaining = remaining - 10)"
+            " INSERT INTO billing.lots (account_id, source, priority, is_promotional, granted,"
+            " remaining, key, recorded_at)"
+            " SELECT account_id, 'top_up', 1, false, 10, 10, 'x', now() FROM billing.lots",
+            {"lot_entries"},
+            id="credits were moved from one lot to another",
+        ),
+        pytest.param(
+            "UPDATE billing.books SET held = 3",
+            {"held", "holds"},
+            id="held credits that no lot holds",
+        ),
+        pytest.param(
+            "UPDATE billing.holds SET state = 'released'",
+            {"holds"},
+            id="held credits that no hold needs",
         ),
         pytest.param("DELETE FROM igny8_tenants", {"account_exists"}, id="the account is gone"),
         pytest.param(

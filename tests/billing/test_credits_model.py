@@ -22,13 +22,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import expiry, grants, holds, inbox, posting
+from billing import expiry, grants, holds, inbox, posting, renewals
 from billing.errors import Rejected
 from billing_client import Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
+from models.calendar import CreditCalendar
 from tests.app import connect
 from tests.conftest import _TRUNCATE
-from tests.credits_model import FOR_EVER, Account, Model, Said
+from tests.credits_model import FOR_EVER, Account, Calendar, Model, Said
 from tests.story import Books
 from worker.database import engine, transaction
 
@@ -122,7 +123,10 @@ def end_of(lot):
 
 
 class CreditsMachine(RuleBasedStateMachine):
-    """Three accounts and a model of each: one plain, one that may owe, one with a spend cap."""
+    """Three accounts and a model of each: one plain, one with a spend cap, one that may owe.
+
+    The last has a calendar, whose credits come and go each month, and roll over in part.
+    """
 
     @initialize()
     def open_accounts(self):
@@ -135,7 +139,7 @@ class CreditsMachine(RuleBasedStateMachine):
             {"plain": Account(), "owing": Account(debt_limit=15), "capped": Account(cap=40)},
             PRICES,
         )
-        self.books.plan("generous", debt_limit=15)
+        self.books.plan("generous", included_credits=25, debt_limit=15, rollover_cap=8)
         for slug, credits in {"plain": 30, "owing": -4, "capped": 90}.items():
             plan = "generous" if slug == "owing" else "starter"
             self.books.open_account(slug, credits=credits, plan=plan)
@@ -148,6 +152,24 @@ class CreditsMachine(RuleBasedStateMachine):
             session.execute(
                 sa.text("SELECT billing.open_book(id, :now) FROM igny8_tenants"),
                 {"now": self.books.now},
+            )
+        self.begin_a_calendar("owing")
+
+    def begin_a_calendar(self, slug):
+        """As if the main app had given the first period's credits."""
+        account_id, due = self.books.ids[slug], self.books.now.replace(month=4)
+        self.model.accounts[slug].calendar = Calendar(account_id, due, 25, 8)
+        with transaction() as session:
+            session.add(
+                CreditCalendar(
+                    account_id=account_id,
+                    anchor_at=self.books.now,
+                    period_number=1,
+                    first_period=2,
+                    next_due_at=due,
+                    plan_id=self.books.plan("generous"),
+                    recorded_at=self.books.now,
+                )
             )
 
     # --- what is asked -------------------------------------------------------------------------------
@@ -229,6 +251,7 @@ class CreditsMachine(RuleBasedStateMachine):
             message = PlaceHold(self.id_of(account), operation, key, units=units, ttl_s=ttl_s)
             with transaction() as session:
                 placed = holds.place(session, message, now=self.books.now)
+            self.model.renew(self.books.now, account)
             told = self.model.place(
                 self.books.now,
                 account=account,
@@ -260,13 +283,18 @@ class CreditsMachine(RuleBasedStateMachine):
     @rule()
     def sweep_of_holds(self):
         with transaction() as session:
-            expired = holds.expire_due(session, now=self.books.now)
+            expired = len(holds.sweep(session, now=self.books.now))
         assert expired == self.model.expire_holds(self.books.now)
 
     @rule()
     def sweep_of_lots(self):
         swept = self.books.sweep(expiry.sweep)
         assert len(swept) == self.model.expire_lots(self.books.now)
+
+    @rule()
+    def sweep_of_renewals(self):
+        swept = self.books.sweep(renewals.sweep_due)
+        assert len(swept) == self.model.renew(self.books.now, *SLUGS)
 
     @rule(hours=st.sampled_from((1, 7, 30, 24 * 20)))
     def time_passes(self, hours):
@@ -324,8 +352,8 @@ class CreditsMachine(RuleBasedStateMachine):
     @invariant()
     def the_audit_agrees(self):
         findings = self.books.audit().findings
-        # Lots that are over wait for their sweep, which is one of the rules.
-        del findings["expired_lots"]
+        # What is over waits for its sweep, which is one of the rules.
+        del findings["expired_lots"], findings["late_renewals"]
         assert not any(findings.values()), findings
 
     # --- how it is asked -------------------------------------------------------------------------------
@@ -344,6 +372,7 @@ class CreditsMachine(RuleBasedStateMachine):
     def modelled(self, message):
         kind, words = message
         self.sent.append(message)
+        self.model.renew(self.books.now, words["account"])
         return getattr(self.model, kind)(self.books.now, **self.with_time(words))
 
     def real(self, message):

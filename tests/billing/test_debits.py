@@ -3,8 +3,11 @@
 import datetime as dt
 
 import pytest
+from sqlalchemy import delete
 
-from billing_client import Debit, new_key
+from billing_client import Debit, Reverse, new_key
+from models.credits import PlanPolicy
+from worker.database import transaction
 
 
 def test_the_same_debit_delivered_twice_is_taken_once(books):
@@ -234,6 +237,26 @@ class TestDebt:
 
         assert [a.outcome for a in (first, second, third)] == ["taken", "taken", "refused"]
         assert (books.see("acme").credits, books.see("acme").debt) == (-10, 10)
+
+    def test_credits_given_back_to_an_account_that_may_owe_no_more_are_spent_less_the_debt(
+        self, books
+    ):
+        """Its balance of 5 fell to -5, for what it owed already was taken for its limit."""
+        generous = books.plan("generous", debt_limit=10)
+        books.open_account("acme", credits=10, plan="generous")
+        books.debit("acme", "clustering", key="1")
+        books.debit("acme", "image_generation", key="2")
+        books.debit_all([Reverse(books.ids["acme"], "1")])
+        with transaction() as session:
+            session.execute(delete(PlanPolicy).where(PlanPolicy.plan_id == generous))
+        assert books.see("acme").credits == 5
+
+        too_much = books.debit("acme", "clustering", key="3")
+        enough = books.debit("acme", "image_generation", key="4")
+
+        assert (too_much.outcome, enough.outcome) == ("refused", "taken")
+        assert too_much.error.facts["available"] == 5
+        assert books.see("acme").credits == 0
 
     def test_what_is_owed_is_repaid_first_from_the_next_grant(self, books):
         books.plan("generous", debt_limit=15)

@@ -3,6 +3,7 @@
 import datetime as dt
 
 from billing import explain
+from billing_client import Reverse
 from worker.database import transaction
 
 
@@ -43,6 +44,63 @@ def test_the_story_goes_from_the_opening_to_now(books):
         "  90 from opening_balance, for good",
         "available now: 130 (held for work under way: 0)",
     ]
+
+
+def test_what_was_given_back_and_what_expired_is_told_in_words(books):
+    books.open_account("acme", credits=100)
+    books.debit("acme", "clustering", key="1")
+    books.pass_time(minutes=1)
+    books.debit_all([Reverse(books.ids["acme"], "1", "the model was down")])
+    books.grant("acme", 50, key="gift", expires_at=books.now + dt.timedelta(days=1))
+    books.pass_time(days=2)
+    books.sweep()
+
+    lines, _ = story(books)
+
+    assert [line[0] for line in lines][2:] == [
+        "given back: clustering (the model was down)",
+        "credits granted: goodwill",
+        "credits expired: goodwill",
+    ]
+
+
+def test_refusals_of_one_kind_that_follow_each_other_are_one_line(books):
+    books.open_account("acme", credits=10)
+    for key in "123":
+        books.debit("acme", "clustering", key=key)
+        books.pass_time(minutes=1)
+
+    lines, _ = story(books)
+
+    assert [line[0] for line in lines][1:] == [
+        "clustering",
+        "2 x refused clustering: InsufficientCredits (debt 0, needed 10, available 0)",
+    ]
+
+
+def test_a_story_that_is_too_long_begins_with_the_balance_then(books, monkeypatch):
+    books.open_account("acme", credits=100)
+    for day in range(3):
+        books.debit("acme", "clustering", key=str(day))
+        books.pass_time(days=1)
+    monkeypatch.setattr(explain, "MOST", 2)
+
+    lines, now = story(books)
+
+    assert lines[:2] == [("earlier entries, left out here", 0, 90), ("clustering", -10, 80)]
+    assert now[0] == "balance 70: the last 2 entries"
+
+
+def test_an_account_that_was_not_adopted_yet_is_said_to_be_so(books):
+    books.open_account("acme", credits=100)
+
+    assert story(books) == (
+        [],
+        [
+            "balance 100: as the main app shows it; no entry of ours yet",
+            "available now: 100 (held for work under way: 0)",
+        ],
+    )
 
 
 def test_operations_of_two_days_are_two_lines(books):

@@ -1,5 +1,6 @@
 """A hold sets credits aside before the work; captured, released or out of time, it ends once."""
 
+import datetime as dt
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ def act(books):
 
         def expire(self):
             with transaction() as session:
-                return holds.expire_due(session, now=books.now)
+                return len(holds.sweep(session, now=books.now))
 
         def _post(self, message):
             with transaction() as session:
@@ -347,6 +348,36 @@ def test_a_spend_cap_counts_what_is_held(books, act):
     assert books.debit("acme", "image_prompt_extraction", key="e").outcome == "taken"
 
 
+def test_what_is_owed_can_not_be_held(books, act):
+    """Credits that a hold or a reversal gives back to an account in debt are not all its own."""
+    books.plan("generous", debt_limit=10)
+    books.open_account("acme", credits=10, plan="generous")
+    act.place("acme", key="h1", units=2)
+    books.debit("acme", "image_generation", key="d")
+    act.release("acme", "h1")
+
+    assert books.see("acme").debt == 5
+    assert figures(books) == {"credits": 5, "held": 0, "available": 5}
+    placed = act.place("acme", key="h2", units=2)
+    assert (placed.reason, placed.available) == ("InsufficientCredits", 5)
+    assert act.place("acme", key="h3").available == 0
+    assert books.debit("acme", "image_generation", key="e").outcome == "taken"
+    assert books.audit().agrees
+
+
+def test_a_month_that_costs_more_than_an_integer_holds_goes_on(books, act):
+    """A number out of range broke each debit, and would have undone the app's transaction."""
+    books.open_account("acme", credits=2**31 - 1)
+    books.debit("acme", "image_generation", key="1")
+    act.place("acme", key="h1")
+    with transaction() as session:
+        session.execute(text("UPDATE billing.books SET spent = 2147483647"))
+
+    assert books.debit("acme", "image_generation", key="2").outcome == "taken"
+    assert act.place("acme", key="h2").outcome == "held"
+    assert act.capture("acme", "h2").outcome == "taken"
+
+
 class TestFromTheMainApp:
     """The main app asks on its own connection, in its own transaction."""
 
@@ -382,6 +413,30 @@ class TestFromTheMainApp:
         connection.rollback()
 
         assert figures(books) == {"credits": 100, "held": 0, "available": 100}
+
+    def test_a_hold_between_a_periods_end_and_its_renewal_leaves_its_key_free(
+        self, books, connection, client
+    ):
+        """It was refused for good, though the new period's credits came a moment later."""
+        account = books.open_account("acme")
+        books.seed("acme")
+        with transaction() as session:
+            session.execute(
+                text(
+                    "UPDATE billing.credit_calendars"
+                    " SET anchor_at = now() - interval '40 days', next_due_at = now()"
+                )
+            )
+            session.execute(text("UPDATE billing.lots SET expires_at = now()"))
+        books.now = dt.datetime.now(dt.UTC)
+
+        refused = client.place_hold(connection, account, "image_generation", key="h1")
+        connection.commit()
+        books.sweep()
+        held = client.place_hold(connection, account, "image_generation", key="h1")
+
+        assert (refused.reason, bool(held)) == ("RenewalDue", True)
+        assert books.see("acme").refusals == []
 
     def test_a_key_that_another_account_claims_at_once_is_answered_not_raised(
         self, books, connection, client

@@ -1,20 +1,23 @@
 """Many threads ask anything of the same accounts, by every door at once; the books stay right."""
 
+import datetime as dt
 import random
 import threading
 import time
 from collections import Counter
 from contextlib import closing
+from functools import partial
 
 import pytest
 
-from billing import holds, inbox, posting
+from billing import expiry, holds, inbox, plan_changes, posting, renewals
 from billing_client import Capture, Debit, PlaceHold, Release, Reverse, new_key
 from billing_client import inbox as door
 from tests.app import connect
 from worker.database import passes, transaction
 
 ACCOUNTS = 6
+PLANS = ("starter", "generous", "saving")
 
 
 class Crowd:
@@ -117,8 +120,17 @@ class Crowd:
 
     def sweep(self, _):
         for _ in range(30):
-            self.insist(lambda session: holds.expire_due(session, now=self.books.now))
+            self.insist(lambda session: holds.sweep(session, now=self.books.now))
             time.sleep(0.005)
+
+    def calendar(self, seed):
+        """A year goes by for the sweeps, while the main app changes plans."""
+        dice = random.Random(seed)
+        for days in range(0, 360, 12):
+            now = self.books.now + dt.timedelta(days=days)
+            self.books.change_plan(f"a{dice.randrange(ACCOUNTS)}", dice.choice(PLANS))
+            for sweep in (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
+                self.insist(partial(sweep, now=now))
 
 
 @pytest.fixture
@@ -156,6 +168,30 @@ def test_any_message_by_any_door_at_once_leaves_the_books_right(crowd, books):
         assert seen.credits >= -25 * (number % 2)
     assert {answer.outcome for answer in crowd.answers} >= {"taken", "given", "released", "refused"}
     assert books.audit().agrees
+
+
+def test_a_year_of_renewals_meanwhile_leaves_the_books_right(crowd, books):
+    books.plan("saving", included_credits=400, rollover_cap=100)
+    books.repair()
+    crowd.run(
+        (crowd.post, 1),
+        (crowd.post, 2),
+        (crowd.leave, 3),
+        (crowd.drain, 4),
+        (crowd.hold, 5),
+        (crowd.sweep, 6),
+        (crowd.calendar, 7),
+        (crowd.calendar, 8),
+    )
+
+    assert books.audit().agrees
+    books.pass_time(days=360)
+    books.sweep(holds.sweep, renewals.sweep_due, plan_changes.sweep, expiry.sweep)
+    assert books.audit().agrees
+    for number in range(ACCOUNTS):
+        seen = books.see(f"a{number}")
+        assert seen.credits == seen.app_credits
+        assert books.calendar(f"a{number}").period_number == 12
 
 
 def test_50_threads_debiting_one_account_never_overspend(crowd, books):

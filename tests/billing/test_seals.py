@@ -78,6 +78,19 @@ def test_an_untouched_ledger_keeps_its_seals(acme):
             id="an entry slipped in",
         ),
         pytest.param(
+            "INSERT INTO igny8_credit_transactions (tenant_id, type, amount, balance_after,"
+            " description, idempotency_key, actor, happened_at, created_at) SELECT id,"
+            " 'opening_balance', 5, 97, 'x', 'x', 'x', now(), now() FROM igny8_tenants"
+            " WHERE slug = 'acme'",
+            1,
+            id="a second opening slipped in",
+        ),
+        pytest.param(
+            "UPDATE igny8_credit_transactions SET actor = 'x' WHERE type = 'opening_balance'",
+            2,
+            id="the opening entry changed",
+        ),
+        pytest.param(
             "UPDATE billing.books SET opening_credits = 5", 2, id="the opening balance changed"
         ),
     ],

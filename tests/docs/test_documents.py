@@ -170,7 +170,7 @@ def test_the_host_contract_has_each_task_that_may_come_through_the_inbox():
     assert {kind.TASK for kind in INBOX_MESSAGES} <= set(re.findall(r"`([\w.]+)`", text))
 
 
-@pytest.mark.parametrize("check", [check.name for check in audit.CHECKS])
+@pytest.mark.parametrize("check", [check.name for check in audit.CHECKS + audit.LONG_CHECKS])
 def test_the_runbook_says_what_to_do_about_the_finding(check):
     assert f"`{check}`" in section(RUNBOOK, "## Drift, or another finding")
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from billing_client import BillingClient
+from billing import holds
+from billing_client import BillingClient, PlaceHold
 from tests.worker.conftest import running_worker
 from tests.worker.rawmessages import message, raw
 from worker.database import transaction
@@ -71,6 +72,19 @@ def test_status_without_servers_says_so_and_does_not_end_in_a_traceback():
     assert answer.returncode == 1
     assert answer.stderr == ""
     assert [problem.split(":")[0] for problem in seen["problems"]] == ["postgres", "redis"]
+
+
+def test_an_account_is_shown_with_its_holds_under_way(billing, billing_json, books):
+    account = books.open_account("acme", credits=100)
+    with transaction() as session:
+        holds.place(session, PlaceHold(account, "clustering", "hold:1"), now=books.now)
+
+    shown, seen = billing("accounts", "show", "acme"), billing_json("accounts", "show", "acme")
+
+    assert "holds under way" in shown
+    assert "hold:1" in shown
+    (hold,) = seen["holds"]
+    assert (hold["key_text"], hold["credits"], hold["state"]) == ("hold:1", 10, "held")
 
 
 @pytest.mark.parametrize("name", ["acme", "1"], ids=["by its slug", "by its id"])

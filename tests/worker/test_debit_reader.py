@@ -37,7 +37,7 @@ def acme(books):
 
 
 def debit(key, operation="image_prompt_extraction", **fields):
-    return raw(message(account_id=1, operation=operation, key=key, **fields))
+    return raw(message(operation=operation, key=key, **{"account_id": 1} | fields))
 
 
 def queue(redis_client, *raws):
@@ -92,6 +92,17 @@ def test_a_set_has_no_more_messages_than_it_may(reader, acme, redis_client, monk
     assert [reader.read_one_set(), reader.read_one_set()] == [500, 1]
 
 
+def test_a_few_debits_do_not_wait_behind_thousands_of_another_account(reader, acme, redis_client):
+    other = acme.open_account("other", credits=100)
+    queue(redis_client, *[debit(new_key()) for _ in range(2000)])
+    queue(redis_client, *[debit(new_key(), account_id=other) for _ in range(5)])
+
+    assert reader.read_one_set() == 500
+
+    assert acme.see("other").credits == 90
+    assert acme.see("acme").credits == 0, "and its own are taken meanwhile"
+
+
 def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_taken(
     reader, acme, redis_client
 ):
@@ -105,6 +116,22 @@ def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_take
         assert mailbox.in_hand(redis_client) == 2
 
     reading.join()
+    assert acme.see("acme").credits == 96
+    assert nothing_left(redis_client)
+
+
+def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redis_client):
+    """Its set waited for the lock again and again, and was halved nine times, waiting each time."""
+    other = acme.open_account("other", credits=100)
+    queue(redis_client, debit("k1"), debit("k2", account_id=other), debit("k3"))
+    with engine().connect() as app_at_work:
+        app_at_work.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
+
+        reader.read_one_set()
+
+        assert acme.see("other").credits == 98
+        assert mailbox.depth(redis_client, QUEUE) == 2, "they wait, and are in no reader's hand"
+    reader.read_one_set()
     assert acme.see("acme").credits == 96
     assert nothing_left(redis_client)
 
@@ -299,4 +326,28 @@ def test_many_debits_in_one_message_end_each_for_itself(reader, acme, redis_clie
 
     assert acme.see("acme").credits == 94
     assert errors()["UnknownOperation"].arguments["key"] == "k9"
+    assert nothing_left(redis_client)
+
+
+def test_messages_of_many_debits_are_no_larger_a_set_than_single_ones(reader, acme, redis_client):
+    """500 messages of 500 were one transaction of 250,000 debits, longer than a lease lasts."""
+    many = [Debit(1, "image_prompt_extraction", new_key()) for _ in range(1001)]
+    BillingClient(app.conf.broker_url).debit_many(many)
+    queue(redis_client, *[debit(new_key()) for _ in range(3)])
+
+    read = [reader.read_one_set() for _ in range(5)]
+
+    assert read == [1, 1, 1, 2, 1], "one at a time where each is large, then more again"
+    with transaction() as session:
+        taken = sa.text("SELECT count(*) FROM billing.keys GROUP BY xmin::text ORDER BY 1")
+        assert max(session.scalars(taken)) <= 501, "a set, and the opening of the book"
+    assert nothing_left(redis_client)
+
+
+def test_what_a_set_has_no_room_for_is_the_next_readers_at_once(loaded, acme, redis_client):
+    many = [Debit(1, "image_prompt_extraction", new_key()) for _ in range(1000)]
+    BillingClient(app.conf.broker_url).debit_many(many)
+    first, second = DebitReader(loaded, "debits@one"), DebitReader(loaded, "debits@two")
+
+    assert [first.read_one_set(), second.read_one_set()] == [1, 1]
     assert nothing_left(redis_client)
