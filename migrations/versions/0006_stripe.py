@@ -1,5 +1,7 @@
 """What Stripe says: events, objects, prices; and the purchases that payments make."""
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
@@ -8,6 +10,7 @@ revision = "0006"
 down_revision = "0005"
 
 MOMENT = TIMESTAMP(timezone=True)
+SQL = Path(__file__).parent.parent / "sql"
 
 
 def upgrade() -> None:
@@ -24,6 +27,8 @@ def upgrade() -> None:
         "take_back_debt_limit >= 0",
         schema="billing",
     )
+    # What a dispute has frozen does not count as spending.
+    op.get_bind().exec_driver_sql((SQL / "place_hold.sql").read_text())
 
 
 def _create_purchases() -> None:
