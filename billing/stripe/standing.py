@@ -28,6 +28,8 @@ CONSEQUENCES = {
 }
 #: Statuses that a subscription's end ends; one who announced a transfer is about to pay otherwise.
 ENDED_BY_SUBSCRIPTION = frozenset({"trial", "active", "suspended"})
+#: Before the first payment. Where that is known and the status has not followed yet, it decides.
+UNPAID_YET = frozenset({"incomplete", "trialing"})
 #: A plan is the account's from the moment that its subscription is one of these.
 GIVES_PLAN = frozenset({"trialing", "active", "past_due"})
 
@@ -43,7 +45,7 @@ def settle(
     """Make the account's status, plan and subscription equal to Stripe's.
 
     `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken of
-    that yet, the payment itself lets the account in.
+    that yet, or only of its trial, the payment itself lets the account in.
     """
     found = objects.of_account(session, account.id, "subscription")
     subscriptions = [each for each in found if isinstance(each, Subscription)]
@@ -53,11 +55,12 @@ def settle(
         return
     best = max(subscriptions, key=lambda each: (not each.is_ended, each.created or 0, each.id))
     state = status_of(session, best)
-    if paid_for is not None and all(each.id != paid_for for each in subscriptions):
-        state = "active"
     _mirror(session, account, best, state, now=now)
     if state in GIVES_PLAN:
         _give_plan(session, account, best)
+    is_news = paid_for is not None and all(each.id != paid_for for each in subscriptions)
+    if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
+        state = "active"
     _follow(session, account.id, state, now=now)
 
 
