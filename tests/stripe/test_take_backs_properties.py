@@ -94,9 +94,9 @@ class Tale:
 
     def time_passes(self, much):
         self.books.pass_time(days=much // 200)
+        self.books.sweep(holds.sweep)
         self.stripe.drip()
         self.books.sweep()
-        self.books.sweep(holds.sweep)
 
     def check(self):
         findings = {name: found for name, found in self.books.audit().findings.items() if found}
