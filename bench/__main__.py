@@ -10,7 +10,7 @@ from bench.stack import bench_stack
 from worker import logs
 
 #: Each is a module of this package with `run(count=…, rounds=…) -> Result`.
-BENCHES = ("debits", "inbox", "holds")
+BENCHES = ("debits", "inbox", "holds", "stripe")
 #: Only when named: `latency` is a part of `debits`, `scale` fills in ten million entries first.
 NAMED = ("latency", "scale")
 
