@@ -48,11 +48,15 @@ task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
 imports = (
+    "tasks.bank",
     "tasks.credits",
     "tasks.credits_calendar",
+    "tasks.events",
     "tasks.holds",
+    "tasks.life",
     "tasks.stripe",
     "tasks.upkeep",
+    "worker.remote_control",
 )
 task_acks_late = True
 #: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
@@ -77,6 +81,7 @@ enable_utc = True
 QUEUES = {
     "debits": "debits, captures, releases and reversals, read in sets",
     "credits": "grants, seedings and holds",
+    "bank": "statement files, and what people decide about transfers",
     "maintenance": "the timetable's work",
     "stripe": "webhooks of Stripe, as the relay passes them on",
 }
@@ -92,9 +97,19 @@ _TICKS = {
     "upkeep.collect_dead_letters": 5.0,
     "credits.drain_inbox": 5.0,
     "holds.expire_due": 10.0,
+    "bank.sweep_files": 60.0,
+    "bank.match_due": 60.0,
+    "bank.bill_due": 300.0,
+    "events.deliver_due": 10.0,
+    "trials.expire_due": 60.0,
+    "trials.remind_due": 60.0,
+    "dunning.step_due": 60.0,
     "credits.renew_due": 60.0,
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,
+    "events.remove_old": 3600.0,
+    "accounts.check_limits": 3600.0,
+    "accounts.close_deleted": 3600.0,
     "upkeep.audit_books": 600.0,
     "stripe.apply_due": 10.0,
     "stripe.prune": 3600.0,

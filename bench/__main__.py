@@ -10,9 +10,10 @@ from bench.stack import bench_stack
 from worker import logs
 
 #: Each is a module of this package with `run(count=…, rounds=…) -> Result`.
-BENCHES = ("debits", "inbox", "holds", "stripe")
-#: Only when named: `latency` is a part of `debits`, `scale` fills in ten million entries first.
-NAMED = ("latency", "scale")
+BENCHES = ("debits", "inbox", "holds", "access", "sweeps", "stripe")
+#: Only when named: `bank` takes minutes, `latency` is a part of `debits`, `scale` fills in ten
+#: million entries first.
+NAMED = ("bank", "latency", "scale")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

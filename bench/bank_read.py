@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.measure import Row
+
 ENTRIES = 100_000
 
-_CAMT_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+CAMT_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt>
 <GrpHdr><MsgId>M1</MsgId></GrpHdr><Stmt><Id>S1</Id>
 <Acct><Id><IBAN>DE02120300000000202051</IBAN></Id><Ccy>EUR</Ccy></Acct>
@@ -24,7 +26,7 @@ _CAMT_ENTRY = """<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd>
 <DbtrAcct><Id><IBAN>DE89370400440532013000</IBAN></Id></DbtrAcct></RltdPties>
 <RmtInf><Ustrd>Invoice {number} of January</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>
 """
-_CAMT_BALANCE = (
+CAMT_BALANCE = (
     '<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">{amount}</Amt>'
     "<CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-31</Dt></Dt></Bal>\n"
 )
@@ -41,9 +43,9 @@ def _total_minor(entries: int) -> int:
 def write_camt(out: BinaryIO, entries: int) -> None:
     """A balanced camt.053 of so many booked credits."""
     total = f"{_total_minor(entries) // 100}.{_total_minor(entries) % 100:02d}"
-    out.write(_CAMT_HEAD.encode())
-    out.write(_CAMT_BALANCE.format(kind="OPBD", amount="0.00").encode())
-    out.write(_CAMT_BALANCE.format(kind="CLBD", amount=total).encode())
+    out.write(CAMT_HEAD.encode())
+    out.write(CAMT_BALANCE.format(kind="OPBD", amount="0.00").encode())
+    out.write(CAMT_BALANCE.format(kind="CLBD", amount=total).encode())
     out.writelines(
         _CAMT_ENTRY.format(number=number, amount=_amount(number, ".")).encode()
         for number in range(entries)
@@ -66,7 +68,7 @@ def write_mt940(out: BinaryIO, entries: int) -> None:
     out.write(f":62F:C260131EUR{total // 100},{total % 100:02d}\r\n-\r\n".encode())
 
 
-WRITERS = {"read camt.053": write_camt, "read MT940": write_mt940}
+WRITERS = {"bank_read_camt": write_camt, "bank_read_mt940": write_mt940}
 
 
 def _peak_kilobytes() -> int:
@@ -90,12 +92,9 @@ def _measure(path: str) -> None:
     print(count, seconds, (_peak_kilobytes() - before) / 1024)
 
 
-def rows(entries: int = ENTRIES) -> list[dict[str, str | float]]:
-    """One row a format: entries a second of CPU, milliseconds of CPU for each thousand.
-
-    Peak MB above the imports.
-    """
-    measured: list[dict[str, str | float]] = []
+def rows(entries: int = ENTRIES) -> list[Row]:
+    """One row a format: entries a second of CPU, CPU ms for each, and peak MB above the imports."""
+    measured = []
     for name, write in WRITERS.items():
         with tempfile.NamedTemporaryFile() as file:
             write(file, entries)  # type: ignore[arg-type]  # typeshed's wrapper is no BinaryIO
@@ -103,13 +102,9 @@ def rows(entries: int = ENTRIES) -> list[dict[str, str | float]]:
             command = [sys.executable, "-m", "bench.bank_read", file.name]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         count, seconds, megabytes = said.split()
+        each_ms = float(seconds) * 1000 / int(count)
         measured.append(
-            {
-                "name": name,
-                "per_second": round(int(count) / float(seconds)),
-                "cpu_ms": round(float(seconds) * 1000, 1),
-                "mb": round(float(megabytes), 1),
-            }
+            Row(name, int(count) / float(seconds), round(each_ms, 4), mb=round(float(megabytes), 1))
         )
     return measured
 

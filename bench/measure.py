@@ -26,7 +26,7 @@ class Row:
 
     `cpu_ms` counts the worker's processes and those of the servers, as far as they are here.
     `p50_ms` and `p99_ms`: from enqueueing to the commit, where that was measured; `wal_bytes`:
-    what Postgres logged for each one, where that was.
+    what Postgres logged for each one, where that was; `mb`: peak memory above the imports.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Row:
     p50_ms: float | None = None
     p99_ms: float | None = None
     wal_bytes: float | None = None
+    mb: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """What was measured."""
@@ -47,27 +48,36 @@ class Result:
 
     rows: list[Row] = field(default_factory=list)
     ratios: dict[str, float] = field(default_factory=dict)
+    #: What was counted rather than timed, such as a simulation's wrong matches.
+    facts: dict[str, object] = field(default_factory=dict)
 
     def __add__(self, other: "Result") -> "Result":
-        return Result(self.rows + other.rows, self.ratios | other.ratios)
+        facts = self.facts | other.facts
+        return Result(self.rows + other.rows, self.ratios | other.ratios, facts)
 
     def as_json(self) -> str:
         """`{"rows": [{"name", "per_second", "cpu_ms"}], "ratios": {"a/b": a's rate by b's}}`."""
-        return json.dumps({"rows": [row.as_dict() for row in self.rows], "ratios": self.ratios})
+        shown: dict[str, object] = {
+            "rows": [row.as_dict() for row in self.rows],
+            "ratios": self.ratios,
+        }
+        return json.dumps(shown | ({"facts": self.facts} if self.facts else {}))
 
     def show(self) -> None:
         """Print one table, then the ratios."""
         table = Table(box=None, pad_edge=False)
         table.add_column("")
-        for heading in ("a second", "CPU ms each", "p50 ms", "p99 ms", "WAL bytes each"):
+        for heading in ("a second", "CPU ms each", "p50 ms", "p99 ms", "WAL bytes each", "MB"):
             table.add_column(heading, justify="right")
         for row in self.rows:
-            rest = [row.p50_ms, row.p99_ms, row.wal_bytes]
+            rest = [row.p50_ms, row.p99_ms, row.wal_bytes, row.mb]
             shown = ["" if value is None else f"{value:,.1f}" for value in rest]
             table.add_row(row.name, f"{row.per_second:,.0f}", f"{row.cpu_ms:.3f}", *shown)
         for name, ratio in self.ratios.items():
             table.add_row(name, f"{ratio:.2f} x")
         Console().print(table)
+        for name, fact in self.facts.items():
+            Console().print(f"{name}: {fact}")
 
 
 class Stalled(Exception):

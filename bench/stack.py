@@ -1,7 +1,6 @@
 """The ground of a bench: durable servers, a database of its own, and who the servers are."""
 
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,8 @@ import click
 import psutil  # type: ignore[import-untyped]
 import redis
 import sqlalchemy as sa
+
+from worker.stack.fresh import fresh_database
 
 
 @contextmanager
@@ -30,7 +31,8 @@ def bench_stack() -> Iterator[None]:
             Path(folder).chmod(0o711)
             urls = context.enter_context(running_stack(Path(folder) / "stack", durable=True))
             os.environ.update(urls.environment())
-        os.environ["DATABASE_URL"] = context.enter_context(_fresh_database())
+        fresh = fresh_database(os.environ["DATABASE_URL"], prefix="billing_bench")
+        os.environ["DATABASE_URL"] = context.enter_context(fresh)
         with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
             if client.dbsize():
                 raise click.ClickException(
@@ -43,20 +45,6 @@ def bench_stack() -> Iterator[None]:
         schema.upgrade()
         yield
         database.engine().dispose()
-
-
-@contextmanager
-def _fresh_database() -> Iterator[str]:
-    url = sa.make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2")
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    name = f"billing_bench_{secrets.token_hex(4)}"
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield url.set(database=name).render_as_string(hide_password=False)
-    finally:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def _empty(redis_url: str) -> None:

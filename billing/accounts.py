@@ -6,13 +6,14 @@ Balances move by deltas, under the account's row lock, taken in ascending id (ST
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing import arrays
-from models.host import Account, CreditTransaction, Plan, Subscription
+from models.host import Account, CreditTransaction, Plan, Subscription, User
 
 #: Accounts of the main app itself: never suspended, never seeded, never expired.
 SYSTEM_SLUGS = frozenset({"aws-admin", "default-account", "default"})
@@ -55,6 +56,15 @@ class HostPlan(NamedTuple):
     slug: str
     included_credits: int
     is_active: bool
+
+
+class HostUser(NamedTuple):
+    """A person of the main app; `accounts`: those that they own or belong to."""
+
+    id: int
+    role: str
+    is_superuser: bool
+    accounts: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -128,9 +138,13 @@ def move_credits(session: Session, deltas: Mapping[int, int]) -> None:
     )
 
 
-def set_status(session: Session, account_id: int, status: str) -> None:
-    """Write the account's status; only `billing.status` decides on one."""
-    session.execute(update(Account).where(Account.id == account_id).values(status=status))
+def set_status(session: Session, account_ids: Sequence[int], status: str) -> None:
+    """Write the status of accounts; only `billing.status` decides on one."""
+    if account_ids:
+        session.connection().exec_driver_sql(
+            "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
+            {"status": status, "ids": arrays.numbers(account_ids)},
+        )
 
 
 _PLAN_TERMS = """
@@ -152,6 +166,27 @@ def plan(session: Session, plan_id: int | None) -> HostPlan | None:
         select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active).where(Plan.id == plan_id)
     ).first()
     return HostPlan(*row) if row else None
+
+
+def plan_price(session: Session, plan_id: int) -> Decimal | None:
+    """What a month of an active plan costs; None if there is no such plan."""
+    row = select(Plan.price).where(Plan.id == plan_id, Plan.is_active)
+    return session.execute(row).scalar()
+
+
+def user(session: Session, id_or_email: str) -> HostUser | None:
+    """The person with this id or email, and whose account is theirs."""
+    is_id = id_or_email.isascii() and id_or_email.isdigit()
+    owned = select(func.array_agg(Account.id)).where(Account.owner_id == User.id)
+    row = session.execute(
+        select(
+            User.id, User.role, User.is_superuser, User.account_id, owned.scalar_subquery()
+        ).where(User.id == int(id_or_email) if is_id else User.email == id_or_email)
+    ).first()
+    if row is None:
+        return None
+    mine = {row[3], *(row[4] or ())} - {None}
+    return HostUser(row[0], row[1], row[2], frozenset(mine))
 
 
 def read(session: Session, id_or_slug: str) -> HostAccount | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, chain, keys, low_balance
+from billing import accounts, chain, keys, low_balance, outbox
 from billing import book_rows as rows
 from billing.accounts import Entry, PlanTerms
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
@@ -148,8 +148,8 @@ class Books:
             if book.credits != book.was_credits
         }
         accounts.move_credits(self.session, deltas)
-        for book in changed:
-            low_balance.tell(self.session, book, self.terms.get(book.account.plan_id), self.now)
+        low = [low_balance.event_of(b, self.terms.get(b.account.plan_id)) for b in changed]
+        outbox.leave_all(self.session, [event for event in low if event], now=self.now)
 
 
 def open_books(

@@ -49,11 +49,13 @@ def renewals_of(session: Session, ids: Iterable[int], *, now: dt.datetime) -> li
     return _ids(session, _RENEWALS_OF, ids=arrays.numbers(ids), now=now)
 
 
+_LOTS_OVER = f"""
+billing.lots AS l JOIN igny8_tenants AS a ON a.id = l.account_id
+    WHERE l.remaining > 0 AND l.expires_at <= %(now)s AND l.remaining > l.held AND {_MAY_TOUCH}
+"""
 _EXPIRIES = f"""
 SELECT DISTINCT account_id FROM (
-    SELECT l.account_id FROM billing.lots AS l JOIN igny8_tenants AS a ON a.id = l.account_id
-    WHERE l.remaining > 0 AND l.expires_at <= %(now)s AND l.remaining > l.held AND {_MAY_TOUCH}
-    ORDER BY l.expires_at LIMIT %(limit)s) AS lots
+    SELECT l.account_id FROM {_LOTS_OVER} ORDER BY l.expires_at LIMIT %(limit)s) AS lots
 """
 
 
@@ -99,12 +101,33 @@ def repairs(session: Session, *, now: dt.datetime, after: int, limit: int) -> li
     return _ids(session, _REPAIRS, now=now, after=after, limit=limit)
 
 
-_PURCHASES = """
-SELECT p.account_id FROM billing.purchases AS p JOIN igny8_tenants AS a ON a.id = p.account_id
-WHERE p.next_due_at <= %(now)s AND NOT a.is_deleted ORDER BY p.next_due_at LIMIT %(limit)s
+_PURCHASES_DUE = """
+billing.purchases AS p JOIN igny8_tenants AS a ON a.id = p.account_id
+    WHERE p.next_due_at <= %(now)s AND NOT a.is_deleted
+"""
+_PURCHASES = f"""
+SELECT p.account_id FROM {_PURCHASES_DUE} ORDER BY p.next_due_at LIMIT %(limit)s
 """
 
 
 def purchases(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     """Accounts of up to `limit` purchases whose next monthly lot is due."""
     return sorted(set(_ids(session, _PURCHASES, now=now, limit=limit)))
+
+
+_COUNT = f"""
+SELECT (SELECT count(*) FROM billing.credit_calendars
+        WHERE ended_at IS NULL AND next_due_at <= %(now)s)
+       + (SELECT count(*) FROM {_PURCHASES_DUE}),
+       (SELECT count(*) FROM {_LOTS_OVER})
+"""
+
+
+def count(session: Session, *, now: dt.datetime) -> tuple[int, int]:
+    """How many periods wait for their renewal, and how many lots for their expiry.
+
+    What was bought by the year has periods, too.
+    """
+    asked = {"now": now, "system": sorted(SYSTEM_SLUGS)}
+    renewals, lots = session.connection().exec_driver_sql(_COUNT, asked).one()
+    return renewals, lots

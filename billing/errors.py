@@ -17,6 +17,7 @@
     │   ├── SystemAccount           a system account is never seeded, suspended or expired
     │   ├── NoPlan                  the account has no plan to seed it from
     │   ├── StatusChangeRefused     the transition table has no such step
+    │   ├── TrialEndRefused         the trial can't have that end
     │   ├── StripeRefused           Stripe says no to what we ask: a wrong key, no right to it
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
     │   ├── StripeRejected          an event of Stripe's; its tree is in billing/stripe/errors.py
@@ -115,6 +116,10 @@ class NoPlan(Rejected):
 
 class StatusChangeRefused(Rejected):
     """The transition table has no step from this status to that for this reason."""
+
+
+class TrialEndRefused(Rejected):
+    """The trial is over, or was never, or can't have that end."""
 
 
 class StripeRefused(Rejected):

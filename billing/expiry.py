@@ -5,12 +5,13 @@ balance say so. What a hold has set aside is left to it, and expires if the hold
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, due, lapses, renewals
+from billing import accounts, due, lapses, policy, renewals, trial_rows
 from billing.books import Books, open_books
+from billing.lots import OpenLot
 from billing.open_book import OpenBook
 from billing.swept import AT_ONCE, Swept, all_or_each
 
@@ -44,17 +45,33 @@ def _may_touch(book: OpenBook) -> bool:
     return not book.account.is_deleted and not book.account.is_system
 
 
-def end_trial_credits(session: Session, account_id: int, *, now: dt.datetime) -> int:
-    """Expire at once what is left of the account's trial; returns the credits, 0 if none."""
-    books = open_books(session, [account_id], keys_asked=(), now=now)
-    expired = end_trial(books, books.of(account_id))
+def end_trial_credits(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> int:
+    """Expire at once what is left of these accounts' trials; returns the credits, 0 if none.
+
+    Opens no book that is not open yet.
+    """
+    with_lots = trial_rows.with_credits(session, account_ids)
+    if not with_lots:
+        return 0
+    books = open_books(session, with_lots, keys_asked=(), now=now)
+    lots = [(book, lot) for book in books.by_account.values() for lot in _of_trial(book)]
+    lapses.ask(books, [lot for _, lot in lots])
+    books.reserve(len(lots))
+    entries = [lapses.expire(books, book, lot, happened_at=now) for book, lot in lots]
     books.write()
-    return expired
+    return -sum([entry.amount for entry in entries])
 
 
 def end_trial(books: Books, book: OpenBook) -> int:
-    """As `end_trial_credits`, for an act that has the books open and writes them."""
-    lots = [lot for lot in book.lots if lot.source == "trial" and lot.free]
+    """Expire what is left of an account's trial, in books that the caller writes: credits.
+
+    Nothing where the policy lets trial credits outlive the trial.
+    """
+    lots = _of_trial(book) if policy.of(books.session).trial_credits_lapse else []
     lapses.ask(books, lots)
     entries = [lapses.expire(books, book, lot, happened_at=books.now) for lot in lots]
     return -sum([entry.amount for entry in entries])
+
+
+def _of_trial(book: OpenBook) -> list[OpenLot]:
+    return [lot for lot in book.lots if lot.source == "trial" and lot.free]

@@ -84,6 +84,11 @@ def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
     return session.execute(written.returning(Invoice.id)).scalar_one()
 
 
+def id_of(session: Session, stripe_id: str) -> int | None:
+    """The id of the row of this invoice of Stripe's, if there is one."""
+    return session.scalars(select(Invoice.id).where(Invoice.stripe_invoice_id == stripe_id)).first()
+
+
 def _free_number(session: Session, invoice: MirroredInvoice) -> str | None:
     """Stripe numbers each customer's invoices by itself; one that is taken is left out."""
     if invoice.number is None or invoice.stripe_id is None:
@@ -143,6 +148,23 @@ def write_subscription(session: Session, subscription: MirroredSubscription) -> 
         .on_conflict_do_update(
             index_elements=[Subscription.account_id], set_=_columns(Subscription, values)
         )
+    )
+
+
+def subscription(session: Session, account_id: int) -> MirroredSubscription | None:
+    """The account's subscription, if it has one."""
+    row = session.scalars(select(Subscription).where(Subscription.account_id == account_id)).first()
+    if row is None:
+        return None
+    return MirroredSubscription(
+        account_id=row.account_id,
+        status=row.status,
+        stripe_id=row.stripe_subscription_id,
+        starts_at=row.current_period_start,
+        ends_at=row.current_period_end,
+        cancels_at_end=row.cancel_at_period_end,
+        payment_method=row.payment_method or "",
+        external_payment_id=row.external_payment_id,
     )
 
 

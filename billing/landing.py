@@ -4,24 +4,31 @@ import datetime as dt
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, status
+from billing import accounts, dunning_rows, status, status_rows, trial_rows
+from billing.steps import MONEY_REASONS
 
-#: Suspensions that money cures; a dispute's and a person's are lifted by their own.
-CURED_BY_MONEY = ("payment_failed", "trial_over")
-#: Statuses that a payment for a plan turns into active.
+#: Statuses that a payment for a plan turns into active. One that the main app suspended by itself,
+#: for a reason that nobody knows, is not among them.
 LET_IN_BY_MONEY = frozenset({"trial", "pending_payment", "cancelled"})
 
 
 def money_landed(session: Session, account_id: int, *, actor: str, now: dt.datetime) -> None:
     """Let the account in: its plan is paid for. Nothing changes for one that is in already.
 
-    A system account is let in anyway, and left alone. Raises UnknownAccount or AccountDeleted.
+    Closes its dunning case, ends its trial, and lifts the suspensions that money cures. While
+    another stands, a dispute's or a person's, the account stays out, and is active once that is
+    lifted: it has paid, and is not asked again. A system account is let in anyway, and left alone.
+    Raises UnknownAccount, AccountDeleted or StatusChangeRefused.
     """
     account = accounts.lock(session, [account_id])[account_id]
     if account.is_system:
         return
-    if account.status == "suspended":
-        for reason in CURED_BY_MONEY:
+    for reason in status.suspension_reasons(session, account_id):
+        if reason in MONEY_REASONS:
             status.lift(session, account_id, reason=reason, to="active", actor=actor, now=now)
+    dunning_rows.close(session, [account_id], outcome="paid", now=now)
+    if status.suspension_reasons(session, account_id):
+        status_rows.set_before(session, account_id, "active")
+        trial_rows.end(session, [account_id], outcome="paid", now=now)
     elif account.status in LET_IN_BY_MONEY:
         status.change(session, account_id, to="active", reason="paid", actor=actor, now=now)

@@ -14,7 +14,7 @@ from billing.books import Books
 from billing.lots import OF_A_PERIOD, SOURCES, OpenLot
 from billing.open_book import OpenBook
 
-#: Keys of one lot that are looked up at once: it lapses once, and again for each late hold.
+#: Keys of a lot that are looked up at once, after its first: it lapses again for each late hold.
 ASKED_AT_ONCE = 4
 
 
@@ -26,16 +26,16 @@ def key_of(lot_id: int, number: int) -> str:
 def ask(books: Books, lots: Iterable[OpenLot]) -> None:
     """Find out how often these lots have expired before, so that each expiry has its own key."""
     pending = [lot.id for lot in lots]
-    first = 1
+    first, count = 1, 1  # nearly every lot lapses once
     while pending:
         asked = {
-            lot_id: [keys.as_uuid(key_of(lot_id, first + n)) for n in range(ASKED_AT_ONCE)]
+            lot_id: [keys.as_uuid(key_of(lot_id, first + n)) for n in range(count)]
             for lot_id in pending
         }
         known = keys.lookup(books.session, [uuid for uuids in asked.values() for uuid in uuids])
         books.known.update(known)
         pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
-        first += ASKED_AT_ONCE
+        first, count = first + count, ASKED_AT_ONCE
 
 
 def expired(books: Books) -> list[tuple[OpenBook, OpenLot]]:

@@ -1,12 +1,8 @@
 """Tells the main app when an account's credits run low: once, as a threshold is crossed."""
 
-import datetime as dt
-
-from sqlalchemy.orm import Session
-
-from billing import outbox
 from billing.accounts import PlanTerms
 from billing.open_book import OpenBook
+from billing.outbox import NewEvent
 
 #: In per cent of the plan's monthly credits, falling.
 THRESHOLDS = (20, 5, 0)
@@ -18,16 +14,16 @@ def crossed(before: int, after: int, included: int) -> int | None:
     return min(fallen, default=None)
 
 
-def tell(session: Session, book: OpenBook, plan: PlanTerms | None, now: dt.datetime) -> None:
-    """Leave a `credits.low` event if this transaction took the balance across a threshold."""
+def event_of(book: OpenBook, plan: PlanTerms | None) -> NewEvent | None:
+    """A `credits.low` event if this transaction took the balance across a threshold."""
     if plan is None or book.credits >= book.was_credits:
-        return
+        return None
     percent = crossed(book.was_credits, book.credits, plan.included_credits)
-    if percent is not None:
-        payload: dict[str, object] = {
-            "account_id": book.account.id,
-            "credits": book.credits,
-            "included_credits": plan.included_credits,
-            "threshold_percent": percent,
-        }
-        outbox.leave(session, "credits.low", account_id=book.account.id, payload=payload, now=now)
+    if percent is None:
+        return None
+    payload = {
+        "credits": book.credits,
+        "included_credits": plan.included_credits,
+        "threshold_percent": percent,
+    }
+    return NewEvent("credits.low", book.account.id, payload)

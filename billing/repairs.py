@@ -7,22 +7,13 @@ account, a calendar for one that the main app activated, the lot of the running 
 import datetime as dt
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy.orm import Session
 
 from billing import accounts, calendars, due, seeding
 from billing.errors import Rejected
-from billing.swept import AT_ONCE, Swept, all_or_each
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What one set of the repair did; `last` is its highest account id, None after the last set."""
-
-    swept: list[Swept]
-    last: int | None
+from billing.swept import AT_ONCE, Page, Swept, all_or_each
 
 
 def sweep(session: Session, *, now: dt.datetime, after: int = 0, limit: int = AT_ONCE) -> Page:

@@ -52,11 +52,6 @@ def seed(session: Session, account_id: int, *, now: dt.datetime) -> Seeded:
     return _give_trial(books, book, key)
 
 
-def trial_ends_at(account_id: int) -> dt.datetime | None:  # noqa: ARG001 - not known yet
-    """When the account's trial ends, and its credits with it; None: when its status says so."""
-    return None
-
-
 def _given_by_the_app(session: Session, book: OpenBook) -> str | None:
     if accounts.has_history(session, book.account.id):
         return "the main app's ledger shows its first credits"
@@ -116,7 +111,6 @@ def _give_trial(books: Books, book: OpenBook, key: str) -> Seeded:
         key=key,
         content=keys.digest("seed", account_id),
         actor="billing",
-        expires_at=trial_ends_at(account_id),
     )
     books.write()
     swept = Swept(account_id, "seeded", books.now, granted=entry.amount, entry_id=entry.id)

@@ -1,21 +1,34 @@
-"""What a change of status does to credits: who is let in gets periods, who leaves gets no more.
+"""What a change of status does to the rest: who is let in gets periods, who leaves gets no more.
 
-Called by `billing.status`, in the transaction and under the lock of the change.
+Called by `billing.status`, in the transaction and under the locks of the change.
 """
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, calendar_rows, calendars, expiry, seeding
+from billing import (
+    accounts,
+    calendar_rows,
+    calendars,
+    dunning_rows,
+    expiry,
+    policy,
+    seeding,
+    trial_rows,
+)
 from billing.errors import NoPlan
 
-#: Reaching one of these ends a trial, and its credits with it. `pending_payment` does not: the
-#: transfer is on its way, and the customer goes on trying.
-ENDS_TRIAL = frozenset({"active", "cancelled"})
+#: Reaching one of these ends a trial, and its credits with it: with which outcome.
+#: `pending_payment` does not: the transfer is on its way, and the customer goes on trying.
+ENDS_TRIAL = {"active": "paid", "cancelled": "cancelled"}
 #: Nor does a suspension, but for this reason: a dispute may be settled within the trial.
 ENDS_TRIAL_BY_SUSPENSION = "trial_over"
+#: Reaching it begins the asking for money: a transfer was announced, and may never come. Going
+#: from there to active ends it; any other money says so itself (`billing.dunning.stop`).
+BEGINS_DUNNING = "pending_payment"
 
 
 def leaves_active(session: Session, account_id: int, *, now: dt.datetime) -> None:
@@ -23,19 +36,33 @@ def leaves_active(session: Session, account_id: int, *, now: dt.datetime) -> Non
     calendars.end(session, account_id, now=now)
 
 
-def ends_trial(session: Session, account_id: int, *, now: dt.datetime) -> None:
-    """The account's trial is over, whatever its status: what is left of its credits expires."""
-    expiry.end_trial_credits(session, account_id, now=now)
-
-
-def has_reached(
-    session: Session, account_id: int, status: str, *, came_from: str, now: dt.datetime
+def ends_trial(
+    session: Session, account_ids: Sequence[int], *, outcome: str, now: dt.datetime
 ) -> None:
-    """After the change. `came_from`: the last status before, less a suspension."""
-    if status in ENDS_TRIAL:
-        ends_trial(session, account_id, now=now)
+    """The accounts' trials are over, whatever their status, and what is left of their credits."""
+    trial_rows.end(session, account_ids, outcome=outcome, now=now)
+    if policy.of(session).trial_credits_lapse:
+        expiry.end_trial_credits(session, account_ids, now=now)
+
+
+def have_reached(
+    session: Session, status: str, *, came_from: Mapping[int, str], now: dt.datetime
+) -> None:
+    """After the change. `came_from`: each account's last status before, less a suspension."""
+    if status in ENDS_TRIAL and came_from:
+        ends_trial(session, list(came_from), outcome=ENDS_TRIAL[status], now=now)
+    if status == "cancelled":
+        dunning_rows.close(session, came_from, outcome="cancelled", now=now)
     if status == "active":
-        _let_in(session, account_id, came_from=came_from, now=now)
+        awaited = [id for id, before in came_from.items() if before == BEGINS_DUNNING]
+        dunning_rows.close(session, awaited, outcome="paid", now=now)
+    for account_id, before in came_from.items():
+        if status == "active":
+            _let_in(session, account_id, came_from=before, now=now)
+        elif status == BEGINS_DUNNING:
+            dunning_rows.open_case(
+                session, account_id, schedule="bank", cause="transfer_announced", now=now
+            )
 
 
 def _let_in(session: Session, account_id: int, *, came_from: str, now: dt.datetime) -> None:

@@ -1,59 +1,21 @@
-"""The status of an account: every step there is, in one table, and the acts that take one.
+"""The acts on an account's status: a step of the table in `billing.steps`, for one or many.
 
 A suspension has reasons; lifting one lets the account back in only when none is left.
 """
 
 import datetime as dt
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from billing import accounts, outbox, standing
+from billing import accounts, standing, status_rows, steps
 from billing.accounts import HostAccount
 from billing.errors import AccountDeleted, StatusChangeRefused, SystemAccount, UnknownAccount
-from models.accounts import StatusChange, Suspension
+from billing.steps import STEPS, SUSPENSION_REASONS
+from models.accounts import Suspension
 
-#: Why an account may be suspended.
-SUSPENSION_REASONS = frozenset({"trial_over", "payment_failed", "dispute", "manual"})
-
-
-class Step(NamedTuple):
-    """A change of status, the reasons that allow it, and the event it leaves."""
-
-    status_from: str
-    status_to: str
-    reasons: frozenset[str]
-    event: str
-
-
-def _step(status_from: str, status_to: str, event: str, *reasons: str) -> Step:
-    return Step(status_from, status_to, frozenset(reasons), f"account.{event}")
-
-
-STEPS = (
-    _step("trial", "active", "activated", "paid", "manual"),
-    _step("trial", "pending_payment", "awaits_payment", "transfer_announced"),
-    _step("trial", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("trial", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
-    _step("active", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("active", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
-    _step("pending_payment", "active", "activated", "paid", "manual"),
-    _step("pending_payment", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("pending_payment", "cancelled", "cancelled", "requested", "never_paid", "manual"),
-    _step("suspended", "active", "reactivated", "lifted", "paid"),
-    _step("suspended", "trial", "reactivated", "lifted"),
-    _step("suspended", "pending_payment", "awaits_payment", "lifted", "transfer_announced"),
-    _step(
-        "suspended",
-        "cancelled",
-        "cancelled",
-        *("requested", "subscription_ended", "never_paid", "manual"),
-    ),
-    _step("cancelled", "active", "reactivated", "paid", "manual"),
-    _step("cancelled", "pending_payment", "awaits_payment", "transfer_announced"),
-)
-_TABLE = {(step.status_from, step.status_to): step for step in STEPS}
+__all__ = ["STEPS", "SUSPENSION_REASONS", "change", "lift", "suspend", "suspend_all"]
 
 
 def change(
@@ -63,14 +25,18 @@ def change(
 
     Raises UnknownAccount, AccountDeleted, StatusChangeRefused, and SystemAccount for any step of
     a system account. `suspended` is reached by `suspend` and left by `lift` alone, except that it
-    may be cancelled.
+    may be cancelled. Who comes back from `cancelled` sheds the reasons that money cures, and is
+    refused while another stands.
     """
-    account = _locked(session, account_id)
+    account = _locked(session, [account_id])[0]
     if "suspended" in (to, account.status) and to != "cancelled":
-        raise StatusChangeRefused(
-            account_id=account_id, status=account.status, to=to, hint="use suspend or lift"
-        )
-    return _take(session, account, to=to, reason=reason, actor=actor, now=now)
+        raise _refused(account, to, reason, hint="use suspend or lift")
+    if account.status == "cancelled" and to != "cancelled":
+        _check(account, to, reason, actor)
+        status_rows.lift(session, account_id, steps.MONEY_REASONS, actor=actor, now=now)
+        if suspension_reasons(session, account_id):
+            raise _refused(account, to, reason, hint="lift its suspension first")
+    return bool(_take(session, [account], to=to, reason=reason, actor=actor, now=now))
 
 
 def suspend(
@@ -80,27 +46,30 @@ def suspend(
 
     `reason`: trial_over, payment_failed, dispute or manual. Raises as `change`.
     """
-    account = _locked(session, account_id)
-    open_reasons = suspension_reasons(session, account_id)
-    if reason not in SUSPENSION_REASONS or account.status == "cancelled":
-        raise StatusChangeRefused(
-            account_id=account_id, status=account.status, to="suspended", reason=reason
-        )
-    if reason in open_reasons:
-        return False
-    session.execute(
-        insert(Suspension).values(
-            account_id=account_id,
-            reason=reason,
-            actor=actor,
-            status_before=_status_before(session, account),
-            since=now,
-        )
-    )
-    _take(session, account, to="suspended", reason=reason, actor=actor, now=now)
+    return bool(suspend_all(session, [account_id], reason=reason, actor=actor, now=now))
+
+
+def suspend_all(
+    session: Session, account_ids: Iterable[int], *, reason: str, actor: str, now: dt.datetime
+) -> list[int]:
+    """Suspend many for one reason; returns those for whom this changed something.
+
+    One for whom the reason stands, and whom the main app let in by its own hand, is suspended
+    again. Raises as `change`, for the first that can't be.
+    """
+    stands = status_rows.reasons_of(session, locked := _locked(session, account_ids))
+    new = [account for account in locked if reason not in stands.get(account.id, {})]
+    for account in locked:
+        if reason not in SUSPENSION_REASONS or account.status == "cancelled":
+            raise _refused(account, "suspended", reason)
+        _check_actor(account, "suspended", reason, actor)
+    before = {a.id: _status_before(a, stands.get(a.id, {})) for a in new}
+    status_rows.insert_suspensions(session, before, reason=reason, actor=actor, now=now)
+    moved = _take(session, locked, to="suspended", reason=reason, actor=actor, now=now)
     if reason == standing.ENDS_TRIAL_BY_SUSPENSION:
-        standing.ends_trial(session, account_id, now=now)
-    return True
+        ids = [account.id for account in locked]
+        standing.ends_trial(session, ids, outcome="expired", now=now)
+    return sorted(before.keys() | {account.id for account in moved})
 
 
 def lift(
@@ -116,7 +85,7 @@ def lift(
 
     Raises UnknownAccount, AccountDeleted, SystemAccount or StatusChangeRefused.
     """
-    account = _locked(session, account_id)
+    account = _locked(session, [account_id])[0]
     before = session.execute(
         update(Suspension)
         .where(
@@ -130,15 +99,9 @@ def lift(
     if before is None:
         return False
     if account.status == "suspended" and not suspension_reasons(session, account_id):
-        _take(
-            session,
-            account,
-            to=to or before,
-            reason="lifted",
-            actor=actor,
-            now=now,
-            came_from=before,
-        )
+        came_from = {account_id: before}
+        to = to or before
+        _take(session, [account], to=to, reason="lifted", actor=actor, now=now, came_from=came_from)
     return True
 
 
@@ -150,78 +113,68 @@ def suspension_reasons(session: Session, account_id: int) -> list[str]:
     return list(session.scalars(rows.order_by(Suspension.id)))
 
 
-def _locked(session: Session, account_id: int) -> HostAccount:
-    account = accounts.lock(session, [account_id]).get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id=account_id)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id)
-    if account.is_system:
-        raise SystemAccount(account_id=account_id, slug=account.slug)
-    return account
+def _locked(session: Session, account_ids: Iterable[int]) -> list[HostAccount]:
+    wanted = sorted(set(account_ids))
+    found = accounts.lock(session, wanted)
+    for account_id in wanted:
+        account = found.get(account_id)
+        if account is None:
+            raise UnknownAccount(account_id=account_id)
+        if account.is_deleted:
+            raise AccountDeleted(account_id=account_id)
+        if account.is_system:
+            raise SystemAccount(account_id=account_id, slug=account.slug)
+    return [found[account_id] for account_id in wanted]
 
 
-def _status_before(session: Session, account: HostAccount) -> str:
+def _status_before(account: HostAccount, reasons: Mapping[str, str]) -> str:
     """Where the account goes back to: a second reason inherits it from the first."""
     if account.status != "suspended":
         return account.status
-    first = select(Suspension.status_before).where(
-        Suspension.account_id == account.id, Suspension.lifted_at.is_(None)
-    )
     # Suspended by the main app itself: it was let in before, and no better status is known.
-    return session.scalars(first.order_by(Suspension.id).limit(1)).first() or "active"
+    return next(iter(reasons.values()), "active")
 
 
 def _take(
     session: Session,
-    account: HostAccount,
+    found: Sequence[HostAccount],
     *,
     to: str,
     reason: str,
     actor: str,
     now: dt.datetime,
-    came_from: str | None = None,
-) -> bool:
-    """Take the step. `came_from`: the status before a suspension, if it is not this one."""
-    if account.status == to:
-        return False
-    step = _TABLE.get((account.status, to))
+    came_from: Mapping[int, str] | None = None,
+) -> list[HostAccount]:
+    """Take the step with each that is elsewhere; returns these.
+
+    `came_from`: the statuses before a suspension, of those that leave one.
+    """
+    moving = [account for account in found if account.status != to]
+    for account in moving:
+        _check(account, to, reason, actor)
+    for account in moving:
+        if account.status == "active":
+            standing.leaves_active(session, account.id, now=now)
+    accounts.set_status(session, [account.id for account in moving], to)
+    before = {account.id: account.status for account in moving} | dict(came_from or {})
+    standing.have_reached(session, to, came_from=before if moving else {}, now=now)
+    status_rows.remember(session, moving, to=to, reason=reason, actor=actor, now=now)
+    return moving
+
+
+def _check(account: HostAccount, to: str, reason: str, actor: str) -> None:
+    step = steps.TABLE.get((account.status, to))
     if step is None or reason not in step.reasons:
-        raise StatusChangeRefused(
-            account_id=account.id, status=account.status, to=to, reason=reason
-        )
-    if account.status == "active":
-        standing.leaves_active(session, account.id, now=now)
-    accounts.set_status(session, account.id, to)
-    standing.has_reached(session, account.id, to, came_from=came_from or account.status, now=now)
-    _remember(session, account, step, reason=reason, actor=actor, now=now)
-    return True
+        raise _refused(account, to, reason)
+    _check_actor(account, to, reason, actor)
 
 
-def _remember(
-    session: Session,
-    account: HostAccount,
-    step: Step,
-    *,
-    reason: str,
-    actor: str,
-    now: dt.datetime,
-) -> None:
-    session.execute(
-        insert(StatusChange).values(
-            account_id=account.id,
-            status_from=step.status_from,
-            status_to=step.status_to,
-            reason=reason,
-            actor=actor,
-            happened_at=now,
-        )
+def _check_actor(account: HostAccount, to: str, reason: str, actor: str) -> None:
+    if not steps.may(actor, reason):
+        raise _refused(account, to, reason, hint=f"{actor.partition(':')[0]} may not")
+
+
+def _refused(account: HostAccount, to: str, reason: str, **facts: str) -> StatusChangeRefused:
+    return StatusChangeRefused(
+        account_id=account.id, status=account.status, to=to, reason=reason, **facts
     )
-    payload: dict[str, object] = {
-        "account_id": account.id,
-        "from": step.status_from,
-        "to": step.status_to,
-        "reason": reason,
-        "actor": actor,
-    }
-    outbox.leave(session, step.event, account_id=account.id, payload=payload, now=now)

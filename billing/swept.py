@@ -17,8 +17,10 @@ class Swept:
     """One thing done. `at` is when it was due; credits are positive numbers.
 
     `what`: bought (a lot of a purchase), begun, renewed, resumed, filled or ended (a calendar),
-    upgraded, deferred or changed (a plan), expired (a lot), hold expired, seeded (a trial), broke
-    (nothing was done; `error` is its name).
+    upgraded, deferred or changed (a plan), expired (a lot), hold expired, seeded (a trial's
+    credits), broke (nothing was done; `error` is its name); trial_begun, reminded, trial_over,
+    trial_paid, trial_goes_on, trial_settled (the account is in none any more); dunned,
+    dunning_over; limit_exceeded, limit_kept; closed (a deleted account).
     """
 
     account_id: int
@@ -37,6 +39,17 @@ class Swept:
     def is_done(self) -> bool:
         """Whether anything was done."""
         return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one set of a sweep over all accounts did.
+
+    `last` is the set's highest account id, None after the last set.
+    """
+
+    swept: list[Swept]
+    last: int | None
 
 
 def all_or_each(

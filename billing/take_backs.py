@@ -133,7 +133,6 @@ def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> Non
         "credits.taken_back",
         account_id=book.account.id,
         payload={
-            "account_id": book.account.id,
             "payment": purchase.origin,
             "unspent": taken,
             "debt": owed,

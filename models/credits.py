@@ -140,7 +140,8 @@ class PlanPolicy(Base):
 
     `rollover_cap`: credits of one period that may be spent in the next, at most.
     `take_back_debt_limit`: what an account may owe once money is refunded or charged back whose
-    credits are spent; null: all of it; 0: it is written off.
+    credits are spent; null: all of it; 0: it is written off. `trial_days`: how long a trial of the
+    plan is; null: as the setting says.
     """
 
     __tablename__ = "plan_policies"
@@ -148,6 +149,7 @@ class PlanPolicy(Base):
         CheckConstraint("debt_limit >= 0", name="debt_limit"),
         CheckConstraint("rollover_cap >= 0", name="rollover_cap"),
         CheckConstraint("take_back_debt_limit >= 0", name="take_back_debt_limit"),
+        CheckConstraint("trial_days BETWEEN 0 AND 365", name="trial_days"),
         {"schema": SCHEMA},
     )
 
@@ -155,6 +157,7 @@ class PlanPolicy(Base):
     debt_limit: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     rollover_cap: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     take_back_debt_limit: Mapped[int | None] = mapped_column(Integer)
+    trial_days: Mapped[int | None] = mapped_column(Integer)
 
 
 class SpendCap(Base):

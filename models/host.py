@@ -89,6 +89,18 @@ class Account(Base):
             postgresql_where=text("stripe_customer_id <> ''"),
             info=OURS,
         ),
+        Index(
+            "igny8_tenants_trial_billing_idx",
+            "id",
+            postgresql_where=text("status = 'trial' AND NOT is_deleted"),
+            info=OURS,
+        ),
+        Index(
+            "igny8_tenants_restore_until_billing_idx",
+            "restore_until",
+            postgresql_where=text("is_deleted"),
+            info=OURS,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
@@ -144,6 +156,12 @@ class Site(Base):
     __tablename__ = "igny8_sites"
     __table_args__ = (
         Index("igny8_sites_tenant_id_slug_uniq", "tenant_id", "slug", unique=True, info=KNOWN),
+        Index(
+            "igny8_sites_wp_api_key_billing_idx",
+            "wp_api_key",
+            postgresql_where=text("wp_api_key <> ''"),
+            info=OURS,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
@@ -166,6 +184,7 @@ class Sector(Base):
     """A part of a site; its account is the site's."""
 
     __tablename__ = "igny8_sectors"
+    __table_args__ = (Index("igny8_sectors_tenant_id_billing_idx", "tenant_id", info=OURS),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=KNOWN)
     account_id: Mapped[int] = mapped_column(
@@ -224,6 +243,9 @@ class Payment(Base):
     """Money that arrived for an account; like Invoice, ours to define."""
 
     __tablename__ = "igny8_payments"
+    __table_args__ = (
+        Index("igny8_payments_tenant_id_billing_idx", "tenant_id", "happened_at", info=OURS),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info=CHOSEN)
     account_id: Mapped[int] = mapped_column(

@@ -3,6 +3,7 @@
 import datetime as dt
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Identity,
@@ -18,11 +19,19 @@ from models.base import SCHEMA, Base, Moment
 
 
 class OutboxEvent(Base):
-    """Something the main app should hear of, left in the transaction that made it so."""
+    """Something the main app should hear of, left in the transaction that made it so.
+
+    waiting → delivered, or dead (no try is left; replayed, it waits again), or dropped. `sent_to`:
+    the ways that have taken it. `due_at`: the next try, or the end of the lease of the present one.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index("outbox_due_idx", "due_at", "id", postgresql_where=text("delivered_at IS NULL")),
+        CheckConstraint("state IN ('waiting', 'delivered', 'dead', 'dropped')", name="state"),
+        Index("outbox_due_idx", "due_at", "id", postgresql_where=text("state = 'waiting'")),
+        Index("outbox_order_idx", "account_id", "id", postgresql_where=text("state = 'waiting'")),
+        Index("outbox_dead_idx", "id", postgresql_where=text("state = 'dead'")),
+        Index("outbox_kept_idx", "delivered_at", postgresql_where=text("state = 'delivered'")),
         {"schema": SCHEMA},
     )
 
@@ -33,6 +42,11 @@ class OutboxEvent(Base):
     happened_at: Mapped[dt.datetime] = mapped_column(Moment)
     due_at: Mapped[dt.datetime] = mapped_column(Moment)
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    state: Mapped[str] = mapped_column(Text, server_default=text("'waiting'"))
+    sent_to: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    recipient: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    closed_by: Mapped[str | None] = mapped_column(Text)
     delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
 
 

@@ -29,7 +29,11 @@ def show(account: str, last: int, as_json: bool) -> None:
         raise click.ClickException(f"no account has the id or slug {account!r}") from None
     if as_json:
         show_json(seen)
-        return
+    else:
+        _show(seen)
+
+
+def _show(seen: overview.Overview) -> None:
     reasons = f" ({', '.join(seen.suspension_reasons)})" if seen.suspension_reasons else ""
     console.print(f"account {seen.account_id}  {seen.slug}  {seen.status}{reasons}")
     console.print(

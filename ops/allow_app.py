@@ -6,14 +6,18 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.database import transaction
 
-#: The inbox to insert into, holds to place; nothing to read, change or remove.
+#: The inbox to insert into, holds to place, who is let in; nothing to change or remove.
 GRANTS = (
     "GRANT USAGE ON SCHEMA billing TO {role}",
     "GRANT INSERT ON billing.inbox TO {role}",
     "GRANT EXECUTE ON FUNCTION {function} TO {role}",
+    "GRANT EXECUTE ON FUNCTION {access} TO {role}",
+    "GRANT SELECT ON billing.account_access TO {role}",
+    "GRANT SELECT ON billing.site_access TO {role}",
 )
 
 
+ACCESS = "billing.access(bigint, text)"
 PLACE_HOLD = "billing.place_hold(bigint, text, int, text, int, timestamptz)"
 
 
@@ -25,7 +29,7 @@ def allow_app(role: str, dry_run: bool) -> None:
     with transaction() as session:
         quoted = session.get_bind().dialect.identifier_preparer.quote(role)
         for grant in GRANTS:
-            statement = grant.format(role=quoted, function=PLACE_HOLD)
+            statement = grant.format(role=quoted, function=PLACE_HOLD, access=ACCESS)
             click.echo(statement)
             if not dry_run:
                 try:

@@ -61,7 +61,7 @@ def repair(dry_run: bool, as_json: bool) -> None:
     def rehearse(session: Session) -> list[Swept]:
         return repairs.sweep(session, now=clock.now(), limit=REHEARSED).swept
 
-    swept = _rehearsed(rehearse) if dry_run else sweeps.repair_all()
+    swept = _rehearsed(rehearse) if dry_run else sweeps.over_all(repairs.sweep)
     _show(swept, dry_run=dry_run, as_json=as_json)
 
 

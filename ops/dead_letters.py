@@ -23,6 +23,21 @@ task_option = click.option("--task", help="Only those of this task.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; do nothing.")
 
 
+class NoMessageOfOurs(Exception):
+    """A letter that no queue could take again."""
+
+    def __init__(self, letter_id: int) -> None:
+        super().__init__(letter_id)
+        self.letter_id = letter_id
+
+    def __str__(self) -> str:
+        """For the operator."""
+        return (
+            f"dead letter {self.letter_id} is no message for a queue of ours:"
+            " drop it, send a good one"
+        )
+
+
 @click.group("dead-letters")
 def dead_letters() -> None:
     """List, replay or drop messages that could not be handled."""
@@ -92,27 +107,43 @@ def _close(
         with transaction() as session:
             found = letters_act.open_letters(session, limit=10**6, task=task)
         chosen = [letter.id for letter in found]
-    if not dry_run:
-        for letter_id in chosen:
-            _close_one(letter_id, state)
+    left = {} if dry_run else _close_each(chosen, state)
+    done = [letter_id for letter_id in chosen if letter_id not in left]
     word = f"would be {state}" if dry_run else state
     if as_json:
-        show_json({"state": state, "dry_run": dry_run, "ids": chosen})
+        show_json({"state": state, "dry_run": dry_run, "ids": done, "left": left})
     else:
-        console.print(f"{len(chosen)} {word}: {', '.join(map(str, chosen)) or 'none'}")
+        console.print(f"{len(done)} {word}: {', '.join(map(str, done)) or 'none'}")
+        for why in left.values():
+            click.echo(f"Error: {why}", err=True)
+    if left:
+        raise SystemExit(1)
+
+
+def _close_each(ids: Sequence[int], state: str) -> dict[int, str]:
+    """Close those that can be; returns why the others can't: one bad letter holds up no other."""
+    left = {}
+    for letter_id in ids:
+        try:
+            _close_one(letter_id, state)
+        except UnknownDeadLetter:
+            left[letter_id] = f"no open dead letter has the id {letter_id}"
+        except NoMessageOfOurs as error:
+            left[letter_id] = str(error)
+    return left
 
 
 def _close_one(letter_id: int, state: str) -> None:
-    """Close, send, commit: a crash in between leaves it open, and a second replay is harmless."""
-    try:
-        with transaction() as session:
-            letter = letters_act.close(
-                session, letter_id, state=state, actor=f"operator:{getpass.getuser()}"
-            )
-            if state == "replayed":
-                _send(letter)
-    except UnknownDeadLetter:
-        raise click.ClickException(f"no open dead letter has the id {letter_id}") from None
+    """Close, send, commit: a crash in between leaves it open, and a second replay is harmless.
+
+    Raises UnknownDeadLetter or NoMessageOfOurs.
+    """
+    with transaction() as session:
+        letter = letters_act.close(
+            session, letter_id, state=state, actor=f"operator:{getpass.getuser()}"
+        )
+        if state == "replayed":
+            _send(letter)
 
 
 def _send(letter: DeadLetter) -> None:
@@ -120,10 +151,7 @@ def _send(letter: DeadLetter) -> None:
 
     if letter.raw is not None:
         if letter.queue not in celeryconfig.QUEUES:
-            raise click.ClickException(
-                f"dead letter {letter.id} is no message for a queue of ours:"
-                " drop it, send a good one"
-            )
+            raise NoMessageOfOurs(letter.id)
         mailbox.connection().lpush(letter.queue, letter.raw)
         return
     assert letter.task is not None, "a letter without bytes names its task"

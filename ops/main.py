@@ -22,15 +22,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "credits": ("ops.credits", "credits"),
     "dead-letters": ("ops.dead_letters", "dead_letters"),
     "demo": ("ops.demo", "demo"),
+    "dunning": ("ops.dunning", "dunning"),
+    "limits": ("ops.limits", "limits"),
     "migrate": ("ops.migrate", "migrate"),
+    "outbox": ("ops.outbox", "outbox"),
     "preflight": ("ops.preflight", "preflight"),
     "relay": ("ops.relay", "relay"),
+    "retention": ("ops.retention", "retention"),
     "run": ("ops.run", "run"),
     "samples": ("ops.samples", "samples"),
     "stack": ("ops.stack", "stack"),
     "statements": ("ops.statements", "statements"),
     "status": ("ops.status", "status"),
     "stripe": ("ops.stripe", "stripe"),
+    "transfers": ("ops.transfers", "transfers"),
+    "trials": ("ops.trials", "trials"),
 }
 #: These bring their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})
@@ -59,6 +65,12 @@ class Lazy(click.Group):
             return super().invoke(ctx)
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
+        except Exception as error:
+            from ops.server_words import in_a_sentence  # what it imports, the command has already
+
+            if words := in_a_sentence(error):
+                raise click.ClickException(words) from None
+            raise
 
 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

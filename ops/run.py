@@ -69,7 +69,8 @@ def _only_run(folder: DataFolder) -> Iterator[None]:
         with file_lock(folder.lock("run"), wait_seconds=0):
             yield
     except StillLocked:
-        raise DataInUse(folder.path, None) from None
+        record = read_record(folder)
+        raise DataInUse(folder.path, record.holder.pid if record else None) from None
 
 
 @contextmanager

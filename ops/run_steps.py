@@ -31,6 +31,7 @@ class Place:
 def steps(place: Place) -> list[Step]:
     """In this order; stopped in the reverse, the workers last, which finish their tasks."""
     answered = workers_answer(place.environment["REDIS_URL"], nodes("worker", "debits"))
+    samples = ("samples", "load", "--unless-the-apps")
     schedule = str(place.folder.path / "beat-schedule")
     flower = (
         "--address=127.0.0.1",
@@ -43,8 +44,10 @@ def steps(place: Place) -> list[Step]:
     )
     return [
         Step(_command(place, "migrate", "ops.main", "migrate"), once=True),
-        Step(_command(place, "samples", "ops.main", "samples", "load"), once=True),
-        Step(_worker(place, "worker", "-Q", "credits,maintenance,stripe", "--concurrency", "2")),
+        Step(_command(place, "samples", "ops.main", *samples), once=True),
+        Step(
+            _worker(place, "worker", "-Q", "credits,bank,maintenance,stripe", "--concurrency", "2")
+        ),
         Step(_worker(place, "debits", "-Q", "debits", "--pool", "solo")),
         Step(_celery(place, "beat", "beat", "--schedule", schedule)),
         # Flower lists the queues it hears of when it starts: so the workers come first.

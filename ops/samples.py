@@ -57,16 +57,32 @@ def samples() -> None:
     """Sample plans and accounts, for a database of our own."""
 
 
+class AppsOwnTables(click.ClickException):
+    """The main app made these tables: they hold real accounts, or will."""
+
+    def __init__(self) -> None:
+        super().__init__("these tables are the main app's: no samples go into them")
+
+
 @samples.command()
-def load() -> None:
+@click.option("--unless-the-apps", is_flag=True, help="Such a database is no error (billing run).")
+def load(unless_the_apps: bool) -> None:
     """Load plans and accounts into an empty database; refuses one that the main app made."""
-    with transaction() as session:
-        loaded = load_into(session)
+    try:
+        with transaction() as session:
+            loaded = load_into(session)
+    except AppsOwnTables as error:
+        if not unless_the_apps:
+            raise
+        loaded = error.message
     click.echo(f"samples: {loaded}")
 
 
 def load_into(session: Session) -> str:
-    """Load them unless there are accounts already; returns what was done, in words."""
+    """Load them unless there are accounts already; returns what was done, in words.
+
+    Raises AppsOwnTables.
+    """
     made_by_us = session.execute(
         text(
             "SELECT count(*) FROM billing.host_changes"
@@ -74,9 +90,24 @@ def load_into(session: Session) -> str:
         )
     ).scalar_one()
     if not made_by_us:
-        raise click.ClickException("these tables are the main app's: no samples go into them")
+        raise AppsOwnTables
     if session.execute(select(func.count()).select_from(Account)).scalar_one():
         return "there are accounts already; nothing was loaded"
+    _load_plans(session)
+    for sample in ACCOUNTS:
+        _load_account(session, sample)
+    _load_deductions(session)
+    for table in ("igny8_plans", "igny8_tenants"):
+        session.execute(
+            text(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"  # noqa: S608 - our names
+                f" (SELECT max(id) FROM {table}))"
+            )
+        )
+    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
+
+
+def _load_plans(session: Session) -> None:
     columns = ("id", "slug", "name", "price", "included_credits", "max_sites", "max_users")
     session.execute(
         insert(Plan),
@@ -85,8 +116,9 @@ def load_into(session: Session) -> str:
             for plan in PLANS
         ],
     )
-    for sample in ACCOUNTS:
-        _load_account(session, sample)
+
+
+def _load_deductions(session: Session) -> None:
     session.execute(
         insert(CreditTransaction),
         [
@@ -100,14 +132,6 @@ def load_into(session: Session) -> str:
             for account_id, amount, balance in DEDUCTIONS
         ],
     )
-    for table in ("igny8_plans", "igny8_tenants"):
-        session.execute(
-            text(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"  # noqa: S608 - our names
-                f" (SELECT max(id) FROM {table}))"
-            )
-        )
-    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
 
 
 def _load_account(session: Session, sample: tuple[int, str, int, int, str, str, str]) -> None:

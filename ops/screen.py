@@ -28,7 +28,7 @@ def show_json(value: object) -> None:
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, dt.datetime):
+    if isinstance(value, dt.date):  # a datetime is one
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")

@@ -14,6 +14,7 @@ from billing.statements.canonical import Balance, Statement
 from billing.statements.errors import StatementRefused
 from billing.statements.plain import plain_entry, plain_statement, shown_amount
 from billing.statements.read import read_statements
+from ops import statement_imports
 
 # Entries of one statement that the table shows; --json shows all.
 SHOWN = 50
@@ -22,7 +23,16 @@ _COLUMNS = ("booked", "value", "amount", "status", "counterparty", "text")
 
 @click.group()
 def statements() -> None:
-    """Bank statement files."""
+    """Bank statements: read files, and import them."""
+
+
+for command in (
+    statement_imports.import_files,
+    statement_imports.list_statements,
+    statement_imports.release,
+    statement_imports.account,
+):
+    statements.add_command(command)
 
 
 @statements.command()

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,27 +11,32 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from billing import dead_letters, inbox
+from billing import dead_letters, deliveries, due, inbox, trial_sweeps
+from billing.stripe import inbox as stripe_inbox
 from billing_client.client import SENT_AT
 from models.credits import Hold
-from models.operations import Finding, OutboxEvent
+from models.operations import Finding
 from ops.screen import console, json_option, show_json, table
+from ops.server_words import first_line
 from worker import clock, letters, mailbox
 from worker.app import app
 from worker.database import transaction
 
 #: Seconds to wait for workers to answer; one that is up answers in a tenth of that.
 PING_S = 1.0
+#: What has waited longer than this wants a person: debits take milliseconds, the inbox a second.
+LATE_S = 60.0
 
 
 @dataclass(slots=True)
 class QueueState:
-    """Messages that wait, and for how long the oldest has; None if it does not tell."""
+    """Messages that wait, for how long the oldest has (None if it does not tell), and who reads."""
 
     name: str
     purpose: str
     waiting: int
     oldest_s: float | None
+    readers: int = 0
 
 
 @dataclass(slots=True)
@@ -46,36 +52,59 @@ class Status:
     dead_letters_in_redis: int | None = None
     inbox_waiting: int | None = None
     inbox_oldest_s: float | None = None
+    renewals_due: int | None = None
+    lots_due: int | None = None
     holds_overdue: int | None = None
-    outbox_due: int | None = None
+    outbox_waiting: int | None = None
+    outbox_oldest_s: float | None = None
+    outbox_dead: int | None = None
+    trials_to_confirm: int | None = None
+    stripe_failed: int | None = None
+    stripe_parked: int | None = None
     audit_findings: int | None = None
 
     @property
-    def problems(self) -> list[str]:
-        """What needs a person, in words."""
+    def down(self) -> list[str]:
+        """What does not run, in words."""
+        unread = [q.name for q in self.queues if self.workers and not q.readers]
         asked = (
             (self.postgres != "up", f"postgres: {self.postgres}"),
             (self.redis != "up", f"redis: {self.redis}"),
             (self.redis == "up" and not self.workers, "no worker answers"),
-            (
-                bool(self.dead_letters),
-                f"{self.dead_letters} dead letters: billing dead-letters list",
-            ),
-            (bool(self.audit_findings), f"{self.audit_findings} findings: billing audit"),
+            *[(True, f"no worker reads the queue {name}") for name in unread],
         )
         return [words for is_so, words in asked if is_so]
+
+    @property
+    def problems(self) -> list[str]:
+        """What needs a person, in words: what is down, what is late, what could not be done."""
+        ages = [(f"message in {q.name}", q.oldest_s) for q in self.queues]
+        ages.append(("row in the inbox", self.inbox_oldest_s))
+        late = [f"the oldest {what} waits {age:.0f} s" for what, age in ages if (age or 0) > LATE_S]
+        asked = (
+            (self.dead_letters, "dead letters: billing dead-letters list"),
+            (self.outbox_dead, "dead events: billing outbox list"),
+            (self.trials_to_confirm, "trials wait to be suspended: billing trials list --due"),
+            (self.stripe_failed, "events of Stripe failed: billing stripe events"),
+            (self.stripe_parked, "events of Stripe wait for something: billing stripe events"),
+            (self.audit_findings, "findings: billing audit"),
+        )
+        return [*self.down, *late, *[f"{count} {words}" for count, words in asked if count]]
 
 
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show servers, workers, queues, dead letters and due work; exit 1 if something is down."""
+    """Show servers, workers, queues, dead letters and due work; exit 1 if something is down.
+
+    Down is a server that does not answer, and a queue that no worker reads.
+    """
     seen = look()
     if as_json:
         show_json({**{f: getattr(seen, f) for f in Status.__slots__}, "problems": seen.problems})
     else:
         _show(seen)
-    if seen.postgres != "up" or seen.redis != "up" or not seen.workers:
+    if seen.down:
         raise SystemExit(1)
 
 
@@ -85,11 +114,11 @@ def look() -> Status:
     try:
         _ask_redis(seen)
     except redis.RedisError as error:
-        seen.redis = str(error).splitlines()[0]
+        seen.redis = first_line(error)
     try:
         _ask_postgres(seen)
     except DBAPIError as error:
-        seen.postgres = str(error.orig).strip().splitlines()[0]
+        seen.postgres = first_line(error.orig)
     return seen
 
 
@@ -100,12 +129,15 @@ def _ask_redis(seen: Status) -> None:
     client.ping()
     seen.in_hand = mailbox.in_hand(client)
     seen.dead_letters_in_redis = letters.waiting()
+    with app.connection_for_read() as connection:  # one from a pool may have died since
+        inspect = app.control.inspect(timeout=PING_S, connection=connection)
+        read: dict[str, list[Any]] = inspect.active_queues() or {}
+    seen.workers = sorted(read)
+    readers = Counter(queue["name"] for queues in read.values() for queue in queues)
     for name, purpose in celeryconfig.QUEUES.items():
         oldest = _age(mailbox.oldest(client, name))
-        seen.queues.append(QueueState(name, purpose, mailbox.depth(client, name), oldest))
-    with app.connection_for_read() as connection:  # one from a pool may have died since
-        replies: Any = app.control.ping(timeout=PING_S, connection=connection) or []
-    seen.workers = sorted(name for reply in replies for name in reply)
+        waiting = mailbox.depth(client, name)
+        seen.queues.append(QueueState(name, purpose, waiting, oldest, readers[name]))
 
 
 def _ask_postgres(seen: Status) -> None:
@@ -114,16 +146,17 @@ def _ask_postgres(seen: Status) -> None:
         seen.dead_letters = dead_letters.count_open(session)
         seen.inbox_waiting, oldest = inbox.waiting(session)
         seen.inbox_oldest_s = round((now - oldest).total_seconds(), 1) if oldest else None
+        seen.renewals_due, seen.lots_due = due.count(session, now=now)
         seen.holds_overdue = session.execute(
             select(func.count())
             .select_from(Hold)
             .where(Hold.state == "held", Hold.expires_at <= now)
         ).scalar_one()
-        seen.outbox_due = session.execute(
-            select(func.count())
-            .select_from(OutboxEvent)
-            .where(OutboxEvent.delivered_at.is_(None), OutboxEvent.due_at <= now)
-        ).scalar_one()
+        seen.outbox_waiting, left_at, seen.outbox_dead = deliveries.count(session)
+        seen.outbox_oldest_s = round((now - left_at).total_seconds(), 1) if left_at else None
+        seen.trials_to_confirm = trial_sweeps.to_confirm(session, now=now)
+        stripe = stripe_inbox.counts(session)
+        seen.stripe_failed, seen.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
         seen.audit_findings = session.execute(
             select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
         ).scalar_one()
@@ -151,8 +184,8 @@ def _show(seen: Status) -> None:
     )
     table(
         "queues",
-        ("queue", "for", "waiting", "oldest (s)"),
-        [(q.name, q.purpose, q.waiting, q.oldest_s) for q in seen.queues],
+        ("queue", "for", "read by", "waiting", "oldest (s)"),
+        [(q.name, q.purpose, q.readers, q.waiting, q.oldest_s) for q in seen.queues],
     )
     table(
         "work",
@@ -163,8 +196,15 @@ def _show(seen: Status) -> None:
             ("dead letters still in Redis", seen.dead_letters_in_redis),
             ("rows that wait in the inbox", seen.inbox_waiting),
             ("the oldest of them waits (s)", seen.inbox_oldest_s),
+            ("periods to renew", seen.renewals_due),
+            ("lots out of time", seen.lots_due),
             ("holds out of time", seen.holds_overdue),
-            ("events due in the outbox", seen.outbox_due),
+            ("events that wait in the outbox", seen.outbox_waiting),
+            ("the oldest of them waits (s)", seen.outbox_oldest_s),
+            ("dead events", seen.outbox_dead),
+            ("trials that wait for a person's word", seen.trials_to_confirm),
+            ("events of Stripe that failed", seen.stripe_failed),
+            ("events of Stripe that wait for something", seen.stripe_parked),
             ("open findings of the audit", seen.audit_findings),
         ],
     )

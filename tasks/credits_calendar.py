@@ -3,7 +3,7 @@
 Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
 """
 
-from billing import expiry, plan_changes, purchases, renewals
+from billing import expiry, plan_changes, purchases, renewals, repairs
 from worker import sweeps
 from worker.app import app
 
@@ -24,4 +24,4 @@ def expire_due() -> dict[str, object]:
 @app.task(name="credits.repair_calendars", is_tick=True)
 def repair_calendars() -> dict[str, object]:
     """Seed and begin what signup, or the main app's own writes, left out."""
-    return sweeps.counts(sweeps.repair_all())
+    return sweeps.counts(sweeps.over_all(repairs.sweep))

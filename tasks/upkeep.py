@@ -27,11 +27,10 @@ def collect_dead_letters() -> dict[str, object]:
 def audit_books() -> dict[str, object]:
     """Look whether the books agree, once an hour however many beats tick."""
     now = clock.now()
-    with transaction() as session:
-        if slots.is_claimed(session, "audit_books", every=HOUR, now=now):
-            return {"why_not": "this hour's audit is done"}
+    if _is_claimed("audit_books", every=HOUR, now=now):
+        return {"why_not": "this hour's audit is done"}
     # Once a night it also reads every seal.
-    with_seals = now.hour >= SEALS_AT_HOUR and not _seals_are_read(now)
+    with_seals = now.hour >= SEALS_AT_HOUR and not _is_claimed("audit_seals", every=DAY, now=now)
     with transaction(statement_timeout_s=AUDIT_S) as session:
         report = audit.run(session, now=now, with_seals=with_seals)
     with transaction() as session:
@@ -44,6 +43,6 @@ def audit_books() -> dict[str, object]:
     return {"books": report.books, "findings": sum(map(len, report.findings.values()))}
 
 
-def _seals_are_read(now: dt.datetime) -> bool:
+def _is_claimed(job: str, *, every: dt.timedelta, now: dt.datetime) -> bool:
     with transaction() as session:
-        return slots.is_claimed(session, "audit_seals", every=DAY, now=now)
+        return slots.is_claimed(session, job, every=every, now=now)

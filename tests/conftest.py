@@ -42,16 +42,28 @@ def pytest_configure(config):
     _session.callback(shutil.rmtree, folder, ignore_errors=True)
     os.environ["BILLING_DATA"] = str(folder)
     os.environ["BILLING_ALIVE_DIR"] = str(folder)
-    if not os.environ.get("DATABASE_URL"):
-        from worker.stack import running_stack
-
-        urls = _session.enter_context(running_stack(folder, durable=False))
-        os.environ.update(urls.environment())
+    _take_servers(folder)
     _refuse_a_redis_in_use(os.environ["REDIS_URL"])
     os.environ["DATABASE_URL"] = _session.enter_context(FreshDatabase("suite"))
     from worker import schema
 
     schema.upgrade()
+
+
+def _take_servers(folder):
+    """Those that are named, both or none; else embedded ones."""
+    from worker.stack import running_stack
+    from worker.stack.errors import HalfConfigured
+    from worker.stack.folder import DataFolder
+    from worker.stack.stack import outside_urls
+
+    try:
+        if outside_urls(DataFolder(folder)) is not None:
+            return
+    except HalfConfigured as error:
+        pytest.exit(str(error), 2)
+    urls = _session.enter_context(running_stack(folder, durable=False))
+    os.environ.update(urls.environment())
 
 
 def _refuse_a_redis_in_use(url):

@@ -82,7 +82,7 @@ class Books:
 
     def change_status(self, slug, to, *, reason) -> None:
         with transaction() as session:
-            account_id, how = self.ids[slug], {"actor": "test", "now": self.now}
+            account_id, how = self.ids[slug], {"actor": "operator:test", "now": self.now}
             if to == "suspended":
                 status.suspend(session, account_id, reason=reason, **how)
             elif status.suspension_reasons(session, account_id):

@@ -11,6 +11,10 @@ from typing import Any
 
 from celery import bootsteps
 
+from worker.logs import logger
+
+log = logger(__name__)
+
 #: Seconds between two touches, and the age at which a worker counts as stuck.
 EVERY_S = 5
 STUCK_AFTER_S = 60
@@ -18,7 +22,9 @@ STUCK_AFTER_S = 60
 
 def file_of(name: str) -> Path:
     """The file of the worker whose node name starts with `name@`."""
-    folder = Path(os.environ.get("BILLING_ALIVE_DIR", tempfile.gettempdir()))
+    # By user: in a temporary folder that all share, nobody may touch another one's file.
+    own = Path(tempfile.gettempdir(), f"billing-{os.getuid()}")
+    folder = Path(os.environ.get("BILLING_ALIVE_DIR") or own)
     return folder / f"billing-{name.split('@', 1)[0]}.alive"
 
 
@@ -26,8 +32,17 @@ def is_alive(name: str) -> bool:
     """Whether the worker has touched its file of late."""
     try:
         return time.time() - file_of(name).stat().st_mtime < STUCK_AFTER_S
-    except FileNotFoundError:
+    except OSError:
         return False
+
+
+def leave_sign(file: Path) -> None:
+    """Touch the file. A worker that can't is for its health check to report, and works on."""
+    try:
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        log.warning("sign_of_life_not_left", file=str(file), error=type(error).__name__)
 
 
 class Alive(bootsteps.StartStopStep):
@@ -42,8 +57,8 @@ class Alive(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Begin to touch the file."""
         file = file_of(parent.hostname)
-        file.touch()
-        self._timer = parent.timer.call_repeatedly(EVERY_S, file.touch)
+        leave_sign(file)
+        self._timer = parent.timer.call_repeatedly(EVERY_S, leave_sign, (file,))
 
     def stop(self, parent: Any) -> None:
         """Stop; the file grows old."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import current_app
 from kombu.asynchronous import get_event_loop
+from kombu.connection import Connection
 from kombu.transport import redis as stock
 from kombu.transport.virtual import QoS as PlainQoS
 
@@ -145,3 +146,8 @@ class Transport(stock.Transport):
     """kombu's Redis transport with our channel; named in `celeryconfig.broker_transport`."""
 
     Channel = Channel
+
+
+#: How a connection of ours shows itself: Flower asks a broker of this name how long its queues are,
+#: and has no answer for a name that it does not know.
+Connection.resolve_aliases[f"{Transport.__module__}:{Transport.__name__}"] = "redis"

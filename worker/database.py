@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from billing.books import LEDGER_KEY
 from billing.faults import passes
+from billing.policy import POLICY, Policy
 from worker.settings import settings
 
 __all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_locked", "passes", "transaction"]
@@ -51,10 +52,7 @@ def transaction(*, statement_timeout_s: int | None = None) -> Iterator[Session]:
 
     `statement_timeout_s`: for the few that may take longer than the setting allows.
     """
-    key = settings().ledger_key
-    secret = key.get_secret_value() if key else ""
-    info = {LEDGER_KEY: secret.encode() or None}
-    with Session(engine(), expire_on_commit=False, info=info) as session, session.begin():
+    with Session(engine(), expire_on_commit=False, info=_info()) as session, session.begin():
         if statement_timeout_s is not None:
             event.listen(session, "after_begin", _allow(statement_timeout_s))
         yield session
@@ -63,8 +61,23 @@ def transaction(*, statement_timeout_s: int | None = None) -> Iterator[Session]:
 @contextmanager
 def rehearsal() -> Iterator[Session]:
     """One transaction that is always rolled back: what it did is seen by nobody else."""
-    with Session(engine(), expire_on_commit=False) as session:
+    with Session(engine(), expire_on_commit=False, info=_info()) as session:
         yield session
+
+
+def _info() -> dict[object, object]:
+    """What a session carries: the settings that the domain needs, which does not read them."""
+    config = settings()
+    secret = config.ledger_key.get_secret_value() if config.ledger_key else ""
+    policy = Policy(
+        trial_days=config.trial_days,
+        grace_days=config.trial_grace_days,
+        trial_credits_lapse=config.trial_credits_lapse,
+        suspended_at_once=config.trials_suspended_at_once,
+        repeated_trials=config.repeated_trials,
+        closes_deleted=config.close_deleted,
+    )
+    return {LEDGER_KEY: secret.encode() or None, POLICY: policy}
 
 
 def _allow(seconds: int) -> Callable[..., None]:

@@ -259,6 +259,7 @@ class ReadDebitsInSets(bootsteps.StartStopStep):
                 f"a worker of the queue {QUEUE} needs --pool solo or --pool threads:"
                 " children forked while its reader holds connections would share them"
             )
+        parent.read_in_sets = [queues[QUEUE]]  # for worker.remote_control
         queues.deselect([QUEUE])
 
     def include_if(self, parent: Any) -> bool:

@@ -132,7 +132,7 @@ class Relay:
         return [body]
 
     def _answer(self, environ: "WSGIEnvironment") -> Answer:
-        right_method = {self._path: "POST", HEALTH_PATH: "GET"}.get(environ["PATH_INFO"])
+        right_method = {self._path: "POST", HEALTH_PATH: "GET"}.get(environ.get("PATH_INFO", ""))
         if right_method is None:
             return Answer(HTTPStatus.NOT_FOUND, "nothing is here")
         if environ["REQUEST_METHOD"] != right_method:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 
 class BadSettings(SystemExit):
@@ -51,6 +52,18 @@ class Settings(BaseSettings):
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))
     #: Where the embedded servers, logs and beat's schedule live.
     data: Path = Path(".data")
+
+    #: A folder whose files beat imports as bank statements; not set: none.
+    statement_folder: Path | None = None
+    #: What plans' prices and invoices to be paid by transfer are in (ISO 4217).
+    invoice_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    #: Transfers above this, in minor units, are never applied without a person.
+    auto_limit_minor: int = Field(default=1_000_000, ge=0)
+    #: Above this a second person must confirm what the first did.
+    four_eyes_minor: int = Field(default=100_000, ge=0)
+    #: After so many confirmations by people, a payer's transfer without a reference is applied by
+    #: itself where one invoice alone is of its amount; 0: never.
+    trust_payer_after: int = Field(default=0, ge=0, le=1000)
 
     #: Makes the seals of the ledger HMACs; keep it from those who may write to the database.
     ledger_key: SecretStr | None = None
@@ -100,6 +113,25 @@ class Settings(BaseSettings):
     #: `sets` reads the debit queue in sets; `stock` leaves it to Celery, one message a task.
     debit_reader: Literal["sets", "stock"] = "sets"
 
+    #: A queue of the main app that takes events, on the worker's broker or on one of its own.
+    events_queue: str | None = None
+    events_broker_url: str | None = None
+    #: Where events are posted, and what signs them: `whsec_…`, two while one replaces the other.
+    webhook_url: str | None = Field(default=None, pattern=r"^https?://")
+    webhook_secret: SecretStr | None = None
+
+    #: How long a trial is, where the plan does not say, and how long an account stays in after it.
+    trial_days: int = Field(default=14, ge=0, le=365)
+    trial_grace_days: int = Field(default=3, ge=0, le=90)
+    #: Whether what is left of a trial's credits ends with it.
+    trial_credits_lapse: bool = True
+    #: More trials than these are not suspended in one run without a person's word.
+    trials_suspended_at_once: int = Field(default=100, ge=0)
+    #: `refuse` ends a trial at once whose e-mail, domain, card or IBAN has had one.
+    repeated_trials: Literal["allow", "refuse"] = "allow"
+    #: Whether deleted accounts are closed for good once they can't be restored.
+    close_deleted: bool = False
+
     @field_validator("database_url")
     @classmethod
     def _psycopg2(cls, url: str) -> str:
@@ -108,6 +140,23 @@ class Settings(BaseSettings):
             if url.startswith(prefix):
                 return "postgresql+psycopg2://" + url.removeprefix(prefix)
         return url
+
+    @property
+    def webhook_secrets(self) -> list[str]:
+        """The secrets that sign a webhook."""
+        return self.webhook_secret.get_secret_value().split() if self.webhook_secret else []
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> "Settings":
+        """The library that signs must be able to read each secret, and there must be one."""
+        if self.webhook_url and not self.webhook_secrets:
+            raise ValueError("BILLING_WEBHOOK_SECRET must be set where BILLING_WEBHOOK_URL is")
+        for secret in self.webhook_secrets:
+            try:
+                Webhook(secret)
+            except (ValueError, EmptyWebhookSecretError):
+                raise ValueError("BILLING_WEBHOOK_SECRET is not whsec_ and base64") from None
+        return self
 
     @model_validator(mode="after")
     def _times_fit(self) -> "Settings":

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from billing import repairs
-from billing.swept import Swept
+from billing.swept import Page, Swept
 from worker import clock
 from worker.database import transaction
 from worker.logs import logger
@@ -25,6 +24,13 @@ class Sweep(Protocol):
 
     def __call__(self, session: Session, *, now: dt.datetime) -> list[Swept]:
         """Do one set; empty when there is nothing more to do."""
+
+
+class PagedSweep(Protocol):
+    """An act that looks at accounts above an id, a bounded set at a time."""
+
+    def __call__(self, session: Session, *, now: dt.datetime, after: int) -> Page:
+        """Do one set; its `last` is None when there was none left."""
 
 
 def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S) -> list[Swept]:
@@ -44,14 +50,14 @@ def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S) -> list[Swept]:
     return swept
 
 
-def repair_all(*, budget_s: float = BUDGET_S) -> list[Swept]:
-    """Repair every account's calendar, a page at a time; returns all that was done."""
+def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[Swept]:
+    """Run a sweep over every account, a page at a time; returns all that was done."""
     deadline = time.monotonic() + budget_s
     swept: list[Swept] = []
     after: int | None = 0
     while after is not None and time.monotonic() < deadline:
         with transaction() as session:
-            page = repairs.sweep(session, now=clock.now(), after=after)
+            page = sweep(session, now=clock.now(), after=after)
         swept += told(page.swept)
         after = page.last
     return swept

@@ -20,7 +20,7 @@ from billing.dead_letters import Letter
 from billing.errors import BillingError, Rejected, TryLater
 from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
-from billing_client.messages import Message
+from billing_client.message import Message
 from worker import database, letters
 from worker.logs import logger
 from worker.settings import settings

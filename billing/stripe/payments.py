@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from billing import invoices, outbox, purchases, take_backs
 from billing.accounts import HostAccount
 from billing.invoices import MirroredInvoice, MirroredPayment
-from billing.stripe import bought, catalog, objects, standing
+from billing.stripe import bought, catalog, missing, objects, standing
 from billing.stripe import reading as read
 from billing.stripe.shapes import (
     Charge,
@@ -160,7 +160,8 @@ def tell(
     """Leave the events that a new state of an invoice or a dispute brings, once each."""
     if isinstance(facts, Invoice):
         old = before if isinstance(before, Invoice) else None
-        payload = _about(account, facts.id, facts.currency, facts.paid or facts.due)
+        missing.follow(session, account, old, facts, now=now)
+        payload = _about(facts.id, facts.currency, facts.paid or facts.due)
         if facts.status == "paid" and facts.paid and (old is None or old.status != "paid"):
             outbox.leave(session, "invoice.paid", account_id=account.id, payload=payload, now=now)
         elif facts.status == "open" and facts.attempts > (old.attempts if old else 0):
@@ -170,15 +171,14 @@ def tell(
     elif isinstance(facts, Dispute):
         old_dispute = before if isinstance(before, Dispute) else None
         if old_dispute is None or old_dispute.status != facts.status:
-            payload = _about(account, facts.id, facts.currency, facts.amount)
+            payload = _about(facts.id, facts.currency, facts.amount)
             payload |= {"status": facts.status}
             event = "dispute.opened" if facts.is_open and old_dispute is None else "dispute.changed"
             outbox.leave(session, event, account_id=account.id, payload=payload, now=now)
 
 
-def _about(account: HostAccount, name: str, code: str, amount: int) -> dict[str, object]:
+def _about(name: str, code: str, amount: int) -> dict[str, object]:
     return {
-        "account_id": account.id,
         "payment": name,
         "currency": code,
         "amount_minor": read.minor(amount, code),

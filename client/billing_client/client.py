@@ -9,15 +9,17 @@ from celery import Celery
 from billing_client import inbox
 from billing_client.errors import InvalidField
 from billing_client.fields import DEFAULT_HOLD_S, MAX_DEBITS, MAX_STRIPE_BODY
+from billing_client.message import Message
 from billing_client.messages import (
     Capture,
     Debit,
     DebitMany,
     DrainInbox,
+    ExtendTrial,
     Grant,
-    Message,
     PlaceHold,
     Release,
+    RestoreTrial,
     Reverse,
     SeedAccount,
     StripeWebhook,
@@ -43,7 +45,7 @@ class BillingClient:
     """
 
     def __init__(self, broker: str | Celery) -> None:
-        self._app = broker if isinstance(broker, Celery) else _sender(broker)
+        self._app = broker if isinstance(broker, Celery) else sender(broker)
 
     def debit(
         self,
@@ -102,6 +104,14 @@ class BillingClient:
     def seed_account(self, account_id: int) -> None:
         """Queue the first credits of a new account; harmless to repeat. Raises InvalidMessage."""
         self.send(SeedAccount(account_id=account_id))
+
+    def extend_trial(self, account_id: int, ends_at: dt.datetime) -> None:
+        """Queue a later end of a running trial; harmless to repeat. Raises InvalidMessage."""
+        self.send(ExtendTrial(account_id=account_id, ends_at=ends_at))
+
+    def restore_trial(self, account_id: int, ends_at: dt.datetime) -> None:
+        """Queue putting an account whose trial was over back into it. Raises InvalidMessage."""
+        self.send(RestoreTrial(account_id=account_id, ends_at=ends_at))
 
     def debit_many(self, debits: Iterable[Debit]) -> int:
         """Queue many debits, up to 500 in a message, in the order given; returns how many.
@@ -222,7 +232,8 @@ class BillingClient:
         )
 
 
-def _sender(url: str) -> Celery:
+def sender(url: str) -> Celery:
+    """A Celery app that only sends, and waits a few seconds at most."""
     app: Any = Celery("billing_client", broker=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -230,5 +241,5 @@ def _sender(url: str) -> Celery:
         broker_connection_timeout=5,
         task_publish_retry_policy=_TRIES,
     )
-    sender: Celery = app
-    return sender
+    only_sends: Celery = app
+    return only_sends

@@ -5,61 +5,16 @@ A message knows its task's name and queue, and turns into a task's keyword argum
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from functools import cache
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 from billing_client import fields as check
-from billing_client.errors import InvalidField, MissingField, UnknownField
+from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
+from billing_client.errors import InvalidField
+from billing_client.message import Message
 
 #: Where a sender's credits may come from; the worker's `billing.lots.SOURCES` says how each burns.
 SOURCES = frozenset({"plan", "trial", "top_up", "bank_transfer", "goodwill"})
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What every message has in common."""
-
-    TASK: ClassVar[str]
-    QUEUE: ClassVar[str]
-
-    @classmethod
-    def from_arguments(cls, arguments: Mapping[str, object]) -> Self:
-        """The message of these keyword arguments.
-
-        Raises MissingField, UnknownField or InvalidField.
-        """
-        kind: Any = cls
-        known, needed = _fields_of(kind)
-        for name in arguments:
-            if name not in known:
-                raise UnknownField(str(name)[:50], f"{cls.TASK} knows no such field")
-        for name in needed:
-            if name not in arguments:
-                raise MissingField(name, f"{cls.TASK} needs it")
-        given: dict[str, Any] = dict(arguments)
-        return cls(**given)
-
-    def arguments(self) -> dict[str, object]:
-        """The keyword arguments of the task, JSON-safe; what is not set is left out."""
-        shown: dict[str, object] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                shown[field.name] = value.isoformat() if isinstance(value, dt.datetime) else value
-        return shown
-
-    def _set(self, **checked: object) -> None:
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-
-
-@cache
-def _fields_of(kind: Any) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The names of all fields, and of those without a default."""
-    all_fields = fields(kind)
-    needed = [field.name for field in all_fields if field.default is MISSING]
-    return frozenset([field.name for field in all_fields]), tuple(needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +80,31 @@ class SeedAccount(Message):
 
     def __post_init__(self) -> None:
         check.account_id(self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendTrial(Message):
+    """Give a running trial a later end. An absolute time, so that asking twice is asking once."""
+
+    TASK: ClassVar[str] = "trials.extend"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+    ends_at: dt.datetime
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        ends_at = check.moment("ends_at", self.ends_at)
+        if ends_at is None:
+            raise InvalidField("ends_at", "must be a time")
+        self._set(ends_at=ends_at)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTrial(ExtendTrial):
+    """Put an account whose trial was over back into it, until a new end."""
+
+    TASK: ClassVar[str] = "trials.restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +283,12 @@ MESSAGES: dict[str, type[Message]] = {
         DrainInbox,
         Grant,
         SeedAccount,
+        ImportStatement,
+        AnnounceTransfer,
+        ConfirmTransfer,
+        RejectTransfer,
+        ExtendTrial,
+        RestoreTrial,
         StripeWebhook,
         ApplyStripeEvent,
     )

@@ -185,6 +185,6 @@ def test_trial_credits_end_when_told_and_only_they(acme):
     acme.grant("acme", 50, "trial", key="trial")
 
     with transaction() as session:
-        expired = expiry.end_trial_credits(session, acme.ids["acme"], now=acme.now)
+        expired = expiry.end_trial_credits(session, [acme.ids["acme"]], now=acme.now)
 
     assert (expired, acme.lots("acme")) == (50, {"goodwill": 10, "opening_balance": 100})

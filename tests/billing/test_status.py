@@ -16,7 +16,7 @@ def act(books):
     def run(verb, slug, **fields):
         with transaction() as session:
             return getattr(status, verb)(
-                session, books.ids.get(slug, 404), actor="test", now=NOON, **fields
+                session, books.ids.get(slug, 404), actor="operator:test", now=NOON, **fields
             )
 
     return run

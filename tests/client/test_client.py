@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from kombu.exceptions import OperationalError
@@ -120,6 +122,13 @@ def test_onlookers_see_no_contents(client, redis_client):
 def test_a_broker_that_is_away_is_said_soon():
     with pytest.raises(OperationalError):
         BillingClient("redis://127.0.0.1:1/0").debit(5, "clustering", key="k")
+
+
+def test_the_client_brings_celery_alone_and_what_that_needs_for_redis():
+    project = tomllib.loads((Path(__file__).parents[2] / "client/pyproject.toml").read_text())
+
+    (needed,) = project["project"]["dependencies"]
+    assert needed.startswith("celery[redis]")
 
 
 def test_importing_the_client_loads_none_of_our_other_packages():

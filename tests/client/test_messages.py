@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 
 from billing_client import (
     MESSAGES,
+    AnnounceTransfer,
+    ConfirmTransfer,
     Debit,
     Grant,
+    ImportStatement,
     InvalidField,
     InvalidMessage,
     MissingField,
+    RejectTransfer,
     SeedAccount,
     StripeWebhook,
     UnknownField,
@@ -180,7 +184,41 @@ def test_every_message_names_its_task_and_queue():
         "holds.place": "credits",
         "credits.grant": "credits",
         "credits.seed_account": "credits",
+        "trials.extend": "credits",
+        "trials.restore": "credits",
         "stripe.receive": "stripe",
         "stripe.apply": "stripe",
+        "bank.import_statement": "bank",
+        "bank.announce_transfer": "bank",
+        "bank.confirm_transfer": "bank",
+        "bank.reject_transfer": "bank",
     }
     assert SeedAccount(5).arguments() == {"account_id": 5}
+
+
+ANNOUNCE = {"account_id": 5, "plan_id": 2, "key": "announce:1"}
+CONFIRM = {"transfer_id": 1, "version": 2, "invoice_id": 3, "user_id": 4}
+REJECT = {"transfer_id": 1, "version": 2, "user_id": 4, "reason": "not theirs"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "change", "field"),
+    [
+        pytest.param(AnnounceTransfer, ANNOUNCE, {"months": 0}, "months", id="no months"),
+        pytest.param(AnnounceTransfer, ANNOUNCE, {"months": 13}, "months", id="13 months"),
+        pytest.param(AnnounceTransfer, ANNOUNCE, {"plan_id": "2"}, "plan_id", id="a plan as text"),
+        pytest.param(AnnounceTransfer, ANNOUNCE, {"key": "billing:x"}, "key", id="our own key"),
+        pytest.param(ConfirmTransfer, CONFIRM, {"version": 0}, "version", id="version 0"),
+        pytest.param(ConfirmTransfer, CONFIRM, {"user_id": None}, "user_id", id="nobody"),
+        pytest.param(ConfirmTransfer, CONFIRM, {"invoice_id": 1.0}, "invoice_id", id="a float"),
+        pytest.param(RejectTransfer, REJECT, {"reason": ""}, "reason", id="no reason"),
+        pytest.param(ImportStatement, {"file_id": 1}, {"file_id": True}, "file_id", id="a truth"),
+    ],
+)
+def test_a_message_about_transfers_with_a_field_out_of_bounds_names_the_field(
+    kind, fields, change, field
+):
+    with pytest.raises(InvalidField) as caught:
+        kind.from_arguments(fields | change)
+
+    assert caught.value.field == field

@@ -13,9 +13,11 @@ from celery.app.utils import find_app
 from celeryconfig import QUEUES
 from ops.main import COMMANDS
 from ops.relay import PORT
+from ops.run_steps import Place, steps
 from worker.debit_reader import STOP_S
 from worker.relay import HEALTH_PATH
 from worker.settings import Settings
+from worker.stack.folder import DataFolder
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -31,7 +33,6 @@ OTHERS_VARIABLES = {
     "REDIS_URL": "settings, without our prefix",
     "BILLING_ALIVE_DIR": "worker.alive",
     "FLOWER_BASIC_AUTH": "Flower",
-    "FLOWER_READ_ONLY": "Flower",
     "POSTGRES_USER": "the image of Postgres",
     "POSTGRES_PASSWORD": "the image of Postgres",
     "POSTGRES_DB": "the image of Postgres",
@@ -116,6 +117,14 @@ def test_every_billing_command_is_there(service):
 
     for command in commands:
         assert command[:1] != ["billing"] or command[1] in COMMANDS
+
+
+def test_flower_shows_what_it_shows_under_billing_run(tmp_path):
+    place = Place(DataFolder(tmp_path), {"REDIS_URL": "redis://127.0.0.1:1/0"}, 5555)
+    (flower,) = [step.command.argv for step in steps(place) if step.command.name == "flower"]
+
+    ours = [word.replace("127.0.0.1", "0.0.0.0") for word in flower[2:]]
+    assert SERVICES["flower"]["command"] == ours
 
 
 @pytest.mark.parametrize("name", workers())
@@ -244,10 +253,10 @@ def test_the_relay_starts_only_where_stripe_is_wanted():
 
 
 def test_flower_asks_for_a_password_and_can_do_nothing():
-    environment = SERVICES["flower"]["environment"]
-
-    assert environment["FLOWER_READ_ONLY"] == "true"
-    assert environment["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
+    assert "--read_only=True" in SERVICES["flower"]["command"]
+    assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith(
+        "${FLOWER_BASIC_AUTH:?"
+    )
 
 
 @pytest.mark.parametrize("service", each({n: s for n, s in SERVICES.items() if n != "migrate"}))

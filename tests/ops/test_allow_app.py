@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from billing_client import BillingClient
+from billing_client import BillingClient, access
 from ops.main import main
 from tests.app import connect
 from worker.database import engine
@@ -53,6 +53,13 @@ def test_the_app_may_place_holds_and_leave_debits(books, app):
     assert books.see("acme").held == 5
     with engine().connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM billing.inbox")).scalar() == 1
+
+
+def test_the_app_may_ask_who_is_let_in(books, app):
+    account = books.open_account("acme")
+
+    assert access(app, account)
+    assert access(app, api_key="none").reason == "unknown_key"
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,20 @@ def test_what_is_no_message_at_all_can_only_be_dropped(billing, database, redis_
     assert states()[1][0] == "open"
 
 
+def test_what_can_not_be_replayed_does_not_hold_up_the_others(
+    billing_json, unpriced, debit, redis_client
+):
+    redis_client.lpush(mailbox.POISON, b"hello")
+    billing_json("dead-letters", "list")
+    debit(account_id=1, operation="translation", units=4, key="k2")
+
+    answer = billing_json("dead-letters", "replay", "--all", exit_code=1)
+
+    assert answer["ids"] == [1, 3]
+    assert list(answer["left"]) == ["2"]
+    assert [state for state, _ in states().values()] == ["replayed", "open", "replayed"]
+
+
 def test_a_dropped_letter_stays_as_a_row_that_says_who_dropped_it(billing, unpriced):
     assert billing("dead-letters", "drop", "1") == "1 dropped: 1\n"
 
@@ -144,7 +158,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
 
     done = {"replay": "replayed", "drop": "dropped"}[verb]
     assert said == f"1 would be {done}: 1\n"
-    assert for_machines == {"state": done, "dry_run": True, "ids": [1]}
+    assert for_machines == {"state": done, "dry_run": True, "ids": [1], "left": {}}
     assert states() == {1: ("open", None)}
     assert depth("debits") == 0
 

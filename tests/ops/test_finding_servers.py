@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from ops.main import COMMANDS
+from tests.conftest import FreshDatabase
 from worker.stack import running_stack
 
 SERVERS = ("DATABASE_URL", "REDIS_URL")
+AWAY = {
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
 
 
 @pytest.fixture
@@ -78,6 +84,40 @@ def test_one_server_without_the_other_is_a_mistake(folder, name):
     answer = billing("audit", BILLING_DATA=str(folder), **{name: "somewhere"})
 
     assert f"{name} is set but" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["accounts", "show", "acme"], id="accounts"),
+        pytest.param(["audit"], id="audit"),
+        pytest.param(["migrate"], id="migrate"),
+        pytest.param(["credits", "renew"], id="credits"),
+        pytest.param(["samples", "load"], id="samples"),
+    ],
+)
+def test_a_postgres_that_is_away_is_said_in_a_sentence(folder, words):
+    answer = billing(*words, BILLING_DATA=str(folder), **AWAY)
+
+    assert answer.returncode == 1
+    assert re.fullmatch("Error: postgres: .*Connection refused\n", answer.stderr)
+
+
+def test_a_redis_that_is_away_is_said_in_a_sentence(folder):
+    answer = billing("dead-letters", "list", BILLING_DATA=str(folder), **AWAY)
+
+    assert answer.returncode == 1
+    assert re.fullmatch("Error: redis: .*Connection refused.*\n", answer.stderr)
+
+
+def test_a_database_without_our_tables_is_told_to_migrate(folder):
+    with FreshDatabase("bare") as url:
+        named = {"DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
+        answer = billing("audit", BILLING_DATA=str(folder), **named)
+
+    assert answer.returncode == 1
+    assert answer.stderr.endswith("does not exist: run `billing migrate` first\n")
+    assert answer.stderr.startswith("Error: postgres: ")
 
 
 def test_bad_settings_are_said_in_words(folder):

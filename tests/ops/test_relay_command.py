@@ -31,7 +31,8 @@ def running_relay(log_file, **environment):
     port = free_port()
     program = Path(sys.executable).with_name("billing")
     command = [program, "relay", "--port", str(port), "--path", PATH]
-    told = {**os.environ, "BILLING_STRIPE_WEBHOOK_SECRETS": SECRET, **environment}
+    usual = {"BILLING_STRIPE_WEBHOOK_SECRETS": SECRET, "BILLING_LOG_FORMAT": "json"}
+    told = {**os.environ, **usual, **environment}
     with log_file.open("w") as log:
         process = subprocess.Popen(command, env=told, stdout=log, stderr=log)
     try:
@@ -117,6 +118,20 @@ def test_it_listens_on_this_machine_alone(relay):
     ]
 
     assert state.partition(":")[0] == "0100007F"
+
+
+def test_its_log_names_the_event_and_shows_nothing_of_it(relay, tmp_path):
+    _, port = relay
+    body = json.dumps(objects.event(about=objects.customer(email="zoe@example.com"))).encode()
+
+    post(port, body)
+    post(port, body, headers={"Stripe-Signature": "t=1,v1=abcdef"})
+
+    log = (tmp_path / "log").read_text()
+    stored, refused = [json.loads(line) for line in log.splitlines() if "webhook_" in line]
+    assert (stored["event"], stored["event_id"]) == ("webhook_stored", "evt_1")
+    assert (refused["event"], refused["reason"]) == ("webhook_refused", "BadSignature")
+    assert not [secret for secret in ("zoe@example.com", "abcdef", SECRET) if secret in log]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

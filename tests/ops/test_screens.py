@@ -26,7 +26,7 @@ def test_status_shows_servers_workers_queues_and_what_waits(
 ):
     BillingClient(settings().redis_url).grant(1, 5, "goodwill", key="g")
 
-    shown, seen = billing("status"), billing_json("status")
+    shown, seen = billing("status", exit_code=1), billing_json("status", exit_code=1)
 
     for words in (
         "postgres   up",
@@ -41,7 +41,12 @@ def test_status_shows_servers_workers_queues_and_what_waits(
     assert waiting["credits"]["waiting"] == 1
     assert waiting["credits"]["oldest_s"] >= 0
     assert waiting["debits"]["oldest_s"] is None
-    assert seen["problems"] == ["1 dead letters: billing dead-letters list"]
+    assert seen["problems"] == [
+        "no worker reads the queue debits",
+        "no worker reads the queue credits",
+        "no worker reads the queue stripe",
+        "1 dead letters: billing dead-letters list",
+    ]
 
 
 def test_status_does_not_stumble_over_a_message_that_tells_no_time(
@@ -50,9 +55,9 @@ def test_status_does_not_stumble_over_a_message_that_tells_no_time(
     redis_client.lpush("debits", b"hello")
     redis_client.lpush("credits", raw(message()))
 
-    seen = billing_json("status")
+    seen = billing_json("status", exit_code=1)
 
-    assert [queue["oldest_s"] for queue in seen["queues"]] == [None, None, None]
+    assert {queue["oldest_s"] for queue in seen["queues"]} == {None}
 
 
 def test_status_without_servers_says_so_and_does_not_end_in_a_traceback():
@@ -140,7 +145,7 @@ def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_jso
     assert "THE BOOKS DO NOT AGREE" in shown
     assert seen["agrees"] is False
     assert any(seen["findings"].values())
-    assert "findings: billing audit" in billing("status")
+    assert "findings: billing audit" in billing("status", exit_code=1)
 
 
 def test_preflight_on_good_ground(billing, billing_json, database):
@@ -184,7 +189,8 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
             sa.text("DELETE FROM billing.host_changes RETURNING what, table_name, column_name")
         ).all()
     try:
-        assert "no samples go into them" in billing("samples", "load", exit_code=1)
+        refused = billing("samples", "load", exit_code=1)
+        left_alone = billing("samples", "load", "--unless-the-apps")
     finally:
         with transaction() as session:
             for row in made:
@@ -195,3 +201,7 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
                     ),
                     row._asdict(),
                 )
+
+    assert "no samples go into them" in refused
+    assert "no samples go into them" in left_alone
+    assert "no account has the id" in billing("accounts", "show", "aws-admin", exit_code=1)

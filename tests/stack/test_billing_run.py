@@ -111,12 +111,12 @@ def test_a_kill_9_of_make_stops_the_run_under_it(folder, script, kill_9, all_pid
 
 
 def test_a_second_run_in_the_same_folder_is_refused(folder, script):
-    script(RUN_WITH_SMALL_CHILDREN, "--data", folder.path)
+    running, _ = script(RUN_WITH_SMALL_CHILDREN, "--data", folder.path)
 
     answer = CliRunner().invoke(main, ["run", "--data", str(folder.path)])
 
     assert answer.exit_code == 1
-    assert "is in use" in answer.output
+    assert f"is in use by process {running.pid}" in answer.output
 
 
 def test_servers_that_run_already_are_used_and_left_running(folder, script):
@@ -148,10 +148,10 @@ def test_the_table_lists_what_runs_in_which_order(empty):
     flower = "celery -A worker.app flower --address=127.0.0.1 --port=5555"
     assert table == [
         ("migrate", "ops.main migrate"),
-        ("samples", "ops.main samples load"),
+        ("samples", "ops.main samples load --unless-the-apps"),
         (
             "worker",
-            "celery -A worker.app worker -n worker@%h -Q credits,maintenance,stripe --concurrency 2 --loglevel INFO",
+            "celery -A worker.app worker -n worker@%h -Q credits,bank,maintenance,stripe --concurrency 2 --loglevel INFO",
         ),
         (
             "debits",

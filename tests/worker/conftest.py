@@ -104,7 +104,7 @@ def standing():
     """A general worker and a debit worker that a module's tests share; each test must leave them well."""
     with (
         running_worker(
-            "general", "-Q", "credits,maintenance,stripe", "--concurrency", "1"
+            "general", "-Q", "credits,bank,maintenance,stripe", "--concurrency", "1"
         ) as general,
         running_worker("debits", "-Q", "debits", "--pool", "solo") as reader,
     ):

@@ -202,3 +202,28 @@ def test_the_workers_say_that_they_are_alive(standing, tmp_path):
 
     assert wait_until(lambda: is_alive("general") and is_alive("debits"))
     assert not is_alive("nobody")
+
+
+def test_a_worker_that_can_not_say_that_it_is_alive_works_all_the_same(
+    acme, client, outcome, start, tmp_path
+):
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    start("debits", "-Q", "debits", "--pool", "solo", BILLING_ALIVE_DIR=str(no_folder))
+
+    client.debit(1, "image_prompt_extraction", key="debit:1")
+
+    assert outcome() == []
+    assert acme.see("acme").credits == 98
+
+
+def test_two_users_signs_of_life_do_not_get_into_each_others_way(monkeypatch):
+    from worker.alive import file_of
+
+    monkeypatch.delenv("BILLING_ALIVE_DIR")
+    monkeypatch.setattr("os.getuid", lambda: 65534)
+    of_nobody = file_of("debits@host")
+    monkeypatch.undo()
+    monkeypatch.delenv("BILLING_ALIVE_DIR")
+
+    assert file_of("debits@host").parent != of_nobody.parent

@@ -152,7 +152,12 @@ def test_a_redis_that_throws_messages_away_is_a_problem(redis_client):
 
 
 def test_a_redis_that_forgets_all_at_a_crash_is_a_warning(redis_client):
-    facts = preflight.look()
+    before = redis_client.config_get("appendonly")["appendonly"]
+    redis_client.config_set("appendonly", "no")
+    try:
+        facts = preflight.look()
+    finally:
+        redis_client.config_set("appendonly", before)
 
     assert ("redis", "warning") in {(fact.subject, fact.level) for fact in facts}
 

@@ -9,6 +9,7 @@ StackError
 ├── NotOurs               `stop` was asked to end a stack that another program holds
 ├── PortTaken             the port that was asked for is not free
 ├── HalfConfigured        only one of DATABASE_URL and REDIS_URL is set
+├── NoEmptyRedis          each database of the Redis that was named holds data
 ├── StartInterrupted      somebody asked to stop while the servers were starting
 ├── GuardianDied          the process that cleans up after a kill -9 is gone
 └── ChildFailed           ended or did not become ready; carries the end of its log
@@ -53,7 +54,7 @@ class DataInUse(StackError):
     """Another stack, or a foreign Postgres, works on the data."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
-        holder = f"process {pid}" if pid else "servers that are still ending"
+        holder = f"process {pid}" if pid else "another process, or servers that are still ending"
         super().__init__(f"{folder} is in use by {holder}")
         self.folder, self.pid = folder, pid
 
@@ -90,6 +91,16 @@ class HalfConfigured(StackError):
     def __init__(self, present: str, absent: str) -> None:
         super().__init__(f"{present} is set but {absent} is not: set both, or neither")
         self.present, self.absent = present, absent
+
+
+class NoEmptyRedis(StackError):
+    """What wants a Redis to itself finds none."""
+
+    def __init__(self, databases: int) -> None:
+        super().__init__(
+            f"REDIS_URL names a Redis whose {databases} databases all hold data: name an empty one"
+        )
+        self.databases = databases
 
 
 class StartInterrupted(StackError):

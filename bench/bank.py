@@ -1,0 +1,121 @@
+"""Bank: how fast files are read, stored and matched, and a simulated year with the truth known."""
+
+import io
+import time
+
+import sqlalchemy as sa
+
+from bench import bank_read, bank_year, ground, measure
+from bench.measure import Result, Row
+from bench.stack import server_pids
+from billing.bank import announcing, bank_accounts
+from billing_client.bank import AnnounceTransfer
+from models.host import Account, Plan
+from worker import clock, statement_imports, transfer_runs
+from worker.database import engine, transaction
+
+#: Entries of the files that are read: what the limits are promised for.
+READ = 100_000
+#: Of `count`: lines that are stored, and invoices that are matched and paid.
+STORED, PAID = 1.0, 0.02
+FIRST_ACCOUNT, PLAN = 5_000_001, 5_000_001
+IBAN = "DE02120300000000202051"
+#: Customers and months of the simulated year.
+CUSTOMERS, MONTHS = 1_000, 12
+
+
+def run(*, count: int, rounds: int) -> Result:
+    """Read, store, match; then simulate. Raises BooksDisagree. `rounds`: seeds of the year."""
+    rows = [*bank_read.rows(READ), _store(int(count * STORED)), _pay(max(10, int(count * PAID)))]
+    ground.check_books(with_seals=False)
+    years = [_year(seed) for seed in range(1, rounds + 1)]
+    rows.append(measure.median([row for row, _ in years]))
+    return Result(rows, facts={"bank_year": [report for _, report in years]})
+
+
+def _store(lines: int) -> Row:
+    file = io.BytesIO()
+    bank_read.write_camt(file, lines)
+    # An account of its own: these lines are no transfers of ours.
+    content = file.getvalue().replace(IBAN.encode(), b"DE89370400440532013000")
+
+    def store() -> None:
+        outcome = statement_imports.import_bytes(content, name="bench")
+        assert outcome.outcome in {"imported", "repeat"}
+
+    return measure.timed("bank_store_lines", lines, store, roots=server_pids())
+
+
+def _pay(invoices: int) -> Row:
+    """Announced, imported, matched, settled, activated: one transaction for each transfer."""
+    references = _announce(invoices)
+    statement_imports.import_bytes(_statement(references), name="bench")
+
+    def match() -> None:
+        assert transfer_runs.run().settled == invoices
+
+    return measure.timed("bank_settle_transfers", invoices, match, roots=server_pids())
+
+
+def _announce(count: int) -> list[tuple[str, int]]:
+    with engine().begin() as connection:
+        connection.execute(
+            sa.insert(Plan).values(
+                id=PLAN,
+                slug=f"bench-{PLAN}",
+                name="Bench",
+                price=89,
+                included_credits=1000,
+                max_sites=1,
+                max_users=1,
+            )
+        )
+        connection.execute(
+            sa.insert(Account),
+            [
+                {"id": FIRST_ACCOUNT + n, "name": f"Payer {n}", "slug": f"bench-payer-{n}"}
+                for n in range(count)
+            ],
+        )
+    made = []
+    with transaction() as session:
+        now = clock.now()
+        bank_accounts.add(
+            session, IBAN, currency="EUR", source_format="camt.053", actor="bench", now=now
+        )
+        for n in range(count):
+            message = AnnounceTransfer(FIRST_ACCOUNT + n, PLAN, f"bench-{n}")
+            invoice = announcing.announce(session, message, currency="EUR", now=now)
+            made.append((invoice.reference, invoice.due_minor))
+    return made
+
+
+def _statement(references: list[tuple[str, int]]) -> bytes:
+    day = clock.now().date()
+    total = sum(due for _, due in references)
+
+    def amount(minor: int) -> str:
+        return f"{minor // 100}.{minor % 100:02d}"
+
+    def balance(kind: str, minor: int) -> str:
+        shown = bank_read.CAMT_BALANCE.format(kind=kind, amount=amount(minor))
+        return shown.replace("2026-01-31", str(day))
+
+    entries = "".join(
+        f'<Ntry><Amt Ccy="EUR">{amount(due)}</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts>'
+        f"<BookgDt><Dt>{day}</Dt></BookgDt><AcctSvcrRef>PAY{n:09d}</AcctSvcrRef><NtryDtls><TxDtls>"
+        f"<RmtInf><Ustrd>{reference}</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>"
+        for n, (reference, due) in enumerate(references)
+    )
+    head = bank_read.CAMT_HEAD.replace("S1", "S2")
+    tail = "</Stmt></BkToCstmrStmt></Document>"
+    return f"{head}{balance('OPBD', 0)}{balance('CLBD', total)}{entries}{tail}".encode()
+
+
+def _year(seed: int) -> tuple[Row, dict[str, object]]:
+    bank_year.forget_names()
+    began, cpu = time.monotonic(), time.process_time()
+    year = bank_year.simulate(accounts=CUSTOMERS, months=MONTHS, seed=seed)
+    took, used = time.monotonic() - began, time.process_time() - cpu
+    row = Row("bank_match_year", year.transfers / took, used * 1000 / year.transfers)
+    return row, year.report()

@@ -1,0 +1,92 @@
+"""A hundred thousand trials that end at one minute: how many accounts a second does the sweep take?"""
+
+import resource
+
+import sqlalchemy as sa
+
+from bench import ground, measure
+from bench.measure import Result, Row
+from bench.stack import server_pids
+from billing import trial_sweeps, trials
+from worker import clock, sweeps
+from worker.database import engine, transaction
+
+#: Trials for each of `count`: 100,000 unless told otherwise.
+SHARE = 5
+FIRST = 20_000_000
+BUDGET_S = 600.0
+_ACCOUNTS = """
+INSERT INTO igny8_tenants (id, name, slug, status, credits, billing_email, created_at)
+SELECT n, 'n', 'trial-' || n, 'trial', %(credits)s, n || '@bench.test', now() - interval '20 days'
+FROM generate_series(%(first)s, %(last)s) AS n
+"""
+_TRIALS = """
+INSERT INTO billing.trials (account_id, started_at, ends_at, suspends_at, next_reminder_at,
+                            recorded_at)
+SELECT n, now() - interval '20 days', now() + interval '12 hours', now() + interval '1 day',
+       now() - interval '1 minute', now()
+FROM generate_series(%(first)s, %(last)s) AS n
+"""
+#: As a seeding leaves them; the seals of what was only filled in are not checked.
+_CREDITS = (
+    """INSERT INTO billing.books (account_id, credits, debt, debt_limit, opened_at,
+                                  opening_credits, chain)
+    SELECT n, %(credits)s, 0, 0, now(), 0, sha256(n::text::bytea)
+    FROM generate_series(%(first)s, %(last)s) AS n""",
+    """INSERT INTO billing.lots (account_id, source, priority, is_promotional, granted, remaining,
+                                 key, recorded_at)
+    SELECT n, 'trial', 10, true, %(credits)s, %(credits)s, 'bench:' || n, now()
+    FROM generate_series(%(first)s, %(last)s) AS n""",
+    """INSERT INTO igny8_credit_transactions (tenant_id, type, amount, balance_after, description,
+        idempotency_key, actor, happened_at, lots_used, chain)
+    SELECT n, 'grant', %(credits)s, %(credits)s, 'trial', 'bench:' || n, 'billing', now(),
+           '[[1, 0]]', sha256(n::text::bytea)
+    FROM generate_series(%(first)s, %(last)s) AS n""",
+)
+CREDITS = 2000
+
+
+def run(*, count: int, rounds: int) -> Result:
+    """Remind, then end, trials without credits and trials with them. Raises BooksDisagree.
+
+    `memory_mb`: by how much this process grew from the first set to the last.
+    """
+    number = count * SHARE
+    before = _memory_mb()
+    rows = _trials("", FIRST, number, credits=0)
+    rows += _trials("_with_credits", FIRST + number, number, credits=CREDITS)
+    ground.check_books(with_seals=False)
+    return Result(rows, {"memory_mb": round(_memory_mb() - before, 1)})
+
+
+def _trials(suffix: str, first: int, number: int, *, credits: int) -> list[Row]:
+    asked = {"first": first, "last": first + number - 1, "credits": credits}
+    with engine().begin() as connection:
+        for statement in (_ACCOUNTS, _TRIALS, *(_CREDITS if credits else ())):
+            connection.exec_driver_sql(statement, asked)
+    ground.settle()
+    reminded = measure.timed(
+        f"trials_reminded{suffix}",
+        number,
+        lambda: sweeps.until_done(trial_sweeps.remind_due, budget_s=BUDGET_S),
+        roots=server_pids(),
+    )
+    with transaction() as session:
+        now = clock.now()
+        session.execute(
+            sa.text("UPDATE billing.trials SET ends_at = :now, suspends_at = :now"), {"now": now}
+        )
+        trials.confirm(session, until=now, actor="operator:bench", now=now)
+    ground.settle()
+    ended = measure.timed(
+        f"trials_ended{suffix}",
+        number,
+        lambda: sweeps.until_done(trial_sweeps.expire_due, budget_s=BUDGET_S),
+        roots=server_pids(),
+    )
+    return [reminded, ended]
+
+
+def _memory_mb() -> float:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

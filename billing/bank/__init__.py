@@ -1,0 +1,1 @@
+"""Money that comes by bank: statements imported, transfers matched, invoices settled."""

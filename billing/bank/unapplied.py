@@ -1,0 +1,98 @@
+"""An account's unapplied cash: how much it has with us, and a person's letting it pay an invoice.
+
+No rule ever uses it by itself.
+"""
+
+import datetime as dt
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from billing import invoices
+from billing.bank import paying, people, settling
+from billing.bank.errors import PartsRefused
+from billing.bank.facts import ENGINE_VERSION
+from billing.bank.people import Person
+from billing.invoices import MirroredPayment
+from models.transfers import Allocation, Decision, TransferInvoice, UnappliedCash
+
+
+def balance(session: Session, account_id: int, currency: str) -> int:
+    """Minor units that the account has with us; below zero where a payment was taken back."""
+    total = select(func.coalesce(func.sum(UnappliedCash.amount_minor), 0)).where(
+        UnappliedCash.account_id == account_id, UnappliedCash.currency == currency
+    )
+    return int(session.execute(total).scalar_one())
+
+
+def use(session: Session, person: Person, transfer_invoice_id: int, *, now: dt.datetime) -> int:
+    """Let an account's unapplied cash pay its invoice; returns how much of it did.
+
+    Raises UnknownInvoice, NotAllowed, or PartsRefused where there is nothing to use or to pay.
+    """
+    [invoice] = settling.lock_invoices(session, [transfer_invoice_id]).values()
+    people.must_not_own(person, {invoice.account_id})
+    open_minor = invoice.due_minor - invoice.settled_minor if invoice.state == "open" else 0
+    amount = min(balance(session, invoice.account_id, invoice.currency), open_minor)
+    if amount <= 0:
+        raise PartsRefused(problem="no unapplied cash, or nothing open", number=invoice.number)
+    decision_id = _write(session, person, invoice, amount, now=now)
+    session.execute(
+        insert(UnappliedCash).values(
+            account_id=invoice.account_id,
+            currency=invoice.currency,
+            amount_minor=-amount,
+            why=f"used for {invoice.number}",
+            decision_id=decision_id,
+            recorded_at=now,
+        )
+    )
+    session.execute(
+        insert(Allocation).values(
+            transfer_invoice_id=invoice.id,
+            amount_minor=amount,
+            decision_id=decision_id,
+            recorded_at=now,
+        )
+    )
+    invoice.settled_minor += amount
+    session.flush()
+    paying.follow(session, invoice, now=now)
+    _mirror(session, invoice, amount, decision_id, now=now)
+    return amount
+
+
+def _write(
+    session: Session, person: Person, invoice: TransferInvoice, amount: int, *, now: dt.datetime
+) -> int:
+    evidence = {"parts": [[invoice.id, amount]], "account_id": invoice.account_id}
+    return session.execute(
+        insert(Decision)
+        .values(
+            rule="person",
+            outcome="use credit",
+            evidence=evidence,
+            engine_version=ENGINE_VERSION,
+            actor=person.actor,
+            decided_at=now,
+        )
+        .returning(Decision.id)
+    ).scalar_one()
+
+
+def _mirror(
+    session: Session, invoice: TransferInvoice, amount: int, decision_id: int, *, now: dt.datetime
+) -> None:
+    invoices.write_payment(
+        session,
+        MirroredPayment(
+            account_id=invoice.account_id,
+            invoice_id=invoice.invoice_id,
+            method=paying.METHOD,
+            external_id=f"billing:credit:{decision_id}",
+            status="succeeded",
+            currency=invoice.currency,
+            amount_minor=amount,
+            happened_at=now,
+        ),
+    )

@@ -1,0 +1,71 @@
+"""What turns any automatic decision into a person's: each in words, for the one who must decide."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from billing.bank.facts import Incoming, Invoice, Ledger, Policy
+from billing.bank.names import folded, likeness
+from billing.bank.texts import Said
+
+#: The same payer, amount and reference within this is perhaps one payment sent twice.
+DOUBLE_WITHIN = timedelta(days=10)
+
+#: Names that share so many of a hundred words are one name; a name that more bear says nothing.
+SAME_NAME, MAX_BEARERS = 60, 50
+
+
+def of_transfer(incoming: Incoming, said: Said, policy: Policy) -> list[str]:
+    """What stands against applying anything of this transfer, whatever it pays."""
+    found = [*incoming.doubts, *said.at_odds]
+    if incoming.amount_minor > policy.auto_limit_minor:
+        found.append(f"more than the limit of {policy.auto_limit_minor} for automatic decisions")
+    if said.speaks_of_return:
+        found.append("the text speaks of a return, a reversal or a refund")
+    return found
+
+
+def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) -> list[str]:
+    """What stands against paying these invoices, all of one account, with this transfer."""
+    account_id = invoices[0].account_id
+    found = []
+    known = ledger.known_for(incoming.payer_iban)
+    if known and account_id not in known:
+        others = ", ".join(str(one) for one in sorted(known))
+        found.append(f"the payer's IBAN is known to pay for account {others}")
+    if not known and (other := _bearer_of_name(incoming, invoices[0], ledger)) is not None:
+        found.append(f"the payer's name is that of account {other}, not of {account_id}")
+    if incoming.virtual_owner not in {None, account_id}:
+        found.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
+    for invoice in invoices:
+        if invoice.currency != incoming.currency:
+            found.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
+        if invoice.is_contested:
+            found.append(f"a dispute or credit note is open on {invoice.number}")
+    # For an invoice that is closed that is no doubt: it is what a late rule keeps as credit.
+    still_open = [invoice for invoice in invoices if invoice.is_open]
+    if _was_sent_before(incoming, still_open, ledger):
+        found.append("the same payer sent the same amount for the same invoice within 10 days")
+    return found
+
+
+def _bearer_of_name(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> int | None:
+    """Another account with an open invoice that bears the payer's name, where this one does not."""
+    words = folded(incoming.payer_name or "")
+    if not words or likeness(incoming.payer_name, invoice.names):
+        return None
+    rarest = min((ledger.by_word.get(word, []) for word in words), key=len)
+    for other in rarest[:MAX_BEARERS]:
+        if likeness(incoming.payer_name, other.names) >= SAME_NAME:
+            return other.account_id
+    return None
+
+
+def _was_sent_before(incoming: Incoming, invoices: Iterable[Invoice], ledger: Ledger) -> bool:
+    if incoming.payer_iban is None:
+        return False
+    alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
+    ids = {invoice.id for invoice in invoices}
+    return any(
+        ids & one.invoice_ids and abs(incoming.booking_date - one.booking_date) <= DOUBLE_WITHIN
+        for one in ledger.earlier.get(alike, ())
+    )

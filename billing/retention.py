@@ -1,0 +1,94 @@
+"""Deleted accounts whose time to be restored is over: listed, and closed if the policy says so.
+
+Closing asks the main app, by an event, to end what bills the account, and blanks what names a
+person in our tables. Entries, lots, payments and invoices are kept: the law asks for them.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing import accounts, dunning_rows, outbox, policy, trial_rows
+from billing.outbox import NewEvent
+from billing.swept import AT_ONCE, Swept
+
+#: What names a person in tables of ours, and how it is blanked; money is in none of them.
+BLANKS = (
+    "DELETE FROM billing.trial_identities WHERE account_id = ANY(:ids)",
+    """UPDATE billing.dead_letters SET arguments = '{}', raw = NULL, state = 'dropped',
+    closed_by = 'billing' WHERE arguments ->> 'account_id' = ANY(:texts)""",
+)
+
+
+class Over(NamedTuple):
+    """A deleted account that can't be restored any more."""
+
+    account_id: int
+    slug: str
+    deleted_at: dt.datetime | None
+    restore_until: dt.datetime
+
+
+# Of the view, by the caller's clock.
+_LISTED = """
+SELECT account_id, slug, deleted_at, restore_until FROM billing.retention_over
+WHERE restore_until <= :now ORDER BY restore_until LIMIT :limit
+"""
+_CLOSE = """
+INSERT INTO billing.closures (account_id, restore_until, closed_at)
+SELECT a.id, a.restore_until, :now FROM igny8_tenants AS a
+WHERE a.id = ANY(:ids) AND a.is_deleted AND a.restore_until <= :now
+ON CONFLICT DO NOTHING RETURNING account_id, restore_until
+"""
+_AT_STRIPE = """
+SELECT a.id, a.stripe_customer_id, s.stripe_subscription_id
+FROM igny8_tenants AS a LEFT JOIN igny8_subscriptions AS s ON s.tenant_id = a.id
+WHERE a.id = ANY(:ids)
+"""
+
+
+def listed(session: Session, *, now: dt.datetime, limit: int) -> Sequence[Over]:
+    """Those that are not closed yet, the longest overdue first."""
+    rows = session.execute(text(_LISTED), {"now": now, "limit": limit}).all()
+    return [Over(*row) for row in rows]
+
+
+def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+    """Close accounts, up to `limit`; empty when none is left, or when the policy does not close."""
+    if not policy.of(session).closes_deleted:
+        return []
+    over = listed(session, now=now, limit=limit)
+    return close(session, [one.account_id for one in over], now=now)
+
+
+def close(session: Session, account_ids: Sequence[int], *, now: dt.datetime) -> list[Swept]:
+    """Close those of these accounts whose time is over, and that nobody else works on."""
+    ids = accounts.lock_free(session, account_ids)
+    closed = {
+        row.account_id: row.restore_until
+        for row in session.execute(text(_CLOSE), {"ids": ids, "now": now}).all()
+    }
+    if not closed:
+        return []
+    trial_rows.end(session, list(closed), outcome="deleted", now=now)
+    dunning_rows.close(session, closed, outcome="account_deleted", now=now)
+    named = {"ids": list(closed), "texts": [str(account_id) for account_id in closed]}
+    for blank in BLANKS:
+        session.execute(text(blank), named)
+    events = [
+        NewEvent(
+            "account.closed",
+            row.id,
+            {
+                "restore_until": closed[row.id].isoformat(),
+                "stripe_customer_id": row.stripe_customer_id,
+                "stripe_subscription_id": row.stripe_subscription_id,
+            },
+        )
+        for row in session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
+    ]
+    outbox.leave_all(session, events, now=now)
+    return [Swept(account_id, "closed", at) for account_id, at in closed.items()]

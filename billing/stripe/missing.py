@@ -1,0 +1,57 @@
+"""Money that did not come by card: it is asked for until the invoice is settled.
+
+Stripe tries again by itself; dunning asks the customer, and says how long access lasts.
+"""
+
+import datetime as dt
+
+from sqlalchemy.orm import Session
+
+from billing import accounts, dunning, invoices
+from billing.accounts import HostAccount
+from billing.stripe import objects
+from billing.stripe import reading as read
+from billing.stripe.shapes import Charge, Invoice
+
+#: Nobody owes an invoice in one of these states any more. What is paid stops it by landing.
+NOT_OWED = frozenset({"void", "uncollectible", "deleted"})
+#: Only who was let in, or is out for this very reason, is asked. The first payment of a new
+#: subscription is no missing money: Stripe gives it up within a day.
+ASKED = frozenset({"active", "suspended"})
+
+
+def follow(
+    session: Session,
+    account: HostAccount,
+    before: Invoice | None,
+    invoice: Invoice,
+    *,
+    now: dt.datetime,
+) -> None:
+    """Open a case for an attempt that failed, and close it when the invoice is owed no more."""
+    invoice_id = invoices.id_of(session, invoice.id)
+    if invoice.status in NOT_OWED and invoice_id is not None:
+        dunning.stop(session, account.id, reason="written_off", invoice_id=invoice_id, now=now)
+    has_failed = invoice.status == "open" and invoice.attempts > (before.attempts if before else 0)
+    status = accounts.lock(session, [account.id])[account.id].status
+    if has_failed and status in ASKED and not account.is_system:
+        next_at = invoice.next_attempt
+        dunning.open_case(
+            session,
+            account.id,
+            cause="card_failed",
+            invoice_id=invoice_id,
+            decline_code=_decline(session, invoice),
+            retry_at=read.moment(next_at) if next_at else None,
+            now=now,
+        )
+
+
+def _decline(session: Session, invoice: Invoice) -> str | None:
+    """Why the newest charge of it that failed did, if Stripe has said so yet."""
+    failed = [
+        each
+        for each in objects.of_payment(session, invoice.id)
+        if isinstance(each, Charge) and each.status == "failed" and each.decline
+    ]
+    return failed[-1].decline if failed else None

@@ -1,0 +1,88 @@
+"""The messages about money that comes by bank: files, announcements, and what a person decides."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from billing_client import fields as check
+from billing_client.message import Message
+
+#: Months that one invoice may pay for.
+MAX_MONTHS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ImportStatement(Message):
+    """Read a statement file that is in the database; its bytes never go through the broker."""
+
+    TASK: ClassVar[str] = "bank.import_statement"
+    QUEUE: ClassVar[str] = "bank"
+
+    file_id: int
+
+    def __post_init__(self) -> None:
+        check.whole("file_id", self.file_id, low=1, high=check.MAX_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceTransfer(Message):
+    """The account chooses a plan and will pay for it by bank transfer: make the invoice.
+
+    `months`: how many the invoice pays for, 1 to 12. The same key makes one invoice.
+    """
+
+    TASK: ClassVar[str] = "bank.announce_transfer"
+    QUEUE: ClassVar[str] = "bank"
+
+    account_id: int
+    plan_id: int
+    key: str
+    months: int = 1
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.whole("plan_id", self.plan_id, low=1, high=check.MAX_ID)
+        check.key(self.key)
+        check.whole("months", self.months, low=1, high=MAX_MONTHS)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmTransfer(Message):
+    """A person says that this transfer pays this invoice of the main app's.
+
+    `version`: the transfer's, as the person saw it; if it has changed since, the answer is no.
+    `user_id`: who decides: a developer or superuser, never for an account of their own.
+    """
+
+    TASK: ClassVar[str] = "bank.confirm_transfer"
+    QUEUE: ClassVar[str] = "bank"
+
+    transfer_id: int
+    version: int
+    invoice_id: int
+    user_id: int
+
+    def __post_init__(self) -> None:
+        _check_decision(self)
+        check.whole("invoice_id", self.invoice_id, low=1, high=check.MAX_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectTransfer(Message):
+    """A person says that this transfer is not what was suggested; it waits for another decision."""
+
+    TASK: ClassVar[str] = "bank.reject_transfer"
+    QUEUE: ClassVar[str] = "bank"
+
+    transfer_id: int
+    version: int
+    user_id: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        _check_decision(self)
+        check.text("reason", self.reason, longest=check.MAX_KEY_CHARACTERS)
+
+
+def _check_decision(message: ConfirmTransfer | RejectTransfer) -> None:
+    for name in ("transfer_id", "version", "user_id"):
+        check.whole(name, getattr(message, name), low=1, high=check.MAX_ID)

@@ -1,0 +1,180 @@
+"""Bank statements as they came in: accounts of ours, files, statements, lines and their wordings.
+
+Statements and lines are known by digests of their content, so that files imported in any order, and
+more than once, leave the same rows.
+"""
+
+import datetime as dt
+import uuid
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import SCHEMA, Base, Moment
+
+
+class BankAccount(Base):
+    """A bank account of ours that may receive money.
+
+    `number`: its IBAN, or bank and number. Money is recognised from statements of one `format`
+    alone. `customer_id`: the account whose virtual IBAN it is.
+    """
+
+    __tablename__ = "bank_accounts"
+    __table_args__ = (
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        {"schema": SCHEMA},
+    )
+
+    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    currency: Mapped[str] = mapped_column(Text, primary_key=True)
+    format: Mapped[str] = mapped_column(Text)
+    customer_id: Mapped[int | None] = mapped_column(BigInteger)
+    added_by: Mapped[str] = mapped_column(Text)
+    added_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class StatementFile(Base):
+    """A file as it was received. `error`, `reason`: why it was refused.
+
+    `account`: the number that the sender stated, for files that do not name their account.
+    """
+
+    __tablename__ = "statement_files"
+    __table_args__ = (
+        CheckConstraint("state IN ('received', 'imported', 'refused')", name="state"),
+        Index(None, "sha256", unique=True),
+        Index("statement_files_due_idx", "id", postgresql_where=text("state = 'received'")),
+        {"schema": SCHEMA},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    name: Mapped[str] = mapped_column(Text)
+    account: Mapped[str | None] = mapped_column(Text)
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    state: Mapped[str] = mapped_column(Text, server_default=text("'received'"))
+    error: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    received_at: Mapped[dt.datetime] = mapped_column(Moment)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class Statement(Base):
+    """One statement of one account, known by a digest of all that it says.
+
+    `identity`: a digest of what names it. `holds`: what reading found; `chain_holds`: what the
+    other statements of the account say about it, made anew with each import. Amounts are minor
+    units.
+    """
+
+    __tablename__ = "statements"
+    __table_args__ = (
+        Index(None, "account", "format"),
+        Index("statements_held_idx", "account", postgresql_where=text("is_held")),
+        {"schema": SCHEMA},
+    )
+
+    digest: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
+    identity: Mapped[uuid.UUID] = mapped_column(UUID)
+    account: Mapped[str] = mapped_column(Text)
+    format: Mapped[str] = mapped_column(Text)
+    family: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str | None] = mapped_column(Text)
+    statement_id: Mapped[str | None] = mapped_column(Text)
+    sequence: Mapped[str | None] = mapped_column(Text)
+    page: Mapped[str | None] = mapped_column(Text)
+    created: Mapped[str | None] = mapped_column(Text)
+    from_date: Mapped[dt.date | None] = mapped_column(Date)
+    to_date: Mapped[dt.date | None] = mapped_column(Date)
+    opening_minor: Mapped[int | None] = mapped_column(BigInteger)
+    opening_day: Mapped[dt.date | None] = mapped_column(Date)
+    closing_minor: Mapped[int | None] = mapped_column(BigInteger)
+    closing_day: Mapped[dt.date | None] = mapped_column(Date)
+    booked_minor: Mapped[int] = mapped_column(BigInteger)
+    line_count: Mapped[int] = mapped_column(Integer)
+    holds: Mapped[list[object]]
+    chain_holds: Mapped[list[object]] = mapped_column(server_default=text("'[]'::jsonb"))
+    is_held: Mapped[bool] = mapped_column(Boolean)
+    released_by: Mapped[str | None] = mapped_column(Text)
+    released_because: Mapped[str | None] = mapped_column(Text)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class FileStatement(Base):
+    """Which file brought which statement."""
+
+    __tablename__ = "file_statements"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
+    statement: Mapped[uuid.UUID] = mapped_column(
+        UUID, ForeignKey(Statement.digest), primary_key=True
+    )
+
+
+class BankLine(Base):
+    """One line of an account's history, once, in however many statements it stands.
+
+    `key`: a digest of what tells it from every other line (`billing.bank.line_keys`).
+    `is_split`: its transfers have been made, or it is none that could bring any.
+    """
+
+    __tablename__ = "bank_lines"
+    __table_args__ = (
+        Index("bank_lines_account_idx", "account", "format", "booking_date"),
+        Index(
+            "bank_lines_reference_idx",
+            "account",
+            "bank_reference",
+            postgresql_where=text("bank_reference IS NOT NULL"),
+        ),
+        Index("bank_lines_unsplit_idx", "account", postgresql_where=text("NOT is_split")),
+        {"schema": SCHEMA},
+    )
+
+    key: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
+    account: Mapped[str] = mapped_column(Text)
+    format: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str] = mapped_column(Text)
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(Text)
+    booking_date: Mapped[dt.date | None] = mapped_column(Date)
+    bank_reference: Mapped[str | None] = mapped_column(Text)
+    is_split: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+
+
+class LineWording(Base):
+    """What a statement says about a line. Two wordings of one line are a conflict for a person."""
+
+    __tablename__ = "line_wordings"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    line: Mapped[uuid.UUID] = mapped_column(UUID, ForeignKey(BankLine.key), primary_key=True)
+    digest: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
+    payload: Mapped[dict[str, object]]
+
+
+class StatementLine(Base):
+    """Which lines stand in which statement."""
+
+    __tablename__ = "statement_lines"
+    __table_args__ = (Index(None, "line"), {"schema": SCHEMA})
+
+    statement: Mapped[uuid.UUID] = mapped_column(
+        UUID, ForeignKey(Statement.digest), primary_key=True
+    )
+    line: Mapped[uuid.UUID] = mapped_column(UUID, ForeignKey(BankLine.key), primary_key=True)

@@ -1,0 +1,69 @@
+"""The life of accounts: trials, dunning, the limits of plans, and what becomes of deleted ones."""
+
+from billing import dunning, limits, retention, trial_sweeps, trials
+from billing_client.messages import ExtendTrial, RestoreTrial
+from worker import clock, sweeps
+from worker.app import app
+from worker.database import transaction
+
+#: A sweep leaves the rest to the next tick after so long: the queue has other work.
+BUDGET_S = 20.0
+
+
+@app.task(name="trials.expire_due", is_tick=True)
+def expire_due() -> dict[str, object]:
+    """Give an end to trials that know none, and end those whose time is over."""
+    both = (trial_sweeps.begin_missing, trial_sweeps.expire_due)
+    return sweeps.counts(sweeps.until_done(*both, budget_s=BUDGET_S))
+
+
+@app.task(name="trials.remind_due", is_tick=True)
+def remind_due() -> dict[str, object]:
+    """Remind of trials that end."""
+    return sweeps.counts(sweeps.until_done(trial_sweeps.remind_due, budget_s=BUDGET_S))
+
+
+@app.task(name=ExtendTrial.TASK, message=ExtendTrial)
+def extend(message: ExtendTrial) -> dict[str, object]:
+    """Give a trial a later end."""
+    with transaction() as session:
+        has_moved = trials.extend(
+            session,
+            message.account_id,
+            ends_at=message.ends_at,
+            actor="main_app",
+            now=clock.now(),
+        )
+    return {"has_moved": has_moved}
+
+
+@app.task(name=RestoreTrial.TASK, message=RestoreTrial)
+def restore(message: RestoreTrial) -> dict[str, object]:
+    """Put an account back into its trial."""
+    with transaction() as session:
+        has_moved = trials.restore(
+            session,
+            message.account_id,
+            ends_at=message.ends_at,
+            actor="main_app",
+            now=clock.now(),
+        )
+    return {"has_moved": has_moved}
+
+
+@app.task(name="dunning.step_due", is_tick=True)
+def step_due() -> dict[str, object]:
+    """Remind of missing money, suspend, and end."""
+    return sweeps.counts(sweeps.until_done(dunning.step_due, budget_s=BUDGET_S))
+
+
+@app.task(name="accounts.check_limits", is_tick=True)
+def check_limits() -> dict[str, object]:
+    """Notice accounts that use more than their plan has."""
+    return sweeps.counts(sweeps.over_all(limits.sweep, budget_s=BUDGET_S))
+
+
+@app.task(name="accounts.close_deleted", is_tick=True)
+def close_deleted() -> dict[str, object]:
+    """Close deleted accounts that can't be restored any more, where the setting says so."""
+    return sweeps.counts(sweeps.until_done(retention.sweep, budget_s=BUDGET_S))
