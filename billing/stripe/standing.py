@@ -14,6 +14,7 @@ from billing.accounts import HostAccount
 from billing.invoices import MirroredSubscription
 from billing.stripe import catalog, objects
 from billing.stripe import reading as read
+from billing.stripe.catalog import Catalog
 from billing.stripe.shapes import Invoice, Subscription
 
 ACTOR = "stripe"
@@ -41,11 +42,13 @@ def settle(
     now: dt.datetime,
     is_paid: bool = False,
     paid_for: str | None = None,
+    prices: Catalog | None = None,
 ) -> None:
     """Make the account's status, plan and subscription equal to Stripe's.
 
     `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken of
-    that yet, or only of its trial, the payment itself lets the account in.
+    that yet, or only of its trial, the payment itself lets the account in. `prices`: what is known
+    of some already.
     """
     found = objects.of_account(session, account.id, "subscription")
     subscriptions = [each for each in found if isinstance(each, Subscription)]
@@ -57,7 +60,7 @@ def settle(
     state = status_of(session, best)
     _mirror(session, account, best, state, now=now)
     if state in GIVES_PLAN:
-        _give_plan(session, account, best)
+        _give_plan(session, account, best, prices)
     is_news = paid_for is not None and all(each.id != paid_for for each in subscriptions)
     if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
         state = "active"
@@ -92,8 +95,10 @@ def _follow(session: Session, account_id: int, state: str, *, now: dt.datetime) 
         status.suspend(session, account_id, reason=consequence, actor=ACTOR, now=now)
 
 
-def _give_plan(session: Session, account: HostAccount, subscription: Subscription) -> None:
-    prices = catalog.load(session, catalog.prices_of(subscription))
+def _give_plan(
+    session: Session, account: HostAccount, subscription: Subscription, known: Catalog | None
+) -> None:
+    prices = catalog.load(session, catalog.prices_of(subscription), known=known)
     meanings = [prices.meaning(item.price) for item in subscription.items]
     plan = next((meaning.plan for meaning in meanings if meaning and meaning.plan), None)
     if plan is not None and plan.id != account.plan_id and not account.is_system:

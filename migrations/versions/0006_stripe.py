@@ -105,13 +105,14 @@ def _create_events() -> None:
         schema="billing",
         postgresql_with={"fillfactor": 80},
     )
-    op.create_index(
-        "stripe_events_customer_idx",
-        "stripe_events",
-        ["customer"],
-        schema="billing",
-        postgresql_where=sa.text("state = 'parked'"),
-    )
+    for column, name in (("customer", "customer"), ("object_id", "object"), ("reason", "reason")):
+        op.create_index(
+            f"stripe_events_{name}_idx",
+            "stripe_events",
+            [column],
+            schema="billing",
+            postgresql_where=sa.text("state = 'parked'"),
+        )
     op.create_index(
         "stripe_events_due_idx",
         "stripe_events",
