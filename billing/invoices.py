@@ -122,7 +122,8 @@ def write_payment(
         session.execute(insert(Payment).values(**values))
         return
     kept, *others = sorted(known)
-    session.execute(delete(Payment).where(Payment.id.in_(others)))
+    if others:
+        session.execute(delete(Payment).where(Payment.id.in_(others)))
     session.execute(
         update(Payment)
         .where(Payment.id == kept)

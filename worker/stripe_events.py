@@ -46,15 +46,34 @@ def receive(webhook: StripeWebhook) -> Outcome:
         event = verified(webhook)
     except Rejected as error:
         return _refuse(webhook, error)
+    if stripe_access.gateway() is None:
+        try:
+            return _keep(webhook, event, and_apply=True)
+        except Exception as error:
+            if passes(error):
+                raise
+            log.exception("stripe_event_broke", event_id=event.id, error=type(error).__name__)
+    kept = _keep(webhook, event, and_apply=False)
+    return apply(kept.number) if kept.number is not None else kept
+
+
+def _keep(webhook: StripeWebhook, event: Event, *, and_apply: bool) -> Outcome:
+    """Keep an event, and where nothing is to be asked of Stripe apply it in the same breath.
+
+    Then it commits once; a bug takes the row back with it, and the event is kept alone.
+    """
+    now = clock.now()
     with transaction() as session:
         number = inbox.keep(
-            session,
-            event,
-            source="webhook",
-            received_at=webhook.received_at,
-            now=clock.now(),
+            session, event, source="webhook", received_at=webhook.received_at, now=now
         )
-    return apply(number) if number is not None else Outcome(None, "seen before")
+        if number is None:
+            return Outcome(None, "seen before")
+        if not and_apply:
+            return Outcome(number, "received")
+        row = inbox.hold(session, number, event, now=now)
+        sync.apply(session, row, guard=guard(), event=event, now=now)
+        return Outcome(number, row.state, row.reason)
 
 
 def verified(webhook: StripeWebhook) -> Event:
@@ -127,7 +146,7 @@ def _fetch(number: int) -> Fetched | None:
         if row is None or row.payload is None or row.state not in inbox.OPEN:
             return None
     try:
-        event = events.of_payload(row.payload)
+        event = events.of_payload(row.payload, is_kept=True)
         guard().check(event)
         if event.kind is None or event.kind == "cash_transaction":
             return None

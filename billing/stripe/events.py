@@ -16,6 +16,10 @@ from billing.stripe.reading import JSON
 MAX_BODY_BYTES = 1024 * 1024
 #: How a thin event names itself.
 THIN = "v2.core.event"
+#: Stripe's objects are a dozen levels deep; Python and Postgres give up somewhere below this.
+MAX_LEVELS = 64
+#: NUL as JSON writes it; behind an even number of backslashes, which only stand for themselves.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 #: What differs between two deliveries of one event.
 _VOLATILE = frozenset({"pending_webhooks", "request"})
 
@@ -120,12 +124,15 @@ def parse(body: bytes) -> Event:
     return of_payload(payload)
 
 
-def of_payload(payload: object) -> Event:
-    """The event that parsed JSON is. Raises NotAnEvent, MissingObject or BadObject."""
+def of_payload(payload: object, *, is_kept: bool = False) -> Event:
+    """The event that parsed JSON is. Raises NotAnEvent, MissingObject or BadObject.
+
+    `is_kept`: it comes out of the inbox, so that it must be possible to keep.
+    """
     if not isinstance(payload, dict):
         raise NotAnEvent(what=type(payload).__name__)
-    if "\\u0000" in json.dumps(payload):
-        raise NotAnEvent(what="NUL")
+    if not is_kept and (unfit := _unfit_to_keep(payload)):
+        raise NotAnEvent(what=unfit)
     if payload.get("object") == THIN:
         return _thin(payload)
     created = read.second(payload, "created")
@@ -143,6 +150,30 @@ def of_payload(payload: object) -> Event:
     if event.kind is not None and event.object.get("id") is None:
         raise MissingObject(field="data.object.id", type=event.type)
     return event
+
+
+def _unfit_to_keep(payload: dict[str, Any]) -> str | None:
+    """What in it JSON allows and Postgres' jsonb does not take; None if there is nothing."""
+    level: list[Any] = [payload]
+    for _ in range(MAX_LEVELS):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        level = [
+            inner
+            for each in containers
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            break
+    else:
+        return "too deep"
+    try:
+        shown = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+        shown.encode()
+    except UnicodeEncodeError:
+        return "half a character"
+    except ValueError:
+        return "infinity"
+    return "NUL" if _NUL.search(shown) else None
 
 
 def _thin(payload: dict[str, Any]) -> Event:

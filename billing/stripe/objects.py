@@ -85,11 +85,16 @@ def of_payment(session: Session, object_id: str) -> list[Facts]:
 
 def read(session: Session, object_id: str) -> Facts | None:
     """The object's newest known state."""
-    row = session.connection().exec_driver_sql(
-        "SELECT kind, facts FROM billing.stripe_objects WHERE id = %(id)s", {"id": object_id}
+    return next(iter(read_all(session, [object_id])), None)
+
+
+def read_all(session: Session, object_ids: Iterable[str]) -> list[Facts]:
+    """The newest known states of those of these objects that are known."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT kind, facts FROM billing.stripe_objects WHERE id = ANY(%(ids)s::text[])",
+        {"ids": arrays.texts(sorted(object_ids))},
     )
-    found = row.first()
-    return KINDS[found[0]].from_json(found[1]) if found else None
+    return [KINDS[kind].from_json(facts) for kind, facts in rows.all()]
 
 
 def of_account(session: Session, account_id: int, kind: str) -> list[Facts]:
