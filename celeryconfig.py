@@ -52,6 +52,7 @@ imports = (
     "tasks.credits_calendar",
     "tasks.holds",
     "tasks.stripe",
+    "tasks.stripe_upkeep",
     "tasks.upkeep",
 )
 task_acks_late = True
@@ -98,6 +99,8 @@ _TICKS = {
     "upkeep.audit_books": 600.0,
     "stripe.apply_due": 10.0,
     "stripe.prune": 3600.0,
+    "stripe.fill_gaps": 900.0,
+    "stripe.report_drift": 3600.0,
 }
 beat_schedule = {
     task: {"task": task, "schedule": every, "options": {"expires": every}}

@@ -51,10 +51,7 @@ def transaction(*, statement_timeout_s: int | None = None) -> Iterator[Session]:
 
     `statement_timeout_s`: for the few that may take longer than the setting allows.
     """
-    key = settings().ledger_key
-    secret = key.get_secret_value() if key else ""
-    info = {LEDGER_KEY: secret.encode() or None}
-    with Session(engine(), expire_on_commit=False, info=info) as session, session.begin():
+    with _session() as session, session.begin():
         if statement_timeout_s is not None:
             event.listen(session, "after_begin", _allow(statement_timeout_s))
         yield session
@@ -63,8 +60,16 @@ def transaction(*, statement_timeout_s: int | None = None) -> Iterator[Session]:
 @contextmanager
 def rehearsal() -> Iterator[Session]:
     """One transaction that is always rolled back: what it did is seen by nobody else."""
-    with Session(engine(), expire_on_commit=False) as session:
+    with _session() as session:
         yield session
+
+
+def _session() -> Session:
+    """A session that seals entries as every other does."""
+    key = settings().ledger_key
+    secret = key.get_secret_value() if key else ""
+    info = {LEDGER_KEY: secret.encode() or None}
+    return Session(engine(), expire_on_commit=False, info=info)
 
 
 def _allow(seconds: int) -> Callable[..., None]:
