@@ -38,11 +38,8 @@ def report_drift() -> dict[str, object]:
     stripe, now = stripe_access.gateway(), clock.now()
     if stripe is None:
         return NO_KEY
-    with transaction() as session:
-        if slots.is_claimed(session, "stripe_drift", every=DAY, now=now):
-            return {"why_not": "this night's report is done"}
-    if now.hour < DRIFT_AT_HOUR:
-        return {"why_not": "it is not yet time"}
+    if why_not := _why_not(now):
+        return {"why_not": why_not}
     report = stripe_drift.look(stripe)
     with transaction() as session:
         # Claimed with what it found: a report that fails is done again by the next tick.
@@ -50,3 +47,12 @@ def report_drift() -> dict[str, object]:
             return {"why_not": "another report was faster"}
         drift.keep(session, report, now=now)
     return {"compared": sum(report.compared.values()), "findings": len(report.differences)}
+
+
+def _why_not(now: dt.datetime) -> str | None:
+    """Why there is no report to make now."""
+    if now.hour < DRIFT_AT_HOUR:
+        return "it is not yet time"
+    with transaction() as session:
+        is_done = slots.is_claimed(session, "stripe_drift", every=DAY, now=now)
+    return "this night's report is done" if is_done else None

@@ -11,6 +11,8 @@ from sqlalchemy.dialects import postgresql
 import celeryconfig
 from billing import audit, errors, explain, posting
 from billing.posting import Answer
+from billing.stripe import drift
+from billing.stripe import errors as stripe_errors
 from billing_client import Debit, Release, Reverse
 from billing_client.messages import INBOX_MESSAGES, MESSAGES, SOURCES
 from models.credits import PriceVersion
@@ -170,13 +172,30 @@ def test_the_host_contract_has_each_task_that_may_come_through_the_inbox():
     assert {kind.TASK for kind in INBOX_MESSAGES} <= set(re.findall(r"`([\w.]+)`", text))
 
 
-@pytest.mark.parametrize("check", [check.name for check in audit.CHECKS + audit.LONG_CHECKS])
+FINDINGS = [check.name for check in audit.CHECKS + audit.LONG_CHECKS]
+FINDINGS += [name for name, _ in drift.CHECKS.values()]
+
+
+@pytest.mark.parametrize("check", FINDINGS)
 def test_the_runbook_says_what_to_do_about_the_finding(check):
     assert f"`{check}`" in section(RUNBOOK, "## Drift, or another finding")
 
 
-#: StatusChangeRefused: no task changes a status yet.
-ANSWERS = {e.__name__ for e in errors.Rejected.__subclasses__()} - {"StatusChangeRefused"}
+#: StatusChangeRefused: no task changes a status yet. Stripe's stand for themselves, below.
+ANSWERS = {e.__name__ for e in errors.Rejected.__subclasses__()} - {
+    "StatusChangeRefused",
+    "StripeRejected",
+}
+
+
+def leaves(error):
+    below = error.__subclasses__()
+    return {name for each in below for name in leaves(each)} if below else {error.__name__}
+
+
+@pytest.mark.parametrize("error", sorted(leaves(stripe_errors.StripeRejected)))
+def test_the_documents_say_what_follows_what_is_wrong_with_an_event(error):
+    assert f"`{error}`" in RUNBOOK + README
 
 
 @pytest.mark.parametrize("error", sorted(ANSWERS))

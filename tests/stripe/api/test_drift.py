@@ -1,5 +1,6 @@
 """What differs between our books of Stripe and Stripe is found, said, and mended by the command that it names."""
 
+import datetime as dt
 import json
 
 import pytest
@@ -334,13 +335,13 @@ def test_the_command_fills_gaps(acme, books):
 
     would = billing("stripe", "fill-gaps", "--dry-run")
     did = billing("stripe", "fill-gaps")
-    again = json.loads(billing("stripe", "fill-gaps", "--since", "2026-01-01", "--json"))
+    since = (acme.now - dt.timedelta(hours=4)).isoformat()
+    again = json.loads(billing("stripe", "fill-gaps", "--since", since, "--json"))
 
     assert "1 of them new and would be kept" in would
     assert "1 of them new and kept" in did
     assert "1 applied" in did
     assert (again["listed"], again["new"]) == (1, [])
-    assert again["lost_s"] > 0
     assert books.see("acme").credits == 1000
 
 
