@@ -161,8 +161,9 @@ def sync(
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
     account = owners.find(session, facts)
-    before = objects.read(session, facts.id) if isinstance(facts, payments.TOLD) else None
-    is_newer = objects.keep(session, facts, account_id=account.id, version_at=version_at, now=now)
+    is_newer, before = objects.replace(
+        session, facts, account_id=account.id, version_at=version_at, now=now
+    )
     is_payment = not isinstance(facts, Customer | CashTransaction | Subscription)
     payment = objects.of_payment(session, facts.id) if is_payment else [facts]
     done: dict[str, object] = {"is_newer": is_newer}
