@@ -236,6 +236,18 @@ def lock_customer(session: Session, customer: str) -> HostAccount | None:
     return HostAccount._make(rows[0]) if len(rows) == 1 else None
 
 
+def customers(session: Session, *, after: str, limit: int) -> list[str]:
+    """The next customers at Stripe that accounts are, in order; `after` is the last one had."""
+    rows = (
+        select(Account.stripe_customer_id)
+        .where(Account.stripe_customer_id > after, Account.is_deleted.is_(False))
+        .distinct()
+        .order_by(Account.stripe_customer_id)
+        .limit(limit)
+    )
+    return [customer for customer in session.scalars(rows) if customer]
+
+
 def set_customer(session: Session, account_id: int, customer: str | None) -> None:
     """Write which customer at Stripe the account is."""
     session.execute(

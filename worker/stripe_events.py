@@ -8,10 +8,9 @@ import datetime as dt
 from typing import NamedTuple
 
 from billing.errors import BillingError, Rejected
-from billing.stripe import catalog, events, inbox, signature, sync
+from billing.stripe import events, inbox, signature, sync
 from billing.stripe.errors import BadObject, BodyTooLarge, NoneOfOurs, Unreadable
 from billing.stripe.events import Event
-from billing.stripe.shapes import facts_of
 from billing.stripe.sync import Fetched, Guard
 from billing_client.messages import StripeWebhook
 from models.stripe import StripeEvent
@@ -148,20 +147,9 @@ def _fetch(number: int) -> Fetched | None:
     try:
         event = events.of_payload(row.payload, is_kept=True)
         guard().check(event)
-        if event.kind is None or event.kind == "cash_transaction":
-            return None
-        at = clock.now()
-        found = stripe.fetch(event.kind, event.object_id)
-        facts = facts_of(event.kind, found) if found is not None else None
+        return stripe_access.fetch_of_event(stripe, event)
     except (Unreadable, BadObject, NoneOfOurs):
         return None  # `sync.apply` meets it too, and names it in the row
-    unknown: list[str] = []
-    if facts is not None:
-        with transaction() as session:
-            known = catalog.load(session, catalog.prices_of(facts))
-            unknown = catalog.unexplained(facts, known)
-    prices = [price for each in unknown if (price := stripe.fetch("price", each)) is not None]
-    return Fetched(found, prices, at)
 
 
 def prune(*, limit: int) -> int:

@@ -55,6 +55,25 @@ def _spelled_out() -> Iterator[tuple[str, str]]:
 #: type of event -> kind of the object that it names (`billing.stripe.shapes.KINDS`).
 EVENTS: dict[str, str] = dict(_spelled_out())
 
+#: What a thin event calls the object that it is about -> its kind. Thin events are of more types
+#: than others (`v1.customer.subscription.past_due`), so that the object decides, not the type:
+#: docs.stripe.com/api/v2/core/events/event-types
+RELATED = {
+    "customer": "customer",
+    "subscription": "subscription",
+    "invoice": "invoice",
+    "invoice_payment": "invoice_payment",
+    "checkout.session": "checkout_session",
+    "charge": "charge",
+    "refund": "refund",
+    "dispute": "dispute",
+    "payment_intent": "payment_intent",
+    "price": "price",
+    "plan": "price",
+    "product": "product",
+    "customer_cash_balance_transaction": "cash_transaction",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -72,7 +91,10 @@ class Event:
     @property
     def kind(self) -> str | None:
         """The kind of the object that it is about; None for a type that we do not handle."""
-        return EVENTS.get(self.type.removeprefix("v1.") if self.is_thin else self.type)
+        if not self.is_thin:
+            return EVENTS.get(self.type)
+        named = self.object.get("type")
+        return RELATED.get(named) if isinstance(named, str) else None
 
     @property
     def object_id(self) -> str:
@@ -177,7 +199,10 @@ def _unfit_to_keep(payload: dict[str, Any]) -> str | None:
 
 
 def _thin(payload: dict[str, Any]) -> Event:
-    """A notification that carries no object: docs.stripe.com/event-destinations#thin-events."""
+    """A notification that carries no object: docs.stripe.com/event-destinations#thin-events.
+
+    Its context is the path to the account that it is of; an organization stands before that.
+    """
     try:
         happened_at = dt.datetime.fromisoformat(read.needed(payload, "created"))
     except ValueError:
@@ -188,7 +213,7 @@ def _thin(payload: dict[str, Any]) -> Event:
         type=read.needed(payload, "type"),
         happened_at=happened_at if happened_at.tzinfo else happened_at.replace(tzinfo=dt.UTC),
         is_live=read.flag(payload, "livemode"),
-        stripe_account=read.text(payload, "context"),
+        stripe_account=(read.text(payload, "context") or "").rpartition("/")[2] or None,
         object=related,
         payload=payload,
         is_thin=True,

@@ -247,6 +247,11 @@ def counts(session: Session) -> dict[str, int]:
     return {state: number for state, number in rows}  # noqa: C416 - Row is no pair to mypy
 
 
+def oldest_due(session: Session, *, now: dt.datetime) -> dt.datetime | None:
+    """Since when the event is due that has been so for longest; None if none is."""
+    return session.scalar(select(func.min(StripeEvent.due_at)).where(StripeEvent.due_at <= now))
+
+
 def replay(session: Session, number: int, *, now: dt.datetime) -> StripeEvent:
     """Have an event taken up again, whatever became of it: what it did is not done twice.
 

@@ -117,6 +117,16 @@ def read_all(session: Session, object_ids: Iterable[str]) -> list[Facts]:
     return [KINDS[kind].from_json(facts) for kind, facts in rows.all()]
 
 
+def of_kind(session: Session, kind: str, *, after: str, limit: int) -> list[Facts]:
+    """The next objects of one kind, in the order of their ids; `after` is the last one had."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT facts FROM billing.stripe_objects"
+        " WHERE kind = %(kind)s AND id > %(after)s ORDER BY id LIMIT %(limit)s",
+        {"kind": kind, "after": after, "limit": limit},
+    )
+    return [KINDS[kind].from_json(facts) for (facts,) in rows.all()]
+
+
 def of_account(session: Session, account_id: int, kind: str) -> list[Facts]:
     """The account's objects of one kind."""
     rows = session.connection().exec_driver_sql(

@@ -121,14 +121,32 @@ def _read(
         if event.is_thin:
             raise NeedsApiKey(object=event.object_id)
         return _Known(facts_of(kind, event.newest), event.happened_at)
+    if fetched.object is None:
+        if not event.says_deleted:
+            raise StripeKnowsNone(object=event.object_id)
+        if not event.is_thin:
+            return _Known(facts_of(kind, event.newest), fetched.at)
+    facts = fetched_facts(session, kind, event.object_id, fetched, now=now)
+    return _Known(facts, fetched.at)
+
+
+def fetched_facts(
+    session: Session, kind: str, object_id: str, fetched: Fetched, *, now: dt.datetime
+) -> Facts:
+    """The facts of what was fetched; of what Stripe knows no more, what we knew, as deleted.
+
+    Keeps the prices that came along. Raises StripeKnowsNone or a BadObject.
+    """
     for price in fetched.prices:
-        facts = facts_of("price", price)
-        objects.keep(session, facts, account_id=None, version_at=fetched.at, now=now)
+        whole = facts_of("price", price)
+        objects.keep(session, whole, account_id=None, version_at=fetched.at, now=now)
     if fetched.object is not None:
-        return _Known(facts_of(kind, fetched.object), fetched.at)
-    if not event.says_deleted:
-        raise StripeKnowsNone(object=event.object_id)
-    return _Known(facts_of(kind, event.newest), fetched.at)
+        return facts_of(kind, fetched.object)
+    known = objects.read(session, object_id)
+    gone = known.gone() if known is not None and kind == known.KIND else None
+    if gone is None:
+        raise StripeKnowsNone(object=object_id)
+    return gone
 
 
 def _note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
