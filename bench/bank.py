@@ -14,21 +14,20 @@ from models.host import Account, Plan
 from worker import clock, statement_imports, transfer_runs
 from worker.database import engine, transaction
 
-#: Entries of the files that are read: what the limits are promised for.
-READ = 100_000
-#: Of `count`: lines that are stored, and invoices that are matched and paid.
-STORED, PAID = 1.0, 0.02
+#: For each of `count`: entries that are read (100,000, for which the limits are promised), lines
+#: that are stored, invoices that are matched and paid, customers of the simulated year.
+READ, STORED, PAID, CUSTOMERS = 5, 1, 0.02, 0.05
 FIRST_ACCOUNT, PLAN = 5_000_001, 5_000_001
 IBAN = "DE02120300000000202051"
-#: Customers and months of the simulated year.
-CUSTOMERS, MONTHS = 1_000, 12
+MONTHS = 12
 
 
 def run(*, count: int, rounds: int) -> Result:
     """Read, store, match; then simulate. Raises BooksDisagree. `rounds`: seeds of the year."""
-    rows = [*bank_read.rows(READ), _store(int(count * STORED)), _pay(max(10, int(count * PAID)))]
+    rows = [*bank_read.rows(count * READ), _store(count * STORED), _pay(max(10, int(count * PAID)))]
     ground.check_books(with_seals=False)
-    years = [_year(seed) for seed in range(1, rounds + 1)]
+    customers = max(20, int(count * CUSTOMERS))
+    years = [_year(customers, seed) for seed in range(1, rounds + 1)]
     rows.append(measure.median([row for row, _ in years]))
     return Result(rows, facts={"bank_year": [report for _, report in years]})
 
@@ -40,7 +39,7 @@ def _store(lines: int) -> Row:
     content = file.getvalue().replace(IBAN.encode(), b"DE89370400440532013000")
 
     def store() -> None:
-        outcome = statement_imports.import_bytes(content, name="bench")
+        outcome = statement_imports.import_from(io.BytesIO(content), name="bench")
         assert outcome.outcome in {"imported", "repeat"}
 
     return measure.timed("bank_store_lines", lines, store, roots=server_pids())
@@ -49,7 +48,7 @@ def _store(lines: int) -> Row:
 def _pay(invoices: int) -> Row:
     """Announced, imported, matched, settled, activated: one transaction for each transfer."""
     references = _announce(invoices)
-    statement_imports.import_bytes(_statement(references), name="bench")
+    statement_imports.import_from(io.BytesIO(_statement(references)), name="bench")
 
     def match() -> None:
         assert transfer_runs.run().settled == invoices
@@ -112,10 +111,10 @@ def _statement(references: list[tuple[str, int]]) -> bytes:
     return f"{head}{balance('OPBD', 0)}{balance('CLBD', total)}{entries}{tail}".encode()
 
 
-def _year(seed: int) -> tuple[Row, dict[str, object]]:
+def _year(customers: int, seed: int) -> tuple[Row, dict[str, object]]:
     bank_year.forget_names()
     began, cpu = time.monotonic(), time.process_time()
-    year = bank_year.simulate(accounts=CUSTOMERS, months=MONTHS, seed=seed)
+    year = bank_year.simulate(accounts=customers, months=MONTHS, seed=seed)
     took, used = time.monotonic() - began, time.process_time() - cpu
     row = Row("bank_match_year", year.transfers / took, used * 1000 / year.transfers)
     return row, year.report()

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from billing import seals
 from billing.accounts import SYSTEM_SLUGS
+from billing.bank import promises
 from models.credits import Book
 from models.operations import Finding
 
@@ -170,6 +171,11 @@ CHECKS = (
         WHERE l.remaining > 0 AND l.remaining > l.held AND a.slug <> ALL (:system)
           AND l.expires_at < :now - interval '1 day'
         """,
+    ),
+    Check(
+        "transfers",
+        "what a transfer gave, and an invoice got, is the sum of what moved it",
+        promises.COUNTERS,
     ),
 )
 

@@ -65,12 +65,23 @@ class StatementFile(Base):
     sha256: Mapped[bytes] = mapped_column(LargeBinary)
     name: Mapped[str] = mapped_column(Text)
     account: Mapped[str | None] = mapped_column(Text)
-    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    size: Mapped[int] = mapped_column(Integer)
     state: Mapped[str] = mapped_column(Text, server_default=text("'received'"))
     error: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)
     received_at: Mapped[dt.datetime] = mapped_column(Moment)
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class StatementFilePart(Base):
+    """A piece of a file's bytes, in their order; together they are the file."""
+
+    __tablename__ = "statement_file_parts"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Statement(Base):

@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 
 from billing.bank import bank_accounts, held
 from billing.errors import Rejected
-from billing.statements.errors import FileTooLarge
 from ops.screen import console, json_option, show_json, table
-from worker import clock, statement_imports
+from worker import clock, statement_imports, transfer_runs
 from worker.database import transaction
 from worker.statement_imports import Outcome
 
@@ -36,31 +35,27 @@ def actor() -> str:
 def import_files(
     files: tuple[Path, ...], account: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Import bank statements; the same file, statement or line again changes nothing.
+    """Import bank statements, then match what came; what is there already changes nothing.
 
     Ends with 1 if any FILE was refused.
     """
-    take = _rehearse if dry_run else statement_imports.import_path
+    take = statement_imports.rehearse_path if dry_run else statement_imports.import_path
     outcomes = [(path, take(path, account=account)) for path in files]
+    ran = transfer_runs.Ran() if dry_run else transfer_runs.run()
     if as_json:
         show_json(
             {
                 "dry_run": dry_run,
+                "matched": ran,
                 "files": [{"file": str(path), "result": outcome} for path, outcome in outcomes],
             }
         )
     else:
         _show(outcomes, dry_run=dry_run)
+        for name, count in ran.counts().items():
+            console.print(f"{name}: {count}")
     if any(outcome.outcome == "refused" for _, outcome in outcomes):
         raise SystemExit(1)
-
-
-def _rehearse(path: Path, *, account: str | None) -> Outcome:
-    try:
-        content = statement_imports.content_of(path)
-    except FileTooLarge as refusal:
-        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
-    return statement_imports.rehearse(content, name=path.name, account=account)
 
 
 def _show(outcomes: list[tuple[Path, Outcome]], *, dry_run: bool) -> None:
@@ -89,10 +84,10 @@ def list_statements(only_held: bool, as_json: bool) -> None:
     with transaction() as session:
         found = held.listed(session, only_held=only_held)
     if as_json:
-        show_json({"statements": found})
+        show_json({"statements": found, "gaps": held.gaps(found)})
         return
     table(
-        f"{len(found)} statements",
+        f"{len(found)} statements, {len(held.gaps(found))} gaps",
         ("statement", "account", "format", "id", "closes", "lines", "held because"),
         [
             (

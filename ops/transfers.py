@@ -72,6 +72,33 @@ def _printable(said: str) -> str:
 
 
 @transfers.command()
+@id_argument
+@json_option
+def show(transfer: int, as_json: bool) -> None:
+    """Show every decision about TRANSFER: by which rule or person, and why."""
+    with transaction() as session:
+        told = queue.history(session, transfer)
+    if as_json:
+        show_json({"decisions": told})
+        return
+    table(
+        f"decisions about transfer {transfer}",
+        ("when", "who", "rule", "outcome", "version", "why"),
+        [
+            (
+                one.decided_at,
+                one.actor,
+                one.rule,
+                one.outcome,
+                one.engine_version,
+                _printable("; ".join(one.evidence.get("reasons", ()))),
+            )
+            for one in told
+        ],
+    )
+
+
+@transfers.command()
 @json_option
 def run(as_json: bool) -> None:
     """Match now what has come, as beat does each minute."""

@@ -19,6 +19,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
+from billing.statements.currencies import exponent_of
+
 
 class BadSettings(SystemExit):
     """The environment is no configuration; `problems` name what is wrong with each variable.
@@ -140,6 +142,13 @@ class Settings(BaseSettings):
             if url.startswith(prefix):
                 return "postgresql+psycopg2://" + url.removeprefix(prefix)
         return url
+
+    @field_validator("invoice_currency")
+    @classmethod
+    def _is_currency(cls, code: str) -> str:
+        if exponent_of(code) is None:
+            raise ValueError(f"{code} is no currency of ISO 4217")
+        return code
 
     @property
     def signing_secrets(self) -> tuple[str, ...]:

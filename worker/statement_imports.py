@@ -1,12 +1,14 @@
 """How a statement file is imported: read with no transaction open, then one for each statement."""
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from billing.bank import files, importing
 from billing.bank.importing import Imported
-from billing.statements.errors import FileTooLarge, StatementRefused
-from billing.statements.limits import MAX_FILE_BYTES
+from billing.statements.canonical import Statement
+from billing.statements.errors import StatementRefused
 from worker import clock
 from worker.database import rehearsal, transaction
 
@@ -22,13 +24,13 @@ class Outcome:
     reason: str | None = None
 
 
-def import_bytes(content: bytes, *, name: str, account: str | None = None) -> Outcome:
+def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> Outcome:
     """Keep a file's bytes, then import them; the same bytes again change nothing."""
     try:
         with transaction() as session:
-            received = files.receive(session, content, name=name, now=clock.now(), account=account)
+            received = files.receive(session, source, name=name, now=clock.now(), account=account)
     except StatementRefused as refusal:
-        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
+        return _refused(None, refusal)
     return import_file(received.id)
 
 
@@ -39,70 +41,74 @@ def import_file(file_id: int) -> Outcome:
     refused and kept, and nothing of it is stored.
     """
     with transaction() as session:
-        file, content = files.load(session, file_id)
+        file = files.load(session, file_id)
     if file.state == "imported":
         return Outcome(file_id, "repeat")
     if file.state == "refused":
         return Outcome(file_id, "refused", error=file.error, reason=file.reason)
     try:
-        found = importing.read(content, name=file.name, today=clock.now().date())
+        found = _read(file_id, file.name)
     except StatementRefused as refusal:
-        return _refuse(file_id, refusal)
+        with transaction() as session:
+            reason = str(refusal)
+            files.finish(session, file_id, now=clock.now(), error=refusal.name, reason=reason)
+        return _refused(file_id, refusal)
+    return Outcome(file_id, "imported", _store(file_id, found, file.account))
+
+
+def _read(file_id: int, name: str) -> list[Statement]:
+    with tempfile.TemporaryFile() as copy:
+        with transaction() as session:
+            files.write_content(session, file_id, copy)
+        return importing.read(copy, name=name, today=clock.now().date())
+
+
+def _store(file_id: int, found: list[Statement], account: str | None) -> list[Imported]:
     stored = []
     for statement in found:
         with transaction() as session:
             stored.append(
                 importing.store(
-                    session,
-                    statement,
-                    file_id=file_id,
-                    now=clock.now(),
-                    stated_account=file.account,
+                    session, statement, file_id=file_id, now=clock.now(), stated_account=account
                 )
             )
     with transaction() as session:
         importing.look_again(session, stored)
         files.finish(session, file_id, now=clock.now())
-    return Outcome(file_id, "imported", stored)
+    return stored
 
 
-def rehearse(content: bytes, *, name: str, account: str | None = None) -> Outcome:
-    """What importing these bytes would do; nothing stays."""
+def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> Outcome:
+    """What importing this file would do; nothing stays."""
     now = clock.now()
     try:
-        found = importing.read(content, name=name, today=now.date())
         with rehearsal() as session:
-            file = files.receive(session, content, name=name, now=now, account=account)
+            file = files.receive(session, source, name=name, now=now, account=account)
             if file.state != "received":
                 return Outcome(file.id, "repeat" if file.state == "imported" else file.state)
+            source.seek(0)
             stored = [
                 importing.store(
                     session, statement, file_id=file.id, now=now, stated_account=account
                 )
-                for statement in found
+                for statement in importing.read(source, name=name, today=now.date())
             ]
     except StatementRefused as refusal:
-        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
+        return _refused(None, refusal)
     return Outcome(None, "imported", stored)
-
-
-def content_of(path: Path) -> bytes:
-    """A file's bytes. Raises FileTooLarge unread for one that is larger than any statement."""
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise FileTooLarge(limit=MAX_FILE_BYTES)
-    return path.read_bytes()
 
 
 def import_path(path: Path, *, account: str | None = None) -> Outcome:
     """Import a file of this machine."""
-    try:
-        return import_bytes(content_of(path), name=path.name, account=account)
-    except FileTooLarge as refusal:
-        return Outcome(None, "refused", error=refusal.name, reason=str(refusal))
+    with path.open("rb") as source:
+        return import_from(source, name=path.name, account=account)
 
 
-def _refuse(file_id: int, refusal: StatementRefused) -> Outcome:
-    reason = str(refusal)
-    with transaction() as session:
-        files.finish(session, file_id, now=clock.now(), error=refusal.name, reason=reason)
-    return Outcome(file_id, "refused", error=refusal.name, reason=reason)
+def rehearse_path(path: Path, *, account: str | None = None) -> Outcome:
+    """What importing a file of this machine would do."""
+    with path.open("rb") as source:
+        return rehearse(source, name=path.name, account=account)
+
+
+def _refused(file_id: int | None, refusal: StatementRefused) -> Outcome:
+    return Outcome(file_id, "refused", error=refusal.name, reason=str(refusal))

@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from billing.bank import deciding, renewing, returns, splitting
+from billing.bank import deciding, match_rows, renewing, returns, splitting
 from billing.bank.errors import TransferChanged
 from billing.bank.facts import Decision, Policy
 from billing.errors import Rejected
@@ -52,11 +52,20 @@ def run() -> Ran:
         if not lines:
             break
     _undo_returns(ran)
+    while _decide(ran):
+        pass
+    return ran
+
+
+def _decide(ran: Ran) -> bool:
+    """Decide about as many as one run takes; whether there may be more."""
     with transaction() as session:
         decided = deciding.decide(session, policy=policy())
+    before = (ran.settled, ran.credited, ran.waiting)
     for decision, version in decided:
         _carry_out(ran, decision, version)
-    return ran
+    is_full = len(decided) >= match_rows.AT_ONCE
+    return is_full and before != (ran.settled, ran.credited, ran.waiting)
 
 
 def _undo_returns(ran: Ran) -> None:

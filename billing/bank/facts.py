@@ -130,7 +130,7 @@ class Decision:
 
 @dataclass(slots=True)
 class Ledger:
-    """The invoices and payers of one run, indexed."""
+    """The invoices and payers of one run, indexed. `by_word`: one invoice of each account."""
 
     invoices: Mapping[int, Invoice]
     payers: Mapping[str, Mapping[int, Trust]] = field(default_factory=dict)
@@ -150,6 +150,9 @@ class Ledger:
         self.lengths = frozenset(len(invoice.reference) for invoice in every)
         self.by_account, self.by_amount, self.by_amount_and_word = {}, {}, {}
         self.by_word = {}
+        for invoice in {one.account_id: one for one in every}.values():
+            for word in {word for name in invoice.names for word in folded(name)}:
+                self.by_word.setdefault(word, []).append(invoice)
         for invoice in every:
             if not invoice.is_open:
                 continue
@@ -158,7 +161,6 @@ class Ledger:
             self.by_amount.setdefault(amount, []).append(invoice)
             for word in {word for name in invoice.names for word in folded(name)}:
                 self.by_amount_and_word.setdefault((*amount, word), []).append(invoice)
-                self.by_word.setdefault(word, []).append(invoice)
 
     def known_for(self, iban: str | None) -> dict[int, Trust]:
         """The accounts that this payer is known to have paid for."""

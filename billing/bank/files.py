@@ -2,7 +2,9 @@
 
 import datetime as dt
 import hashlib
+import tempfile
 from dataclasses import dataclass
+from typing import IO, BinaryIO
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,8 +13,10 @@ from sqlalchemy.orm import Session
 from billing.errors import Rejected
 from billing.statements.errors import EmptyFile, FileTooLarge
 from billing.statements.limits import MAX_FILE_BYTES
-from models.bank import StatementFile
+from models.bank import StatementFile, StatementFilePart
 
+#: A file goes in and out a piece at a time, so that a large one costs little memory.
+PART_BYTES = 1_048_576
 #: A file's name is for people; a longer one is cut.
 MAX_NAME = 200
 
@@ -31,35 +35,58 @@ class Received:
 
 
 def receive(
-    session: Session, content: bytes, *, name: str, now: dt.datetime, account: str | None = None
+    session: Session, source: BinaryIO, *, name: str, now: dt.datetime, account: str | None = None
 ) -> Received:
     """Keep a file; the same bytes are kept once.
 
     `account`: the number of the account that the file is of, where it does not say so itself.
     Raises EmptyFile or FileTooLarge.
     """
-    if not content:
-        raise EmptyFile
-    if len(content) > MAX_FILE_BYTES:
-        raise FileTooLarge(limit=MAX_FILE_BYTES)
-    sha256 = hashlib.sha256(content).digest()
-    made = session.execute(
-        insert(StatementFile)
-        .values(
-            sha256=sha256,
-            name=shown_name(name),
-            account=account,
-            content=content,
-            received_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["sha256"])
-        .returning(StatementFile.id)
-    ).scalar()
-    if made is not None:
-        return Received(made, "received")
+    with tempfile.TemporaryFile() as copy:
+        size, sha256 = _copy(source, copy)
+        if not size:
+            raise EmptyFile
+        values = {
+            "sha256": sha256,
+            "name": shown_name(name),
+            "account": account,
+            "size": size,
+            "received_at": now,
+        }
+        made = session.execute(
+            insert(StatementFile)
+            .values(**values)
+            .on_conflict_do_nothing(index_elements=["sha256"])
+            .returning(StatementFile.id)
+        ).scalar()
+        if made is not None:
+            _keep_parts(session, made, copy)
+            return Received(made, "received")
     known = select(StatementFile.id, StatementFile.state).where(StatementFile.sha256 == sha256)
     file_id, state = session.execute(known).one()
     return Received(file_id, state, is_repeat=True)
+
+
+def _copy(source: BinaryIO, copy: IO[bytes]) -> tuple[int, bytes]:
+    """A copy that nobody writes to any more, its size, and its digest."""
+    hashed, size = hashlib.sha256(), 0
+    while chunk := source.read(PART_BYTES):
+        size += len(chunk)
+        if size > MAX_FILE_BYTES:
+            raise FileTooLarge(limit=MAX_FILE_BYTES)
+        hashed.update(chunk)
+        copy.write(chunk)
+    copy.seek(0)
+    return size, hashed.digest()
+
+
+def _keep_parts(session: Session, file_id: int, copy: IO[bytes]) -> None:
+    number = 0
+    while chunk := copy.read(PART_BYTES):
+        number += 1
+        session.execute(
+            insert(StatementFilePart).values(file_id=file_id, number=number, content=chunk)
+        )
 
 
 def shown_name(name: str) -> str:
@@ -68,12 +95,23 @@ def shown_name(name: str) -> str:
     return printable.replace("\\", "/").rpartition("/")[2][:MAX_NAME]
 
 
-def load(session: Session, file_id: int) -> tuple[StatementFile, bytes]:
-    """The file and its bytes. Raises UnknownStatementFile."""
+def load(session: Session, file_id: int) -> StatementFile:
+    """What is known of the file. Raises UnknownStatementFile."""
     file = session.get(StatementFile, file_id)
     if file is None:
         raise UnknownStatementFile(file_id=file_id)
-    return file, file.content
+    return file
+
+
+def write_content(session: Session, file_id: int, out: IO[bytes]) -> None:
+    """Write the file's bytes into a temporary one, a piece at a time, and go to its beginning."""
+    numbers = select(StatementFilePart.number).where(StatementFilePart.file_id == file_id)
+    for number in session.scalars(numbers.order_by(StatementFilePart.number)).all():
+        of_part = select(StatementFilePart.content).where(
+            StatementFilePart.file_id == file_id, StatementFilePart.number == number
+        )
+        out.write(session.execute(of_part).scalar_one())
+    out.seek(0)
 
 
 def waiting(session: Session, *, limit: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,16 @@ def listed(session: Session, *, only_held: bool = False) -> list[Listed]:
     if only_held:
         rows = rows.where(Statement.is_held)
     return [_listed(row) for row in session.scalars(rows)]
+
+
+def gaps(found: Iterable[Listed]) -> list[dict[str, Any]]:
+    """Where the chain of an account is broken: before which statement, and by how much."""
+    return [
+        {"account": one.account, "before": one.digest, **hold}
+        for one in found
+        for hold in one.holds
+        if hold["reason"] == "gap"
+    ]
 
 
 def _listed(row: Statement) -> Listed:

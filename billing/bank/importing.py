@@ -8,7 +8,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
@@ -17,9 +17,13 @@ from sqlalchemy.orm import Session
 from billing.bank import holds, line_rows
 from billing.bank.line_keys import account_of, digest, identity_of, keyed_lines
 from billing.statements.canonical import Balance, Hold, HoldReason, Statement
+from billing.statements.errors import AmountTooLarge
 from billing.statements.read import hold_distant_dates, read_statements
 from models.bank import FileStatement
 from models.bank import Statement as StatementRow
+
+#: What Postgres' bigint holds, less room for a balance.
+MAX_SUM_MINOR = 9 * 10**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,15 @@ class Imported:
     holds: tuple[Hold, ...]
 
 
-def read(content: bytes, *, name: str, today: dt.date) -> list[Statement]:
+def read(source: BinaryIO, *, name: str, today: dt.date) -> list[Statement]:
     """The statements of a file, held where their dates are far from today.
 
     Raises the errors of StatementRefused.
     """
-    found = read_statements(content, name=name)
+    found = read_statements(source, name=name)
+    for statement in found:
+        if abs(statement.booked_minor) > MAX_SUM_MINOR:
+            raise AmountTooLarge("the sum of all entries", text=str(statement.booked_minor))
     return [hold_distant_dates(statement, today=today) for statement in found]
 
 

@@ -19,6 +19,8 @@ from billing.statements.references import is_usable_bank_id
 #: Transactions of one batch that are kept; the largest real batch seen had some hundreds. A larger
 #: one is kept without them, and then nothing of it is applied but by a person.
 MAX_BATCH = 2_000
+#: Characters of an account number or a bank's reference; real ones have up to some fifty.
+MAX_INDEXED = 100
 #: What JSON in Postgres can't hold, and what stands there instead.
 _UNSTORABLE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 
@@ -45,8 +47,14 @@ def account_of(statement: Statement, stated: str | None = None) -> str:
     if named.iban:
         return named.iban
     if named.other:
-        return f"{named.bank}/{named.other}" if named.bank else named.other
+        return indexable(f"{named.bank}/{named.other}" if named.bank else named.other)
     return stated or f"unstated/{digest(*_identity(statement, ''))}"
+
+
+def indexable(text: str) -> str:
+    """The text as an index takes it: a hostile one is cut, and what is cut off becomes a digest."""
+    plain = text.translate(_UNSTORABLE)
+    return plain if len(plain) <= MAX_INDEXED else f"{plain[:MAX_INDEXED]}~{digest(plain)}"
 
 
 def identity_of(statement: Statement, account: str) -> str:
@@ -89,7 +97,7 @@ def keyed_lines(statement: Statement, account: str) -> Iterator[Keyed]:
             amount_minor=entry.amount_minor,
             status=status_of(entry, statement.family),
             day=day.isoformat() if day else None,
-            bank_reference=reference.translate(_UNSTORABLE) if reference else None,
+            bank_reference=indexable(reference) if reference else None,
         )
 
 

@@ -26,6 +26,8 @@ RULES = {
     "D": "the reference of an invoice that is no longer open",
     "X": "nothing that we know",
 }
+#: Rules whose amount proves nothing.
+_INEXACT = frozenset({"A3", "A4", "D"})
 
 
 def match(transfers: Iterable[Incoming], ledger: Ledger, policy: Policy) -> list[Decision]:
@@ -45,6 +47,8 @@ def decide(incoming: Incoming, ledger: Ledger, policy: Policy) -> Decision:
     if named:
         decision = _by_reference(incoming, said, ledger)
         against += vetoes.of_match(incoming, named, ledger)
+        if decision.rule in _INEXACT:
+            against += vetoes.of_another_debtor(incoming, named[0], ledger)
         against += _unread(said) if decision.rule in {"A3", "A4"} else []
     else:
         decision = _without_reference(incoming, said, ledger, policy)

@@ -104,3 +104,26 @@ ORDER BY 1, 2
 def sums(session: Session) -> list[Sum]:
     """By state: transfers; statements that are held; what accounts have unapplied."""
     return [Sum(*row) for row in session.execute(text(_SUMS)).all()]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One decision about a transfer, with what it rests on."""
+
+    decided_at: dt.datetime
+    actor: str
+    rule: str
+    outcome: str
+    engine_version: str
+    evidence: dict[str, Any]
+
+
+_HISTORY = """
+SELECT decided_at, actor, rule, outcome, engine_version, evidence
+FROM billing.transfer_decisions WHERE transfer_id = :id ORDER BY id
+"""
+
+
+def history(session: Session, id: int) -> list[Told]:
+    """Every decision about a transfer, oldest first; none of them was ever changed."""
+    return [Told(*row) for row in session.execute(text(_HISTORY), {"id": id}).all()]

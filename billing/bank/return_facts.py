@@ -10,7 +10,14 @@ from typing import Any
 from billing.statements.references import is_usable_bank_id, meant
 
 #: Where a line or a transaction names itself; `corrects` names the one that it undoes.
-_NAMES = ("uetr", "transaction_id", "bank_reference", "detail_bank_reference", "end_to_end_id")
+_NAMES = (
+    "uetr",
+    "transaction_id",
+    "bank_reference",
+    "detail_bank_reference",
+    "customer_reference",
+    "end_to_end_id",
+)
 
 
 @dataclass(frozen=True, slots=True)

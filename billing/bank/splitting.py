@@ -16,6 +16,10 @@ from models.transfers import Transfer
 #: Lines that one transaction splits.
 AT_ONCE = 500
 
+#: ISO 20022 bank transaction codes, sub-family: a reversal because a payment was returned, or
+#: because its cancellation was asked for.
+RETURN_CODES = ("RRTN", "RPCR")
+
 #: Lines of accounts that are ours, in the one format that the account recognises money from.
 _LINES = """
 SELECT l.key::text, l.account, l.currency, l.amount_minor, l.booking_date, b.customer_id,
@@ -73,4 +77,7 @@ def is_of_interest(payload: dict[str, Any], detail: dict[str, Any], amount: int)
 
 def is_return(payload: dict[str, Any], detail: dict[str, Any]) -> bool:
     """Whether the bank says that this undoes an earlier payment."""
-    return bool(payload["is_reversal"] or payload["corrects"] or detail.get("return_reason"))
+    codes = f"{payload['type_code']} {detail.get('type_code')}"
+    is_coded = any(code in codes for code in RETURN_CODES)
+    is_said = payload["is_reversal"] or payload["corrects"] or detail.get("return_reason")
+    return bool(is_said or is_coded)

@@ -10,8 +10,10 @@ from billing.bank.texts import Said
 #: The same payer, amount and reference within this is perhaps one payment sent twice.
 DOUBLE_WITHIN = timedelta(days=10)
 
-#: Names that share so many of a hundred words are one name; a name that more bear says nothing.
-SAME_NAME, MAX_BEARERS = 60, 50
+#: Names that share so many of a hundred words are one name; another's must be so much more like it.
+SAME_NAME, MORE = 60, 30
+#: A word that more customers bear says nothing.
+MAX_BEARERS = 50
 
 
 def of_transfer(incoming: Incoming, said: Said, policy: Policy) -> list[str]:
@@ -48,14 +50,27 @@ def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) ->
     return found
 
 
+def of_another_debtor(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> list[str]:
+    """Money that does not fit here, and is just what another customer of this payer owes."""
+    amount = (incoming.currency, incoming.amount_minor)
+    others = ledger.known_for(incoming.payer_iban).keys() - {invoice.account_id}
+    if not others or incoming.amount_minor == invoice.due_minor:
+        return []
+    fitting = sorted({one.account_id for one in ledger.by_amount.get(amount, [])} & set(others))
+    if not fitting:
+        return []
+    return [f"the amount is just what is open of account {fitting[0]}, for which this payer paid"]
+
+
 def _bearer_of_name(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> int | None:
-    """Another account with an open invoice that bears the payer's name, where this one does not."""
+    """Another customer that plainly bears the payer's name, and more so than this one."""
     words = folded(incoming.payer_name or "")
-    if not words or likeness(incoming.payer_name, invoice.names):
+    if not words:
         return None
+    enough = max(SAME_NAME, likeness(incoming.payer_name, invoice.names) + MORE)
     rarest = min((ledger.by_word.get(word, []) for word in words), key=len)
     for other in rarest[:MAX_BEARERS]:
-        if likeness(incoming.payer_name, other.names) >= SAME_NAME:
+        if likeness(incoming.payer_name, other.names) >= enough:
             return other.account_id
     return None
 

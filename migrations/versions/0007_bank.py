@@ -34,6 +34,7 @@ def upgrade() -> None:
     _create_transfer_invoices()
     _create_file_statements()
     _create_line_wordings()
+    _create_statement_file_parts()
     _create_statement_lines()
     _create_transfers()
     _create_refund_requests()
@@ -127,7 +128,7 @@ def _create_statement_files() -> None:
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=True),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), server_default=sa.text("'received'"), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
@@ -284,6 +285,20 @@ def _create_line_wordings() -> None:
             ["line"], ["billing.bank_lines.key"], name="line_wordings_line_fkey"
         ),
         sa.PrimaryKeyConstraint("line", "digest", name="line_wordings_pkey"),
+        schema="billing",
+    )
+
+
+def _create_statement_file_parts() -> None:
+    op.create_table(
+        "statement_file_parts",
+        sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["file_id"], ["billing.statement_files.id"], name="statement_file_parts_file_id_fkey"
+        ),
+        sa.PrimaryKeyConstraint("file_id", "number", name="statement_file_parts_pkey"),
         schema="billing",
     )
 
@@ -522,6 +537,7 @@ def downgrade() -> None:
         "refund_requests",
         "transfers",
         "statement_lines",
+        "statement_file_parts",
         "line_wordings",
         "file_statements",
         "transfer_invoices",

@@ -196,19 +196,3 @@ class Customers(Books):
         self.sweep(purchases.sweep_due, renewals.sweep_due, expiry.sweep)
         report = self.audit()
         assert report.agrees, {name: found for name, found in report.findings.items() if found}
-        with transaction() as session:
-            assert session.execute(sa.text(_UNBALANCED)).all() == []
-
-
-#: Counters of transfers and invoices against the sums of what moved them.
-_UNBALANCED = """
-SELECT 'transfer', t.id FROM billing.transfers AS t
-WHERE t.allocated_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.allocations
-                            WHERE transfer_id = t.id)
-   OR t.credited_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.unapplied_cash
-                           WHERE transfer_id = t.id)
-UNION ALL
-SELECT 'invoice', i.id FROM billing.transfer_invoices AS i
-WHERE i.settled_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.allocations
-                          WHERE transfer_invoice_id = i.id)
-"""

@@ -1,6 +1,7 @@
 """The words in which tests tell a bank's story: a statement a day, and what becomes of its lines."""
 
 import datetime as dt
+import io
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
@@ -30,7 +31,7 @@ def line(
     reversal=False,
     currency="EUR",
     day=None,
-    more="",
+    code="",
 ):
     """One line of a camt.053 statement, as text; `day` and `mark` are filled in by the statement."""
     side = "Dbtr" if (mark == "CRDT") != reversal else "Cdtr"
@@ -52,7 +53,7 @@ def line(
     party = f"<RltdPties><{side}><Nm>{escape(payer)}</Nm></{side}>{account}</RltdPties>"
     detail = (
         f"<TxDtls><Refs>{refs}</Refs>{party}<RmtInf>"
-        f"{f'<Ustrd>{escape(text)}</Ustrd>' if text else ''}{strd}</RmtInf>{more}</TxDtls>"
+        f"{f'<Ustrd>{escape(text)}</Ustrd>' if text else ''}{strd}</RmtInf></TxDtls>"
     )
     return {
         "minor": round(float(amount) * 100) * _SIGNS[mark],
@@ -61,7 +62,7 @@ def line(
             f"{'<RvslInd>true</RvslInd>' if reversal else ''}<Sts>BOOK</Sts>"
             f"<BookgDt><Dt>{day or '{day}'}</Dt></BookgDt><ValDt><Dt>{day or '{day}'}</Dt></ValDt>"
             f"{f'<AcctSvcrRef>{bank_reference}</AcctSvcrRef>' if bank_reference else ''}"
-            f"<NtryDtls>{detail}</NtryDtls></Ntry>"
+            f"{code}<NtryDtls>{detail}</NtryDtls></Ntry>"
         ),
     }
 
@@ -132,9 +133,11 @@ class Bank:
         stored = []
         for content in contents:
             with transaction() as session:
-                file = files.receive(session, content, name="a file", now=self.now, account=account)
+                file = files.receive(
+                    session, io.BytesIO(content), name="a file", now=self.now, account=account
+                )
             stored = []
-            for one in importing.read(content, name="a file", today=self.now.date()):
+            for one in importing.read(io.BytesIO(content), name="a file", today=self.now.date()):
                 with transaction() as session:
                     stored.append(
                         importing.store(

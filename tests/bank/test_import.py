@@ -1,5 +1,6 @@
 """Statements into the database: once, whole, in any order, and held where something does not fit."""
 
+import io
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from billing.bank import files, held
 from billing.bank.bank_accounts import BankAccountRefused
 from billing.bank.held import UnknownStatement
 from billing.bank.line_keys import MAX_BATCH
-from billing.statements.errors import EmptyFile, FileTooLarge
+from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
 from models.bank import BankLine, LineWording
 from tests.bank.story import Bank, line, statement, statements
 from tests.conftest import empty_database
@@ -28,7 +29,7 @@ def test_the_same_file_twice_is_one_file_and_adds_nothing(bank):
     assert again.is_known
     assert bank.dump() == before
     with transaction() as session:
-        assert files.receive(session, file, name="other", now=bank.now).is_repeat
+        assert files.receive(session, io.BytesIO(file), name="other", now=bank.now).is_repeat
 
 
 def test_the_same_statement_in_another_file_adds_nothing(bank):
@@ -250,7 +251,7 @@ def test_an_entry_that_is_only_pending_is_not_the_booked_one(bank):
 )
 def test_a_file_that_is_no_statement_by_its_size_is_not_kept(database, content, error):
     with transaction() as session, pytest.raises(error):
-        files.receive(session, content, name="x", now=Bank().now)
+        files.receive(session, io.BytesIO(content), name="x", now=Bank().now)
 
 
 @pytest.mark.parametrize(
@@ -264,3 +265,35 @@ def test_a_file_that_is_no_statement_by_its_size_is_not_kept(database, content, 
 )
 def test_a_files_name_is_kept_as_plain_text(name, kept):
     assert files.shown_name(name) == kept
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"bank_reference": "R" * 30_000}, id="a reference of 30,000 characters"),
+        pytest.param({"text": "T" * 60_000}, id="a text of 60,000 characters"),
+        pytest.param({"payer": "N" * 30_000}, id="a name of 30,000 characters"),
+        pytest.param({"text": "'; DROP TABLE billing.statements; --"}, id="SQL"),
+    ],
+)
+def test_what_is_too_long_or_hostile_is_kept_as_text(bank, changed):
+    bank.receive(statement(line("1.00", **changed)))
+
+    assert bank.amounts() == [100]
+
+
+def test_an_account_number_of_any_length_is_told_apart(database):
+    bank = Bank()
+    long = "1" * 3_000
+    for last in "23":
+        file = mt940(":61:2601310131C10,00NTRFNONREF").replace("12030000/202051", long[:60] + last)
+        bank.receive(file.encode())
+
+    assert len({row.account for row in bank.statements()}) == 2
+
+
+def test_sums_that_no_database_holds_are_refused(bank):
+    huge = [line("1000000000000000.00", text=str(n)) for n in range(95)]
+
+    with pytest.raises(AmountTooLarge):
+        bank.receive(statement(*huge, closing=0))

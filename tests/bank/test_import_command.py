@@ -1,5 +1,6 @@
 """`billing statements import` and its neighbours, and the drop folder that beat sweeps."""
 
+import io
 import json
 import os
 
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 from billing.bank import files
 from ops.main import main
 from tasks.bank import import_statement, sweep_files
-from tests.bank.story import Bank, line, statement
+from tests.bank.story import Bank, line, statement, statements
 from tests.statements.writing import OWN_IBAN
 from worker import drop_folder, statement_imports
 from worker.database import transaction
@@ -86,6 +87,17 @@ def test_held_statements_are_listed_and_released(database):
     assert "balance_mismatch" in held["reasons"][0]
 
 
+def test_gaps_are_listed_by_themselves(database):
+    bank = Bank()
+    bank.register()
+    made = statements([line("1.00")], [line("2.00")], [line("3.00")])
+    bank.receive(made[0], made[2])
+
+    [gap] = json.loads(billing("list", "--json").output)["gaps"]
+
+    assert gap["difference_minor"] == 200
+
+
 def test_a_file_in_the_drop_folder_is_imported_and_moved_aside(database, tmp_path, monkeypatch):
     _leave(tmp_path / "good.xml", GOOD)
     _leave(tmp_path / "bad.pdf", b"%PDF-1.7")
@@ -159,7 +171,7 @@ def _second_statement():
 
 def _received(content):
     with transaction() as session:
-        return files.receive(session, content, name="a file", now=Bank().now).id
+        return files.receive(session, io.BytesIO(content), name="a file", now=Bank().now).id
 
 
 def _leave(path, content):

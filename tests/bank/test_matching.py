@@ -345,3 +345,31 @@ def test_a_payers_name_is_text_and_nothing_more(name):
 
 def test_every_rule_has_its_words():
     assert set(RULES) == {"A1", "A2", "A3", "A4", "A5", "S1", "S2", "S3", "S4", "D", "X"}
+
+
+def test_a_name_that_is_plainly_another_customers_is_for_a_person():
+    named = invoice(1, names=("Bo Brandt",))
+    other = invoice(2, names=("Anna Schmidt GmbH",))
+
+    decision = decide(incoming(8900, ref=rf(1)), named, other)
+
+    assert "the payer's name is that of account 2" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize("name", ["Bo Brandt", "Somebody Else", None])
+def test_a_name_that_is_no_other_customers_is_no_veto(name):
+    named = invoice(1, names=("Bo Brandt",))
+
+    decision = decide(incoming(8900, ref=rf(1), payer_name=name), named, invoice(2, names=("X Y",)))
+
+    assert decision.rule == "A1"
+    assert decision.is_automatic
+
+
+def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_is_for_a_person():
+    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+
+    decision = decide(incoming(13900, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
+
+    assert (decision.rule, decision.outcome) == ("A4", "suggest")
+    assert "account 2" in decision.vetoes[0]

@@ -4,6 +4,7 @@ import pytest
 
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
 from billing.errors import AccountDeleted, KeyReused, SystemAccount, UnknownAccount
+from tests.bank.customers import Customers
 from tests.bank.story import line
 
 
@@ -250,3 +251,20 @@ def test_money_for_an_account_that_was_deleted_meanwhile_is_a_persons(shop):
 
     assert "AccountDeleted" in shop.queue()[0].review
     assert shop.transfers() == [("waiting", 8900)]
+
+
+def test_an_account_that_has_nothing_but_notifications_may_recognise_money_from_them(database):
+    shop = Customers()
+    shop.bank.register(source_format="camt.054")
+    shop.sell("starter", 89)
+    shop.open_account("acme", status="trial")
+    invoice = shop.announce("acme")
+
+    shop.receive(
+        line("89.00", reference=invoice.reference),
+        message="BkToCstmrDbtCdtNtfctn",
+        element="Ntfctn",
+        version="camt.054.001.08",
+    )
+
+    assert shop.status("acme") == "active"

@@ -152,3 +152,17 @@ def test_payment_return_and_payment_again_end_alike_in_every_order(shop, order):
     assert states == ["reversed", "reverses", "settled"]
     assert shop.invoices("acme") == [("paid", 8900, 8900)]
     shop.check()
+
+
+def test_a_return_that_only_its_code_tells_is_one(shop):
+    shop.open_account("acme", status="trial")
+    invoice = shop.announce("acme")
+    shop.receive(payment(invoice.reference))
+    code = (
+        "<BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>RRTN</SubFmlyCd></Fmly></Domn>"
+        "</BkTxCd>"
+    )
+
+    shop.receive(line("89.00", mark="DBIT", transaction_id="TX-1", code=code))
+
+    assert shop.invoices("acme") == [("open", 0, 8900)]

@@ -150,3 +150,15 @@ def test_the_run_command_matches_what_has_come(shop):
     shop.receive(line("89.00", reference=invoice.reference))
 
     assert json.loads(billing("run", "--json").output)["settled"] == 1
+
+
+def test_every_decision_about_a_transfer_is_told_with_its_rule_and_reason(acme):
+    billing("reject", 1, "--because", "not theirs", *BY_DEV, "--version", 2)
+
+    told = json.loads(billing("show", 1, "--json").output)["decisions"]
+
+    assert [(one["rule"], one["outcome"], one["engine_version"]) for one in told] == [
+        ("S4", "suggest", "1"),
+        ("person", "reject", "1"),
+    ]
+    assert "not theirs" in billing("show", 1).output

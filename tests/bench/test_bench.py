@@ -32,6 +32,23 @@ def test_debits_are_measured_side_by_side_and_printed_as_json(redis_client):
     assert redis_client.dbsize() == 0, "the bench leaves nothing behind"
 
 
+def test_bank_is_measured_and_its_year_is_simulated():
+    shown = json.loads(bench("bank", "--count", "200", "--rounds", "1", "--json"))
+
+    rows = {row["name"]: row for row in shown["rows"]}
+    assert list(rows) == [
+        "bank_read_camt",
+        "bank_read_mt940",
+        "bank_store_lines",
+        "bank_settle_transfers",
+        "bank_match_year",
+    ]
+    assert rows["bank_read_camt"]["mb"] >= 0
+    [year] = shown["facts"]["bank_year"]
+    assert year["wrong_automatic"] == 0
+    assert year["automatic_share"] >= 0.9
+
+
 def test_a_bench_that_nobody_knows_is_refused():
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nothing"], capture_output=True, text=True, check=False

@@ -133,6 +133,6 @@ def outcome(redis_client, books):
 def is_idle(redis_client):
     waiting = sum(
         mailbox.depth(redis_client, queue)
-        for queue in ("debits", "credits", "maintenance", "stripe")
+        for queue in ("debits", "credits", "bank", "maintenance", "stripe")
     )
     return waiting == 0 and mailbox.in_hand(redis_client) == 0

@@ -1,0 +1,18 @@
+"""What must hold of money that came by bank, as queries for the audit."""
+
+#: (subject, facts) of each transfer or invoice whose counter is not the sum of what moved it.
+COUNTERS = """
+SELECT 'transfer ' || t.id,
+       jsonb_build_object('allocated', t.allocated_minor, 'credited', t.credited_minor)
+FROM billing.transfers AS t
+WHERE t.allocated_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.allocations
+                            WHERE transfer_id = t.id)
+   OR t.credited_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.unapplied_cash
+                           WHERE transfer_id = t.id)
+UNION ALL
+SELECT 'invoice ' || i.number, jsonb_build_object('settled', i.settled_minor, 'state', i.state)
+FROM billing.transfer_invoices AS i
+WHERE i.settled_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.allocations
+                          WHERE transfer_invoice_id = i.id)
+   OR (i.state = 'paid' AND i.settled_minor <> i.due_minor)
+"""

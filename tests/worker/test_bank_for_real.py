@@ -1,0 +1,77 @@
+"""From the main app's message to an activated account, through a real broker and a real worker."""
+
+import io
+
+import pytest
+import sqlalchemy as sa
+
+from billing.bank import bank_accounts, files
+from billing_client import AnnounceTransfer, ConfirmTransfer, ImportStatement
+from models.host import Invoice, Plan, User
+from models.transfers import Transfer, TransferInvoice
+from tests.bank.story import line, statement
+from tests.statements.writing import OWN_IBAN
+from tests.worker.conftest import wait_until
+from worker import clock
+from worker.database import transaction
+
+pytestmark = pytest.mark.usefixtures("standing")
+
+
+@pytest.fixture
+def acme(books):
+    """A customer in trial, a plan with a price, and a bank account of ours in dollars."""
+    account_id = books.open_account("acme", status="trial")
+    with transaction() as session:
+        session.execute(sa.update(Plan).values(price=89))
+        bank_accounts.add(
+            session,
+            OWN_IBAN,
+            currency="USD",
+            source_format="camt.053",
+            actor="test",
+            now=clock.now(),
+        )
+    return account_id
+
+
+def announced(client, acme):
+    client.send(AnnounceTransfer(acme, 1, "announce:1"))
+    return wait_until(lambda: one(sa.select(TransferInvoice)))
+
+
+def received(client, **said):
+    file = statement(line("89.00", currency="USD", **said), day=clock.now().date())
+    content = io.BytesIO(file.replace(b"EUR", b"USD"))
+    with transaction() as session:
+        file_id = files.receive(session, content, name="a file", now=clock.now()).id
+    client.send(ImportStatement(file_id))
+
+
+def one(query):
+    with transaction() as session:
+        return session.scalars(query).first()
+
+
+def test_an_announced_transfer_that_comes_with_its_reference_activates(client, acme, books):
+    invoice = announced(client, acme)
+
+    received(client, reference=invoice.reference)
+
+    wait_until(lambda: books.see("acme").status == "active")
+    assert one(sa.select(Invoice.status)) == "paid"
+    assert books.lots("acme") == {"plan": 1000}
+
+
+def test_a_transfer_without_a_reference_is_confirmed_by_a_person(client, acme, books):
+    invoice = announced(client, acme)
+    with transaction() as session:
+        user_id = session.execute(
+            sa.insert(User).values(email="dev@example.com", role="developer").returning(User.id)
+        ).scalar_one()
+    received(client, text="first month")
+    waiting = wait_until(lambda: one(sa.select(Transfer).where(Transfer.state == "waiting")))
+
+    client.send(ConfirmTransfer(waiting.id, waiting.version, invoice.invoice_id, user_id))
+
+    wait_until(lambda: books.see("acme").status == "active")
