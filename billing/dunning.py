@@ -12,13 +12,11 @@ from sqlalchemy.orm import Session
 
 from billing import accounts, dunning_rows, dunning_schedule, evidence, outbox, status
 from billing.accounts import HostAccount
-from billing.dunning_schedule import HARD_DECLINES, Step
+from billing.dunning_schedule import CAUSES, HARD_DECLINES, Step
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
 from billing.swept import AT_ONCE, Swept, all_or_each
 from models.life import DunningCase
 
-#: Why money is missing -> whose schedule.
-CAUSES = {"card_failed": "card", "invoice_overdue": "bank", "transfer_announced": "bank"}
 #: Only in these statuses is an account asked for money; the rest are over, or not ours to know.
 ASKED = frozenset({"trial", "active", "pending_payment", "suspended"})
 
@@ -35,14 +33,13 @@ def open_case(
 ) -> int | None:
     """Open a case; returns its id, or that of the open one, which learns what is new.
 
-    `cause`: card_failed, invoice_overdue or transfer_announced. `decline_code`: the card issuer's,
+    `cause`: card_failed or transfer_announced. `decline_code`: the card issuer's,
     as Stripe spells it; one that makes a retry pointless skips ahead. `retry_at`: when someone
     tries by himself; our own hints wait for that. None where nobody is asked: the account is
     cancelled. Raises UnknownAccount, AccountDeleted or SystemAccount; ValueError for a cause that
     is none.
     """
-    schedule = CAUSES.get(cause)
-    if schedule is None:
+    if cause not in CAUSES:
         raise ValueError(f"no cause of dunning: {cause}")
     account = accounts.lock(session, [account_id]).get(account_id)
     if account is None:
@@ -56,7 +53,6 @@ def open_case(
     opened = dunning_rows.open_case(
         session,
         account_id,
-        schedule=schedule,
         cause=cause,
         now=now,
         invoice_id=invoice_id,
@@ -139,22 +135,19 @@ def _step_all(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Sw
     found = accounts.lock(session, ids)
     cases = dunning_rows.of_accounts(session, ids)
     paid = evidence.settled(session, [case.id for case in cases])
-    return [
-        _step(session, case, found.get(case.account_id), is_paid=case.id in paid, now=now)
-        for case in cases
-    ]
+    billed = dunning_rows.billed(session, [c.account_id for c in cases if c.schedule == "bank"])
+    swept = []
+    for case in cases:
+        is_paid, is_billed = case.id in paid, case.account_id in billed
+        over = _why_over(found.get(case.account_id), is_paid=is_paid, is_billed=is_billed)
+        swept.append(_step(session, case, over, now=now))
+    return swept
 
 
-def _step(
-    session: Session,
-    case: DunningCase,
-    account: HostAccount | None,
-    *,
-    is_paid: bool,
-    now: dt.datetime,
-) -> Swept:
+def _step(session: Session, case: DunningCase, outcome: str | None, *, now: dt.datetime) -> Swept:
+    """Take the steps of a case that are due, or close it with the `outcome` that it has."""
     at = case.due_at or now
-    if outcome := _why_over(account, is_paid=is_paid):
+    if outcome:
         if outcome == "paid":
             status.lift(session, case.account_id, reason="payment_failed", actor="billing", now=now)
         dunning_rows.close(session, [case.account_id], outcome=outcome, now=now)
@@ -177,13 +170,15 @@ def _step(
     return Swept(case.account_id, "dunned", at)
 
 
-def _why_over(account: HostAccount | None, *, is_paid: bool) -> str | None:
+def _why_over(account: HostAccount | None, *, is_paid: bool, is_billed: bool) -> str | None:
     """Why nobody is asked any more: the outcome of the case; None if he is."""
     if account is None or account.is_deleted or account.is_system:
         return "account_deleted"
     if account.status not in ASKED:
         return "cancelled"
-    return "paid" if is_paid else None
+    if is_paid:
+        return "paid"
+    return "billed" if is_billed else None
 
 
 def _is_worth_a_try(

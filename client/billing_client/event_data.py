@@ -134,7 +134,7 @@ class Dunning:
 
 @dataclass(frozen=True, slots=True)
 class DunningStopped:
-    """The case is closed. `outcome`: paid, cancelled, written_off or account_deleted."""
+    """The case is closed. `outcome`: paid, billed, cancelled, written_off or account_deleted."""
 
     case_id: int
     invoice_id: int | None

@@ -60,6 +60,9 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
         "invoice.due": Kind(TransferInvoice, "it is due today"),
         "invoice.overdue": Kind(TransferInvoice, "it was due 7 days ago"),
         "invoice.expired": Kind(TransferInvoice, "it was due 14 days ago: access ends"),
+        "invoice.written_off": Kind(
+            TransferInvoice, "it was due 30 days ago: nobody asks any more"
+        ),
         "invoice.reopened": Kind(TransferInvoice, "its money went back"),
         "invoice.void": Kind(TransferInvoice, "it is owed no more"),
         "transfer.unapplied": Kind(Transferred, "money came that no invoice takes"),

@@ -39,7 +39,7 @@ def a_transfer_never_came():
     for slug in ("acme", "other"):
         life.try_out(slug)
         life.announce(slug)
-    life.pass_time(days=14)
+    life.pass_time(days=28)
     return life, dunning.step_due
 
 

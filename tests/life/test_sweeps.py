@@ -130,7 +130,7 @@ def test_rows_of_an_account_that_was_removed_are_closed(life):
     with transaction() as session:
         gone = {"account_id": 404, "started_at": NOON, "ends_at": NOON, "suspends_at": NOON}
         session.execute(insert(Trial).values(**gone, recorded_at=NOON, next_reminder_at=NOON))
-        dunning_rows.open_case(session, 404, schedule="card", cause="card_failed", now=NOON)
+        dunning_rows.open_case(session, 404, cause="card_failed", now=NOON)
     life.pass_time(days=SUSPEND_DAY)
 
     life.age()
@@ -142,9 +142,9 @@ def test_rows_of_an_account_that_was_removed_are_closed(life):
 
 def test_an_account_on_no_plan_and_without_an_owner_ages_like_any_other(life):
     life.try_out("acme", plan=None, owner_id=None, billing_email=None)
-    life.act(dunning.open_case, "acme", cause="invoice_overdue")
+    life.act(dunning.open_case, "acme", cause="transfer_announced")
 
-    for _ in range(31):
+    for _ in range(45):
         life.pass_time(days=1)
         life.age()
 
