@@ -2,7 +2,9 @@
 
 import pytest
 
+from billing import explain
 from tests.stripe.writing import seconds
+from worker.database import transaction
 
 MARCH, APRIL = seconds(2026, 3, 1), seconds(2026, 4, 1)
 
@@ -235,3 +237,12 @@ def test_a_top_up_is_taken_back_as_a_plan_is(stripe, books):
     stripe.deliver(*shop.events)
 
     assert state(books) == (250, 0, 0, 250)
+
+
+def test_support_reads_in_words_that_money_went_back(books, refund):
+    refund(4450)
+
+    with transaction() as session:
+        lines, _ = explain.of(session, "acme", now=books.now)
+
+    assert lines[-1].what == "credits whose money went back: plan taken back"
