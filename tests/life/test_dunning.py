@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from sqlalchemy import insert, select, update
 
-from billing import dunning, dunning_schedule
+from billing import dunning, dunning_schedule, dunning_sweep
 from billing.bank import announcing, dunning_steps
 from billing.dunning_schedule import SCHEDULE
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
@@ -134,7 +134,7 @@ def test_access_and_retries_stand_in_one_table_in_the_order_of_days():
 
 
 def test_every_action_of_the_schedule_is_known():
-    assert {step.action for step in SCHEDULE} == set(dunning.ACTIONS)
+    assert {step.action for step in SCHEDULE} == set(dunning_sweep.ACTIONS)
 
 
 def test_a_reminder_says_what_will_follow(acme):

@@ -5,7 +5,16 @@ import datetime as dt
 import pytest
 from sqlalchemy import insert, text, update
 
-from billing import deliveries, dunning, dunning_rows, outbox, retention, trial_rows, trial_sweeps
+from billing import (
+    deliveries,
+    dunning,
+    dunning_rows,
+    outbox,
+    retention,
+    trial_reminders,
+    trial_rows,
+    trial_sweeps,
+)
 from billing.dunning_schedule import SUSPEND_DAY
 from billing.policy import Policy
 from models.credits import Lot
@@ -73,7 +82,7 @@ def plan_of(session, act):
             lambda s: trial_rows.due(s, now=NOON, limit=100), "trials_due_idx", id="trials that end"
         ),
         pytest.param(
-            lambda s: trial_rows.to_remind(s, now=NOON, limit=100),
+            lambda s: trial_reminders.due(s, now=NOON, limit=100),
             "trials_reminder_idx",
             id="reminders",
         ),
