@@ -1,7 +1,10 @@
-"""The timetable of an unpaid invoice: one table, counted from the day on which it is due."""
+"""The timetable of an unpaid invoice: the bank's days of the one schedule, each with its event."""
 
 import datetime as dt
 from typing import NamedTuple
+
+from billing import dunning_schedule
+from billing.dunning_schedule import DAY, TRANSFER_DUE_AFTER
 
 
 class Step(NamedTuple):
@@ -11,15 +14,17 @@ class Step(NamedTuple):
     event: str
 
 
-#: A bank transfer takes a day or two, and people pay on the last day: the end comes two weeks late.
-STEPS = (
-    Step(dt.timedelta(days=-7), "invoice.reminder"),
-    Step(dt.timedelta(days=0), "invoice.due"),
-    Step(dt.timedelta(days=7), "invoice.overdue"),
-    Step(dt.timedelta(days=14), "invoice.expired"),
-)
+#: What the main app hears on each day on which something is done about a bank customer.
+EVENTS = {
+    -7: "invoice.reminder",
+    0: "invoice.due",
+    7: "invoice.overdue",
+    dunning_schedule.SUSPEND_DAY: "invoice.expired",
+    dunning_schedule.CANCEL_DAY: "invoice.written_off",
+}
+STEPS = tuple([Step(s.day * DAY, EVENTS[s.day]) for s in dunning_schedule.of("bank")])
 #: How long a new invoice may be paid, and how long before a period's end the next is sent.
-DUE_AFTER = dt.timedelta(days=14)
+DUE_AFTER = TRANSFER_DUE_AFTER
 #: One whose payment was taken back has been waiting already.
 DUE_AFTER_RETURN = dt.timedelta(days=7)
 

@@ -49,7 +49,13 @@ def _pay(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> Non
     _subscribe(session, invoice, now=now)
     _give_credits(session, invoice, now=now)
     landing.money_landed(session, invoice.account_id, actor=ACTOR, now=now)
-    _tell(session, invoice, "invoice.paid", now=now)
+    paid = {
+        "payment": invoice.number,
+        "currency": invoice.currency,
+        "amount_minor": invoice.settled_minor,
+    }
+    account_id = invoice.account_id
+    outbox.leave(session, "invoice.paid", account_id=account_id, payload=paid, now=now)
 
 
 def _give_credits(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
@@ -143,7 +149,6 @@ def _tell(session: Session, invoice: TransferInvoice, event: str, *, now: dt.dat
 def facts_of(invoice: TransferInvoice) -> dict[str, object]:
     """What an event says of an invoice."""
     return {
-        "account_id": invoice.account_id,
         "invoice_id": invoice.invoice_id,
         "number": invoice.number,
         "reference": invoice.reference,

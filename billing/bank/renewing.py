@@ -14,6 +14,8 @@ from models.transfers import TransferInvoice
 ACTOR = "billing"
 #: Subscriptions, or invoices, that one transaction takes.
 AT_ONCE = 100
+#: A worker that was away may find the second due first.
+ENDS_ACCESS = frozenset({"invoice.expired", "invoice.written_off"})
 
 #: Running subscriptions paid for by transfer that end soon and whose next invoice is not there.
 _ENDING = """
@@ -103,8 +105,10 @@ def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> St
     event = dunning_steps.STEPS[past - 1].event
     invoice.steps_done, invoice.next_step_at = past, next_step_at
     session.flush()
-    if event == "invoice.expired":
+    if event in ENDS_ACCESS:
         _expire(session, invoice, now=now)
+    if event == "invoice.written_off":
+        _give_up(session, invoice.account_id, now=now)
     outbox.leave(
         session,
         event,
@@ -113,6 +117,16 @@ def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> St
         now=now,
     )
     return Stepped(invoice.account_id, event, invoice.number)
+
+
+def _give_up(session: Session, account_id: int, *, now: dt.datetime) -> None:
+    """The end of the schedule. The invoice stays open: money that comes later still fits it."""
+    account = accounts.lock(session, [account_id]).get(account_id)
+    if account is None or account.is_deleted or account.status != "suspended":
+        return
+    if "payment_failed" in status.suspension_reasons(session, account_id):
+        how = {"reason": "never_paid", "actor": ACTOR}
+        status.change(session, account_id, to="cancelled", **how, now=now)
 
 
 def _expire(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:

@@ -74,3 +74,19 @@ def test_a_bench_that_nobody_knows_is_refused():
 
     assert ran.returncode == 2
     assert "debits" in ran.stderr
+
+
+def test_sweeps_and_reads_are_measured_too(redis_client):
+    shown = json.loads(bench("sweeps", "access", "--count", "20", "--rounds", "1", "--json"))
+
+    rows = {row["name"]: row for row in shown["rows"]}
+    assert list(rows) == [
+        "trials_reminded",
+        "trials_ended",
+        "trials_reminded_with_credits",
+        "trials_ended_with_credits",
+        "access_by_account",
+        "access_by_key",
+    ]
+    assert rows["access_by_key"]["p99_ms"] > 0
+    assert "memory_mb" in shown["ratios"]
