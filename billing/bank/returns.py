@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing import outbox
-from billing.bank import match_rows, settling
+from billing.bank import match_rows, settling, undoing
 from billing.bank.match_rows import Undecided
 from billing.bank.return_facts import Original, Returned, link, names_of
 from billing.bank.splitting import parts_of
@@ -89,7 +89,7 @@ def _reverse(
             now=now,
         )
         if outcome == "reversed":
-            touched = settling.take_out(session, transfer, decision_id=decision_id, now=now)
+            touched = undoing.take_out(session, transfer, decision_id=decision_id, now=now)
         transfer.state, transfer.review = outcome, None
     original.reversed_by = mine.id
     session.flush()
