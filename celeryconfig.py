@@ -55,6 +55,7 @@ imports = (
     "tasks.holds",
     "tasks.life",
     "tasks.stripe",
+    "tasks.stripe_upkeep",
     "tasks.upkeep",
     "worker.remote_control",
 )
@@ -113,6 +114,8 @@ _TICKS = {
     "upkeep.audit_books": 600.0,
     "stripe.apply_due": 10.0,
     "stripe.prune": 3600.0,
+    "stripe.fill_gaps": 900.0,
+    "stripe.report_drift": 3600.0,
 }
 beat_schedule = {
     task: {"task": task, "schedule": every, "options": {"expires": every}}

@@ -10,7 +10,7 @@ from bench.stack import bench_stack
 from worker import logs
 
 #: Each is a module of this package with `run(count=…, rounds=…) -> Result`.
-BENCHES = ("debits", "inbox", "holds", "access", "sweeps")
+BENCHES = ("debits", "inbox", "holds", "access", "sweeps", "stripe")
 #: Only when named: `bank` takes minutes, `latency` is a part of `debits`, `scale` fills in ten
 #: million entries first.
 NAMED = ("bank", "latency", "scale")

@@ -211,18 +211,32 @@ def exists(session: Session, account_id: int) -> bool:
     return session.execute(select(Account.id).where(Account.id == account_id)).first() is not None
 
 
+_WITH_CUSTOMER = """
+SELECT id, is_deleted FROM igny8_tenants
+WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
+"""
+
+
 def with_customer(session: Session, customer: str) -> list[int]:
     """The accounts that are this customer at Stripe: one, or none, unless somebody erred.
 
     Those that are not deleted, if there is one: an account may have been opened anew.
     """
-    rows = session.execute(
-        select(Account.id, Account.is_deleted)
-        .where(Account.stripe_customer_id == customer, Account.stripe_customer_id != "")
-        .order_by(Account.id)
-    ).all()
+    rows = session.connection().exec_driver_sql(_WITH_CUSTOMER, {"customer": customer}).all()
     alive = [account_id for account_id, is_deleted in rows if not is_deleted]
     return alive or [account_id for account_id, _ in rows]
+
+
+def customers(session: Session, *, after: str, limit: int) -> list[str]:
+    """The next customers at Stripe that accounts are, in order; `after` is the last one had."""
+    rows = (
+        select(Account.stripe_customer_id)
+        .where(Account.stripe_customer_id > after, Account.is_deleted.is_(False))
+        .distinct()
+        .order_by(Account.stripe_customer_id)
+        .limit(limit)
+    )
+    return [customer for customer in session.scalars(rows) if customer]
 
 
 def set_customer(session: Session, account_id: int, customer: str | None) -> None:
@@ -239,8 +253,10 @@ def set_plan(session: Session, account_id: int, plan_id: int) -> None:
 
 def plans_by_slug(session: Session) -> dict[str, HostPlan]:
     """Every plan, by its slug."""
-    rows = session.execute(select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active))
-    return {row.slug: HostPlan(*row) for row in rows}
+    rows = session.connection().exec_driver_sql(
+        "SELECT id, slug, included_credits, is_active FROM igny8_plans"
+    )
+    return {row[1]: HostPlan._make(row) for row in rows.all()}
 
 
 def anchors(session: Session, account_id: int) -> tuple[dt.datetime | None, dt.datetime]:

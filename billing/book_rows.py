@@ -13,7 +13,10 @@ from billing.open_book import OpenBook
 
 
 class BookRow(NamedTuple):
-    """A book as it is kept, with the account's spend cap."""
+    """A book as it is kept, with the account's spend cap, and what of `held` disputes froze.
+
+    `frozen` is read where there is a cap, and 0 where there is none.
+    """
 
     credits: int
     debt: int
@@ -23,6 +26,7 @@ class BookRow(NamedTuple):
     spent_since: dt.datetime | None
     chain: bytes | None
     spend_cap: int | None
+    frozen: int
 
 
 @dataclass(slots=True)
@@ -51,7 +55,8 @@ def adopt(session: Session, ids: Iterable[int], now: dt.datetime) -> None:
 
 _READ_BOOKS = """
 SELECT b.account_id, b.credits, b.debt, b.held, b.opening_credits, b.spent, b.spent_since, b.chain,
-       c.credits
+       c.credits,
+       CASE WHEN c.credits IS NULL OR b.held = 0 THEN 0 ELSE billing.frozen(b.account_id) END
 FROM billing.books AS b LEFT JOIN billing.spend_caps AS c USING (account_id)
 WHERE b.account_id = ANY(%(ids)s::bigint[])
 """

@@ -192,6 +192,7 @@ def _open(
         spent=row.spent,
         spent_since=row.spent_since,
         spend_cap=row.spend_cap,
+        frozen=row.frozen,
         chain=row.chain and bytes(row.chain),
         lots=sorted(lots, key=burn_order) if len(lots) > 1 else lots,
         was_credits=row.credits,

@@ -6,6 +6,7 @@ in which the money lands. `step_due` takes the steps between.
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,7 @@ from billing import accounts, dunning_rows, dunning_schedule, evidence, outbox, 
 from billing.accounts import HostAccount
 from billing.dunning_schedule import HARD_DECLINES, Step
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
-from billing.swept import AT_ONCE, Swept
+from billing.swept import AT_ONCE, Swept, all_or_each
 from models.life import DunningCase
 
 #: Why money is missing -> whose schedule.
@@ -129,14 +130,18 @@ def _learn(
 
 def step_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Take the steps that are due, each account's under its lock; empty when none is left."""
-    cases = dunning_rows.due(session, now=now, limit=limit)
-    free = accounts.lock_free(session, [case.account_id for case in cases])
-    found = accounts.lock(session, free)
-    mine = [case for case in cases if case.account_id in found or case.account_id in free]
-    paid = evidence.settled(session, [case.id for case in mine]) if mine else set()
+    due = [case.account_id for case in dunning_rows.due(session, now=now, limit=limit)]
+    ids = accounts.lock_free(session, due)
+    return all_or_each(session, ids, partial(_step_all, session, now), now=now) if ids else []
+
+
+def _step_all(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swept]:
+    found = accounts.lock(session, ids)
+    cases = dunning_rows.of_accounts(session, ids)
+    paid = evidence.settled(session, [case.id for case in cases])
     return [
         _step(session, case, found.get(case.account_id), is_paid=case.id in paid, now=now)
-        for case in mine
+        for case in cases
     ]
 
 

@@ -53,6 +53,15 @@ def of_account(session: Session, account_id: int) -> DunningCase | None:
     return session.scalars(rows.execution_options(populate_existing=True)).first()
 
 
+def of_accounts(session: Session, account_ids: Iterable[int]) -> Sequence[DunningCase]:
+    """The open cases of these accounts, the oldest first."""
+    rows = select(DunningCase).where(
+        DunningCase.account_id.in_(list(account_ids)), DunningCase.closed_at.is_(None)
+    )
+    rows = rows.order_by(DunningCase.id).execution_options(populate_existing=True)
+    return session.scalars(rows).all()
+
+
 def due(session: Session, *, now: dt.datetime, limit: int) -> Sequence[DunningCase]:
     """Claim cases with a step that is due; before the accounts' locks, as the sweep of trials."""
     rows = (

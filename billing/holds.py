@@ -21,7 +21,7 @@ from models.credits import Hold
 #: Holds that one transaction lets expire.
 EXPIRED_AT_ONCE = 500
 #: How the operation of a hold begins that freezes disputed credits (`billing.take_backs`): no
-#: capture or release of the app's ends it.
+#: capture or release of the app's ends it. The SQL function `billing.frozen` knows it too.
 DISPUTE = "billing:dispute"
 
 

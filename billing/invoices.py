@@ -122,12 +122,35 @@ def write_payment(
         session.execute(insert(Payment).values(**values))
         return
     kept, *others = sorted(known)
-    session.execute(delete(Payment).where(Payment.id.in_(others)))
+    if others:
+        session.execute(delete(Payment).where(Payment.id.in_(others)))
     session.execute(
         update(Payment)
         .where(Payment.id == kept)
         .values(**values | {"happened_at": Payment.happened_at})
     )
+
+
+def of_stripe(session: Session, stripe_id: str) -> dict[str, object]:
+    """What the app's row of an invoice of Stripe's says; empty if there is none."""
+    row = session.execute(
+        select(Invoice.status, Invoice.currency, Invoice.due_minor, Invoice.paid_minor).where(
+            Invoice.stripe_invoice_id == stripe_id
+        )
+    ).first()
+    return dict(row._mapping) if row else {}  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def subscription_of(session: Session, account_id: int) -> dict[str, object]:
+    """What the app's row of the account's subscription says; empty if there is none."""
+    row = session.execute(
+        select(
+            Subscription.status,
+            Subscription.stripe_subscription_id.label("stripe_id"),
+            Subscription.cancel_at_period_end.label("cancels_at_end"),
+        ).where(Subscription.account_id == account_id)
+    ).first()
+    return dict(row._mapping) if row else {}  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def write_subscription(session: Session, subscription: MirroredSubscription) -> None:

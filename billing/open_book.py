@@ -18,7 +18,8 @@ class OpenBook:
     """One account's book in work: `lots` in burn order, the expired ones included.
 
     `debt_limit` is the plan's, and may be less than the `debt`. `spent` counts what operations cost
-    since `spent_since`, the first of a month (UTC); `spend_cap` None: no cap.
+    since `spent_since`, the first of a month (UTC); `spend_cap` None: no cap. `frozen`: what of
+    `held` open disputes hold, which is no spending.
     """
 
     account: HostAccount
@@ -30,6 +31,7 @@ class OpenBook:
     spent: int
     spent_since: dt.datetime | None
     spend_cap: int | None
+    frozen: int
     chain: bytes | None
     lots: list[OpenLot]
     was_credits: int
@@ -61,7 +63,7 @@ class OpenBook:
     def check_cap(self, cost: int, now: dt.datetime) -> None:
         """Raises SpendCapReached if `cost` more would go beyond the month's cap."""
         if self.spend_cap is not None:
-            spent = self._spent_this_month(now) + self.held
+            spent = self._spent_this_month(now) + self.held - self.frozen
             if spent + cost > self.spend_cap:
                 available = max(self.spend_cap - spent, 0)
                 raise SpendCapReached(needed=cost, available=available, cap=self.spend_cap)

@@ -25,16 +25,16 @@ def change(
 
     Raises UnknownAccount, AccountDeleted, StatusChangeRefused, and SystemAccount for any step of
     a system account. `suspended` is reached by `suspend` and left by `lift` alone, except that it
-    may be cancelled. Who comes back from `cancelled` sheds the reasons that money cures, and is
-    refused while another stands.
+    may be cancelled. Who comes back from `cancelled`, or was let in by the main app's own hand,
+    sheds the reasons that money cures; from `cancelled` he is refused while another stands.
     """
     account = _locked(session, [account_id])[0]
     if "suspended" in (to, account.status) and to != "cancelled":
         raise _refused(account, to, reason, hint="use suspend or lift")
-    if account.status == "cancelled" and to != "cancelled":
+    if to not in ("cancelled", account.status):
         _check(account, to, reason, actor)
         status_rows.lift(session, account_id, steps.MONEY_REASONS, actor=actor, now=now)
-        if suspension_reasons(session, account_id):
+        if account.status == "cancelled" and suspension_reasons(session, account_id):
             raise _refused(account, to, reason, hint="lift its suspension first")
     return bool(_take(session, [account], to=to, reason=reason, actor=actor, now=now))
 

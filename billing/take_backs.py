@@ -11,13 +11,15 @@ Each act is told where things should stand, and makes them so: twice, or late, c
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing import accounts, holds, keys, outbox, purchases, reversals
+from billing import accounts, keys, outbox, purchases, reversals
 from billing.books import Books, open_books
-from billing.holds import DISPUTE, OpenHold
+from billing.holds import DISPUTE
 from billing.open_book import OpenBook
 from models.credits import Hold, Lot
 from models.purchases import Purchase
@@ -64,19 +66,20 @@ def settle(
     ]
     books = open_books(session, [account_id], keys_asked=asked, now=now)
     book = books.of(account_id)
+    # What is frozen is unspent, too: a refund takes it, and the disputes freeze what is left.
+    for hold in frozen:
+        _thaw(books, book, hold)
     for purchase in bought:
-        _thaw(books, purchase, [h for h in frozen if h.operation == _operation(purchase)], standing)
         total = purchase.credits * purchase.lots
         _take_to(books, book, purchase, standing.share(total, standing.returned))
-        _freeze(books, book, purchase, standing, frozen)
+        _freeze(books, book, purchase, standing)
         purchase.next_due_at = None if standing.disputes else purchases.due_at(purchase)
     books.write()
-    holds.write(session, frozen, now=now)
     session.flush()
     purchases.give_due(session, bought, now=now)
 
 
-def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: list[OpenHold]) -> bool:
+def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: list[Hold]) -> bool:
     """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
     is_touched = any(each.taken_back for each in bought) or bool(frozen)
     return is_touched or standing.returned > 0 or bool(standing.disputes)
@@ -180,58 +183,49 @@ def _hold_key(dispute: str, purchase: Purchase) -> str:
     return keys.own("dispute", dispute, purchase.key)
 
 
-def _frozen(session: Session, bought: Iterable[Purchase]) -> list[OpenHold]:
+def _frozen(session: Session, bought: Iterable[Purchase]) -> list[Hold]:
     """The holds that freeze what is left of these purchases."""
-    rows = select(Hold.key).where(
+    rows = select(Hold).where(
         Hold.account_id.in_({each.account_id for each in bought}),
         Hold.state == "held",
         Hold.operation.in_([_operation(each) for each in bought]),
     )
-    return list(holds.load(session, [str(key) for key in session.scalars(rows)]).values())
+    return list(session.scalars(rows))
 
 
-def _thaw(books: Books, purchase: Purchase, frozen: Sequence[OpenHold], standing: Standing) -> None:
-    """Give free what was frozen for disputes that are over."""
-    still_open = {_hold_key(dispute, purchase) for dispute in standing.disputes}
-    for hold in frozen:
-        if hold.key_text not in still_open and hold.state == "held":
-            book = books.of(hold.account_id)
-            books.open_lots(book, [lot_id for lot_id, _ in hold.parts])
-            holds.end(books, hold, state="released")
+def _thaw(books: Books, book: OpenBook, hold: Hold) -> None:
+    """Give free what a dispute froze."""
+    parts = cast("list[list[int]]", hold.lots)
+    books.open_lots(book, [lot_id for lot_id, _ in parts])
+    book.end_hold(parts, spend=0, now=books.now)
+    hold.state, hold.finished_at = "released", books.now
 
 
-def _freeze(
-    books: Books,
-    book: OpenBook,
-    purchase: Purchase,
-    standing: Standing,
-    frozen: Sequence[OpenHold],
-) -> None:
-    """Set aside what is unspent of what is disputed, once for each dispute."""
-    known = {hold.key_text for hold in frozen if hold.state == "held"}
+def _freeze(books: Books, book: OpenBook, purchase: Purchase, standing: Standing) -> None:
+    """Set aside what is unspent of what is disputed, by a hold for each dispute that is open."""
     total = purchase.credits * purchase.lots
     for dispute, amount in sorted(standing.disputes.items()):
-        key = _hold_key(dispute, purchase)
-        if key in known:
-            continue
         lot_ids = _lot_ids(books.session, purchase)
         books.open_lots(book, lot_ids)
         parts = book.set_aside(lot_ids, standing.share(total, amount))
         if parts:
-            _insert_hold(books, purchase, key, parts)
+            _write_hold(books, purchase, _hold_key(dispute, purchase), parts)
 
 
-def _insert_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
-    books.session.execute(
-        insert(Hold).values(
-            key=keys.as_uuid(key),
+def _write_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
+    """Write the hold, which may have frozen other credits before."""
+    uuid = UUID(keys.as_uuid(key))
+    hold = books.session.get(Hold, uuid)
+    if hold is None:
+        hold = Hold(
+            key=uuid,
             key_text=key,
             account_id=purchase.account_id,
             operation=_operation(purchase),
             units=1,
-            credits=sum([credits for _, credits in parts]),
-            lots=parts,
             placed_at=books.now,
             expires_at=NEVER,
         )
-    )
+        books.session.add(hold)
+    hold.credits = sum([credits for _, credits in parts])
+    hold.lots, hold.state, hold.finished_at = [*parts], "held", None

@@ -4,7 +4,8 @@ Each is a bounded set under the accounts' locks; run twice, late or by two beats
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from billing import accounts, evidence, identities, outbox, policy, recipients, 
 from billing.accounts import HostAccount
 from billing.evidence import Evidence
 from billing.outbox import NewEvent
-from billing.swept import Swept
+from billing.swept import Swept, all_or_each
 from billing.trial_rows import OpenTrial
 from models.life import Trial, TrialConfirmation
 
@@ -43,20 +44,25 @@ def begin_missing(
 
 def remind_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Leave the reminders that are due; of several that are, as after a pause, the last one."""
-    found = _lock(session, trial_rows.to_remind(session, now=now, limit=limit))
-    trials = trial_rows.read(session, found)
+    ids = accounts.lock_free(session, trial_rows.to_remind(session, now=now, limit=limit))
+    return all_or_each(session, ids, partial(_remind, session, now), now=now) if ids else []
+
+
+def _remind(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swept]:
+    found = accounts.lock(session, ids)
+    trials = trial_rows.read(session, ids)
     running = {
         id: trial
         for id, trial in trials.items()
-        if _runs(found[id]) or (found[id].status == AWAITS and not found[id].is_deleted)
+        if id in found and (_runs(found[id]) or _awaits(found[id]))
     }
-    left_over = _settle(session, found, trials.keys() - running.keys(), now=now)
+    settled = _settle(session, found, trials.keys() - running.keys(), now=now)
     told = {id for id in running if found[id].status == "trial"}
     sent = trial_rows.remember_reminders(session, running.values(), told=told, now=now)
     trial_rows.set_next_reminders(session, running.values(), now=now)
     events = [_reminder(trials[id], days) for id, days in sorted(sent.items())]
     outbox.leave_all(session, events, now=now)
-    return left_over + [Swept(id, "reminded", trials[id].ends_at) for id in running]
+    return settled + [Swept(id, "reminded", trials[id].ends_at) for id in running]
 
 
 def expire_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
@@ -66,9 +72,15 @@ def expire_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> l
     trials than the policy lets one run suspend, only those that a person confirmed are taken.
     """
     until = confirmed_until(session) if to_confirm(session, now=now) else now
-    found = _lock(session, trial_rows.due(session, now=min(until, now), limit=limit))
-    trials = trial_rows.read(session, found)
-    running = {id: trials[id].started_at for id in trials if _runs(found[id])}
+    due = trial_rows.due(session, now=min(until, now), limit=limit)
+    ids = accounts.lock_free(session, due)
+    return all_or_each(session, ids, partial(_expire, session, now), now=now) if ids else []
+
+
+def _expire(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swept]:
+    found = accounts.lock(session, ids)
+    trials = trial_rows.read(session, ids)
+    running = {id: trials[id].started_at for id in trials if id in found and _runs(found[id])}
     swept = _settle(session, found, trials.keys() - running.keys(), now=now)
     known = evidence.of(session, running, now=now) if running else {}
     paid = [id for id, each in known.items() if each.is_paid or each.is_subscribed]
@@ -108,13 +120,12 @@ def confirmed_until(session: Session) -> dt.datetime:
     return last or _NEVER
 
 
-def _lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
-    """Those of these accounts that nobody else works on, as they are under their locks."""
-    return accounts.lock(session, accounts.lock_free(session, ids))
-
-
 def _runs(account: HostAccount) -> bool:
     return account.status in RUNS and not account.is_deleted and not account.is_system
+
+
+def _awaits(account: HostAccount) -> bool:
+    return account.status == AWAITS and not account.is_deleted and not account.is_system
 
 
 def _settle(
@@ -123,9 +134,10 @@ def _settle(
     """Close the rows of accounts that are in no trial any more; the accounts stay as they are."""
     swept = []
     for account_id in sorted(ids):
-        account = found[account_id]
-        outcome = OUTCOMES.get(account.status, "left")
-        outcome = "deleted" if account.is_deleted else outcome
+        account = found.get(account_id)
+        outcome = "deleted"
+        if account is not None and not account.is_deleted:
+            outcome = OUTCOMES.get(account.status, "left")
         trial_rows.end(session, [account_id], outcome=outcome, now=now)
         swept.append(Swept(account_id, "trial_settled", now))
     return swept

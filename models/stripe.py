@@ -37,6 +37,8 @@ class StripeEvent(Base):
         Index("stripe_events_event_id_digest_idx", "event_id", "digest", unique=True),
         Index("stripe_events_due_idx", "due_at", "id", postgresql_where=text("due_at IS NOT NULL")),
         Index("stripe_events_customer_idx", "customer", postgresql_where=text("state = 'parked'")),
+        Index("stripe_events_object_idx", "object_id", postgresql_where=text("state = 'parked'")),
+        Index("stripe_events_reason_idx", "reason", postgresql_where=text("state = 'parked'")),
         Index(
             "stripe_events_open_idx", "id", postgresql_where=text("state IN ('parked','failed')")
         ),

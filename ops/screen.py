@@ -18,6 +18,8 @@ WIDE = 120
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+#: For what moves while a command works: not part of what it prints, and not shown in a pipe.
+progress = Console(stderr=True, highlight=False)
 
 
 def show_json(value: object) -> None:

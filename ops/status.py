@@ -87,7 +87,7 @@ class Status:
             (self.trials_to_confirm, "trials wait to be suspended: billing trials list --due"),
             (self.stripe_failed, "events of Stripe failed: billing stripe events"),
             (self.stripe_parked, "events of Stripe wait for something: billing stripe events"),
-            (self.audit_findings, "findings: billing audit"),
+            (self.audit_findings, "findings: billing audit, billing stripe drift"),
         )
         return [*self.down, *late, *[f"{count} {words}" for count, words in asked if count]]
 

@@ -12,6 +12,8 @@ from billing.stripe import inbox, owners
 from billing.stripe.inbox import UnknownEvent
 from models.stripe import StripeEvent
 from ops.screen import console, json_option, show_json, table
+from ops.stripe_drift import drift, sync
+from ops.stripe_gaps import fill_gaps
 from ops.stripe_prices import prices
 from worker import clock, stripe_events
 from worker.database import rehearsal, transaction
@@ -35,10 +37,13 @@ limit_option = click.option("--limit", default=AT_ONCE, show_default=True)
 
 @click.group()
 def stripe() -> None:
-    """Look at Stripe's events, replay or ignore them; say what prices and customers mean."""
+    """Look at Stripe's events and objects, and mend; say what prices and customers mean."""
 
 
 stripe.add_command(prices)
+stripe.add_command(fill_gaps)
+stripe.add_command(drift)
+stripe.add_command(sync)
 
 
 @stripe.command()

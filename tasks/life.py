@@ -1,7 +1,7 @@
 """The life of accounts: trials, dunning, the limits of plans, and what becomes of deleted ones."""
 
 from billing import dunning, limits, retention, trial_sweeps, trials
-from billing_client.messages import ExtendTrial, RestoreTrial
+from billing_client.messages import ExtendTrial, PaymentMethodChanged, RestoreTrial
 from worker import clock, sweeps
 from worker.app import app
 from worker.database import transaction
@@ -49,6 +49,14 @@ def restore(message: RestoreTrial) -> dict[str, object]:
             now=clock.now(),
         )
     return {"has_moved": has_moved}
+
+
+@app.task(name=PaymentMethodChanged.TASK, message=PaymentMethodChanged)
+def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
+    """Ask for another try of a missing payment."""
+    with transaction() as session:
+        is_missing = dunning.method_changed(session, message.account_id, now=clock.now())
+    return {"is_missing": is_missing}
 
 
 @app.task(name="dunning.step_due", is_tick=True)

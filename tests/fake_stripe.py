@@ -69,9 +69,13 @@ class FakeStripe:
                     held = [inner for inner in value["data"] if inner["object"] in HOMES]
                     self.keep(*reversed(held))
 
-    def fail(self, status, *, times=1, code="api_error", message="no", **headers):
-        """Answer the next requests with an error. A header's name is given with _ for -."""
+    def fail(self, status, *, after=0, times=1, code="api_error", message="no", **headers):
+        """Answer the next requests with an error, `after` so many good ones.
+
+        A header's name is given with _ for -.
+        """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._faults.extend([False] * after)
         self._faults.extend([Refusal(status, message, code=code, headers=named)] * times)
 
     def garble(self, status):
@@ -192,7 +196,9 @@ class FakeStripe:
 
 
 def _fits(kept, query):
-    """Whether the object is one that the list's filters ask for."""
+    """Whether the object is one that the list's filters ask for; no list has what was deleted."""
+    if kept.get("deleted"):
+        return False
     for name, value in query.items():
         field, _, inner = name.removesuffix("]").partition("[")
         if field in {"limit", "starting_after", "expand"}:

@@ -39,7 +39,7 @@ def ways() -> tuple[Way, ...]:
         broker = config.events_broker_url or config.redis_url
         found.append(EventQueue(broker, config.events_queue))
     if config.webhook_url:
-        found.append(Webhooks(config.webhook_url, config.webhook_secrets))
+        found.append(Webhooks(config.webhook_url, config.signing_secrets))
     return tuple(found)
 
 

@@ -118,9 +118,9 @@ class Settings(BaseSettings):
     #: A queue of the main app that takes events, on the worker's broker or on one of its own.
     events_queue: str | None = None
     events_broker_url: str | None = None
-    #: Where events are posted, and what signs them: `whsec_…`, two while one replaces the other.
+    #: Where events are posted, and what signs them: `whsec_…`, by commas; two while one is rotated.
     webhook_url: str | None = Field(default=None, pattern=r"^https?://")
-    webhook_secret: SecretStr | None = None
+    webhook_secrets: SecretStr | None = None
 
     #: How long a trial is, where the plan does not say, and how long an account stays in after it.
     trial_days: int = Field(default=14, ge=0, le=365)
@@ -151,20 +151,20 @@ class Settings(BaseSettings):
         return code
 
     @property
-    def webhook_secrets(self) -> list[str]:
-        """The secrets that sign a webhook."""
-        return self.webhook_secret.get_secret_value().split() if self.webhook_secret else []
+    def signing_secrets(self) -> tuple[str, ...]:
+        """The secrets that sign a webhook of ours."""
+        return _by_commas(self.webhook_secrets)
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> "Settings":
         """The library that signs must be able to read each secret, and there must be one."""
-        if self.webhook_url and not self.webhook_secrets:
-            raise ValueError("BILLING_WEBHOOK_SECRET must be set where BILLING_WEBHOOK_URL is")
-        for secret in self.webhook_secrets:
+        if self.webhook_url and not self.signing_secrets:
+            raise ValueError("BILLING_WEBHOOK_SECRETS must be set where BILLING_WEBHOOK_URL is")
+        for secret in self.signing_secrets:
             try:
                 Webhook(secret)
             except (ValueError, EmptyWebhookSecretError):
-                raise ValueError("BILLING_WEBHOOK_SECRET is not whsec_ and base64") from None
+                raise ValueError("BILLING_WEBHOOK_SECRETS are not whsec_ and base64") from None
         return self
 
     @model_validator(mode="after")
@@ -205,9 +205,7 @@ class Settings(BaseSettings):
     @property
     def stripe_secrets(self) -> tuple[str, ...]:
         """The secrets of our webhook endpoints; none if there is none."""
-        given = self.stripe_webhook_secrets
-        parts = given.get_secret_value().split(",") if given else ()
-        return tuple([part.strip() for part in parts if part.strip()])
+        return _by_commas(self.stripe_webhook_secrets)
 
     @property
     def takes_live_events(self) -> bool:
@@ -216,6 +214,11 @@ class Settings(BaseSettings):
             return self.stripe_livemode
         key = self.stripe_api_key
         return key is not None and "_live_" in key.get_secret_value()
+
+
+def _by_commas(given: SecretStr | None) -> tuple[str, ...]:
+    parts = given.get_secret_value().split(",") if given else ()
+    return tuple([part.strip() for part in parts if part.strip()])
 
 
 @cache

@@ -8,10 +8,9 @@ import datetime as dt
 from typing import NamedTuple
 
 from billing.errors import BillingError, Rejected
-from billing.stripe import catalog, events, inbox, signature, sync
+from billing.stripe import events, inbox, signature, sync
 from billing.stripe.errors import BadObject, BodyTooLarge, NoneOfOurs, Unreadable
 from billing.stripe.events import Event
-from billing.stripe.shapes import facts_of
 from billing.stripe.sync import Fetched, Guard
 from billing_client.messages import StripeWebhook
 from models.stripe import StripeEvent
@@ -46,15 +45,34 @@ def receive(webhook: StripeWebhook) -> Outcome:
         event = verified(webhook)
     except Rejected as error:
         return _refuse(webhook, error)
+    if stripe_access.gateway() is None:
+        try:
+            return _keep(webhook, event, and_apply=True)
+        except Exception as error:
+            if passes(error):
+                raise
+            log.exception("stripe_event_broke", event_id=event.id, error=type(error).__name__)
+    kept = _keep(webhook, event, and_apply=False)
+    return apply(kept.number) if kept.number is not None else kept
+
+
+def _keep(webhook: StripeWebhook, event: Event, *, and_apply: bool) -> Outcome:
+    """Keep an event, and where nothing is to be asked of Stripe apply it in the same breath.
+
+    Then it commits once; a bug takes the row back with it, and the event is kept alone.
+    """
+    now = clock.now()
     with transaction() as session:
         number = inbox.keep(
-            session,
-            event,
-            source="webhook",
-            received_at=webhook.received_at,
-            now=clock.now(),
+            session, event, source="webhook", received_at=webhook.received_at, now=now
         )
-    return apply(number) if number is not None else Outcome(None, "seen before")
+        if number is None:
+            return Outcome(None, "seen before")
+        if not and_apply:
+            return Outcome(number, "received")
+        row = inbox.hold(session, number, event, now=now)
+        sync.apply(session, row, guard=guard(), event=event, now=now)
+        return Outcome(number, row.state, row.reason)
 
 
 def verified(webhook: StripeWebhook) -> Event:
@@ -127,22 +145,11 @@ def _fetch(number: int) -> Fetched | None:
         if row is None or row.payload is None or row.state not in inbox.OPEN:
             return None
     try:
-        event = events.of_payload(row.payload)
+        event = events.of_payload(row.payload, is_kept=True)
         guard().check(event)
-        if event.kind is None or event.kind == "cash_transaction":
-            return None
-        at = clock.now()
-        found = stripe.fetch(event.kind, event.object_id)
-        facts = facts_of(event.kind, found) if found is not None else None
+        return stripe_access.fetch_of_event(stripe, event)
     except (Unreadable, BadObject, NoneOfOurs):
         return None  # `sync.apply` meets it too, and names it in the row
-    unknown: list[str] = []
-    if facts is not None:
-        with transaction() as session:
-            known = catalog.load(session, catalog.prices_of(facts))
-            unknown = catalog.unexplained(facts, known)
-    prices = [price for each in unknown if (price := stripe.fetch("price", each)) is not None]
-    return Fetched(found, prices, at)
 
 
 def prune(*, limit: int) -> int:

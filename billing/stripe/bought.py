@@ -6,16 +6,20 @@ nothing, unless its price is nothing. Proration lines follow `billing.plan_chang
 month give the difference at once, fewer wait for the next invoice, which will say so by itself.
 """
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 
 from billing.purchases import Bought
 from billing.stripe import reading as read
 from billing.stripe.catalog import Catalog, Meaning
-from billing.stripe.errors import AbsurdCredits, LinesIncomplete, LineWithoutPeriod
+from billing.stripe.errors import AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod
 from billing.stripe.shapes import CheckoutSession, Facts, Invoice, Line, PaymentIntent
 
 #: More credits than any plan or pack has: somebody's mistake, which a person should see.
 MAX_CREDITS = 100_000_000
+#: Stripe bills every three years at most; prorations may begin in the period before.
+#: https://docs.stripe.com/api/prices/create, recurring.interval_count
+MAX_PERIOD_S = 6 * 366 * 86_400
 
 
 def first(payment: Sequence[Facts], kind: type[Facts]) -> Facts | None:
@@ -26,7 +30,7 @@ def first(payment: Sequence[Facts], kind: type[Facts]) -> Facts | None:
 def of_payment(payment: Sequence[Facts], catalog: Catalog, account_id: int) -> list[Bought]:
     """What was bought by this payment, once it is paid; empty until then.
 
-    Raises AbsurdCredits, LinesIncomplete, LineWithoutPeriod or UnknownPlan.
+    Raises AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod or UnknownPlan.
     """
     invoice = first(payment, Invoice)
     if isinstance(invoice, Invoice):
@@ -72,18 +76,27 @@ def _is_paid_for(line: Line) -> bool:
 
 def _line_plan(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) -> Bought:
     assert meaning.plan is not None, "a plan's line"
-    if line.start is None or line.end is None or line.end <= line.start:
-        raise LineWithoutPeriod(invoice=invoice.id, line=line.id)
+    starts_at, ends_at = _period(invoice, line)
     return Bought(
         key=_key(invoice, line),
         account_id=account_id,
         origin=invoice.id,
         source="plan",
         credits=_checked(meaning.plan.included_credits * line.quantity, invoice),
-        starts_at=read.moment(line.start),
-        ends_at=read.moment(line.end),
+        starts_at=starts_at,
+        ends_at=ends_at,
         plan_id=meaning.plan.id,
     )
+
+
+def _period(invoice: Invoice, line: Line, *, until: int = 0) -> tuple[dt.datetime, dt.datetime]:
+    """When what the line bought begins and ends, which is not before `until`, in seconds."""
+    if line.start is None or line.end is None or line.end <= line.start:
+        raise LineWithoutPeriod(invoice=invoice.id, line=line.id)
+    end = max(line.end, until)
+    if end - line.start > MAX_PERIOD_S:
+        raise AbsurdPeriod(invoice=invoice.id, line=line.id, seconds=end - line.start)
+    return read.moment(line.start), read.moment(end)
 
 
 def _line_top_up(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) -> Bought:
@@ -114,16 +127,15 @@ def _difference(
     if total <= 0 or not new:
         return
     line, plan = max(new, key=lambda each: (each[0].start or 0, each[0].id))
-    if line.start is None or line.end is None or line.end <= line.start:
-        raise LineWithoutPeriod(invoice=invoice.id, line=line.id)
+    starts_at, ends_at = _period(invoice, line, until=last_end)
     yield Bought(
         key=f"stripe:{invoice.id}:proration",
         account_id=account_id,
         origin=invoice.id,
         source="plan",
         credits=_checked(total, invoice),
-        starts_at=read.moment(line.start),
-        ends_at=read.moment(max(line.end, last_end)),
+        starts_at=starts_at,
+        ends_at=ends_at,
         plan_id=plan.id,
     )
 

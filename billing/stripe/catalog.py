@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import accounts
+from billing import accounts, arrays
 from billing.accounts import HostPlan
 from billing.stripe import objects
 from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
@@ -31,8 +31,9 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything that tells what a price means."""
+    """Everything that tells what the prices and products with these `names` mean."""
 
+    names: frozenset[str]
     links: Mapping[str, Meaning | None]
     plans: Mapping[str, HostPlan]
     known: Mapping[str, Price]
@@ -67,26 +68,35 @@ def prices_of(facts: Facts) -> list[Price]:
     return []
 
 
-def load(session: Session, prices: Iterable[Price]) -> Catalog:
-    """What is known of these prices."""
-    wanted = {each for price in prices for each in (price.id, price.product) if each}
-    plans = accounts.plans_by_slug(session)
+_LINKS = """
+SELECT id, plan_id, credits FROM billing.stripe_prices WHERE id = ANY(%(names)s::text[])
+"""
+
+
+def load(session: Session, prices: Iterable[Price], *, known: Catalog | None = None) -> Catalog:
+    """What is known of these prices; `known`, where that says it already."""
+    wanted = frozenset([each for price in prices for each in (price.id, price.product) if each])
+    if known is not None and wanted <= known.names:
+        return known
     if not wanted:
-        return Catalog({}, plans, {})
+        return Catalog(wanted, {}, {}, {})
+    plans = accounts.plans_by_slug(session)
     by_id = {plan.id: plan for plan in plans.values()}
-    rows = session.scalars(select(StripePrice).where(StripePrice.id.in_(wanted)))
-    links = {row.id: _linked(row, by_id) for row in rows}
-    found = [objects.read(session, each) for each in sorted(wanted)]
-    known = {each.id: each.price for each in found if isinstance(each, CatalogPrice)}
-    return Catalog(links, plans, known)
+    rows = session.connection().exec_driver_sql(_LINKS, {"names": arrays.texts(sorted(wanted))})
+    links = {name: _linked(name, plan_id, credits, by_id) for name, plan_id, credits in rows.all()}
+    found = objects.read_all(session, wanted)
+    said = {each.id: each.price for each in found if isinstance(each, CatalogPrice)}
+    return Catalog(wanted, links, plans, said)
 
 
-def _linked(row: StripePrice, plans: Mapping[int, HostPlan]) -> Meaning | None:
-    if row.plan_id is not None:
-        if row.plan_id not in plans:
-            raise UnknownPlan(plan=row.plan_id, price=row.id)
-        return Meaning(plan=plans[row.plan_id])
-    return Meaning(credits=row.credits) if row.credits is not None else None
+def _linked(
+    name: str, plan_id: int | None, credits: int | None, plans: Mapping[int, HostPlan]
+) -> Meaning | None:
+    if plan_id is not None:
+        if plan_id not in plans:
+            raise UnknownPlan(plan=plan_id, price=name)
+        return Meaning(plan=plans[plan_id])
+    return Meaning(credits=credits) if credits is not None else None
 
 
 def unexplained(facts: Facts, catalog: Catalog) -> list[str]:

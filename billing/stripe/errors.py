@@ -32,7 +32,8 @@ Rejected
 ├── UnknownPlan             a price names a plan that there is not
 ├── AbsurdCredits           more credits than anybody sells
 ├── LinesIncomplete         an invoice's lines were cut off
-└── LineWithoutPeriod       a plan's line says no time
+├── LineWithoutPeriod       a plan's line says no time
+└── AbsurdPeriod            ... or a longer one than Stripe sells
 """
 
 from billing.errors import Rejected
@@ -168,3 +169,7 @@ class LinesIncomplete(NeedsPerson):
 
 class LineWithoutPeriod(NeedsPerson):
     """A plan's line does not say for which time."""
+
+
+class AbsurdPeriod(NeedsPerson):
+    """A plan's line is for a longer time than Stripe sells."""

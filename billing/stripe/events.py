@@ -16,6 +16,10 @@ from billing.stripe.reading import JSON
 MAX_BODY_BYTES = 1024 * 1024
 #: How a thin event names itself.
 THIN = "v2.core.event"
+#: Stripe's objects are a dozen levels deep; Python and Postgres give up somewhere below this.
+MAX_LEVELS = 64
+#: NUL as JSON writes it; behind an even number of backslashes, which only stand for themselves.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 #: What differs between two deliveries of one event.
 _VOLATILE = frozenset({"pending_webhooks", "request"})
 
@@ -51,6 +55,25 @@ def _spelled_out() -> Iterator[tuple[str, str]]:
 #: type of event -> kind of the object that it names (`billing.stripe.shapes.KINDS`).
 EVENTS: dict[str, str] = dict(_spelled_out())
 
+#: What a thin event calls the object that it is about -> its kind. Thin events are of more types
+#: than others (`v1.customer.subscription.past_due`), so that the object decides, not the type:
+#: docs.stripe.com/api/v2/core/events/event-types
+RELATED = {
+    "customer": "customer",
+    "subscription": "subscription",
+    "invoice": "invoice",
+    "invoice_payment": "invoice_payment",
+    "checkout.session": "checkout_session",
+    "charge": "charge",
+    "refund": "refund",
+    "dispute": "dispute",
+    "payment_intent": "payment_intent",
+    "price": "price",
+    "plan": "price",
+    "product": "product",
+    "customer_cash_balance_transaction": "cash_transaction",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -68,7 +91,10 @@ class Event:
     @property
     def kind(self) -> str | None:
         """The kind of the object that it is about; None for a type that we do not handle."""
-        return EVENTS.get(self.type.removeprefix("v1.") if self.is_thin else self.type)
+        if not self.is_thin:
+            return EVENTS.get(self.type)
+        named = self.object.get("type")
+        return RELATED.get(named) if isinstance(named, str) else None
 
     @property
     def object_id(self) -> str:
@@ -120,12 +146,15 @@ def parse(body: bytes) -> Event:
     return of_payload(payload)
 
 
-def of_payload(payload: object) -> Event:
-    """The event that parsed JSON is. Raises NotAnEvent, MissingObject or BadObject."""
+def of_payload(payload: object, *, is_kept: bool = False) -> Event:
+    """The event that parsed JSON is. Raises NotAnEvent, MissingObject or BadObject.
+
+    `is_kept`: it comes out of the inbox, so that it must be possible to keep.
+    """
     if not isinstance(payload, dict):
         raise NotAnEvent(what=type(payload).__name__)
-    if "\\u0000" in json.dumps(payload):
-        raise NotAnEvent(what="NUL")
+    if not is_kept and (unfit := _unfit_to_keep(payload)):
+        raise NotAnEvent(what=unfit)
     if payload.get("object") == THIN:
         return _thin(payload)
     created = read.second(payload, "created")
@@ -145,8 +174,35 @@ def of_payload(payload: object) -> Event:
     return event
 
 
+def _unfit_to_keep(payload: dict[str, Any]) -> str | None:
+    """What in it JSON allows and Postgres' jsonb does not take; None if there is nothing."""
+    level: list[Any] = [payload]
+    for _ in range(MAX_LEVELS):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        level = [
+            inner
+            for each in containers
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            break
+    else:
+        return "too deep"
+    try:
+        shown = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+        shown.encode()
+    except UnicodeEncodeError:
+        return "half a character"
+    except ValueError:
+        return "infinity"
+    return "NUL" if _NUL.search(shown) else None
+
+
 def _thin(payload: dict[str, Any]) -> Event:
-    """A notification that carries no object: docs.stripe.com/event-destinations#thin-events."""
+    """A notification that carries no object: docs.stripe.com/event-destinations#thin-events.
+
+    Its context is the path to the account that it is of; an organization stands before that.
+    """
     try:
         happened_at = dt.datetime.fromisoformat(read.needed(payload, "created"))
     except ValueError:
@@ -157,7 +213,7 @@ def _thin(payload: dict[str, Any]) -> Event:
         type=read.needed(payload, "type"),
         happened_at=happened_at if happened_at.tzinfo else happened_at.replace(tzinfo=dt.UTC),
         is_live=read.flag(payload, "livemode"),
-        stripe_account=read.text(payload, "context"),
+        stripe_account=(read.text(payload, "context") or "").rpartition("/")[2] or None,
         object=related,
         payload=payload,
         is_thin=True,

@@ -6,13 +6,15 @@ received → applied | ignored | parked | failed, and `refused` for what is no e
 
 import datetime as dt
 import hashlib
+import json
 import random
 from collections.abc import Sequence
 
-from sqlalchemy import false, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 
+from billing import arrays
 from billing.errors import BillingError, Rejected
 from billing.stripe.events import Event
 from models.stripe import StripeEvent
@@ -35,6 +37,17 @@ class UnknownEvent(BillingError):
     """No event in the inbox has this number, or none that may be changed so."""
 
 
+_KEEP = """
+INSERT INTO billing.stripe_events
+    (event_id, digest, source, type, object_id, customer, payload, state, happened_at, received_at,
+     recorded_at, due_at)
+VALUES (%(event_id)s, %(digest)s, %(source)s, %(type)s, %(object_id)s, %(customer)s,
+        %(payload)s::jsonb, 'received', %(happened_at)s, %(received_at)s, %(now)s, %(due_at)s)
+ON CONFLICT (event_id, digest) DO UPDATE SET deliveries = stripe_events.deliveries + 1
+RETURNING id, deliveries
+"""
+
+
 def keep(
     session: Session, event: Event, *, source: str, received_at: dt.datetime, now: dt.datetime
 ) -> int | None:
@@ -45,27 +58,34 @@ def keep(
     # What can't be read here is said when the event is applied.
     object_id = event.object.get("id")
     customer = event.object.get("customer") if event.kind != "customer" else object_id
-    new = insert(StripeEvent).values(
-        event_id=event.id,
-        digest=event.digest(),
-        source=source,
-        type=event.type,
-        object_id=object_id if isinstance(object_id, str) else None,
-        customer=customer if isinstance(customer, str) else None,
-        payload=event.payload,
-        state="received",
-        happened_at=event.happened_at,
-        received_at=received_at,
-        recorded_at=now,
-        due_at=now + TAKEN_UP_AGAIN,
+    row = session.connection().exec_driver_sql(
+        _KEEP,
+        {
+            "event_id": event.id,
+            "digest": event.digest(),
+            "source": source,
+            "type": event.type,
+            "object_id": object_id if isinstance(object_id, str) else None,
+            "customer": customer if isinstance(customer, str) else None,
+            "payload": json.dumps(event.payload),
+            "happened_at": event.happened_at,
+            "received_at": received_at,
+            "now": now,
+            "due_at": now + TAKEN_UP_AGAIN,
+        },
     )
-    row = session.execute(
-        new.on_conflict_do_update(
-            index_elements=[StripeEvent.event_id, StripeEvent.digest],
-            set_={"deliveries": StripeEvent.deliveries + 1},
-        ).returning(StripeEvent.id, StripeEvent.deliveries)
-    ).one()
-    return row.id if row.deliveries == 1 else None
+    number, deliveries = row.one()
+    return number if deliveries == 1 else None
+
+
+def hold(session: Session, number: int, event: Event, *, now: dt.datetime) -> StripeEvent:
+    """The row of an event that this transaction has kept, without reading it back."""
+    row = StripeEvent(
+        id=number, payload=event.payload, state="received", attempts=0, recorded_at=now
+    )
+    make_transient_to_detached(row)
+    session.add(row)
+    return row
 
 
 def refuse(
@@ -163,6 +183,15 @@ def _pause(attempts: int) -> dt.timedelta:
     return min(doubled, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
+_WAKE = """
+UPDATE billing.stripe_events SET due_at = %(now)s
+WHERE id IN (SELECT id FROM billing.stripe_events
+             WHERE state = 'parked' AND (object_id = ANY(%(objects)s::text[])
+                                         OR customer = %(customer)s OR reason = %(reason)s)
+             FOR UPDATE SKIP LOCKED)
+"""
+
+
 def wake(
     session: Session,
     *,
@@ -175,14 +204,16 @@ def wake(
 
     Those of this customer, of these objects, or that wait for this reason.
     """
-    is_meant = or_(
-        StripeEvent.object_id.in_(object_ids),
-        StripeEvent.customer == customer if customer else false(),
-        StripeEvent.reason == reason if reason else false(),
+    woken = session.connection().exec_driver_sql(
+        _WAKE,
+        {
+            "objects": arrays.texts(object_ids),
+            "customer": customer,
+            "reason": reason,
+            "now": now,
+        },
     )
-    rows = select(StripeEvent.id).where(StripeEvent.state == "parked", is_meant)
-    woken = update(StripeEvent).where(StripeEvent.id.in_(rows.with_for_update(skip_locked=True)))
-    return len(session.execute(woken.values(due_at=now).returning(StripeEvent.id)).all())
+    return woken.rowcount
 
 
 def wake_foreign(session: Session, price: str, *, now: dt.datetime) -> int:
@@ -214,6 +245,11 @@ def counts(session: Session) -> dict[str, int]:
         .group_by(StripeEvent.state)
     )
     return {state: number for state, number in rows}  # noqa: C416 - Row is no pair to mypy
+
+
+def oldest_due(session: Session, *, now: dt.datetime) -> dt.datetime | None:
+    """Since when the event is due that has been so for longest; None if none is."""
+    return session.scalar(select(func.min(StripeEvent.due_at)).where(StripeEvent.due_at <= now))
 
 
 def replay(session: Session, number: int, *, now: dt.datetime) -> StripeEvent:

@@ -29,10 +29,12 @@ def follow(
     now: dt.datetime,
 ) -> None:
     """Open a case for an attempt that failed, and close it when the invoice is owed no more."""
+    has_failed = invoice.status == "open" and invoice.attempts > (before.attempts if before else 0)
+    if not has_failed and invoice.status not in NOT_OWED:
+        return
     invoice_id = invoices.id_of(session, invoice.id)
     if invoice.status in NOT_OWED and invoice_id is not None:
         dunning.stop(session, account.id, reason="written_off", invoice_id=invoice_id, now=now)
-    has_failed = invoice.status == "open" and invoice.attempts > (before.attempts if before else 0)
     status = accounts.lock(session, [account.id])[account.id].status
     if has_failed and status in ASKED and not account.is_system:
         next_at = invoice.next_attempt

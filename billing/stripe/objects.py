@@ -85,11 +85,26 @@ def of_payment(session: Session, object_id: str) -> list[Facts]:
 
 def read(session: Session, object_id: str) -> Facts | None:
     """The object's newest known state."""
-    row = session.connection().exec_driver_sql(
-        "SELECT kind, facts FROM billing.stripe_objects WHERE id = %(id)s", {"id": object_id}
+    return next(iter(read_all(session, [object_id])), None)
+
+
+def read_all(session: Session, object_ids: Iterable[str]) -> list[Facts]:
+    """The newest known states of those of these objects that are known."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT kind, facts FROM billing.stripe_objects WHERE id = ANY(%(ids)s::text[])",
+        {"ids": arrays.texts(sorted(object_ids))},
     )
-    found = row.first()
-    return KINDS[found[0]].from_json(found[1]) if found else None
+    return [KINDS[kind].from_json(facts) for kind, facts in rows.all()]
+
+
+def of_kind(session: Session, kind: str, *, after: str, limit: int) -> list[Facts]:
+    """The next objects of one kind, in the order of their ids; `after` is the last one had."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT facts FROM billing.stripe_objects"
+        " WHERE kind = %(kind)s AND id > %(after)s ORDER BY id LIMIT %(limit)s",
+        {"kind": kind, "after": after, "limit": limit},
+    )
+    return [KINDS[kind].from_json(facts) for (facts,) in rows.all()]
 
 
 def of_account(session: Session, account_id: int, kind: str) -> list[Facts]:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from billing import invoices, outbox, purchases, take_backs
 from billing.accounts import HostAccount
 from billing.invoices import MirroredInvoice, MirroredPayment
-from billing.stripe import bought, catalog, missing, objects, standing
+from billing.stripe import bought, catalog, missing, standing
 from billing.stripe import reading as read
+from billing.stripe.catalog import Catalog
 from billing.stripe.shapes import (
     Charge,
     CheckoutSession,
@@ -31,15 +32,23 @@ NOT_RETURNED = frozenset({"failed", "canceled", "requires_action"})
 
 
 def settle(
-    session: Session, account: HostAccount, facts: Facts, *, is_newer: bool, now: dt.datetime
+    session: Session,
+    account: HostAccount,
+    facts: Facts,
+    payment: Sequence[Facts],
+    *,
+    known: Catalog,
+    is_newer: bool,
+    now: dt.datetime,
 ) -> int:
     """Make what we have of a payment equal to Stripe's; returns the credits that it gave now.
 
-    `facts`: the object of it that was kept, `is_newer` than what was known. Raises what
-    `billing.stripe.bought.of_payment` does, or BalanceTooLarge.
+    `payment`: all its objects; `facts`: the one that was kept, `is_newer` than what was known.
+    `known`: of some prices. Raises what `billing.stripe.bought.of_payment` does, or
+    BalanceTooLarge.
     """
-    payment = objects.of_payment(session, facts.id)
-    prices = catalog.load(session, [p for each in payment for p in catalog.prices_of(each)])
+    named = [price for each in payment for price in catalog.prices_of(each)]
+    prices = catalog.load(session, named, known=known)
     given = 0
     for each in bought.of_payment(payment, prices, account.id):
         if opened := purchases.open_one(session, each, now=now):
@@ -52,7 +61,9 @@ def settle(
     if isinstance(invoice, Invoice) and (given or (is_newer and invoice.id == facts.id)):
         is_paid = bought.pays_for_a_plan(invoice, prices)
         paid_for = invoice.subscription if is_paid else None
-        standing.settle(session, account, is_paid=is_paid, paid_for=paid_for, now=now)
+        standing.settle(
+            session, account, is_paid=is_paid, paid_for=paid_for, prices=prices, now=now
+        )
     return given
 
 
@@ -152,6 +163,10 @@ def _mirror_invoice(session: Session, account: HostAccount, invoice: Invoice) ->
             due_at=read.moment(invoice.due_date) if invoice.due_date else None,
         ),
     )
+
+
+#: Kinds of objects of which a new state is told.
+TOLD = (Invoice, Dispute)
 
 
 def tell(

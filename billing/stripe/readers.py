@@ -81,7 +81,7 @@ def _line(source: JSON) -> Line:
 
 def _invoice(source: JSON) -> Invoice:
     of_subscription = read.inside(source, "parent", "subscription_details")
-    status = read.text(source, "status")
+    status = read.text(source, "status", longest=read.MAX_STATUS_CHARACTERS)
     if source.get("deleted") is True:
         status = "deleted"
     elif status is None:  # before 2018-11-08
@@ -107,7 +107,7 @@ def _invoice(source: JSON) -> Invoice:
         next_attempt=read.second(source, "next_payment_attempt"),
         created=read.second(source, "created"),
         due_date=read.second(source, "due_date"),
-        number=read.text(source, "number"),
+        number=read.text(source, "number", longest=read.MAX_NUMBER_CHARACTERS),
         payments=tuple(sorted({each for each in payments if each})),
         lines=tuple([_line(each) for each in read.items(source, "lines")]),
         has_more_lines=read.flag(read.inside(source, "lines"), "has_more"),
@@ -134,7 +134,7 @@ def _subscription(source: JSON) -> Subscription:
         items = (Item(_price(plan), read.count(source, "quantity", default=1)),)
     starts = [read.second(each, "current_period_start") for each in [source, *listed]]
     ends = [read.second(each, "current_period_end") for each in [source, *listed]]
-    status = read.needed(source, "status")
+    status = read.needed(source, "status", longest=read.MAX_STATUS_CHARACTERS)
     is_ended = status in ENDED or read.second(source, "ended_at") is not None
     return Subscription(
         **common(source),

@@ -11,6 +11,8 @@ from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
 MAX_AMOUNT = 10**12
 #: Ids, names of types and statuses are short; what is longer is none.
 MAX_TEXT_CHARACTERS = 255
+#: What the main app's columns of mirrored statuses and of invoices' numbers hold.
+MAX_STATUS_CHARACTERS, MAX_NUMBER_CHARACTERS = 20, 100
 #: No time of Stripe's lies outside these years.
 FIRST_SECOND = int(dt.datetime(2010, 1, 1, tzinfo=dt.UTC).timestamp())
 LAST_SECOND = int(dt.datetime(2100, 1, 1, tzinfo=dt.UTC).timestamp())
@@ -22,19 +24,19 @@ STRIPE_DECIMALS = {"ISK": 2, "UGX": 2, "MGA": 0}
 JSON = Mapping[str, Any]
 
 
-def text(source: JSON, name: str) -> str | None:
-    """A short text, or None. Raises BadObject."""
+def text(source: JSON, name: str, *, longest: int = MAX_TEXT_CHARACTERS) -> str | None:
+    """A text of at most `longest` characters, or None. Raises BadObject."""
     value = source.get(name)
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > MAX_TEXT_CHARACTERS or "\0" in value:
+    if not isinstance(value, str) or len(value) > longest or "\0" in value:
         raise BadObject(field=name)
     return value
 
 
-def needed(source: JSON, name: str) -> str:
-    """A short text that must be there. Raises BadObject."""
-    value = text(source, name)
+def needed(source: JSON, name: str, *, longest: int = MAX_TEXT_CHARACTERS) -> str:
+    """A text of at most `longest` characters that must be there. Raises BadObject."""
+    value = text(source, name, longest=longest)
     if value is None:
         raise BadObject(field=name)
     return value

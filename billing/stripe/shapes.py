@@ -7,7 +7,7 @@ Every reader raises BadObject, BadAmount or UnknownCurrency for a field that can
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from billing.stripe import reading as read
@@ -46,6 +46,10 @@ class Facts:
     def links(self) -> frozenset[str]:
         """Other objects of the same payment."""
         return frozenset()
+
+    def gone(self) -> Self | None:
+        """The object as it is once Stripe has deleted it; None: of its kind Stripe deletes none."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,10 @@ class Invoice(Facts):
     def links(self) -> frozenset[str]:
         """Its payments."""
         return frozenset(self.payments)
+
+    def gone(self) -> Self:
+        """A draft that was deleted."""
+        return replace(self, status="deleted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +276,10 @@ class Customer(Facts):
 
     is_deleted: bool
 
+    def gone(self) -> Self:
+        """A customer that was deleted."""
+        return replace(self, is_deleted=True)
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogPrice(Facts):
@@ -282,6 +294,10 @@ class CatalogPrice(Facts):
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """The facts as they were kept."""
         return cls(**{**kept, "price": Price(**kept["price"])})
+
+    def gone(self) -> Self:
+        """A price that was deleted: what it was still explains old lines."""
+        return replace(self, is_deleted=True)
 
 
 @dataclass(frozen=True, slots=True)

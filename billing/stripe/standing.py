@@ -14,6 +14,7 @@ from billing.accounts import HostAccount
 from billing.invoices import MirroredSubscription
 from billing.stripe import catalog, objects
 from billing.stripe import reading as read
+from billing.stripe.catalog import Catalog
 from billing.stripe.shapes import Invoice, Subscription
 
 ACTOR = "stripe"
@@ -28,6 +29,8 @@ CONSEQUENCES = {
 }
 #: Statuses that a subscription's end ends; one who announced a transfer is about to pay otherwise.
 ENDED_BY_SUBSCRIPTION = frozenset({"trial", "active", "suspended"})
+#: Before the first payment. Where that is known and the status has not followed yet, it decides.
+UNPAID_YET = frozenset({"incomplete", "trialing"})
 #: A plan is the account's from the moment that its subscription is one of these.
 GIVES_PLAN = frozenset({"trialing", "active", "past_due"})
 
@@ -39,11 +42,13 @@ def settle(
     now: dt.datetime,
     is_paid: bool = False,
     paid_for: str | None = None,
+    prices: Catalog | None = None,
 ) -> None:
     """Make the account's status, plan and subscription equal to Stripe's.
 
     `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken of
-    that yet, the payment itself lets the account in.
+    that yet, or only of its trial, the payment itself lets the account in. `prices`: what is known
+    of some already.
     """
     found = objects.of_account(session, account.id, "subscription")
     subscriptions = [each for each in found if isinstance(each, Subscription)]
@@ -53,11 +58,12 @@ def settle(
         return
     best = max(subscriptions, key=lambda each: (not each.is_ended, each.created or 0, each.id))
     state = status_of(session, best)
-    if paid_for is not None and all(each.id != paid_for for each in subscriptions):
-        state = "active"
     _mirror(session, account, best, state, now=now)
     if state in GIVES_PLAN:
-        _give_plan(session, account, best)
+        _give_plan(session, account, best, prices)
+    is_news = paid_for is not None and all(each.id != paid_for for each in subscriptions)
+    if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
+        state = "active"
     _follow(session, account.id, state, now=now)
 
 
@@ -89,8 +95,10 @@ def _follow(session: Session, account_id: int, state: str, *, now: dt.datetime) 
         status.suspend(session, account_id, reason=consequence, actor=ACTOR, now=now)
 
 
-def _give_plan(session: Session, account: HostAccount, subscription: Subscription) -> None:
-    prices = catalog.load(session, catalog.prices_of(subscription))
+def _give_plan(
+    session: Session, account: HostAccount, subscription: Subscription, known: Catalog | None
+) -> None:
+    prices = catalog.load(session, catalog.prices_of(subscription), known=known)
     meanings = [prices.meaning(item.price) for item in subscription.items]
     plan = next((meaning.plan for meaning in meanings if meaning and meaning.plan), None)
     if plan is not None and plan.id != account.plan_id and not account.is_system:

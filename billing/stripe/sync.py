@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing.accounts import HostAccount
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
 from billing.stripe.errors import (
@@ -79,15 +78,17 @@ def apply(
     guard: Guard,
     now: dt.datetime,
     fetched: Fetched | None = None,
+    event: Event | None = None,
 ) -> None:
     """Apply an event that was claimed, and say in its row what became of it.
 
-    Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
+    `event`: what its row holds, where that has been read. Raises nothing for what is wrong with the
+    event: then its row says it, and nothing else changes.
     """
     savepoint = session.begin_nested()
     waiting: _Known | None = None
     try:
-        event = events.of_payload(row.payload)
+        event = event or events.of_payload(row.payload, is_kept=True)
         if event.kind is None:
             inbox.finish(row, "ignored", now=now, reason="UnhandledType")
         else:
@@ -97,7 +98,6 @@ def apply(
             inbox.finish(row, "applied", now=now, facts=done)
     except Rejected as error:
         savepoint.rollback()
-        session.refresh(row)
         if isinstance(error, UnknownPayment) and waiting is not None:
             # It counts as soon as its payment comes, before this event is taken up again.
             objects.keep(session, waiting.facts, account_id=None, version_at=waiting.at, now=now)
@@ -121,14 +121,32 @@ def _read(
         if event.is_thin:
             raise NeedsApiKey(object=event.object_id)
         return _Known(facts_of(kind, event.newest), event.happened_at)
+    if fetched.object is None:
+        if not event.says_deleted:
+            raise StripeKnowsNone(object=event.object_id)
+        if not event.is_thin:
+            return _Known(facts_of(kind, event.newest), fetched.at)
+    facts = fetched_facts(session, kind, event.object_id, fetched, now=now)
+    return _Known(facts, fetched.at)
+
+
+def fetched_facts(
+    session: Session, kind: str, object_id: str, fetched: Fetched, *, now: dt.datetime
+) -> Facts:
+    """The facts of what was fetched; of what Stripe knows no more, what we knew, as deleted.
+
+    Keeps the prices that came along. Raises StripeKnowsNone or a BadObject.
+    """
     for price in fetched.prices:
-        facts = facts_of("price", price)
-        objects.keep(session, facts, account_id=None, version_at=fetched.at, now=now)
+        whole = facts_of("price", price)
+        objects.keep(session, whole, account_id=None, version_at=fetched.at, now=now)
     if fetched.object is not None:
-        return _Known(facts_of(kind, fetched.object), fetched.at)
-    if not event.says_deleted:
-        raise StripeKnowsNone(object=event.object_id)
-    return _Known(facts_of(kind, event.newest), fetched.at)
+        return facts_of(kind, fetched.object)
+    known = objects.read(session, object_id)
+    gone = known.gone() if known is not None and kind == known.KIND else None
+    if gone is None:
+        raise StripeKnowsNone(object=object_id)
+    return gone
 
 
 def _note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
@@ -161,28 +179,21 @@ def sync(
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
     account = owners.find(session, facts)
-    before = objects.read(session, facts.id)
+    before = objects.read(session, facts.id) if isinstance(facts, payments.TOLD) else None
     is_newer = objects.keep(session, facts, account_id=account.id, version_at=version_at, now=now)
-    if row is not None:
-        row.account_id = account.id
-    done = _follow(session, account, facts, is_newer=is_newer, now=now)
+    is_payment = not isinstance(facts, Customer | CashTransaction | Subscription)
+    payment = objects.of_payment(session, facts.id) if is_payment else [facts]
+    done: dict[str, object] = {"is_newer": is_newer}
+    if is_payment:
+        done["credits"] = payments.settle(
+            session, account, facts, payment, known=prices, is_newer=is_newer, now=now
+        )
+    elif isinstance(facts, Subscription) and is_newer:
+        # An older state must not undo what a person has changed since.
+        standing.settle(session, account, prices=prices, now=now)
     if is_newer:
         payments.tell(session, account, before, facts, now=now)
-    related = [each.id for each in objects.of_payment(session, facts.id)]
-    inbox.wake(session, now=now, customer=facts.customer, object_ids=related)
-    return {"is_newer": is_newer, **done}
-
-
-def _follow(
-    session: Session, account: HostAccount, facts: Facts, *, is_newer: bool, now: dt.datetime
-) -> dict[str, object]:
-    """What the object's state means for the account."""
-    if isinstance(facts, Customer | CashTransaction):
-        return {}
-    if isinstance(facts, Subscription):
-        # An older state must not undo what a person has changed since.
-        if is_newer:
-            standing.settle(session, account, now=now)
-        return {}
-    credits = payments.settle(session, account, facts, is_newer=is_newer, now=now)
-    return {"credits": credits}
+    inbox.wake(session, now=now, customer=facts.customer, object_ids=[each.id for each in payment])
+    if row is not None:
+        row.account_id = account.id
+    return done

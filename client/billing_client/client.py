@@ -17,6 +17,7 @@ from billing_client.messages import (
     DrainInbox,
     ExtendTrial,
     Grant,
+    PaymentMethodChanged,
     PlaceHold,
     Release,
     RestoreTrial,
@@ -112,6 +113,10 @@ class BillingClient:
     def restore_trial(self, account_id: int, ends_at: dt.datetime) -> None:
         """Queue putting an account whose trial was over back into it. Raises InvalidMessage."""
         self.send(RestoreTrial(account_id=account_id, ends_at=ends_at))
+
+    def payment_method_changed(self, account_id: int) -> None:
+        """Queue that the account has a new card: a missing payment is worth a try at once."""
+        self.send(PaymentMethodChanged(account_id=account_id))
 
     def debit_many(self, debits: Iterable[Debit]) -> int:
         """Queue many debits, up to 500 in a message, in the order given; returns how many.

@@ -108,6 +108,19 @@ class RestoreTrial(ExtendTrial):
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentMethodChanged(Message):
+    """The account has a new card: if a payment is missing, it is worth another try at once."""
+
+    TASK: ClassVar[str] = "dunning.method_changed"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
 class DebitMany(Message):
     """Many debits in one message: read in the order given, each with its own key and outcome."""
 
@@ -289,6 +302,7 @@ MESSAGES: dict[str, type[Message]] = {
         RejectTransfer,
         ExtendTrial,
         RestoreTrial,
+        PaymentMethodChanged,
         StripeWebhook,
         ApplyStripeEvent,
     )

@@ -39,7 +39,8 @@ def upgrade() -> None:
     _create_holds()
     _create_inbox()
     _create_prices()
-    op.get_bind().exec_driver_sql((SQL / "0004_up.sql").read_text())
+    for file in ("0004_up.sql", "place_hold.sql"):
+        op.get_bind().exec_driver_sql((SQL / file).read_text())
 
 
 def _create_holds() -> None:

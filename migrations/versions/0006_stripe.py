@@ -1,5 +1,7 @@
 """What Stripe says: events, objects, prices; and the purchases that payments make."""
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
@@ -8,6 +10,7 @@ revision = "0006"
 down_revision = "0005"
 
 MOMENT = TIMESTAMP(timezone=True)
+SQL = Path(__file__).parent.parent / "sql"
 
 
 def upgrade() -> None:
@@ -24,6 +27,8 @@ def upgrade() -> None:
         "take_back_debt_limit >= 0",
         schema="billing",
     )
+    # What a dispute has frozen does not count as spending.
+    op.get_bind().exec_driver_sql((SQL / "place_hold.sql").read_text())
 
 
 def _create_purchases() -> None:
@@ -100,13 +105,14 @@ def _create_events() -> None:
         schema="billing",
         postgresql_with={"fillfactor": 80},
     )
-    op.create_index(
-        "stripe_events_customer_idx",
-        "stripe_events",
-        ["customer"],
-        schema="billing",
-        postgresql_where=sa.text("state = 'parked'"),
-    )
+    for column, name in (("customer", "customer"), ("object_id", "object"), ("reason", "reason")):
+        op.create_index(
+            f"stripe_events_{name}_idx",
+            "stripe_events",
+            [column],
+            schema="billing",
+            postgresql_where=sa.text("state = 'parked'"),
+        )
     op.create_index(
         "stripe_events_due_idx",
         "stripe_events",

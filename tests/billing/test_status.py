@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from billing import status
+from billing import status, steps
 from billing.errors import AccountDeleted, StatusChangeRefused, SystemAccount, UnknownAccount
 from models.accounts import StatusChange
 from models.operations import OutboxEvent
@@ -159,3 +159,57 @@ def test_every_step_of_the_table_leads_somewhere_new_for_a_reason():
         assert step.status_from != step.status_to
         assert step.reasons
         assert step.event.startswith("account.")
+
+
+def test_who_may_not_act_for_a_reason_is_refused(books):
+    books.open_account("acme", status="trial")
+
+    with transaction() as session, pytest.raises(StatusChangeRefused):
+        status.suspend(session, books.ids["acme"], reason="manual", actor="stripe", now=NOON)
+
+
+def test_every_reason_of_the_table_says_who_may_act_for_it():
+    assert {reason for step in status.STEPS for reason in step.reasons} == set(steps.WHO_MAY)
+
+
+def test_who_comes_back_from_a_cancellation_sheds_the_reasons_that_money_cures(books, act):
+    books.open_account("acme", status="active")
+    act("suspend", "acme", reason="payment_failed")
+    act("change", "acme", to="cancelled", reason="requested")
+
+    act("change", "acme", to="active", reason="paid")
+
+    assert books.see("acme").suspension_reasons == []
+    assert books.audit().agrees
+
+
+def test_who_comes_back_from_a_cancellation_is_refused_while_another_reason_stands(books, act):
+    books.open_account("acme", status="active")
+    act("suspend", "acme", reason="dispute")
+    act("change", "acme", to="cancelled", reason="requested")
+
+    with pytest.raises(StatusChangeRefused):
+        act("change", "acme", to="active", reason="paid")
+
+
+def test_an_account_that_the_app_let_in_under_an_open_reason_is_suspended_for_it_again(books, act):
+    books.open_account("acme", status="active")
+    act("suspend", "acme", reason="payment_failed")
+    books.set_host("acme", status="active")
+
+    assert act("suspend", "acme", reason="payment_failed") is True
+
+    assert books.see("acme").status == "suspended"
+    assert books.see("acme").suspension_reasons == ["payment_failed"]
+
+
+def test_many_are_suspended_as_one_is(books):
+    for number in range(3):
+        books.open_account(f"acme{number}", status="trial")
+    with transaction() as session:
+        how = {"reason": "trial_over", "actor": "billing", "now": NOON}
+        assert status.suspend_all(session, books.ids.values(), **how) == [1, 2, 3]
+        assert status.suspend_all(session, books.ids.values(), **how) == []
+
+    assert steps_taken() == [("trial", "suspended", "trial_over")] * 3
+    assert events_left() == ["account.suspended"] * 3

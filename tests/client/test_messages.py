@@ -186,6 +186,7 @@ def test_every_message_names_its_task_and_queue():
         "credits.seed_account": "credits",
         "trials.extend": "credits",
         "trials.restore": "credits",
+        "dunning.method_changed": "credits",
         "stripe.receive": "stripe",
         "stripe.apply": "stripe",
         "bank.import_statement": "bank",

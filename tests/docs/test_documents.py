@@ -13,6 +13,8 @@ import celeryconfig
 from billing import audit, errors, explain, posting, steps
 from billing.dunning_schedule import SCHEDULE
 from billing.posting import Answer
+from billing.stripe import drift
+from billing.stripe import errors as stripe_errors
 from billing_client import Debit, Release, Reverse
 from billing_client.events import CATALOGUE
 from billing_client.messages import INBOX_MESSAGES, MESSAGES, SOURCES
@@ -201,7 +203,11 @@ def test_the_host_contract_has_each_task_that_may_come_through_the_inbox():
     assert {kind.TASK for kind in INBOX_MESSAGES} <= set(re.findall(r"`([\w.]+)`", text))
 
 
-@pytest.mark.parametrize("check", [check.name for check in audit.CHECKS + audit.LONG_CHECKS])
+FINDINGS = [check.name for check in audit.CHECKS + audit.LONG_CHECKS]
+FINDINGS += [name for name, _ in drift.CHECKS.values()]
+
+
+@pytest.mark.parametrize("check", FINDINGS)
 def test_the_runbook_says_what_to_do_about_the_finding(check):
     assert f"`{check}`" in section(RUNBOOK, "## Drift, or another finding")
 
@@ -209,6 +215,16 @@ def test_the_runbook_says_what_to_do_about_the_finding(check):
 #: StatusChangeRefused: no task changes a status yet. Trees of their own are written up elsewhere.
 OWN = [e for e in errors.Rejected.__subclasses__() if e.__module__ == errors.__name__]
 ANSWERS = {e.__name__ for e in OWN} - {"StatusChangeRefused"}
+
+
+def leaves(error):
+    below = error.__subclasses__()
+    return {name for each in below for name in leaves(each)} if below else {error.__name__}
+
+
+@pytest.mark.parametrize("error", sorted(leaves(stripe_errors.StripeRejected)))
+def test_the_documents_say_what_follows_what_is_wrong_with_an_event(error):
+    assert f"`{error}`" in RUNBOOK + README
 
 
 @pytest.mark.parametrize("error", sorted(ANSWERS))

@@ -98,6 +98,10 @@ class Life(Books):
         how = {"to": "pending_payment", "reason": "transfer_announced", "actor": "bank"}
         self.act(status.change, slug, **how)
 
+    def cancel(self, slug):
+        how = {"to": "cancelled", "reason": "requested", "actor": "operator:test"}
+        self.act(status.change, slug, **how)
+
     def reasons(self, slug):
         with transaction() as session:
             return status.suspension_reasons(session, self.ids[slug])

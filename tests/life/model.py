@@ -165,6 +165,8 @@ class Account:
             self.end_trial("paid" if self.status == "active" else "settled")
         elif any(at >= self.created_at for at in self.paid_at):
             if self.status == "trial":
+                money = ("trial_over", "payment_failed")
+                self.reasons = [each for each in self.reasons if each[0] not in money]
                 self.reach("active")
             self.end_trial("paid")
         else:

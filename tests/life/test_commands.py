@@ -9,15 +9,16 @@ from sqlalchemy import select, update
 
 from billing import dunning as dunning_act
 from billing.policy import Policy
-from billing_client import ExtendTrial, RestoreTrial
+from billing_client import ExtendTrial, PaymentMethodChanged, RestoreTrial
 from models.host import Site
 from models.life import Trial
 from models.operations import OutboxEvent
 from ops.main import main
 from tasks import events
 from tasks import life as tasks
+from tests.life.receiver import OLD_SECRET, SECRET, Receiver
 from tests.life.test_event_delivery import leave
-from worker import clock
+from worker import clock, event_delivery
 from worker.database import transaction
 from worker.settings import settings
 
@@ -174,6 +175,15 @@ def test_missing_payments_are_listed_and_written_off(life):
     assert life.case("acme").outcome == "written_off"
 
 
+def test_a_new_card_is_tried_at_once_on_the_main_app_s_word(life):
+    life.open_account("acme", status="active")
+    assert tasks.method_changed.run(PaymentMethodChanged(1)) == {"is_missing": False}
+    life.act(dunning_act.open_case, "acme", cause="card_failed")
+
+    assert tasks.method_changed.run(PaymentMethodChanged(1)) == {"is_missing": True}
+    assert len(life.events("payment.retry_due")) == 1
+
+
 def test_the_schedule_is_shown(life):
     shown = billing("dunning", "schedule")
 
@@ -263,3 +273,39 @@ def test_the_outbox_refuses(database, words):
 
     assert result.exit_code in (1, 2)
     assert states() == ["waiting"]
+
+
+@pytest.fixture
+def ways_of(monkeypatch):
+    """The ways that these settings name."""
+
+    def set_and_look(**environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+        event_delivery.ways.cache_clear()
+        return event_delivery.ways()
+
+    yield set_and_look
+    settings.cache_clear()
+    event_delivery.ways.cache_clear()
+
+
+def test_no_way_is_taken_unless_one_is_set(ways_of):
+    assert ways_of() == ()
+
+
+def test_the_settings_name_the_ways_that_beat_s_tick_takes(database, redis_client, ways_of):
+    with Receiver().listening() as receiver:
+        leave(1)
+        named = ways_of(
+            BILLING_EVENTS_QUEUE="main_app_events",
+            BILLING_WEBHOOK_URL=receiver.url,
+            BILLING_WEBHOOK_SECRETS=f"{SECRET},{OLD_SECRET}",
+        )
+
+        assert events.deliver.run() == {"delivered": 1}
+
+    assert [way.name for way in named] == ["queue", "webhook"]
+    assert len(receiver.events) == 1
+    assert redis_client.llen("main_app_events") == 1

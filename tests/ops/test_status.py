@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from sqlalchemy import insert
 
 from billing_client.client import SENT_AT
+from celeryconfig import QUEUES
 from models.credits import InboxRow
 from ops.main import main
 from tests.worker.conftest import running_worker
@@ -27,7 +28,7 @@ def readers(seen):
 def test_it_names_the_workers_that_answer_and_sets_their_answers_aside_nowhere(
     database, redis_client
 ):
-    with running_worker("all", "-Q", "credits,debits,maintenance,stripe", "--pool", "solo"):
+    with running_worker("all", "-Q", ",".join(QUEUES), "--pool", "solo"):
         exit_code, seen = status()
 
     assert [name.partition("@")[0] for name in seen["workers"]] == ["all"]
@@ -36,7 +37,8 @@ def test_it_names_the_workers_that_answer_and_sets_their_answers_aside_nowhere(
 
 
 def test_a_queue_that_no_worker_reads_is_said_and_fails(database, redis_client):
-    with running_worker("general", "-Q", "credits,maintenance,stripe", "--concurrency", "1"):
+    general = ",".join(name for name in QUEUES if name != "debits")
+    with running_worker("general", "-Q", general, "--concurrency", "1"):
         exit_code, seen = status()
 
     assert [name for name, count in readers(seen).items() if not count] == ["debits"]

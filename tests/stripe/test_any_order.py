@@ -75,6 +75,8 @@ def a_life(*, basil, step, ending) -> Shop:
         shop.closes_dispute(dispute, "won")
     if ending == "an open dispute":
         shop.opens_dispute(second, amount=4000)
+    if ending == "a dispute over what was refunded":
+        shop.opens_dispute(second)
     shop.now += step
     if ending == "the end":
         ended = subscription | {"status": "canceled", "ended_at": shop.now}
@@ -96,7 +98,14 @@ def told(events) -> dict:
     return stripe.end_state("acme")
 
 
-ENDINGS = ("going on", "a lost dispute", "a won dispute", "an open dispute", "the end")
+ENDINGS = (
+    "going on",
+    "a lost dispute",
+    "a won dispute",
+    "an open dispute",
+    "a dispute over what was refunded",
+    "the end",
+)
 
 
 def shuffled(events, seed) -> list[dict]:

@@ -173,3 +173,27 @@ def test_a_live_key_goes_over_https_only(read, wrong):
 
     assert read(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_test_1").stripe_api_base
     assert "https only" in str(wrong(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_live_1"))
+
+
+# --- events to the main app -----------------------------------------------------------------------
+
+HOOK = {"BILLING_WEBHOOK_URL": "https://app.test/billing"}
+
+
+def test_webhooks_of_ours_are_signed(read, wrong):
+    assert read(**SERVERS, **HOOK, BILLING_WEBHOOK_SECRETS="whsec_YWJj").signing_secrets == (
+        "whsec_YWJj",
+    )
+    assert "BILLING_WEBHOOK_SECRETS" in str(wrong(**SERVERS, **HOOK, BILLING_WEBHOOK_SECRETS=""))
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_a", "whsec_YWJj,whsec_"])
+def test_a_secret_that_can_not_sign_is_refused_without_showing_it(wrong, secret):
+    error = wrong(**SERVERS, **HOOK, BILLING_WEBHOOK_SECRETS=secret)
+
+    assert "BILLING_WEBHOOK_SECRETS" in str(error)
+    assert secret not in str(error).replace("whsec_ and base64", "")
+
+
+def test_a_webhook_goes_to_a_web_address(wrong):
+    assert "BILLING_WEBHOOK_URL" in str(wrong(**SERVERS, BILLING_WEBHOOK_URL="ftp://app.test"))

@@ -1,0 +1,130 @@
+"""Stripe's webhooks from a filled queue to the last commit: ours, and dj-stripe's own way.
+
+dj-stripe and Django are no dependencies of this project. Make a venv with them anywhere and name
+its Python in BENCH_DJSTRIPE_PYTHON; without it that contestant is left out, and said so.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+
+from bench import dj_stripe_side, ground, measure, workers
+from bench.ground import BooksDisagree
+from bench.measure import Result, Row
+from bench.stack import server_pids
+from bench.stencil import Stencil, stencil_of
+from bench.stripe_lives import LIFE, PLAN, lives, plan_price
+from billing.stripe.signature import sign
+from billing_client import BillingClient
+from billing_client.messages import StripeWebhook
+from models.host import Account, CreditTransaction, Plan
+from models.stripe import StripeEvent
+from tests.stripe.writing import Shop
+from worker import clock, mailbox, stripe_events
+from worker.database import engine, transaction
+from worker.settings import settings
+
+SECRET = "whsec_of_the_bench"
+CREDITS = 1000
+#: An event costs some twenty times a debit; dj-stripe's costs more, and takes as long with fewer.
+PART, DJ_STRIPE_PART = 0.5, 0.05
+PUSHED_AT_ONCE = 500
+_OURS = ("-A", "worker.app", "worker", "-Q", StripeWebhook.QUEUE, "-c", "2", "-l", "INFO")
+
+
+def run(*, count: int, rounds: int) -> Result:
+    """Apply `count` / 2 events of paid months, and with dj-stripe its part of them, `rounds` times.
+
+    Raises BooksDisagree, Stalled or WorkerEnded.
+    """
+    os.environ["BILLING_STRIPE_WEBHOOK_SECRETS"] = SECRET
+    settings.cache_clear()
+    _open_accounts()
+    stencil = _stencil()
+    python = os.environ.get("BENCH_DJSTRIPE_PYTHON")
+    if python is None:
+        click.echo("no BENCH_DJSTRIPE_PYTHON: dj_stripe is left out", err=True)
+    measured: dict[str, list[Row]] = {}
+    paid_months = 0
+    for number in range(rounds):
+        months = max(int(count * PART) // len(LIFE), 2)
+        paid_months += months
+        measured.setdefault("stripe_events", []).append(_drain(stencil, number, months))
+        if python is not None:
+            months = max(int(count * DJ_STRIPE_PART) // len(LIFE), 2)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "events"
+                file.write_text("\n".join(lives(f"dj{number}", months)))
+                row = dj_stripe_side.row(python, file, count=months * len(LIFE), secret=SECRET)
+            measured.setdefault(row.name, []).append(row)
+    _check_books(paid_months)
+    rows = [measure.median(each) for each in measured.values()]
+    pairs = [("stripe_events", "dj_stripe")] if python is not None else []
+    return Result(rows, measure.ratios(rows, pairs))
+
+
+def _open_accounts() -> None:
+    """Accounts that are customers of Stripe's, a plan, and the price that buys it."""
+    ground.open_accounts(1)
+    with engine().begin() as connection:
+        plan = {"slug": PLAN, "name": PLAN, "price": 0, "max_sites": 1, "max_users": 1}
+        connection.execute(sa.insert(Plan).values(**plan, included_credits=CREDITS))
+        customer = sa.func.concat("cus_", Account.id)
+        connection.execute(sa.update(Account).values(stripe_customer_id=customer))
+    shop = Shop(now=int(clock.now().timestamp()))
+    body = json.dumps(shop.event("price.created", plan_price()), separators=(",", ":"))
+    outcome = stripe_events.receive(_webhook(body))
+    assert outcome.state == "applied", outcome
+
+
+def _webhook(body: str) -> StripeWebhook:
+    now = clock.now()
+    return StripeWebhook(body, sign(body.encode(), secret=SECRET, at=now), now)
+
+
+def _stencil() -> Stencil:
+    client = BillingClient(os.environ["REDIS_URL"])
+    webhook = _webhook("{}")
+    redis = mailbox.connection()
+    return stencil_of(redis, StripeWebhook.QUEUE, lambda: client.send(webhook))
+
+
+def _drain(stencil: Stencil, number: int, months: int) -> Row:
+    """Fill the queue, every life's events in their order and the lives mixed, and empty it."""
+    redis = mailbox.connection()
+    bodies = list(lives(f"r{number}", months))
+    messages = [stencil.cut(_webhook(body).arguments()) for body in bodies]
+    for start in range(0, len(messages), PUSHED_AT_ONCE):
+        redis.lpush(StripeWebhook.QUEUE, *messages[start : start + PUSHED_AT_ONCE])
+
+    def left() -> int:
+        return redis.llen(StripeWebhook.QUEUE) + mailbox.in_hand(redis)
+
+    with workers.running(_OURS) as pids:
+        return measure.drain(
+            "stripe_events", len(messages), left=left, workers=pids, servers=server_pids()
+        )
+
+
+def _check_books(paid_months: int) -> None:
+    """Every event applied, each paid month's credits given once, and the audit content."""
+    while due := _waiting():
+        for number in due:
+            stripe_events.apply(number)
+    ground.check_books()
+    with transaction() as session:
+        open_ones = sa.select(sa.func.count()).where(StripeEvent.state != "applied")
+        grants = sa.select(sa.func.count()).where(CreditTransaction.type == "grant")
+        found = session.execute(open_ones).scalar_one(), session.execute(grants).scalar_one()
+    if found != (0, paid_months):
+        raise BooksDisagree(f"{found[0]} events not applied; {found[1]} grants, not {paid_months}")
+
+
+def _waiting() -> list[int]:
+    """Events that came before what they wait for: two processes do not keep the order."""
+    with transaction() as session:
+        return list(session.scalars(sa.select(StripeEvent.id).where(StripeEvent.state == "parked")))

@@ -1,0 +1,91 @@
+"""What Stripe sends of paid months, one of each of the bench's accounts after the other."""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+from bench.ground import ACCOUNTS
+from tests.stripe.writing import MONTH_S, Shop
+from worker import clock
+
+PLAN = "bench"
+#: What Stripe sends of one paid month; the objects are written by `_life`.
+LIFE = (
+    "customer.created",
+    "customer.subscription.created",
+    "invoice.created",
+    "invoice.finalized",
+    "payment_intent.succeeded",
+    "invoice_payment.paid",
+    "charge.succeeded",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "customer.subscription.updated",
+)
+
+
+def _life(name: str, number: int) -> list[dict[str, object]]:
+    """The events of one paid month of one account, in the shapes since "basil"."""
+    account_id = 1 + number % ACCOUNTS
+    shop = Shop(
+        now=int(clock.now().timestamp()),
+        customer=f"cus_{account_id}",
+        basil=True,
+        names=(f"{name}_{number}_{each}" for each in itertools.count(1)),
+    )
+    price = plan_price()
+    shop.event("customer.created", _customer(shop))
+    subscription = shop.subscription(
+        price,
+        start=shop.now,
+        end=shop.now + MONTH_S,
+        id=f"sub_{name}_{number}",
+        status="incomplete",
+    )
+    shop.event("customer.subscription.created", subscription)
+    invoice = shop.bills(
+        price, start=shop.now, end=shop.now + MONTH_S, subscription=subscription["id"]
+    )
+    charge = shop.pays(invoice)
+    shop.event("payment_intent.succeeded", _intent(charge))
+    paid = {"status": "active", "latest_invoice": invoice["id"]}
+    shop.event("customer.subscription.updated", subscription | paid)
+    return sorted(shop.events, key=lambda event: LIFE.index(event["type"]))
+
+
+def plan_price() -> dict[str, object]:
+    """The price that buys the bench's plan."""
+    return Shop(now=0).price(PLAN)
+
+
+def _customer(shop: Shop) -> dict[str, object]:
+    return {
+        "id": shop.customer,
+        "object": "customer",
+        "created": shop.now,
+        "livemode": False,
+        "metadata": {},
+    }
+
+
+def _intent(charge: dict[str, object]) -> dict[str, object]:
+    return {
+        "id": charge["payment_intent"],
+        "object": "payment_intent",
+        "amount": charge["amount"],
+        "amount_received": charge["amount"],
+        "created": charge["created"],
+        "currency": charge["currency"],
+        "customer": charge["customer"],
+        "latest_charge": charge["id"],
+        "livemode": False,
+        "metadata": {},
+        "status": "succeeded",
+    }
+
+
+def lives(name: str, months: int) -> Iterator[str]:
+    """The bodies of the events of so many paid months; `name` makes their ids differ."""
+    for number in range(months):
+        for event in _life(name, number):
+            yield json.dumps(event)

@@ -1,0 +1,58 @@
+"""Stripe: what never came by webhook, and the nightly report of what differs."""
+
+import datetime as dt
+
+from billing import slots
+from billing.stripe import drift
+from worker import clock, stripe_access, stripe_drift, stripe_gaps
+from worker.app import app
+from worker.database import AUDIT_S, transaction
+
+DAY = dt.timedelta(days=1)
+#: In UTC, when few customers are about, and after the audit has read the seals.
+DRIFT_AT_HOUR = 3
+#: Well within the time limit of a task; what is left over is for the next tick.
+BUDGET_S = 120.0
+NO_KEY: dict[str, object] = {"why_not": "no API key is set"}
+
+
+@app.task(name="stripe.fill_gaps", is_tick=True)
+def fill_gaps() -> dict[str, object]:
+    """Read Stripe's list of events from the cursor on, and apply what never came."""
+    stripe = stripe_access.gateway()
+    if stripe is None:
+        return NO_KEY
+    done = stripe_gaps.fill(stripe, budget_s=BUDGET_S)
+    left_s, lost_s = done.left.total_seconds(), done.window.lost.total_seconds()
+    return {"listed": done.listed, "new": len(done.new), "left_s": left_s, "lost_s": lost_s}
+
+
+@app.task(
+    name="stripe.report_drift",
+    is_tick=True,
+    soft_time_limit=AUDIT_S,
+    time_limit=AUDIT_S + 60,
+)
+def report_drift() -> dict[str, object]:
+    """Compare what we know with what Stripe lists, once a night however many beats tick."""
+    stripe, now = stripe_access.gateway(), clock.now()
+    if stripe is None:
+        return NO_KEY
+    if why_not := _why_not(now):
+        return {"why_not": why_not}
+    report = stripe_drift.look(stripe)
+    with transaction() as session:
+        # Claimed with what it found: a report that fails is done again by the next tick.
+        if not slots.claim(session, "stripe_drift", every=DAY, now=now):
+            return {"why_not": "another report was faster"}
+        drift.keep(session, report, now=now)
+    return {"compared": sum(report.compared.values()), "findings": len(report.differences)}
+
+
+def _why_not(now: dt.datetime) -> str | None:
+    """Why there is no report to make now."""
+    if now.hour < DRIFT_AT_HOUR:
+        return "it is not yet time"
+    with transaction() as session:
+        is_done = slots.is_claimed(session, "stripe_drift", every=DAY, now=now)
+    return "this night's report is done" if is_done else None

@@ -1,0 +1,215 @@
+"""With an API key an event is only a hint: what Stripe says now of the object counts."""
+
+import pytest
+from sqlalchemy import text
+
+from gateways import stripe_http
+from tests import stripe_objects as objects
+from tests.fake_stripe import KEY, FakeStripe
+from tests.stripe.door import SECRET, Door
+from tests.stripe.writing import MONTH_S
+from worker import clock, stripe_access, stripe_events
+from worker.database import engine, transaction
+
+
+class WatchedStripe(FakeStripe):
+    """Notes with each request how many transactions are open in the database."""
+
+    def __init__(self):
+        super().__init__()
+        self.transactions = []
+
+    def answer(self, path, query, headers):
+        with engine().connect() as connection:
+            open_ones = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+                " AND backend_type = 'client backend'"
+            )
+            self.transactions.append(connection.execute(open_ones).scalar_one())
+        return super().answer(path, query, headers)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(stripe_http, "FIRST_PAUSE_S", 0.0)
+    with WatchedStripe() as fake:
+        yield fake
+
+
+@pytest.fixture
+def door(configure, books, fake):
+    """The worker's door, with a key for the fake."""
+    configure(
+        BILLING_STRIPE_WEBHOOK_SECRETS=SECRET,
+        BILLING_STRIPE_API_KEY=KEY,
+        BILLING_STRIPE_API_BASE=fake.url,
+    )
+    books.now = clock.now()
+    books.open_account("acme", status="trial", plan="starter", stripe_customer_id="cus_1")
+    return Door()
+
+
+@pytest.fixture
+def now(door, books):
+    return int(books.now.timestamp())
+
+
+@pytest.fixture
+def starter(fake):
+    """The price of the starter plan, as Stripe knows it."""
+    price = objects.price(metadata={"plan": "starter"})
+    fake.keep(objects.product(), price)
+    return price
+
+
+def paid_invoice(now, **changes):
+    line = objects.line(period={"start": now, "end": now + MONTH_S})
+    return objects.invoice(lines=[line], created=now, **changes)
+
+
+def event(now, about, kind="invoice.paid", **changes):
+    return objects.event(about=about, kind=kind, created=now, **changes)
+
+
+def later(books, **duration):
+    """Take up what failed, as the sweep would then."""
+    with transaction() as session:
+        session.execute(
+            text("UPDATE billing.stripe_events SET due_at = now() WHERE due_at > now()")
+        )
+        numbers = list(session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id")))
+    return [stripe_events.apply(number) for number in numbers]
+
+
+def test_the_objects_present_state_outweighs_the_event(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now, status="open", amount_paid=0))
+
+    assert door.post(event(now, paid_invoice(now))) == "applied"
+    assert books.see("acme").credits == 0
+
+
+def test_an_event_that_comes_late_is_applied_as_things_stand_now(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    draft = paid_invoice(now - 3600, status="draft", amount_paid=0)
+
+    assert door.post(event(now - 3600, draft, kind="invoice.created")) == "applied"
+    assert books.see("acme").credits == 1000
+
+
+def test_prices_that_an_invoice_only_names_are_asked_for_once(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now), paid_invoice(now, id="in_2"))
+
+    door.post(event(now, paid_invoice(now)))
+    door.post(event(now, paid_invoice(now, id="in_2"), id="evt_2"))
+
+    asked = [path for path, _, _ in fake.asked]
+    assert asked == ["/v1/invoices/in_1", "/v1/prices/price_1", "/v1/invoices/in_2"]
+
+
+def test_a_price_that_stripe_does_not_know_either_waits_for_a_person(door, books, fake, now):
+    fake.keep(paid_invoice(now))
+
+    assert door.post(event(now, paid_invoice(now))) == "parked: UnknownPrice"
+
+
+def test_all_lines_of_a_long_invoice_are_fetched(door, books, fake, starter, now):
+    period = {"start": now, "end": now + MONTH_S}
+    lines = [objects.line(f"il_{n}", period=period) for n in range(23)]
+    fake.keep(objects.invoice(lines=lines, created=now))
+
+    assert door.post(event(now, paid_invoice(now))) == "applied"
+    assert books.see("acme").credits == 23 * 1000
+
+
+def test_while_stripe_is_away_an_event_waits_and_is_then_applied(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    fake.fail(500, times=stripe_http.TRIES)
+
+    first = door.post(event(now, paid_invoice(now)))
+    (row,) = door.rows()
+    later(books)
+
+    assert first == "failed: StripeAway"
+    assert (row.attempts, row.due_at > clock.now()) == (1, True)
+    assert [row.state for row in door.rows()] == ["applied"]
+    assert books.see("acme").credits == 1000
+
+
+def test_a_short_fault_of_stripes_costs_a_try_and_no_more(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    fake.fail(429, Retry_After="0")
+    fake.drop()
+
+    assert door.post(event(now, paid_invoice(now))) == "applied"
+
+
+def test_a_key_that_stripe_refuses_is_said_and_tried_again(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    fake.fail(401, code="invalid_request_error", times=1)
+
+    outcome = door.post(event(now, paid_invoice(now)))
+    (row,) = door.rows()
+    later(books)
+
+    assert outcome == "failed: StripeRefused"
+    assert row.facts["status"] == 401
+    assert KEY not in str(row.facts)
+    assert [row.state for row in door.rows()] == ["applied"]
+
+
+def test_an_object_that_stripe_knows_no_more_is_ignored(door, books, fake, now):
+    assert door.post(event(now, paid_invoice(now))) == "ignored: StripeKnowsNone"
+
+
+def test_an_object_whose_end_the_event_tells_is_kept_as_deleted(door, books, fake, now):
+    gone = event(now, objects.invoice("in_1", status="draft"), kind="invoice.deleted")
+    gone["data"]["object"]["lines"]["data"][0]["pricing"] = None
+
+    outcome = door.post(event(now, objects.product(), kind="product.deleted"))
+
+    assert outcome == "applied"
+
+
+def test_a_thin_event_is_fetched_and_applied(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    thin = objects.v2_event(
+        type="v1.invoice.paid",
+        related_object={"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"},
+    )
+
+    assert door.post(thin) == "applied"
+    assert books.see("acme").credits == 1000
+
+
+def test_a_thin_event_of_another_type_is_kept_as_ignored(door, fake):
+    assert door.post(objects.v2_event()) == "ignored: UnhandledType"
+    assert fake.asked == []
+
+
+def test_without_a_key_a_thin_event_waits_for_one(door, configure, monkeypatch):
+    monkeypatch.delenv("BILLING_STRIPE_API_KEY")
+    configure()
+    thin = objects.v2_event(
+        type="v1.invoice.paid",
+        related_object={"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"},
+    )
+
+    assert door.post(thin) == "parked: NeedsApiKey"
+
+
+def test_nothing_is_asked_for_events_that_are_not_ours(door, fake, now):
+    door.post(event(now, paid_invoice(now), livemode=True))
+    door.post(event(now, {"id": "po_1"}, kind="payout.paid", id="evt_2"))
+
+    assert fake.asked == []
+
+
+def test_no_transaction_is_open_while_stripe_is_asked(door, fake, starter, now):
+    fake.keep(paid_invoice(now))
+
+    door.post(event(now, paid_invoice(now)))
+
+    assert fake.transactions == [0, 0]
+    assert stripe_access.gateway() is not None
