@@ -55,6 +55,15 @@ def settle(session: Session, found: Undecided, *, now: dt.datetime) -> bool:
     return True
 
 
+def leave_to_person(
+    session: Session, found: Undecided, error: Exception, *, now: dt.datetime
+) -> bool:
+    """A return that could not be carried out: the account is deleted, its balance full."""
+    mine = settling.lock(session, found.incoming.id)
+    why = f"a return, but {type(error).__name__}: what it took back is not undone"
+    return _leave_to_person(session, mine, Returned(None, (), why), now=now)
+
+
 def _original(session: Session, found: Undecided) -> Returned:
     names = names_of(found.payload, found.detail)
     asked = {
