@@ -1,12 +1,7 @@
-"""The timetable of an unpaid invoice, counted from the day on which it is due.
-
-From that day on the account's dunning case reminds, suspends and cancels (`billing.dunning`).
-"""
+"""The timetable of an unpaid invoice: one table, counted from the day on which it is due."""
 
 import datetime as dt
 from typing import NamedTuple
-
-from billing.dunning_schedule import CANCEL_DAY
 
 
 class Step(NamedTuple):
@@ -16,11 +11,12 @@ class Step(NamedTuple):
     event: str
 
 
+#: A bank transfer takes a day or two, and people pay on the last day: the end comes two weeks late.
 STEPS = (
     Step(dt.timedelta(days=-7), "invoice.reminder"),
     Step(dt.timedelta(days=0), "invoice.due"),
-    # A day after the end of the dunning, which cancels the account.
-    Step(dt.timedelta(days=CANCEL_DAY + 1), "invoice.expired"),
+    Step(dt.timedelta(days=7), "invoice.overdue"),
+    Step(dt.timedelta(days=14), "invoice.expired"),
 )
 #: How long a new invoice may be paid, and how long before a period's end the next is sent.
 DUE_AFTER = dt.timedelta(days=14)

@@ -104,6 +104,7 @@ def _reverse(
     session.flush()
     for account_id in touched:
         payload: dict[str, object] = {
+            "account_id": account_id,
             "transfer_id": original.id,
             "currency": original.currency,
             "amount_minor": original.amount_minor,

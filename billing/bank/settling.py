@@ -208,6 +208,7 @@ def credit(
     )
     transfer.credited_minor += amount
     payload: dict[str, object] = {
+        "account_id": account_id,
         "transfer_id": transfer.id,
         "currency": transfer.currency,
         "amount_minor": amount,

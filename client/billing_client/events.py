@@ -48,10 +48,7 @@ class CreditsTakenBack:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """`amount_minor` of `currency` (ISO 4217) were paid.
-
-    `payment`: Stripe's name of it, or the number of an invoice paid by bank transfer.
-    """
+    """`amount_minor` of `currency` (ISO 4217) were paid; `payment` is Stripe's name of it."""
 
     payment: str
     currency: str
@@ -147,45 +144,6 @@ class AccountClosed:
     stripe_subscription_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceIssued:
-    """To be paid by bank transfer, with `reference`, to one of the accounts `pay_to`.
-
-    Amounts are minor units of `currency` (ISO 4217).
-    """
-
-    invoice_id: int
-    number: str
-    reference: str
-    currency: str
-    due_minor: int
-    settled_minor: int
-    due_at: str
-    pay_to: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceStands:
-    """How an invoice to be paid by bank transfer stands: of `due_minor`, `settled_minor` came."""
-
-    invoice_id: int
-    number: str
-    reference: str
-    currency: str
-    due_minor: int
-    settled_minor: int
-    due_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class TransferMoney:
-    """Money of a bank transfer that is on no invoice; negative where it was taken out again."""
-
-    transfer_id: int
-    currency: str
-    amount_minor: int
-
-
 class Kind(NamedTuple):
     """What an event of a type carries, and when it is left."""
 
@@ -206,15 +164,6 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
             CreditsTakenBack, "a refund or a lost dispute took credits back"
         ),
         "invoice.paid": Kind(Paid, "an invoice was paid"),
-        "invoice.issued": Kind(InvoiceIssued, "an invoice to be paid by bank transfer was made"),
-        "invoice.reminder": Kind(InvoiceStands, "a week before such an invoice is due"),
-        "invoice.due": Kind(InvoiceStands, "such an invoice is due, and its dunning begins"),
-        "invoice.expired": Kind(InvoiceStands, "nobody waits for its money any more"),
-        "invoice.reopened": Kind(InvoiceStands, "its payment was taken back, or undone"),
-        "invoice.void": Kind(InvoiceStands, "it was replaced, or has expired"),
-        "transfer.unapplied": Kind(TransferMoney, "money is the account's, and on no invoice"),
-        "transfer.returned": Kind(TransferMoney, "the bank took a transfer back"),
-        "transfer.refund_requested": Kind(TransferMoney, "somebody asks for a refund"),
         "payment.failed": Kind(PaymentFailed, "an attempt to charge failed"),
         "dispute.opened": Kind(Disputed, "a customer disputes a payment"),
         "dispute.changed": Kind(Disputed, "a dispute went on, or ended"),
