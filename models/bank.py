@@ -153,7 +153,12 @@ class BankLine(Base):
             "bank_reference",
             postgresql_where=text("bank_reference IS NOT NULL"),
         ),
-        Index("bank_lines_unsplit_idx", "account", postgresql_where=text("NOT is_split")),
+        Index(
+            "bank_lines_unsplit_idx",
+            "account",
+            "format",
+            postgresql_where=text("NOT is_split"),
+        ),
         {"schema": SCHEMA},
     )
 

@@ -72,8 +72,13 @@ def _undo_returns(ran: Ran) -> None:
     with transaction() as session:
         found = returns.waiting(session)
     for one in found:
-        with transaction() as session:
-            ran.returned += returns.settle(session, one, now=clock.now())
+        try:
+            with transaction() as session:
+                ran.returned += returns.settle(session, one, now=clock.now())
+        except Rejected as error:
+            log.warning("return_left", transfer_id=one.incoming.id, error=error.name)
+            with transaction() as session:
+                returns.leave_to_person(session, one, error, now=clock.now())
 
 
 def _carry_out(ran: Ran, decision: Decision, version: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from billing.bank import match_rows, settling
+from billing.bank import match_rows, payers, settling
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.facts import Decision, Policy
 from billing.bank.matching import match
@@ -67,7 +67,7 @@ def carry_out(session: Session, decision: Decision, version: int, *, now: dt.dat
     how: dict[str, Any] = {"decision_id": decision_id, "now": now}
     settling.apply(session, transfer, decision.parts, credit_to=decision.account_id, **how)
     if decision.rule in MAKES_PAYER_KNOWN and decision.account_id is not None:
-        settling.know_payer(session, transfer.payer_iban, decision.account_id, matched=1)
+        payers.know(session, transfer.payer_iban, decision.account_id, matched=1)
     return True
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing import outbox
-from billing.bank import match_rows, settling
+from billing.bank import match_rows, settling, undoing
 from billing.bank.match_rows import Undecided
 from billing.bank.return_facts import Original, Returned, link, names_of
 from billing.bank.splitting import parts_of
@@ -55,6 +55,15 @@ def settle(session: Session, found: Undecided, *, now: dt.datetime) -> bool:
     return True
 
 
+def leave_to_person(
+    session: Session, found: Undecided, error: Exception, *, now: dt.datetime
+) -> bool:
+    """A return that could not be carried out: the account is deleted, its balance full."""
+    mine = settling.lock(session, found.incoming.id)
+    why = f"a return, but {type(error).__name__}: what it took back is not undone"
+    return _leave_to_person(session, mine, Returned(None, (), why), now=now)
+
+
 def _original(session: Session, found: Undecided) -> Returned:
     names = names_of(found.payload, found.detail)
     asked = {
@@ -89,7 +98,7 @@ def _reverse(
             now=now,
         )
         if outcome == "reversed":
-            touched = settling.take_out(session, transfer, decision_id=decision_id, now=now)
+            touched = undoing.take_out(session, transfer, decision_id=decision_id, now=now)
         transfer.state, transfer.review = outcome, None
     original.reversed_by = mine.id
     session.flush()

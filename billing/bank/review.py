@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from billing import accounts, outbox
-from billing.bank import people, settling
+from billing.bank import payers, people, settling, undoing
 from billing.bank.errors import NothingToUndo, PartsRefused, UnknownInvoice
 from billing.bank.people import Person
 from billing.bank.settling import Parts
@@ -106,13 +106,13 @@ def _confirm(
     }
     decision_id = hand.write(transfer, "settle" if parts else "credit", evidence)
     if undoes:
-        settling.take_out(session, transfer, decision_id=decision_id, now=hand.now)
+        undoing.take_out(session, transfer, decision_id=decision_id, now=hand.now)
     settling.apply(
         session, transfer, parts, decision_id=decision_id, credit_to=credit_to, now=hand.now
     )
     transfer.review = None
     for account_id in owners or {credit_to or 0} - {0}:
-        settling.know_payer(session, transfer.payer_iban, account_id, confirmed=1)
+        payers.know(session, transfer.payer_iban, account_id, confirmed=1)
     return DONE
 
 
@@ -148,7 +148,7 @@ def reject(hand: Hand, *, reason: str) -> str:
     if transfer.state not in _UNDECIDED:
         raise PartsRefused(problem=f"it is {transfer.state}: undo that first")
     for account_id in _suggested(hand.session, transfer):
-        settling.know_payer(hand.session, transfer.payer_iban, account_id, declined=1)
+        payers.know(hand.session, transfer.payer_iban, account_id, declined=1)
     hand.write(transfer, "reject", {"reasons": [reason]})
     transfer.state, transfer.review = "waiting", f"not what was suggested: {reason}"
     return DONE
@@ -163,10 +163,10 @@ def undo(hand: Hand, *, reason: str) -> str:
     if not is_applied and transfer.state not in {"duplicate", "ignored"}:
         raise NothingToUndo(transfer_id=transfer.id, state=transfer.state)
     decision_id = hand.write(transfer, "undo", {"reasons": [reason]})
-    touched = settling.take_out(hand.session, transfer, decision_id=decision_id, now=hand.now)
+    touched = undoing.take_out(hand.session, transfer, decision_id=decision_id, now=hand.now)
     people.must_not_own(hand.person, set(touched))
     for account_id in touched:
-        settling.know_payer(hand.session, transfer.payer_iban, account_id, declined=1)
+        payers.know(hand.session, transfer.payer_iban, account_id, declined=1)
     transfer.state, transfer.review = "waiting", f"undone: {reason}"
     return DONE
 
@@ -186,7 +186,7 @@ def request_refund(hand: Hand, amount_minor: int, *, reason: str) -> str:
     transfer = hand.take()
     if not 0 < amount_minor <= transfer.amount_minor - transfer.allocated_minor:
         raise PartsRefused(problem="more than what of it is on no invoice")
-    account_id = next(iter(settling.kept(hand.session, transfer)), transfer.customer_id)
+    account_id = next(iter(undoing.kept(hand.session, transfer)), transfer.customer_id)
     hand.session.execute(
         insert(RefundRequest).values(
             transfer_id=transfer.id,

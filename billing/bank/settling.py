@@ -9,8 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from billing import accounts, invoices, outbox
@@ -18,7 +17,7 @@ from billing.bank import paying
 from billing.bank.errors import PartsRefused, TransferChanged, UnknownInvoice, UnknownTransfer
 from billing.bank.facts import ENGINE_VERSION
 from billing.invoices import MirroredPayment
-from models.transfers import Allocation, Decision, Payer, Transfer, TransferInvoice, UnappliedCash
+from models.transfers import Allocation, Decision, Transfer, TransferInvoice, UnappliedCash
 
 Parts = Sequence[tuple[int, int]]
 
@@ -214,93 +213,3 @@ def credit(
         "amount_minor": amount,
     }
     outbox.leave(session, "transfer.unapplied", account_id=account_id, payload=payload, now=now)
-
-
-def take_out(
-    session: Session, transfer: Transfer, *, decision_id: int, now: dt.datetime
-) -> list[int]:
-    """Undo all that a transfer did, by counter-entries; returns the accounts that it touched.
-
-    Invoices are open again, what they had bought goes back as far as it is unspent, and an
-    account's unapplied cash may go below zero where it was used since. The transfer is locked.
-    """
-    given = _not_undone(session, transfer)
-    credited = kept(session, transfer)
-    wanted = sorted({one.transfer_invoice_id for one in given})
-    accounts.lock(session, credited)
-    locked = lock_invoices(session, wanted)
-    for one in given:
-        session.execute(
-            insert(Allocation).values(
-                transfer_id=transfer.id,
-                transfer_invoice_id=one.transfer_invoice_id,
-                amount_minor=-one.amount_minor,
-                decision_id=decision_id,
-                undoes=one.id,
-                recorded_at=now,
-            )
-        )
-        locked[one.transfer_invoice_id].settled_minor -= one.amount_minor
-        transfer.allocated_minor -= one.amount_minor
-        session.flush()
-        write_payment(session, transfer, locked[one.transfer_invoice_id], now=now)
-    for account_id, amount in sorted(credited.items()):
-        credit(session, transfer, account_id, -amount, "undone", decision_id=decision_id, now=now)
-    session.flush()
-    for invoice in sorted(locked.values(), key=lambda one: one.id):
-        paying.follow(session, invoice, now=now)
-    return sorted({*credited, *(invoice.account_id for invoice in locked.values())})
-
-
-def _not_undone(session: Session, transfer: Transfer) -> list[Allocation]:
-    undone = select(Allocation.undoes).where(
-        Allocation.transfer_id == transfer.id, Allocation.undoes.is_not(None)
-    )
-    rows = select(Allocation).where(
-        Allocation.transfer_id == transfer.id,
-        Allocation.undoes.is_(None),
-        Allocation.id.not_in(undone),
-    )
-    return list(session.scalars(rows.order_by(Allocation.id)))
-
-
-def kept(session: Session, transfer: Transfer) -> dict[int, int]:
-    """What of this transfer is in which account's unapplied cash."""
-    rows = (
-        select(UnappliedCash.account_id, func.sum(UnappliedCash.amount_minor))
-        .where(UnappliedCash.transfer_id == transfer.id)
-        .group_by(UnappliedCash.account_id)
-    )
-    return {account: int(total) for account, total in session.execute(rows) if total}
-
-
-def know_payer(
-    session: Session,
-    iban: str | None,
-    account_id: int,
-    *,
-    confirmed: int = 0,
-    matched: int = 0,
-    declined: int = 0,
-) -> None:
-    """Remember that this IBAN paid, or did not pay, for this account."""
-    if iban is None:
-        return
-    row = upsert(Payer).values(
-        iban=iban, account_id=account_id, confirmed=confirmed, matched=matched, declined=declined
-    )
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=["iban", "account_id"],
-            set_={
-                "confirmed": Payer.confirmed + confirmed,
-                "matched": Payer.matched + matched,
-                "declined": Payer.declined + declined,
-            },
-        )
-    )
-
-
-def set_review(session: Session, transfer_id: int, review: str | None) -> None:
-    """Say why a person should look at a transfer, or that nobody need."""
-    session.execute(update(Transfer).where(Transfer.id == transfer_id).values(review=review))

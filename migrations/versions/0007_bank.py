@@ -99,7 +99,7 @@ def _create_bank_lines() -> None:
     op.create_index(
         "bank_lines_unsplit_idx",
         "bank_lines",
-        ["account"],
+        ["account", "format"],
         schema="billing",
         postgresql_where=sa.text("NOT is_split"),
     )

@@ -208,10 +208,10 @@ JOIN billing.transfer_decisions AS d ON d.id = t.decision_id
 """
 
 
-def receive_only(shop, *lines):
+def receive_only(shop, *lines, **more):
     """Import a statement without matching it."""
     shop.bank.now = shop.now
-    shop.bank.receive(statement(*lines, day=shop.now.date()))
+    shop.bank.receive(statement(*lines, day=shop.now.date(), **more))
 
 
 def _dies(*_, **__):

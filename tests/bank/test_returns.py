@@ -5,6 +5,8 @@ import itertools
 import pytest
 
 from tests.bank.story import line
+from tests.bank.test_at_once import receive_only
+from worker import transfer_runs
 
 
 def payment(reference, **more):
@@ -166,3 +168,19 @@ def test_a_return_that_only_its_code_tells_is_one(shop):
     shop.receive(line("89.00", mark="DBIT", transaction_id="TX-1", code=code))
 
     assert shop.invoices("acme") == [("open", 0, 8900)]
+
+
+def test_a_return_for_an_account_that_was_deleted_meanwhile_is_a_persons_and_stops_nobody(shop):
+    for slug in ("acme", "beta"):
+        shop.open_account(slug, status="trial")
+    gone, other = shop.announce("acme"), shop.announce("beta")
+    shop.receive(payment(gone.reference))
+    shop.delete_account("acme")
+    paid = line("89.00", reference=other.reference, iban=None)
+    receive_only(shop, back(), paid, number=2, opening=8900)
+
+    transfer_runs.run()
+    transfer_runs.run()
+
+    assert shop.invoices("beta") == [("paid", 8900, 8900)]
+    assert any("AccountDeleted" in one.review for one in shop.queue())
