@@ -25,10 +25,19 @@ def row(python: str, events: Path, *, count: int, secret: str) -> Row:
     `python` is that of an environment with dj-stripe and psycopg2. Its tables go into a schema of
     their own in the bench's database. Raises DjStripeFailed.
     """
-    _run([python, str(_CHILD), "prepare", secret])
+    _run([python, "-I", str(_CHILD), "prepare", secret])
     children = [
         subprocess.Popen(
-            [python, str(_CHILD), "process", secret, str(events), str(number), str(PROCESSES)],
+            [
+                python,
+                "-I",
+                str(_CHILD),
+                "process",
+                secret,
+                str(events),
+                str(number),
+                str(PROCESSES),
+            ],
             env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

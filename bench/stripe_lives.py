@@ -42,10 +42,14 @@ def _life(name: str, number: int) -> list[dict[str, object]]:
         id=f"sub_{name}_{number}",
         status="incomplete",
     )
+    item = {"id": f"si_{name}_{number}", "subscription": subscription["id"]}
+    subscription["items"]["data"][0].update(item)
+    subscription["items"].update({"has_more": False, "url": "/v1/subscription_items"})
     shop.event("customer.subscription.created", subscription)
     invoice = shop.bills(
         price, start=shop.now, end=shop.now + MONTH_S, subscription=subscription["id"]
     )
+    invoice["lines"]["url"] = f"/v1/invoices/{invoice['id']}/lines"
     charge = shop.pays(invoice)
     shop.event("payment_intent.succeeded", _intent(charge))
     paid = {"status": "active", "latest_invoice": invoice["id"]}

@@ -215,6 +215,9 @@ _WITH_CUSTOMER = """
 SELECT id, is_deleted FROM igny8_tenants
 WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
 """
+_LOCK_CUSTOMER = f"{_WITH_CUSTOMER} FOR NO KEY UPDATE".replace(
+    "id, is_deleted", ", ".join(HostAccount._fields)
+)
 
 
 def with_customer(session: Session, customer: str) -> list[int]:
@@ -225,6 +228,12 @@ def with_customer(session: Session, customer: str) -> list[int]:
     rows = session.connection().exec_driver_sql(_WITH_CUSTOMER, {"customer": customer}).all()
     alive = [account_id for account_id, is_deleted in rows if not is_deleted]
     return alive or [account_id for account_id, _ in rows]
+
+
+def lock_customer(session: Session, customer: str) -> HostAccount | None:
+    """Lock and return the account that is this customer; None unless there is exactly one."""
+    rows = session.connection().exec_driver_sql(_LOCK_CUSTOMER, {"customer": customer}).all()
+    return HostAccount._make(rows[0]) if len(rows) == 1 else None
 
 
 def customers(session: Session, *, after: str, limit: int) -> list[str]:

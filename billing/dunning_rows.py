@@ -7,8 +7,16 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import dunning_schedule, outbox
-from billing.dunning_schedule import CANCEL_DAY, DAY, HARD_DECLINES, SKIPPED, SUSPEND_DAY
+from billing import arrays, dunning_schedule, outbox
+from billing.dunning_schedule import (
+    BEFORE_ALL,
+    CANCEL_DAY,
+    CAUSES,
+    DAY,
+    HARD_DECLINES,
+    SKIPPED,
+    SUSPEND_DAY,
+)
 from billing.outbox import NewEvent
 from models.life import DunningCase, DunningStep
 
@@ -17,7 +25,6 @@ def open_case(
     session: Session,
     account_id: int,
     *,
-    schedule: str,
     cause: str,
     now: dt.datetime,
     invoice_id: int | None = None,
@@ -25,7 +32,9 @@ def open_case(
     retry_at: dt.datetime | None = None,
 ) -> DunningCase | None:
     """Open a case; None where one is open. Call it under the account's lock."""
-    starts_at = now - SKIPPED if decline_code in HARD_DECLINES else now
+    schedule, due_after = CAUSES[cause]
+    starts_at = now + due_after - (SKIPPED if decline_code in HARD_DECLINES else dt.timedelta(0))
+    first_at = dunning_schedule.next_due(schedule, starts_at, done_until=BEFORE_ALL)
     opened = session.execute(
         insert(DunningCase)
         .values(
@@ -36,7 +45,8 @@ def open_case(
             decline_code=decline_code,
             opened_at=now,
             starts_at=starts_at,
-            due_at=max(dunning_schedule.next_due(schedule, starts_at, done_until=-1) or now, now),
+            done_until=BEFORE_ALL,
+            due_at=max(first_at or now, now),
             retry_at=retry_at,
         )
         .on_conflict_do_nothing()
@@ -60,6 +70,18 @@ def of_accounts(session: Session, account_ids: Iterable[int]) -> Sequence[Dunnin
     )
     rows = rows.order_by(DunningCase.id).execution_options(populate_existing=True)
     return session.scalars(rows).all()
+
+
+_BILLED = """
+SELECT DISTINCT account_id FROM billing.transfer_invoices
+WHERE account_id = ANY(%(ids)s::bigint[]) AND state = 'open'
+"""
+
+
+def billed(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Those of these accounts with an open invoice for a transfer, which asks for itself."""
+    rows = session.connection().exec_driver_sql(_BILLED, {"ids": arrays.numbers(account_ids)})
+    return {row[0] for row in rows.all()}
 
 
 def due(session: Session, *, now: dt.datetime, limit: int) -> Sequence[DunningCase]:

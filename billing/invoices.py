@@ -2,13 +2,12 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from billing import arrays
 from models.base import Base
 from models.host import Invoice, Payment, Subscription
 
@@ -62,26 +61,39 @@ class MirroredSubscription:
     external_payment_id: str | None = None
 
 
+def _written(table: type[Base], columns: Mapping[str, str], by: str) -> str:
+    """A row written, or made equal to what it should be; `columns`: the app's names, and ours."""
+    names = ", ".join(columns)
+    values = ", ".join([f"%({ours})s" for ours in columns.values()])
+    changed = ", ".join([f"{name} = excluded.{name}" for name in columns])
+    return (
+        f"INSERT INTO {table.__tablename__} ({names}) VALUES ({values})"  # noqa: S608 - our names
+        f" ON CONFLICT ({by}) DO UPDATE SET {changed} RETURNING id"
+    )
+
+
+_INVOICE = {
+    "tenant_id": "account_id",
+    "number": "number",
+    "stripe_invoice_id": "stripe_id",
+    "status": "status",
+    "currency": "currency",
+    "due_minor": "due_minor",
+    "paid_minor": "paid_minor",
+    "issued_at": "issued_at",
+    "due_at": "due_at",
+}
+_OF_STRIPE = _written(Invoice, _INVOICE, "stripe_invoice_id")
+_OF_OURS = _written(Invoice, _INVOICE, "number")
+
+
 def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
     """Make the invoice's row equal to this; returns its id."""
-    values = {
-        "account_id": invoice.account_id,
-        "number": _free_number(session, invoice),
-        "stripe_invoice_id": invoice.stripe_id,
-        "status": invoice.status,
-        "currency": invoice.currency,
-        "due_minor": invoice.due_minor,
-        "paid_minor": invoice.paid_minor,
-        "issued_at": invoice.issued_at,
-        "due_at": invoice.due_at,
-    }
-    by = Invoice.stripe_invoice_id if invoice.stripe_id else Invoice.number
-    written = (
-        insert(Invoice)
-        .values(**values)
-        .on_conflict_do_update(index_elements=[by], set_=_columns(Invoice, values))
-    )
-    return session.execute(written.returning(Invoice.id)).scalar_one()
+    values = {name: getattr(invoice, name) for name in _INVOICE.values()}
+    values["number"] = _free_number(session, invoice)
+    statement = _OF_STRIPE if invoice.stripe_id else _OF_OURS
+    written: int = session.connection().exec_driver_sql(statement, values).scalar_one()
+    return written
 
 
 def id_of(session: Session, stripe_id: str) -> int | None:
@@ -98,6 +110,24 @@ def _free_number(session: Session, invoice: MirroredInvoice) -> str | None:
     return invoice.number if found is None or found[0] == invoice.stripe_id else None
 
 
+_PAYMENTS = """
+SELECT id FROM igny8_payments WHERE external_payment_id = ANY(%(names)s::text[]) ORDER BY id
+"""
+_CHANGE_PAYMENT = """
+UPDATE igny8_payments
+SET tenant_id = %(account_id)s, invoice_id = %(invoice_id)s, method = %(method)s,
+    external_payment_id = %(external_id)s, status = %(status)s, currency = %(currency)s,
+    amount_minor = %(amount_minor)s
+WHERE id = %(id)s
+"""
+_WRITE_PAYMENT = """
+INSERT INTO igny8_payments (tenant_id, invoice_id, method, external_payment_id, status, currency,
+                            amount_minor, happened_at)
+VALUES (%(account_id)s, %(invoice_id)s, %(method)s, %(external_id)s, %(status)s, %(currency)s,
+        %(amount_minor)s, %(happened_at)s)
+"""
+
+
 def write_payment(
     session: Session, payment: MirroredPayment, *, also_known_as: Iterable[str] = ()
 ) -> None:
@@ -106,29 +136,32 @@ def write_payment(
     `also_known_as`: other names of the same payment, under which it may have been written before
     all of it was known; it keeps one row.
     """
-    values = {
-        "account_id": payment.account_id,
-        "invoice_id": payment.invoice_id,
-        "method": payment.method,
-        "external_payment_id": payment.external_id,
-        "status": payment.status,
-        "currency": payment.currency,
-        "amount_minor": payment.amount_minor,
-        "happened_at": payment.happened_at,
-    }
-    names = {payment.external_id, *also_known_as}
-    known = list(session.scalars(select(Payment.id).where(Payment.external_payment_id.in_(names))))
-    if not known:
-        session.execute(insert(Payment).values(**values))
-        return
-    kept, *others = sorted(known)
-    if others:
-        session.execute(delete(Payment).where(Payment.id.in_(others)))
-    session.execute(
-        update(Payment)
-        .where(Payment.id == kept)
-        .values(**values | {"happened_at": Payment.happened_at})
-    )
+    connection = session.connection()
+    names = arrays.texts({payment.external_id, *also_known_as})
+    known = connection.exec_driver_sql(_PAYMENTS, {"names": names}).scalars().all()
+    if len(known) > 1:
+        session.execute(delete(Payment).where(Payment.id.in_(known[1:])))
+    values = {each.name: getattr(payment, each.name) for each in fields(payment)}
+    if known:
+        connection.exec_driver_sql(_CHANGE_PAYMENT, values | {"id": known[0]})
+    else:
+        connection.exec_driver_sql(_WRITE_PAYMENT, values)
+
+
+_SUBSCRIPTION = _written(
+    Subscription,
+    {
+        "tenant_id": "account_id",
+        "status": "status",
+        "stripe_subscription_id": "stripe_id",
+        "current_period_start": "starts_at",
+        "current_period_end": "ends_at",
+        "cancel_at_period_end": "cancels_at_end",
+        "payment_method": "payment_method",
+        "external_payment_id": "external_payment_id",
+    },
+    "tenant_id",
+)
 
 
 def of_stripe(session: Session, stripe_id: str) -> dict[str, object]:
@@ -155,23 +188,8 @@ def subscription_of(session: Session, account_id: int) -> dict[str, object]:
 
 def write_subscription(session: Session, subscription: MirroredSubscription) -> None:
     """Make the account's subscription equal to this."""
-    values = {
-        "account_id": subscription.account_id,
-        "status": subscription.status,
-        "stripe_subscription_id": subscription.stripe_id,
-        "current_period_start": subscription.starts_at,
-        "current_period_end": subscription.ends_at,
-        "cancel_at_period_end": subscription.cancels_at_end,
-        "payment_method": subscription.payment_method,
-        "external_payment_id": subscription.external_payment_id,
-    }
-    session.execute(
-        insert(Subscription)
-        .values(**values)
-        .on_conflict_do_update(
-            index_elements=[Subscription.account_id], set_=_columns(Subscription, values)
-        )
-    )
+    values = {each.name: getattr(subscription, each.name) for each in fields(subscription)}
+    session.connection().exec_driver_sql(_SUBSCRIPTION, values)
 
 
 def subscription(session: Session, account_id: int) -> MirroredSubscription | None:
@@ -189,8 +207,3 @@ def subscription(session: Session, account_id: int) -> MirroredSubscription | No
         payment_method=row.payment_method or "",
         external_payment_id=row.external_payment_id,
     )
-
-
-def _columns(table: type[Base], values: Mapping[str, object]) -> dict[Any, object]:
-    """The values by column: the app's columns have other names than our attributes."""
-    return {getattr(table, name): value for name, value in values.items()}

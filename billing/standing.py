@@ -56,13 +56,12 @@ def have_reached(
     if status == "active":
         awaited = [id for id, before in came_from.items() if before == BEGINS_DUNNING]
         dunning_rows.close(session, awaited, outcome="paid", now=now)
-    for account_id, before in came_from.items():
-        if status == "active":
+        for account_id, before in came_from.items():
             _let_in(session, account_id, came_from=before, now=now)
-        elif status == BEGINS_DUNNING:
-            dunning_rows.open_case(
-                session, account_id, schedule="bank", cause="transfer_announced", now=now
-            )
+    if status == BEGINS_DUNNING:
+        # An invoice asks for itself.
+        for account_id in came_from.keys() - dunning_rows.billed(session, came_from):
+            dunning_rows.open_case(session, account_id, cause="transfer_announced", now=now)
 
 
 def _let_in(session: Session, account_id: int, *, came_from: str, now: dt.datetime) -> None:

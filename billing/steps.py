@@ -15,7 +15,7 @@ MONEY_REASONS = frozenset({"trial_over", "payment_failed"})
 WHO_MAY = {
     "paid": frozenset({"billing", "stripe", "bank", "operator"}),
     "transfer_announced": frozenset({"bank", "main_app", "operator"}),
-    "trial_over": frozenset({"billing", "operator"}),
+    "trial_over": frozenset({"billing", "stripe", "operator"}),
     "payment_failed": frozenset({"billing", "stripe", "bank", "operator"}),
     "dispute": frozenset({"stripe", "operator"}),
     "manual": frozenset({"operator"}),

@@ -5,7 +5,7 @@ status; whoever acts on a row looks at the account, under its lock.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import update
@@ -87,11 +87,6 @@ SELECT account_id FROM billing.trials
 WHERE ended_at IS NULL AND suspends_at <= %(now)s
 ORDER BY suspends_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
-_TO_REMIND = """
-SELECT account_id FROM billing.trials
-WHERE ended_at IS NULL AND next_reminder_at <= %(now)s
-ORDER BY next_reminder_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-"""
 
 
 def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
@@ -101,12 +96,6 @@ def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     takes those by SKIP LOCKED, and so never waits.
     """
     rows = session.connection().exec_driver_sql(_DUE, {"now": now, "limit": limit})
-    return [row[0] for row in rows.all()]
-
-
-def to_remind(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
-    """Claim trials with a reminder that is due; as `due`."""
-    rows = session.connection().exec_driver_sql(_TO_REMIND, {"now": now, "limit": limit})
     return [row[0] for row in rows.all()]
 
 
@@ -162,69 +151,6 @@ def move(trial: Trial, *, ends_at: dt.datetime, grace: dt.timedelta, now: dt.dat
     trial.ends_at = ends_at
     trial.suspends_at = max(ends_at, now) + grace
     trial.next_reminder_at = next_reminder(ends_at, after=now)
-
-
-_REMEMBER = """
-INSERT INTO billing.trial_reminders (account_id, ends_at, days_before, is_sent, recorded_at)
-SELECT new.*, %(now)s
-FROM unnest(%(ids)s::bigint[], %(ends)s::timestamptz[], %(days)s::int[], %(sent)s::boolean[])
-     AS new (account_id, ends_at, days_before, is_sent)
-ON CONFLICT DO NOTHING
-RETURNING account_id, days_before, is_sent
-"""
-
-
-def remember_reminders(
-    session: Session, trials: Iterable[OpenTrial], *, told: Collection[int], now: dt.datetime
-) -> dict[int, int]:
-    """Record the reminders that are due; returns account -> days left of those to be sent.
-
-    Of several that are due the last is sent, to accounts that are to be `told`; the others are
-    recorded as overtaken. None is sent that was recorded before.
-    """
-    rows: list[tuple[OpenTrial, int, bool]] = []
-    for trial in trials:
-        due = [
-            days
-            for days in REMINDERS
-            if trial.ends_at - days * DAY <= now
-            and (days == 0 or trial.ends_at - days * DAY > trial.started_at)
-        ]
-        is_told = trial.account_id in told
-        rows += [(trial, days, is_told and days == min(due)) for days in due]
-    if not rows:
-        return {}
-    new = session.connection().exec_driver_sql(
-        _REMEMBER,
-        {
-            "ids": arrays.numbers([trial.account_id for trial, _, _ in rows]),
-            "ends": arrays.moments([trial.ends_at for trial, _, _ in rows]),
-            "days": arrays.numbers([days for _, days, _ in rows]),
-            "sent": arrays.texts([str(is_sent) for _, _, is_sent in rows]),
-            "now": now,
-        },
-    )
-    return {row[0]: row[1] for row in new.all() if row[2]}
-
-
-_SET_NEXT = """
-UPDATE billing.trials SET next_reminder_at = new.next
-FROM unnest(%(ids)s::bigint[], %(next)s::timestamptz[]) AS new (account_id, next)
-WHERE trials.account_id = new.account_id
-"""
-
-
-def set_next_reminders(session: Session, trials: Iterable[OpenTrial], *, now: dt.datetime) -> None:
-    """Note when each of these trials is to be reminded next."""
-    rows = list(trials)
-    coming = [next_reminder(trial.ends_at, after=now) for trial in rows]
-    session.connection().exec_driver_sql(
-        _SET_NEXT,
-        {
-            "ids": arrays.numbers([trial.account_id for trial in rows]),
-            "next": arrays.moments(coming),
-        },
-    )
 
 
 def next_reminder(ends_at: dt.datetime, *, after: dt.datetime) -> dt.datetime | None:

@@ -10,7 +10,17 @@ from functools import partial
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from billing import accounts, evidence, identities, outbox, policy, recipients, status, trial_rows
+from billing import (
+    accounts,
+    evidence,
+    identities,
+    outbox,
+    policy,
+    recipients,
+    status,
+    trial_reminders,
+    trial_rows,
+)
 from billing.accounts import HostAccount
 from billing.evidence import Evidence
 from billing.outbox import NewEvent
@@ -44,7 +54,7 @@ def begin_missing(
 
 def remind_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
     """Leave the reminders that are due; of several that are, as after a pause, the last one."""
-    ids = accounts.lock_free(session, trial_rows.to_remind(session, now=now, limit=limit))
+    ids = accounts.lock_free(session, trial_reminders.due(session, now=now, limit=limit))
     return all_or_each(session, ids, partial(_remind, session, now), now=now) if ids else []
 
 
@@ -58,8 +68,8 @@ def _remind(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swep
     }
     settled = _settle(session, found, trials.keys() - running.keys(), now=now)
     told = {id for id in running if found[id].status == "trial"}
-    sent = trial_rows.remember_reminders(session, running.values(), told=told, now=now)
-    trial_rows.set_next_reminders(session, running.values(), now=now)
+    sent = trial_reminders.remember(session, running.values(), told=told, now=now)
+    trial_reminders.set_next(session, running.values(), now=now)
     events = [_reminder(trials[id], days) for id, days in sorted(sent.items())]
     outbox.leave_all(session, events, now=now)
     return settled + [Swept(id, "reminded", trials[id].ends_at) for id in running]

@@ -97,8 +97,8 @@ class DunningCase(Base):
 
     `schedule`: card or bank. The days of the schedule count from `starts_at`, which lies before
     `opened_at` where a decline code skips ahead. `done_until` is the last day whose steps were
-    taken, -1 before the first; `due_at`, when the next are. `outcome`: paid, cancelled,
-    written_off, account_deleted.
+    taken, -8 before the first; `due_at`, when the next are. `outcome`: paid, billed
+    (an invoice for a transfer asks for itself), cancelled, written_off, account_deleted.
     """
 
     __tablename__ = "dunning_cases"
@@ -125,7 +125,7 @@ class DunningCase(Base):
     decline_code: Mapped[str | None] = mapped_column(Text)
     opened_at: Mapped[dt.datetime] = mapped_column(Moment)
     starts_at: Mapped[dt.datetime] = mapped_column(Moment)
-    done_until: Mapped[int] = mapped_column(Integer, server_default=text("-1"))
+    done_until: Mapped[int] = mapped_column(Integer, server_default=text("-8"))
     due_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     retry_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     closed_at: Mapped[dt.datetime | None] = mapped_column(Moment)

@@ -1,6 +1,6 @@
 """The life of accounts: trials, dunning, the limits of plans, and what becomes of deleted ones."""
 
-from billing import dunning, limits, retention, trial_sweeps, trials
+from billing import dunning, dunning_sweep, limits, retention, trial_sweeps, trials
 from billing_client.messages import ExtendTrial, PaymentMethodChanged, RestoreTrial
 from worker import clock, sweeps
 from worker.app import app
@@ -62,7 +62,7 @@ def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
 @app.task(name="dunning.step_due", is_tick=True)
 def step_due() -> dict[str, object]:
     """Remind of missing money, suspend, and end."""
-    return sweeps.counts(sweeps.until_done(dunning.step_due, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.until_done(dunning_sweep.step_due, budget_s=BUDGET_S))
 
 
 @app.task(name="accounts.check_limits", is_tick=True)

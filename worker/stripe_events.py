@@ -7,6 +7,8 @@ taken up again by `stripe.apply_due`.
 import datetime as dt
 from typing import NamedTuple
 
+from sqlalchemy.orm import Session
+
 from billing.errors import BillingError, Rejected
 from billing.stripe import events, inbox, signature, sync
 from billing.stripe.errors import BadObject, BodyTooLarge, NoneOfOurs, Unreadable
@@ -30,6 +32,9 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
 
+_SEEN = Outcome(None, "seen before")
+
+
 def guard() -> Guard:
     """Which events are ours, by the settings."""
     config = settings()
@@ -47,32 +52,35 @@ def receive(webhook: StripeWebhook) -> Outcome:
         return _refuse(webhook, error)
     if stripe_access.gateway() is None:
         try:
-            return _keep(webhook, event, and_apply=True)
+            return _keep_and_apply(webhook, event)
+        except Rejected:
+            pass  # what is wrong with it is met again below, and written down
         except Exception as error:
             if passes(error):
                 raise
             log.exception("stripe_event_broke", event_id=event.id, error=type(error).__name__)
-    kept = _keep(webhook, event, and_apply=False)
-    return apply(kept.number) if kept.number is not None else kept
+    with transaction() as session:
+        number = _keep(session, webhook, event, now=clock.now())
+    return apply(number) if number is not None else _SEEN
 
 
-def _keep(webhook: StripeWebhook, event: Event, *, and_apply: bool) -> Outcome:
-    """Keep an event, and where nothing is to be asked of Stripe apply it in the same breath.
-
-    Then it commits once; a bug takes the row back with it, and the event is kept alone.
-    """
+def _keep_and_apply(webhook: StripeWebhook, event: Event) -> Outcome:
+    """Where nothing is to be asked of Stripe, one commit does; an error takes the row back too."""
     now = clock.now()
     with transaction() as session:
-        number = inbox.keep(
-            session, event, source="webhook", received_at=webhook.received_at, now=now
-        )
+        number = _keep(session, webhook, event, now=now)
         if number is None:
-            return Outcome(None, "seen before")
-        if not and_apply:
-            return Outcome(number, "received")
+            return _SEEN
         row = inbox.hold(session, number, event, now=now)
-        sync.apply(session, row, guard=guard(), event=event, now=now)
+        sync.carry_out(session, row, event, guard=guard(), now=now)
         return Outcome(number, row.state, row.reason)
+
+
+def _keep(
+    session: Session, webhook: StripeWebhook, event: Event, *, now: dt.datetime
+) -> int | None:
+    received_at = webhook.received_at
+    return inbox.keep(session, event, source="webhook", received_at=received_at, now=now)
 
 
 def verified(webhook: StripeWebhook) -> Event:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from billing import accounts, dunning, outbox, status
+from billing import accounts, outbox, status
 from billing.accounts import HostAccount
 from billing.bank import dunning_steps, issued, paying
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
@@ -125,13 +125,6 @@ def void(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> Non
     """Take back an invoice that has no money on it."""
     invoice.state, invoice.finished_at, invoice.next_step_at = "void", now, None
     paying.mirror(session, invoice)
-    dunning.stop(
-        session,
-        invoice.account_id,
-        reason="written_off",
-        invoice_id=invoice.invoice_id,
-        now=now,
-    )
     payload = paying.facts_of(invoice)
     outbox.leave(session, "invoice.void", account_id=invoice.account_id, payload=payload, now=now)
 

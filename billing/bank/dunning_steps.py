@@ -1,12 +1,10 @@
-"""The timetable of an unpaid invoice, counted from the day on which it is due.
-
-From that day on the account's dunning case reminds, suspends and cancels (`billing.dunning`).
-"""
+"""The timetable of an unpaid invoice: the bank's days of the one schedule, each with its event."""
 
 import datetime as dt
 from typing import NamedTuple
 
-from billing.dunning_schedule import CANCEL_DAY
+from billing import dunning_schedule
+from billing.dunning_schedule import DAY, TRANSFER_DUE_AFTER
 
 
 class Step(NamedTuple):
@@ -16,14 +14,17 @@ class Step(NamedTuple):
     event: str
 
 
-STEPS = (
-    Step(dt.timedelta(days=-7), "invoice.reminder"),
-    Step(dt.timedelta(days=0), "invoice.due"),
-    # A day after the end of the dunning, which cancels the account.
-    Step(dt.timedelta(days=CANCEL_DAY + 1), "invoice.expired"),
-)
+#: What the main app hears on each day on which something is done about a bank customer.
+EVENTS = {
+    -7: "invoice.reminder",
+    0: "invoice.due",
+    7: "invoice.overdue",
+    dunning_schedule.SUSPEND_DAY: "invoice.expired",
+    dunning_schedule.CANCEL_DAY: "invoice.written_off",
+}
+STEPS = tuple([Step(s.day * DAY, EVENTS[s.day]) for s in dunning_schedule.of("bank")])
 #: How long a new invoice may be paid, and how long before a period's end the next is sent.
-DUE_AFTER = dt.timedelta(days=14)
+DUE_AFTER = TRANSFER_DUE_AFTER
 #: One whose payment was taken back has been waiting already.
 DUE_AFTER_RETURN = dt.timedelta(days=7)
 

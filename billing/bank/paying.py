@@ -49,12 +49,13 @@ def _pay(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> Non
     _subscribe(session, invoice, now=now)
     _give_credits(session, invoice, now=now)
     landing.money_landed(session, invoice.account_id, actor=ACTOR, now=now)
-    paid: dict[str, object] = {
+    paid = {
         "payment": invoice.number,
         "currency": invoice.currency,
-        "amount_minor": invoice.due_minor,
+        "amount_minor": invoice.settled_minor,
     }
-    outbox.leave(session, "invoice.paid", account_id=invoice.account_id, payload=paid, now=now)
+    account_id = invoice.account_id
+    outbox.leave(session, "invoice.paid", account_id=account_id, payload=paid, now=now)
 
 
 def _give_credits(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
@@ -95,13 +96,7 @@ def _reopen(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> 
     invoice.due_at = now + dunning_steps.DUE_AFTER_RETURN
     invoice.steps_done, invoice.next_step_at = dunning_steps.first(invoice.due_at, now=now)
     _settle_credits(session, invoice, now=now)
-    outbox.leave(
-        session,
-        "invoice.reopened",
-        account_id=invoice.account_id,
-        payload=facts_of(invoice),
-        now=now,
-    )
+    _tell(session, invoice, "invoice.reopened", now=now)
 
 
 def _subscribe(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
@@ -144,6 +139,11 @@ def mirror(session: Session, invoice: TransferInvoice) -> None:
         ),
     )
     session.flush()
+
+
+def _tell(session: Session, invoice: TransferInvoice, event: str, *, now: dt.datetime) -> None:
+    payload = facts_of(invoice)
+    outbox.leave(session, event, account_id=invoice.account_id, payload=payload, now=now)
 
 
 def facts_of(invoice: TransferInvoice) -> dict[str, object]:

@@ -1,20 +1,21 @@
 """The timetable of invoices: the next period's ahead of time, reminders, and the end of waiting."""
 
 import datetime as dt
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from billing import accounts, dunning, invoices, keys, outbox
+from billing import accounts, invoices, keys, outbox, status
 from billing.bank import announcing, dunning_steps, paying
 from billing.bank.errors import PlanNotForSale
-from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
 from models.transfers import TransferInvoice
 
+ACTOR = "billing"
 #: Subscriptions, or invoices, that one transaction takes.
 AT_ONCE = 100
+#: A worker that was away may find the second due first.
+ENDS_ACCESS = frozenset({"invoice.expired", "invoice.written_off"})
 
 #: Running subscriptions paid for by transfer that end soon and whose next invoice is not there.
 _ENDING = """
@@ -104,10 +105,10 @@ def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> St
     event = dunning_steps.STEPS[past - 1].event
     invoice.steps_done, invoice.next_step_at = past, next_step_at
     session.flush()
-    if event == "invoice.due":
-        _ask(session, invoice, now=now)
-    elif event == "invoice.expired":
+    if event in ENDS_ACCESS:
         _expire(session, invoice, now=now)
+    if event == "invoice.written_off":
+        _give_up(session, invoice.account_id, now=now)
     outbox.leave(
         session,
         event,
@@ -118,24 +119,34 @@ def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> St
     return Stepped(invoice.account_id, event, invoice.number)
 
 
-def _ask(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
-    """Open the account's dunning case; who is deleted, cancelled or the system's is not asked."""
-    cause = "transfer_announced" if invoice.period_start is None else "invoice_overdue"
-    with suppress(UnknownAccount, AccountDeleted, SystemAccount):
-        dunning.open_case(
-            session, invoice.account_id, cause=cause, invoice_id=invoice.invoice_id, now=now
-        )
+def _give_up(session: Session, account_id: int, *, now: dt.datetime) -> None:
+    """The end of the schedule. The invoice stays open: money that comes later still fits it."""
+    account = accounts.lock(session, [account_id]).get(account_id)
+    if account is None or account.is_deleted or account.status != "suspended":
+        return
+    if "payment_failed" in status.suspension_reasons(session, account_id):
+        how = {"reason": "never_paid", "actor": ACTOR}
+        status.change(session, account_id, to="cancelled", **how, now=now)
 
 
 def _expire(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
-    """The end of waiting: the invoice is void, and so is the subscription that it should renew.
+    """The end of waiting. A first invoice is void; a renewal stays open, and access ends.
 
-    One with money on it stays open, for a person.
+    One with money on it stays open too, for a person.
     """
-    if invoice.settled_minor:
+    account = accounts.lock(session, [invoice.account_id]).get(invoice.account_id)
+    is_first = invoice.period_start is None
+    if is_first and not invoice.settled_minor:
+        announcing.void(session, invoice, now=now)
+    if account is None or account.is_deleted or account.is_system:
         return
-    announcing.void(session, invoice, now=now)
-    running = invoices.subscription(session, invoice.account_id)
-    is_ours = running is not None and (running.external_payment_id or "").startswith("billing:")
-    if running is not None and is_ours and running.ends_at <= now:
-        invoices.write_subscription(session, replace(running, status="canceled"))
+    if is_first and invoice.settled_minor:
+        return
+    if is_first and account.status == "pending_payment":
+        reason = "never_paid"
+        status.change(session, account.id, to="cancelled", reason=reason, actor=ACTOR, now=now)
+    elif not is_first and account.status in {"active", "pending_payment"}:
+        status.suspend(session, account.id, reason="payment_failed", actor=ACTOR, now=now)
+        running = invoices.subscription(session, account.id)
+        if running is not None and running.payment_method == paying.METHOD:
+            invoices.write_subscription(session, replace(running, status="unpaid"))

@@ -68,8 +68,12 @@ def prices_of(facts: Facts) -> list[Price]:
     return []
 
 
-_LINKS = """
-SELECT id, plan_id, credits FROM billing.stripe_prices WHERE id = ANY(%(names)s::text[])
+_NAMED = """
+SELECT id, true, plan_id, credits, NULL::jsonb FROM billing.stripe_prices
+WHERE id = ANY(%(names)s::text[])
+UNION ALL
+SELECT id, false, NULL, NULL, facts FROM billing.stripe_objects
+WHERE id = ANY(%(names)s::text[]) AND kind IN ('price', 'product')
 """
 
 
@@ -82,10 +86,14 @@ def load(session: Session, prices: Iterable[Price], *, known: Catalog | None = N
         return Catalog(wanted, {}, {}, {})
     plans = accounts.plans_by_slug(session)
     by_id = {plan.id: plan for plan in plans.values()}
-    rows = session.connection().exec_driver_sql(_LINKS, {"names": arrays.texts(sorted(wanted))})
-    links = {name: _linked(name, plan_id, credits, by_id) for name, plan_id, credits in rows.all()}
-    found = objects.read_all(session, wanted)
-    said = {each.id: each.price for each in found if isinstance(each, CatalogPrice)}
+    rows = session.connection().exec_driver_sql(_NAMED, {"names": arrays.texts(sorted(wanted))})
+    links: dict[str, Meaning | None] = {}
+    said: dict[str, Price] = {}
+    for name, is_link, plan_id, credits, facts in rows.all():
+        if is_link:
+            links[name] = _linked(name, plan_id, credits, by_id)
+        else:
+            said[name] = CatalogPrice.from_json(facts).price
     return Catalog(wanted, links, plans, said)
 
 

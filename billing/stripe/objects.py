@@ -11,6 +11,7 @@ from billing.stripe.shapes import KINDS, Facts
 from billing.stripe.versions import digest_of, rank_of
 
 _KEEP = """
+WITH before AS (SELECT kind, facts FROM billing.stripe_objects WHERE id = %(id)s)
 INSERT INTO billing.stripe_objects AS known
     (id, kind, customer, account_id, facts, version_at, rank, digest, recorded_at)
 VALUES (%(id)s, %(kind)s, %(customer)s, %(account_id)s, %(facts)s::jsonb, %(version_at)s,
@@ -22,7 +23,7 @@ SET kind = excluded.kind, facts = excluded.facts, version_at = excluded.version_
     account_id = COALESCE(known.account_id, excluded.account_id)
 WHERE (excluded.version_at, excluded.rank, excluded.digest)
     > (known.version_at, known.rank, known.digest)
-RETURNING id
+RETURNING (SELECT kind FROM before), (SELECT facts FROM before)
 """
 
 
@@ -35,6 +36,22 @@ def keep(
     now: dt.datetime,
 ) -> bool:
     """Keep a state if it is newer than the one that is known; whether it was."""
+    is_newer, _ = replace(session, facts, account_id=account_id, version_at=version_at, now=now)
+    return is_newer
+
+
+def replace(
+    session: Session,
+    facts: Facts,
+    *,
+    account_id: int | None,
+    version_at: dt.datetime,
+    now: dt.datetime,
+) -> tuple[bool, Facts | None]:
+    """As `keep`; returns also the state that it replaced, if there was one.
+
+    Call it under the account's lock: what another transaction writes meanwhile is not seen.
+    """
     row = session.connection().exec_driver_sql(
         _KEEP,
         {
@@ -49,10 +66,13 @@ def keep(
             "now": now,
         },
     )
-    is_newer = row.first() is not None
+    kept = row.first()
     if links := facts.links:
         _link(session, facts.id, links)
-    return is_newer
+    if kept is None:
+        return False, None
+    kind, before = kept
+    return True, KINDS[kind].from_json(before) if kind else None
 
 
 def _link(session: Session, from_id: str, to_ids: Iterable[str]) -> None:

@@ -17,6 +17,15 @@ def find(session: Session, facts: Facts) -> HostAccount:
 
     Raises UnknownCustomer, UnknownPayment, CustomerAmbiguous, CustomerTaken or AccountDeleted.
     """
+    # The usual case, in one statement; the others are rare.
+    usual = accounts.lock_customer(session, facts.customer) if facts.customer else None
+    account = usual or _search(session, facts)
+    if account.is_deleted:
+        raise AccountDeleted(account_id=account.id, object=facts.id)
+    return account
+
+
+def _search(session: Session, facts: Facts) -> HostAccount:
     account_id = _of_customer(session, facts.customer)
     if account_id is None and facts.hint is not None:
         account_id = _of_hint(session, facts.hint, facts.customer)
@@ -29,8 +38,6 @@ def find(session: Session, facts: Facts) -> HostAccount:
     account = accounts.lock(session, [account_id]).get(account_id)
     if account is None:
         raise UnknownCustomer(account_id=account_id, object=facts.id)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id, object=facts.id)
     return account
 
 

@@ -53,18 +53,36 @@ def settle(
     for each in bought.of_payment(payment, prices, account.id):
         if opened := purchases.open_one(session, each, now=now):
             given += opened.credits * opened.given
-    origins = {each.id for each in payment}
     money = standing_of(payment)
-    take_backs.settle(session, purchases.of_origins(session, origins), money, now=now)
+    if _may_go_back(payment, facts):
+        origins = {each.id for each in payment}
+        take_backs.settle(session, purchases.of_origins(session, origins), money, now=now)
     _mirror(session, account, payment, money, now=now)
     invoice = bought.first(payment, Invoice)
-    if isinstance(invoice, Invoice) and (given or (is_newer and invoice.id == facts.id)):
+    if isinstance(invoice, Invoice) and (given or (is_newer and _decides(invoice, facts))):
         is_paid = bought.pays_for_a_plan(invoice, prices)
         paid_for = invoice.subscription if is_paid else None
         standing.settle(
             session, account, is_paid=is_paid, paid_for=paid_for, prices=prices, now=now
         )
     return given
+
+
+def _may_go_back(payment: Sequence[Facts], facts: Facts) -> bool:
+    """Whether money of it went back, may, or has come back: the usual payment asks no more."""
+    returns = [each for each in payment if isinstance(each, Refund)]
+    charges = [each for each in payment if isinstance(each, Charge)]
+    # A charge whose refund failed shows none any more.
+    return bool(returns) or isinstance(facts, Charge) or any(each.refunded for each in charges)
+
+
+def _decides(invoice: Invoice, facts: Facts) -> bool:
+    """Whether the state just kept is an invoice's that says how its subscription stands.
+
+    A draft does not, nor an open one that nobody has tried to collect.
+    """
+    is_quiet = invoice.status == "draft" or (invoice.status == "open" and not invoice.attempts)
+    return invoice.id == facts.id and not is_quiet
 
 
 def standing_of(payment: Sequence[Facts]) -> Standing:
@@ -163,10 +181,6 @@ def _mirror_invoice(session: Session, account: HostAccount, invoice: Invoice) ->
             due_at=read.moment(invoice.due_date) if invoice.due_date else None,
         ),
     )
-
-
-#: Kinds of objects of which a new state is told.
-TOLD = (Invoice, Dispute)
 
 
 def tell(

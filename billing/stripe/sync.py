@@ -78,32 +78,47 @@ def apply(
     guard: Guard,
     now: dt.datetime,
     fetched: Fetched | None = None,
-    event: Event | None = None,
 ) -> None:
     """Apply an event that was claimed, and say in its row what became of it.
 
-    `event`: what its row holds, where that has been read. Raises nothing for what is wrong with the
-    event: then its row says it, and nothing else changes.
+    Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
     """
     savepoint = session.begin_nested()
-    waiting: _Known | None = None
+    event: Event | None = None
     try:
-        event = event or events.of_payload(row.payload, is_kept=True)
-        if event.kind is None:
-            inbox.finish(row, "ignored", now=now, reason="UnhandledType")
-        else:
-            guard.check(event)
-            waiting = _read(session, event, event.kind, fetched, now=now)
-            done = sync(session, *waiting, now=now, row=row)
-            inbox.finish(row, "applied", now=now, facts=done)
+        event = events.of_payload(row.payload, is_kept=True)
+        carry_out(session, row, event, guard=guard, now=now, fetched=fetched)
     except Rejected as error:
         savepoint.rollback()
-        if isinstance(error, UnknownPayment) and waiting is not None:
+        if isinstance(error, UnknownPayment) and event is not None and event.kind is not None:
             # It counts as soon as its payment comes, before this event is taken up again.
-            objects.keep(session, waiting.facts, account_id=None, version_at=waiting.at, now=now)
+            facts, at = _read(session, event, event.kind, fetched, now=now)
+            objects.keep(session, facts, account_id=None, version_at=at, now=now)
         _note(row, error, now=now)
     else:
         savepoint.commit()
+
+
+def carry_out(
+    session: Session,
+    row: StripeEvent,
+    event: Event,
+    *,
+    guard: Guard,
+    now: dt.datetime,
+    fetched: Fetched | None = None,
+) -> None:
+    """Do what follows from an event, and say so in its row.
+
+    Raises the Rejected that `apply` writes down; then what was done must be rolled back.
+    """
+    if event.kind is None:
+        inbox.finish(row, "ignored", now=now, reason="UnhandledType")
+        return
+    guard.check(event)
+    known = _read(session, event, event.kind, fetched, now=now)
+    done = sync(session, *known, now=now, row=row)
+    inbox.finish(row, "applied", now=now, facts=done)
 
 
 class _Known(NamedTuple):
@@ -179,8 +194,9 @@ def sync(
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
     account = owners.find(session, facts)
-    before = objects.read(session, facts.id) if isinstance(facts, payments.TOLD) else None
-    is_newer = objects.keep(session, facts, account_id=account.id, version_at=version_at, now=now)
+    is_newer, before = objects.replace(
+        session, facts, account_id=account.id, version_at=version_at, now=now
+    )
     is_payment = not isinstance(facts, Customer | CashTransaction | Subscription)
     payment = objects.of_payment(session, facts.id) if is_payment else [facts]
     done: dict[str, object] = {"is_newer": is_newer}

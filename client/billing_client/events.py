@@ -12,178 +12,27 @@ from functools import cache
 from typing import Any, NamedTuple, Self, get_type_hints
 
 from billing_client.errors import InvalidField, MissingField, UnknownField
+from billing_client.event_data import (
+    AccountClosed,
+    CreditsLow,
+    CreditsTakenBack,
+    Disputed,
+    Dunning,
+    DunningStopped,
+    LimitExceeded,
+    Paid,
+    PaymentFailed,
+    StatusChanged,
+    TransferInvoice,
+    TransferInvoiceIssued,
+    Transferred,
+    TrialEnds,
+    TrialMoved,
+    TrialRepeated,
+)
 
 #: The name under which the main app registers the task that takes events.
 TASK = "billing.receive_event"
-
-
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
-    """A step of an account's life. `reason` is one of the table in the worker's README."""
-
-    status_from: str
-    status_to: str
-    reason: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class CreditsLow:
-    """The balance fell to `threshold_percent` of the plan's monthly credits, or below."""
-
-    credits: int
-    included_credits: int
-    threshold_percent: int
-
-
-@dataclass(frozen=True, slots=True)
-class CreditsTakenBack:
-    """Money of `payment` went back: of its credits so many were unspent, are owed, or let go."""
-
-    payment: str
-    unspent: int
-    debt: int
-    written_off: int
-
-
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """`amount_minor` of `currency` (ISO 4217) were paid.
-
-    `payment`: Stripe's name of it, or the number of an invoice paid by bank transfer.
-    """
-
-    payment: str
-    currency: str
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentFailed:
-    """So many attempts have failed; Stripe tries again at `next_attempt_at`, or not any more."""
-
-    payment: str
-    currency: str
-    amount_minor: int
-    attempts: int
-    next_attempt_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Disputed:
-    """`status` is Stripe's: needs_response, under_review, won, lost and their like."""
-
-    payment: str
-    currency: str
-    amount_minor: int
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrialEnds:
-    """`days_left` is 7, 3, 1 or 0; times are ISO 8601. From `suspends_at` on nobody is let in."""
-
-    ends_at: str
-    suspends_at: str
-    days_left: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrialMoved:
-    """The trial has a new end; `actor` said so."""
-
-    ends_at: str
-    suspends_at: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrialRepeated:
-    """The same `kinds` (email, domain, card, iban) had a trial before, in `accounts`."""
-
-    kinds: list[str]
-    accounts: list[int]
-    is_refused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Dunning:
-    """Money is missing. `day` of the schedule; `suspends_at` and `cancels_at` if it stays so."""
-
-    case_id: int
-    schedule: str
-    cause: str
-    invoice_id: int | None
-    decline_code: str | None
-    day: int
-    suspends_at: str
-    cancels_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class DunningStopped:
-    """The case is closed. `outcome`: paid, cancelled, written_off or account_deleted."""
-
-    case_id: int
-    invoice_id: int | None
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class LimitExceeded:
-    """The account has more than its plan allows. Nothing was deleted."""
-
-    what: str
-    used: int
-    allowed: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccountClosed:
-    """A deleted account that can't be restored any more; end what bills it, blank what is yours."""
-
-    restore_until: str
-    stripe_customer_id: str | None
-    stripe_subscription_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceIssued:
-    """To be paid by bank transfer, with `reference`, to one of the accounts `pay_to`.
-
-    Amounts are minor units of `currency` (ISO 4217).
-    """
-
-    invoice_id: int
-    number: str
-    reference: str
-    currency: str
-    due_minor: int
-    settled_minor: int
-    due_at: str
-    pay_to: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceStands:
-    """How an invoice to be paid by bank transfer stands: of `due_minor`, `settled_minor` came."""
-
-    invoice_id: int
-    number: str
-    reference: str
-    currency: str
-    due_minor: int
-    settled_minor: int
-    due_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class TransferMoney:
-    """Money of a bank transfer that is on no invoice; negative where it was taken out again."""
-
-    transfer_id: int
-    currency: str
-    amount_minor: int
 
 
 class Kind(NamedTuple):
@@ -206,15 +55,19 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
             CreditsTakenBack, "a refund or a lost dispute took credits back"
         ),
         "invoice.paid": Kind(Paid, "an invoice was paid"),
-        "invoice.issued": Kind(InvoiceIssued, "an invoice to be paid by bank transfer was made"),
-        "invoice.reminder": Kind(InvoiceStands, "a week before such an invoice is due"),
-        "invoice.due": Kind(InvoiceStands, "such an invoice is due, and its dunning begins"),
-        "invoice.expired": Kind(InvoiceStands, "nobody waits for its money any more"),
-        "invoice.reopened": Kind(InvoiceStands, "its payment was taken back, or undone"),
-        "invoice.void": Kind(InvoiceStands, "it was replaced, or has expired"),
-        "transfer.unapplied": Kind(TransferMoney, "money is the account's, and on no invoice"),
-        "transfer.returned": Kind(TransferMoney, "the bank took a transfer back"),
-        "transfer.refund_requested": Kind(TransferMoney, "somebody asks for a refund"),
+        "invoice.issued": Kind(TransferInvoiceIssued, "an invoice is to be paid by transfer"),
+        "invoice.reminder": Kind(TransferInvoice, "it is due in 7 days"),
+        "invoice.due": Kind(TransferInvoice, "it is due today"),
+        "invoice.overdue": Kind(TransferInvoice, "it was due 7 days ago"),
+        "invoice.expired": Kind(TransferInvoice, "it was due 14 days ago: access ends"),
+        "invoice.written_off": Kind(
+            TransferInvoice, "it was due 30 days ago: nobody asks any more"
+        ),
+        "invoice.reopened": Kind(TransferInvoice, "its money went back"),
+        "invoice.void": Kind(TransferInvoice, "it is owed no more"),
+        "transfer.unapplied": Kind(Transferred, "money came that no invoice takes"),
+        "transfer.returned": Kind(Transferred, "a bank took a transfer back"),
+        "transfer.refund_requested": Kind(Transferred, "a person asks for a refund by the bank"),
         "payment.failed": Kind(PaymentFailed, "an attempt to charge failed"),
         "dispute.opened": Kind(Disputed, "a customer disputes a payment"),
         "dispute.changed": Kind(Disputed, "a dispute went on, or ended"),

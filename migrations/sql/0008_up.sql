@@ -77,7 +77,7 @@ CREATE TABLE billing.dunning_cases (
     decline_code text,
     opened_at timestamptz NOT NULL,
     starts_at timestamptz NOT NULL,
-    done_until int NOT NULL DEFAULT -1,
+    done_until int NOT NULL DEFAULT -8,
     due_at timestamptz,
     retry_at timestamptz,
     closed_at timestamptz,

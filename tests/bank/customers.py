@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing import dunning, expiry, purchases, renewals
+from billing import expiry, purchases, renewals
 from billing.bank import (
     announcing,
     deciding,
@@ -130,7 +130,6 @@ class Customers(Books):
             renewed = renewing.renew(session, currency=CURRENCY, now=self.now)
         with transaction() as session:
             stepped = renewing.remind(session, now=self.now)
-        self.sweep(dunning.step_due)
         return [one.what for one in (*renewed, *stepped)]
 
     def use_credit(self, who, invoice_id):

@@ -1,20 +1,26 @@
 """The bench runs, audits its books, and says what it measured in the form that is promised."""
 
 import json
+import os
 import subprocess
 import sys
 
 
-def bench(*arguments):
+def run(*arguments, **options):
     ran = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
+        **options,
     )
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return ran
+
+
+def bench(*arguments):
+    return run(*arguments).stdout
 
 
 def test_debits_are_measured_side_by_side_and_printed_as_json(redis_client):
@@ -49,6 +55,18 @@ def test_bank_is_measured_and_its_year_is_simulated():
     assert year["automatic_share"] >= 0.9
 
 
+def test_stripes_events_are_measured_and_without_dj_stripe_its_row_is_absent():
+    environment = {n: v for n, v in os.environ.items() if n != "BENCH_DJSTRIPE_PYTHON"}
+    ran = run("stripe", "--count", "200", "--rounds", "1", "--json", env=environment)
+    shown = json.loads(ran.stdout)
+
+    (row,) = shown["rows"]
+    assert row.keys() == {"name", "per_second", "cpu_ms"}
+    assert (row["name"], row["per_second"] > 0) == ("stripe_events", True)
+    assert shown["ratios"] == {}
+    assert "dj_stripe is left out" in ran.stderr
+
+
 def test_a_bench_that_nobody_knows_is_refused():
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nothing"], capture_output=True, text=True, check=False
@@ -56,3 +74,19 @@ def test_a_bench_that_nobody_knows_is_refused():
 
     assert ran.returncode == 2
     assert "debits" in ran.stderr
+
+
+def test_sweeps_and_reads_are_measured_too(redis_client):
+    shown = json.loads(bench("sweeps", "access", "--count", "20", "--rounds", "1", "--json"))
+
+    rows = {row["name"]: row for row in shown["rows"]}
+    assert list(rows) == [
+        "trials_reminded",
+        "trials_ended",
+        "trials_reminded_with_credits",
+        "trials_ended_with_credits",
+        "access_by_account",
+        "access_by_key",
+    ]
+    assert rows["access_by_key"]["p99_ms"] > 0
+    assert "memory_mb" in shown["ratios"]

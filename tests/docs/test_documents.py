@@ -305,13 +305,10 @@ def test_the_client_s_readme_has_every_event_with_what_it_carries():
 
 
 def test_every_event_that_is_left_is_in_the_catalogue_and_every_one_there_is_left():
-    files = [
-        *ROOT.glob("billing/*.py"),
-        *ROOT.glob("billing/bank/*.py"),
-        ROOT / "billing/stripe/payments.py",
-    ]
+    files = [*ROOT.glob("billing/*.py"), *ROOT.glob("billing/bank/*.py")]
+    files.append(ROOT / "billing/stripe/payments.py")
     code = "\n".join(path.read_text() for path in files)
-    topics = "account|credits|invoice|transfer|dispute|trial|payment|plan"
+    topics = "account|credits|invoice|dispute|transfer|trial|payment|plan"
     named = set(re.findall(rf'"((?:{topics})\.[a-z_]+)"', code))
     changes = {step.event for step in steps.STEPS}
 

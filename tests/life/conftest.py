@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
-from billing import accounts, dunning, landing, status, trial_sweeps, trials
+from billing import accounts, dunning_sweep, landing, status, trial_sweeps, trials
 from billing.policy import POLICY, Policy
 from models.accounts import Suspension
 from models.host import Payment, Subscription
@@ -19,7 +19,7 @@ SWEEPS = (
     trial_sweeps.begin_missing,
     trial_sweeps.remind_due,
     trial_sweeps.expire_due,
-    dunning.step_due,
+    dunning_sweep.step_due,
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 DAY = dt.timedelta(days=1)
 TRIAL, GRACE = 14 * DAY, 3 * DAY
+TRANSFER_DUE_AFTER = 14 * DAY
 CARD = {
     0: ["remind"],
     3: ["retry", "remind"],
@@ -17,14 +18,7 @@ CARD = {
     21: ["retry", "remind"],
     30: ["cancel"],
 }
-BANK = {
-    3: ["remind"],
-    7: ["remind"],
-    12: ["remind"],
-    14: ["suspend"],
-    21: ["remind"],
-    30: ["cancel"],
-}
+BANK = {-7: ["remind"], 0: ["remind"], 7: ["remind"], 14: ["suspend"], 30: ["cancel"]}
 
 
 @dataclass
@@ -32,7 +26,7 @@ class Case:
     days: dict
     starts_at: dt.datetime
     hopeless: bool = False
-    done: int = -1
+    done: int = -8
 
 
 @dataclass
@@ -95,7 +89,7 @@ class Account:
     def announce(self, now):
         self.reasons = []
         self.status = "pending_payment"
-        self.case = self.case or Case(BANK, now)
+        self.case = self.case or Case(BANK, now + TRANSFER_DUE_AFTER)
 
     def card_fails(self, now, *, hopeless):
         if self.case is None:

@@ -3,12 +3,14 @@
 import datetime as dt
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
-from billing import dunning, dunning_schedule
+from billing import dunning, dunning_schedule, dunning_sweep
+from billing.bank import announcing, dunning_steps
 from billing.dunning_schedule import SCHEDULE
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
-from models.host import Invoice
+from billing_client.bank import AnnounceTransfer
+from models.host import Invoice, Plan
 from models.life import DunningStep
 from worker.database import transaction
 
@@ -70,14 +72,52 @@ def test_a_failed_card_is_reminded_tried_again_suspended_and_cancelled(acme):
     ]
 
 
-def test_a_transfer_is_never_tried_again_and_has_a_few_days_before_the_first_reminder(life):
+def test_a_transfer_is_asked_for_before_it_is_due_and_never_tried_again(life):
     life.try_out("acme")
     life.announce("acme")
 
-    days_pass(life, 31)
+    days_pass(life, 27)
+    assert told(life) == [(-7, "remind"), (0, "remind"), (7, "remind")]
+    assert life.status("acme") == "pending_payment"
+    days_pass(life, 1)
+    assert life.status("acme") == "suspended"
+    days_pass(life, 16)
 
-    assert told(life) == [(3, "remind"), (7, "remind"), (12, "remind"), (21, "remind")]
     assert life.status("acme") == "cancelled"
+
+
+def announce_with_invoice(life, slug):
+    with transaction() as session:
+        session.execute(update(Plan).values(price=89))
+        message = AnnounceTransfer(life.ids[slug], 1, key="k")
+        announcing.announce(session, message, currency="USD", now=life.now)
+
+
+def test_an_invoice_for_a_transfer_asks_for_itself(life):
+    life.try_out("acme")
+
+    announce_with_invoice(life, "acme")
+
+    assert life.status("acme") == "pending_payment"
+    assert life.case("acme") is None
+
+
+def test_a_case_is_closed_when_an_invoice_takes_over(life):
+    life.try_out("acme")
+    life.announce("acme")
+    announce_with_invoice(life, "acme")
+
+    days_pass(life, 20)
+
+    assert life.case("acme").outcome == "billed"
+    assert told(life) == []
+
+
+def test_bank_customers_are_asked_on_the_days_of_the_one_schedule():
+    days = [step.after / DAY for step in dunning_steps.STEPS]
+
+    assert days == [step.day for step in dunning_schedule.of("bank")]
+    assert set(dunning_steps.EVENTS) == set(days)
 
 
 def test_access_and_retries_stand_in_one_table_in_the_order_of_days():
@@ -94,7 +134,7 @@ def test_access_and_retries_stand_in_one_table_in_the_order_of_days():
 
 
 def test_every_action_of_the_schedule_is_known():
-    assert {step.action for step in SCHEDULE} == set(dunning.ACTIONS)
+    assert {step.action for step in SCHEDULE} == set(dunning_sweep.ACTIONS)
 
 
 def test_a_reminder_says_what_will_follow(acme):
@@ -210,7 +250,7 @@ def test_a_new_card_is_tried_at_once(acme):
     assert (21, "retry") in told(acme)
 
 
-@pytest.mark.parametrize("cause", [None, "invoice_overdue"])
+@pytest.mark.parametrize("cause", [None, "transfer_announced"])
 def test_a_new_card_is_no_news_where_no_card_failed(acme, cause):
     if cause:
         fail(acme, cause=cause)
@@ -343,4 +383,4 @@ def test_a_cause_that_is_none_is_a_mistake(acme):
 
 
 def test_two_cases_of_one_account_can_not_be_open(acme):
-    assert fail(acme) == fail(acme, cause="invoice_overdue")
+    assert fail(acme) == fail(acme, cause="transfer_announced")

@@ -9,7 +9,8 @@ from celery import Celery
 from sqlalchemy import insert, select, update
 
 from billing import deliveries, outbox
-from billing_client.events import TASK, Event, StatusChanged
+from billing_client.event_data import StatusChanged
+from billing_client.events import TASK, Event
 from gateways.webhooks import Webhooks
 from models.host import Account, User
 from models.operations import OutboxEvent

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event
 
-from billing import dunning, trial_sweeps
+from billing import dunning, dunning_sweep, trial_sweeps
 from tests.conftest import empty_database
 from tests.life.conftest import Life
 from worker.database import engine, transaction
@@ -31,7 +31,7 @@ def a_payment_is_missing():
         life.open_account(slug, status="active")
         life.act(dunning.open_case, slug, cause="card_failed")
     life.pass_time(days=14)
-    return life, dunning.step_due
+    return life, dunning_sweep.step_due
 
 
 def a_transfer_never_came():
@@ -39,8 +39,8 @@ def a_transfer_never_came():
     for slug in ("acme", "other"):
         life.try_out(slug)
         life.announce(slug)
-    life.pass_time(days=14)
-    return life, dunning.step_due
+    life.pass_time(days=28)
+    return life, dunning_sweep.step_due
 
 
 @contextmanager

@@ -5,7 +5,16 @@ import datetime as dt
 import pytest
 from sqlalchemy import insert, text, update
 
-from billing import deliveries, dunning, dunning_rows, outbox, retention, trial_rows, trial_sweeps
+from billing import (
+    deliveries,
+    dunning,
+    dunning_rows,
+    outbox,
+    retention,
+    trial_reminders,
+    trial_rows,
+    trial_sweeps,
+)
 from billing.dunning_schedule import SUSPEND_DAY
 from billing.policy import Policy
 from models.credits import Lot
@@ -73,7 +82,7 @@ def plan_of(session, act):
             lambda s: trial_rows.due(s, now=NOON, limit=100), "trials_due_idx", id="trials that end"
         ),
         pytest.param(
-            lambda s: trial_rows.to_remind(s, now=NOON, limit=100),
+            lambda s: trial_reminders.due(s, now=NOON, limit=100),
             "trials_reminder_idx",
             id="reminders",
         ),
@@ -130,7 +139,7 @@ def test_rows_of_an_account_that_was_removed_are_closed(life):
     with transaction() as session:
         gone = {"account_id": 404, "started_at": NOON, "ends_at": NOON, "suspends_at": NOON}
         session.execute(insert(Trial).values(**gone, recorded_at=NOON, next_reminder_at=NOON))
-        dunning_rows.open_case(session, 404, schedule="card", cause="card_failed", now=NOON)
+        dunning_rows.open_case(session, 404, cause="card_failed", now=NOON)
     life.pass_time(days=SUSPEND_DAY)
 
     life.age()
@@ -142,9 +151,9 @@ def test_rows_of_an_account_that_was_removed_are_closed(life):
 
 def test_an_account_on_no_plan_and_without_an_owner_ages_like_any_other(life):
     life.try_out("acme", plan=None, owner_id=None, billing_email=None)
-    life.act(dunning.open_case, "acme", cause="invoice_overdue")
+    life.act(dunning.open_case, "acme", cause="transfer_announced")
 
-    for _ in range(31):
+    for _ in range(45):
         life.pass_time(days=1)
         life.age()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
-from billing import dunning, status, trial_sweeps
+from billing import dunning, dunning_sweep, status, trial_sweeps
 from billing.policy import Policy
 from models.accounts import Suspension
 from models.host import Account as AccountRow
@@ -28,7 +28,7 @@ SWEEPS = {
     "begin": trial_sweeps.begin_missing,
     "remind": trial_sweeps.remind_due,
     "expire": trial_sweeps.expire_due,
-    "dun": dunning.step_due,
+    "dun": dunning_sweep.step_due,
 }
 #: How often each happens to an account on a day on which something does.
 HAPPENINGS = {

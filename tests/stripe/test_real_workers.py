@@ -44,7 +44,7 @@ def paid(shop, name) -> dict:
 def states() -> Counter:
     with transaction() as session:
         rows = select(StripeEvent.state, func.count()).group_by(StripeEvent.state)
-        return Counter(dict(session.execute(rows).tuples()))
+        return Counter(dict(session.execute(rows).all()))
 
 
 def grants() -> int:
