@@ -44,6 +44,7 @@ def test_status_shows_servers_workers_queues_and_what_waits(
     assert seen["problems"] == [
         "no worker reads the queue debits",
         "no worker reads the queue credits",
+        "no worker reads the queue bank",
         "no worker reads the queue stripe",
         "1 dead letters: billing dead-letters list",
     ]
