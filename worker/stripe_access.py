@@ -6,7 +6,7 @@ from typing import Any
 
 from billing.stripe import catalog
 from billing.stripe.events import Event
-from billing.stripe.shapes import facts_of
+from billing.stripe.readers import facts_of
 from billing.stripe.sync import Fetched
 from gateways.stripe_api import StripeGateway
 from worker import clock

@@ -12,7 +12,7 @@ from billing.errors import Rejected
 from billing.stripe import drift, sync
 from billing.stripe.drift import Difference, Report
 from billing.stripe.errors import LivemodeMismatch, StripeKnowsNone
-from billing.stripe.shapes import facts_of
+from billing.stripe.readers import facts_of
 from gateways.stripe_api import StripeGateway
 from worker import clock, stripe_access, stripe_events
 from worker.database import transaction

@@ -1,12 +1,13 @@
 """How each kind of Stripe object is read, in its old shape and its new."""
 
 from collections.abc import Callable
+from typing import Any
 
 from billing.stripe import reading as read
+from billing.stripe.metadata import PLAN_METADATA, account_hint, account_number, credits_in
 from billing.stripe.reading import JSON
 from billing.stripe.shapes import (
     ENDED,
-    PLAN_METADATA,
     CashTransaction,
     CatalogPrice,
     Charge,
@@ -23,11 +24,16 @@ from billing.stripe.shapes import (
     Product,
     Refund,
     Subscription,
-    account_hint,
-    account_number,
-    common,
-    credits_in,
 )
+
+
+def _common(source: JSON) -> dict[str, Any]:
+    """Id, customer and hint of any object. Raises BadObject."""
+    return {
+        "id": read.needed(source, "id"),
+        "customer": read.reference(source, "customer"),
+        "hint": account_hint(source),
+    }
 
 
 def _price(source: JSON) -> Price:
@@ -91,7 +97,7 @@ def _invoice(source: JSON) -> Invoice:
         payments += _payments_of(read.inside(each, "payment"))
     return Invoice(
         **{
-            **common(source),
+            **_common(source),
             "hint": account_hint(
                 source, of_subscription, read.inside(source, "subscription_details")
             ),
@@ -137,7 +143,7 @@ def _subscription(source: JSON) -> Subscription:
     status = read.needed(source, "status", longest=read.MAX_STATUS_CHARACTERS)
     is_ended = status in ENDED or read.second(source, "ended_at") is not None
     return Subscription(
-        **common(source),
+        **_common(source),
         status="canceled" if is_ended and status not in ENDED else status,
         is_ended=is_ended,
         start=min([each for each in starts if each], default=None),
@@ -156,7 +162,7 @@ def _charge(source: JSON) -> Charge:
     is_captured = source.get("captured") is not False
     captured = "amount_captured" if source.get("amount_captured") is not None else "amount"
     return Charge(
-        **common(source),
+        **_common(source),
         invoice=read.reference(source, "invoice"),
         payment_intent=read.reference(source, "payment_intent"),
         currency=read.currency(source),
@@ -172,7 +178,7 @@ def _charge(source: JSON) -> Charge:
 
 def _refund(source: JSON) -> Refund:
     return Refund(
-        **common(source),
+        **_common(source),
         charge=read.reference(source, "charge"),
         payment_intent=read.reference(source, "payment_intent"),
         currency=read.currency(source),
@@ -184,7 +190,7 @@ def _refund(source: JSON) -> Refund:
 
 def _dispute(source: JSON) -> Dispute:
     return Dispute(
-        **common(source),
+        **_common(source),
         charge=read.reference(source, "charge"),
         payment_intent=read.reference(source, "payment_intent"),
         currency=read.currency(source),
@@ -198,7 +204,7 @@ def _payment_intent(source: JSON) -> PaymentIntent:
     charges = read.items(source, "charges")
     latest = read.reference(source, "latest_charge")
     return PaymentIntent(
-        **common(source),
+        **_common(source),
         invoice=read.reference(source, "invoice")
         or read.text(read.inside(source, "payment_details"), "order_reference"),
         latest_charge=latest or (read.text(charges[0], "id") if charges else None),
@@ -213,7 +219,7 @@ def _payment_intent(source: JSON) -> PaymentIntent:
 def _checkout_session(source: JSON) -> CheckoutSession:
     named = account_number(source.get("client_reference_id"))
     return CheckoutSession(
-        **{**common(source), "hint": named or account_hint(source)},
+        **{**_common(source), "hint": named or account_hint(source)},
         mode=read.text(source, "mode") or "payment",
         # before 2020 a completed session had no status
         status=read.text(source, "status") or "complete",
@@ -232,7 +238,7 @@ def _checkout_session(source: JSON) -> CheckoutSession:
 def _invoice_payment(source: JSON) -> InvoicePayment:
     paid_by = [each for each in _payments_of(read.inside(source, "payment")) if each]
     return InvoicePayment(
-        **common(source),
+        **_common(source),
         invoice=read.reference(source, "invoice"),
         payment=paid_by[0] if paid_by else None,
         status=read.text(source, "status") or "open",
@@ -240,13 +246,13 @@ def _invoice_payment(source: JSON) -> InvoicePayment:
 
 
 def _customer(source: JSON) -> Customer:
-    shared = common(source)
+    shared = _common(source)
     return Customer(**{**shared, "customer": shared["id"]}, is_deleted=read.flag(source, "deleted"))
 
 
 def _catalog_price(source: JSON) -> CatalogPrice:
     return CatalogPrice(
-        **{**common(source), "customer": None, "hint": None},
+        **{**_common(source), "customer": None, "hint": None},
         price=_price(source),
         is_deleted=read.flag(source, "deleted"),
     )
@@ -255,7 +261,7 @@ def _catalog_price(source: JSON) -> CatalogPrice:
 def _product(source: JSON) -> Product:
     metadata = read.inside(source, "metadata")
     return Product(
-        **{**common(source), "customer": None, "hint": None},
+        **{**_common(source), "customer": None, "hint": None},
         price=Price(
             id=None,
             product=read.needed(source, "id"),
@@ -268,7 +274,7 @@ def _product(source: JSON) -> Product:
 
 def _cash_transaction(source: JSON) -> CashTransaction:
     return CashTransaction(
-        **common(source),
+        **_common(source),
         type=read.needed(source, "type"),
         currency=read.currency(source),
         net=read.amount(source, "net_amount", signed=True),
@@ -290,3 +296,8 @@ READERS: dict[str, Callable[[JSON], Facts]] = {
     "product": _product,
     "cash_transaction": _cash_transaction,
 }
+
+
+def facts_of(kind: str, source: JSON) -> Facts:
+    """The facts of an object of this kind. Raises BadObject and what is below it."""
+    return READERS[kind](source)

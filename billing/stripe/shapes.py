@@ -6,21 +6,12 @@ docs.stripe.com/changelog/basil. Amounts are in Stripe's unit of the currency, t
 Every reader raises BadObject, BadAmount or UnknownCurrency for a field that can't be what it says.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
-
-from billing.stripe import reading as read
-from billing.stripe.errors import BadObject
-from billing.stripe.reading import JSON
 
 #: A subscription in one of these states is over for good.
 ENDED = frozenset({"canceled", "incomplete_expired"})
-#: Metadata of ours, on a price or a product: which plan it is, or how many credits a unit brings.
-PLAN_METADATA, CREDITS_METADATA = "plan", "credits"
-#: Metadata of ours, on any object: whose it is.
-ACCOUNT_METADATA = "account_id"
-MAX_ACCOUNT_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,48 +326,3 @@ KINDS: dict[str, type[Facts]] = {
         CashTransaction,
     )
 }
-_NAMES = frozenset([each.name for each in fields(Facts)])
-
-
-def facts_of(kind: str, source: JSON) -> Facts:
-    """The facts of an object of this kind. Raises BadObject and what is below it."""
-    from billing.stripe.readers import READERS
-
-    reader: Callable[[JSON], Facts] = READERS[kind]
-    return reader(source)
-
-
-def common(source: JSON) -> dict[str, Any]:
-    """Id, customer and hint of any object. Raises BadObject."""
-    return {
-        "id": read.needed(source, "id"),
-        "customer": read.reference(source, "customer"),
-        "hint": account_hint(source),
-    }
-
-
-def account_hint(*sources: JSON) -> int | None:
-    """The account that the metadata of one of these names; what is no number names none."""
-    for source in sources:
-        named = read.inside(source, "metadata").get(ACCOUNT_METADATA)
-        if (found := account_number(named)) is not None:
-            return found
-    return None
-
-
-def account_number(named: object) -> int | None:
-    """An account's id out of what people write into metadata; None if it is none."""
-    text = str(named) if isinstance(named, str | int) and not isinstance(named, bool) else ""
-    is_number = text.isascii() and text.isdigit()
-    return int(text) if is_number and 0 < int(text[:20]) <= MAX_ACCOUNT_ID else None
-
-
-def credits_in(metadata: JSON) -> int | None:
-    """Credits that metadata promises. Raises BadObject for what is no whole number above 0."""
-    named = metadata.get(CREDITS_METADATA)
-    if named is None or named == "":
-        return None
-    text = str(named)
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) == 0:
-        raise BadObject(field=f"metadata.{CREDITS_METADATA}")
-    return int(text)

@@ -24,6 +24,7 @@ from billing.stripe.errors import (
     Waits,
 )
 from billing.stripe.events import Event
+from billing.stripe.readers import facts_of
 from billing.stripe.reading import JSON
 from billing.stripe.shapes import (
     CashTransaction,
@@ -31,7 +32,6 @@ from billing.stripe.shapes import (
     Customer,
     Facts,
     Subscription,
-    facts_of,
 )
 from models.stripe import StripeEvent
 

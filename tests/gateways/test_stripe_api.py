@@ -6,7 +6,7 @@ import pytest
 
 from billing.errors import StripeRefused
 from billing.stripe import shapes
-from billing.stripe.shapes import facts_of
+from billing.stripe.readers import facts_of
 from gateways.stripe_api import PINNED
 from gateways.stripe_kinds import KINDS
 from tests import stripe_objects as objects

@@ -4,7 +4,7 @@ import pytest
 
 from billing.stripe import reading as read
 from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
-from billing.stripe.shapes import facts_of
+from billing.stripe.readers import facts_of
 
 
 @pytest.mark.parametrize(

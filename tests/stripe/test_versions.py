@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.stripe import objects
-from billing.stripe.shapes import facts_of
+from billing.stripe.readers import facts_of
 from billing.stripe.versions import LIVES, digest_of, rank_of
 from worker.database import transaction
 
