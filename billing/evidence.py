@@ -20,9 +20,9 @@ TRIES_AT_STRIPE = ("trialing",)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`is_paid`: money came since then, and not for a top-up alone. `is_subscribed`: at Stripe.
+    """`is_paid`: money came since then, not for a top-up alone, and none is missing since.
 
-    `tries_until`: a trial at Stripe ends then.
+    `is_subscribed`: a subscription runs at Stripe. `tries_until`: a trial at Stripe ends then.
     """
 
     is_paid: bool
@@ -36,7 +36,11 @@ SELECT asked.id,
                WHERE p.tenant_id = asked.id AND p.happened_at >= asked.since
                  AND p.status = ANY(%(paid)s) AND NOT EXISTS (
                      SELECT FROM billing.purchases AS t
-                     WHERE t.origin = p.external_payment_id AND t.source = 'top_up')),
+                     WHERE t.origin = p.external_payment_id AND t.source = 'top_up')
+                 AND NOT EXISTS (
+                     SELECT FROM billing.dunning_cases AS c
+                     WHERE c.account_id = asked.id AND c.closed_at IS NULL
+                       AND c.opened_at >= p.happened_at)),
        COALESCE(s.status = ANY(%(subscribed)s) AND s.current_period_end > %(now)s, false),
        CASE WHEN s.status = ANY(%(trying)s) AND s.current_period_end > %(now)s
             THEN s.current_period_end END

@@ -25,6 +25,7 @@ BANK = {-7: ["remind"], 0: ["remind"], 7: ["remind"], 14: ["suspend"], 30: ["can
 class Case:
     days: dict
     starts_at: dt.datetime
+    opened_at: dt.datetime
     hopeless: bool = False
     done: int = -8
 
@@ -42,6 +43,7 @@ class Account:
     reminders: list = field(default_factory=list)  # (end, days) sent
     paid_at: list = field(default_factory=list)
     case: Case | None = None
+    has_missed: bool = False  # a payment, ever
     asked: list = field(default_factory=list)  # (day, what)
 
     def has(self, reason):
@@ -89,11 +91,12 @@ class Account:
     def announce(self, now):
         self.reasons = []
         self.status = "pending_payment"
-        self.case = self.case or Case(BANK, now + TRANSFER_DUE_AFTER)
+        self.case = self.case or Case(BANK, now + TRANSFER_DUE_AFTER, now)
 
     def card_fails(self, now, *, hopeless):
+        self.has_missed = True
         if self.case is None:
-            self.case = Case(CARD, now - 7 * DAY if hopeless else now, hopeless)
+            self.case = Case(CARD, now - 7 * DAY if hopeless else now, now, hopeless)
         elif hopeless and not self.case.hopeless:
             self.case.starts_at = min(self.case.starts_at, now - 7 * DAY)
             self.case.hopeless = True
@@ -157,7 +160,9 @@ class Account:
             return
         if self.status not in ("trial", "suspended"):
             self.end_trial("paid" if self.status == "active" else "settled")
-        elif any(at >= self.created_at for at in self.paid_at):
+        elif any(
+            at > (self.case.opened_at if self.case else self.created_at) for at in self.paid_at
+        ):
             if self.status == "trial":
                 money = ("trial_over", "payment_failed")
                 self.reasons = [each for each in self.reasons if each[0] not in money]

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from sqlalchemy import func, select
 
-from billing import trial_sweeps, trials
+from billing import dunning, trial_sweeps, trials
 from billing.errors import AccountDeleted, SystemAccount, TrialEndRefused, UnknownAccount
 from billing.policy import Policy
 from models.credits import PlanPolicy
@@ -199,6 +199,19 @@ def test_a_payment_from_before_the_trial_does_not(life):
     life.age()
 
     assert life.status("acme") == "suspended"
+
+
+def test_a_payment_from_before_a_failed_one_does_not(life):
+    life.try_out("acme")
+    life.pay("acme")
+    life.act(dunning.open_case, "acme", cause="card_failed")
+    life.set_host("acme", status="trial")
+    life.age(trial_sweeps.begin_missing)
+    life.pass_time(days=17)
+
+    life.age(trial_sweeps.expire_due)
+
+    assert (life.status("acme"), life.reasons("acme")) == ("suspended", ["trial_over"])
 
 
 def test_a_subscription_at_stripe_lets_the_account_in(life):

@@ -192,7 +192,7 @@ class World:
                 assert now - model.case.starts_at < 14 * DAY, slug
             if model.case is not None and now - model.case.starts_at >= 14 * DAY:
                 assert model.status == "suspended", slug
-            if model.has("trial_over"):
+            if model.has("trial_over") and not model.has_missed:
                 assert not model.paid_at, slug
 
 
