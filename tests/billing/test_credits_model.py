@@ -28,7 +28,7 @@ from billing_client import Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
 from models.calendar import CreditCalendar
 from tests.app import connect
-from tests.conftest import _TRUNCATE
+from tests.conftest import _EMPTY
 from tests.credits_model import FOR_EVER, Account, Calendar, Model, Said
 from tests.story import Books
 from worker.database import engine, transaction
@@ -132,7 +132,7 @@ class CreditsMachine(RuleBasedStateMachine):
     def open_accounts(self):
         with engine().begin() as connection:
             connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
-            connection.execute(sa.text(_TRUNCATE))
+            connection.execute(sa.text(_EMPTY))
         self.books = Books()
         self.sent = []
         self.model = Model(

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing_client import Debit
-from tests.conftest import _TRUNCATE
+from tests.conftest import _EMPTY
 from tests.story import Books
 from worker.database import engine
 
@@ -33,7 +33,7 @@ few = settings(
 def fresh_books():
     with engine().begin() as connection:
         connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
-        connection.execute(sa.text(_TRUNCATE))
+        connection.execute(sa.text(_EMPTY))
     books = Books()
     books.plan("generous", debt_limit=7)
     books.open_account("poor", credits=12)
