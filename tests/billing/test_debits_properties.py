@@ -24,7 +24,7 @@ debit_words = st.tuples(
 
 pytestmark = pytest.mark.usefixtures("database")
 few = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
