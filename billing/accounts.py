@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing import arrays
+from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
 #: Accounts of the main app itself: never suspended, never seeded, never expired.
@@ -102,6 +103,25 @@ def lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
     """
     rows = session.connection().exec_driver_sql(_LOCK, {"ids": arrays.numbers(sorted(ids))})
     return {row[0]: HostAccount._make(row) for row in rows.all()}
+
+
+def lock_billable(session: Session, account_id: int) -> HostAccount:
+    """Lock one account that may be billed. Raises as `check_billable`."""
+    return check_billable(account_id, lock(session, [account_id]).get(account_id))
+
+
+def check_billable(account_id: int, account: HostAccount | None) -> HostAccount:
+    """The account, if it may be billed: there, not deleted, and not the main app's own.
+
+    Raises UnknownAccount, AccountDeleted or SystemAccount.
+    """
+    if account is None:
+        raise UnknownAccount(account_id=account_id)
+    if account.is_deleted:
+        raise AccountDeleted(account_id=account_id)
+    if account.is_system:
+        raise SystemAccount(account_id=account_id, slug=account.slug)
+    return account
 
 
 _LOCK_FREE = """

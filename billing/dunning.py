@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from billing import accounts, dunning_rows, dunning_schedule, outbox
 from billing.dunning_schedule import CAUSES, HARD_DECLINES
-from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
 from models.life import DunningCase
 
 #: Only in these statuses is an account asked for money; the rest are over, or not ours to know.
@@ -37,13 +36,7 @@ def open_case(
     """
     if cause not in CAUSES:
         raise ValueError(f"no cause of dunning: {cause}")
-    account = accounts.lock(session, [account_id]).get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id=account_id)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id)
-    if account.is_system:
-        raise SystemAccount(account_id=account_id, slug=account.slug)
+    account = accounts.lock_billable(session, account_id)
     if account.status not in ASKED:
         return None
     opened = dunning_rows.open_case(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from billing import accounts, standing, status_rows, steps
 from billing.accounts import HostAccount
-from billing.errors import AccountDeleted, StatusChangeRefused, SystemAccount, UnknownAccount
+from billing.errors import StatusChangeRefused
 from billing.steps import STEPS, SUSPENSION_REASONS
 from models.accounts import Suspension
 
@@ -117,13 +117,7 @@ def _locked(session: Session, account_ids: Iterable[int]) -> list[HostAccount]:
     wanted = sorted(set(account_ids))
     found = accounts.lock(session, wanted)
     for account_id in wanted:
-        account = found.get(account_id)
-        if account is None:
-            raise UnknownAccount(account_id=account_id)
-        if account.is_deleted:
-            raise AccountDeleted(account_id=account_id)
-        if account.is_system:
-            raise SystemAccount(account_id=account_id, slug=account.slug)
+        accounts.check_billable(account_id, found.get(account_id))
     return [found[account_id] for account_id in wanted]
 
 

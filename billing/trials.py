@@ -7,12 +7,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from billing import accounts, outbox, policy, status, trial_rows
-from billing.accounts import HostAccount
 from billing.errors import (
-    AccountDeleted,
-    SystemAccount,
     TrialEndRefused,
-    UnknownAccount,
 )
 from models.life import Trial, TrialConfirmation
 
@@ -29,7 +25,7 @@ def extend(
     SystemAccount, or TrialEndRefused for a trial that is over, an end that is not later, or one
     too far away.
     """
-    account = _locked(session, account_id)
+    account = accounts.lock_billable(session, account_id)
     trial = session.get(Trial, account_id)
     if trial is not None and trial.ends_at == ends_at:
         return False
@@ -48,7 +44,7 @@ def restore(
     Lifts `trial_over`; other reasons of suspension stay. What lapsed of its credits stays lapsed:
     grant new ones. Raises as `extend`, and StatusChangeRefused for an actor who may not.
     """
-    account = _locked(session, account_id)
+    account = accounts.lock_billable(session, account_id)
     trial = session.get(Trial, account_id)
     if trial is not None and trial.ended_at is None and trial.ends_at == ends_at:
         return False
@@ -76,17 +72,6 @@ def listed(session: Session, *, due_at: dt.datetime | None, limit: int) -> Seque
     if due_at is not None:
         rows = rows.where(Trial.suspends_at <= due_at)
     return session.scalars(rows.order_by(Trial.suspends_at, Trial.account_id).limit(limit)).all()
-
-
-def _locked(session: Session, account_id: int) -> HostAccount:
-    account = accounts.lock(session, [account_id]).get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id=account_id)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id)
-    if account.is_system:
-        raise SystemAccount(account_id=account_id, slug=account.slug)
-    return account
 
 
 def _check(trial: Trial, ends_at: dt.datetime, *, now: dt.datetime) -> None:

@@ -7,10 +7,9 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from billing import accounts, outbox, status
-from billing.accounts import HostAccount
 from billing.bank import dunning_steps, issued, paying
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
-from billing.errors import AccountDeleted, KeyReused, SystemAccount, UnknownAccount
+from billing.errors import KeyReused
 from billing.statements.currencies import exponent_of
 from billing_client.bank import AnnounceTransfer
 from models.bank import BankAccount
@@ -30,7 +29,7 @@ def announce(
     open one for another plan is void. `currency`: the plans' prices are in it. Raises
     UnknownAccount, AccountDeleted, SystemAccount, PlanNotForSale, InvoicePartlyPaid, KeyReused.
     """
-    account = _may_buy(session, message.account_id)
+    account = accounts.lock_billable(session, message.account_id)
     of_key = select(TransferInvoice).where(TransferInvoice.key == message.key)
     known = session.scalars(of_key).first()
     asked = (message.account_id, message.plan_id, message.months)
@@ -135,17 +134,6 @@ def open_invoices(session: Session, account_id: int) -> list[TransferInvoice]:
         TransferInvoice.account_id == account_id, TransferInvoice.state == "open"
     )
     return list(session.scalars(rows.order_by(TransferInvoice.id).with_for_update()))
-
-
-def _may_buy(session: Session, account_id: int) -> HostAccount:
-    account = accounts.lock(session, [account_id]).get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id=account_id)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id)
-    if account.is_system:
-        raise SystemAccount(account_id=account_id, slug=account.slug)
-    return account
 
 
 def _pay_to(session: Session, currency: str) -> list[str]:
