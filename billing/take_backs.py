@@ -82,7 +82,9 @@ def settle(
 def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: list[Hold]) -> bool:
     """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
     is_touched = any(each.taken_back for each in bought) or bool(frozen)
-    return is_touched or standing.returned > 0 or bool(standing.disputes)
+    # A dispute that found nothing to freeze has stopped the lots to come all the same.
+    is_stopped = any(each.next_due_at is None and purchases.due_at(each) for each in bought)
+    return is_touched or is_stopped or standing.returned > 0 or bool(standing.disputes)
 
 
 def _key(purchase: Purchase, number: int) -> str:

@@ -7,6 +7,7 @@ from billing import holds
 from billing_client import Capture, InvalidField, PlaceHold, Release, Reverse
 from models.credits import SpendCap
 from tests.stripe.test_take_backs import refund, shop, spend, state  # noqa: F401 - fixtures
+from tests.stripe.writing import seconds
 from worker.database import transaction
 
 
@@ -240,3 +241,26 @@ def test_while_a_dispute_is_open_no_months_come_and_won_they_are_caught_up(strip
 
     granted = [each.amount for each in books.see("acme").entries if each.type == "grant"]
     assert (while_open, granted) == ([1000] * 2, [1000] * 3)
+
+
+def test_a_won_dispute_lets_an_annual_plan_go_on_whose_credits_were_spent(stripe, books):
+    books.go_to(2026, 3, 1)
+    books.open_account("acme", status="trial", plan="starter")
+    annual = stripe.shop("acme")
+    line = annual.line(
+        annual.price(unit=89_000), start=seconds(2026, 3, 1), end=seconds(2027, 3, 1)
+    )
+    charge = annual.pays(annual.invoice([line], subscription="sub_1", status="open"))
+    stripe.deliver(*annual.events)
+    books.debit("acme", "idea_generation", key="all", units=500)
+    annual.events.clear()
+
+    annual.now += 3600
+    dispute = annual.opens_dispute(charge)
+    annual.now += 3600
+    annual.closes_dispute(dispute, "won")
+    stripe.deliver(*annual.events)
+    books.go_to(2026, 4, 2)
+    stripe.drip()
+
+    assert books.see("acme").credits == 1000
