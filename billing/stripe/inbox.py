@@ -8,7 +8,7 @@ import datetime as dt
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -187,7 +187,8 @@ _WAKE = """
 UPDATE billing.stripe_events SET due_at = %(now)s
 WHERE id IN (SELECT id FROM billing.stripe_events
              WHERE state = 'parked' AND (object_id = ANY(%(objects)s::text[])
-                                         OR customer = %(customer)s OR reason = %(reason)s)
+                                         OR customer = ANY(%(customers)s::text[])
+                                         OR reason = %(reason)s)
              FOR UPDATE SKIP LOCKED)
 """
 
@@ -196,19 +197,19 @@ def wake(
     session: Session,
     *,
     now: dt.datetime,
-    customer: str | None = None,
-    object_ids: Sequence[str] = (),
+    customers: Iterable[str] = (),
+    object_ids: Iterable[str] = (),
     reason: str | None = None,
 ) -> int:
     """Have parked events taken up at once, and say how many.
 
-    Those of this customer, of these objects, or that wait for this reason.
+    Those of these customers, of these objects, or that wait for this reason.
     """
     woken = session.connection().exec_driver_sql(
         _WAKE,
         {
             "objects": arrays.texts(object_ids),
-            "customer": customer,
+            "customers": arrays.texts(customers),
             "reason": reason,
             "now": now,
         },

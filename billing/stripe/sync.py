@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, Rejected
-from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
+from billing.stripe import catalog, events, inbox, objects, owners, sync_sets
 from billing.stripe.errors import (
     ForeignAccount,
     ForeignProduct,
@@ -26,13 +26,8 @@ from billing.stripe.errors import (
 from billing.stripe.events import Event
 from billing.stripe.readers import facts_of
 from billing.stripe.reading import JSON
-from billing.stripe.shapes import (
-    CashTransaction,
-    CatalogPrice,
-    Customer,
-    Facts,
-    Subscription,
-)
+from billing.stripe.shapes import CatalogPrice, Facts
+from billing.stripe.sync_sets import Found
 from models.stripe import StripeEvent
 
 #: What an event may wait for: the other errors are mistakes that no waiting mends.
@@ -194,22 +189,8 @@ def sync(
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
     account = owners.find(session, facts)
-    is_newer, before = objects.replace(
-        session, facts, account_id=account.id, version_at=version_at, now=now
-    )
-    is_payment = not isinstance(facts, Customer | CashTransaction | Subscription)
-    payment = objects.of_payment(session, facts.id) if is_payment else [facts]
-    done: dict[str, object] = {"is_newer": is_newer}
-    if is_payment:
-        done["credits"] = payments.settle(
-            session, account, facts, payment, known=prices, is_newer=is_newer, now=now
-        )
-    elif isinstance(facts, Subscription) and is_newer:
-        # An older state must not undo what a person has changed since.
-        standing.settle(session, account, prices=prices, now=now)
-    if is_newer:
-        payments.tell(session, account, before, facts, now=now)
-    inbox.wake(session, now=now, customer=facts.customer, object_ids=[each.id for each in payment])
+    found = Found(facts, version_at, account)
+    (done,) = sync_sets.bring_up(session, [found], prices=prices, now=now)
     if row is not None:
         row.account_id = account.id
     return done
