@@ -34,6 +34,8 @@ from models.stripe import StripeEvent
 PARKS = (Waits, AccountDeleted)
 
 
+#: Why an event of a type that we do not handle is ignored.
+UNHANDLED = "UnhandledType"
 #: What is none of our business, or none any more.
 IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone)
 
@@ -66,6 +68,13 @@ class Fetched:
     at: dt.datetime
 
 
+class Known(NamedTuple):
+    """An object's state, and since when it is so."""
+
+    facts: Facts
+    at: dt.datetime
+
+
 def apply(
     session: Session,
     row: StripeEvent,
@@ -79,65 +88,46 @@ def apply(
     Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
     """
     savepoint = session.begin_nested()
-    event: Event | None = None
+    known: Known | None = None
     try:
         event = events.of_payload(row.payload, is_kept=True)
-        carry_out(session, row, event, guard=guard, now=now, fetched=fetched)
+        known = read(session, event, guard=guard, fetched=fetched, now=now)
+        if known is None:
+            inbox.finish(row, "ignored", now=now, reason=UNHANDLED)
+        else:
+            inbox.finish(row, "applied", now=now, facts=sync(session, *known, now=now, row=row))
     except Rejected as error:
         savepoint.rollback()
-        if isinstance(error, UnknownPayment) and event is not None and event.kind is not None:
+        if isinstance(error, UnknownPayment) and known is not None:
             # It counts as soon as its payment comes, before this event is taken up again.
-            facts, at = _read(session, event, event.kind, fetched, now=now)
-            objects.keep(session, facts, account_id=None, version_at=at, now=now)
-        _note(row, error, now=now)
+            objects.keep(session, known.facts, account_id=None, version_at=known.at, now=now)
+        note(row, error, now=now)
     else:
         savepoint.commit()
 
 
-def carry_out(
-    session: Session,
-    row: StripeEvent,
-    event: Event,
-    *,
-    guard: Guard,
-    now: dt.datetime,
-    fetched: Fetched | None = None,
-) -> None:
-    """Do what follows from an event, and say so in its row.
+def read(
+    session: Session, event: Event, *, guard: Guard, now: dt.datetime, fetched: Fetched | None
+) -> Known | None:
+    """What the event's object is now; None if it is of no kind that we handle.
 
-    Raises the Rejected that `apply` writes down; then what was done must be rolled back.
+    Raises LivemodeMismatch, ForeignAccount, NeedsApiKey, StripeKnowsNone or a BadObject.
     """
-    if event.kind is None:
-        inbox.finish(row, "ignored", now=now, reason="UnhandledType")
-        return
+    kind = event.kind
+    if kind is None:
+        return None
     guard.check(event)
-    known = _read(session, event, event.kind, fetched, now=now)
-    done = sync(session, *known, now=now, row=row)
-    inbox.finish(row, "applied", now=now, facts=done)
-
-
-class _Known(NamedTuple):
-    """An object's state, and since when it is so."""
-
-    facts: Facts
-    at: dt.datetime
-
-
-def _read(
-    session: Session, event: Event, kind: str, fetched: Fetched | None, *, now: dt.datetime
-) -> _Known:
-    """What the event's object is now. Raises NeedsApiKey, StripeKnowsNone or a BadObject."""
     if fetched is None:
         if event.is_thin:
             raise NeedsApiKey(object=event.object_id)
-        return _Known(facts_of(kind, event.newest), event.happened_at)
+        return Known(facts_of(kind, event.newest), event.happened_at)
     if fetched.object is None:
         if not event.says_deleted:
             raise StripeKnowsNone(object=event.object_id)
         if not event.is_thin:
-            return _Known(facts_of(kind, event.newest), fetched.at)
+            return Known(facts_of(kind, event.newest), fetched.at)
     facts = fetched_facts(session, kind, event.object_id, fetched, now=now)
-    return _Known(facts, fetched.at)
+    return Known(facts, fetched.at)
 
 
 def fetched_facts(
@@ -159,7 +149,8 @@ def fetched_facts(
     return gone
 
 
-def _note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
+def note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
+    """Say in an event's row why nothing followed from it."""
     if isinstance(error, IGNORED):
         inbox.finish(row, "ignored", now=now, reason=error.name, facts=error.facts)
     elif isinstance(error, PARKS):

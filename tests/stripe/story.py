@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from billing import accounts, purchases, status
-from billing.stripe import events, inbox, sync
+from billing.stripe import arrivals, events, inbox, sync
 from billing.stripe.sync import Guard
 from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
@@ -37,7 +37,7 @@ class Stripe:
         now = self.books.now
         with transaction() as session:
             event = events.of_payload(payload)
-            number = inbox.keep(session, event, source="webhook", received_at=now, now=now)
+            number = arrivals.keep(session, event, source="webhook", received_at=now, now=now)
         if number is None:
             return "seen before"
         self.apply(number)
