@@ -24,6 +24,9 @@ from worker.stripe_events import WAITING, Outcome
 log = logger(__name__)
 
 QUEUE = StripeWebhook.QUEUE
+#: So many messages are fetched at once, and no more once a set has so many bytes: Stripe's bodies
+#: are of some KiB, and may be of 1 MiB.
+AT_ONCE, MOST_BYTES = 25, 4 * 1024 * 1024
 #: What is taken along.
 KINDS = {kind.TASK: kind for kind in (StripeWebhook, ApplyStripeEvent)}
 
@@ -55,34 +58,45 @@ def work(first: StripeMessage) -> list[Outcome]:
 @contextmanager
 def _others() -> Iterator[list[Along]]:
     """The messages that wait; acknowledged at the end, and put back on an error."""
-    client = mailbox.connection()
-    along = _take(settings().stripe_set_size - 1)
+    along = list(_take(settings().stripe_set_size - 1))
     try:
         yield along
     except BaseException:
-        mailbox.give_back(client, QUEUE, [(each.tag, each.raw) for each in reversed(along)])
+        _give_back([(each.tag, each.raw) for each in along])
         raise
     try:
-        mailbox.acknowledge(client, [each.tag for each in along])
+        mailbox.acknowledge(mailbox.connection(), [each.tag for each in along])
     except redis.RedisError as error:
         # What is committed stays so: each comes again, and was seen before.
         log.warning("set_not_acknowledged", messages=len(along), error=type(error).__name__)
 
 
-def _take(count: int) -> list[Along]:
+def _take(count: int) -> Iterator[Along]:
     """Take up to so many messages; without Redis, none."""
-    if count < 1:
-        return []
-    client = mailbox.connection()
+    size = 0
+    while count > 0 and size < MOST_BYTES:
+        try:
+            taken = mailbox.take(mailbox.connection(), QUEUE, min(count, AT_ONCE))
+        except redis.RedisError as error:
+            log.warning("set_not_taken", error=type(error).__name__)
+            return
+        found = [(tag, raw, _read(raw)) for tag, raw in taken]
+        yield from [Along(tag, raw, message) for tag, raw, message in found if message is not None]
+        # These would only be taken once more.
+        others = [(tag, raw) for tag, raw, message in found if message is None]
+        _give_back(others)
+        if others or len(taken) < AT_ONCE:
+            return
+        size += sum([len(raw) for _, raw in taken])
+        count -= len(taken)
+
+
+def _give_back(messages: Sequence[tuple[str, bytes]]) -> None:
+    """Put messages back as they were; without Redis they come back after their lease."""
     try:
-        taken = mailbox.take(client, QUEUE, count)
+        mailbox.give_back(mailbox.connection(), QUEUE, reversed(messages))
     except redis.RedisError as error:
-        log.warning("set_not_taken", error=type(error).__name__)
-        return []
-    found = [(tag, raw, _read(raw)) for tag, raw in taken]
-    others = [(tag, raw) for tag, raw, message in found if message is None]
-    mailbox.give_back(client, QUEUE, reversed(others))
-    return [Along(tag, raw, message) for tag, raw, message in found if message is not None]
+        log.warning("set_not_given_back", messages=len(messages), error=type(error).__name__)
 
 
 def _read(raw: bytes) -> StripeMessage | None:
