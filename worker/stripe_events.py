@@ -1,7 +1,6 @@
-"""Stripe's events from the door to the books: verify, keep, ask Stripe, apply.
+"""Stripe's events applied: Stripe asked what it says now, if we may, and what follows committed.
 
-What was kept is a committed row before anything follows from it; a row that was not finished is
-taken up again by `stripe.apply_due`.
+Each is a committed row already; one that was not finished is taken up again by `stripe.apply_due`.
 """
 
 import datetime as dt
@@ -11,14 +10,12 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing.errors import BillingError, Rejected
-from billing.stripe import arrivals, events, inbox, signature, sync, sync_events
-from billing.stripe.arrivals import Arrived
-from billing.stripe.errors import BadObject, BodyTooLarge, NoneOfOurs, Unreadable
+from billing.errors import BillingError
+from billing.stripe import events, inbox, sync, sync_events
+from billing.stripe.errors import BadObject, NoneOfOurs, Unreadable
 from billing.stripe.events import Event
 from billing.stripe.sync import Fetched, Guard
 from billing.stripe.sync_events import Taken
-from billing_client.messages import StripeWebhook
 from models.stripe import StripeEvent
 from worker import clock, stripe_access
 from worker.database import is_away, passes, transaction
@@ -29,8 +26,8 @@ from worker.stripe_access import Asked
 log = logger(__name__)
 
 
-#: Many accounts at once are locked for no longer than this while one of them is waited for: its
-#: events are then taken one by one, and wait for it alone.
+#: A set has locked many accounts while it waits for one: no longer than this. The events of that
+#: account are then left to the sweep, and the others go on.
 LOCK_WAIT_MS = 1000
 
 
@@ -46,7 +43,6 @@ class Outcome(NamedTuple):
 WAITING = "received"
 #: Of an event that was finished meanwhile, or that another worker has in hand.
 DONE_OR_LOCKED = "done or locked"
-_SEEN = Outcome(None, "seen before")
 
 
 def guard() -> Guard:
@@ -55,105 +51,31 @@ def guard() -> Guard:
     return Guard(is_live=config.takes_live_events, stripe_account=config.stripe_account)
 
 
-def receive(webhook: StripeWebhook) -> Outcome:
-    """Verify a webhook and keep it, refused or not; apply it at once.
-
-    Raises a passing fault of the database; then nothing was kept, and the message comes again.
-    """
-    return finish(take_in([webhook]))[0]
-
-
-def take_in(webhooks: Sequence[StripeWebhook]) -> list[Outcome]:
-    """Verify webhooks and keep them; once this returns, each is a committed row.
-
-    Where nothing is to be asked of Stripe, what is usual is applied in the same commit; the others
-    are `WAITING`, and `finish` applies them. Raises as `receive`, and then nothing was kept but
-    what was refused.
-    """
-    outcomes: dict[int, Outcome] = {}
-    arrived: dict[int, Arrived] = {}
-    for place, webhook in enumerate(webhooks):
-        try:
-            arrived[place] = Arrived(verified(webhook), webhook.received_at)
-        except Rejected as error:
-            outcomes[place] = _refuse(webhook, error)
-    if arrived:
-        kept = _keep(list(arrived.values()))
-        outcomes.update(zip(arrived, kept, strict=True))
-    return [outcomes[place] for place in range(len(webhooks))]
-
-
-def _keep(arrived: Sequence[Arrived]) -> list[Outcome]:
-    if stripe_access.gateway() is None:
-        try:
-            return _keep_in_one(arrived, is_applied=True)
-        except Rejected:
-            pass  # what is wrong with one of them is met again, and written down
-        except Exception as error:
-            if is_away(error) or (passes(error) and len(arrived) == 1):
-                raise
-            _log_broken(error, events=len(arrived))
-    return _keep_in_one(arrived, is_applied=False)
-
-
-def _keep_in_one(arrived: Sequence[Arrived], *, is_applied: bool) -> list[Outcome]:
-    """Keep events, and apply what is usual, in one transaction; an error takes all back."""
-    now = clock.now()
-    with transaction() as session:
-        rows = arrivals.keep_all(session, arrived, source="webhook", now=now)
-        if is_applied:
-            taken = [Taken(row) for row in rows if row is not None]
-            _apply(session, taken, now=now)
-    return [_outcome(row) if row is not None else _SEEN for row in rows]
-
-
-def _apply(session: Session, taken: Sequence[Taken], *, now: dt.datetime) -> list[StripeEvent]:
+def apply_in(session: Session, taken: Sequence[Taken], *, now: dt.datetime) -> list[StripeEvent]:
+    """Apply the usual ones of these events, and write what became of them; returns their rows."""
     if len(taken) > 1:
-        session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+        _wait_for_locks(session, LOCK_WAIT_MS)
     done = sync_events.apply_all(session, taken, guard=guard(), now=now)
     inbox.write_all(session, done)
     return done
 
 
-def _outcome(row: StripeEvent) -> Outcome:
+def _wait_for_locks(session: Session, lock_wait_ms: int) -> None:
+    session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {lock_wait_ms}")
+
+
+def outcome_of(row: StripeEvent) -> Outcome:
+    """What became of an event by its row."""
     return Outcome(row.id, row.state, row.reason)
 
 
-def _log_broken(error: Exception, **about: object) -> None:
+def log_broken(error: Exception, **about: object) -> None:
     """A bug is said with all that led to it; what passes only by its name."""
     name = type(error).__name__
     if passes(error):
         log.warning("stripe_events_wait", error=name, **about)
     elif not isinstance(error, BillingError):
         log.error("stripe_event_broke", error=name, exc_info=error, **about)
-
-
-def verified(webhook: StripeWebhook) -> Event:
-    """The event of a webhook. Raises a SignatureRefused, an Unreadable or a BadObject."""
-    config = settings()
-    if len(webhook.body) > events.MAX_BODY_BYTES:
-        raise BodyTooLarge(bytes=len(webhook.body), most=events.MAX_BODY_BYTES)
-    signature.verify(
-        webhook.body,
-        webhook.signature,
-        secrets=config.stripe_secrets,
-        received_at=webhook.received_at,
-        tolerance=dt.timedelta(seconds=config.stripe_tolerance_s),
-    )
-    return events.parse(webhook.body)
-
-
-def _refuse(webhook: StripeWebhook, error: Rejected) -> Outcome:
-    with transaction() as session:
-        number = arrivals.refuse(
-            session,
-            webhook.body,
-            error,
-            source="webhook",
-            received_at=webhook.received_at,
-            now=clock.now(),
-        )
-    return Outcome(number, "refused", error.name)
 
 
 def finish(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -174,35 +96,37 @@ def apply_all(numbers: Sequence[int]) -> list[Outcome]:
     asked = _fetch_all(numbers)
     done = {number: _fail(number, error) for number, error in asked.failed.items()}
     done |= _apply_set(asked.fetched)
-    return [done.get(number, Outcome(number, WAITING)) for number in numbers]
+    done |= {number: _apply_left(number) for number in asked.fetched if number not in done}
+    outcomes = [done.get(number, Outcome(number, WAITING)) for number in numbers]
+    if left := [each.number for each in outcomes if each.state == WAITING and each.number]:
+        with transaction() as session:
+            inbox.postpone(session, left, now=clock.now())
+    return outcomes
 
 
 def _apply_set(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
-    if not fetched:
+    """Apply what is usual among these; what is not, or breaks, is left out of what is returned."""
+    if len(fetched) < 2:
         return {}
-    if len(fetched) == 1:
-        return {number: _apply_left(number) for number in fetched}
     try:
-        done = _apply_claimed(fetched)
+        return _apply_claimed(fetched)
     except Exception as error:
         if is_away(error):
             raise
-        _log_broken(error, events=len(fetched))
-        items = list(fetched.items())
-        middle = len(items) // 2
-        return _apply_set(dict(items[:middle])) | _apply_set(dict(items[middle:]))
-    return done | {number: _apply_left(number) for number in fetched if number not in done}
+        log_broken(error, events=len(fetched))
+    items = list(fetched.items())
+    middle = len(items) // 2
+    return _apply_set(dict(items[:middle])) | _apply_set(dict(items[middle:]))
 
 
 def _apply_claimed(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
-    """Apply what is usual among these; the others are left out of what is returned."""
     now = clock.now()
     with transaction() as session:
         rows = {row.id: row for row in inbox.claim_all(session, fetched)}
         taken = [Taken(rows[number], fetched[number]) for number in fetched if number in rows]
-        done = _apply(session, taken, now=now)
+        done = apply_in(session, taken, now=now)
     others = [number for number in fetched if number not in rows]
-    return {row.id: _outcome(row) for row in done} | {
+    return {row.id: outcome_of(row) for row in done} | {
         number: Outcome(number, DONE_OR_LOCKED) for number in others
     }
 
@@ -210,28 +134,33 @@ def _apply_claimed(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
 def _apply_left(number: int) -> Outcome:
     """Apply what is not usual; while its account is locked, it is left to the sweep."""
     try:
-        return apply(number)
+        return apply(number, lock_wait_ms=LOCK_WAIT_MS)
     except Exception as error:
         if is_away(error) or not passes(error):
             raise
-        _log_broken(error, number=number)
+        log_broken(error, number=number)
         return Outcome(number, WAITING, type(error).__name__)
 
 
-def apply(number: int) -> Outcome:
-    """Take an event up; what becomes of it is in its row. Raises a passing fault of Postgres."""
+def apply(number: int, *, lock_wait_ms: int | None = None) -> Outcome:
+    """Take an event up; what becomes of it is in its row. Raises a passing fault of Postgres.
+
+    `lock_wait_ms`: how long to wait for its account, if not as long as the settings say.
+    """
     try:
         fetched = _fetch(number)
         with transaction() as session:
+            if lock_wait_ms is not None:
+                _wait_for_locks(session, lock_wait_ms)
             row = inbox.claim(session, number)
             if row is None:
                 return Outcome(number, DONE_OR_LOCKED)
             sync.apply(session, row, guard=guard(), fetched=fetched, now=clock.now())
-            return _outcome(row)
+            return outcome_of(row)
     except Exception as error:
         if passes(error):
             raise
-        _log_broken(error, number=number)
+        log_broken(error, number=number)
         return _fail(number, error)
 
 
@@ -243,7 +172,7 @@ def _fail(number: int, error: Exception) -> Outcome:
         if row is None:
             return Outcome(number, DONE_OR_LOCKED)
         inbox.fail(row, type(error).__name__, facts=facts, may_pass=True, now=clock.now())
-        return _outcome(row)
+        return outcome_of(row)
 
 
 def _fetch(number: int) -> Fetched | None:

@@ -16,7 +16,7 @@ import redis
 from billing.errors import Malformed
 from billing_client import InvalidMessage
 from billing_client.messages import ApplyStripeEvent, StripeWebhook
-from worker import envelope, mailbox, stripe_events
+from worker import envelope, mailbox, stripe_door, stripe_events
 from worker.logs import logger
 from worker.settings import settings
 from worker.stripe_events import WAITING, Outcome
@@ -49,7 +49,7 @@ def work(first: StripeMessage) -> list[Outcome]:
     with _others() as others:
         messages = [first, *[each.message for each in others]]
         hooks = [each for each in messages if isinstance(each, StripeWebhook)]
-        kept = stripe_events.take_in(hooks)
+        kept = stripe_door.take_in(hooks)
     # From here on all of them are rows: what is left undone, the sweep takes up.
     told = [each.number for each in messages if isinstance(each, ApplyStripeEvent)]
     return stripe_events.finish([*kept, *[Outcome(number, WAITING) for number in told]])

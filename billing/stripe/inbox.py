@@ -67,6 +67,12 @@ def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     return list(session.scalars(rows.order_by(StripeEvent.due_at, StripeEvent.id).limit(limit)))
 
 
+def postpone(session: Session, numbers: Iterable[int], *, now: dt.datetime) -> None:
+    """Let these events wait for a moment, though nothing is wrong with them: others go first."""
+    later = update(StripeEvent).where(StripeEvent.id.in_(list(numbers)), StripeEvent.due_at <= now)
+    session.execute(later.values(due_at=now + TAKEN_UP_AGAIN))
+
+
 def finish(
     row: StripeEvent,
     state: str,

@@ -13,7 +13,7 @@ from tests.stripe.door import SECRET, body_of, webhook
 from tests.stripe.writing import MONTH_S, Shop
 from tests.worker.conftest import client, is_idle, start, wait_until  # noqa: F401 - fixtures
 from tests.worker.rawmessages import message, raw
-from worker import clock, relay, stripe_events
+from worker import clock, relay, stripe_door, stripe_events
 from worker.database import transaction
 
 ACCOUNTS, INVOICES = 10, 20
@@ -127,7 +127,7 @@ def test_the_same_events_by_eight_threads_are_applied_once(books, shops):
     def deliver(offset):
         try:
             for hook in hooks[offset:] + hooks[:offset]:
-                stripe_events.receive(hook)
+                stripe_door.receive(hook)
         except Exception as error:
             broken.append(error)
 
@@ -148,7 +148,7 @@ def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(books, 
     shop = shops[0]
     bodies = [body_of(paid(shop, n)) for n in range(16)]
     threads = [
-        threading.Thread(target=stripe_events.receive, args=(webhook(body),)) for body in bodies
+        threading.Thread(target=stripe_door.receive, args=(webhook(body),)) for body in bodies
     ]
     for thread in threads:
         thread.start()
