@@ -23,7 +23,7 @@ class WatchedStripe(FakeStripe):
         with engine().connect() as connection:
             open_ones = text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+                " AND xact_start IS NOT NULL AND query NOT LIKE '%pg_stat_activity%'"
                 " AND backend_type = 'client backend'"
             )
             self.transactions.append(connection.execute(open_ones).scalar_one())
@@ -247,7 +247,8 @@ def test_no_transaction_is_open_while_stripe_is_asked_for_a_set(door, fake, now)
         *[event(now, each, kind="customer.updated", id=f"evt_{each['id']}") for each in customers]
     )
 
-    assert fake.transactions == [0] * 8
+    assert len(fake.transactions) >= 8
+    assert max(fake.transactions) == 0
 
 
 def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
