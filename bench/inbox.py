@@ -26,7 +26,7 @@ _ONE_DEBIT = """
 WITH account AS (SELECT id, credits FROM igny8_tenants WHERE id = %(id)s FOR NO KEY UPDATE),
 key AS (INSERT INTO billing.keys (key, content, entry_id) VALUES (%(key)s, 1, NULL)),
 lot AS (UPDATE billing.lots SET remaining = remaining - 2
-        WHERE account_id = (SELECT id FROM account) AND remaining > 0),
+        WHERE account_id = (SELECT id FROM account) AND is_open),
 book AS (UPDATE billing.books SET credits = credits - 2
          WHERE account_id = (SELECT id FROM account)),
 entry AS (INSERT INTO igny8_credit_transactions
