@@ -1,8 +1,7 @@
 -- Pops messages and registers them as kombu would, in one step; see worker/mailbox.py.
 --
 -- KEYS: the queue's lists, then unacked, unacked_index and poison. ARGV: how many, the score.
--- Returns for each list that had any: its name, the messages and their delivery tags, the last two
--- joined by NUL, which no JSON holds.
+-- Returns for each list that had any: its name, the messages and their delivery tags.
 
 local lists = #KEYS - 3
 local unacked, index, poison = KEYS[lists + 1], KEYS[lists + 2], KEYS[lists + 3]
@@ -19,6 +18,17 @@ local TAIL = '^"delivery_info": {"exchange": "[%w_.-]*", "routing_key": "[%w_.-]
              .. '"priority": %d+, "body_encoding": "base64", "delivery_tag": "([%w-]+)"}}$'
 local LONGEST_TAIL = 300
 
+-- A tag that no reader could decode would hold up every message that was taken with it.
+local function is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.')
+    :gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+    :gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+    :gsub('\240[\144-\191][\128-\191][\128-\191]', '.')
+    :gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.')
+    :gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:find('[%z\128-\255]')
+end
+
 -- The delivery tag of a message that kombu could restore; nothing where something is missing.
 local function tag_of(raw)
   if string.sub(raw, 1, #HEAD) == HEAD then
@@ -32,7 +42,7 @@ local function tag_of(raw)
   local properties = ok and type(message) == 'table' and message.properties
   local info = type(properties) == 'table' and properties.delivery_info
   local tag = type(info) == 'table' and properties.delivery_tag
-  if type(tag) == 'string' and not string.find(tag, '\0', 1, true)
+  if type(tag) == 'string' and is_utf8(tag)
      and type(info.exchange) == 'string' and type(info.routing_key) == 'string' then
     return tag
   end
@@ -75,8 +85,8 @@ local function register(list, popped)
   redis.call('HSET', unacked, unpack(fields))
   redis.call('ZADD', index, unpack(scores))
   taken[#taken + 1] = list
-  taken[#taken + 1] = table.concat(new_raws, '\0')
-  taken[#taken + 1] = table.concat(new_tags, '\0')
+  taken[#taken + 1] = new_raws
+  taken[#taken + 1] = new_tags
 end
 
 -- Of a long queue, a tenth of a large set comes from its new end: what one sender has just sent

@@ -106,6 +106,10 @@ def test_a_message_that_another_sender_wrote_its_own_way_is_taken_too(
         pytest.param(lambda raw: raw.replace(b"(hidden)", b"\0", 1), id="a NUL within"),
         pytest.param(lambda raw: changed(raw, delivery_tag=None), id="no delivery tag"),
         pytest.param(lambda raw: changed(raw, delivery_tag="a\0b"), id="a NUL in its tag"),
+        pytest.param(
+            lambda raw: changed(raw, delivery_tag="Zo").replace(b'"Zo"', b'"Zo\xeb"'),
+            id="a tag that is no UTF-8",
+        ),
         pytest.param(lambda raw: changed(raw, delivery_info="debits"), id="no delivery info"),
         pytest.param(lambda raw: changed(raw, delivery_info={"exchange": ""}), id="no routing key"),
     ],
