@@ -102,7 +102,7 @@ def drain(
     else:
         answers = posting.apply(session, [message for _, message in messages], now=now)
     for (row_id, message), answer in zip(done, answers, strict=True):
-        if answer.outcome == "rejected" and answer.error:
+        if answer.is_rejected and answer.error:
             dead.append(_letter(row_id, message.TASK, message.arguments(), answer.error))
     dead_letters.keep(session, dead, now=now)
     return Drained(len(rows), answers, len(dead), waiting[-1])
@@ -158,7 +158,7 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
         rows += taken
         if share == 1:
             break
-    return sorted(rows, key=lambda row: row[:2])
+    return sorted(rows)
 
 
 def _arguments_of(rows: Sequence[Row]) -> list[object]:

@@ -5,7 +5,8 @@ message does is one function and one line of ACTS.
 """
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -61,6 +62,16 @@ class Answer:
         if self.entry is None:
             return "released"
         return "given" if isinstance(self.message, Reverse) else "taken"
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it may be replayed once its cause is gone, and needs a dead letter till then."""
+        return self.error is not None and not isinstance(self.error, FINAL)
+
+
+def counts_of(answers: Iterable[Answer]) -> Counter[str]:
+    """How many of each outcome, repeats apart as `repeated`."""
+    return Counter(["repeated" if each.is_repeat else each.outcome for each in answers])
 
 
 @dataclass(slots=True)

@@ -3,12 +3,14 @@
 -- KEYS: the queue's lists, then unacked, unacked_index and poison. ARGV: how many, the score.
 -- Returns for each list that had any: its name, the messages and their delivery tags.
 
-local lists = #KEYS - 3
+local lists, bytes = #KEYS - 3, 0
 local unacked, index, poison = KEYS[lists + 1], KEYS[lists + 2], KEYS[lists + 3]
 local left, score, taken = tonumber(ARGV[1]), ARGV[2], {}
 
--- Lua's stack holds 8,000 values, and a message passes two at a time.
-local AT_ONCE = 1000
+-- Lua's stack holds 8,000 values, and a message passes two at a time. Of large messages fewer are
+-- taken: after so many bytes no more are popped.
+local AT_ONCE = 500
+local MOST_BYTES = 2^24
 
 -- How kombu begins and ends every message. Reading all of its JSON would cost as much again as all
 -- the rest of this script; who takes the message reads it at once, and a sweep sets aside what
@@ -54,6 +56,7 @@ local function register(list, popped)
   local queue = cjson.encode(string.match(list, '^(.-)\6\22') or list)
   local tags, forms, raws = {}, {}, {}
   for _, raw in ipairs(popped) do
+    bytes = bytes + #raw
     local tag
     if not string.find(raw, '\0', 1, true) then tag = tag_of(raw) end
     if tag then
@@ -96,7 +99,7 @@ if redis.call('LLEN', KEYS[1]) > left then newest = math.min(math.floor(left / 1
 left = left - newest
 
 for i = 1, lists do
-  while left > 0 do
+  while left > 0 and bytes < MOST_BYTES do
     local popped = redis.call('RPOP', KEYS[i], math.min(left, AT_ONCE))
     if not popped then break end
     left = left - #popped

@@ -47,6 +47,17 @@ def changed(raw, **properties):
     return json.dumps(message).encode()
 
 
+def test_of_large_messages_fewer_are_taken_than_were_asked_for(redis_client, sent):
+    large = [
+        changed(sent[0], delivery_tag=str(number), correlation_id="x" * 60_000)
+        for number in range(600)
+    ]
+    put(redis_client, *large)
+
+    assert len(take(redis_client, 5000)) == 500, "30 MB, of which 16 MB are enough"
+    assert len(take(redis_client, 5000)) == 100
+
+
 def test_messages_are_taken_in_the_order_in_which_they_were_sent(redis_client, sent):
     put(redis_client, *sent)
 
