@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 
 import pytest
 from sqlalchemy import select, text
@@ -168,6 +169,37 @@ def test_what_is_unusual_in_a_set_has_its_own_outcome_and_the_others_are_applied
         "applied",
     ]
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
+
+
+def statuses_after(pay, statuses) -> list:
+    """What becomes of accounts of these statuses, each of which pays for a month."""
+    empty_database()
+    books = Books()
+    stripe, shops = Stripe(books), []
+    for number, how in enumerate(statuses):
+        slug, status = f"a-{number}", how if how in STATUSES else "active"
+        books.open_account(slug, status=status, stripe_customer_id=f"cus_{number}")
+        for reason in how.split("+") if how not in STATUSES else ():
+            books.change_status(slug, "suspended", reason=reason)
+        shops.append(stripe.shop(customer=f"cus_{number}"))
+    stripe.deliver(shops[0].event("price.created", shops[0].price()))
+    pay(stripe, [paid(shop) for shop in shops])
+    told = Counter(stripe.told())
+    return [told, *[(stripe.end_state(slug), books.calendar(slug)) for slug in books.ids]]
+
+
+STATUSES = ("trial", "active", "pending_payment", "cancelled")
+
+
+def test_accounts_of_every_status_are_let_in_by_a_set_as_one_by_one(database):
+    suspended = ("payment_failed", "trial_over", "manual", "payment_failed+manual", "dispute")
+    statuses = STATUSES + suspended
+
+    in_a_set = statuses_after(lambda stripe, events: stripe.deliver_set(*events), statuses)
+
+    one_by_one = statuses_after(lambda stripe, events: stripe.deliver(*events), statuses)
+    assert in_a_set == one_by_one
+    assert in_a_set[0]["account.activated"] == 2
 
 
 # --- what breaks a set ---------------------------------------------------------------------------
