@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, text
 
+from billing import dunning_rows
 from billing.stripe import inbox
 from tests.conftest import empty_database
 from tests.story import Books
@@ -200,6 +201,35 @@ def test_accounts_of_every_status_are_let_in_by_a_set_as_one_by_one(database):
     one_by_one = statuses_after(lambda stripe, events: stripe.deliver(*events), statuses)
     assert in_a_set == one_by_one
     assert in_a_set[0]["account.activated"] == 2
+
+
+def test_a_set_lets_in_only_whom_it_pays_for(books, stripe, shops):
+    trial = shops[1].subscription(
+        shops[1].price(), start=shops[1].now, end=shops[1].now + MONTH_S, status="trialing"
+    )
+    events = [
+        paid(shops[0]),
+        shops[1].event("customer.subscription.created", trial),
+        paid(shops[2], status="open", amount_paid=0, attempt_count=1),
+    ]
+
+    assert stripe.deliver_set(*events) == ["applied"] * 3
+
+    assert [stripe.status(slug) for slug in ("acme", "bolt", "cord")] == [
+        "active",
+        "trial",
+        "trial",
+    ]
+
+
+def test_who_pays_within_the_set_that_tells_of_a_first_failure_is_not_asked(books, stripe, shops):
+    failed = paid(shops[0], "1", status="open", amount_paid=0, attempt_count=1)
+
+    stripe.deliver_set(failed, paid(shops[0], "2"), paid(shops[1]))
+
+    assert stripe.status("acme") == "active"
+    with transaction() as session:
+        assert dunning_rows.of_account(session, books.ids["acme"]) is None
 
 
 # --- what breaks a set ---------------------------------------------------------------------------
