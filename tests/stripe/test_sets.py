@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, text
 
-from billing import dunning_rows
 from billing.stripe import inbox
+from models.life import DunningCase
 from tests.conftest import empty_database
 from tests.story import Books
 from tests.stripe.door import body_of, webhook
@@ -229,7 +229,7 @@ def test_who_pays_within_the_set_that_tells_of_a_first_failure_is_not_asked(book
 
     assert stripe.status("acme") == "active"
     with transaction() as session:
-        assert dunning_rows.of_account(session, books.ids["acme"]) is None
+        assert session.scalars(select(DunningCase)).all() == []
 
 
 # --- what breaks a set ---------------------------------------------------------------------------
