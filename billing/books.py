@@ -138,6 +138,29 @@ class Books:
         )
         return [[self.add_lot(book, lot).id, lot.remaining]]
 
+    def repay(self, book: OpenBook) -> None:
+        """Pay what the account owes with what came free, by an entry of 0: the balance is the same.
+
+        Free credits beside a debt cannot be spent; if they lapsed, the account would owe for what
+        it never had.
+        """
+        if not book.debt or not (used := book.repay(self.now)):
+            return
+        if not self._ids:
+            self.reserve(1)
+        key = keys.own("repayment", self._ids[-1])
+        self.post(
+            book,
+            content=keys.digest(key),
+            amount=0,
+            type="repayment",
+            description="debt repaid from credits that came free",
+            key=key,
+            actor="billing",
+            happened_at=self.now,
+            lots=used,
+        )
+
     def add_lot(self, book: OpenBook, lot: rows.NewLot) -> OpenLot:
         """Write a new lot and open it; what it adds to the balance is the caller's to count."""
         opened = rows.insert_lot(self.session, lot, self.now)
@@ -160,6 +183,9 @@ class Books:
 
     def write(self) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off."""
+        for book in self.by_account.values():
+            if book.debt and book.has_changed:
+                self.repay(book)
         if self._entries:
             ledger.append(self.session, self._entries)
         if self._new_keys:
