@@ -282,7 +282,7 @@ class PaymentMethod(Facts):
 
     KIND: ClassVar[str] = "payment_method"
 
-    card: str | None
+    card: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
