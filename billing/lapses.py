@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from billing import book_rows as rows
 from billing import keys
-from billing.accounts import Entry
 from billing.books import Books
+from billing.ledger import Entry
 from billing.lots import OF_A_PERIOD, SOURCES, OpenLot
 from billing.open_book import OpenBook
 

@@ -73,6 +73,15 @@ class OpenBook:
 
         Raises InsufficientCredits, having taken nothing.
         """
+        for lot in self.lots:
+            free = lot.remaining - lot.held
+            if free and lot.is_live(now):
+                if 0 < cost <= free and self.debt <= self.debt_limit:
+                    # What nearly every debit is, without a look at the other lots.
+                    lot.remaining -= cost
+                    self._count(cost, now)
+                    return [[lot.id, -cost]]
+                break
         if cost > self.room(now):
             raise InsufficientCredits(needed=cost, available=self.available(now), debt=self.debt)
         used: list[object] = []

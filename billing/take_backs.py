@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing import accounts, keys, outbox, purchases, reversals
+from billing import keys, ledger, outbox, purchases, reversals
 from billing.books import Books, open_books
 from billing.holds import DISPUTE
 from billing.open_book import OpenBook
@@ -148,9 +148,7 @@ def _undo(books: Books, purchase: Purchase) -> None:
     """Give back all that was taken, to where it came from: the money has come back after all."""
     numbers = range(purchase.undone + 1, purchase.take_backs + 1)
     known = [books.known[keys.as_uuid(_key(purchase, number))] for number in numbers]
-    found = accounts.entries_by_id(
-        books.session, [each.entry_id for each in known if each.entry_id]
-    )
+    found = ledger.entries_by_id(books.session, [each.entry_id for each in known if each.entry_id])
     for entry in sorted(found.values(), key=lambda each: -each.id):
         key = keys.own("take-back-undone", entry.key)
         lots = reversals.give_back(books, entry, key=key)

@@ -113,7 +113,7 @@ def read(session: Session, account_ids: Iterable[int]) -> dict[int, OpenTrial]:
 
 _WITH_CREDITS = """
 SELECT DISTINCT account_id FROM billing.lots
-WHERE account_id = ANY(%(ids)s::bigint[]) AND remaining > 0 AND source = 'trial'
+WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open AND source = 'trial'
 """
 
 

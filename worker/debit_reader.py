@@ -11,7 +11,6 @@ that breaks it is alone, and that one becomes a dead letter.
 import gc
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +89,7 @@ class DebitReader:
             try:
                 self._bring_back()
                 worked = self.read_one_set() + self._inbox.drain_one_set()
+                self._events.tell_sum()
                 if not worked:
                     mailbox.wait(self._redis, QUEUE, IDLE_WAIT_S)
                 pause = FIRST_PAUSE_S
@@ -186,7 +186,7 @@ class DebitReader:
             dead += [
                 rejected(message_id, answer)
                 for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
-                if answer.outcome == "rejected"
+                if answer.is_rejected
             ]
             dead_letters.keep(session, [letters.storable(letter) for letter in dead], now=now)
         return answers
@@ -225,7 +225,7 @@ class DebitReader:
             log.warning("set_not_acknowledged", messages=len(items), error=type(error).__name__)
 
     def _report(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
-        counts = Counter(["repeated" if a.is_repeat else a.outcome for a in answers])
+        counts = posting.counts_of(answers)
         counts["malformed"] += sum(item.fault is not None for item in items)
         if answers or counts["malformed"]:
             shown = {name: count for name, count in counts.items() if count}

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
 
     #: Debits that one transaction takes at most.
-    debit_set_size: int = Field(default=500, ge=1, le=5000)
+    debit_set_size: int = Field(default=2000, ge=1, le=5000)
     #: `sets` reads the debit queue in sets; `stock` leaves it to Celery, one message a task.
     debit_reader: Literal["sets", "stock"] = "sets"
 
