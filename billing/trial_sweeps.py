@@ -108,7 +108,8 @@ def _expire(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swep
             del trying[account_id]
     swept += _go_on(session, trying, now=now)
     over = sorted(running.keys() - set(paid) - trying.keys())
-    status.suspend_all(session, over, reason="trial_over", actor="billing", now=now)
+    how = {"reason": "trial_over", "actor": "billing"}
+    status.suspend_all(session, over, **how, locked=found, now=now)
     return swept + [Swept(id, "trial_over", trials[id].suspends_at) for id in over]
 
 
