@@ -12,8 +12,9 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, Rejected
-from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
+from billing.stripe import cards, catalog, events, inbox, objects, owners, payments, standing
 from billing.stripe.errors import (
+    DetachedMethod,
     ForeignAccount,
     ForeignProduct,
     LivemodeMismatch,
@@ -31,6 +32,7 @@ from billing.stripe.shapes import (
     CatalogPrice,
     Customer,
     Facts,
+    PaymentMethod,
     Subscription,
 )
 from models.stripe import StripeEvent
@@ -39,8 +41,10 @@ from models.stripe import StripeEvent
 PARKS = (Waits, AccountDeleted)
 
 
+#: Objects that are no part of any payment.
+NO_PAYMENT = (Customer, PaymentMethod, CashTransaction, Subscription)
 #: What is none of our business, or none any more.
-IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone)
+IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone, DetachedMethod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,8 @@ def sync(
 ) -> dict[str, object]:
     """Bring one object up to date here; returns what was done, as facts.
 
-    Raises a Waits, AccountDeleted, ForeignProduct, or what the object's own sync does.
+    Raises a Waits, AccountDeleted, ForeignProduct, DetachedMethod, or what the object's own sync
+    does.
     """
     if isinstance(facts, CatalogPrice):
         is_newer = objects.keep(session, facts, account_id=None, version_at=version_at, now=now)
@@ -193,11 +198,14 @@ def sync(
     if catalog.learn(session, facts, prices, version_at=version_at, now=now):
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
+    if isinstance(facts, PaymentMethod) and facts.customer is None:
+        raise DetachedMethod(object=facts.id)
     account = owners.find(session, facts)
     is_newer, before = objects.replace(
         session, facts, account_id=account.id, version_at=version_at, now=now
     )
-    is_payment = not isinstance(facts, Customer | CashTransaction | Subscription)
+    cards.show(session, account.id, before, facts, now=now)
+    is_payment = not isinstance(facts, NO_PAYMENT)
     payment = objects.of_payment(session, facts.id) if is_payment else [facts]
     done: dict[str, object] = {"is_newer": is_newer}
     if is_payment:
