@@ -5,7 +5,7 @@ Every act on credits goes through here, so that the sums of DESIGN 1.3 are made 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
@@ -99,8 +99,6 @@ class Books:
             lots,
             details,
         )
-        previous = book.chain or chain.genesis(account_id, book.opening_credits)
-        entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
         self._entries.append(entry)
         self.remember(keys.as_uuid(key), content, entry.id)
         return entry
@@ -181,13 +179,21 @@ class Books:
             book.lots += rows.read_lots_by_id(self.session, missing)
             book.lots.sort(key=burn_order)
 
+    def _sealed(self) -> Iterator[Entry]:
+        """The entries, each sealed as it is written."""
+        for entry in self._entries:
+            book = self.by_account[entry.account_id]
+            previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
+            entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
+            yield entry
+
     def write(self) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off."""
         for book in self.by_account.values():
             if book.debt and book.has_changed:
                 self.repay(book)
         if self._entries:
-            ledger.append(self.session, self._entries)
+            ledger.append(self.session, self._sealed())
         if self._new_keys:
             keys.claim(self.session, self._new_keys)
         books = self.by_account.values()
