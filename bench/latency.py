@@ -49,9 +49,9 @@ def run(*, count: int, rounds: int) -> Result:
         # Twice: the first wait for the worker to have started.
         for _ in range(2):
             _offer(first)
-            _committed([debit.key for debit in warm_up])
+            waited_for([debit.key for debit in warm_up])
         sent = _offer(raws)
-        committed = _committed([debit.key for debit in debits])
+        committed = waited_for([debit.key for debit in debits])
     waits = sorted([(end - begun) * 1000 for begun, end in zip(sent, committed, strict=True)])
     row = Row(
         "celery_door_at_1000",
@@ -85,7 +85,7 @@ def _offer(raws: list[bytes]) -> list[float]:
     return sent
 
 
-def _committed(keys: list[str]) -> list[float]:
+def waited_for(keys: list[str]) -> list[float]:
     """When each was committed, by the clock of the machine. Waits until all are."""
     asked = {"keys": keys}
     until = time.monotonic() + LOST_AFTER_S

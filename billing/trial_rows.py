@@ -140,7 +140,7 @@ def cut_short(session: Session, account_ids: Iterable[int], *, now: dt.datetime)
     """Let these trials end as they began, without a reminder and without grace."""
     session.execute(
         update(Trial)
-        .where(Trial.account_id.in_(list(account_ids)), Trial.ended_at.is_(None))
+        .where(Trial.account_id.in_(sorted(account_ids)), Trial.ended_at.is_(None))
         .values(ends_at=Trial.started_at, suspends_at=now, next_reminder_at=None)
         .execution_options(synchronize_session=False)
     )

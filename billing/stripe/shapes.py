@@ -135,7 +135,10 @@ class Subscription(Facts):
 
 @dataclass(frozen=True, slots=True)
 class Charge(Facts):
-    """`amount` that was captured, `refunded` of it; `decline`: the code of a failure."""
+    """`amount` that was captured, `refunded` of it; `decline`: the code of a failure.
+
+    `card`: as of a `PaymentMethod`.
+    """
 
     KIND: ClassVar[str] = "charge"
 
@@ -147,6 +150,7 @@ class Charge(Facts):
     status: str
     is_disputed: bool
     decline: str | None
+    card: str | None = None
 
     @property
     def links(self) -> frozenset[str]:
@@ -269,6 +273,15 @@ class Customer(Facts):
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentMethod(Facts):
+    """What a customer pays by. `card`: a digest that tells cards apart, of one that is a card."""
+
+    KIND: ClassVar[str] = "payment_method"
+
+    card: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogPrice(Facts):
     """A price of our catalogue, or an old plan object."""
 
@@ -317,6 +330,7 @@ KINDS: dict[str, type[Facts]] = {
         CheckoutSession,
         InvoicePayment,
         Customer,
+        PaymentMethod,
         CatalogPrice,
         Product,
         CashTransaction,

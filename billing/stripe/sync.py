@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, events, inbox, objects, owners, sync_sets
 from billing.stripe.errors import (
+    DetachedMethod,
     ForeignAccount,
     ForeignProduct,
     LivemodeMismatch,
@@ -26,7 +27,7 @@ from billing.stripe.errors import (
 from billing.stripe.events import Event
 from billing.stripe.readers import facts_of
 from billing.stripe.reading import JSON
-from billing.stripe.shapes import CatalogPrice, Facts
+from billing.stripe.shapes import CatalogPrice, Facts, PaymentMethod
 from billing.stripe.sync_sets import Found
 from models.stripe import StripeEvent
 
@@ -37,7 +38,7 @@ PARKS = (Waits, AccountDeleted)
 #: Why an event of a type that we do not handle is ignored.
 UNHANDLED = "UnhandledType"
 #: What is none of our business, or none any more.
-IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone)
+IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone, DetachedMethod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,8 @@ def sync(
 ) -> dict[str, object]:
     """Bring one object up to date here; returns what was done, as facts.
 
-    Raises a Waits, AccountDeleted, ForeignProduct, or what the object's own sync does.
+    Raises a Waits, AccountDeleted, ForeignProduct, DetachedMethod, or what the object's own sync
+    does.
     """
     if isinstance(facts, CatalogPrice):
         is_newer = objects.keep(session, facts, account_id=None, version_at=version_at, now=now)
@@ -179,6 +181,8 @@ def sync(
     if catalog.learn(session, facts, prices, version_at=version_at, now=now):
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
+    if isinstance(facts, PaymentMethod) and facts.customer is None:
+        raise DetachedMethod(object=facts.id)
     account = owners.find(session, facts)
     found = Found(facts, version_at, account)
     (done,) = sync_sets.bring_up(session, [found], prices=prices, now=now)

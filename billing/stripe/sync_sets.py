@@ -11,15 +11,22 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from billing.accounts import HostAccount
-from billing.stripe import bought, catalog, inbox, objects, payments, standing
+from billing.stripe import bought, cards, catalog, inbox, objects, payments, standing
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects import Kept, State
 from billing.stripe.payments import Payment
-from billing.stripe.shapes import CashTransaction, Customer, Facts, Invoice, Subscription
+from billing.stripe.shapes import (
+    CashTransaction,
+    Customer,
+    Facts,
+    Invoice,
+    PaymentMethod,
+    Subscription,
+)
 from billing.stripe.standing import Standings
 
 #: Objects that belong to no payment.
-APART = (Customer, CashTransaction, Subscription)
+APART = (Customer, PaymentMethod, CashTransaction, Subscription)
 
 
 class Found(NamedTuple):
@@ -49,6 +56,12 @@ def bring_up(
         return []
     states = [State(each.facts, each.at, each.account.id) for each in found]
     kept = objects.keep_all(session, states, now=now)
+    new = [
+        (each.account.id, each.facts)
+        for each, news in zip(found, kept, strict=True)
+        if news is not None and news.before is None
+    ]
+    cards.show(session, new, now=now)
     of_payment = _payments(session, found, kept)
     steps = [
         Step(each, news, of_payment.get((each.account.id, each.facts.id)))
