@@ -25,9 +25,13 @@ MAX_STATEMENTS = 10_000
 MAX_LINE_CHARS = 65_536
 # Lines of a text format: 100,000 MT940 entries have 400,000 to a million.
 MAX_LINES = 1_500_000
+# Structured remittances of one camt transaction, and balances and summaries of one statement: a
+# payment of a thousand invoices is beyond any seen.
+MAX_PARTS = 1_000
 # Bytes of XML between two finished balances, entries or transactions: bounds what we keep of an
-# unfinished unit.
-MAX_UNIT_BYTES = 1_048_576
+# unfinished unit, and so of the 64 transactions of a batch that are not packed yet. A whole entry
+# has some 2 kB, an envelope with its signature some 20.
+MAX_UNIT_BYTES = 131_072
 # Tags of one XML file: 100,000 full camt entries have 8 million, and we read some 2 million a
 # second.
 MAX_XML_TAGS = 12_000_000
