@@ -17,9 +17,17 @@ from billing.statements.errors import (
     MalformedXml,
     MarkupInText,
     TooDeep,
+    TooManyNames,
     TooManyTags,
+    TooManyUnits,
 )
-from billing.statements.limits import MAX_UNIT_BYTES, MAX_XML_DEPTH, MAX_XML_TAGS
+from billing.statements.limits import (
+    MAX_UNIT_BYTES,
+    MAX_XML_DEPTH,
+    MAX_XML_NAMES,
+    MAX_XML_TAGS,
+    MAX_XML_UNITS,
+)
 
 _CHUNK = 65_536
 # Long enough to find a start tag that two chunks share.
@@ -89,7 +97,7 @@ class UnitReader:
         self._wrappers = wrappers
         self._counted = re.compile(counted.encode() + rb"[\s/>]")
         self._tail = b""
-        self._tags = self._learnt = self._skipped = self._last_unit_end = 0
+        self._tags = self._learnt = self._skipped = self._begun = self._last_unit_end = 0
         self._node = _Node(None, "", OUTSIDE, None, 0)
         self._children = self._node.children
         self._texts: list[str] = []
@@ -115,6 +123,8 @@ class UnitReader:
             while chunk := source.read(_CHUNK):
                 self._count(chunk)
                 self._parser.Parse(chunk, False)  # expat takes no keywords
+                if len(self._parser.intern) > MAX_XML_NAMES:
+                    raise TooManyNames(limit=MAX_XML_NAMES)
                 if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
                     raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
             self._parser.Parse(b"", True)
@@ -219,6 +229,9 @@ class UnitReader:
     def _begin(self, kind: str, name: str) -> None:
         if self._node.unit == OUTSIDE:
             self.namespace = name.rpartition(" ")[0]
+        self._begun += 1
+        if self._begun > MAX_XML_UNITS:
+            raise TooManyUnits(limit=MAX_XML_UNITS)
         around = self._leaves
         self._outer.append((around, self._line))
         self._leaves, self._line = {}, self._parser.CurrentLineNumber
