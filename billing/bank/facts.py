@@ -11,7 +11,7 @@ from billing.bank.names import folded
 from billing.statements.canonical import Reference
 
 #: Of these rules, which hand is at work: see BANK matching in docs/decisions.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)

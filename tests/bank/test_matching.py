@@ -373,3 +373,35 @@ def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_is_for_a
 
     assert (decision.rule, decision.outcome) == ("A4", "suggest")
     assert "account 2" in decision.vetoes[0]
+
+
+def test_money_that_does_not_fit_from_a_payer_who_pays_for_others_too_is_for_a_person():
+    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+
+    decision = decide(incoming(9000, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
+
+    assert (decision.rule, decision.outcome) == ("A4", "suggest")
+    assert "pays for account 2 too" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"),
+    [
+        pytest.param(invoice(1, 20000), "A3", id="less than is open"),
+        pytest.param(invoice(1, 8900), "A4", id="more than is open"),
+        pytest.param(invoice(1, 8900, state="paid"), "D", id="an invoice that is paid"),
+    ],
+)
+def test_where_only_the_reference_points_to_a_customer_and_the_amount_to_others_a_person_decides(
+    named, rule
+):
+    accountant = incoming(13900, ref=rf(1), payer_name="Steuerkanzlei Nord")
+
+    decision = decide(accountant, named, invoice(2, 13900))
+
+    assert (decision.rule, decision.outcome) == (rule, "suggest")
+    assert "other customers owe" in decision.vetoes[0]
+    assert decide(accountant, named, invoice(2, 13800)).is_automatic
+    assert decide(
+        accountant, replace(named, names=("Steuerkanzlei Nord",)), invoice(2, 13900)
+    ).is_automatic
