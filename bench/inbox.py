@@ -14,6 +14,8 @@ from worker.debit_reader import spare_the_collector
 from worker.inbox_drain import InboxDrain
 
 CLIENTS = 8
+#: A client that has not connected by then never will.
+START_S = 60
 #: The one-by-one way gets so much of the count: it is that much slower.
 PART = 0.3
 #: The account that takes every debit of the hot rows.
@@ -89,7 +91,7 @@ def _one_by_one(name: str, count: int, accounts: int) -> Row:
     ]
     for client in clients:
         client.start()
-    ready.wait()
+    ready.wait(START_S)
 
     def all_done() -> None:
         go.wait()
@@ -104,7 +106,7 @@ def _one_by_one(name: str, count: int, accounts: int) -> Row:
 def _client(url: str, count: int, accounts: int, *, ready, go, number: int) -> None:
     connection = psycopg2.connect(url)
     connection.autocommit = True
-    ready.wait()
+    ready.wait(START_S)
     go.wait()
     with connection.cursor() as cursor:
         for turn in range(count):

@@ -213,9 +213,12 @@ _WITH_CUSTOMER = """
 SELECT id, is_deleted FROM igny8_tenants
 WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
 """
-_LOCK_CUSTOMER = f"{_WITH_CUSTOMER} FOR NO KEY UPDATE".replace(
-    "id, is_deleted", ", ".join(HostAccount._fields)
-)
+_LOCK_CUSTOMERS = """
+SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
+FROM igny8_tenants
+WHERE stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> ''
+ORDER BY id FOR NO KEY UPDATE
+"""
 
 
 def with_customer(session: Session, customer: str) -> list[int]:
@@ -228,10 +231,13 @@ def with_customer(session: Session, customer: str) -> list[int]:
     return alive or [account_id for account_id, _ in rows]
 
 
-def lock_customer(session: Session, customer: str) -> HostAccount | None:
-    """Lock and return the account that is this customer; None unless there is exactly one."""
-    rows = session.connection().exec_driver_sql(_LOCK_CUSTOMER, {"customer": customer}).all()
-    return HostAccount._make(rows[0]) if len(rows) == 1 else None
+def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
+    """Lock the accounts that are these customers; returns those who are exactly one account's."""
+    asked = {"customers": arrays.texts(sorted(customers))}
+    found: dict[str, list[HostAccount]] = {}
+    for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, asked).all():
+        found.setdefault(row[6], []).append(HostAccount._make(row))
+    return {customer: rows[0] for customer, rows in found.items() if len(rows) == 1}
 
 
 def customers(session: Session, *, after: str, limit: int) -> list[str]:

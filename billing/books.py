@@ -5,7 +5,7 @@ Every act on credits goes through here, so that the sums of DESIGN 1.3 are made 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
@@ -99,8 +99,6 @@ class Books:
             lots,
             details,
         )
-        previous = book.chain or chain.genesis(account_id, book.opening_credits)
-        entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
         self._entries.append(entry)
         self.remember(keys.as_uuid(key), content, entry.id)
         return entry
@@ -138,6 +136,29 @@ class Books:
         )
         return [[self.add_lot(book, lot).id, lot.remaining]]
 
+    def repay(self, book: OpenBook) -> None:
+        """Pay what the account owes with what came free, by an entry of 0: the balance is the same.
+
+        Free credits beside a debt cannot be spent; if they lapsed, the account would owe for what
+        it never had.
+        """
+        if not book.debt or not (used := book.repay(self.now)):
+            return
+        if not self._ids:
+            self.reserve(1)
+        key = keys.own("repayment", self._ids[-1])
+        self.post(
+            book,
+            content=keys.digest(key),
+            amount=0,
+            type="repayment",
+            description="debt repaid from credits that came free",
+            key=key,
+            actor="billing",
+            happened_at=self.now,
+            lots=used,
+        )
+
     def add_lot(self, book: OpenBook, lot: rows.NewLot) -> OpenLot:
         """Write a new lot and open it; what it adds to the balance is the caller's to count."""
         opened = rows.insert_lot(self.session, lot, self.now)
@@ -158,10 +179,21 @@ class Books:
             book.lots += rows.read_lots_by_id(self.session, missing)
             book.lots.sort(key=burn_order)
 
+    def _sealed(self) -> Iterator[Entry]:
+        """The entries, each sealed as it is written."""
+        for entry in self._entries:
+            book = self.by_account[entry.account_id]
+            previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
+            entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
+            yield entry
+
     def write(self) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off."""
+        for book in self.by_account.values():
+            if book.debt and book.has_changed:
+                self.repay(book)
         if self._entries:
-            ledger.append(self.session, self._entries)
+            ledger.append(self.session, self._sealed())
         if self._new_keys:
             keys.claim(self.session, self._new_keys)
         books = self.by_account.values()

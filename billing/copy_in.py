@@ -4,14 +4,16 @@ Rows are text lines, their columns parted by tabs: https://www.postgresql.org/do
 ("Text Format").
 """
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+#: Lines that are made, and sent, in one go.
+SENT_AT_ONCE = 250
 #: A column that has no value.
 NULL = "\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -30,20 +32,37 @@ def binary(value: bytes) -> str:
     return "\\\\x" + value.hex()
 
 
-def rows(session: Session, table: str, columns: str, lines: Sequence[str]) -> None:
+class _Lines:
+    """What psycopg2 reads from: Postgres works on the first lines while the next are made."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.error: Exception | None = None
+
+    def read(self, _size: int) -> str:
+        try:
+            return "".join(islice(self._lines, SENT_AT_ONCE))
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def rows(session: Session, table: str, columns: str, lines: Iterable[str]) -> None:
     """Insert these lines, each with its line end, all or none.
 
     Raises sqlalchemy.exc.IntegrityError and the like, as a statement would.
     """
-    if not lines:
-        return
     connection = session.connection()
     raw: Any = connection.connection
     statement = f"COPY {table} ({columns}) FROM STDIN"
+    source = _Lines(lines)
     try:
         with raw.cursor() as cursor:
-            cursor.copy_expert(statement, io.StringIO("".join(lines)), size=2**20)
+            cursor.copy_expert(statement, source)
     except psycopg2.Error as error:
+        if source.error is not None:
+            # Postgres was only told that the copy was given up.
+            raise source.error from None
         is_gone = connection.dialect.is_disconnect(error, raw, None)
         if is_gone:
             connection.invalidate(error)

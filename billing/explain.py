@@ -20,6 +20,7 @@ WORDS = {
     "reversal": "given back: {description}",
     "expiry": "credits expired: {description}",
     "rollover": "credits carried over: {description}",
+    "repayment": "{description}",
     "take_back": "credits whose money went back: {description}",
 }
 #: What a description repeats of its type's words.

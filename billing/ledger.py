@@ -57,9 +57,9 @@ _COLUMNS = (
 )
 
 
-def append(session: Session, entries: Sequence[Entry]) -> None:
+def append(session: Session, entries: Iterable[Entry]) -> None:
     """Write these entries, all or none."""
-    copy_in.rows(session, "igny8_credit_transactions", _COLUMNS, [_line(each) for each in entries])
+    copy_in.rows(session, "igny8_credit_transactions", _COLUMNS, map(_line, entries))
 
 
 def _line(e: Entry) -> str:

@@ -119,6 +119,17 @@ class OpenBook:
         self._count(spend, now)
         return used
 
+    def repay(self, now: dt.datetime) -> list[list[int]]:
+        """Pay the debt with free credits in burn order; returns [[lot id, -credits]]."""
+        used: list[list[int]] = []
+        for lot in self.lots:
+            if self.debt and lot.free and lot.is_live(now):
+                taken = min(lot.free, self.debt)
+                lot.remaining -= taken
+                self.debt -= taken
+                used.append([lot.id, -taken])
+        return used
+
     def take_back(
         self, lot_ids: Iterable[int], credits: int, *, debt_limit: int | None
     ) -> tuple[list[list[int]], int]:

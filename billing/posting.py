@@ -156,7 +156,11 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
             return Answer(message, error=KeyReused(key=key_of(message)))
         return Answer(message, is_repeat=True)
     try:
-        return Answer(message, ACTS[type(message)](work, message, content))
+        entry = ACTS[type(message)](work, message, content)
+        if not isinstance(message, Debit):
+            # What a hold or a reversal set free pays what is owed, before the next act.
+            work.books.repay(work.books.by_account[message.account_id])
+        return Answer(message, entry)
     except FINAL as error:
         work.books.remember(uuid, content, None)
         work.refused.append(refusals.of(message, key_of(message), error, now=work.books.now))

@@ -53,12 +53,33 @@ def settle(
 
     Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
     """
-    if not bought:
+    settle_all(session, [(bought, standing)], now=now)
+
+
+def settle_all(
+    session: Session, payments: Iterable[tuple[Sequence[Purchase], Standing]], *, now: dt.datetime
+) -> None:
+    """As `settle`, for many payments, one after the other."""
+    with_purchases = [(bought, standing) for bought, standing in payments if bought]
+    if not with_purchases:
         return
+    holds = _frozen(session, [each for bought, _ in with_purchases for each in bought])
+    for bought, standing in with_purchases:
+        operations = {_operation(each) for each in bought}
+        frozen = [hold for hold in holds if hold.operation in operations]
+        if _is_needed(bought, standing, frozen):
+            _settle(session, bought, standing, frozen, now=now)
+
+
+def _settle(
+    session: Session,
+    bought: Sequence[Purchase],
+    standing: Standing,
+    frozen: Sequence[Hold],
+    *,
+    now: dt.datetime,
+) -> None:
     account_id = bought[0].account_id
-    frozen = _frozen(session, bought)
-    if not _is_needed(bought, standing, frozen):
-        return
     asked = [
         keys.as_uuid(_key(each, number))
         for each in bought
@@ -79,7 +100,7 @@ def settle(
     purchases.give_due(session, bought, now=now)
 
 
-def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: list[Hold]) -> bool:
+def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
     """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
     is_touched = any(each.taken_back for each in bought) or bool(frozen)
     # A dispute that found nothing to freeze has stopped the lots to come all the same.

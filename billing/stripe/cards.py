@@ -1,6 +1,7 @@
 """The cards by which a customer shows himself: one trial for each (`billing.identity_rows`)."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
@@ -9,13 +10,12 @@ from billing.identities import Identity
 from billing.stripe.shapes import Charge, Facts, PaymentMethod
 
 
-def show(
-    session: Session, account_id: int, before: Facts | None, facts: Facts, *, now: dt.datetime
-) -> None:
-    """Record the card of a charge or a payment method that is new here.
-
-    `before`: the state of the object that was known, if one was.
-    """
-    if before is None and isinstance(facts, Charge | PaymentMethod) and facts.card:
-        card = Identity("card", bytes.fromhex(facts.card))
-        identity_rows.record(session, {account_id: [card]}, now=now)
+def show(session: Session, new: Iterable[tuple[int, Facts]], *, now: dt.datetime) -> None:
+    """Record the cards of charges and payment methods that are new here, by account."""
+    cards: dict[int, list[Identity]] = {}
+    for account_id, facts in new:
+        if isinstance(facts, Charge | PaymentMethod) and facts.card:
+            card = Identity("card", bytes.fromhex(facts.card))
+            cards.setdefault(account_id, []).append(card)
+    if cards:
+        identity_rows.record(session, cards, now=now)

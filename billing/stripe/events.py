@@ -114,6 +114,18 @@ class Event:
         return read.reference(self.object, "customer")
 
     @property
+    def kept_object_id(self) -> str | None:
+        """The object's id for the inbox: what can't be read is said when the event is applied."""
+        found = self.object.get("id")
+        return found if isinstance(found, str) else None
+
+    @property
+    def kept_customer(self) -> str | None:
+        """The customer for the inbox, as it stands there."""
+        found = self.object.get("id" if self.kind == "customer" else "customer")
+        return found if isinstance(found, str) else None
+
+    @property
     def says_deleted(self) -> bool:
         """Whether the object is no more. A subscription's end is a state of its own."""
         return self.type.endswith(".deleted") and self.kind != "subscription"

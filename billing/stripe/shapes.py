@@ -7,7 +7,7 @@ Every reader raises BadObject, BadAmount or UnknownCurrency for a field that can
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 #: A subscription in one of these states is over for good.
@@ -28,10 +28,6 @@ class Facts:
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """The facts as they were kept."""
         return cls(**kept)
-
-    def as_json(self) -> dict[str, object]:
-        """The facts as they are kept."""
-        return asdict(self)
 
     @property
     def links(self) -> frozenset[str]:
