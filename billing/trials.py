@@ -26,10 +26,11 @@ def extend(
     too far away.
     """
     account = accounts.lock_billable(session, account_id)
-    if account.status == "trial":
-        # One that signed up within this minute: the sweep has not given it an end yet.
-        trial_sweeps.begin_missing(session, now=now, after=account_id - 1, limit=1)
     trial = session.get(Trial, account_id)
+    if account.status == "trial" and (trial is None or trial.ended_at is not None):
+        # The sweep has not given it an end yet: it signed up, or was put back, within this minute.
+        trial_sweeps.begin_missing(session, now=now, after=account_id - 1, limit=1)
+        trial = session.get(Trial, account_id, populate_existing=True)
     if trial is not None and trial.ends_at == ends_at:
         return False
     if account.status not in ("trial", "suspended"):

@@ -408,6 +408,15 @@ def test_a_trial_that_no_sweep_has_seen_yet_is_extended_all_the_same(life):
     assert (life.trial("first"), life.trial("last")) == (None, None)
 
 
+def test_extending_a_trial_begins_no_other(life):
+    life.try_out("acme")
+    life.open_account("last", status="trial")
+
+    life.extend("acme", days=30)
+
+    assert life.trial("last") is None
+
+
 def test_extending_twice_to_one_day_is_extending_once(life):
     life.try_out("acme")
     life.extend("acme", days=30)
