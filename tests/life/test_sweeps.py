@@ -11,6 +11,7 @@ from billing import (
     deliveries,
     dunning,
     dunning_rows,
+    identity_rows,
     outbox,
     retention,
     trial_reminders,
@@ -45,6 +46,9 @@ FILLS = (
     """INSERT INTO billing.outbox (account_id, type, payload, happened_at, due_at, state)
     SELECT n, 'credits.low', '{}', :now, :now, CASE WHEN n % 500 = 0 THEN 'waiting'
                                                     ELSE 'delivered' END
+    FROM generate_series(1, :many) AS n""",
+    """INSERT INTO billing.trial_identities (kind, digest, account_id, is_repeated, recorded_at)
+    SELECT 'card', sha256(n::text::bytea), n, CASE WHEN n % 500 <> 0 THEN false END, :now
     FROM generate_series(1, :many) AS n""",
 )
 
@@ -96,6 +100,11 @@ def plan_of(session, act):
             lambda s: trial_rows.begin(s, Policy(), now=NOON, after=0, limit=100),
             "igny8_tenants_trial_billing_idx",
             id="trials without an end",
+        ),
+        pytest.param(
+            lambda s: identity_rows.judge(s, now=NOON, limit=100),
+            "trial_identities_new_idx",
+            id="identities that are new",
         ),
         pytest.param(
             lambda s: dunning_rows.due(s, now=NOON, limit=100),
