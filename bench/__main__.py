@@ -11,9 +11,9 @@ from worker import logs
 
 #: Each is a module of this package with `run(count=…, rounds=…) -> Result`.
 BENCHES = ("debits", "inbox", "holds", "access", "sweeps", "stripe")
-#: Only when named: `bank` takes minutes, `latency` is a part of `debits`, `scale` fills in ten
-#: million entries first.
-NAMED = ("bank", "latency", "scale")
+#: Only when named: `bank` and `starving` take minutes, `latency` is a part of `debits`, `scale`
+#: fills in ten million entries first.
+NAMED = ("bank", "latency", "scale", "starving")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

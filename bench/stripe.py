@@ -24,7 +24,7 @@ from billing_client.messages import StripeWebhook
 from models.host import Account, CreditTransaction, Plan
 from models.stripe import StripeEvent
 from tests.stripe.writing import Shop
-from worker import clock, mailbox, stripe_events
+from worker import clock, mailbox, stripe_door, stripe_events
 from worker.database import engine, transaction
 from worker.settings import settings
 
@@ -77,7 +77,7 @@ def _open_accounts() -> None:
         connection.execute(sa.update(Account).values(stripe_customer_id=customer))
     shop = Shop(now=int(clock.now().timestamp()))
     body = json.dumps(shop.event("price.created", plan_price()), separators=(",", ":"))
-    outcome = stripe_events.receive(_webhook(body))
+    outcome = stripe_door.receive(_webhook(body))
     assert outcome.state == "applied", outcome
 
 

@@ -1,7 +1,8 @@
-"""What Stripe sends of paid months, one of each of the bench's accounts after the other."""
+"""What Stripe sends of paid months of the bench's accounts, in one account's order, and mixed."""
 
 import itertools
 import json
+import random
 from collections.abc import Iterator
 
 from bench.ground import ACCOUNTS
@@ -89,7 +90,14 @@ def _intent(charge: dict[str, object]) -> dict[str, object]:
 
 
 def lives(name: str, months: int) -> Iterator[str]:
-    """The bodies of the events of so many paid months; `name` makes their ids differ."""
-    for number in range(months):
-        for event in _life(name, number):
-            yield json.dumps(event)
+    """The bodies of the events of so many paid months; `name` makes their ids differ.
+
+    Each month's events come in their order, those of many months mixed, as on a day of renewals.
+    """
+    mixed = [number for number in range(months) for _ in LIFE]
+    random.Random(name).shuffle(mixed)
+    running: dict[int, Iterator[dict[str, object]]] = {}
+    for number in mixed:
+        if number not in running:
+            running[number] = iter(_life(name, number))
+        yield json.dumps(next(running[number]))

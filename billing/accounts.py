@@ -5,7 +5,6 @@ Balances move by deltas, under the account's row lock, taken in ascending id (ST
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -66,27 +65,6 @@ class HostUser(NamedTuple):
     role: str
     is_superuser: bool
     accounts: frozenset[int]
-
-
-@dataclass(slots=True)
-class Entry:
-    """A line of the ledger: `amount` signed credits, `lots` the [lot id, credits] it touched."""
-
-    id: int
-    account_id: int
-    type: str
-    amount: int
-    balance_after: int
-    description: str
-    key: str
-    actor: str
-    happened_at: dt.datetime
-    recorded_at: dt.datetime
-    reference: str | None = None
-    units: int | None = None
-    lots: list[object] | None = None
-    details: Mapping[str, object] | None = None
-    chain: bytes | None = None
 
 
 _LOCK = """
@@ -235,9 +213,12 @@ _WITH_CUSTOMER = """
 SELECT id, is_deleted FROM igny8_tenants
 WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
 """
-_LOCK_CUSTOMER = f"{_WITH_CUSTOMER} FOR NO KEY UPDATE".replace(
-    "id, is_deleted", ", ".join(HostAccount._fields)
-)
+_LOCK_CUSTOMERS = """
+SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
+FROM igny8_tenants
+WHERE stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> ''
+ORDER BY id FOR NO KEY UPDATE
+"""
 
 
 def with_customer(session: Session, customer: str) -> list[int]:
@@ -250,10 +231,13 @@ def with_customer(session: Session, customer: str) -> list[int]:
     return alive or [account_id for account_id, _ in rows]
 
 
-def lock_customer(session: Session, customer: str) -> HostAccount | None:
-    """Lock and return the account that is this customer; None unless there is exactly one."""
-    rows = session.connection().exec_driver_sql(_LOCK_CUSTOMER, {"customer": customer}).all()
-    return HostAccount._make(rows[0]) if len(rows) == 1 else None
+def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
+    """Lock the accounts that are these customers; returns those who are exactly one account's."""
+    asked = {"customers": arrays.texts(sorted(customers))}
+    found: dict[str, list[HostAccount]] = {}
+    for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, asked).all():
+        found.setdefault(row[6], []).append(HostAccount._make(row))
+    return {customer: rows[0] for customer, rows in found.items() if len(rows) == 1}
 
 
 def customers(session: Session, *, after: str, limit: int) -> list[str]:
@@ -305,89 +289,3 @@ def has_history(session: Session, account_id: int) -> bool:
         CreditTransaction.account_id == account_id, CreditTransaction.key.is_(None)
     )
     return session.execute(row.limit(1)).first() is not None
-
-
-_NEXT_IDS = """
-SELECT nextval((SELECT pg_get_serial_sequence('igny8_credit_transactions', 'id')::regclass))
-FROM generate_series(1, %(count)s)
-"""
-
-
-def next_entry_ids(session: Session, count: int) -> list[int]:
-    """Ids for `count` new entries, ascending."""
-    rows = session.connection().exec_driver_sql(_NEXT_IDS, {"count": count})
-    return [row[0] for row in rows.all()]
-
-
-_INSERT_ENTRIES = """
-INSERT INTO igny8_credit_transactions
-    (id, tenant_id, type, amount, balance_after, description, idempotency_key, actor,
-     happened_at, created_at, reference, units, lots_used, metadata, chain)
-SELECT * FROM unnest(
-    %(id)s::bigint[], %(account_id)s::bigint[], %(type)s::text[], %(amount)s::int[],
-    %(balance_after)s::int[], %(description)s::text[], %(key)s::text[], %(actor)s::text[],
-    %(happened_at)s::timestamptz[], %(recorded_at)s::timestamptz[], %(reference)s::text[],
-    %(units)s::int[], %(lots)s::jsonb[], %(details)s::jsonb[], %(chain)s::bytea[])
-"""
-
-
-def insert_entries(session: Session, entries: Sequence[Entry]) -> None:
-    """Append these entries to the ledger, in one statement."""
-    session.connection().exec_driver_sql(
-        _INSERT_ENTRIES,
-        {
-            "id": arrays.numbers([e.id for e in entries]),
-            "account_id": arrays.numbers([e.account_id for e in entries]),
-            "type": arrays.texts([e.type for e in entries]),
-            "amount": arrays.numbers([e.amount for e in entries]),
-            "balance_after": arrays.numbers([e.balance_after for e in entries]),
-            "description": arrays.texts([e.description for e in entries]),
-            "key": arrays.texts([e.key for e in entries]),
-            "actor": arrays.texts([e.actor for e in entries]),
-            "happened_at": arrays.moments([e.happened_at for e in entries]),
-            "recorded_at": arrays.moments([e.recorded_at for e in entries]),
-            "reference": arrays.texts([e.reference for e in entries]),
-            "units": arrays.numbers([e.units for e in entries]),
-            "lots": arrays.texts([None if e.lots is None else repr(e.lots) for e in entries]),
-            "details": arrays.objects([e.details for e in entries]),
-            "chain": arrays.binaries([e.chain for e in entries]),
-        },
-    )
-
-
-def entries(session: Session, account_id: int, *, last: int | None = None) -> list[Entry]:
-    """The account's entries made by us, oldest first; only the `last` n if given."""
-    table = CreditTransaction
-    rows = (
-        select(table)
-        .where(table.account_id == account_id, table.key.is_not(None))
-        .order_by(table.id.desc())
-        .limit(last)
-    )
-    return [_entry(row) for row in reversed(session.scalars(rows).all())]
-
-
-def entries_by_id(session: Session, ids: Iterable[int]) -> dict[int, Entry]:
-    """These entries, by id."""
-    rows = select(CreditTransaction).where(CreditTransaction.id.in_(list(ids)))
-    return {row.id: _entry(row) for row in session.scalars(rows)}
-
-
-def _entry(row: CreditTransaction) -> Entry:
-    return Entry(
-        id=row.id,
-        account_id=row.account_id,
-        type=row.type,
-        amount=row.amount,
-        balance_after=row.balance_after,
-        description=row.description,
-        key=row.key or "",
-        actor=row.actor or "",
-        happened_at=row.happened_at or row.created_at,
-        recorded_at=row.created_at,
-        reference=row.reference,
-        units=row.units,
-        lots=row.lots,
-        details=row.details,
-        chain=row.chain,
-    )

@@ -11,6 +11,11 @@ def numbers(values: Iterable[int | None]) -> str:
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
+def flags(values: Iterable[bool]) -> str:
+    """`{true,false}`, for a cast to boolean[]."""
+    return "{" + ",".join([str(value).lower() for value in values]) + "}"
+
+
 def texts(values: Iterable[str | None]) -> str:
     """`{"a","b",NULL}` with quotes and backslashes escaped, for a cast to any type's array."""
     return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"

@@ -57,7 +57,7 @@ CHECKS = (
                                   'lots', COALESCE(l.total, 0))
         FROM billing.books b
         LEFT JOIN (SELECT account_id, sum(remaining) AS total FROM billing.lots
-                   WHERE remaining > 0 GROUP BY account_id) l USING (account_id)
+                   WHERE is_open GROUP BY account_id) l USING (account_id)
         WHERE b.credits <> COALESCE(l.total, 0) - b.debt
         """,
     ),
@@ -69,7 +69,7 @@ CHECKS = (
                jsonb_build_object('held', b.held, 'lots', COALESCE(l.total, 0))
         FROM billing.books b
         LEFT JOIN (SELECT account_id, sum(held) AS total FROM billing.lots
-                   WHERE remaining > 0 GROUP BY account_id) l USING (account_id)
+                   WHERE is_open GROUP BY account_id) l USING (account_id)
         WHERE b.held <> COALESCE(l.total, 0)
         """,
     ),
@@ -168,7 +168,7 @@ CHECKS = (
         SELECT 'lot ' || l.id,
                jsonb_build_object('account_id', l.account_id, 'credits', l.remaining - l.held)
         FROM billing.lots l JOIN igny8_tenants a ON a.id = l.account_id AND NOT a.is_deleted
-        WHERE l.remaining > 0 AND l.remaining > l.held AND a.slug <> ALL (:system)
+        WHERE l.is_open AND l.remaining > l.held AND a.slug <> ALL (:system)
           AND l.expires_at < :now - interval '1 day'
         """,
     ),

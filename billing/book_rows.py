@@ -78,7 +78,7 @@ def read_lots(session: Session, ids: Iterable[int]) -> dict[int, list[OpenLot]]:
     lots: dict[int, list[OpenLot]] = {}
     found = session.connection().exec_driver_sql(
         f"SELECT {_LOT_COLUMNS} FROM billing.lots"  # noqa: S608 - our own column names
-        " WHERE account_id = ANY(%(ids)s::bigint[]) AND remaining > 0",
+        " WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open",
         {"ids": arrays.numbers(ids)},
     )
     for account_id, *columns in found.all():

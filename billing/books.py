@@ -5,16 +5,17 @@ Every act on credits goes through here, so that the sums of DESIGN 1.3 are made 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, chain, keys, low_balance, outbox
+from billing import accounts, chain, keys, ledger, low_balance, outbox
 from billing import book_rows as rows
-from billing.accounts import Entry, PlanTerms
+from billing.accounts import PlanTerms
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
 from billing.keys import Known
+from billing.ledger import Entry
 from billing.lots import SOURCES, OpenLot, burn_order
 from billing.open_book import OpenBook
 
@@ -36,6 +37,7 @@ class Books:
     by_account: dict[int, OpenBook]
     known: dict[str, Known]
     terms: Mapping[int | None, PlanTerms]
+    ledger_key: bytes | None
     _entries: list[Entry] = field(default_factory=list)
     _new_keys: dict[str, Known] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
@@ -59,24 +61,46 @@ class Books:
 
     def reserve(self, count: int) -> None:
         """Fetch `count` entry ids at once; without it, ids are fetched one by one."""
-        self._ids = accounts.next_entry_ids(self.session, count)[::-1] + self._ids
+        self._ids = ledger.next_ids(self.session, count)[::-1] + self._ids
 
-    def post(self, book: OpenBook, *, content: int, amount: int, **fields: object) -> Entry:
+    def post(
+        self,
+        book: OpenBook,
+        *,
+        content: int,
+        amount: int,
+        type: str,
+        description: str,
+        key: str,
+        actor: str,
+        happened_at: dt.datetime,
+        reference: str | None = None,
+        units: int | None = None,
+        lots: Sequence[object] | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> Entry:
         """Add an entry of `amount`, which `book.credits` already includes, and claim its key."""
         if not self._ids:
             self.reserve(1)
+        account_id = book.account.id
         entry = Entry(
-            id=self._ids.pop(),
-            account_id=book.account.id,
-            amount=amount,
-            balance_after=book.credits,
-            recorded_at=self.now,
-            **fields,  # type: ignore[arg-type]
+            self._ids.pop(),
+            account_id,
+            type,
+            amount,
+            book.credits,
+            description,
+            key,
+            actor,
+            happened_at,
+            self.now,
+            reference,
+            units,
+            lots,
+            details,
         )
-        previous = book.chain or chain.genesis(book.account.id, book.opening_credits)
-        entry.chain = book.chain = chain.seal(self.session.info.get(LEDGER_KEY), previous, entry)
         self._entries.append(entry)
-        self.remember(keys.as_uuid(entry.key), content, entry.id)
+        self.remember(keys.as_uuid(key), content, entry.id)
         return entry
 
     def give(
@@ -112,6 +136,29 @@ class Books:
         )
         return [[self.add_lot(book, lot).id, lot.remaining]]
 
+    def repay(self, book: OpenBook) -> None:
+        """Pay what the account owes with what came free, by an entry of 0: the balance is the same.
+
+        Free credits beside a debt cannot be spent; if they lapsed, the account would owe for what
+        it never had.
+        """
+        if not book.debt or not (used := book.repay(self.now)):
+            return
+        if not self._ids:
+            self.reserve(1)
+        key = keys.own("repayment", self._ids[-1])
+        self.post(
+            book,
+            content=keys.digest(key),
+            amount=0,
+            type="repayment",
+            description="debt repaid from credits that came free",
+            key=key,
+            actor="billing",
+            happened_at=self.now,
+            lots=used,
+        )
+
     def add_lot(self, book: OpenBook, lot: rows.NewLot) -> OpenLot:
         """Write a new lot and open it; what it adds to the balance is the caller's to count."""
         opened = rows.insert_lot(self.session, lot, self.now)
@@ -132,10 +179,21 @@ class Books:
             book.lots += rows.read_lots_by_id(self.session, missing)
             book.lots.sort(key=burn_order)
 
+    def _sealed(self) -> Iterator[Entry]:
+        """The entries, each sealed as it is written."""
+        for entry in self._entries:
+            book = self.by_account[entry.account_id]
+            previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
+            entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
+            yield entry
+
     def write(self) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off."""
+        for book in self.by_account.values():
+            if book.debt and book.has_changed:
+                self.repay(book)
         if self._entries:
-            accounts.insert_entries(self.session, self._entries)
+            ledger.append(self.session, self._sealed())
         if self._new_keys:
             keys.claim(self.session, self._new_keys)
         books = self.by_account.values()
@@ -172,7 +230,7 @@ def open_books(
         account_id: _open(locked[account_id], row, lots.get(account_id, []), terms)
         for account_id, row in found.items()
     }
-    return Books(session, now, by_account, known, terms)
+    return Books(session, now, by_account, known, terms, session.info.get(LEDGER_KEY))
 
 
 def _open(

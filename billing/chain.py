@@ -11,38 +11,30 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 
-from billing import arrays
-from billing.accounts import Entry
-
-#: Separates the parts of what is sealed; no part may hold it.
-_SEPARATOR = "\x1f"
+from billing.arrays import moment
+from billing.ledger import Entry
 
 
 def genesis(account_id: int, opening_credits: int) -> bytes:
     """What the first seal of an account covers in place of an entry."""
-    return f"{account_id}{_SEPARATOR}{opening_credits}".encode()
+    return f"{account_id}\x1f{opening_credits}".encode()
 
 
 def seal(key: bytes | None, previous: bytes, entry: Entry) -> bytes:
-    """The 32 bytes that seal `entry`, whose times are in UTC, after `previous`."""
+    """The 32 bytes that seal `entry`, whose times are in UTC, after `previous`.
+
+    The parts are set apart by the unit separator, which no printable text holds.
+    """
+    e = entry
+    details = e.details and json.dumps(_canonical(e.details), sort_keys=True)
+    # One f-string: this runs for every debit. The lots are lists of integers, whose repr is the
+    # same however they were made.
     said = (
-        entry.id,
-        entry.account_id,
-        entry.type,
-        entry.amount,
-        entry.balance_after,
-        entry.description,
-        entry.key,
-        entry.actor,
-        entry.reference,
-        entry.units,
-        arrays.moment(entry.happened_at),
-        arrays.moment(entry.recorded_at),
-        # Lists of integers: their repr is the same however they were made.
-        repr(entry.lots),
-        entry.details and json.dumps(_canonical(entry.details), sort_keys=True),
+        f"{e.id}\x1f{e.account_id}\x1f{e.type}\x1f{e.amount}\x1f{e.balance_after}\x1f"
+        f"{e.description}\x1f{e.key}\x1f{e.actor}\x1f{e.reference}\x1f{e.units}\x1f"
+        f"{moment(e.happened_at)}\x1f{moment(e.recorded_at)}\x1f{e.lots}\x1f{details}"
     )
-    covered = previous + _SEPARATOR.join([str(part) for part in said]).encode()
+    covered = previous + said.encode()
     if key is None:
         return hashlib.sha256(covered).digest()
     return hmac.digest(key, covered, "sha256")

@@ -51,7 +51,7 @@ def renewals_of(session: Session, ids: Iterable[int], *, now: dt.datetime) -> li
 
 _LOTS_OVER = f"""
 billing.lots AS l JOIN igny8_tenants AS a ON a.id = l.account_id
-    WHERE l.remaining > 0 AND l.expires_at <= %(now)s AND l.remaining > l.held AND {_MAY_TOUCH}
+    WHERE l.is_open AND l.expires_at <= %(now)s AND l.remaining > l.held AND {_MAY_TOUCH}
 """
 _EXPIRIES = f"""
 SELECT DISTINCT account_id FROM (

@@ -8,8 +8,8 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, overview, refusals
-from billing.accounts import Entry
+from billing import ledger, overview, refusals
+from billing.ledger import Entry
 from models.credits import Refusal
 
 #: What each type of entry is called; a type without a line is called by its own name.
@@ -20,6 +20,7 @@ WORDS = {
     "reversal": "given back: {description}",
     "expiry": "credits expired: {description}",
     "rollover": "credits carried over: {description}",
+    "repayment": "{description}",
     "take_back": "credits whose money went back: {description}",
 }
 #: What a description repeats of its type's words.
@@ -48,7 +49,7 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Lin
     Operations of one kind on one day that follow each other make one line.
     """
     seen = overview.of(session, id_or_slug, now=now, last=1)
-    entries = accounts.entries(session, seen.account_id, last=MOST)
+    entries = ledger.entries(session, seen.account_id, last=MOST)
     refused = refusals.last(session, seen.account_id, count=MOST)
     steps: list[Entry | Refusal] = [*entries, *refused]
     steps.sort(key=lambda step: step.recorded_at)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, keys
-from billing.accounts import Entry
+from billing import keys, ledger
 from billing.books import Books, open_books
 from billing.errors import AlreadyExpired, KeyReused
+from billing.ledger import Entry
 from billing.open_book import OpenBook
 from billing_client.messages import Grant
 
@@ -34,7 +34,7 @@ def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "mai
     if known is not None:
         if known.content != content or known.entry_id is None:
             raise KeyReused(key=grant.key, account_id=grant.account_id)
-        return Granted(accounts.entries_by_id(session, [known.entry_id])[known.entry_id], True)
+        return Granted(ledger.entries_by_id(session, [known.entry_id])[known.entry_id], True)
     book = books.of(grant.account_id)
     if grant.expires_at is not None and grant.expires_at <= now:
         raise AlreadyExpired(key=grant.key, expires_at=grant.expires_at.isoformat())

@@ -26,6 +26,8 @@ ACCOUNTS_AT_ONCE = 100
 #: Where the first set begins.
 LOWEST = -(2**63)
 _KINDS = {kind.TASK: kind for kind in INBOX_MESSAGES}
+#: JSON that Postgres holds and Python can't read: too deep, or a number too long.
+_UNREADABLE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,9 @@ def drain(
     rows = _take(session, mine, limit)
     messages: list[tuple[int, Message]] = []
     dead: list[Letter] = []
-    for row in rows:
+    for row, arguments in zip(rows, _arguments_of(rows), strict=True):
         try:
-            messages.append((row.id, _message(row)))
+            messages.append((row.id, _message(row, arguments)))
         except InvalidMessage as error:
             dead.append(_unread(row, error))
     done = messages
@@ -100,7 +102,7 @@ def drain(
     else:
         answers = posting.apply(session, [message for _, message in messages], now=now)
     for (row_id, message), answer in zip(done, answers, strict=True):
-        if answer.outcome == "rejected" and answer.error:
+        if answer.is_rejected and answer.error:
             dead.append(_letter(row_id, message.TASK, message.arguments(), answer.error))
     dead_letters.keep(session, dead, now=now)
     return Drained(len(rows), answers, len(dead), waiting[-1])
@@ -156,18 +158,33 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
         rows += taken
         if share == 1:
             break
-    return sorted(rows, key=lambda row: row[:2])
+    return sorted(rows)
 
 
-def _message(row: Row) -> Message:
+def _arguments_of(rows: Sequence[Row]) -> list[object]:
+    """The JSON of each row, all read at once; _UNREADABLE where Python can't."""
+    together = ",".join([row.arguments for row in rows])
+    try:
+        found: list[object] = json.loads(f"[{together}]")
+    except (ValueError, RecursionError):
+        return [_read(row.arguments) for row in rows]
+    return found
+
+
+def _read(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _UNREADABLE
+
+
+def _message(row: Row, arguments: object) -> Message:
     """What the row asks for. Raises InvalidMessage."""
     kind = _KINDS.get(row.task)
     if kind is None:
         raise InvalidMessage("task", "has no business in the inbox")
-    try:
-        arguments = json.loads(row.arguments)
-    except (ValueError, RecursionError):
-        raise InvalidMessage("arguments", "is JSON too deep or too long to be read") from None
+    if arguments is _UNREADABLE:
+        raise InvalidMessage("arguments", "is JSON too deep or too long to be read")
     if not isinstance(arguments, dict):
         raise InvalidMessage("arguments", "must be an object")
     message = kind.from_arguments(arguments)

@@ -1,10 +1,11 @@
 """The domain's door to the main app's invoices, payments and subscriptions."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from billing import arrays
@@ -61,39 +62,65 @@ class MirroredSubscription:
     external_payment_id: str | None = None
 
 
-def _written(table: type[Base], columns: Mapping[str, str], by: str) -> str:
-    """A row written, or made equal to what it should be; `columns`: the app's names, and ours."""
+def _written(table: type[Base], columns: Mapping[str, tuple[str, str]], by: str) -> str:
+    """Rows written, or made equal to what they should be, in one statement.
+
+    `columns`: the app's name of each, and ours with its type.
+    """
     names = ", ".join(columns)
-    values = ", ".join([f"%({ours})s" for ours in columns.values()])
+    given = ", ".join([f"%({ours})s::{type}[]" for ours, type in columns.values()])
     changed = ", ".join([f"{name} = excluded.{name}" for name in columns])
     return (
-        f"INSERT INTO {table.__tablename__} ({names}) VALUES ({values})"  # noqa: S608 - our names
-        f" ON CONFLICT ({by}) DO UPDATE SET {changed} RETURNING id"
+        f"INSERT INTO {table.__tablename__} ({names})"  # noqa: S608 - our names
+        f" SELECT * FROM unnest({given}) AS new ({names}) ORDER BY {by}"
+        f" ON CONFLICT ({by}) DO UPDATE SET {changed} RETURNING {by}, id"
     )
 
 
+def _columns(rows: Sequence[Any], columns: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """What these rows hold, each column as an array."""
+    return {
+        ours: _ARRAYS[type]([getattr(row, ours) for row in rows]) for ours, type in columns.values()
+    }
+
+
+_ARRAYS: dict[str, Callable[[list[Any]], str]] = {
+    "bigint": arrays.numbers,
+    "text": arrays.texts,
+    "timestamptz": arrays.moments,
+    "boolean": arrays.flags,
+}
 _INVOICE = {
-    "tenant_id": "account_id",
-    "number": "number",
-    "stripe_invoice_id": "stripe_id",
-    "status": "status",
-    "currency": "currency",
-    "due_minor": "due_minor",
-    "paid_minor": "paid_minor",
-    "issued_at": "issued_at",
-    "due_at": "due_at",
+    "tenant_id": ("account_id", "bigint"),
+    "number": ("number", "text"),
+    "stripe_invoice_id": ("stripe_id", "text"),
+    "status": ("status", "text"),
+    "currency": ("currency", "text"),
+    "due_minor": ("due_minor", "bigint"),
+    "paid_minor": ("paid_minor", "bigint"),
+    "issued_at": ("issued_at", "timestamptz"),
+    "due_at": ("due_at", "timestamptz"),
 }
 _OF_STRIPE = _written(Invoice, _INVOICE, "stripe_invoice_id")
 _OF_OURS = _written(Invoice, _INVOICE, "number")
 
 
 def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
-    """Make the invoice's row equal to this; returns its id."""
-    values = {name: getattr(invoice, name) for name in _INVOICE.values()}
-    values["number"] = _free_number(session, invoice)
-    statement = _OF_STRIPE if invoice.stripe_id else _OF_OURS
-    written: int = session.connection().exec_driver_sql(statement, values).scalar_one()
-    return written
+    """Make the row of an invoice of ours equal to this; returns its id."""
+    assert invoice.stripe_id is None, "Stripe's are written in sets"
+    values = _columns([invoice], _INVOICE)
+    _, written = session.connection().exec_driver_sql(_OF_OURS, values).one()
+    return int(written)
+
+
+def write_of_stripe(session: Session, mirrored: Iterable[MirroredInvoice]) -> dict[str, int]:
+    """Make the rows of Stripe's invoices equal to these; returns their ids, by Stripe's."""
+    rows = list({each.stripe_id: each for each in mirrored}.values())
+    if not rows:
+        return {}
+    rows = _with_free_numbers(session, rows)
+    values = _columns(rows, _INVOICE)
+    return {row[0]: row[1] for row in session.connection().exec_driver_sql(_OF_STRIPE, values)}
 
 
 def id_of(session: Session, stripe_id: str) -> int | None:
@@ -101,67 +128,92 @@ def id_of(session: Session, stripe_id: str) -> int | None:
     return session.scalars(select(Invoice.id).where(Invoice.stripe_invoice_id == stripe_id)).first()
 
 
-def _free_number(session: Session, invoice: MirroredInvoice) -> str | None:
+_TAKEN = """
+SELECT number, stripe_invoice_id FROM igny8_invoices WHERE number = ANY(%(numbers)s::text[])
+"""
+
+
+def _with_free_numbers(
+    session: Session, mirrored: Sequence[MirroredInvoice]
+) -> list[MirroredInvoice]:
     """Stripe numbers each customer's invoices by itself; one that is taken is left out."""
-    if invoice.number is None or invoice.stripe_id is None:
-        return invoice.number
-    taken = select(Invoice.stripe_invoice_id).where(Invoice.number == invoice.number)
-    found = session.execute(taken).first()
-    return invoice.number if found is None or found[0] == invoice.stripe_id else None
+    numbers = {each.number for each in mirrored} - {None}
+    if not numbers:
+        return [*mirrored]
+    rows = session.connection().exec_driver_sql(_TAKEN, {"numbers": arrays.texts(numbers)})
+    holders: dict[str, str | None] = {number: holder for number, holder in rows}  # noqa: C416 - Row
+    return [
+        each
+        if each.number is None or holders.setdefault(each.number, each.stripe_id) == each.stripe_id
+        else replace(each, number=None)
+        for each in mirrored
+    ]
 
 
+_PAYMENT = {
+    "tenant_id": ("account_id", "bigint"),
+    "invoice_id": ("invoice_id", "bigint"),
+    "method": ("method", "text"),
+    "external_payment_id": ("external_id", "text"),
+    "status": ("status", "text"),
+    "currency": ("currency", "text"),
+    "amount_minor": ("amount_minor", "bigint"),
+    "happened_at": ("happened_at", "timestamptz"),
+}
 _PAYMENTS = """
-SELECT id FROM igny8_payments WHERE external_payment_id = ANY(%(names)s::text[]) ORDER BY id
+SELECT id, external_payment_id FROM igny8_payments
+WHERE external_payment_id = ANY(%(names)s::text[]) ORDER BY id
 """
-_CHANGE_PAYMENT = """
-UPDATE igny8_payments
-SET tenant_id = %(account_id)s, invoice_id = %(invoice_id)s, method = %(method)s,
-    external_payment_id = %(external_id)s, status = %(status)s, currency = %(currency)s,
-    amount_minor = %(amount_minor)s
-WHERE id = %(id)s
-"""
-_WRITE_PAYMENT = """
-INSERT INTO igny8_payments (tenant_id, invoice_id, method, external_payment_id, status, currency,
-                            amount_minor, happened_at)
-VALUES (%(account_id)s, %(invoice_id)s, %(method)s, %(external_id)s, %(status)s, %(currency)s,
-        %(amount_minor)s, %(happened_at)s)
-"""
+# A payment keeps the time at which it was first seen.
+_WRITE_PAYMENT = _written(Payment, _PAYMENT, "external_payment_id").replace(
+    ", happened_at = excluded.happened_at", ""
+)
 
 
 def write_payment(
     session: Session, payment: MirroredPayment, *, also_known_as: Iterable[str] = ()
 ) -> None:
-    """Make the payment's row equal to this.
+    """Make the payment's row equal to this, as `write_payments` does."""
+    write_payments(session, [(payment, also_known_as)])
 
-    `also_known_as`: other names of the same payment, under which it may have been written before
-    all of it was known; it keeps one row.
+
+def write_payments(
+    session: Session, mirrored: Iterable[tuple[MirroredPayment, Iterable[str]]]
+) -> None:
+    """Make the rows of payments equal to these.
+
+    Each with other names of the same payment, under which it may have been written before all of
+    it was known; it keeps one row, the oldest.
     """
+    named = {each.external_id: (each, {each.external_id, *names}) for each, names in mirrored}
+    if not named:
+        return
     connection = session.connection()
-    names = arrays.texts({payment.external_id, *also_known_as})
-    known = connection.exec_driver_sql(_PAYMENTS, {"names": names}).scalars().all()
-    if len(known) > 1:
-        session.execute(delete(Payment).where(Payment.id.in_(known[1:])))
-    values = {each.name: getattr(payment, each.name) for each in fields(payment)}
-    if known:
-        connection.exec_driver_sql(_CHANGE_PAYMENT, values | {"id": known[0]})
-    else:
-        connection.exec_driver_sql(_WRITE_PAYMENT, values)
+    asked = {"names": arrays.texts({name for _, names in named.values() for name in names})}
+    found = connection.exec_driver_sql(_PAYMENTS, asked).all()
+    for payment, names in named.values():
+        known = [(row_id, name) for row_id, name in found if name in names]
+        if len(known) > 1:
+            others = [row_id for row_id, _ in known[1:]]
+            session.execute(delete(Payment).where(Payment.id.in_(others)))
+        if known and known[0][1] != payment.external_id:
+            renamed = update(Payment).where(Payment.id == known[0][0])
+            session.execute(renamed.values(external_payment_id=payment.external_id))
+    values = _columns([payment for payment, _ in named.values()], _PAYMENT)
+    connection.exec_driver_sql(_WRITE_PAYMENT, values)
 
 
-_SUBSCRIPTION = _written(
-    Subscription,
-    {
-        "tenant_id": "account_id",
-        "status": "status",
-        "stripe_subscription_id": "stripe_id",
-        "current_period_start": "starts_at",
-        "current_period_end": "ends_at",
-        "cancel_at_period_end": "cancels_at_end",
-        "payment_method": "payment_method",
-        "external_payment_id": "external_payment_id",
-    },
-    "tenant_id",
-)
+_SUBSCRIPTION = {
+    "tenant_id": ("account_id", "bigint"),
+    "status": ("status", "text"),
+    "stripe_subscription_id": ("stripe_id", "text"),
+    "current_period_start": ("starts_at", "timestamptz"),
+    "current_period_end": ("ends_at", "timestamptz"),
+    "cancel_at_period_end": ("cancels_at_end", "boolean"),
+    "payment_method": ("payment_method", "text"),
+    "external_payment_id": ("external_payment_id", "text"),
+}
+_WRITE_SUBSCRIPTION = _written(Subscription, _SUBSCRIPTION, "tenant_id")
 
 
 def of_stripe(session: Session, stripe_id: str) -> dict[str, object]:
@@ -188,8 +240,14 @@ def subscription_of(session: Session, account_id: int) -> dict[str, object]:
 
 def write_subscription(session: Session, subscription: MirroredSubscription) -> None:
     """Make the account's subscription equal to this."""
-    values = {each.name: getattr(subscription, each.name) for each in fields(subscription)}
-    session.connection().exec_driver_sql(_SUBSCRIPTION, values)
+    write_subscriptions(session, [subscription])
+
+
+def write_subscriptions(session: Session, mirrored: Iterable[MirroredSubscription]) -> None:
+    """Make the subscriptions of accounts equal to these, one an account."""
+    if rows := list(mirrored):
+        values = _columns(rows, _SUBSCRIPTION)
+        session.connection().exec_driver_sql(_WRITE_SUBSCRIPTION, values)
 
 
 def subscription(session: Session, account_id: int) -> MirroredSubscription | None:

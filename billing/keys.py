@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing import arrays
+from billing import copy_in
 
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
@@ -45,7 +45,7 @@ def digest(*content: object) -> int:
 
     The SQL function `billing.content_digest` makes the same.
     """
-    joined = "\x1f".join([str(part) for part in content]).encode()
+    joined = "\x1f".join(map(str, content)).encode()
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], signed=True)
 
 
@@ -64,12 +64,8 @@ def claim(session: Session, new: Mapping[str, Known]) -> None:
     Raises sqlalchemy.exc.IntegrityError where another transaction claimed one for an account that
     is not locked here; the whole set then goes again, and finds it known.
     """
-    session.connection().exec_driver_sql(
-        "INSERT INTO billing.keys (key, content, entry_id) SELECT * FROM"
-        " unnest(%(keys)s::uuid[], %(contents)s::bigint[], %(entries)s::bigint[])",
-        {
-            "keys": "{" + ",".join(new) + "}",
-            "contents": arrays.numbers([known.content for known in new.values()]),
-            "entries": arrays.numbers([known.entry_id for known in new.values()]),
-        },
+    lines = (
+        f"{key}\t{content}\t{copy_in.NULL if entry_id is None else entry_id}\n"
+        for key, (content, entry_id) in new.items()
     )
+    copy_in.rows(session, "billing.keys", "key, content, entry_id", lines)

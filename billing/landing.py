@@ -1,15 +1,38 @@
 """Money has landed: what that does to an account's status, in the transaction that records it."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, dunning_rows, status, status_rows, trial_rows
+from billing import accounts, arrays, dunning_rows, status, status_rows, trial_rows
 from billing.steps import MONEY_REASONS
 
 #: Statuses that a payment for a plan turns into active. One that the main app suspended by itself,
 #: for a reason that nobody knows, is not among them.
 LET_IN_BY_MONEY = frozenset({"trial", "pending_payment", "cancelled"})
+
+
+_ASKED_OR_OUT = """
+SELECT account_id FROM billing.suspensions
+WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL
+UNION
+SELECT account_id FROM billing.dunning_cases
+WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
+"""
+
+
+def asked_or_out(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Those of these accounts that are suspended, or asked for money."""
+    asked = {"ids": arrays.numbers(account_ids)}
+    return {row[0] for row in session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)}
+
+
+def let_in(session: Session, account_ids: Iterable[int], *, actor: str, now: dt.datetime) -> None:
+    """As `money_landed`, for many that are neither suspended nor asked for money, locked."""
+    found = accounts.lock(session, account_ids).values()
+    waiting = [each.id for each in found if each.status in LET_IN_BY_MONEY and not each.is_system]
+    status.change_all(session, waiting, to="active", reason="paid", actor=actor, now=now)
 
 
 def money_landed(session: Session, account_id: int, *, actor: str, now: dt.datetime) -> None:

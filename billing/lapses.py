@@ -6,11 +6,12 @@ rollover    moves credits from the lots of one period into a lot of the next: an
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from billing import book_rows as rows
 from billing import keys
-from billing.accounts import Entry
 from billing.books import Books
+from billing.ledger import Entry
 from billing.lots import OF_A_PERIOD, SOURCES, OpenLot
 from billing.open_book import OpenBook
 
@@ -18,9 +19,19 @@ from billing.open_book import OpenBook
 ASKED_AT_ONCE = 4
 
 
+#: Keys that a process remembers: those of a large set, between asking and expiring.
+_REMEMBERED = 4096
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def key_of(lot_id: int, number: int) -> str:
     """The key of a lot's first, second, … expiry."""
     return keys.own("expiry", lot_id, *([number] if number > 1 else []))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _uuid_of(lot_id: int, number: int) -> str:
+    return keys.as_uuid(key_of(lot_id, number))
 
 
 def ask(books: Books, lots: Iterable[OpenLot]) -> None:
@@ -28,10 +39,7 @@ def ask(books: Books, lots: Iterable[OpenLot]) -> None:
     pending = [lot.id for lot in lots]
     first, count = 1, 1  # nearly every lot lapses once
     while pending:
-        asked = {
-            lot_id: [keys.as_uuid(key_of(lot_id, first + n)) for n in range(count)]
-            for lot_id in pending
-        }
+        asked = {lot_id: [_uuid_of(lot_id, first + n) for n in range(count)] for lot_id in pending}
         known = keys.lookup(books.session, [uuid for uuids in asked.values() for uuid in uuids])
         books.known.update(known)
         pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
@@ -52,7 +60,7 @@ def expired(books: Books) -> list[tuple[OpenBook, OpenLot]]:
 def expire(books: Books, book: OpenBook, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
     """Take out what the lot has left in no hold. Call `ask` before, for a lot that was there."""
     number = 1
-    while keys.as_uuid(key_of(lot.id, number)) in books.known:
+    while _uuid_of(lot.id, number) in books.known:
         number += 1
     amount = lot.free
     assert amount > 0, "a lot with nothing left has nothing to lose"

@@ -73,6 +73,15 @@ class OpenBook:
 
         Raises InsufficientCredits, having taken nothing.
         """
+        for lot in self.lots:
+            free = lot.remaining - lot.held
+            if free and lot.is_live(now):
+                if 0 < cost <= free and self.debt <= self.debt_limit:
+                    # What nearly every debit is, without a look at the other lots.
+                    lot.remaining -= cost
+                    self._count(cost, now)
+                    return [[lot.id, -cost]]
+                break
         if cost > self.room(now):
             raise InsufficientCredits(needed=cost, available=self.available(now), debt=self.debt)
         used: list[object] = []
@@ -108,6 +117,17 @@ class OpenBook:
         assert left == 0, "no more is spent from a hold than it held"
         self.held -= sum([credits for _, credits in parts])
         self._count(spend, now)
+        return used
+
+    def repay(self, now: dt.datetime) -> list[list[int]]:
+        """Pay the debt with free credits in burn order; returns [[lot id, -credits]]."""
+        used: list[list[int]] = []
+        for lot in self.lots:
+            if self.debt and lot.free and lot.is_live(now):
+                taken = min(lot.free, self.debt)
+                lot.remaining -= taken
+                self.debt -= taken
+                used.append([lot.id, -taken])
         return used
 
     def take_back(

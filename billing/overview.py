@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, holds, refusals, status
+from billing import accounts, holds, ledger, refusals, status
 from billing import book_rows as rows
-from billing.accounts import Entry
 from billing.errors import UnknownAccount
+from billing.ledger import Entry
 from billing.lots import OpenLot, burn_order
 from models.credits import Book, Hold, Refusal
 
@@ -58,7 +58,7 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN
         is_adopted=book is not None,
         lots=lots,
         holds=holds.open_of(session, account.id, count=last),
-        entries=accounts.entries(session, account.id, last=last),
+        entries=ledger.entries(session, account.id, last=last),
         refusals=refusals.last(session, account.id, count=last),
     )
 

@@ -5,14 +5,14 @@ message does is one function and one line of ACTS.
 """
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, holds, keys, prices, refusals, renewals, reversals
-from billing.accounts import Entry
+from billing import holds, keys, ledger, prices, refusals, renewals, reversals
 from billing.books import Books, open_books
 from billing.errors import (
     AccountDeleted,
@@ -25,6 +25,7 @@ from billing.errors import (
     SpendCapReached,
 )
 from billing.holds import OpenHold
+from billing.ledger import Entry
 from billing.prices import PriceBook
 from billing_client.messages import Capture, Debit, Release, Reverse
 
@@ -62,6 +63,16 @@ class Answer:
             return "released"
         return "given" if isinstance(self.message, Reverse) else "taken"
 
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it may be replayed once its cause is gone, and needs a dead letter till then."""
+        return self.error is not None and not isinstance(self.error, FINAL)
+
+
+def counts_of(answers: Iterable[Answer]) -> Counter[str]:
+    """How many of each outcome, repeats apart as `repeated`."""
+    return Counter(["repeated" if each.is_repeat else each.outcome for each in answers])
+
 
 @dataclass(slots=True)
 class Work:
@@ -81,8 +92,9 @@ def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) ->
     stand. Refusals are recorded. The caller commits, and goes again with the whole set after a
     passing database error (`worker.database.passes`).
     """
-    work = _open(session, messages, now)
-    answers = [_answer(work, message) for message in messages]
+    uuids = [keys.as_uuid(key_of(message)) for message in messages]
+    work = _open(session, messages, uuids, now)
+    answers = [_answer(work, *each) for each in zip(messages, uuids, strict=True)]
     work.books.write()
     holds.write(session, work.holds.values(), now=now)
     refusals.record(session, work.refused, now=now)
@@ -115,8 +127,10 @@ def content_of(message: Message) -> int:
             return keys.digest("finish", message.account_id, message.hold)
 
 
-def _open(session: Session, messages: Sequence[Message], now: dt.datetime) -> Work:
-    asked = {keys.as_uuid(key_of(message)) for message in messages}
+def _open(
+    session: Session, messages: Sequence[Message], uuids: Sequence[str], now: dt.datetime
+) -> Work:
+    asked = set(uuids)
     reversed_keys = [m.key for m in messages if isinstance(m, Reverse)]
     for key in reversed_keys:
         asked.update((keys.as_uuid(key), keys.as_uuid(reversals.finish_key(key))))
@@ -134,15 +148,19 @@ def _open(session: Session, messages: Sequence[Message], now: dt.datetime) -> Wo
     )
 
 
-def _answer(work: Work, message: Message) -> Answer:
-    content, uuid = content_of(message), keys.as_uuid(key_of(message))
+def _answer(work: Work, message: Message, uuid: str) -> Answer:
+    content = content_of(message)
     known = work.books.known.get(uuid)
     if known is not None:
         if known.content not in (content, reversals.ANY_CONTENT):
             return Answer(message, error=KeyReused(key=key_of(message)))
         return Answer(message, is_repeat=True)
     try:
-        return Answer(message, ACTS[type(message)](work, message, content))
+        entry = ACTS[type(message)](work, message, content)
+        if not isinstance(message, Debit):
+            # What a hold or a reversal set free pays what is owed, before the next act.
+            work.books.repay(work.books.by_account[message.account_id])
+        return Answer(message, entry)
     except FINAL as error:
         work.books.remember(uuid, content, None)
         work.refused.append(refusals.of(message, key_of(message), error, now=work.books.now))
@@ -154,10 +172,11 @@ def _answer(work: Work, message: Message) -> Answer:
 def _debit(work: Work, message: Debit, content: int) -> Entry:
     books = work.books
     book = books.of(message.account_id)
-    happened_at = min(message.happened_at or books.now, books.now)
+    now = books.now
+    happened_at = min(message.happened_at, now) if message.happened_at else now
     cost = work.prices.cost(message.operation, message.units, at=happened_at)
-    book.check_cap(cost, books.now)
-    lots = book.burn(cost, books.now)
+    book.check_cap(cost, now)
+    lots = book.burn(cost, now)
     return books.post(
         book,
         content=content,
@@ -249,7 +268,7 @@ def _with_first_answers(session: Session, answers: list[Answer]) -> list[Answer]
     if not repeats:
         return answers
     known = keys.lookup(session, {keys.as_uuid(key_of(a.message)) for a in repeats})
-    entries = accounts.entries_by_id(session, [k.entry_id for k in known.values() if k.entry_id])
+    entries = ledger.entries_by_id(session, [k.entry_id for k in known.values() if k.entry_id])
     refused = refusals.by_key(session, [key for a in repeats for key in _refused_under(a.message)])
     for answer in repeats:
         entry_id = known[keys.as_uuid(key_of(answer.message))].entry_id

@@ -6,7 +6,7 @@ lives on what it pays for, its calendar rests (decision 0010).
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -57,36 +57,42 @@ def months_of(starts_at: dt.datetime, ends_at: dt.datetime) -> int:
 def open_one(session: Session, bought: Bought, *, now: dt.datetime) -> Purchase | None:
     """Record what was bought and give the credits that are due; None if it was there already.
 
+    As `open_all`, for one.
+    """
+    return next(iter(open_all(session, [bought], now=now)), None)
+
+
+def open_all(session: Session, bought: Sequence[Bought], *, now: dt.datetime) -> list[Purchase]:
+    """Record what was bought and give the credits that are due; returns what was not there yet.
+
     A plan's purchase takes the account over from its calendar: what is left of that period's lots
     expires as the first bought lot comes. Raises UnknownAccount, AccountDeleted or BalanceTooLarge.
     """
-    accounts.lock(session, [bought.account_id])
-    lots = months_of(bought.starts_at, bought.ends_at) if bought.ends_at else 1
-    purchase = session.scalars(
-        insert(Purchase)
-        .values(
-            key=bought.key,
-            account_id=bought.account_id,
-            origin=bought.origin,
-            source=bought.source,
-            plan_id=bought.plan_id,
-            credits=bought.credits,
-            lots=lots,
-            starts_at=bought.starts_at,
-            ends_at=bought.ends_at,
-            next_due_at=bought.starts_at,
-            recorded_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=[Purchase.key])
-        .returning(Purchase)
-    ).first()
-    if purchase is None:
-        return None
-    covers_now = bought.ends_at is not None and bought.ends_at > now
-    if bought.plan_id is not None and covers_now:
-        take_over(session, bought.account_id, now=now)
-    give_due(session, [purchase], now=now)
-    return purchase
+    if not bought:
+        return []
+    accounts.lock(session, {each.account_id for each in bought})
+    rows = [
+        {
+            **{each.name: getattr(one, each.name) for each in fields(one)},
+            "lots": months_of(one.starts_at, one.ends_at) if one.ends_at else 1,
+            "next_due_at": one.starts_at,
+            "recorded_at": now,
+        }
+        for one in bought
+    ]
+    new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
+    opened = list(session.scalars(new.returning(Purchase)))
+    covered = {each.account_id for each in opened if _covers(each, now)}
+    for account_id in sorted(calendar_rows.read(session, covered)) if covered else ():
+        take_over(session, account_id, now=now)
+    give_due(session, opened, now=now)
+    return opened
+
+
+def _covers(purchase: Purchase, now: dt.datetime) -> bool:
+    """Whether its account lives on it now."""
+    is_running = purchase.ends_at is not None and purchase.ends_at > now
+    return purchase.plan_id is not None and is_running
 
 
 def take_over(session: Session, account_id: int, *, now: dt.datetime) -> None:
@@ -115,6 +121,8 @@ def give_due(session: Session, purchases: Iterable[Purchase], *, now: dt.datetim
     BalanceTooLarge.
     """
     wanted = sorted(purchases, key=lambda each: (each.account_id, each.id))
+    if not wanted:
+        return []
     asked = [
         keys.as_uuid(lot_key(each, number))
         for each in wanted
@@ -122,6 +130,7 @@ def give_due(session: Session, purchases: Iterable[Purchase], *, now: dt.datetim
     ]
     ids = {each.account_id for each in wanted}
     books = open_books(session, ids, keys_asked=asked, now=now)
+    books.reserve(len(wanted))
     swept = [one for each in wanted for one in _give(books, books.of(each.account_id), each)]
     books.write()
     session.flush()

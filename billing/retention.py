@@ -12,14 +12,19 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing import accounts, dunning_rows, outbox, policy, trial_rows
+from billing.bank import blanking as of_bank
 from billing.outbox import NewEvent
+from billing.stripe import blanking as of_stripe
 from billing.swept import AT_ONCE, Swept
 
 #: What names a person in tables of ours, and how it is blanked; money is in none of them.
 BLANKS = (
     "DELETE FROM billing.trial_identities WHERE account_id = ANY(:ids)",
+    # The body of a webhook is a text inside the arguments: its quotes are escaped there.
     """UPDATE billing.dead_letters SET arguments = '{}', raw = NULL, state = 'dropped',
-    closed_by = 'billing' WHERE arguments ->> 'account_id' = ANY(:texts)""",
+    closed_by = 'billing' WHERE arguments ->> 'account_id' = ANY(:texts)
+    OR EXISTS (SELECT FROM unnest(CAST(:customers AS text[])) AS customer
+               WHERE strpos(arguments::text, '\\"' || customer || '\\"') > 0)""",
 )
 
 
@@ -75,9 +80,9 @@ def close(session: Session, account_ids: Sequence[int], *, now: dt.datetime) -> 
         return []
     trial_rows.end(session, list(closed), outcome="deleted", now=now)
     dunning_rows.close(session, closed, outcome="account_deleted", now=now)
-    named = {"ids": list(closed), "texts": [str(account_id) for account_id in closed]}
-    for blank in BLANKS:
-        session.execute(text(blank), named)
+    at_stripe = session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
+    customers = [row.stripe_customer_id for row in at_stripe if row.stripe_customer_id]
+    _blank(session, list(closed), customers, now=now)
     events = [
         NewEvent(
             "account.closed",
@@ -88,7 +93,22 @@ def close(session: Session, account_ids: Sequence[int], *, now: dt.datetime) -> 
                 "stripe_subscription_id": row.stripe_subscription_id,
             },
         )
-        for row in session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
+        for row in at_stripe
     ]
     outbox.leave_all(session, events, now=now)
     return [Swept(account_id, "closed", at) for account_id, at in closed.items()]
+
+
+def _blank(
+    session: Session, account_ids: Sequence[int], customers: Sequence[str], *, now: dt.datetime
+) -> None:
+    named = {
+        "ids": account_ids,
+        "texts": [str(account_id) for account_id in account_ids],
+        "customers": customers,
+    }
+    for statement in BLANKS:
+        wanted = {name: value for name, value in named.items() if f":{name}" in statement}
+        session.execute(text(statement), wanted)
+    of_stripe.blank(session, account_ids, customers, now=now)
+    of_bank.blank(session, account_ids)

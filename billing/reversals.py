@@ -9,11 +9,11 @@ from typing import cast
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, keys
-from billing.accounts import Entry
+from billing import keys, ledger
 from billing.books import Books
 from billing.errors import KeyReused, NothingToReverse, ReversedFirst
 from billing.keys import Known
+from billing.ledger import Entry
 from billing_client.messages import Reverse
 
 #: The content of a key that was reversed before anyone knew what it stood for.
@@ -42,7 +42,7 @@ def entries_of(
     }
     if not ids:
         return {}
-    entries = accounts.entries_by_id(session, ids.values())
+    entries = ledger.entries_by_id(session, ids.values())
     return {uuid: entries[entry_id] for uuid, entry_id in ids.items()}
 
 

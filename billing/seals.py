@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeAlias
 from sqlalchemy.orm import Session
 
 from billing import chain, keys
-from billing.accounts import Entry
 from billing.books import LEDGER_KEY
+from billing.ledger import Entry
 
 #: Rows that are fetched at a time: memory stays small whatever the size of the ledger.
 FETCHED_AT_ONCE = 5000

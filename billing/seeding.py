@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, calendar_rows, calendars, grants, keys
-from billing.accounts import Entry
+from billing import accounts, calendar_rows, calendars, grants, keys, ledger
 from billing.books import Books, open_books
 from billing.errors import NoPlan, SystemAccount
+from billing.ledger import Entry
 from billing.open_book import OpenBook
 from billing.swept import Swept
 
@@ -92,7 +92,7 @@ def _begin(
         return Seeded(None, why_not or "its plan is not active")
     if begun.entry_id is None:
         return Seeded(None, why_not or "the plan includes no credits", begun)
-    entry = accounts.entries_by_id(session, [begun.entry_id])[begun.entry_id]
+    entry = ledger.entries_by_id(session, [begun.entry_id])[begun.entry_id]
     return Seeded(entry, swept=begun)
 
 

@@ -39,6 +39,23 @@ def change(
     return bool(_take(session, [account], to=to, reason=reason, actor=actor, now=now))
 
 
+def change_all(
+    session: Session,
+    account_ids: Iterable[int],
+    *,
+    to: str,
+    reason: str,
+    actor: str,
+    now: dt.datetime,
+) -> None:
+    """Take one step with many that nothing suspends; those that are there already stay.
+
+    Raises as `change`, for the first that can't take it.
+    """
+    locked = _locked(session, account_ids)
+    _take(session, locked, to=to, reason=reason, actor=actor, now=now)
+
+
 def suspend(
     session: Session, account_id: int, *, reason: str, actor: str, now: dt.datetime
 ) -> bool:
@@ -50,14 +67,28 @@ def suspend(
 
 
 def suspend_all(
-    session: Session, account_ids: Iterable[int], *, reason: str, actor: str, now: dt.datetime
+    session: Session,
+    account_ids: Iterable[int],
+    *,
+    reason: str,
+    actor: str,
+    now: dt.datetime,
+    locked: Mapping[int, HostAccount] | None = None,
 ) -> list[int]:
     """Suspend many for one reason; returns those for whom this changed something.
 
     One for whom the reason stands, and whom the main app let in by its own hand, is suspended
-    again. Raises as `change`, for the first that can't be.
+    again. `locked`: what the caller has locked and read in this transaction, and not changed since.
+    Raises as `change`, for the first that can't be.
     """
-    stands = status_rows.reasons_of(session, locked := _locked(session, account_ids))
+    found = _locked(session, account_ids, locked)
+    return _suspend(session, found, reason=reason, actor=actor, now=now)
+
+
+def _suspend(
+    session: Session, locked: Sequence[HostAccount], *, reason: str, actor: str, now: dt.datetime
+) -> list[int]:
+    stands = status_rows.reasons_of(session, locked)
     new = [account for account in locked if reason not in stands.get(account.id, {})]
     for account in locked:
         if reason not in SUSPENSION_REASONS or account.status == "cancelled":
@@ -113,9 +144,13 @@ def suspension_reasons(session: Session, account_id: int) -> list[str]:
     return list(session.scalars(rows.order_by(Suspension.id)))
 
 
-def _locked(session: Session, account_ids: Iterable[int]) -> list[HostAccount]:
+def _locked(
+    session: Session,
+    account_ids: Iterable[int],
+    locked: Mapping[int, HostAccount] | None = None,
+) -> list[HostAccount]:
     wanted = sorted(set(account_ids))
-    found = accounts.lock(session, wanted)
+    found = accounts.lock(session, wanted) if locked is None else locked
     for account_id in wanted:
         accounts.check_billable(account_id, found.get(account_id))
     return [found[account_id] for account_id in wanted]

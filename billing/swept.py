@@ -19,8 +19,8 @@ class Swept:
     `what`: bought (a lot of a purchase), begun, renewed, resumed, filled or ended (a calendar),
     upgraded, deferred or changed (a plan), expired (a lot), hold expired, seeded (a trial's
     credits), broke (nothing was done; `error` is its name); trial_begun, reminded, trial_over,
-    trial_paid, trial_goes_on, trial_settled (the account is in none any more); dunned,
-    dunning_over; limit_exceeded, limit_kept; closed (a deleted account).
+    trial_paid, trial_repeated, trial_goes_on, trial_settled (the account is in none any more);
+    dunned, dunning_over; limit_exceeded, limit_kept; closed (a deleted account).
     """
 
     account_id: int

@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing import accounts, keys, outbox, purchases, reversals
+from billing import keys, ledger, outbox, purchases, reversals
 from billing.books import Books, open_books
 from billing.holds import DISPUTE
 from billing.open_book import OpenBook
@@ -53,12 +53,33 @@ def settle(
 
     Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
     """
-    if not bought:
+    settle_all(session, [(bought, standing)], now=now)
+
+
+def settle_all(
+    session: Session, payments: Iterable[tuple[Sequence[Purchase], Standing]], *, now: dt.datetime
+) -> None:
+    """As `settle`, for many payments, one after the other."""
+    with_purchases = [(bought, standing) for bought, standing in payments if bought]
+    if not with_purchases:
         return
+    holds = _frozen(session, [each for bought, _ in with_purchases for each in bought])
+    for bought, standing in with_purchases:
+        operations = {_operation(each) for each in bought}
+        frozen = [hold for hold in holds if hold.operation in operations]
+        if _is_needed(bought, standing, frozen):
+            _settle(session, bought, standing, frozen, now=now)
+
+
+def _settle(
+    session: Session,
+    bought: Sequence[Purchase],
+    standing: Standing,
+    frozen: Sequence[Hold],
+    *,
+    now: dt.datetime,
+) -> None:
     account_id = bought[0].account_id
-    frozen = _frozen(session, bought)
-    if not _is_needed(bought, standing, frozen):
-        return
     asked = [
         keys.as_uuid(_key(each, number))
         for each in bought
@@ -79,7 +100,7 @@ def settle(
     purchases.give_due(session, bought, now=now)
 
 
-def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: list[Hold]) -> bool:
+def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
     """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
     is_touched = any(each.taken_back for each in bought) or bool(frozen)
     # A dispute that found nothing to freeze has stopped the lots to come all the same.
@@ -148,9 +169,7 @@ def _undo(books: Books, purchase: Purchase) -> None:
     """Give back all that was taken, to where it came from: the money has come back after all."""
     numbers = range(purchase.undone + 1, purchase.take_backs + 1)
     known = [books.known[keys.as_uuid(_key(purchase, number))] for number in numbers]
-    found = accounts.entries_by_id(
-        books.session, [each.entry_id for each in known if each.entry_id]
-    )
+    found = ledger.entries_by_id(books.session, [each.entry_id for each in known if each.entry_id])
     for entry in sorted(found.values(), key=lambda each: -each.id):
         key = keys.own("take-back-undone", entry.key)
         lots = reversals.give_back(books, entry, key=key)

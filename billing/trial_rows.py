@@ -113,7 +113,7 @@ def read(session: Session, account_ids: Iterable[int]) -> dict[int, OpenTrial]:
 
 _WITH_CREDITS = """
 SELECT DISTINCT account_id FROM billing.lots
-WHERE account_id = ANY(%(ids)s::bigint[]) AND remaining > 0 AND source = 'trial'
+WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open AND source = 'trial'
 """
 
 
@@ -140,7 +140,7 @@ def cut_short(session: Session, account_ids: Iterable[int], *, now: dt.datetime)
     """Let these trials end as they began, without a reminder and without grace."""
     session.execute(
         update(Trial)
-        .where(Trial.account_id.in_(list(account_ids)), Trial.ended_at.is_(None))
+        .where(Trial.account_id.in_(sorted(account_ids)), Trial.ended_at.is_(None))
         .values(ends_at=Trial.started_at, suspends_at=now, next_reminder_at=None)
         .execution_options(synchronize_session=False)
     )

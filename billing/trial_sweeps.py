@@ -14,6 +14,7 @@ from billing import (
     accounts,
     evidence,
     identities,
+    identity_rows,
     outbox,
     policy,
     recipients,
@@ -41,15 +42,20 @@ RUNS = frozenset({"trial", "suspended"})
 def begin_missing(
     session: Session, *, now: dt.datetime, after: int = 0, limit: int = AT_ONCE
 ) -> list[Swept]:
-    """Give accounts in trial that know no end one; a repeated one ends at once, if refused."""
+    """Give accounts in trial that know no end one; a repeated one ends at once, if refused.
+
+    Compares also what customers have shown since of themselves, by a card or a transfer.
+    """
     terms = policy.of(session)
     begun = trial_rows.begin(session, terms, now=now, after=after, limit=limit)
     emails = recipients.of(session, begun)
     found = {id: identities.of_email(to.email) for id, to in emails.items()}
-    repeated = identities.register(session, found, now=now)
-    if repeated and terms.repeated_trials == "refuse":
-        trial_rows.cut_short(session, repeated, now=now)
-    return [Swept(account_id, "trial_begun", now) for account_id in begun]
+    identity_rows.record(session, found, now=now)
+    repeated = identity_rows.judge(session, now=now, limit=limit)
+    if terms.repeated_trials == "refuse":
+        trial_rows.cut_short(session, identity_rows.repeated(session, [*begun, *repeated]), now=now)
+    told = [Swept(account_id, "trial_repeated", now) for account_id in repeated]
+    return [Swept(account_id, "trial_begun", now) for account_id in begun] + told
 
 
 def remind_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
@@ -97,9 +103,13 @@ def _expire(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swep
     for account_id in paid:
         swept.append(_paid(session, found[account_id], now=now))
     trying = {id: each for id, each in known.items() if each.tries_until and id not in paid}
+    if trying and policy.of(session).repeated_trials == "refuse":
+        for account_id in identity_rows.repeated(session, trying):
+            del trying[account_id]
     swept += _go_on(session, trying, now=now)
     over = sorted(running.keys() - set(paid) - trying.keys())
-    status.suspend_all(session, over, reason="trial_over", actor="billing", now=now)
+    how = {"reason": "trial_over", "actor": "billing"}
+    status.suspend_all(session, over, **how, locked=found, now=now)
     return swept + [Swept(id, "trial_over", trials[id].suspends_at) for id in over]
 
 

@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "refund": Kind("/v1/refunds"),
     "dispute": Kind("/v1/disputes"),
     "payment_intent": Kind("/v1/payment_intents"),
+    "payment_method": Kind("/v1/payment_methods"),
     "price": Kind("/v1/prices", expand=("product",)),
     "product": Kind("/v1/products"),
     "event": Kind("/v1/events"),

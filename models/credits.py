@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Computed,
     Identity,
     Index,
     Integer,
@@ -68,11 +69,11 @@ class Lot(Base):
         CheckConstraint("remaining BETWEEN 0 AND granted", name="remaining"),
         CheckConstraint("held BETWEEN 0 AND remaining", name="held"),
         CheckConstraint("expires_at > starts_at", name="expires_at"),
-        Index("lots_account_id_open_idx", "account_id", postgresql_where=text("remaining > 0")),
+        Index("lots_account_id_open_idx", "account_id", postgresql_where=text("is_open")),
         Index(
             "lots_expiry_idx",
             "expires_at",
-            postgresql_where=text("remaining > 0 AND expires_at IS NOT NULL"),
+            postgresql_where=text("is_open AND expires_at IS NOT NULL"),
         ),
         Index(
             "lots_period_idx",
@@ -91,6 +92,8 @@ class Lot(Base):
     is_promotional: Mapped[bool] = mapped_column(Boolean)
     granted: Mapped[int] = mapped_column(Integer)
     remaining: Mapped[int] = mapped_column(Integer)
+    #: What the indexes ask: one that asked `remaining` would be written anew at each debit.
+    is_open: Mapped[bool] = mapped_column(Boolean, Computed("remaining > 0", persisted=True))
     held: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     starts_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     expires_at: Mapped[dt.datetime | None] = mapped_column(Moment)

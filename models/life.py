@@ -69,14 +69,27 @@ class TrialReminder(Base):
 
 
 class TrialIdentity(Base):
-    """Who had a trial: a digest of an e-mail address, its domain, a card, or a payer's IBAN."""
+    """Who had a trial: a digest of an e-mail address, its domain, a card, or a payer's IBAN.
+
+    `is_repeated`: another account had a trial under it before; null until the sweep has compared.
+    """
 
     __tablename__ = "trial_identities"
-    __table_args__ = (Index(None, "account_id"), {"schema": SCHEMA})
+    __table_args__ = (
+        Index(None, "account_id"),
+        Index(
+            "trial_identities_new_idx",
+            "recorded_at",
+            "account_id",
+            postgresql_where=text("is_repeated IS NULL"),
+        ),
+        {"schema": SCHEMA},
+    )
 
     kind: Mapped[str] = mapped_column(Text, primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    is_repeated: Mapped[bool | None] = mapped_column(Boolean)
     recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
 
 

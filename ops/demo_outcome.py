@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing import accounts, keys, overview, refusals
+from billing import accounts, keys, ledger, overview, refusals
 from models.operations import DeadLetter
 from ops.screen import console
 from worker import clock
@@ -14,7 +14,7 @@ def outcome_of(session: Session, key: str) -> str:
     uuid = keys.as_uuid(key)
     known = keys.lookup(session, [uuid]).get(uuid)
     if known is not None and known.entry_id is not None:
-        entry = accounts.entries_by_id(session, [known.entry_id])[known.entry_id]
+        entry = ledger.entries_by_id(session, [known.entry_id])[known.entry_id]
         return f"taken {-entry.amount}, balance {entry.balance_after:,}"
     if known is not None:
         error = refusals.by_key(session, [key])[key]

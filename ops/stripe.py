@@ -179,7 +179,7 @@ def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
     try:
         with rehearsal() if dry_run else transaction() as session:
             is_new = owners.link(session, account_id, customer)
-            woken = inbox.wake(session, customer=customer, now=now)
+            woken = inbox.wake(session, customers=[customer], now=now)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     facts = {"dry_run": dry_run, "is_new": is_new, "events": woken}

@@ -13,14 +13,15 @@ BUDGET_S = 20.0
 @app.task(name="trials.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
     """Give an end to trials that know none, and end those whose time is over."""
-    both = (trial_sweeps.begin_missing, trial_sweeps.expire_due)
-    return sweeps.counts(sweeps.until_done(*both, budget_s=BUDGET_S))
+    begun = sweeps.until_done(trial_sweeps.begin_missing, budget_s=BUDGET_S)
+    over = sweeps.in_turns(trial_sweeps.expire_due, expire_due.apply_async)
+    return sweeps.counts([*begun, *over])
 
 
 @app.task(name="trials.remind_due", is_tick=True)
 def remind_due() -> dict[str, object]:
     """Remind of trials that end."""
-    return sweeps.counts(sweeps.until_done(trial_sweeps.remind_due, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.in_turns(trial_sweeps.remind_due, remind_due.apply_async))
 
 
 @app.task(name=ExtendTrial.TASK, message=ExtendTrial)
@@ -62,7 +63,7 @@ def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
 @app.task(name="dunning.step_due", is_tick=True)
 def step_due() -> dict[str, object]:
     """Remind of missing money, suspend, and end."""
-    return sweeps.counts(sweeps.until_done(dunning_sweep.step_due, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.in_turns(dunning_sweep.step_due, step_due.apply_async))
 
 
 @app.task(name="accounts.check_limits", is_tick=True)

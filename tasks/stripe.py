@@ -4,10 +4,10 @@ import time
 
 from billing.stripe import inbox
 from billing_client.messages import ApplyStripeEvent, StripeWebhook
-from worker import clock, stripe_events
+from worker import clock, stripe_events, stripe_queue
 from worker.app import app
 from worker.database import transaction
-from worker.stripe_events import Outcome
+from worker.stripe_events import DONE_OR_LOCKED
 
 #: One tick works for so long, and leaves the rest to the next.
 BUDGET_S = 50.0
@@ -19,14 +19,14 @@ PRUNED_AT_ONCE = 1000
 
 @app.task(name=StripeWebhook.TASK, message=StripeWebhook)
 def receive(message: StripeWebhook) -> dict[str, object]:
-    """Verify a webhook, keep it, and apply it."""
-    return _facts(stripe_events.receive(message))
+    """Verify a webhook, keep it, and apply it; so with those that wait behind it."""
+    return stripe_queue.told(stripe_queue.work(message))
 
 
 @app.task(name=ApplyStripeEvent.TASK, message=ApplyStripeEvent)
 def apply(message: ApplyStripeEvent) -> dict[str, object]:
-    """Apply an event that the relay has kept."""
-    return _facts(stripe_events.apply(message.number))
+    """Apply an event that the relay has kept; so with those that wait behind it."""
+    return stripe_queue.told(stripe_queue.work(message))
 
 
 @app.task(name="stripe.apply_due", is_tick=True)
@@ -36,10 +36,10 @@ def apply_due() -> dict[str, object]:
     while time.monotonic() < deadline:
         with transaction() as session:
             numbers = inbox.due(session, now=clock.now(), limit=AT_ONCE)
-        outcomes = [stripe_events.apply(number) for number in numbers]
+        outcomes = stripe_events.apply_all(numbers)
         taken += len(outcomes)
         # What another worker has locked stays due: it is left to that one.
-        if all(outcome.state == "done or locked" for outcome in outcomes):
+        if all(outcome.state == DONE_OR_LOCKED for outcome in outcomes):
             break
     return {"events": taken}
 
@@ -49,7 +49,3 @@ def prune() -> dict[str, object]:
     """Forget the payloads of events that are done and old."""
     pruned = stripe_events.prune(limit=PRUNED_AT_ONCE)
     return {"pruned": pruned}
-
-
-def _facts(outcome: Outcome) -> dict[str, object]:
-    return {"event": outcome.number, "state": outcome.state, "reason": outcome.reason}

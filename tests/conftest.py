@@ -21,6 +21,19 @@ settings.load_profile("suite")
 plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[structlog.processors.add_log_level, plain])
 _session = ExitStack()
+#: A Postgres and a Redis each; beyond this a run is as long as its longest file.
+MOST_PROCESSES = 4
+#: What takes longest is begun first, so that no process ends long after the others.
+BEGUN_FIRST = (
+    "worker/test_workers_for_real.py",
+    "bench/test_bench.py",
+    "ops/test_finding_servers.py",
+    "ops/test_relay_command.py",
+    "ops/test_demo.py",
+    "billing/test_debits_properties.py",
+    "life/test_money_lands_during_a_sweep.py",
+    "stack/test_stack_in_background.py",
+)
 # Rows are deleted where there are any, and sequences set back where they were used: to truncate
 # every table makes each of them, and each of its indexes, a new file, before every test.
 _EMPTY = """
@@ -42,8 +55,37 @@ END $$
 """
 
 
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite goes to a process a core, each with servers of its own; a part of it stays here.
+
+    Servers that are named in the environment are one Redis, which two would empty for each other.
+    """
+    is_whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    is_named = os.environ.get("DATABASE_URL") or os.environ.get("REDIS_URL")
+    return min(os.cpu_count() or 1, MOST_PROCESSES) if is_whole and not is_named else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Behind pytest-randomly's order, which stays as it is otherwise."""
+    if hasattr(config, "workerinput"):
+        last = len(BEGUN_FIRST)
+        places = {Path(__file__).parent / name: place for place, name in enumerate(BEGUN_FIRST)}
+        items.sort(key=lambda item: places.get(item.path, last))
+
+
+def _hands_out(config):
+    """Whether this process runs no test itself: xdist's controller."""
+    asked = config.getoption("numprocesses", None)
+    if asked == "auto":
+        asked = 0 if config.option.usepdb else pytest_xdist_auto_num_workers(config)
+    return bool(asked) and not hasattr(config, "workerinput")
+
+
 def pytest_configure(config):
     """Start the servers before any module that reads its settings is imported."""
+    if _hands_out(config):
+        return
     if config.option.collectonly or config.option.help:
         os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
         os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:1/0")
@@ -84,6 +126,8 @@ def _refuse_a_redis_in_use(url):
 
 def pytest_unconfigure(config):
     """Stop them."""
+    if _hands_out(config):
+        return
     from worker.database import engine
 
     if engine.cache_info().currsize:

@@ -140,6 +140,15 @@ class Account:
         self.debt += cost - sum(taken for _, taken in parts)
         return parts
 
+    def repay(self, now):
+        """What is free pays what is owed."""
+        parts = self.choose(self.debt, now)
+        for lot, taken in parts:
+            lot.remaining -= taken
+            self.debt -= taken
+        if parts:
+            self.entries.append(Entry("repayment", "repayment", 0, now))
+
     def choose(self, cost, now):
         parts = []
         for lot in sorted(self.lots, key=Lot.order):
@@ -292,7 +301,9 @@ class Model:
             if reachable < rest:
                 books.refusals.append((own_key, "InsufficientCredits"))
             parts += books.burn(reachable, now)
-            return self._take(books, own_key, cost - rest + reachable, now, parts)
+            said = self._take(books, own_key, cost - rest + reachable, now, parts)
+            books.repay(now)
+            return said
 
         return self._once("finish", hold, asked, own_key=own_key, act=take)
 
@@ -301,6 +312,7 @@ class Model:
             found = self._hold(account, hold)
             if found.state == "held":
                 self._end(found, "released")
+            self.accounts[account].repay(now)
             return Said("released")
 
         asked, own_key = ("finish", account), f"billing:finish:{hold}"
@@ -335,6 +347,7 @@ class Model:
             if owed > off_debt:
                 books.pay_in(owed - off_debt, key=own_key, source="reversal")
             books.entries.append(Entry(own_key, "reversal", -entry.amount, now))
+            books.repay(now)
             return Said("given", -entry.amount)
 
         return self._once("reverse", key, ("reverse", account), own_key=own_key, act=give_back)
@@ -343,6 +356,8 @@ class Model:
         due = [h for h in self.holds.values() if h.state == "held" and h.expires_at <= now]
         for hold in due:
             self._end(hold, "expired")
+        for account in {hold.account for hold in due}:
+            self.accounts[account].repay(now)
         return len(due)
 
     def expire_lots(self, now):

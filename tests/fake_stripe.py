@@ -22,6 +22,7 @@ HOMES = {
     "invoice": "/v1/invoices",
     "invoice_payment": "/v1/invoice_payments",
     "payment_intent": "/v1/payment_intents",
+    "payment_method": "/v1/payment_methods",
     "price": "/v1/prices",
     "product": "/v1/products",
     "refund": "/v1/refunds",

@@ -22,6 +22,12 @@ def customer(object_id="cus_1", **changes):
     return _object("customer", object_id, **fields | changes)
 
 
+def payment_method(object_id="pm_1", **changes):
+    card = {"brand": "visa", "fingerprint": "Xt5EWLLDS7FJjR1c", "last4": "4242"}
+    fields = {"customer": "cus_1", "type": "card", "card": card, "metadata": {}}
+    return _object("payment_method", object_id, **fields | changes)
+
+
 def deleted(kind, object_id):
     return {"id": object_id, "object": kind, "deleted": True}
 

@@ -1,6 +1,7 @@
-"""What Flower sees of debits read in sets: each one's outcome at low rates, one sum a set above."""
+"""What Flower sees of debits read in sets: each one's outcome at low rates, sums above."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,13 @@ from worker.logs import logger
 
 log = logger(__name__)
 
-#: Sets larger than this are shown as one sum; two events a debit would cost more than the debit.
-SHOWN_ONE_BY_ONE = 10
+#: Debits a second that are shown one by one: three events each cost more than the debit itself.
+SHOWN_A_SECOND = 10
+#: What comes faster is summed up, and the sum told this often at most.
+SUM_EVERY_S = 0.5
 #: The name under which Flower shows the sum of a set.
 SET_NAME = "credits.debit (set)"
+_now = time.monotonic
 
 
 class DebitEvents:
@@ -23,35 +27,59 @@ class DebitEvents:
 
     def __init__(self, app: Any, hostname: str) -> None:
         self._dispatcher: Any = None
+        self._allowance, self._allowed_at = float(SHOWN_A_SECOND), _now()
+        self._untold: Counter[str] = Counter()
+        self._told_at = 0.0
         if app.conf.worker_send_task_events:
             self._dispatcher = app.events.Dispatcher(
                 app.connection_for_write(), hostname=hostname, buffer_while_offline=False
             )
 
     def send(self, answered: Sequence[tuple[str, Answer]], counts: Mapping[str, int]) -> None:
-        """Tell of a set that is committed: each message's id and its answer.
-
-        Events are for people: failing to send one is logged.
-        """
+        """Tell of a set that is committed: each message's id and its answer."""
         if self._dispatcher is None:
             return
-        try:
-            if len(answered) <= SHOWN_ONE_BY_ONE:
-                for message_id, answer in answered:
-                    self._tell(message_id, answer.message.TASK, _outcome(answer))
-            else:
-                shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-                self._tell(uuid(), SET_NAME, shown)
-        except Exception as error:
-            log.warning("debit_events_not_sent", error=type(error).__name__)
+        if self._may_show(len(answered)):
+            for message_id, answer in answered:
+                self._tell(message_id, answer.message.TASK, _outcome(answer))
+        else:
+            self._untold.update(counts)
+            self.tell_sum()
+
+    def tell_sum(self) -> None:
+        """Tell what was not shown one by one, unless a sum was told just now."""
+        if self._untold and _now() >= self._told_at + SUM_EVERY_S:
+            shown = ", ".join(f"{count} {name}" for name, count in self._untold.items() if count)
+            self._tell(uuid(), SET_NAME, shown)
+            self._untold.clear()
+            self._told_at = _now()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Tell the rest, and give the connection back."""
         if self._dispatcher is not None:
+            self._told_at = 0.0
+            self.tell_sum()
             self._dispatcher.close()
             self._dispatcher.connection.release()
 
+    def _may_show(self, count: int) -> bool:
+        now = _now()
+        earned = (now - self._allowed_at) * SHOWN_A_SECOND
+        self._allowance = min(self._allowance + earned, SHOWN_A_SECOND)
+        self._allowed_at = now
+        if count > self._allowance:
+            return False
+        self._allowance -= count
+        return True
+
     def _tell(self, task_id: str, name: str, outcome: str) -> None:
+        """Send the events of one task. They are for people: failing to send one is logged."""
+        try:
+            self._send(task_id, name, outcome)
+        except Exception as error:
+            log.warning("debit_events_not_sent", error=type(error).__name__)
+
+    def _send(self, task_id: str, name: str, outcome: str) -> None:
         now = time.time()
         self._dispatcher.send(
             "task-received",

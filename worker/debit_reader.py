@@ -11,7 +11,6 @@ that breaks it is alone, and that one becomes a dead letter.
 import gc
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from worker.debit_items import QUEUE, Item
 from worker.inbox_drain import InboxDrain
 from worker.logs import logger
 from worker.postings import rejected
+from worker.set_taker import SetTaker
 from worker.settings import settings
 from worker.task import passes
 
@@ -70,7 +70,7 @@ class DebitReader:
         self._thread = threading.Thread(target=self._run, name="debit-reader", daemon=True)
         self._swept_at = 0.0
         self._inbox = InboxDrain()
-        self._fetch = settings().debit_set_size
+        self._taker = SetTaker(self._redis, app.tasks)
 
     def start(self) -> None:
         """Begin to read."""
@@ -89,7 +89,10 @@ class DebitReader:
         while not self._stop.is_set():
             try:
                 self._bring_back()
-                worked = self.read_one_set() + self._inbox.drain_one_set()
+                items = self._taker.next()
+                self._taker.take_ahead()
+                worked = self._read(items) + self._inbox.drain_one_set()
+                self._events.tell_sum()
                 if not worked:
                     mailbox.wait(self._redis, QUEUE, IDLE_WAIT_S)
                 pause = FIRST_PAUSE_S
@@ -98,39 +101,23 @@ class DebitReader:
                 log.exception("debit_reader_stumbled", error=type(error).__name__)
                 self._stop.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
+        self._taker.close()
         self._events.close()
         log.info("debit_reader_stopped")
 
     def read_one_set(self) -> int:
         """Take one set from the queue, and see it through; returns how many messages it had."""
-        began = time.monotonic()
-        taken = mailbox.take(self._redis, QUEUE, self._fetch)
-        if not taken:
+        return self._read(self._taker.take())
+
+    def _read(self, items: Sequence[Item]) -> int:
+        if not items:
             return 0
-        items = self._one_set_of(
-            [debit_items.read(tag, raw, self._app.tasks) for tag, raw in taken]
-        )
+        began = time.monotonic()
         if any(item.is_doorbell for item in items):
             self._inbox.ring()
         self._see_through(items)
         log.debug("debit_set_read", messages=len(items), took_s=time.monotonic() - began)
         return len(items)
-
-    def _one_set_of(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Keep as many as make one set, give the others back, and fetch the right number next.
-
-        A message of many debits is a set by itself: hundreds of them in one transaction would keep
-        accounts locked for longer than others wait, and a lease lasts.
-        """
-        limit, size, kept = settings().debit_set_size, 0, 0
-        for item in items:
-            size += item.size
-            kept += size <= limit or kept == 0
-        rest = [(item.tag, item.raw) for item in items[kept:]]
-        mailbox.give_back(self._redis, QUEUE, reversed(rest))
-        # Twice as many at most: large and small by turns would else be fetched and given back.
-        self._fetch = max(min(limit * len(items) // size, self._fetch * 2), 1)
-        return items[:kept]
 
     def _see_through(self, items: Sequence[Item]) -> None:
         """Apply and acknowledge; wait out what passes, and halve what breaks."""
@@ -186,7 +173,7 @@ class DebitReader:
             dead += [
                 rejected(message_id, answer)
                 for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
-                if answer.outcome == "rejected"
+                if answer.is_rejected
             ]
             dead_letters.keep(session, [letters.storable(letter) for letter in dead], now=now)
         return answers
@@ -213,7 +200,7 @@ class DebitReader:
 
     def _keep_lease(self, items: Sequence[Item]) -> None:
         try:
-            mailbox.renew(self._redis, [item.tag for item in items])
+            mailbox.renew(self._redis, [item.tag for item in items] + self._taker.tags_ahead())
         except redis.RedisError as error:
             log.warning("leases_not_renewed", error=type(error).__name__)
 
@@ -225,7 +212,7 @@ class DebitReader:
             log.warning("set_not_acknowledged", messages=len(items), error=type(error).__name__)
 
     def _report(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
-        counts = Counter(["repeated" if a.is_repeat else a.outcome for a in answers])
+        counts = posting.counts_of(answers)
         counts["malformed"] += sum(item.fault is not None for item in items)
         if answers or counts["malformed"]:
             shown = {name: count for name, count in counts.items() if count}

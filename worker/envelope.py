@@ -14,6 +14,7 @@ from typing import Any
 from celery.utils.time import maybe_iso8601
 
 from billing.errors import Malformed
+from worker import plain_envelope
 
 #: Deeper nesting is an attack on the reader's stack; Redis' own JSON reader stops at 1,000.
 _TOO_DEEP = RecursionError
@@ -21,6 +22,8 @@ _TOO_DEEP = RecursionError
 _DEEPEST = 100
 #: A message that says it was tried more often was not written by Celery.
 _MOST_RETRIES = 1000
+#: Characters of a name or an id.
+_LONGEST = 255
 #: Times beyond these overflow when Celery moves them into another zone.
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 #: Headers that Celery reads and that end a worker, or lose the message, when of another type.
@@ -54,6 +57,34 @@ class Envelope:
 
 def read(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
     """Open a message. Raises Malformed, whose `problem` says what is wrong with it."""
+    return _read_plain(raw, known_tasks) or read_closely(raw, known_tasks=known_tasks)
+
+
+def _read_plain(raw: bytes, known_tasks: Container[str]) -> Envelope | None:
+    found = plain_envelope.read(raw) if raw.isascii() else None
+    if found is None:
+        return None
+    headers, properties, positional, arguments = found
+    task, message_id, tag, retries = (
+        headers.task,
+        headers.id,
+        properties.delivery_tag,
+        headers.retries,
+    )
+    if (
+        task in known_tasks
+        and 0 <= (retries or 0) <= _MOST_RETRIES
+        and 0 < len(message_id) <= _LONGEST
+        and 0 < len(tag) <= _LONGEST
+        and message_id.isprintable()
+        and tag.isprintable()
+    ):
+        return Envelope(task, message_id, tag, arguments, positional, retries or 0)
+    return None
+
+
+def read_closely(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
+    """As `read`, with the reasons."""
     if not raw.isascii():
         raise Malformed(problem="not ASCII, as every Celery message is")
     try:
@@ -147,7 +178,7 @@ def _object(message: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _text(holder: dict[str, Any], where: str, name: str) -> str:
     value = holder.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
+    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST or not value.isprintable():
         raise Malformed(problem=f"{where}.{name} is not a text of 1 to 255 printable characters")
     return value
 

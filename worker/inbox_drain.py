@@ -1,9 +1,8 @@
 """Drains the inbox set by set: in the debit reader's spare moments, and when a bell rings."""
 
 import time
-from collections import Counter
 
-from billing import inbox
+from billing import inbox, posting
 from worker import clock
 from worker.database import passes, transaction
 from worker.logs import logger
@@ -42,7 +41,7 @@ class InboxDrain:
         if not drained.rows:
             self._look_at = time.monotonic() + LOOK_EVERY_S
             return 0
-        counts = Counter(["repeated" if a.is_repeat else a.outcome for a in drained.answers])
+        counts = posting.counts_of(drained.answers)
         log.info("inbox_drained", rows=drained.rows, dead=drained.dead, **counts)
         return drained.rows
 

@@ -80,11 +80,10 @@ def take(client: "Redis", queue: str, count: int) -> list[tuple[str, bytes]]:
     return [message for _, messages in messages_of(answer) for message in messages]
 
 
-def messages_of(answer: Sequence[bytes]) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+def messages_of(answer: Sequence[Any]) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     """What `pop_command` took: each list with its messages, as (delivery tag, raw message)."""
     for name, raws, tags in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
-        pairs = zip(tags.decode().split("\0"), raws.split(b"\0"), strict=True)
-        yield name.decode(), list(pairs)
+        yield name.decode(), [(tag.decode(), raw) for tag, raw in zip(tags, raws, strict=True)]
 
 
 def wait(client: "Redis", queue: str, seconds: float) -> None:

@@ -1,15 +1,16 @@
 -- Pops messages and registers them as kombu would, in one step; see worker/mailbox.py.
 --
 -- KEYS: the queue's lists, then unacked, unacked_index and poison. ARGV: how many, the score.
--- Returns for each list that had any: its name, the messages and their delivery tags, the last two
--- joined by NUL, which no JSON holds.
+-- Returns for each list that had any: its name, the messages and their delivery tags.
 
-local lists = #KEYS - 3
+local lists, bytes = #KEYS - 3, 0
 local unacked, index, poison = KEYS[lists + 1], KEYS[lists + 2], KEYS[lists + 3]
 local left, score, taken = tonumber(ARGV[1]), ARGV[2], {}
 
--- Lua's stack holds 8,000 values, and a message passes two at a time.
-local AT_ONCE = 1000
+-- Lua's stack holds 8,000 values, and a message passes two at a time. Of large messages fewer are
+-- taken: after so many bytes no more are popped.
+local AT_ONCE = 500
+local MOST_BYTES = 2^24
 
 -- How kombu begins and ends every message. Reading all of its JSON would cost as much again as all
 -- the rest of this script; who takes the message reads it at once, and a sweep sets aside what
@@ -18,6 +19,17 @@ local HEAD = '{"body": "'
 local TAIL = '^"delivery_info": {"exchange": "[%w_.-]*", "routing_key": "[%w_.-]*"}, '
              .. '"priority": %d+, "body_encoding": "base64", "delivery_tag": "([%w-]+)"}}$'
 local LONGEST_TAIL = 300
+
+-- A tag that no reader could decode would hold up every message that was taken with it.
+local function is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.')
+    :gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+    :gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+    :gsub('\240[\144-\191][\128-\191][\128-\191]', '.')
+    :gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.')
+    :gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:find('[%z\128-\255]')
+end
 
 -- The delivery tag of a message that kombu could restore; nothing where something is missing.
 local function tag_of(raw)
@@ -32,7 +44,7 @@ local function tag_of(raw)
   local properties = ok and type(message) == 'table' and message.properties
   local info = type(properties) == 'table' and properties.delivery_info
   local tag = type(info) == 'table' and properties.delivery_tag
-  if type(tag) == 'string' and not string.find(tag, '\0', 1, true)
+  if type(tag) == 'string' and is_utf8(tag)
      and type(info.exchange) == 'string' and type(info.routing_key) == 'string' then
     return tag
   end
@@ -44,6 +56,7 @@ local function register(list, popped)
   local queue = cjson.encode(string.match(list, '^(.-)\6\22') or list)
   local tags, forms, raws = {}, {}, {}
   for _, raw in ipairs(popped) do
+    bytes = bytes + #raw
     local tag
     if not string.find(raw, '\0', 1, true) then tag = tag_of(raw) end
     if tag then
@@ -75,8 +88,8 @@ local function register(list, popped)
   redis.call('HSET', unacked, unpack(fields))
   redis.call('ZADD', index, unpack(scores))
   taken[#taken + 1] = list
-  taken[#taken + 1] = table.concat(new_raws, '\0')
-  taken[#taken + 1] = table.concat(new_tags, '\0')
+  taken[#taken + 1] = new_raws
+  taken[#taken + 1] = new_tags
 end
 
 -- Of a long queue, a tenth of a large set comes from its new end: what one sender has just sent
@@ -86,7 +99,7 @@ if redis.call('LLEN', KEYS[1]) > left then newest = math.min(math.floor(left / 1
 left = left - newest
 
 for i = 1, lists do
-  while left > 0 do
+  while left > 0 and bytes < MOST_BYTES do
     local popped = redis.call('RPOP', KEYS[i], math.min(left, AT_ONCE))
     if not popped then break end
     left = left - #popped

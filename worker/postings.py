@@ -18,7 +18,7 @@ def apply_one(message: Message) -> dict[str, object]:
     """
     with transaction() as session:
         (answer,) = posting.apply(session, [message], now=clock.now())
-    if answer.error is not None and answer.outcome == "rejected":
+    if answer.error is not None and answer.is_rejected:
         raise answer.error
     return {"outcome": answer.outcome, "is_repeat": answer.is_repeat}
 
@@ -28,7 +28,7 @@ def keep_rejected(session: Session, message_id: str, answers: Sequence[Answer]) 
     letters = [
         rejected(f"{message_id}:{number}", answer)
         for number, answer in enumerate(answers)
-        if answer.outcome == "rejected"
+        if answer.is_rejected
     ]
     dead_letters.keep(session, letters, now=clock.now())
     return len(letters)

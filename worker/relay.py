@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from billing.errors import Rejected
-from billing.stripe import events, inbox
+from billing.stripe import arrivals, events
 from billing.stripe.errors import BodyTooLarge, Unreadable
 from billing.stripe.events import Event
 from billing.stripe.signature import verify
@@ -89,7 +89,7 @@ _bell = Bell()
 def into_inbox(webhook: Webhook) -> None:
     """Keep the event in Postgres, and ring."""
     with transaction() as session:
-        number = inbox.keep(
+        number = arrivals.keep(
             session,
             webhook.event,
             source="webhook",

@@ -107,11 +107,13 @@ class Settings(BaseSettings):
     stripe_tolerance_s: int = Field(default=300, ge=1, le=86_400)
     #: Stripe lists events for 30 days: our rows outlive them, or gap fill would take them for new.
     stripe_retention_days: int = Field(default=90, ge=31, le=3650)
+    #: Messages about Stripe's events that one task takes along at most, itself included.
+    stripe_set_size: int = Field(default=100, ge=1, le=1000)
     #: Another server that speaks Stripe's language, for tests.
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
 
     #: Debits that one transaction takes at most.
-    debit_set_size: int = Field(default=500, ge=1, le=5000)
+    debit_set_size: int = Field(default=2000, ge=1, le=5000)
     #: `sets` reads the debit queue in sets; `stock` leaves it to Celery, one message a task.
     debit_reader: Literal["sets", "stock"] = "sets"
 

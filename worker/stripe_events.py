@@ -1,27 +1,34 @@
-"""Stripe's events from the door to the books: verify, keep, ask Stripe, apply.
+"""Stripe's events applied: Stripe asked what it says now, if we may, and what follows committed.
 
-What was kept is a committed row before anything follows from it; a row that was not finished is
-taken up again by `stripe.apply_due`.
+Each is a committed row already; one that was not finished is taken up again by `stripe.apply_due`.
 """
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing.errors import BillingError, Rejected
-from billing.stripe import events, inbox, signature, sync
-from billing.stripe.errors import BadObject, BodyTooLarge, NoneOfOurs, Unreadable
+from billing.errors import BillingError
+from billing.stripe import events, inbox, sync, sync_events
+from billing.stripe.errors import BadObject, NoneOfOurs, Unreadable
 from billing.stripe.events import Event
 from billing.stripe.sync import Fetched, Guard
-from billing_client.messages import StripeWebhook
+from billing.stripe.sync_events import Taken
 from models.stripe import StripeEvent
 from worker import clock, stripe_access
-from worker.database import passes, transaction
+from worker.database import is_away, passes, transaction
 from worker.logs import logger
 from worker.settings import settings
+from worker.stripe_access import Asked
 
 log = logger(__name__)
+
+
+#: A set has locked many accounts while it waits for one: no longer than this. The events of that
+#: account are then left to the sweep, and the others go on.
+LOCK_WAIT_MS = 1000
 
 
 class Outcome(NamedTuple):
@@ -32,7 +39,10 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
 
-_SEEN = Outcome(None, "seen before")
+#: Of an event that is a row, and that nothing has followed from yet.
+WAITING = "received"
+#: Of an event that was finished meanwhile, or that another worker has in hand.
+DONE_OR_LOCKED = "done or locked"
 
 
 def guard() -> Guard:
@@ -41,91 +51,116 @@ def guard() -> Guard:
     return Guard(is_live=config.takes_live_events, stripe_account=config.stripe_account)
 
 
-def receive(webhook: StripeWebhook) -> Outcome:
-    """Verify a webhook and keep it, refused or not; apply it at once.
+def apply_in(session: Session, taken: Sequence[Taken], *, now: dt.datetime) -> list[StripeEvent]:
+    """Apply the usual ones of these events, and write what became of them; returns their rows."""
+    if len(taken) > 1:
+        _wait_for_locks(session, LOCK_WAIT_MS)
+    done = sync_events.apply_all(session, taken, guard=guard(), now=now)
+    inbox.write_all(session, done)
+    return done
 
-    Raises a passing fault of the database; then nothing was kept, and the message comes again.
+
+def _wait_for_locks(session: Session, lock_wait_ms: int) -> None:
+    session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {lock_wait_ms}")
+
+
+def outcome_of(row: StripeEvent) -> Outcome:
+    """What became of an event by its row."""
+    return Outcome(row.id, row.state, row.reason)
+
+
+def log_broken(error: Exception, **about: object) -> None:
+    """A bug is said with all that led to it; what passes only by its name."""
+    name = type(error).__name__
+    if passes(error):
+        log.warning("stripe_events_wait", error=name, **about)
+    elif not isinstance(error, BillingError):
+        log.error("stripe_event_broke", error=name, exc_info=error, **about)
+
+
+def finish(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Apply those of these events that are `WAITING`; returns what became of all."""
+    waiting = [each.number for each in outcomes if each.state == WAITING and each.number]
+    found = {each.number: each for each in apply_all(waiting)}
+    return [found.get(each.number, each) if each.number else each for each in outcomes]
+
+
+def apply_all(numbers: Sequence[int]) -> list[Outcome]:
+    """Take many events up; what becomes of each is in its row.
+
+    A set that breaks is halved until what breaks it is alone. Raises a passing fault of Postgres;
+    what was not applied then, and what Stripe was not asked for, is taken up by the sweep.
     """
+    if len(numbers) == 1:
+        return [apply(numbers[0])]
+    asked = _fetch_all(numbers)
+    done = {number: _fail(number, error) for number, error in asked.failed.items()}
+    done |= _apply_set(asked.fetched)
+    done |= {number: _apply_left(number) for number in asked.fetched if number not in done}
+    outcomes = [done.get(number, Outcome(number, WAITING)) for number in numbers]
+    if left := [each.number for each in outcomes if each.state == WAITING and each.number]:
+        with transaction() as session:
+            inbox.postpone(session, left, now=clock.now())
+    return outcomes
+
+
+def _apply_set(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
+    """Apply what is usual among these; what is not, or breaks, is left out of what is returned."""
+    if len(fetched) < 2:
+        return {}
     try:
-        event = verified(webhook)
-    except Rejected as error:
-        return _refuse(webhook, error)
-    if stripe_access.gateway() is None:
-        try:
-            return _keep_and_apply(webhook, event)
-        except Rejected:
-            pass  # what is wrong with it is met again below, and written down
-        except Exception as error:
-            if passes(error):
-                raise
-            log.exception("stripe_event_broke", event_id=event.id, error=type(error).__name__)
-    with transaction() as session:
-        number = _keep(session, webhook, event, now=clock.now())
-    return apply(number) if number is not None else _SEEN
+        return _apply_claimed(fetched)
+    except Exception as error:
+        if is_away(error):
+            raise
+        log_broken(error, events=len(fetched))
+    items = list(fetched.items())
+    middle = len(items) // 2
+    return _apply_set(dict(items[:middle])) | _apply_set(dict(items[middle:]))
 
 
-def _keep_and_apply(webhook: StripeWebhook, event: Event) -> Outcome:
-    """Where nothing is to be asked of Stripe, one commit does; an error takes the row back too."""
+def _apply_claimed(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
     now = clock.now()
     with transaction() as session:
-        number = _keep(session, webhook, event, now=now)
-        if number is None:
-            return _SEEN
-        row = inbox.hold(session, number, event, now=now)
-        sync.carry_out(session, row, event, guard=guard(), now=now)
-        return Outcome(number, row.state, row.reason)
+        rows = {row.id: row for row in inbox.claim_all(session, fetched)}
+        taken = [Taken(rows[number], fetched[number]) for number in fetched if number in rows]
+        done = apply_in(session, taken, now=now)
+    others = [number for number in fetched if number not in rows]
+    return {row.id: outcome_of(row) for row in done} | {
+        number: Outcome(number, DONE_OR_LOCKED) for number in others
+    }
 
 
-def _keep(
-    session: Session, webhook: StripeWebhook, event: Event, *, now: dt.datetime
-) -> int | None:
-    received_at = webhook.received_at
-    return inbox.keep(session, event, source="webhook", received_at=received_at, now=now)
+def _apply_left(number: int) -> Outcome:
+    """Apply what is not usual; while its account is locked, it is left to the sweep."""
+    try:
+        return apply(number, lock_wait_ms=LOCK_WAIT_MS)
+    except Exception as error:
+        if is_away(error) or not passes(error):
+            raise
+        log_broken(error, number=number)
+        return Outcome(number, WAITING, type(error).__name__)
 
 
-def verified(webhook: StripeWebhook) -> Event:
-    """The event of a webhook. Raises a SignatureRefused, an Unreadable or a BadObject."""
-    config = settings()
-    if len(webhook.body) > events.MAX_BODY_BYTES:
-        raise BodyTooLarge(bytes=len(webhook.body), most=events.MAX_BODY_BYTES)
-    signature.verify(
-        webhook.body,
-        webhook.signature,
-        secrets=config.stripe_secrets,
-        received_at=webhook.received_at,
-        tolerance=dt.timedelta(seconds=config.stripe_tolerance_s),
-    )
-    return events.parse(webhook.body)
+def apply(number: int, *, lock_wait_ms: int | None = None) -> Outcome:
+    """Take an event up; what becomes of it is in its row. Raises a passing fault of Postgres.
 
-
-def _refuse(webhook: StripeWebhook, error: Rejected) -> Outcome:
-    with transaction() as session:
-        number = inbox.refuse(
-            session,
-            webhook.body,
-            error,
-            source="webhook",
-            received_at=webhook.received_at,
-            now=clock.now(),
-        )
-    return Outcome(number, "refused", error.name)
-
-
-def apply(number: int) -> Outcome:
-    """Take an event up; what becomes of it is in its row. Raises a passing fault of Postgres."""
+    `lock_wait_ms`: how long to wait for its account, if not as long as the settings say.
+    """
     try:
         fetched = _fetch(number)
         with transaction() as session:
+            if lock_wait_ms is not None:
+                _wait_for_locks(session, lock_wait_ms)
             row = inbox.claim(session, number)
             if row is None:
-                return Outcome(number, "done or locked")
+                return Outcome(number, DONE_OR_LOCKED)
             sync.apply(session, row, guard=guard(), fetched=fetched, now=clock.now())
-            return Outcome(number, row.state, row.reason)
+            return outcome_of(row)
     except Exception as error:
         if passes(error):
             raise
-        if not isinstance(error, BillingError):
-            log.exception("stripe_event_broke", number=number, error=type(error).__name__)
+        log_broken(error, number=number)
         return _fail(number, error)
 
 
@@ -135,9 +170,9 @@ def _fail(number: int, error: Exception) -> Outcome:
     with transaction() as session:
         row = inbox.claim(session, number)
         if row is None:
-            return Outcome(number, "done or locked")
+            return Outcome(number, DONE_OR_LOCKED)
         inbox.fail(row, type(error).__name__, facts=facts, may_pass=True, now=clock.now())
-        return Outcome(number, row.state, row.reason)
+        return outcome_of(row)
 
 
 def _fetch(number: int) -> Fetched | None:
@@ -145,19 +180,30 @@ def _fetch(number: int) -> Fetched | None:
 
     None without an API key, and where there is nothing to ask. Raises StripeAway or StripeRefused.
     """
+    asked = _fetch_all([number])
+    if error := asked.failed.get(number):
+        raise error
+    return asked.fetched.get(number)
+
+
+def _fetch_all(numbers: Sequence[int]) -> Asked:
+    """What Stripe says now of each event's object; an event that is done is left out.
+
+    Of one that is none of ours, or can't be read, nothing is asked: whoever applies it says so.
+    """
     stripe = stripe_access.gateway()
     if stripe is None:
-        return None
+        return Asked(dict.fromkeys(numbers), {})
     with transaction() as session:
-        row = session.get(StripeEvent, number)
-        if row is None or row.payload is None or row.state not in inbox.OPEN:
-            return None
-    try:
-        event = events.of_payload(row.payload, is_kept=True)
-        guard().check(event)
-        return stripe_access.fetch_of_event(stripe, event)
-    except (Unreadable, BadObject, NoneOfOurs):
-        return None  # `sync.apply` meets it too, and names it in the row
+        payloads = inbox.payloads(session, numbers)
+    wanted: dict[int, Event] = {}
+    for number, payload in payloads.items():
+        with suppress(Unreadable, BadObject, NoneOfOurs):
+            event = events.of_payload(payload, is_kept=True)
+            guard().check(event)
+            wanted[number] = event
+    asked = stripe_access.fetch_all(stripe, wanted)
+    return Asked(dict.fromkeys(payloads.keys() - wanted.keys()) | asked.fetched, asked.failed)
 
 
 def prune(*, limit: int) -> int:

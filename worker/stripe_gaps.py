@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from billing.errors import Rejected
-from billing.stripe import events, gaps, inbox
+from billing.stripe import arrivals, events, gaps
 from billing.stripe.events import Event
 from billing.stripe.gaps import Window
 from gateways.stripe_api import StripeGateway
@@ -106,4 +106,4 @@ def _read(payloads: Iterable[object], done: Filled, *, is_rehearsal: bool) -> li
 def _refuse(payload: object, error: Rejected) -> None:
     now, body = clock.now(), json.dumps(payload, sort_keys=True).encode()
     with transaction() as session:
-        inbox.refuse(session, body, error, source="gap_fill", received_at=now, now=now)
+        arrivals.refuse(session, body, error, source="gap_fill", received_at=now, now=now)

@@ -1,11 +1,14 @@
 """How a sweep is run: bounded sets, each in its own transaction, until none is left."""
 
+import contextvars
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.swept import Page, Swept
@@ -17,6 +20,14 @@ log = logger(__name__)
 
 #: A run stops after so long, and leaves the rest to the next tick: beat's come each minute.
 BUDGET_S = 50.0
+#: Sets of a large sweep that are worked on at once: while one waits for Postgres, the other's rows
+#: are made. A third would only take the processor from other queues.
+LANES = 2
+#: Of a sweep that goes in turns, each lasts so long; one that nobody took until beat's next tick
+#: is of no use any more.
+TURN_S = 2.0
+TURN_WITHIN_S = 60.0
+_ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 
 
 class Sweep(Protocol):
@@ -33,20 +44,55 @@ class PagedSweep(Protocol):
         """Do one set; its `last` is None when there was none left."""
 
 
-def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S) -> list[Swept]:
+def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> list[Swept]:
     """Run each sweep until it finds nothing more, or the time is spent; returns all that was done.
 
-    What another process has locked is left to that, or to the next run.
+    What another process has locked is left to that, or to the next run. `lanes`: so many threads
+    take sets at once, of a sweep that passes by what another holds.
     """
     deadline = time.monotonic() + budget_s
     swept: list[Swept] = []
     for sweep in sweeps:
-        while time.monotonic() < deadline:
-            with transaction() as session:
-                done = sweep(session, now=clock.now())
-            swept += told(done)
-            if not any(one.is_done for one in done):
-                break
+        if lanes == 1:
+            swept += _lane(sweep, deadline)
+            continue
+        with ThreadPoolExecutor(lanes) as pool:
+            # Each with what the log says of the task.
+            runs = [
+                pool.submit(contextvars.copy_context().run, _lane, sweep, deadline)
+                for _ in range(lanes)
+            ]
+        swept += [one for run in runs for one in run.result()]
+    return swept
+
+
+def in_turns(sweep: Sweep, again: Callable[..., object]) -> list[Swept]:
+    """Sweep in lanes for one turn, and ask for another with `again` if that was too little.
+
+    `again`: a task's `apply_async`. One large sweep runs at a time, whatever their kind, and a
+    turn waits behind the messages that were there before: so a hundred thousand trials that end at
+    one minute take neither all the workers nor all the time.
+    """
+    with transaction() as session:
+        # Until the turn is over: this transaction does nothing else.
+        if not session.execute(text(_ALONE)).scalar_one():
+            again(countdown=TURN_S, expires=TURN_WITHIN_S)
+            return []
+        began = time.monotonic()
+        swept = until_done(sweep, budget_s=TURN_S, lanes=LANES)
+    if time.monotonic() - began >= TURN_S:
+        again(expires=TURN_WITHIN_S)
+    return swept
+
+
+def _lane(sweep: Sweep, deadline: float) -> list[Swept]:
+    swept: list[Swept] = []
+    while time.monotonic() < deadline:
+        with transaction() as session:
+            done = sweep(session, now=clock.now())
+        swept += told(done)
+        if not any(one.is_done for one in done):
+            break
     return swept
 
 

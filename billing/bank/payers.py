@@ -1,8 +1,12 @@
 """Who paid for whom before: IBANs that references matched, and people confirmed or declined."""
 
+import datetime as dt
+from collections.abc import Iterable
+
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing import identities, identity_rows
 from models.transfers import Payer
 
 
@@ -31,3 +35,18 @@ def know(
             },
         )
     )
+
+
+def show(
+    session: Session, iban: str | None, account_ids: Iterable[int], *, now: dt.datetime
+) -> None:
+    """Record that these accounts pay from this IBAN: one trial for each (`identity_rows`)."""
+    if iban is not None:
+        payer = [identities.of_iban(iban)]
+        identity_rows.record(session, dict.fromkeys(account_ids, payer), now=now)
+
+
+def unshow(session: Session, iban: str | None, account_ids: Iterable[int]) -> None:
+    """Forget that: a person says that the payment was not theirs."""
+    if iban is not None:
+        identity_rows.forget(session, account_ids, identities.of_iban(iban))

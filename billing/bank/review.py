@@ -106,7 +106,8 @@ def _confirm(
     }
     decision_id = hand.write(transfer, "settle" if parts else "credit", evidence)
     if undoes:
-        undoing.take_out(session, transfer, decision_id=decision_id, now=hand.now)
+        touched = undoing.take_out(session, transfer, decision_id=decision_id, now=hand.now)
+        payers.unshow(session, transfer.payer_iban, touched)
     settling.apply(
         session, transfer, parts, decision_id=decision_id, credit_to=credit_to, now=hand.now
     )
@@ -165,6 +166,7 @@ def undo(hand: Hand, *, reason: str) -> str:
     decision_id = hand.write(transfer, "undo", {"reasons": [reason]})
     touched = undoing.take_out(hand.session, transfer, decision_id=decision_id, now=hand.now)
     people.must_not_own(hand.person, set(touched))
+    payers.unshow(hand.session, transfer.payer_iban, touched)
     for account_id in touched:
         payers.know(hand.session, transfer.payer_iban, account_id, declined=1)
     transfer.state, transfer.review = "waiting", f"undone: {reason}"

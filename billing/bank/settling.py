@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from billing import accounts, invoices, outbox
-from billing.bank import paying
+from billing.bank import payers, paying
 from billing.bank.errors import PartsRefused, TransferChanged, UnknownInvoice, UnknownTransfer
 from billing.bank.facts import ENGINE_VERSION
 from billing.invoices import MirroredPayment
@@ -97,6 +97,9 @@ def apply(
         credit(session, transfer, credit_to, rest, "kept", decision_id=decision_id, now=now)
     transfer.state = "settled" if parts else "credited"
     session.flush()
+    owners = {invoice.account_id for invoice in locked.values()}
+    owners |= {credit_to} if credit_to is not None else set()
+    payers.show(session, transfer.payer_iban, owners, now=now)
     for invoice in sorted(locked.values(), key=lambda one: one.id):
         paying.follow(session, invoice, now=now)
 

@@ -134,15 +134,23 @@ def check(facts: Facts, catalog: Catalog) -> None:
         raise ForeignProduct(object=facts.id, prices=sorted(named))
 
 
+def unlearned(facts: Facts, catalog: Catalog) -> list[Price]:
+    """The prices that an object carries whole, and that are not known yet."""
+    return [
+        price
+        for price in prices_of(facts)
+        if price.id and price.is_one_time is not None and price.id not in catalog.known
+    ]
+
+
 def learn(
     session: Session, facts: Facts, catalog: Catalog, *, version_at: dt.datetime, now: dt.datetime
 ) -> bool:
     """Keep the prices that an object carries whole, so that others may only name them."""
     learned = False
-    for price in prices_of(facts):
-        if price.id and price.is_one_time is not None and price.id not in catalog.known:
-            whole = CatalogPrice(price.id, None, None, price, is_deleted=False)
-            learned |= objects.keep(session, whole, account_id=None, version_at=version_at, now=now)
+    for price in unlearned(facts, catalog):
+        whole = CatalogPrice(price.id or "", None, None, price, is_deleted=False)
+        learned |= objects.keep(session, whole, account_id=None, version_at=version_at, now=now)
     return learned
 
 

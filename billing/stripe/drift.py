@@ -191,8 +191,7 @@ def _sync(kind: str, object_id: str) -> str:
 
 
 def _of_interest(facts: Facts) -> Shown:
-    shown = facts.as_json()
-    found = {name: shown[name] for name in COMPARED[facts.KIND]}
+    found = {name: getattr(facts, name) for name in COMPARED[facts.KIND]}
     if isinstance(facts, Subscription):
         found["items"] = sorted([[item.price.id or "", item.quantity] for item in facts.items])
     return found

@@ -119,6 +119,10 @@ class ForeignProduct(NoneOfOurs):
     """Nothing in it is sold by us: the Stripe account has other products too."""
 
 
+class DetachedMethod(NoneOfOurs):
+    """The payment method belongs to no customer any more."""
+
+
 class StripeKnowsNone(NoneOfOurs):
     """Stripe does not know the object any more."""
 

@@ -39,6 +39,7 @@ _HANDLED = {
     "refund": "refund.{created updated failed} charge.refund.{updated}",
     "dispute": "charge.dispute.{created updated closed funds_withdrawn funds_reinstated}",
     "payment_intent": "payment_intent.{created processing succeeded payment_failed canceled}",
+    "payment_method": "payment_method.{attached updated automatically_updated}",
     "price": "price.{created updated deleted} plan.{created updated deleted}",
     "product": "product.{created updated deleted}",
     "cash_transaction": "customer_cash_balance_transaction.{created}",
@@ -68,6 +69,7 @@ RELATED = {
     "refund": "refund",
     "dispute": "dispute",
     "payment_intent": "payment_intent",
+    "payment_method": "payment_method",
     "price": "price",
     "plan": "price",
     "product": "product",
@@ -110,6 +112,18 @@ class Event:
         if self.kind == "customer":
             return read.text(self.object, "id")
         return read.reference(self.object, "customer")
+
+    @property
+    def kept_object_id(self) -> str | None:
+        """The object's id for the inbox: what can't be read is said when the event is applied."""
+        found = self.object.get("id")
+        return found if isinstance(found, str) else None
+
+    @property
+    def kept_customer(self) -> str | None:
+        """The customer for the inbox, as it stands there."""
+        found = self.object.get("id" if self.kind == "customer" else "customer")
+        return found if isinstance(found, str) else None
 
     @property
     def says_deleted(self) -> bool:

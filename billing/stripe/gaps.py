@@ -11,7 +11,8 @@ from sqlalchemy import case, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing.stripe import inbox
+from billing.stripe import arrivals
+from billing.stripe.arrivals import Arrived
 from billing.stripe.events import Event
 from models.stripe import StripeCursor, StripeEvent
 
@@ -77,10 +78,9 @@ def unknown(session: Session, events: Sequence[Event]) -> list[Event]:
 
 def keep(session: Session, events: Iterable[Event], *, now: dt.datetime) -> list[int]:
     """Keep events that the inbox had not; the numbers there of those that it still had not."""
-    kept = [
-        inbox.keep(session, event, source="gap_fill", received_at=now, now=now) for event in events
-    ]
-    return [number for number in kept if number is not None]
+    listed = [Arrived(event, now) for event in events]
+    rows = arrivals.keep_all(session, listed, source="gap_fill", now=now)
+    return [row.id for row in rows if row is not None]
 
 
 def move_cursor(

@@ -5,22 +5,16 @@ received → applied | ignored | parked | failed, and `refused` for what is no e
 """
 
 import datetime as dt
-import hashlib
-import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm import Session
 
 from billing import arrays
-from billing.errors import BillingError, Rejected
-from billing.stripe.events import Event
+from billing.errors import BillingError
 from models.stripe import StripeEvent
 
-#: Of a body that was refused so much is kept: enough to see what it was, too little to fill a disk.
-KEPT_OF_REFUSED = 2048
 #: A row that is being worked on comes up again after this, if its worker has died.
 TAKEN_UP_AGAIN = dt.timedelta(seconds=30)
 #: The pauses of what failed or waits: doubled from the first to the longest.
@@ -37,93 +31,6 @@ class UnknownEvent(BillingError):
     """No event in the inbox has this number, or none that may be changed so."""
 
 
-_KEEP = """
-INSERT INTO billing.stripe_events
-    (event_id, digest, source, type, object_id, customer, payload, state, happened_at, received_at,
-     recorded_at, due_at)
-VALUES (%(event_id)s, %(digest)s, %(source)s, %(type)s, %(object_id)s, %(customer)s,
-        %(payload)s::jsonb, 'received', %(happened_at)s, %(received_at)s, %(now)s, %(due_at)s)
-ON CONFLICT (event_id, digest) DO UPDATE SET deliveries = stripe_events.deliveries + 1
-RETURNING id, deliveries
-"""
-
-
-def keep(
-    session: Session, event: Event, *, source: str, received_at: dt.datetime, now: dt.datetime
-) -> int | None:
-    """Keep an event; its number, or None if it was there already, which counts a delivery more.
-
-    `source`: webhook, gap_fill or replay.
-    """
-    # What can't be read here is said when the event is applied.
-    object_id = event.object.get("id")
-    customer = event.object.get("customer") if event.kind != "customer" else object_id
-    row = session.connection().exec_driver_sql(
-        _KEEP,
-        {
-            "event_id": event.id,
-            "digest": event.digest(),
-            "source": source,
-            "type": event.type,
-            "object_id": object_id if isinstance(object_id, str) else None,
-            "customer": customer if isinstance(customer, str) else None,
-            "payload": json.dumps(event.payload),
-            "happened_at": event.happened_at,
-            "received_at": received_at,
-            "now": now,
-            "due_at": now + TAKEN_UP_AGAIN,
-        },
-    )
-    number, deliveries = row.one()
-    return number if deliveries == 1 else None
-
-
-def hold(session: Session, number: int, event: Event, *, now: dt.datetime) -> StripeEvent:
-    """The row of an event that this transaction has kept, without reading it back."""
-    row = StripeEvent(
-        id=number, payload=event.payload, state="received", attempts=0, recorded_at=now
-    )
-    make_transient_to_detached(row)
-    session.add(row)
-    return row
-
-
-def refuse(
-    session: Session,
-    body: bytes,
-    error: Rejected,
-    *,
-    source: str,
-    received_at: dt.datetime,
-    now: dt.datetime,
-) -> int:
-    """Keep the beginning of a body that is no event of ours, and why; returns its number."""
-    digest = hashlib.sha256(body).digest()[:16]
-    new = insert(StripeEvent).values(
-        event_id=f"body:{digest.hex()}",
-        digest=digest,
-        source=source,
-        raw=body[:KEPT_OF_REFUSED],
-        state="refused",
-        reason=error.name,
-        facts={**error.facts, "bytes": len(body)},
-        received_at=received_at,
-        recorded_at=now,
-        finished_at=now,
-    )
-    return session.execute(
-        new.on_conflict_do_update(
-            index_elements=[StripeEvent.event_id, StripeEvent.digest],
-            set_={
-                "deliveries": StripeEvent.deliveries + 1,
-                "reason": new.excluded.reason,
-                "facts": new.excluded.facts,
-                "received_at": new.excluded.received_at,
-            },
-        ).returning(StripeEvent.id)
-    ).scalar_one()
-
-
 def claim(session: Session, number: int) -> StripeEvent | None:
     """The open event with this number, locked; None if it is done, or another worker has it."""
     return session.scalars(
@@ -133,10 +40,37 @@ def claim(session: Session, number: int) -> StripeEvent | None:
     ).first()
 
 
+def claim_all(session: Session, numbers: Iterable[int]) -> list[StripeEvent]:
+    """As `claim`, for many; the rows are of no session any more, and `write_all` writes them."""
+    rows = session.scalars(
+        select(StripeEvent)
+        .where(StripeEvent.id.in_(list(numbers)), StripeEvent.state.in_(OPEN))
+        .order_by(StripeEvent.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in rows:
+        session.expunge(row)
+    return list(rows)
+
+
+def payloads(session: Session, numbers: Iterable[int]) -> dict[int, dict[str, object]]:
+    """What those of these events carry that are open, by number, without locking them."""
+    rows = select(StripeEvent.id, StripeEvent.payload).where(
+        StripeEvent.id.in_(list(numbers)), StripeEvent.state.in_(OPEN)
+    )
+    return {number: payload for number, payload in session.execute(rows) if payload is not None}
+
+
 def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     """The numbers of events that are to be taken up, the longest overdue first."""
     rows = select(StripeEvent.id).where(StripeEvent.due_at <= now)
     return list(session.scalars(rows.order_by(StripeEvent.due_at, StripeEvent.id).limit(limit)))
+
+
+def postpone(session: Session, numbers: Iterable[int], *, now: dt.datetime) -> None:
+    """Let these events wait for a moment, though nothing is wrong with them: others go first."""
+    later = update(StripeEvent).where(StripeEvent.id.in_(list(numbers)), StripeEvent.due_at <= now)
+    session.execute(later.values(due_at=now + TAKEN_UP_AGAIN))
 
 
 def finish(
@@ -183,11 +117,43 @@ def _pause(attempts: int) -> dt.timedelta:
     return min(doubled, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
+_WRITE = """
+UPDATE billing.stripe_events AS e
+SET state = new.state, reason = new.reason, facts = new.facts, attempts = new.attempts,
+    due_at = new.due_at, finished_at = new.finished_at,
+    account_id = COALESCE(new.account_id, e.account_id)
+FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(facts)s::jsonb[],
+            %(attempts)s::int[], %(due_at)s::timestamptz[], %(finished_at)s::timestamptz[],
+            %(accounts)s::bigint[])
+    AS new (id, state, reason, facts, attempts, due_at, finished_at, account_id)
+WHERE e.id = new.id
+"""
+
+
+def write_all(session: Session, rows: Sequence[StripeEvent]) -> None:
+    """Write what became of these events."""
+    if rows:
+        session.connection().exec_driver_sql(
+            _WRITE,
+            {
+                "ids": arrays.numbers([row.id for row in rows]),
+                "states": arrays.texts([row.state for row in rows]),
+                "reasons": arrays.texts([row.reason for row in rows]),
+                "facts": arrays.objects([row.facts for row in rows]),
+                "attempts": arrays.numbers([row.attempts for row in rows]),
+                "due_at": arrays.moments([row.due_at for row in rows]),
+                "finished_at": arrays.moments([row.finished_at for row in rows]),
+                "accounts": arrays.numbers([row.account_id for row in rows]),
+            },
+        )
+
+
 _WAKE = """
 UPDATE billing.stripe_events SET due_at = %(now)s
 WHERE id IN (SELECT id FROM billing.stripe_events
              WHERE state = 'parked' AND (object_id = ANY(%(objects)s::text[])
-                                         OR customer = %(customer)s OR reason = %(reason)s)
+                                         OR customer = ANY(%(customers)s::text[])
+                                         OR reason = %(reason)s)
              FOR UPDATE SKIP LOCKED)
 """
 
@@ -196,19 +162,19 @@ def wake(
     session: Session,
     *,
     now: dt.datetime,
-    customer: str | None = None,
-    object_ids: Sequence[str] = (),
+    customers: Iterable[str] = (),
+    object_ids: Iterable[str] = (),
     reason: str | None = None,
 ) -> int:
     """Have parked events taken up at once, and say how many.
 
-    Those of this customer, of these objects, or that wait for this reason.
+    Those of these customers, of these objects, or that wait for this reason.
     """
     woken = session.connection().exec_driver_sql(
         _WAKE,
         {
             "objects": arrays.texts(object_ids),
-            "customer": customer,
+            "customers": arrays.texts(customers),
             "reason": reason,
             "now": now,
         },

@@ -27,11 +27,14 @@ def follow(
     invoice: Invoice,
     *,
     now: dt.datetime,
-) -> None:
-    """Open a case for an attempt that failed, and close it when the invoice is owed no more."""
+) -> bool:
+    """Open a case for an attempt that failed, and close it when the invoice is owed no more.
+
+    Returns whether the account was asked for money, or may be.
+    """
     has_failed = invoice.status == "open" and invoice.attempts > (before.attempts if before else 0)
     if not has_failed and invoice.status not in NOT_OWED:
-        return
+        return False
     invoice_id = invoices.id_of(session, invoice.id)
     if invoice.status in NOT_OWED and invoice_id is not None:
         dunning.stop(session, account.id, reason="written_off", invoice_id=invoice_id, now=now)
@@ -47,6 +50,7 @@ def follow(
             retry_at=read.moment(next_at) if next_at else None,
             now=now,
         )
+    return has_failed
 
 
 def _decline(session: Session, invoice: Invoice) -> str | None:

@@ -18,8 +18,9 @@ def find(session: Session, facts: Facts) -> HostAccount:
     Raises UnknownCustomer, UnknownPayment, CustomerAmbiguous, CustomerTaken or AccountDeleted.
     """
     # The usual case, in one statement; the others are rare.
-    usual = accounts.lock_customer(session, facts.customer) if facts.customer else None
-    account = usual or _search(session, facts)
+    customers = [facts.customer] if facts.customer else []
+    usual = accounts.lock_customers(session, customers).values() if customers else ()
+    account = next(iter(usual), None) or _search(session, facts)
     if account.is_deleted:
         raise AccountDeleted(account_id=account.id, object=facts.id)
     return account

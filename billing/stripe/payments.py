@@ -6,13 +6,14 @@ came does not matter.
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
 from billing import invoices, outbox, purchases, take_backs
 from billing.accounts import HostAccount
 from billing.invoices import MirroredInvoice, MirroredPayment
-from billing.stripe import bought, catalog, missing, standing
+from billing.stripe import bought, missing
 from billing.stripe import reading as read
 from billing.stripe.catalog import Catalog
 from billing.stripe.shapes import (
@@ -25,64 +26,97 @@ from billing.stripe.shapes import (
     Refund,
 )
 from billing.take_backs import Standing
+from models.purchases import Purchase
 
-ACTOR = "stripe"
 #: A refund in one of these states gives no money back, or not yet.
 NOT_RETURNED = frozenset({"failed", "canceled", "requires_action"})
 
 
-def settle(
-    session: Session,
-    account: HostAccount,
-    facts: Facts,
-    payment: Sequence[Facts],
-    *,
-    known: Catalog,
-    is_newer: bool,
-    now: dt.datetime,
-) -> int:
-    """Make what we have of a payment equal to Stripe's; returns the credits that it gave now.
+@dataclass(slots=True)
+class Payment:
+    """A payment at Stripe: all its objects, and those of them that events spoke of just now.
 
-    `payment`: all its objects; `facts`: the one that was kept, `is_newer` than what was known.
-    `known`: of some prices. Raises what `billing.stripe.bought.of_payment` does, or
-    BalanceTooLarge.
+    `news`: the ids of those whose state is newer than what was known. `given`: credits that it gave
+    now.
     """
-    named = [price for each in payment for price in catalog.prices_of(each)]
-    prices = catalog.load(session, named, known=known)
-    given = 0
-    for each in bought.of_payment(payment, prices, account.id):
-        if opened := purchases.open_one(session, each, now=now):
-            given += opened.credits * opened.given
-    money = standing_of(payment)
-    if _may_go_back(payment, facts):
-        origins = {each.id for each in payment}
-        take_backs.settle(session, purchases.of_origins(session, origins), money, now=now)
-    _mirror(session, account, payment, money, now=now)
-    invoice = bought.first(payment, Invoice)
-    if isinstance(invoice, Invoice) and (given or (is_newer and _decides(invoice, facts))):
-        is_paid = bought.pays_for_a_plan(invoice, prices)
-        paid_for = invoice.subscription if is_paid else None
-        standing.settle(
-            session, account, is_paid=is_paid, paid_for=paid_for, prices=prices, now=now
+
+    account: HostAccount
+    objects: Sequence[Facts]
+    named: list[Facts] = field(default_factory=list)
+    news: set[str] = field(default_factory=set)
+    given: int = 0
+
+    @property
+    def invoice(self) -> Invoice | None:
+        """Its invoice, if it has one."""
+        found = bought.first(self.objects, Invoice)
+        return found if isinstance(found, Invoice) else None
+
+    @property
+    def may_go_back(self) -> bool:
+        """Whether money of it went back, may, or has come back: the usual payment asks no more."""
+        returns = [each for each in self.objects if isinstance(each, Refund)]
+        charges = [each for each in self.objects if isinstance(each, Charge)]
+        # A charge whose refund failed shows none any more.
+        return (
+            bool(returns)
+            or any(each.refunded for each in charges)
+            or any(isinstance(each, Charge) for each in self.named)
         )
-    return given
+
+    @property
+    def decides(self) -> bool:
+        """Whether it has news of an invoice that says how its subscription stands.
+
+        A draft does not, nor an open one that nobody has tried to collect.
+        """
+        invoice = self.invoice
+        if invoice is None:
+            return False
+        is_quiet = invoice.status == "draft" or (invoice.status == "open" and not invoice.attempts)
+        return self.given > 0 or (invoice.id in self.news and not is_quiet)
 
 
-def _may_go_back(payment: Sequence[Facts], facts: Facts) -> bool:
-    """Whether money of it went back, may, or has come back: the usual payment asks no more."""
-    returns = [each for each in payment if isinstance(each, Refund)]
-    charges = [each for each in payment if isinstance(each, Charge)]
-    # A charge whose refund failed shows none any more.
-    return bool(returns) or isinstance(facts, Charge) or any(each.refunded for each in charges)
+def settle(
+    session: Session, payments: Sequence[Payment], *, prices: Catalog, now: dt.datetime
+) -> None:
+    """Make what we have of these payments equal to Stripe's: purchases, what went back, mirrors.
 
-
-def _decides(invoice: Invoice, facts: Facts) -> bool:
-    """Whether the state just kept is an invoice's that says how its subscription stands.
-
-    A draft does not, nor an open one that nobody has tried to collect.
+    Raises what `billing.stripe.bought.of_payment` does, or BalanceTooLarge.
     """
-    is_quiet = invoice.status == "draft" or (invoice.status == "open" and not invoice.attempts)
-    return invoice.id == facts.id and not is_quiet
+    lines = {
+        line.key: (payment, line)
+        for payment in payments
+        for line in bought.of_payment(payment.objects, prices, payment.account.id)
+    }
+    opened = purchases.open_all(session, [line for _, line in lines.values()], now=now)
+    for purchase in opened:
+        lines[purchase.key][0].given += purchase.credits * purchase.given
+    standings = [standing_of(payment.objects) for payment in payments]
+    _take_back(session, payments, standings, now=now)
+    _mirror(session, payments, standings, now=now)
+
+
+def _take_back(
+    session: Session,
+    payments: Sequence[Payment],
+    standings: Sequence[Standing],
+    *,
+    now: dt.datetime,
+) -> None:
+    origins = {
+        each.id: place
+        for place, payment in enumerate(payments)
+        if payment.may_go_back
+        for each in payment.objects
+    }
+    if not origins:
+        return
+    found: dict[int, list[Purchase]] = {}
+    for purchase in purchases.of_origins(session, origins):
+        found.setdefault(origins[purchase.origin], []).append(purchase)
+    settled = [(each, standings[place]) for place, each in sorted(found.items())]
+    take_backs.settle_all(session, settled, now=now)
 
 
 def standing_of(payment: Sequence[Facts]) -> Standing:
@@ -123,35 +157,43 @@ def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
 
 def _mirror(
     session: Session,
-    account: HostAccount,
-    payment: Sequence[Facts],
-    money: Standing,
+    payments: Sequence[Payment],
+    standings: Sequence[Standing],
     *,
     now: dt.datetime,
 ) -> None:
-    invoice = bought.first(payment, Invoice)
-    invoice_id = None
-    if isinstance(invoice, Invoice):
-        invoice_id = _mirror_invoice(session, account, invoice)
-    if money.paid <= 0:
-        return
-    source = invoice or bought.first(payment, PaymentIntent) or bought.first(payment, Charge)
-    if not isinstance(source, Invoice | PaymentIntent | Charge) or not _is_paid(source):
-        return
-    invoices.write_payment(
-        session,
-        MirroredPayment(
-            account_id=account.id,
-            invoice_id=invoice_id,
+    billed = [
+        _mirrored_invoice(payment.account, payment.invoice)
+        for payment in payments
+        if payment.invoice is not None
+    ]
+    ids = invoices.write_of_stripe(session, billed)
+    written = []
+    for payment, money in zip(payments, standings, strict=True):
+        source = _source(payment)
+        if money.paid <= 0 or source is None:
+            continue
+        mirrored = MirroredPayment(
+            account_id=payment.account.id,
+            invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
             external_id=source.id,
             status=_payment_status(money),
             currency=source.currency,
             amount_minor=read.minor(money.paid, source.currency),
             happened_at=now,
-        ),
-        also_known_as=[each.id for each in payment],
-    )
+        )
+        written.append((mirrored, [each.id for each in payment.objects]))
+    invoices.write_payments(session, written)
+
+
+def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | None:
+    """The object that a payment is called by, once it is paid."""
+    found = payment.objects
+    source = payment.invoice or bought.first(found, PaymentIntent) or bought.first(found, Charge)
+    if isinstance(source, Invoice | PaymentIntent | Charge) and _is_paid(source):
+        return source
+    return None
 
 
 def _is_paid(source: Invoice | PaymentIntent | Charge) -> bool:
@@ -166,30 +208,30 @@ def _payment_status(money: Standing) -> str:
     return "refunded" if money.returned >= money.paid else "partially_refunded"
 
 
-def _mirror_invoice(session: Session, account: HostAccount, invoice: Invoice) -> int:
-    return invoices.write_invoice(
-        session,
-        MirroredInvoice(
-            account_id=account.id,
-            number=invoice.number,
-            stripe_id=invoice.id,
-            status=invoice.status,
-            currency=invoice.currency,
-            due_minor=read.minor(invoice.due, invoice.currency),
-            paid_minor=read.minor(invoice.paid, invoice.currency),
-            issued_at=read.moment(invoice.created) if invoice.created else None,
-            due_at=read.moment(invoice.due_date) if invoice.due_date else None,
-        ),
+def _mirrored_invoice(account: HostAccount, invoice: Invoice) -> MirroredInvoice:
+    return MirroredInvoice(
+        account_id=account.id,
+        number=invoice.number,
+        stripe_id=invoice.id,
+        status=invoice.status,
+        currency=invoice.currency,
+        due_minor=read.minor(invoice.due, invoice.currency),
+        paid_minor=read.minor(invoice.paid, invoice.currency),
+        issued_at=read.moment(invoice.created) if invoice.created else None,
+        due_at=read.moment(invoice.due_date) if invoice.due_date else None,
     )
 
 
 def tell(
     session: Session, account: HostAccount, before: Facts | None, facts: Facts, *, now: dt.datetime
-) -> None:
-    """Leave the events that a new state of an invoice or a dispute brings, once each."""
+) -> bool:
+    """Leave the events that a new state of an invoice or a dispute brings, once each.
+
+    Returns whether the account was asked for money.
+    """
     if isinstance(facts, Invoice):
         old = before if isinstance(before, Invoice) else None
-        missing.follow(session, account, old, facts, now=now)
+        is_asked = missing.follow(session, account, old, facts, now=now)
         payload = _about(facts.id, facts.currency, facts.paid or facts.due)
         if facts.status == "paid" and facts.paid and (old is None or old.status != "paid"):
             outbox.leave(session, "invoice.paid", account_id=account.id, payload=payload, now=now)
@@ -197,13 +239,15 @@ def tell(
             next_at = read.moment(facts.next_attempt).isoformat() if facts.next_attempt else None
             payload |= {"attempts": facts.attempts, "next_attempt_at": next_at}
             outbox.leave(session, "payment.failed", account_id=account.id, payload=payload, now=now)
-    elif isinstance(facts, Dispute):
+        return is_asked
+    if isinstance(facts, Dispute):
         old_dispute = before if isinstance(before, Dispute) else None
         if old_dispute is None or old_dispute.status != facts.status:
             payload = _about(facts.id, facts.currency, facts.amount)
             payload |= {"status": facts.status}
             event = "dispute.opened" if facts.is_open and old_dispute is None else "dispute.changed"
             outbox.leave(session, event, account_id=account.id, payload=payload, now=now)
+    return False
 
 
 def _about(name: str, code: str, amount: int) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from billing import identities
 from billing.stripe import reading as read
 from billing.stripe.metadata import PLAN_METADATA, account_hint, account_number, credits_in
 from billing.stripe.reading import JSON
@@ -20,6 +21,7 @@ from billing.stripe.shapes import (
     Item,
     Line,
     PaymentIntent,
+    PaymentMethod,
     Price,
     Product,
     Refund,
@@ -157,6 +159,13 @@ def _subscription(source: JSON) -> Subscription:
     )
 
 
+def _card(*paid_by: JSON) -> str | None:
+    """What is kept of a card's fingerprint: nothing that shows it."""
+    found = [read.text(each, "fingerprint") for each in paid_by]
+    shown = next((each for each in found if each), None)
+    return identities.of_card(shown).digest.hex() if shown else None
+
+
 def _charge(source: JSON) -> Charge:
     status = read.text(source, "status") or ("succeeded" if read.flag(source, "paid") else "failed")
     is_captured = source.get("captured") is not False
@@ -173,6 +182,10 @@ def _charge(source: JSON) -> Charge:
         is_disputed=read.flag(source, "disputed") or source.get("dispute") is not None,
         decline=read.text(read.inside(source, "outcome"), "reason")
         or read.text(source, "failure_code"),
+        # before 2018 a charge had a source
+        card=_card(
+            read.inside(source, "payment_method_details", "card"), read.inside(source, "source")
+        ),
     )
 
 
@@ -250,6 +263,10 @@ def _customer(source: JSON) -> Customer:
     return Customer(**{**shared, "customer": shared["id"]}, is_deleted=read.flag(source, "deleted"))
 
 
+def _payment_method(source: JSON) -> PaymentMethod:
+    return PaymentMethod(**_common(source), card=_card(read.inside(source, "card")))
+
+
 def _catalog_price(source: JSON) -> CatalogPrice:
     return CatalogPrice(
         **{**_common(source), "customer": None, "hint": None},
@@ -292,6 +309,7 @@ READERS: dict[str, Callable[[JSON], Facts]] = {
     "checkout_session": _checkout_session,
     "invoice_payment": _invoice_payment,
     "customer": _customer,
+    "payment_method": _payment_method,
     "price": _catalog_price,
     "product": _product,
     "cash_transaction": _cash_transaction,

@@ -7,7 +7,7 @@ Every reader raises BadObject, BadAmount or UnknownCurrency for a field that can
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 #: A subscription in one of these states is over for good.
@@ -28,10 +28,6 @@ class Facts:
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """The facts as they were kept."""
         return cls(**kept)
-
-    def as_json(self) -> dict[str, object]:
-        """The facts as they are kept."""
-        return asdict(self)
 
     @property
     def links(self) -> frozenset[str]:
@@ -139,7 +135,10 @@ class Subscription(Facts):
 
 @dataclass(frozen=True, slots=True)
 class Charge(Facts):
-    """`amount` that was captured, `refunded` of it; `decline`: the code of a failure."""
+    """`amount` that was captured, `refunded` of it; `decline`: the code of a failure.
+
+    `card`: as of a `PaymentMethod`.
+    """
 
     KIND: ClassVar[str] = "charge"
 
@@ -151,6 +150,7 @@ class Charge(Facts):
     status: str
     is_disputed: bool
     decline: str | None
+    card: str | None = None
 
     @property
     def links(self) -> frozenset[str]:
@@ -273,6 +273,15 @@ class Customer(Facts):
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentMethod(Facts):
+    """What a customer pays by. `card`: a digest that tells cards apart, of one that is a card."""
+
+    KIND: ClassVar[str] = "payment_method"
+
+    card: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogPrice(Facts):
     """A price of our catalogue, or an old plan object."""
 
@@ -321,6 +330,7 @@ KINDS: dict[str, type[Facts]] = {
         CheckoutSession,
         InvoicePayment,
         Customer,
+        PaymentMethod,
         CatalogPrice,
         Product,
         CashTransaction,

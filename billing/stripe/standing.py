@@ -6,6 +6,8 @@ invoice of the period decides.
 """
 
 import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -13,8 +15,8 @@ from billing import accounts, invoices, landing, status
 from billing.accounts import HostAccount
 from billing.invoices import MirroredSubscription
 from billing.stripe import catalog, objects
-from billing.stripe import reading as read
 from billing.stripe.catalog import Catalog
+from billing.stripe.reading import moment as read_moment
 from billing.stripe.shapes import Invoice, Subscription
 
 ACTOR = "stripe"
@@ -31,59 +33,117 @@ CONSEQUENCES = {
 ENDED_BY_SUBSCRIPTION = frozenset({"trial", "active", "suspended"})
 #: Before the first payment. Where that is known and the status has not followed yet, it decides.
 UNPAID_YET = frozenset({"incomplete", "trialing"})
+#: The period's invoice may know better than the subscription: both are of one second.
+INVOICE_DECIDES = frozenset({"active", "past_due", "unpaid"})
 #: A plan is the account's from the moment that its subscription is one of these.
 GIVES_PLAN = frozenset({"trialing", "active", "past_due"})
 
 
-def settle(
-    session: Session,
-    account: HostAccount,
-    *,
-    now: dt.datetime,
-    is_paid: bool = False,
-    paid_for: str | None = None,
-    prices: Catalog | None = None,
-) -> None:
-    """Make the account's status, plan and subscription equal to Stripe's.
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What Stripe's subscriptions say of some accounts, which are locked.
 
-    `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken of
-    that yet, or only of its trial, the payment itself lets the account in. `prices`: what is known
-    of some already.
+    `best`: of each account the subscription that counts, with its status; `names`: all that are
+    known of it. `quiet`: accounts that are neither suspended nor asked for money; `paid`: those of
+    them for which more money changes nothing.
     """
-    found = objects.of_account(session, account.id, "subscription")
-    subscriptions = [each for each in found if isinstance(each, Subscription)]
-    if not subscriptions:
-        if is_paid:
-            landing.money_landed(session, account.id, actor=ACTOR, now=now)
-        return
-    best = max(subscriptions, key=lambda each: (not each.is_ended, each.created or 0, each.id))
-    state = status_of(session, best)
-    _mirror(session, account, best, state, now=now)
-    if state in GIVES_PLAN:
-        _give_plan(session, account, best, prices)
-    is_news = paid_for is not None and all(each.id != paid_for for each in subscriptions)
-    if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
-        state = "active"
-    _follow(session, account.id, state, now=now)
+
+    best: Mapping[int, tuple[Subscription, str]]
+    names: Mapping[int, frozenset[str]]
+    quiet: set[int]
+    paid: set[int]
+
+    def state_of(
+        self, account_id: int, *, is_paid: bool = False, paid_for: str | None = None
+    ) -> str | None:
+        """The subscription's status that the account's follows; None if nothing follows.
+
+        `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken
+        of that yet, or only of its trial, the payment itself lets the account in.
+        """
+        state = "active" if is_paid else None
+        if account_id in self.best:
+            best, state = self.best[account_id]
+            is_news = paid_for is not None and paid_for not in self.names[account_id]
+            if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
+                state = "active"
+        return state if state in CONSEQUENCES else None
+
+    def let_in(self, session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> None:
+        """Let those of these accounts in that are quiet, all at once."""
+        ids = (set(account_ids) & self.quiet) - self.paid
+        if ids:
+            landing.let_in(session, ids, actor=ACTOR, now=now)
+            self.paid.update(ids)
+
+    def follow(self, session: Session, account_id: int, state: str, *, now: dt.datetime) -> None:
+        """Make the account's status follow this state of its subscription."""
+        if state == "active" and account_id in self.paid:
+            return
+        self.stir(account_id)
+        _follow(session, account_id, state, now=now)
+
+    def stir(self, account_id: int) -> None:
+        """Something has happened to the account, so that it is to be looked at again."""
+        self.quiet.discard(account_id)
+        self.paid.discard(account_id)
+
+
+def read(
+    session: Session, locked: Iterable[HostAccount], *, prices: Catalog, now: dt.datetime
+) -> Standings:
+    """Read what Stripe says of these accounts, and make their plans and subscriptions equal to it.
+
+    `prices`: what is known of some already.
+    """
+    by_id = {account.id: account for account in locked}
+    if not by_id:
+        return Standings({}, {}, set(), set())
+    found = {
+        account_id: [each for each in subscriptions if isinstance(each, Subscription)]
+        for account_id, subscriptions in objects.of_accounts(session, by_id, "subscription").items()
+    }
+    counting = {
+        account_id: max(each, key=lambda one: (not one.is_ended, one.created or 0, one.id))
+        for account_id, each in found.items()
+    }
+    best = dict(zip(counting, _with_status(session, list(counting.values())), strict=True))
+    _mirror(session, best, now=now)
+    _give_plans(session, by_id, best, prices)
+    names = {id: frozenset([each.id for each in known]) for id, known in found.items()}
+    quiet = by_id.keys() - landing.asked_or_out(session, by_id)
+    is_in = {id for id in quiet if by_id[id].status not in landing.LET_IN_BY_MONEY}
+    return Standings(best, names, quiet, is_in)
+
+
+def _with_status(
+    session: Session, subscriptions: Sequence[Subscription]
+) -> list[tuple[Subscription, str]]:
+    asked = {each.latest_invoice for each in subscriptions if each.status in INVOICE_DECIDES}
+    read = objects.read_all(session, [each for each in asked if each]) if asked else []
+    newest = {each.id: each for each in read if isinstance(each, Invoice)}
+    return [(each, _status(each, newest.get(each.latest_invoice or ""))) for each in subscriptions]
 
 
 def status_of(session: Session, subscription: Subscription) -> str:
     """The subscription's status, or what its newest invoice makes of it."""
-    if subscription.status not in {"active", "past_due", "unpaid"}:
+    return _with_status(session, [subscription])[0][1]
+
+
+def _status(subscription: Subscription, invoice: Invoice | None) -> str:
+    if subscription.status not in INVOICE_DECIDES or invoice is None:
         return subscription.status
-    invoice = objects.read(session, subscription.latest_invoice or "")
-    if isinstance(invoice, Invoice):
-        if invoice.status == "paid":
-            return "active"
-        if invoice.status == "open" and invoice.attempts and subscription.status == "active":
-            return "past_due"
+    if invoice.status == "paid":
+        return "active"
+    if invoice.status == "open" and invoice.attempts and subscription.status == "active":
+        return "past_due"
     return subscription.status
 
 
 def _follow(session: Session, account_id: int, state: str, *, now: dt.datetime) -> None:
-    consequence = CONSEQUENCES.get(state)
+    consequence = CONSEQUENCES[state]
     account = accounts.lock(session, [account_id])[account_id]
-    if consequence is None or account.is_system:
+    if account.is_system:
         return
     if consequence == "let in":
         landing.money_landed(session, account_id, actor=ACTOR, now=now)
@@ -95,34 +155,38 @@ def _follow(session: Session, account_id: int, state: str, *, now: dt.datetime) 
         status.suspend(session, account_id, reason=consequence, actor=ACTOR, now=now)
 
 
-def _give_plan(
-    session: Session, account: HostAccount, subscription: Subscription, known: Catalog | None
+def _give_plans(
+    session: Session,
+    accounts_by_id: Mapping[int, HostAccount],
+    best: Mapping[int, tuple[Subscription, str]],
+    known: Catalog,
 ) -> None:
-    prices = catalog.load(session, catalog.prices_of(subscription), known=known)
-    meanings = [prices.meaning(item.price) for item in subscription.items]
-    plan = next((meaning.plan for meaning in meanings if meaning and meaning.plan), None)
-    if plan is not None and plan.id != account.plan_id and not account.is_system:
-        accounts.set_plan(session, account.id, plan.id)
+    giving = {id: each for id, (each, state) in best.items() if state in GIVES_PLAN}
+    named = [price for each in giving.values() for price in catalog.prices_of(each)]
+    prices = catalog.load(session, named, known=known)
+    for account_id, subscription in giving.items():
+        account = accounts_by_id[account_id]
+        meanings = [prices.meaning(item.price) for item in subscription.items]
+        plan = next((meaning.plan for meaning in meanings if meaning and meaning.plan), None)
+        if plan is not None and plan.id != account.plan_id and not account.is_system:
+            accounts.set_plan(session, account_id, plan.id)
 
 
 def _mirror(
-    session: Session,
-    account: HostAccount,
-    subscription: Subscription,
-    state: str,
-    *,
-    now: dt.datetime,
+    session: Session, best: Mapping[int, tuple[Subscription, str]], *, now: dt.datetime
 ) -> None:
-    start = read.moment(subscription.start or subscription.created or int(now.timestamp()))
-    invoices.write_subscription(
-        session,
-        MirroredSubscription(
-            account_id=account.id,
-            status=state,
-            stripe_id=subscription.id,
-            starts_at=start,
-            ends_at=read.moment(subscription.end) if subscription.end else start,
-            cancels_at_end=subscription.cancels_at_end,
-            payment_method="stripe",
-        ),
-    )
+    mirrored = []
+    for account_id, (each, state) in best.items():
+        start = read_moment(each.start or each.created or int(now.timestamp()))
+        mirrored.append(
+            MirroredSubscription(
+                account_id=account_id,
+                status=state,
+                stripe_id=each.id,
+                starts_at=start,
+                ends_at=read_moment(each.end) if each.end else start,
+                cancels_at_end=each.cancels_at_end,
+                payment_method="stripe",
+            )
+        )
+    invoices.write_subscriptions(session, mirrored)

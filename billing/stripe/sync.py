@@ -12,8 +12,9 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, Rejected
-from billing.stripe import catalog, events, inbox, objects, owners, payments, standing
+from billing.stripe import catalog, events, inbox, objects, owners, sync_sets
 from billing.stripe.errors import (
+    DetachedMethod,
     ForeignAccount,
     ForeignProduct,
     LivemodeMismatch,
@@ -26,21 +27,18 @@ from billing.stripe.errors import (
 from billing.stripe.events import Event
 from billing.stripe.readers import facts_of
 from billing.stripe.reading import JSON
-from billing.stripe.shapes import (
-    CashTransaction,
-    CatalogPrice,
-    Customer,
-    Facts,
-    Subscription,
-)
+from billing.stripe.shapes import CatalogPrice, Facts, PaymentMethod
+from billing.stripe.sync_sets import Found
 from models.stripe import StripeEvent
 
 #: What an event may wait for: the other errors are mistakes that no waiting mends.
 PARKS = (Waits, AccountDeleted)
 
 
+#: Why an event of a type that we do not handle is ignored.
+UNHANDLED = "UnhandledType"
 #: What is none of our business, or none any more.
-IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone)
+IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone, DetachedMethod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,13 @@ class Fetched:
     at: dt.datetime
 
 
+class Known(NamedTuple):
+    """An object's state, and since when it is so."""
+
+    facts: Facts
+    at: dt.datetime
+
+
 def apply(
     session: Session,
     row: StripeEvent,
@@ -84,65 +89,46 @@ def apply(
     Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
     """
     savepoint = session.begin_nested()
-    event: Event | None = None
+    known: Known | None = None
     try:
         event = events.of_payload(row.payload, is_kept=True)
-        carry_out(session, row, event, guard=guard, now=now, fetched=fetched)
+        known = read(session, event, guard=guard, fetched=fetched, now=now)
+        if known is None:
+            inbox.finish(row, "ignored", now=now, reason=UNHANDLED)
+        else:
+            inbox.finish(row, "applied", now=now, facts=sync(session, *known, now=now, row=row))
     except Rejected as error:
         savepoint.rollback()
-        if isinstance(error, UnknownPayment) and event is not None and event.kind is not None:
+        if isinstance(error, UnknownPayment) and known is not None:
             # It counts as soon as its payment comes, before this event is taken up again.
-            facts, at = _read(session, event, event.kind, fetched, now=now)
-            objects.keep(session, facts, account_id=None, version_at=at, now=now)
-        _note(row, error, now=now)
+            objects.keep(session, known.facts, account_id=None, version_at=known.at, now=now)
+        note(row, error, now=now)
     else:
         savepoint.commit()
 
 
-def carry_out(
-    session: Session,
-    row: StripeEvent,
-    event: Event,
-    *,
-    guard: Guard,
-    now: dt.datetime,
-    fetched: Fetched | None = None,
-) -> None:
-    """Do what follows from an event, and say so in its row.
+def read(
+    session: Session, event: Event, *, guard: Guard, now: dt.datetime, fetched: Fetched | None
+) -> Known | None:
+    """What the event's object is now; None if it is of no kind that we handle.
 
-    Raises the Rejected that `apply` writes down; then what was done must be rolled back.
+    Raises LivemodeMismatch, ForeignAccount, NeedsApiKey, StripeKnowsNone or a BadObject.
     """
-    if event.kind is None:
-        inbox.finish(row, "ignored", now=now, reason="UnhandledType")
-        return
+    kind = event.kind
+    if kind is None:
+        return None
     guard.check(event)
-    known = _read(session, event, event.kind, fetched, now=now)
-    done = sync(session, *known, now=now, row=row)
-    inbox.finish(row, "applied", now=now, facts=done)
-
-
-class _Known(NamedTuple):
-    """An object's state, and since when it is so."""
-
-    facts: Facts
-    at: dt.datetime
-
-
-def _read(
-    session: Session, event: Event, kind: str, fetched: Fetched | None, *, now: dt.datetime
-) -> _Known:
-    """What the event's object is now. Raises NeedsApiKey, StripeKnowsNone or a BadObject."""
     if fetched is None:
         if event.is_thin:
             raise NeedsApiKey(object=event.object_id)
-        return _Known(facts_of(kind, event.newest), event.happened_at)
+        return Known(facts_of(kind, event.newest), event.happened_at)
     if fetched.object is None:
         if not event.says_deleted:
             raise StripeKnowsNone(object=event.object_id)
         if not event.is_thin:
-            return _Known(facts_of(kind, event.newest), fetched.at)
+            return Known(facts_of(kind, event.newest), fetched.at)
     facts = fetched_facts(session, kind, event.object_id, fetched, now=now)
-    return _Known(facts, fetched.at)
+    return Known(facts, fetched.at)
 
 
 def fetched_facts(
@@ -164,7 +150,8 @@ def fetched_facts(
     return gone
 
 
-def _note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
+def note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
+    """Say in an event's row why nothing followed from it."""
     if isinstance(error, IGNORED):
         inbox.finish(row, "ignored", now=now, reason=error.name, facts=error.facts)
     elif isinstance(error, PARKS):
@@ -183,7 +170,8 @@ def sync(
 ) -> dict[str, object]:
     """Bring one object up to date here; returns what was done, as facts.
 
-    Raises a Waits, AccountDeleted, ForeignProduct, or what the object's own sync does.
+    Raises a Waits, AccountDeleted, ForeignProduct, DetachedMethod, or what the object's own sync
+    does.
     """
     if isinstance(facts, CatalogPrice):
         is_newer = objects.keep(session, facts, account_id=None, version_at=version_at, now=now)
@@ -193,23 +181,11 @@ def sync(
     if catalog.learn(session, facts, prices, version_at=version_at, now=now):
         inbox.wake(session, now=now, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
+    if isinstance(facts, PaymentMethod) and facts.customer is None:
+        raise DetachedMethod(object=facts.id)
     account = owners.find(session, facts)
-    is_newer, before = objects.replace(
-        session, facts, account_id=account.id, version_at=version_at, now=now
-    )
-    is_payment = not isinstance(facts, Customer | CashTransaction | Subscription)
-    payment = objects.of_payment(session, facts.id) if is_payment else [facts]
-    done: dict[str, object] = {"is_newer": is_newer}
-    if is_payment:
-        done["credits"] = payments.settle(
-            session, account, facts, payment, known=prices, is_newer=is_newer, now=now
-        )
-    elif isinstance(facts, Subscription) and is_newer:
-        # An older state must not undo what a person has changed since.
-        standing.settle(session, account, prices=prices, now=now)
-    if is_newer:
-        payments.tell(session, account, before, facts, now=now)
-    inbox.wake(session, now=now, customer=facts.customer, object_ids=[each.id for each in payment])
+    found = Found(facts, version_at, account)
+    (done,) = sync_sets.bring_up(session, [found], prices=prices, now=now)
     if row is not None:
         row.account_id = account.id
     return done

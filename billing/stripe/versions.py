@@ -8,6 +8,9 @@ that whatever the order of arrival, the same one stays.
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
+from typing import Any
 
 from billing.stripe.shapes import (
     CashTransaction,
@@ -74,9 +77,23 @@ def rank_of(facts: Facts) -> list[int]:
     return rank(facts) if rank else []
 
 
-def digest_of(facts: Facts) -> bytes:
-    """What tells two states of equal rank apart, the same wherever they are seen."""
-    shown = json.dumps(facts.as_json(), sort_keys=True, separators=(",", ":"))
+def written(facts: Facts) -> str:
+    """The facts as JSON, the same wherever they are written."""
+    return json.dumps(facts, default=_as_dict, sort_keys=True, separators=(",", ":"))
+
+
+def _as_dict(facts: Any) -> dict[str, object]:
+    """One level of what `dataclasses.asdict` makes, which copies all the levels first."""
+    return {name: getattr(facts, name) for name in _names(facts.__class__)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple([each.name for each in fields(kind)])
+
+
+def digest_of(shown: str) -> bytes:
+    """What tells two states of equal rank apart: of the facts as `written`."""
     return hashlib.sha256(shown.encode()).digest()[:16]
 
 

@@ -34,6 +34,8 @@ MAX_PRIORITY = 1000
 
 def whole(field: str, value: object, *, low: int, high: int) -> int:
     """An int, and neither a bool nor a float that happens to be whole."""
+    if type(value) is int and low <= value <= high:
+        return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidField(field, f"must be a whole number, got {_short(value)}")
     if not low <= value <= high:
@@ -48,6 +50,13 @@ def account_id(value: object) -> int:
 
 def text(field: str, value: object, *, longest: int) -> str:
     """Between one and `longest` printable characters, with no blank at either end."""
+    if (
+        type(value) is str
+        and 0 < len(value) <= longest
+        and value.isprintable()
+        and value == value.strip()
+    ):
+        return value
     if not isinstance(value, str):
         raise InvalidField(field, f"must be text, got {_short(value)}")
     if not 1 <= len(value) <= longest:

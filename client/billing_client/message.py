@@ -24,13 +24,13 @@ class Message:
         """
         kind: Any = cls
         known, needed = _fields_of(kind)
-        for name in arguments:
-            if name not in known:
-                raise UnknownField(str(name)[:50], f"{cls.TASK} knows no such field")
+        if not known.issuperset(arguments):
+            unknown = next(name for name in arguments if name not in known)
+            raise UnknownField(str(unknown)[:50], f"{cls.TASK} knows no such field")
         for name in needed:
             if name not in arguments:
                 raise MissingField(name, f"{cls.TASK} needs it")
-        given: dict[str, Any] = dict(arguments)
+        given: Mapping[str, Any] = arguments
         return cls(**given)
 
     def arguments(self) -> dict[str, object]:

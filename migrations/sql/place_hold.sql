@@ -109,7 +109,7 @@ BEGIN
     left_to_hold := cost;
     FOR lot IN
         SELECT l.id, l.remaining - l.held AS free FROM billing.lots AS l
-        WHERE l.account_id = p_account_id AND l.remaining > l.held
+        WHERE l.account_id = p_account_id AND l.remaining > 0 AND l.remaining > l.held
           AND COALESCE(l.starts_at, p_now) <= p_now AND COALESCE(l.expires_at, 'infinity') > p_now
         ORDER BY l.priority, l.expires_at NULLS LAST, l.is_promotional DESC, l.id
     LOOP

@@ -180,7 +180,8 @@ def _end_of(seed):
         shop.open_account(slug, status="trial")
         shop.announce(slug)
     with transaction() as session:
-        one, two, three, four = session.scalars(sa.select(TransferInvoice.reference))
+        asked = sa.select(TransferInvoice.reference).order_by(TransferInvoice.id)
+        one, two, three, four = session.scalars(asked)
     lines = [
         line("89.00", reference=one, bank_reference="B1"),
         line("40.00", reference=two, bank_reference="B2"),

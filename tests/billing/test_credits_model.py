@@ -100,7 +100,7 @@ LOOKS = {
         lambda account: [(account.credits, account.held, account.debt)],
     ),
     "entries": (
-        """SELECT tenant_id, CASE type WHEN 'expiry' THEN type ELSE idempotency_key END, amount
+        """SELECT tenant_id, CASE WHEN type IN ('expiry', 'repayment') THEN type ELSE idempotency_key END, amount
            FROM igny8_credit_transactions ORDER BY tenant_id, id""",
         lambda account: [(entry.key, entry.amount) for entry in account.entries],
     ),

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from billing import holds, posting
+from billing import expiry, holds, posting
 from billing_client import BillingClient, Capture, PlaceHold, Release, Reverse
 from tests.app import connect
 from worker.database import engine, transaction
@@ -348,7 +348,7 @@ def test_a_spend_cap_counts_what_is_held(books, act):
     assert books.debit("acme", "image_prompt_extraction", key="e").outcome == "taken"
 
 
-def test_what_is_owed_can_not_be_held(books, act):
+def test_what_a_hold_sets_free_pays_what_is_owed(books, act):
     """Credits that a hold or a reversal gives back to an account in debt are not all its own."""
     books.plan("generous", debt_limit=10)
     books.open_account("acme", credits=10, plan="generous")
@@ -356,12 +356,30 @@ def test_what_is_owed_can_not_be_held(books, act):
     books.debit("acme", "image_generation", key="d")
     act.release("acme", "h1")
 
-    assert books.see("acme").debt == 5
+    assert books.see("acme").debt == 0
+    assert books.lots("acme") == {"opening_balance": 5}
     assert figures(books) == {"credits": 5, "held": 0, "available": 5}
     placed = act.place("acme", key="h2", units=2)
     assert (placed.reason, placed.available) == ("InsufficientCredits", 5)
     assert act.place("acme", key="h3").available == 0
     assert books.debit("acme", "image_generation", key="e").outcome == "taken"
+    assert books.audit().agrees
+
+
+def test_credits_set_free_and_then_lapsed_leave_no_debt_for_what_was_never_spent(books, act):
+    """The debt stayed beside the free credits, and the account owed once these had expired."""
+    books.plan("generous", debt_limit=10)
+    books.open_account("acme", credits=0, plan="generous")
+    books.grant("acme", 10, key="g", expires_at=books.now + dt.timedelta(days=1))
+    act.place("acme", key="h1", units=2)
+    books.debit("acme", "image_generation", key="d")
+    books.now += dt.timedelta(hours=1)
+    books.sweep(holds.sweep)
+
+    books.now += dt.timedelta(days=2)
+    books.sweep(expiry.sweep)
+
+    assert (books.see("acme").credits, books.see("acme").debt) == (0, 0)
     assert books.audit().agrees
 
 

@@ -78,7 +78,7 @@ def test_a_refused_debit_has_nothing_to_give_back(books, reverse):
     assert reverse("acme", "d").error.name == "NothingToReverse"
 
 
-def test_a_set_whose_entries_add_up_to_nothing_still_writes_the_debt(books):
+def test_what_a_reversal_gives_back_pays_what_is_owed_first(books):
     """The balance stood still, the book was not written, and the new debt was lost."""
     books.plan("generous", debt_limit=20)
     account = books.open_account("acme", credits=10, plan="generous")
@@ -88,8 +88,9 @@ def test_a_set_whose_entries_add_up_to_nothing_still_writes_the_debt(books):
         messages = [Debit(account, "clustering", "owed"), Reverse(account, "paid")]
         posting.apply(session, messages, now=books.now)
 
-    assert (books.see("acme").credits, books.see("acme").debt) == (0, 10)
-    assert books.lots("acme") == {"opening_balance": 10}
+    assert (books.see("acme").credits, books.see("acme").debt) == (0, 0)
+    assert books.lots("acme") == {}
+    assert books.see("acme").entries[-1].type == "repayment"
     assert books.audit().agrees
 
 

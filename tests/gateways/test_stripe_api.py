@@ -25,6 +25,7 @@ SAMPLES = {
     "invoice": objects.invoice(),
     "invoice_payment": objects.invoice_payment(),
     "payment_intent": objects.payment_intent(),
+    "payment_method": objects.payment_method(),
     "price": objects.price(product=objects.product()),
     "product": objects.product(),
     "refund": objects.refund(),

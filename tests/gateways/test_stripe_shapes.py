@@ -16,6 +16,7 @@ SHAPES = {
     "invoice line": (objects.line(), stripe.InvoiceLineItem),
     "invoice payment": (objects.invoice_payment(), stripe.InvoicePayment),
     "payment intent": (objects.payment_intent(), stripe.PaymentIntent),
+    "payment method": (objects.payment_method(), stripe.PaymentMethod),
     "price": (objects.price(), stripe.Price),
     "product": (objects.product(), stripe.Product),
     "refund": (objects.refund(), stripe.Refund),

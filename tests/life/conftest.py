@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from billing import accounts, dunning_sweep, landing, status, trial_sweeps, trials
 from billing.policy import POLICY, Policy
@@ -130,3 +130,16 @@ class Life(Books):
 def life(database):
     """Accounts to tell the life of."""
     return Life()
+
+
+def tables_that_say(*words):
+    """The tables of ours in which one of these words stands, anywhere in a row."""
+    said = set()
+    with transaction() as session:
+        names = session.scalars(
+            text("SELECT tablename FROM pg_tables WHERE schemaname = 'billing' ORDER BY tablename")
+        )
+        for name in list(names):
+            rows = session.scalars(text(f"SELECT row_to_json(t)::text FROM billing.{name} AS t"))
+            said |= {name for row in rows if any(word in row for word in words)}
+    return said

@@ -1,9 +1,12 @@
 """One trial for each identity: a second one is noticed, told, and refused where a setting says so."""
 
+import datetime as dt
+
 import pytest
 
-from billing import identities, trial_sweeps
+from billing import accounts, identities, identity_rows, trial_sweeps
 from billing.policy import Policy
+from worker.database import transaction
 
 
 def kinds(life):
@@ -65,30 +68,128 @@ def test_a_refused_one_is_over_as_it_begins(life):
     assert life.reminders() == []
 
 
-def test_a_card_and_an_iban_are_identities_too(life):
-    for slug in ("acme", "acme2"):
-        life.try_out(slug, billing_email=f"{slug}@gmail.com")
-        found = [identities.of_card("fp_1"), identities.of_iban("DE89 3704 0044 0532 0130 00")]
-
-        life.act(
-            lambda session, account_id, *, now, found=found: identities.register(
-                session, {account_id: found}, now=now
-            ),
-            slug,
-        )
-
-    assert kinds(life) == [(["card", "iban"], [life.ids["acme"]])]
-
-
 def test_what_was_told_is_not_told_again(life):
     life.try_out("acme", billing_email="jane@acme.test")
     life.try_out("acme2", billing_email="jane@acme.test")
+    show(life, "acme2", *identities.of_email("jane@acme.test"))
 
-    life.act(
-        lambda session, account_id, *, now: identities.register(
-            session, {account_id: identities.of_email("jane@acme.test")}, now=now
-        ),
-        "acme2",
-    )
+    life.age()
 
     assert len(kinds(life)) == 1
+
+
+# --- what a customer shows later: a card, a bank account ---
+
+
+def show(life, slug, *found):
+    life.act(
+        lambda session, account_id, *, now: identity_rows.record(
+            session, {account_id: found}, now=now
+        ),
+        slug,
+    )
+
+
+CARD, IBAN = identities.of_card("fp_1"), identities.of_iban("DE89 3704 0044 0532 0130 00")
+
+
+@pytest.mark.parametrize(
+    "identity", [pytest.param(CARD, id="a card"), pytest.param(IBAN, id="an IBAN")]
+)
+def test_a_second_trial_under_it_is_told_and_refused(life, identity):
+    life.policy = Policy(repeated_trials="refuse")
+    for slug in ("acme", "acme2"):
+        life.try_out(slug, billing_email=f"{slug}@gmail.com")
+        show(life, slug, identity)
+
+    life.age()
+
+    assert kinds(life) == [([identity.kind], [life.ids["acme"]])]
+    assert (life.status("acme"), life.status("acme2")) == ("trial", "suspended")
+
+
+def test_one_that_was_shown_before_the_trial_had_an_end_counts_too(life):
+    life.policy = Policy(repeated_trials="refuse")
+    life.try_out("acme")
+    life.open_account("acme2", status="trial")
+    for slug in life.ids:
+        show(life, slug, CARD)
+
+    life.age()
+
+    assert (life.status("acme"), life.status("acme2")) == ("trial", "suspended")
+
+
+def test_shown_at_one_time_by_two_the_later_account_repeats(life):
+    for slug in ("acme", "acme2"):
+        life.try_out(slug)
+        show(life, slug, CARD)
+
+    life.age()
+
+    assert kinds(life) == [(["card"], [life.ids["acme"]])]
+
+
+def test_one_that_commits_late_is_compared_with_what_was_judged_meanwhile(life):
+    for slug in ("acme", "acme2"):
+        life.try_out(slug)
+    life.pass_time(hours=1)
+    show(life, "acme2", CARD)
+    life.age()
+    life.pass_time(hours=-1)
+    show(life, "acme", CARD)  # begun an hour before, committed now
+
+    life.age()
+
+    assert kinds(life) == [(["card"], [life.ids["acme2"]])]
+
+
+def test_who_buys_at_once_has_had_no_trial(life):
+    life.open_account("acme", status="active")
+    show(life, "acme", CARD)
+    life.try_out("acme2")
+    show(life, "acme2", CARD)
+
+    life.age()
+
+    assert kinds(life) == []
+
+
+def test_a_refused_trial_is_not_prolonged_by_one_at_stripe(life):
+    life.policy = Policy(repeated_trials="refuse")
+    for slug in ("acme", "acme2"):
+        life.try_out(slug)
+        show(life, slug, CARD)
+        life.subscribe(slug, until=life.now + dt.timedelta(days=60), status="trialing")
+
+    life.age()
+    life.pass_time(days=20)
+    life.age()
+
+    assert (life.status("acme"), life.status("acme2")) == ("trial", "suspended")
+
+
+def test_one_who_has_paid_stays_however_often_he_tried(life):
+    life.policy = Policy(repeated_trials="refuse")
+    for slug in ("acme", "acme2"):
+        life.try_out(slug)
+        show(life, slug, CARD)
+    life.record_payment("acme2")
+
+    life.age()
+
+    assert life.status("acme2") == "active"
+
+
+def test_an_account_that_others_hold_is_judged_later(life):
+    for slug in ("acme", "acme2"):
+        life.try_out(slug)
+        show(life, slug, CARD)
+    with transaction() as session:
+        accounts.lock(session, [life.ids["acme2"]])
+
+        life.age()
+        meanwhile = kinds(life)
+    life.age()
+
+    assert (len(meanwhile), len(kinds(life))) == (0, 1)

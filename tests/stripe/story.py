@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from billing import accounts, purchases, status
-from billing.stripe import events, inbox, sync
+from billing.stripe import arrivals, events, inbox, sync, sync_events
+from billing.stripe.arrivals import Arrived
 from billing.stripe.sync import Guard
+from billing.stripe.sync_events import Taken
 from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
@@ -37,11 +39,25 @@ class Stripe:
         now = self.books.now
         with transaction() as session:
             event = events.of_payload(payload)
-            number = inbox.keep(session, event, source="webhook", received_at=now, now=now)
+            number = arrivals.keep(session, event, source="webhook", received_at=now, now=now)
         if number is None:
             return "seen before"
         self.apply(number)
         return self.outcome(number)
+
+    def deliver_set(self, *payloads) -> list[str]:
+        """Deliver these events at once, as a worker does that found them in its queue."""
+        now = self.books.now
+        arrived = [Arrived(events.of_payload(payload), now) for payload in payloads]
+        with transaction() as session:
+            rows = arrivals.keep_all(session, arrived, source="webhook", now=now)
+            taken = [Taken(row) for row in rows if row is not None]
+            done = sync_events.apply_all(session, taken, guard=self.guard, now=now)
+            inbox.write_all(session, done)
+        for row in rows:
+            if row is not None and row not in done:
+                self.apply(row.id)
+        return [self.outcome(row.id) if row is not None else "seen before" for row in rows]
 
     def apply(self, number) -> None:
         with transaction() as session:

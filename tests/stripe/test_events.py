@@ -9,7 +9,7 @@ from billing.stripe.errors import BadObject, MissingObject, NotAnEvent, NotJson,
 from billing.stripe.events import EVENTS
 from billing.stripe.readers import READERS, facts_of
 from billing.stripe.shapes import KINDS
-from billing.stripe.versions import LIVES
+from billing.stripe.versions import LIVES, written
 from gateways import stripe_kinds
 from tests.stripe.writing import Shop, seconds
 
@@ -221,4 +221,4 @@ def test_facts_survive_being_kept_as_json(kind):
 
     facts = facts_of(kind, objects.get(kind, {"id": "x_1"}))
 
-    assert KINDS[kind].from_json(json.loads(json.dumps(facts.as_json()))) == facts
+    assert KINDS[kind].from_json(json.loads(written(facts))) == facts

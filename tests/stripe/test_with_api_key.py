@@ -6,27 +6,29 @@ from sqlalchemy import text
 from gateways import stripe_http
 from tests import stripe_objects as objects
 from tests.fake_stripe import KEY, FakeStripe
-from tests.stripe.door import SECRET, Door
+from tests.stripe.door import SECRET, Door, body_of, webhook
 from tests.stripe.writing import MONTH_S
-from worker import clock, stripe_access, stripe_events
+from worker import clock, stripe_access, stripe_door, stripe_events
 from worker.database import engine, transaction
 
 
 class WatchedStripe(FakeStripe):
-    """Notes with each request how many transactions are open in the database."""
+    """Notes with each request how many transactions are open in the database, and how many write."""
 
     def __init__(self):
         super().__init__()
-        self.transactions = []
+        self.transactions, self.writing = [], []
 
     def answer(self, path, query, headers):
         with engine().connect() as connection:
             open_ones = text(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
-                " AND backend_type = 'client backend'"
+                "SELECT count(*), count(backend_xid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND xact_start IS NOT NULL AND backend_type = 'client backend'"
             )
-            self.transactions.append(connection.execute(open_ones).scalar_one())
+            number, writing = connection.execute(open_ones).one()
+        self.transactions.append(number)
+        self.writing.append(writing)
         return super().answer(path, query, headers)
 
 
@@ -213,3 +215,56 @@ def test_no_transaction_is_open_while_stripe_is_asked(door, fake, starter, now):
 
     assert fake.transactions == [0, 0]
     assert stripe_access.gateway() is not None
+
+
+# --- in sets -------------------------------------------------------------------------------------
+
+
+def in_a_set(*payloads):
+    """Deliver these events at once; returns what became of each."""
+    hooks = [webhook(body_of(payload)) for payload in payloads]
+    return [each.state for each in stripe_events.finish(stripe_door.take_in(hooks))]
+
+
+def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    twins = [
+        event(now, paid_invoice(now), id="evt_1"),
+        event(now, paid_invoice(now), id="evt_2", kind="invoice.payment_succeeded"),
+        event(now, paid_invoice(now), id="evt_3", kind="invoice.updated"),
+    ]
+    door.post(event(now, starter, kind="price.created", id="evt_0"))
+    before = len(fake.asked)
+
+    assert in_a_set(*twins) == ["applied"] * 3
+    assert len(fake.asked) == before + 1
+    assert books.see("acme").credits == 1000
+
+
+def test_nothing_is_locked_or_written_while_stripe_is_asked_for_a_set(door, fake, starter, now):
+    invoices = [paid_invoice(now, id=f"in_{n}") for n in range(8)]
+    fake.keep(*invoices)
+
+    in_a_set(*[event(now, each, id=f"evt_{each['id']}") for each in invoices])
+
+    assert len(fake.writing) >= 8
+    assert max(fake.writing) == 0
+
+
+def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
+    door, books, fake, starter, now
+):
+    fake.keep(paid_invoice(now))
+    fake.fail(500, times=10_000)
+    count = 4 * stripe_access.ASKED_AT_ONCE
+    customers = [objects.customer(f"cus_{n}") for n in range(count)]
+    sent = [
+        event(now, each, kind="customer.updated", id=f"evt_{n}") for n, each in enumerate(customers)
+    ]
+
+    states = in_a_set(*sent)
+
+    assert set(states) == {"failed", "received"}
+    assert states.count("failed") < count
+    assert len(fake.asked) == states.count("failed") * stripe_http.TRIES
+    assert {row.state for row in door.rows() if row.due_at is not None} == {"failed", "received"}

@@ -10,10 +10,11 @@ from billing import dead_letters
 from billing_client import BillingClient, Debit, new_key
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import message, raw
-from worker import mailbox
+from worker import debit_events, mailbox
 from worker.app import app
 from worker.database import engine, transaction
 from worker.debit_reader import DebitReader
+from worker.settings import settings
 
 QUEUE = "debits"
 
@@ -22,6 +23,16 @@ QUEUE = "debits"
 def loaded():
     app.loader.import_default_modules()
     return app
+
+
+@pytest.fixture(autouse=True)
+def sets_of_500(monkeypatch):
+    """Small enough for a test to fill several."""
+    monkeypatch.setenv("BILLING_DEBIT_SET_SIZE", "500")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 @pytest.fixture
@@ -315,6 +326,20 @@ def test_many_debits_are_shown_as_one_sum(reader, acme, onlooker, redis_client):
     assert onlooker.types(3) == ["task-received", "task-started", "task-succeeded"]
     assert onlooker.seen[0]["name"] == "credits.debit (set)"
     assert onlooker.seen[-1]["result"] == "20 taken, 1 rejected"
+
+
+def test_small_sets_that_come_fast_are_shown_as_sums_too(
+    acme, loaded, onlooker, redis_client, monkeypatch
+):
+    monkeypatch.setattr(debit_events, "_now", lambda: 1000.0)
+    reader = DebitReader(loaded, "debits@test")
+    for _ in range(4):
+        queue(redis_client, *[debit(new_key()) for _ in range(5)])
+        reader.read_one_set()
+
+    onlooker.types(33)
+    told = [event["name"] for event in onlooker.seen if event["type"] == "task-received"]
+    assert told == ["credits.debit"] * 10 + ["credits.debit (set)"]
 
 
 def test_many_debits_in_one_message_end_each_for_itself(reader, acme, redis_client):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.errors import Malformed
-from tests.worker.rawmessages import POISON, message, properties, raw, with_headers
+from tests.worker.rawmessages import POISON, body_of, message, properties, raw, with_headers
 from worker import envelope
 
 TASKS = {"credits.debit"}
@@ -95,10 +95,47 @@ def test_a_field_of_any_value_makes_an_envelope_or_malformed(name, value):
     opens_or_is_malformed({**GOOD, name: value})
 
 
+@given(JSON, JSON, JSON)
+def test_a_body_of_any_values_makes_an_envelope_or_malformed(positional, arguments, embed):
+    opens_or_is_malformed({**GOOD, "body": body_of(json.dumps([positional, arguments, embed]))})
+    opens_or_is_malformed({**GOOD, "body": body_of(json.dumps([[], {"key": arguments}, embed]))})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('[[], {"units": 1e400}, {}]', id="a number beyond all floats"),
+        pytest.param('[[], {"units": 123456789012345678901234567890}, {}]', id="a long number"),
+        pytest.param('[[], {"units": NaN}, {}]', id="no number"),
+        pytest.param(r'[[], {"key": "\ud800"}, {}]', id="half a character"),
+        pytest.param('[[], {"key": 1, "key": 2}, {}]', id="a name twice"),
+        pytest.param('[[], {}, {"link": [1]}]', id="an unknown follower"),
+        pytest.param("[[], {}, null]", id="nothing embedded"),
+        pytest.param("[[], {}, {}] ", id="a blank behind it"),
+        pytest.param("[[], {}, {}] {}", id="more behind it"),
+    ],
+)
+def test_the_quick_look_at_a_body_says_what_the_close_one_says(text):
+    opens_or_is_malformed({**GOOD, "body": body_of(text)})
+
+
 def opens_or_is_malformed(message):
+    """The quick look, where it says anything, says what the close one says."""
+    found = outcome(envelope.read, message)
+    assert found == outcome(envelope.read_closely, message)
+    if isinstance(found, envelope.Envelope):
+        assert found.task == "credits.debit"
+
+
+def outcome(reader, message):
     try:
-        opened = read(json.dumps(message).encode())
+        return reader(raw(message), known_tasks=TASKS)
     except Malformed as error:
         assert error.facts["problem"]
-    else:
-        assert opened.task == "credits.debit"
+        return error.facts["problem"]
+
+
+def test_what_celery_sends_needs_no_closer_look(monkeypatch):
+    monkeypatch.setattr(envelope, "read_closely", None)
+
+    assert read(raw(GOOD)).arguments["account_id"] == 1

@@ -47,6 +47,17 @@ def changed(raw, **properties):
     return json.dumps(message).encode()
 
 
+def test_of_large_messages_fewer_are_taken_than_were_asked_for(redis_client, sent):
+    large = [
+        changed(sent[0], delivery_tag=str(number), correlation_id="x" * 60_000)
+        for number in range(600)
+    ]
+    put(redis_client, *large)
+
+    assert len(take(redis_client, 5000)) == 500, "30 MB, of which 16 MB are enough"
+    assert len(take(redis_client, 5000)) == 100
+
+
 def test_messages_are_taken_in_the_order_in_which_they_were_sent(redis_client, sent):
     put(redis_client, *sent)
 
@@ -106,6 +117,10 @@ def test_a_message_that_another_sender_wrote_its_own_way_is_taken_too(
         pytest.param(lambda raw: raw.replace(b"(hidden)", b"\0", 1), id="a NUL within"),
         pytest.param(lambda raw: changed(raw, delivery_tag=None), id="no delivery tag"),
         pytest.param(lambda raw: changed(raw, delivery_tag="a\0b"), id="a NUL in its tag"),
+        pytest.param(
+            lambda raw: changed(raw, delivery_tag="Zo").replace(b'"Zo"', b'"Zo\xeb"'),
+            id="a tag that is no UTF-8",
+        ),
         pytest.param(lambda raw: changed(raw, delivery_info="debits"), id="no delivery info"),
         pytest.param(lambda raw: changed(raw, delivery_info={"exchange": ""}), id="no routing key"),
     ],

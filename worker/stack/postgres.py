@@ -33,6 +33,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
+    # When each row was committed: the bench reads there how long a debit waited.
+    "track_commit_timestamp": "on",
 }
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}  # it is money
 FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}  # for tests

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from billing.errors import StripeAway
-from billing.stripe import events, gaps, inbox
+from billing.stripe import arrivals, events, gaps
 from models.stripe import StripeCursor, StripeEvent
 from tasks import stripe_upkeep
 from tests import stripe_objects as objects
@@ -52,7 +52,7 @@ def deliver(event):
     with transaction() as session:
         made = events.of_payload(event)
         now = clock.now()
-        return inbox.keep(session, made, source="webhook", received_at=now, now=now)
+        return arrivals.keep(session, made, source="webhook", received_at=now, now=now)
 
 
 # --- what never came ------------------------------------------------------------------------------

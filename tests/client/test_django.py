@@ -1,0 +1,149 @@
+"""The code that the client's README shows for Django and Django REST framework, run as it stands there.
+
+Neither is a dependency: the Python of an environment that has both is named in TEST_DJANGO_PYTHON
+(CONTRIBUTING.md), else these tests are skipped.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from billing import status
+from models.credits import Hold, InboxRow
+from models.host import Site, User
+from worker.database import engine, transaction
+
+PYTHON = os.environ.get("TEST_DJANGO_PYTHON")
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(PYTHON is None, reason="TEST_DJANGO_PYTHON names no Python")
+OWNER = "jane@acme.test"
+
+
+@pytest.fixture
+def app(books, redis_client):
+    """Asks the main app; two customers have a site each, `key-acme` and `key-lost`."""
+    books.open_account("acme", credits=100)
+    books.open_account("lost", credits=100)
+    with transaction() as session:
+        values = {"email": OWNER, "role": "owner", "account_id": books.ids["acme"]}
+        owner = session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
+        for slug, account_id in books.ids.items():
+            site = {"account_id": account_id, "name": slug, "slug": slug}
+            session.execute(insert(Site).values(**site, wp_api_key=f"key-{slug}"))
+    books.set_host("acme", owner_id=owner)
+    url = engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
+    told = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
+    child = Path(__file__).with_name("django_child.py")
+    command = [PYTHON, "-W", "error", str(child), str(ROOT / "client/README.md")]
+    with subprocess.Popen(
+        command, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def ask(path, *, account=None, key=None, headers=(), **asked):
+            headers = dict(headers)
+            headers |= {"X-Account": str(account)} if account else {}
+            headers |= {"Authorization": f"Bearer {key}"} if key else {}
+            process.stdin.write(json.dumps({"path": path, "headers": headers, **asked}) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+def suspend(books, slug, reason):
+    with transaction() as session:
+        how = {"reason": reason, "actor": "operator:test", "now": books.now}
+        status.suspend(session, books.ids[slug], **how)
+
+
+def test_the_middleware_lets_a_customer_in_and_a_suspended_one_to_the_way_to_pay(app, books):
+    acme = books.ids["acme"]
+    before = app("/page/", account=acme)
+    suspend(books, "acme", "payment_failed")
+
+    after = app("/page/", account=acme)
+
+    assert (before["status"], after["status"]) == (200, 402)
+    assert after["body"]["error"].endswith(".")
+    assert app("/billing/pay/", account=acme)["status"] == 200
+    assert app("/page/")["status"] == 200  # nobody's: what the app itself shows to strangers
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        pytest.param("trial_over", 402, id="for want of money"),
+        pytest.param("manual", 403, id="by hand"),
+    ],
+)
+def test_a_suspended_account_does_not_get_in_by_its_key(app, books, reason, expected):
+    before = app("/bridge/", key="key-acme")
+    suspend(books, "acme", reason)
+
+    after = app("/bridge/", key="key-acme")
+
+    assert before["body"] == {"account": books.ids["acme"], "site": 1, "user": OWNER}
+    assert (after["status"], after["body"]["detail"][-1:]) == (expected, ".")
+
+
+def test_a_key_that_is_none_is_told_how_to_come(app):
+    answer = app("/bridge/", key="wrong")
+
+    assert (answer["status"], answer["headers"]["WWW-Authenticate"]) == (401, "Bearer")
+    assert app("/bridge/")["status"] == 401
+
+
+def test_an_account_without_an_owner_gets_in_by_its_key(app, books):
+    answer = app("/bridge/", key="key-lost")
+
+    assert (answer["status"], answer["body"]["account"]) == (200, books.ids["lost"])
+
+
+def test_the_throttle_counts_by_account_and_says_when_to_come_again(app):
+    answers = [app("/bridge/", key="key-acme") for _ in range(3)]
+
+    assert [one["status"] for one in answers] == [200, 200, 429]
+    assert 3500 < int(answers[2]["headers"]["Retry-After"]) <= 3600
+    assert app("/bridge/", key="key-lost")["status"] == 200
+
+
+def test_an_account_without_a_plan_is_asked_to_choose_before_it_is_counted(app, books):
+    books.set_host("acme", plan_id=None)
+
+    assert app("/bridge/", key="key-acme")["status"] == 402
+
+
+def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, books):
+    acme = books.ids["acme"]
+
+    done = app("/work/?key=job-1", account=acme)
+    failed = app("/work/?key=job-2&fails=1", account=acme)
+
+    assert (done["status"], done["body"]) == (200, {"held": True})
+    assert (failed["status"], failed["body"]) == (500, {"held": True})
+    with transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Hold)) == 2
+        assert session.scalar(select(func.count()).select_from(InboxRow)) == 2
+
+
+def test_a_signed_event_is_taken_and_a_forged_one_is_not(app):
+    event = {
+        "id": 1,
+        "type": "trial.ending",
+        "account_id": 5,
+        "happened_at": "2026-03-01T12:00:00+00:00",
+        "recipient": None,
+        "data": {},
+    }
+    how = {"method": "post", "data": json.dumps(event), "content_type": "application/json"}
+
+    taken = app("/billing/events/", sign=True, **how)
+    forged = app("/billing/events/", headers={"webhook-id": "evt_1"}, **how)
+
+    assert (taken["status"], taken["taken"]) == (204, [event])
+    assert (forged["status"], forged["taken"]) == (400, [event])
