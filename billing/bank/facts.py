@@ -168,7 +168,9 @@ class Ledger:
         return {one: trust for one, trust in known.items() if trust.confirmed or trust.matched}
 
 
-def earlier_by_likeness(seen: Iterable[Earlier]) -> dict[tuple[str | None, int, str], list[Earlier]]:
+def earlier_by_likeness(
+    seen: Iterable[Earlier],
+) -> dict[tuple[str | None, int, str], list[Earlier]]:
     """Earlier transfers by payer, amount and currency."""
     found: dict[tuple[str | None, int, str], list[Earlier]] = {}
     for one in seen:
