@@ -177,8 +177,8 @@ def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_is_for_a
     assert "not ours" in decision.vetoes[0]
 
 
-def _sent(days, amount=8900):
-    seen = Earlier(PAYER, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
+def _sent(days, amount=8900, payer=PAYER):
+    seen = Earlier(payer, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
     return earlier_by_likeness([seen])
 
 
@@ -189,6 +189,15 @@ def test_the_same_sent_again_within_ten_days_is_perhaps_sent_twice(days, outcome
     again = invoice(1, due=17800)
 
     assert decide(incoming(8900, ref=rf(1)), again, earlier=_sent(days)).outcome == outcome
+
+
+def test_a_payer_whom_the_bank_does_not_name_may_be_the_one_of_before():
+    unnamed = incoming(8900, ref=rf(1), payer_iban=None)
+
+    decision = decide(unnamed, invoice(1, due=17800), earlier=_sent(3, payer=None))
+
+    assert decision.outcome == "suggest"
+    assert "within 10 days" in decision.vetoes[0]
 
 
 def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
