@@ -137,7 +137,7 @@ def median(rows: Sequence[Row]) -> Row:
         round(statistics.median([row.per_second for row in rows]), 1),
         round(statistics.median([row.cpu_ms for row in rows]), 4),
         **{
-            name: round(statistics.median(values), 1)
+            name: round(statistics.median(values), 3)
             for name in ("p50_ms", "p99_ms", "wal_bytes")
             if (values := [getattr(row, name) for row in rows if getattr(row, name) is not None])
         },

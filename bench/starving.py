@@ -22,7 +22,8 @@ CREDITS = 2000
 DEBITS_A_SECOND = 100
 GRANT_EVERY = 20
 LONGEST_S = 60.0
-ALONE_S = 5.0
+#: Before, so long for each of `count`, within these bounds.
+ALONE_S, SHORTEST_S, LONGEST_ALONE_S = 1 / 4000, 0.5, 5.0
 #: The other worker, as the README starts it: two children for all the other queues.
 GENERAL = ("-A", "worker.app", "worker", "-Q", "credits,bank,maintenance,stripe", "-c", "2")
 
@@ -43,8 +44,9 @@ def run(*, count: int, rounds: int) -> Result:
     fill(FIRST, number, credits=CREDITS)
     _fall_due(FIRST + number // 2)
     with workers.running(workers.READER), workers.running(GENERAL):
-        _offered("warm_up", ALONE_S)
-        rows = _offered("alone", ALONE_S)
+        alone_s = min(max(count * ALONE_S, SHORTEST_S), LONGEST_ALONE_S)
+        _offered("warm_up", alone_s)
+        rows = _offered("alone", alone_s)
         remind_due.apply_async()
         expire_due.apply_async()
         began = time.monotonic()
@@ -96,13 +98,13 @@ def _offered(when: str, longest_s: float, *, until_swept: bool = False) -> list[
             client.send(grant)
         turn += 1
         time.sleep(max(began + turn / DEBITS_A_SECOND - time.monotonic(), 0))
-    return [_row(f"debits_{when}", debits), _row(f"grants_{when}", grants)]
+    took = time.monotonic() - began
+    return [_row(f"debits_{when}", debits, took), _row(f"grants_{when}", grants, took)]
 
 
-def _row(name: str, sent: dict[str, float]) -> Row:
+def _row(name: str, sent: dict[str, float], took: float) -> Row:
     ends = latency.waited_for(list(sent))
     waits = sorted([(end - begun) * 1000 for begun, end in zip(sent.values(), ends, strict=True)])
-    took = max(sent.values()) - min(sent.values())
     return Row(
         name,
         round(len(sent) / took),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from billing import accounts, outbox, policy, status, trial_rows
+from billing import accounts, outbox, policy, status, trial_rows, trial_sweeps
 from billing.errors import (
     TrialEndRefused,
 )
@@ -27,9 +27,17 @@ def extend(
     """
     account = accounts.lock_billable(session, account_id)
     trial = session.get(Trial, account_id)
+    if account.status == "trial" and (trial is None or trial.ended_at is not None):
+        # The sweep has not given it an end yet: it signed up, or was put back, within this minute.
+        trial_sweeps.begin_missing(session, now=now, after=account_id - 1, limit=1)
+        trial = session.get(Trial, account_id, populate_existing=True)
     if trial is not None and trial.ends_at == ends_at:
         return False
-    if trial is None or trial.ended_at is not None or account.status not in ("trial", "suspended"):
+    if account.status not in ("trial", "suspended"):
+        raise TrialEndRefused(
+            account_id=account_id, status=account.status, hint="it is in no trial"
+        )
+    if trial is None or trial.ended_at is not None:
         raise TrialEndRefused(account_id=account_id, status=account.status, hint="restore it")
     _check(trial, ends_at, now=now)
     _move(session, trial, ends_at=ends_at, actor=actor, now=now)

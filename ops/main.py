@@ -13,30 +13,31 @@ from worker.stack.errors import StackError
 from worker.stack.folder import DataFolder, default_folder
 from worker.stack.stack import outside_urls, read_record
 
-#: command name -> (module in ops, attribute)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "accounts": ("ops.accounts", "accounts"),
-    "alive": ("ops.alive", "alive"),
-    "allow-app": ("ops.allow_app", "allow_app"),
-    "audit": ("ops.audit", "audit"),
-    "credits": ("ops.credits", "credits"),
-    "dead-letters": ("ops.dead_letters", "dead_letters"),
-    "demo": ("ops.demo", "demo"),
-    "dunning": ("ops.dunning", "dunning"),
-    "limits": ("ops.limits", "limits"),
-    "migrate": ("ops.migrate", "migrate"),
-    "outbox": ("ops.outbox", "outbox"),
-    "preflight": ("ops.preflight", "preflight"),
-    "relay": ("ops.relay", "relay"),
-    "retention": ("ops.retention", "retention"),
-    "run": ("ops.run", "run"),
-    "samples": ("ops.samples", "samples"),
-    "stack": ("ops.stack", "stack"),
-    "statements": ("ops.statements", "statements"),
-    "status": ("ops.status", "status"),
-    "stripe": ("ops.stripe", "stripe"),
-    "transfers": ("ops.transfers", "transfers"),
-    "trials": ("ops.trials", "trials"),
+#: command -> what `billing --help` says of it, without importing it. Its name is that of a module
+#: in ops, and of the attribute there.
+COMMANDS: dict[str, str] = {
+    "accounts": "Look at accounts.",
+    "alive": "Exit 0 if a worker has shown a sign of life of late, else 1.",
+    "allow-app": "Let the main app's database ROLE leave debits and place holds.",
+    "audit": "Check every promise of the books; exit code 1 if one is broken.",
+    "credits": "Renew, expire and repair credits, as beat does.",
+    "dead-letters": "List, replay or drop messages that could not be handled.",
+    "demo": "Start everything, queue debits for the sample accounts, and show what became of each.",
+    "dunning": "List missing payments, and stop asking for one.",
+    "limits": "List accounts with more sites, sites with sectors, or users than their plan allows.",
+    "migrate": "Create or complete the tables.",
+    "outbox": "List, replay or drop events for the main app.",
+    "preflight": "Look whether a worker could run here; exit 1 if not.",
+    "relay": "Take Stripe's webhooks and hand them to the worker, until Ctrl-C.",
+    "retention": "List deleted accounts whose time is over, and close them for good.",
+    "run": "Run everything on this machine until Ctrl-C.",
+    "samples": "Sample plans and accounts, for a database of our own.",
+    "stack": "Run the embedded Postgres and Redis in the background.",
+    "statements": "Bank statements: read files, and import them.",
+    "status": "Show servers, workers, queues and due work; exit 1 if something is down.",
+    "stripe": "Look at Stripe's events and objects, and mend; say what prices and customers mean.",
+    "transfers": "Look at money that came by bank, and decide what rules may not.",
+    "trials": "List, extend, restore and end trials.",
 }
 #: These bring their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})
@@ -54,10 +55,15 @@ class Lazy(click.Group):
         """The command, imported; None if there is no such one."""
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name]
-        command: Any = getattr(importlib.import_module(module), attribute)
+        name = cmd_name.replace("-", "_")
+        command: Any = getattr(importlib.import_module(f"ops.{name}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with its sentence, and nothing imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an operator wants the sentence, not the traceback."""

@@ -67,6 +67,20 @@ def test_stripes_events_are_measured_and_without_dj_stripe_its_row_is_absent():
     assert "dj_stripe is left out" in ran.stderr
 
 
+def test_other_queues_are_measured_while_trials_end():
+    shown = json.loads(bench("starving", "--count", "100", "--rounds", "1", "--json"))
+
+    rows = {row["name"]: row for row in shown["rows"]}
+    assert list(rows) == [
+        "debits_alone",
+        "grants_alone",
+        "debits_during_sweeps",
+        "grants_during_sweeps",
+        "trials_swept_meanwhile",
+    ]
+    assert rows["grants_during_sweeps"]["p99_ms"] > 0
+
+
 def test_a_bench_that_nobody_knows_is_refused():
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nothing"], capture_output=True, text=True, check=False
@@ -87,6 +101,7 @@ def test_sweeps_and_reads_are_measured_too(redis_client):
         "trials_ended_with_credits",
         "access_by_account",
         "access_by_key",
+        "bare_select",
     ]
     assert rows["access_by_key"]["p99_ms"] > 0
     assert "memory_mb" in shown["ratios"]

@@ -1,12 +1,17 @@
 """Money that lands at any statement of a sweep counts: no account is out that has paid."""
 
+import datetime as dt
 import threading
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert, update
 
-from billing import dunning, dunning_sweep, trial_sweeps
+from billing import accounts, dunning, dunning_sweep, landing, trial_sweeps
+from billing.bank import announcing
+from billing.errors import TrialEndRefused
+from billing_client.bank import AnnounceTransfer
+from models.host import Plan, Subscription
 from tests.conftest import empty_database
 from tests.life.conftest import Life
 from worker.database import engine, transaction
@@ -96,6 +101,79 @@ def test_an_account_that_pays_at_any_statement_of_a_sweep_ends_up_active(databas
         assert (life.status("acme"), life.reasons("acme")) == ("active", []), at
         assert life.status("other") == "suspended", at
         assert life.audit().agrees, at
+
+
+def announces(life):
+    """A transfer is announced, as the main app asks for it."""
+    with transaction() as session:
+        session.execute(update(Plan).values(price=89))
+        message = AnnounceTransfer(life.ids["acme"], life.plan(), "announce:acme", 1)
+        announcing.announce(session, message, currency="EUR", now=life.now)
+
+
+def subscribes(life):
+    """A subscription begins at Stripe, as its events say."""
+
+    def let_in(session, account_id, *, now):
+        accounts.lock(session, [account_id])
+        values = {"account_id": account_id, "status": "active", "current_period_start": now}
+        values |= {"current_period_end": now + dt.timedelta(days=30)}
+        session.execute(insert(Subscription).values(**values))
+        landing.money_landed(session, account_id, actor="stripe", now=now)
+
+    life.act(let_in, "acme")
+
+
+def at_any_statement(happens):
+    """Where acme stands in the end, by the statement of the sweep at which something happens."""
+    count = statements(a_trial_is_over)
+    for number in range(1, count + 1):
+        empty_database()
+        life, sweep = a_trial_is_over()
+        with stopped_at(number, lambda life=life: happens(life)):
+            life.act(sweep)
+        life.age(sweep)
+        assert life.audit().agrees, f"at statement {number} of {count}"
+        yield life.status("acme"), *life.reasons("acme")
+
+
+@pytest.mark.timeout(300)
+def test_an_account_that_subscribes_at_any_statement_of_a_sweep_ends_up_active(database):
+    assert set(at_any_statement(subscribes)) == {("active",)}
+
+
+@pytest.mark.timeout(300)
+def test_a_transfer_announced_before_the_sweep_holds_the_account_keeps_it_in(database):
+    """Announced later, it was announced after the suspension: the money itself lets it in again."""
+    ends = list(at_any_statement(announces))
+
+    in_time = ends.count(("pending_payment",))
+    assert in_time > 3
+    assert ends[in_time:] == [("suspended", "trial_over")] * (len(ends) - in_time)
+
+
+@pytest.mark.timeout(300)
+def test_an_extension_at_any_statement_of_a_sweep_holds_or_is_refused(database):
+    count = statements(a_trial_is_over)
+    ends = set()
+    for number in range(1, count + 1):
+        empty_database()
+        life, sweep = a_trial_is_over()
+        refused = []
+
+        def extend(life=life, refused=refused):
+            try:
+                life.extend("acme", days=30)
+            except TrialEndRefused as error:
+                refused.append(error)
+
+        with stopped_at(number, extend):
+            life.act(sweep)
+
+        is_open = life.trial("acme").ended_at is None
+        ends.add((life.status("acme"), is_open, bool(refused)))
+        assert life.audit().agrees, f"at statement {number} of {count}"
+    assert ends == {("trial", True, False), ("suspended", False, True)}
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)

@@ -1,14 +1,17 @@
 """Each sweep finds what is due by an index, and one broken account holds up no other."""
 
 import datetime as dt
+from functools import partial
 
 import pytest
 from sqlalchemy import insert, text, update
+from sqlalchemy.exc import OperationalError
 
 from billing import (
     deliveries,
     dunning,
     dunning_rows,
+    identity_rows,
     outbox,
     retention,
     trial_reminders,
@@ -21,6 +24,7 @@ from models.credits import Lot
 from models.host import Account
 from models.life import DunningCase, Trial
 from tests.story import NOON
+from worker import sweeps
 from worker.database import engine, transaction
 
 MANY = 20_000
@@ -42,6 +46,9 @@ FILLS = (
     """INSERT INTO billing.outbox (account_id, type, payload, happened_at, due_at, state)
     SELECT n, 'credits.low', '{}', :now, :now, CASE WHEN n % 500 = 0 THEN 'waiting'
                                                     ELSE 'delivered' END
+    FROM generate_series(1, :many) AS n""",
+    """INSERT INTO billing.trial_identities (kind, digest, account_id, is_repeated, recorded_at)
+    SELECT 'card', sha256(n::text::bytea), n, CASE WHEN n % 500 <> 0 THEN false END, :now
     FROM generate_series(1, :many) AS n""",
 )
 
@@ -93,6 +100,11 @@ def plan_of(session, act):
             lambda s: trial_rows.begin(s, Policy(), now=NOON, after=0, limit=100),
             "igny8_tenants_trial_billing_idx",
             id="trials without an end",
+        ),
+        pytest.param(
+            lambda s: identity_rows.judge(s, now=NOON, limit=100),
+            "trial_identities_new_idx",
+            id="identities that are new",
         ),
         pytest.param(
             lambda s: dunning_rows.due(s, now=NOON, limit=100),
@@ -161,8 +173,6 @@ def test_an_account_on_no_plan_and_without_an_owner_ages_like_any_other(life):
 
 
 def test_a_slow_run_leaves_the_rest_to_the_next(life):
-    from worker import sweeps
-
     for number in range(3):
         life.try_out(f"acme{number}", created_at=NOON - 100 * DAY)
     with transaction() as session:
@@ -171,6 +181,62 @@ def test_a_slow_run_leaves_the_rest_to_the_next(life):
 
     assert sweeps.until_done(trial_sweeps.expire_due, budget_s=0) == []
     assert len(sweeps.until_done(trial_sweeps.expire_due)) == 3
+
+
+@pytest.fixture
+def over(life):
+    """Thirty trials whose grace is over, by the real clock."""
+    for number in range(30):
+        life.open_account(f"acme{number}", status="trial")
+    life.age(trial_sweeps.begin_missing)
+    return life
+
+
+def test_two_lanes_end_each_trial_once(over):
+    swept = sweeps.until_done(partial(trial_sweeps.expire_due, limit=4), budget_s=60, lanes=2)
+
+    ended = [one.account_id for one in swept if one.what == "trial_over"]
+    assert sorted(ended) == sorted(over.ids.values())
+    assert len(over.suspensions()) == 30
+
+
+def test_an_error_in_a_lane_is_raised(over):
+    def breaks(session, *, now):
+        raise OperationalError("", {}, Exception("gone"))
+
+    with pytest.raises(OperationalError):
+        sweeps.until_done(breaks, lanes=2)
+
+
+@pytest.mark.parametrize(
+    ("turn_s", "asked", "suspended"),
+    [
+        pytest.param(60, [], 30, id="that sufficed asks for no other"),
+        pytest.param(0, [{"expires": 60}], 0, id="that was too short asks for another"),
+    ],
+)
+def test_a_turn(over, monkeypatch, turn_s, asked, suspended):
+    monkeypatch.setattr(sweeps, "TURN_S", turn_s)
+    again = []
+
+    sweeps.in_turns(trial_sweeps.expire_due, lambda **how: again.append(how))
+
+    assert again == asked
+    assert len(over.suspensions()) == suspended
+
+
+def test_no_second_large_sweep_runs_beside_the_first(over):
+    again, beside = [], []
+
+    def meanwhile(session, *, now):
+        beside.append(sweeps.in_turns(trial_sweeps.expire_due, lambda **how: again.append(how)))
+        return []
+
+    sweeps.in_turns(meanwhile, lambda **how: None)
+
+    assert beside == [[]] * sweeps.LANES
+    assert again == [{"countdown": 2, "expires": 60}] * sweeps.LANES
+    assert over.suspensions() == []
 
 
 def test_events_of_one_sweep_are_left_in_one_statement(life):

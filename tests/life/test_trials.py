@@ -398,6 +398,25 @@ def test_extending_moves_the_end_and_tells(life):
     assert [kind for kind, _ in life.events("trial.moved")] == ["trial.moved"]
 
 
+def test_a_trial_that_no_sweep_has_seen_yet_is_extended_all_the_same(life):
+    for slug in ("first", "acme", "last"):
+        life.open_account(slug, status="trial", billing_email=f"{slug}@{slug}.test")
+
+    assert life.extend("acme", days=30)
+
+    assert life.trial("acme").ends_at == life.now + 30 * DAY
+    assert (life.trial("first"), life.trial("last")) == (None, None)
+
+
+def test_extending_a_trial_begins_no_other(life):
+    life.try_out("acme")
+    life.open_account("last", status="trial")
+
+    life.extend("acme", days=30)
+
+    assert life.trial("last") is None
+
+
 def test_extending_twice_to_one_day_is_extending_once(life):
     life.try_out("acme")
     life.extend("acme", days=30)

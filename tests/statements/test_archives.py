@@ -142,7 +142,9 @@ def test_other_documents_are_refused_by_name(head, what):
         read_statements(head)
 
 
-@pytest.mark.parametrize("data", [b"", gzip.compress(b""), zipped(a=b"")])
+@pytest.mark.parametrize(
+    "data", [b"", gzip.compress(b""), zipped(a=b"")], ids=["as it is", "a gzip", "a zip"]
+)
 def test_an_empty_file_is_refused(data):
     with pytest.raises(EmptyFile):
         read_statements(data)
