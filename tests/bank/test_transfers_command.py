@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from billing.bank.facts import ENGINE_VERSION
 from ops.main import main
 from tasks.bank import announce_transfer, bill_due, confirm_transfer, match_due, reject_transfer
 from tests.bank.story import line
@@ -158,7 +159,7 @@ def test_every_decision_about_a_transfer_is_told_with_its_rule_and_reason(acme):
     told = json.loads(billing("show", 1, "--json").output)["decisions"]
 
     assert [(one["rule"], one["outcome"], one["engine_version"]) for one in told] == [
-        ("S4", "suggest", "1"),
-        ("person", "reject", "1"),
+        ("S4", "suggest", ENGINE_VERSION),
+        ("person", "reject", ENGINE_VERSION),
     ]
     assert "not theirs" in billing("show", 1).output
