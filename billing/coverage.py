@@ -5,7 +5,11 @@ going: then the next payment brings the next credits, and no payment brings none
 not spoken of the subscription yet, a purchase that ended of late stands for it.
 """
 
+from collections.abc import Iterable
+
 from sqlalchemy.orm import Session
+
+from billing import arrays
 
 #: Of an account `a`, at `:now`; used by the sweeps' questions and by the audit too.
 COVERED = """(
@@ -24,10 +28,17 @@ COVERED = """(
                  AND s.external_payment_id LIKE 'billing:%%' AND s.status = 'active'))"""
 
 _COVERED_NOW = COVERED.format(now="%(now)s")
-_IS_COVERED = f"SELECT {_COVERED_NOW} FROM igny8_tenants AS a WHERE a.id = %(id)s"  # noqa: S608
+_COVERED_ONES = f"""
+SELECT a.id FROM igny8_tenants AS a WHERE a.id = ANY(%(ids)s::bigint[]) AND {_COVERED_NOW}
+"""  # noqa: S608
 
 
 def is_covered(session: Session, account_id: int, *, now: object) -> bool:
     """Whether the account lives on what is paid for. Call it under the account's lock."""
-    row = session.connection().exec_driver_sql(_IS_COVERED, {"id": account_id, "now": now}).first()
-    return bool(row and row[0])
+    return bool(covered(session, [account_id], now=now))
+
+
+def covered(session: Session, account_ids: Iterable[int], *, now: object) -> set[int]:
+    """Those of these accounts that live on what is paid for. Call it under their locks."""
+    asked = {"ids": arrays.numbers(account_ids), "now": now}
+    return {row[0] for row in session.connection().exec_driver_sql(_COVERED_ONES, asked)}

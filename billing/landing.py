@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from sqlalchemy.orm import Session
 
 from billing import accounts, arrays, dunning_rows, status, status_rows, trial_rows
-from billing.accounts import HostAccount
 from billing.steps import MONEY_REASONS
 
 #: Statuses that a payment for a plan turns into active. One that the main app suspended by itself,
@@ -23,14 +22,17 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
 """
 
 
-def paid_already(session: Session, locked: Iterable[HostAccount]) -> set[int]:
-    """Those of these locked accounts for which money that lands changes nothing."""
-    quiet = {each.id for each in locked if each.is_system or each.status not in LET_IN_BY_MONEY}
-    if not quiet:
-        return quiet
-    asked = {"ids": arrays.numbers(quiet)}
-    rows = session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)
-    return quiet - {row[0] for row in rows.all()}
+def asked_or_out(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Those of these accounts that are suspended, or asked for money."""
+    asked = {"ids": arrays.numbers(account_ids)}
+    return {row[0] for row in session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)}
+
+
+def let_in(session: Session, account_ids: Iterable[int], *, actor: str, now: dt.datetime) -> None:
+    """As `money_landed`, for many that are neither suspended nor asked for money, locked."""
+    found = accounts.lock(session, account_ids).values()
+    waiting = [each.id for each in found if each.status in LET_IN_BY_MONEY and not each.is_system]
+    status.change_all(session, waiting, to="active", reason="paid", actor=actor, now=now)
 
 
 def money_landed(session: Session, account_id: int, *, actor: str, now: dt.datetime) -> None:

@@ -13,6 +13,7 @@ from billing import (
     accounts,
     calendar_rows,
     calendars,
+    coverage,
     dunning_rows,
     expiry,
     policy,
@@ -56,22 +57,26 @@ def have_reached(
     if status == "active":
         awaited = [id for id, before in came_from.items() if before == BEGINS_DUNNING]
         dunning_rows.close(session, awaited, outcome="paid", now=now)
-        for account_id, before in came_from.items():
-            _let_in(session, account_id, came_from=before, now=now)
+        _let_in(session, came_from, now=now)
     if status == BEGINS_DUNNING:
         # An invoice asks for itself.
         for account_id in came_from.keys() - dunning_rows.billed(session, came_from):
             dunning_rows.open_case(session, account_id, cause="transfer_announced", now=now)
 
 
-def _let_in(session: Session, account_id: int, *, came_from: str, now: dt.datetime) -> None:
-    if calendar_rows.read(session, [account_id]):
-        calendars.take_up(session, account_id, now=now)
-    elif came_from != "active":
-        # It has just been paid for: its first period begins, with the subscription if there is one.
-        began_at, _ = accounts.anchors(session, account_id)
-        calendars.begin(session, account_id, anchor_at=began_at or now, now=now)
-    else:
-        # It was active before we knew it: the main app may have given its credits.
-        with suppress(NoPlan):
-            seeding.seed(session, account_id, now=now)
+def _let_in(session: Session, came_from: Mapping[int, str], *, now: dt.datetime) -> None:
+    known = calendar_rows.read(session, came_from) if came_from else {}
+    first = [id for id, before in came_from.items() if id not in known and before != "active"]
+    # Who pays for his credits has no calendar to begin.
+    paying = coverage.covered(session, first, now=now) if first else set()
+    for account_id, before in came_from.items():
+        if account_id in known:
+            calendars.take_up(session, account_id, now=now)
+        elif before == "active":
+            # It was active before we knew it: the main app may have given its credits.
+            with suppress(NoPlan):
+                seeding.seed(session, account_id, now=now)
+        elif account_id not in paying:
+            # Its first period begins, with the subscription if there is one.
+            began_at, _ = accounts.anchors(session, account_id)
+            calendars.begin(session, account_id, anchor_at=began_at or now, now=now)

@@ -39,6 +39,23 @@ def change(
     return bool(_take(session, [account], to=to, reason=reason, actor=actor, now=now))
 
 
+def change_all(
+    session: Session,
+    account_ids: Iterable[int],
+    *,
+    to: str,
+    reason: str,
+    actor: str,
+    now: dt.datetime,
+) -> None:
+    """Take one step with many that nothing suspends; those that are there already stay.
+
+    Raises as `change`, for the first that can't take it.
+    """
+    locked = _locked(session, account_ids)
+    _take(session, locked, to=to, reason=reason, actor=actor, now=now)
+
+
 def suspend(
     session: Session, account_id: int, *, reason: str, actor: str, now: dt.datetime
 ) -> bool:

@@ -6,10 +6,14 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.database import transaction
 
-#: The inbox to insert into, holds to place, who is let in; nothing to change or remove.
+#: The inbox and bank files to insert into, holds to place, who is let in; nothing to change or
+#: remove. Of a bank's file its id and digest are seen, so that the same one gets the same id.
 GRANTS = (
     "GRANT USAGE ON SCHEMA billing TO {role}",
     "GRANT INSERT ON billing.inbox TO {role}",
+    "GRANT INSERT ON billing.statement_files TO {role}",
+    "GRANT SELECT (id, sha256) ON billing.statement_files TO {role}",
+    "GRANT INSERT ON billing.statement_file_parts TO {role}",
     "GRANT EXECUTE ON FUNCTION {function} TO {role}",
     "GRANT EXECUTE ON FUNCTION {access} TO {role}",
     "GRANT SELECT ON billing.account_access TO {role}",
@@ -25,7 +29,10 @@ PLACE_HOLD = "billing.place_hold(bigint, text, int, text, int, timestamptz)"
 @click.argument("role")
 @click.option("--dry-run", is_flag=True, help="Print the statements; do nothing.")
 def allow_app(role: str, dry_run: bool) -> None:
-    """Let the main app's database ROLE leave debits and place holds. Safe to repeat."""
+    """Let the main app's database ROLE leave debits and bank files, and place holds.
+
+    Safe to repeat.
+    """
     with transaction() as session:
         quoted = session.get_bind().dialect.identifier_preparer.quote(role)
         for grant in GRANTS:

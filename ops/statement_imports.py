@@ -69,11 +69,17 @@ def _show(outcomes: list[tuple[Path, Outcome]], *, dry_run: bool) -> None:
                 len(outcome.statements),
                 sum(one.lines for one in outcome.statements),
                 sum(one.new_lines for one in outcome.statements),
-                outcome.reason and f"{outcome.error}: {outcome.reason}",
+                _why(outcome),
             )
             for path, outcome in outcomes
         ],
     )
+
+
+def _why(outcome: Outcome) -> str | None:
+    if outcome.error:
+        return f"{outcome.error}: {outcome.reason}"
+    return f"held: {'; '.join(outcome.held)}" if outcome.held else None
 
 
 @click.command("list")

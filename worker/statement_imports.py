@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from billing.bank import files, importing
+from billing.bank import files, held, importing
 from billing.bank.importing import Imported
 from billing.statements.canonical import Statement
 from billing.statements.errors import StatementRefused
@@ -15,13 +15,17 @@ from worker.database import rehearsal, transaction
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a file: imported, repeat or refused, and its statements."""
+    """What became of a file: imported, repeat or refused, and its statements.
+
+    `held`: what holds some of them, in words; they pay nothing until that is gone.
+    """
 
     file_id: int | None
     outcome: str
     statements: list[Imported] = field(default_factory=list)
     error: str | None = None
     reason: str | None = None
+    held: list[str] = field(default_factory=list)
 
 
 def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> Outcome:
@@ -42,8 +46,9 @@ def import_file(file_id: int) -> Outcome:
     """
     with transaction() as session:
         file = files.load(session, file_id)
+        known = held.of_file(session, file_id)
     if file.state == "imported":
-        return Outcome(file_id, "repeat")
+        return Outcome(file_id, "repeat", held=known)
     if file.state == "refused":
         return Outcome(file_id, "refused", error=file.error, reason=file.reason)
     try:
@@ -53,7 +58,9 @@ def import_file(file_id: int) -> Outcome:
             reason = str(refusal)
             files.finish(session, file_id, now=clock.now(), error=refusal.name, reason=reason)
         return _refused(file_id, refusal)
-    return Outcome(file_id, "imported", _store(file_id, found, file.account))
+    stored = _store(file_id, found, file.account)
+    with transaction() as session:
+        return Outcome(file_id, "imported", stored, held=held.of_file(session, file_id))
 
 
 def _read(file_id: int, name: str) -> list[Statement]:
@@ -93,9 +100,11 @@ def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> Outc
                 )
                 for statement in importing.read(source, name=name, today=now.date())
             ]
+            importing.look_again(session, stored)
+            why = held.of_file(session, file.id)
     except StatementRefused as refusal:
         return _refused(None, refusal)
-    return Outcome(None, "imported", stored)
+    return Outcome(None, "imported", stored, held=why)
 
 
 def import_path(path: Path, *, account: str | None = None) -> Outcome:

@@ -113,5 +113,5 @@ def told(outcomes: Sequence[Outcome]) -> dict[str, object]:
     if len(outcomes) == 1:
         (one,) = outcomes
         return {"event": one.number, "state": one.state, "reason": one.reason}
-    states = [each.state for each in outcomes]
+    states = [each.state.replace(" ", "_") for each in outcomes]
     return {"events": len(states), **{name: states.count(name) for name in sorted({*states})}}

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from billing.bank import match_rows, payers, settling
+from billing.bank import asking, match_rows, payers, settling
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.facts import Decision, Policy
 from billing.bank.matching import match
@@ -60,10 +60,10 @@ def carry_out(session: Session, decision: Decision, version: int, *, now: dt.dat
         actor=ACTOR,
         now=now,
     )
-    transfer.review = decision.review
     if not decision.is_automatic:
-        transfer.state = "waiting"
+        asking.ask_a_person(session, transfer, decision.review, rule=decision.rule, now=now)
         return True
+    transfer.review = decision.review
     how: dict[str, Any] = {"decision_id": decision_id, "now": now}
     settling.apply(session, transfer, decision.parts, credit_to=decision.account_id, **how)
     if decision.rule in MAKES_PAYER_KNOWN and decision.account_id is not None:
@@ -86,8 +86,8 @@ def leave_to_person(
         actor=ACTOR,
         now=now,
     )
-    transfer.state = "waiting"
-    transfer.review = f"{decision.rule}, but {type(error).__name__}"
+    why = f"{decision.rule}, but {type(error).__name__}"
+    asking.ask_a_person(session, transfer, why, rule=decision.rule, now=now)
 
 
 def is_outdated(error: Exception) -> bool:

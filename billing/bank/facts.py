@@ -11,7 +11,7 @@ from billing.bank.names import folded
 from billing.statements.canonical import Reference
 
 #: Of these rules, which hand is at work: see BANK matching in docs/decisions.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Trust:
 class Earlier:
     """A transfer seen before: whether the same payer sends the same again."""
 
-    payer_iban: str
+    payer_iban: str | None
     amount_minor: int
     currency: str
     invoice_ids: frozenset[int]
@@ -134,7 +134,7 @@ class Ledger:
 
     invoices: Mapping[int, Invoice]
     payers: Mapping[str, Mapping[int, Trust]] = field(default_factory=dict)
-    earlier: Mapping[tuple[str, int, str], list[Earlier]] = field(default_factory=dict)
+    earlier: Mapping[tuple[str | None, int, str], list[Earlier]] = field(default_factory=dict)
     by_reference: dict[str, Invoice] = field(init=False)
     by_number: dict[str, Invoice] = field(init=False)
     by_account: dict[int, list[Invoice]] = field(init=False)
@@ -168,9 +168,11 @@ class Ledger:
         return {one: trust for one, trust in known.items() if trust.confirmed or trust.matched}
 
 
-def earlier_by_likeness(seen: Iterable[Earlier]) -> dict[tuple[str, int, str], list[Earlier]]:
+def earlier_by_likeness(
+    seen: Iterable[Earlier],
+) -> dict[tuple[str | None, int, str], list[Earlier]]:
     """Earlier transfers by payer, amount and currency."""
-    found: dict[tuple[str, int, str], list[Earlier]] = {}
+    found: dict[tuple[str | None, int, str], list[Earlier]] = {}
     for one in seen:
         found.setdefault((one.payer_iban, one.amount_minor, one.currency), []).append(one)
     return found

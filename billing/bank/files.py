@@ -13,12 +13,8 @@ from sqlalchemy.orm import Session
 from billing.errors import Rejected
 from billing.statements.errors import EmptyFile, FileTooLarge
 from billing.statements.limits import MAX_FILE_BYTES
+from billing_client.statement_files import PART_BYTES, shown_name
 from models.bank import StatementFile, StatementFilePart
-
-#: A file goes in and out a piece at a time, so that a large one costs little memory.
-PART_BYTES = 1_048_576
-#: A file's name is for people; a longer one is cut.
-MAX_NAME = 200
 
 
 class UnknownStatementFile(Rejected):
@@ -87,12 +83,6 @@ def _keep_parts(session: Session, file_id: int, copy: IO[bytes]) -> None:
         session.execute(
             insert(StatementFilePart).values(file_id=file_id, number=number, content=chunk)
         )
-
-
-def shown_name(name: str) -> str:
-    """A file's name as plain text: no control characters, no path, not too long."""
-    printable = "".join(each if each.isprintable() else "?" for each in name)
-    return printable.replace("\\", "/").rpartition("/")[2][:MAX_NAME]
 
 
 def load(session: Session, file_id: int) -> StatementFile:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import Text, cast, select, update
 from sqlalchemy.orm import Session
 
 from billing.errors import Rejected
-from models.bank import Statement
+from models.bank import FileStatement, Statement
 
 #: The beginning of a digest that names a statement; fewer would name several by chance.
 MIN_DIGEST = 6
@@ -46,6 +47,17 @@ def listed(session: Session, *, only_held: bool = False) -> list[Listed]:
     if only_held:
         rows = rows.where(Statement.is_held)
     return [_listed(row) for row in session.scalars(rows)]
+
+
+def of_file(session: Session, file_id: int) -> list[str]:
+    """What holds the statements of a file, each reason once, with how many it holds."""
+    brought = select(FileStatement.statement).where(FileStatement.file_id == file_id)
+    rows = select(Statement).where(Statement.is_held, Statement.digest.in_(brought))
+    counted = Counter(said for row in session.scalars(rows) for said in _listed(row).reasons)
+    return [
+        said if count == 1 else f"{said} ({count} statements)"
+        for said, count in sorted(counted.items())
+    ]
 
 
 def gaps(found: Iterable[Listed]) -> list[dict[str, Any]]:

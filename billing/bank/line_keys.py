@@ -7,7 +7,6 @@ them, so that files that overlap merge as multisets and a real double is kept.
 
 import hashlib
 import json
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,8 +20,12 @@ from billing.statements.references import is_usable_bank_id
 MAX_BATCH = 2_000
 #: Characters of an account number or a bank's reference; real ones have up to some fifty.
 MAX_INDEXED = 100
+#: The first digit of a UUID's fourth group: two bits of it say which layout the UUID has.
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 #: What JSON in Postgres can't hold, and what stands there instead.
 _UNSTORABLE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
+
+_as_json = json.JSONEncoder(sort_keys=True).encode
 
 
 class Keyed(NamedTuple):
@@ -116,10 +119,10 @@ def payload_of(entry: Entry) -> str:
     del payload["position"]
     if is_large:
         payload["details"], payload["split_agrees"] = [], False
-    text = json.dumps(payload, sort_keys=True)
+    text = _as_json(payload)
     # In ASCII both show themselves: NUL as one escape, half a character as another.
     if "\\u0000" in text or "\\ud" in text:
-        text = json.dumps(_storable(payload), sort_keys=True)
+        text = _as_json(_storable(payload))
     return text
 
 
@@ -137,10 +140,9 @@ def _storable(value: Any) -> Any:
 def digest(*parts: object) -> str:
     """A version 8 UUID of the parts (RFC 9562, 5.8), for a primary key."""
     joined = "\x1f".join(["" if part is None else str(part) for part in parts])
-    hashed = bytearray(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:16])
-    hashed[6] = hashed[6] & 0x0F | 0x80
-    hashed[8] = hashed[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(hashed)))
+    hashed = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    variant = _VARIANTS[hashed[16]]
+    return f"{hashed[:8]}-{hashed[8:12]}-8{hashed[13:16]}-{variant}{hashed[17:20]}-{hashed[20:32]}"
 
 
 def bank_reference_of(entry: Entry) -> str | None:

@@ -177,7 +177,7 @@ _EARLIER = """
 SELECT t.payer_iban, t.amount_minor, t.currency, t.booking_date,
        array_agg(a.transfer_invoice_id) AS invoices
 FROM billing.transfers AS t JOIN billing.allocations AS a ON a.transfer_id = t.id
-WHERE t.booking_date >= :since AND t.payer_iban IS NOT NULL AND a.undoes IS NULL
+WHERE t.booking_date >= :since AND a.undoes IS NULL
 GROUP BY t.id
 """
 

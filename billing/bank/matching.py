@@ -48,7 +48,7 @@ def decide(incoming: Incoming, ledger: Ledger, policy: Policy) -> Decision:
         decision = _by_reference(incoming, said, ledger)
         against += vetoes.of_match(incoming, named, ledger)
         if decision.rule in _INEXACT:
-            against += vetoes.of_another_debtor(incoming, named[0], ledger)
+            against += vetoes.of_inexact(incoming, named[0], ledger)
         against += _unread(said) if decision.rule in {"A3", "A4"} else []
     else:
         decision = _without_reference(incoming, said, ledger, policy)

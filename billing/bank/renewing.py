@@ -3,13 +3,13 @@
 import datetime as dt
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from billing import accounts, invoices, keys, outbox, status
 from billing.bank import announcing, dunning_steps, paying
 from billing.bank.errors import PlanNotForSale
-from models.transfers import TransferInvoice
+from models.transfers import Allocation, Transfer, TransferInvoice
 
 ACTOR = "billing"
 #: Subscriptions, or invoices, that one transaction takes.
@@ -108,7 +108,7 @@ def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> St
     if event in ENDS_ACCESS:
         _expire(session, invoice, now=now)
     if event == "invoice.written_off":
-        _give_up(session, invoice.account_id, now=now)
+        _give_up(session, invoice, now=now)
     outbox.leave(
         session,
         event,
@@ -119,34 +119,48 @@ def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> St
     return Stepped(invoice.account_id, event, invoice.number)
 
 
-def _give_up(session: Session, account_id: int, *, now: dt.datetime) -> None:
-    """The end of the schedule. The invoice stays open: money that comes later still fits it."""
-    account = accounts.lock(session, [account_id]).get(account_id)
+def _give_up(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+    """The end of the schedule: whoever is still suspended for it is a customer no more.
+
+    A first invoice that nothing came for is void. Any other stays open: money that comes later
+    still fits it.
+    """
+    account = accounts.lock(session, [invoice.account_id]).get(invoice.account_id)
+    if invoice.period_start is None and not invoice.settled_minor:
+        announcing.void(session, invoice, now=now)
     if account is None or account.is_deleted or account.status != "suspended":
         return
-    if "payment_failed" in status.suspension_reasons(session, account_id):
+    if "payment_failed" in status.suspension_reasons(session, account.id):
         how = {"reason": "never_paid", "actor": ACTOR}
-        status.change(session, account_id, to="cancelled", **how, now=now)
+        status.change(session, account.id, to="cancelled", **how, now=now)
 
 
 def _expire(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
-    """The end of waiting. A first invoice is void; a renewal stays open, and access ends.
+    """The end of waiting: access ends, for a first invoice as for a renewal.
 
-    One with money on it stays open too, for a person.
+    An account that is active by other means keeps it when its first invoice is not paid.
     """
     account = accounts.lock(session, [invoice.account_id]).get(invoice.account_id)
     is_first = invoice.period_start is None
-    if is_first and not invoice.settled_minor:
-        announcing.void(session, invoice, now=now)
+    if is_first and invoice.settled_minor:
+        _ask_about(session, invoice)
     if account is None or account.is_deleted or account.is_system:
         return
-    if is_first and invoice.settled_minor:
+    waits = account.status == "pending_payment" or (not is_first and account.status == "active")
+    if not waits:
         return
-    if is_first and account.status == "pending_payment":
-        reason = "never_paid"
-        status.change(session, account.id, to="cancelled", reason=reason, actor=ACTOR, now=now)
-    elif not is_first and account.status in {"active", "pending_payment"}:
-        status.suspend(session, account.id, reason="payment_failed", actor=ACTOR, now=now)
-        running = invoices.subscription(session, account.id)
-        if running is not None and running.payment_method == paying.METHOD:
-            invoices.write_subscription(session, replace(running, status="unpaid"))
+    status.suspend(session, account.id, reason="payment_failed", actor=ACTOR, now=now)
+    running = None if is_first else invoices.subscription(session, account.id)
+    if running is not None and running.payment_method == paying.METHOD:
+        invoices.write_subscription(session, replace(running, status="unpaid"))
+
+
+def _ask_about(session: Session, invoice: TransferInvoice) -> None:
+    """Show a person what was paid in part: the rest did not come, and what came bought nothing."""
+    why = f"{invoice.settled_minor} of {invoice.due_minor} came for {invoice.number}, and no more"
+    paid_it = select(Allocation.transfer_id).where(Allocation.transfer_invoice_id == invoice.id)
+    session.execute(
+        update(Transfer)
+        .where(Transfer.id.in_(paid_it), Transfer.state == "settled")
+        .values(review=why, version=Transfer.version + 1)
+    )

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing import outbox
-from billing.bank import match_rows, settling, undoing
+from billing.bank import asking, match_rows, settling, undoing
 from billing.bank.match_rows import Undecided
 from billing.bank.return_facts import Original, Returned, link, names_of
 from billing.bank.splitting import parts_of
@@ -126,7 +126,7 @@ def _leave_to_person(
         actor=ACTOR,
         now=now,
     )
-    mine.state, mine.review = "waiting", returned.why
+    asking.ask_a_person(session, mine, returned.why, rule=RULE, now=now)
     session.flush()
     for id in returned.doubtful:
         other = settling.lock(session, id)

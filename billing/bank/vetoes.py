@@ -50,16 +50,26 @@ def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) ->
     return found
 
 
-def of_another_debtor(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> list[str]:
-    """Money that does not fit here, and is just what another customer of this payer owes."""
+def of_inexact(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> list[str]:
+    """Money that is not what is open here, where all but the reference may point elsewhere.
+
+    A payer who pays for others, such as an accountant, may have named the wrong one: then it is
+    for a person if the payer pays for other customers too, or if the name is not this customer's
+    and the amount is just what somebody else owes.
+    """
+    if invoice.is_open and incoming.amount_minor == invoice.due_minor:
+        return []
     amount = (incoming.currency, incoming.amount_minor)
+    fitting = {one.account_id for one in ledger.by_amount.get(amount, [])} - {invoice.account_id}
     others = ledger.known_for(incoming.payer_iban).keys() - {invoice.account_id}
-    if not others or incoming.amount_minor == invoice.due_minor:
+    if fitting & others:
+        other = min(fitting & others)
+        return [f"the amount is just what is open of account {other}, for which this payer paid"]
+    if others:
+        return [f"it is not what is open, and the payer's IBAN pays for account {min(others)} too"]
+    if not fitting or likeness(incoming.payer_name, invoice.names) >= SAME_NAME:
         return []
-    fitting = sorted({one.account_id for one in ledger.by_amount.get(amount, [])} & set(others))
-    if not fitting:
-        return []
-    return [f"the amount is just what is open of account {fitting[0]}, for which this payer paid"]
+    return ["the amount is just what other customers owe, and the payer's name is not this one's"]
 
 
 def _bearer_of_name(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> int | None:
@@ -76,8 +86,7 @@ def _bearer_of_name(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> int
 
 
 def _was_sent_before(incoming: Incoming, invoices: Iterable[Invoice], ledger: Ledger) -> bool:
-    if incoming.payer_iban is None:
-        return False
+    # A bank that names no payer may name none twice: then the same may be the same.
     alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
     ids = {invoice.id for invoice in invoices}
     return any(

@@ -4,6 +4,7 @@ One entry in memory at a time (ISO 20022 bank-to-customer cash management).
 """
 
 import re
+from collections.abc import Sized
 from typing import BinaryIO
 
 from billing.statements import camt_fields as fields
@@ -16,9 +17,10 @@ from billing.statements.errors import (
     NoStatements,
     StatementRefused,
     StructureRefused,
+    TooManyEntries,
     UnknownFormat,
 )
-from billing.statements.limits import Budget
+from billing.statements.limits import MAX_PARTS, Budget
 from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
 from billing.statements.xml_units import OUTSIDE, Leaves, UnitReader, Units
 
@@ -35,8 +37,9 @@ _UNITS: Units = {
     "BkToCstmrDbtCdtNtfctn": {"Ntfctn": "statement"},
     "statement": {"Ntry": "entry", "Bal": "balance", "TxsSummry": "summary"},
     "entry": {"NtryDtls/TxDtls": "detail", "TxDtls": "detail"},
-    "detail": {"RmtInf/Strd": "structured"},
+    "detail": {"RmtInf/Strd": "structured", "RtrInf": "returned"},
     "structured": {},
+    "returned": {},
     "balance": {},
     "summary": {},
 }
@@ -82,6 +85,7 @@ class _CamtTaker:
         self._packed: Packing[Detail] | None = None
         self._count = 0
         self._structured: list[Leaves] = []
+        self._returned: Leaves | None = None
         self._balances: list[Balance] = []
         self._summaries: list[Leaves] = []
 
@@ -100,7 +104,7 @@ class _CamtTaker:
                 self.drafts[-1].account = fields.account(around)
             self._side, self._details, self._packed, self._count = None, [], None, 0
         elif kind == "detail":
-            self._structured = []
+            self._structured, self._returned = [], None
 
     def finish(self, kind: str, leaves: Leaves, around: Leaves, line: int) -> None:
         """Take a whole unit."""
@@ -110,10 +114,14 @@ class _CamtTaker:
             self._take_entry(leaves, line)
         elif kind == "structured":
             self._structured.append(leaves)
+            self._check_parts(self._structured, line)
+        elif kind == "returned":
+            self._returned = leaves or None
         elif kind == "balance":
             self._take_balance(leaves, line)
         elif kind == "summary":
             self._summaries.append(leaves)
+            self._check_parts(self._summaries, line)
         elif kind == "statement":
             conclude(self.drafts[-1], leaves, self._balances, self._summaries)
 
@@ -127,6 +135,11 @@ class _CamtTaker:
             needs_balances=needs_balances,
         )
 
+    @staticmethod
+    def _check_parts(parts: Sized, line: int) -> None:
+        if len(parts) > MAX_PARTS:
+            raise TooManyEntries(f"line {line}", limit=MAX_PARTS)
+
     def _take_balance(self, leaves: Leaves, line: int) -> None:
         kind = fields.first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
         if kind not in BALANCE_KINDS:
@@ -136,6 +149,7 @@ class _CamtTaker:
             self._balances.append(fields.balance(leaves, kind, position))
         except StatementRefused as refusal:
             self.drafts[-1].hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
+        self._check_parts(self._balances, line)
 
     def _take_detail(self, leaves: Leaves, entry: Leaves, line: int) -> None:
         self._count += 1
@@ -152,8 +166,17 @@ class _CamtTaker:
             StructureRefused,
         ) as refusal:  # the entry is the money; this splits it
             self.drafts[-1].hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
-        side = self._side._replace(sign=sign)
-        self._details.append(detail_of(leaves, self._structured, side, amount, currency))
+        side = self._side if sign == self._side.sign else self._side._replace(sign=sign)
+        self._details.append(
+            detail_of(
+                leaves,
+                side,
+                amount,
+                currency,
+                structured=self._structured,
+                returned=self._returned,
+            )
+        )
         if len(self._details) > INLINE_DETAILS:
             self._pack_details()
 

@@ -1,6 +1,7 @@
 """One transaction of a camt entry: its amount, its identifiers, and who is on the other side."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from billing.statements.camt_fields import direction, first, money, type_code
 from billing.statements.canonical import Detail, Reference
@@ -16,26 +17,48 @@ class Side(NamedTuple):
     own_iban: str | None
 
 
-class _Paths(NamedTuple):
-    """Where a party's particulars stand."""
-
-    name: tuple[str, ...]
-    iban: str
-    account: tuple[str, ...]
-    bank: tuple[str, ...]
-    ultimate: str
+def _meant(texts: list[str]) -> str | None:
+    return meant(texts[0])
 
 
-_PARTIES = {
-    party: _Paths(
-        name=(f"RltdPties/{party}/Nm", f"RltdPties/{party}/Agt/FinInstnId/Nm"),
-        iban=f"RltdPties/{party}Acct/Id/IBAN",
-        account=(f"RltdPties/{party}Acct/Id/Othr/Id", f"RltdPties/{party}Acct/Id/PrtryAcct/Id"),
-        bank=(f"RltdAgts/{party}Agt/FinInstnId/BICFI", f"RltdAgts/{party}Agt/FinInstnId/BIC"),
-        ultimate=f"RltdPties/Ultmt{party}/Nm",
-    )
-    for party in ("Dbtr", "Cdtr")
+def _iban(texts: list[str]) -> str | None:
+    return plain_iban(texts[0])
+
+
+def _text(texts: list[str]) -> str:
+    return texts[0]
+
+
+# A path of TxDtls -> the field of a Detail, and how its texts are read.
+Fields = dict[str, tuple[str, Callable[[list[str]], Any]]]
+_FIELDS: Fields = {
+    "Refs/EndToEndId": ("end_to_end_id", _meant),
+    "Refs/TxId": ("transaction_id", _meant),
+    "Refs/UETR": ("uetr", _meant),
+    "Refs/AcctSvcrRef": ("bank_reference", _meant),
+    "Refs/InstrId": ("instruction_id", _meant),
+    "Refs/MndtId": ("mandate_id", _meant),
+    "RmtInf/Ustrd": ("remittance", tuple),
+    "AddtlTxInf": ("note", _text),
 }
+
+
+def _fields_of(party: str) -> Fields:
+    """The fields of a transaction whose other side is `party`, the debtor or the creditor."""
+    return _FIELDS | {
+        f"RltdPties/{party}/Nm": ("counterparty", _text),
+        f"RltdPties/{party}/Agt/FinInstnId/Nm": ("counterparty", _text),
+        f"RltdPties/{party}Acct/Id/IBAN": ("counterparty_iban", _iban),
+        f"RltdPties/{party}Acct/Id/Othr/Id": ("counterparty_account", _text),
+        f"RltdPties/{party}Acct/Id/PrtryAcct/Id": ("counterparty_account", _text),
+        f"RltdAgts/{party}Agt/FinInstnId/BICFI": ("counterparty_bank", _text),
+        f"RltdAgts/{party}Agt/FinInstnId/BIC": ("counterparty_bank", _text),
+        f"RltdPties/Ultmt{party}/Nm": ("ultimate_counterparty", _text),
+    }
+
+
+_DEBTOR, _CREDITOR = _fields_of("Dbtr"), _fields_of("Cdtr")
+_DEBTOR_IBAN, _CREDITOR_IBAN = (f"RltdPties/{party}Acct/Id/IBAN" for party in ("Dbtr", "Cdtr"))
 
 
 def amount_of(leaves: Leaves, side: Side, position: str) -> tuple[int, int | None, str | None]:
@@ -53,44 +76,48 @@ def amount_of(leaves: Leaves, side: Side, position: str) -> tuple[int, int | Non
 
 
 def detail_of(
-    leaves: Leaves, structured: list[Leaves], side: Side, amount: int | None, currency: str | None
+    leaves: Leaves,
+    side: Side,
+    amount: int | None,
+    currency: str | None,
+    *,
+    structured: list[Leaves],
+    returned: Leaves | None,
 ) -> Detail:
-    """One TxDtls, whose amount was read by `amount_of`."""
-    party = _counterparty(leaves, side)
-    return Detail(
-        amount_minor=amount,
-        currency=currency,
-        end_to_end_id=meant(first(leaves, "Refs/EndToEndId")),
-        transaction_id=meant(first(leaves, "Refs/TxId")),
-        uetr=meant(first(leaves, "Refs/UETR")),
-        bank_reference=meant(first(leaves, "Refs/AcctSvcrRef")),
-        instruction_id=meant(first(leaves, "Refs/InstrId")),
-        mandate_id=meant(first(leaves, "Refs/MndtId")),
-        references=tuple(_references(structured)),
-        remittance=_remittance(leaves, structured),
-        counterparty=first(leaves, *party.name),
-        counterparty_iban=plain_iban(first(leaves, party.iban)),
-        counterparty_account=first(leaves, *party.account),
-        counterparty_bank=first(leaves, *party.bank),
-        ultimate_counterparty=first(leaves, party.ultimate),
-        return_reason=_return_reason(leaves),
-        type_code=type_code(leaves),
-        note=first(leaves, "AddtlTxInf"),
-    )
+    """One TxDtls, whose amount was read by `amount_of`.
+
+    `structured` has its RmtInf/Strd, and `returned` its RtrInf, None for one that did not come
+    back. Only what is there is looked at: most transactions have few of the fields.
+    """
+    fields = _counterparty(leaves, side)
+    found: dict[str, Any] = {"amount_minor": amount, "currency": currency}
+    for path, texts in leaves.items():
+        if path in fields:
+            name, read = fields[path]
+            if name not in found:
+                found[name] = read(texts)
+    if structured:
+        found["references"] = tuple(_references(structured))
+        lines = [line for group in structured for line in group.get("AddtlRmtInf", ())]
+        found["remittance"] = (*found.get("remittance", ()), *lines)
+    if returned is not None:
+        found["return_reason"] = _return_reason(returned)
+    return Detail(**found, type_code=type_code(leaves))
 
 
-def _counterparty(leaves: Leaves, side: Side) -> _Paths:
-    """Who is not us: the debtor of a credit.
+def _counterparty(leaves: Leaves, side: Side) -> Fields:
+    """The fields of who is not us: the debtor of a credit.
 
     A reversal names the parties of the transaction that it takes back.
     """
-    one, other = _PARTIES["Dbtr"], _PARTIES["Cdtr"]
-    if (side.sign > 0) == side.is_reversal:
-        one, other = other, one
-    if side.own_iban is None or plain_iban(first(leaves, one.iban)) != side.own_iban:
-        return one
-    # some banks swap the roles in reversals, some do not; our own account tells
-    return other if plain_iban(first(leaves, other.iban)) != side.own_iban else one
+    is_debtor = (side.sign > 0) is not side.is_reversal
+    if side.own_iban is not None:
+        # some banks swap the roles in reversals, some do not; our own account tells
+        debtor = plain_iban(first(leaves, _DEBTOR_IBAN)) == side.own_iban
+        creditor = plain_iban(first(leaves, _CREDITOR_IBAN)) == side.own_iban
+        if debtor is not creditor:
+            is_debtor = creditor
+    return _DEBTOR if is_debtor else _CREDITOR
 
 
 def _references(structured: list[Leaves]) -> list[Reference]:
@@ -117,17 +144,5 @@ def _references(structured: list[Leaves]) -> list[Reference]:
     return found
 
 
-def _remittance(leaves: Leaves, structured: list[Leaves]) -> tuple[str, ...]:
-    lines = [*leaves.get("RmtInf/Ustrd", ())]
-    for group in structured:
-        lines += group.get("AddtlRmtInf", ())
-    return tuple(lines)
-
-
-def _return_reason(leaves: Leaves) -> str | None:
-    if not any(path.startswith("RtrInf/") for path in leaves):
-        return None
-    return (
-        first(leaves, "RtrInf/Rsn/Cd", "RtrInf/Rsn/Prtry", "RtrInf/RtrRsn/Cd", "RtrInf/AddtlInf")
-        or "not stated"
-    )
+def _return_reason(leaves: Leaves) -> str:
+    return first(leaves, "Rsn/Cd", "Rsn/Prtry", "RtrRsn/Cd", "AddtlInf") or "not stated"

@@ -28,15 +28,14 @@ _STATUSES = {
 def first(leaves: Leaves, *paths: str) -> str | None:
     """The first text that is there; empty ones were never collected."""
     for path in paths:
-        texts = leaves.get(path)
-        if texts:
-            return texts[0]
+        if path in leaves:
+            return leaves[path][0]
     return None
 
 
 def _single(leaves: Leaves, path: str, position: str) -> str:
-    texts = leaves.get(path, [])
-    if not texts:
+    texts = leaves.get(path)
+    if texts is None:
         raise MissingField(position, field=path)
     if len(texts) > 1:
         raise RepeatedField(position, field=path)
@@ -60,9 +59,10 @@ def direction(leaves: Leaves, position: str) -> int:
     Raises BadDirection.
     """
     said = _single(leaves, "CdtDbtInd", position)
-    if said not in _DIRECTIONS:
+    sign = _DIRECTIONS.get(said)
+    if sign is None:
         raise BadDirection(position, text=said)
-    return _DIRECTIONS[said]
+    return sign
 
 
 def reversal(leaves: Leaves, position: str) -> bool:
@@ -89,12 +89,9 @@ def type_code(leaves: Leaves) -> str | None:
     domain = first(leaves, "BkTxCd/Domn/Cd")
     if domain is None:
         return first(leaves, "BkTxCd/Prtry/Cd")
-    parts = (
-        domain,
-        first(leaves, "BkTxCd/Domn/Fmly/Cd"),
-        first(leaves, "BkTxCd/Domn/Fmly/SubFmlyCd"),
-    )
-    return "-".join(part for part in parts if part)
+    family = first(leaves, "BkTxCd/Domn/Fmly/Cd")
+    sub_family = first(leaves, "BkTxCd/Domn/Fmly/SubFmlyCd")
+    return "-".join([part for part in (domain, family, sub_family) if part])
 
 
 def account(leaves: Leaves) -> Account:

@@ -4,6 +4,8 @@ import re
 from datetime import date
 from functools import lru_cache
 
+from billing.statements.remembered import LONGEST, remembered
+
 # SWIFT's pivot: years 80 to 99 are of the last century (SWIFT User Handbook, field 61 and 60a).
 _PIVOT = 80
 # An entry date has no year: it is the day nearest to the value date, so at most half a year away.
@@ -26,14 +28,14 @@ def calendar_day(year: int, month: int, day: int) -> date | None:
         return None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def iso_day(text: str) -> date | None:
     """Day of an xs:date or xs:dateTime, as printed: an offset does not move it."""
     match = _ISO.fullmatch(text)
     return calendar_day(*map(int, match.groups())) if match else None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def compact_day(text: str) -> date | None:
     """Day of an OFX date-time such as 20260131120000.000[-5:EST], as printed (OFX 2.3, 3.2.8.2)."""
     match = _COMPACT.fullmatch(text)
@@ -60,9 +62,13 @@ def entry_day(month_and_day: str, near: date) -> date | None:
     return min(days, key=lambda day: abs((day - near).days), default=None)
 
 
-@lru_cache(maxsize=4096)
 def parted_day(text: str, order: str) -> date | None:
     """Day of three numbers parted by `.`, `/` or `-`; `order` is ymd, dmy or mdy."""
+    return _parted_day(text, order) if len(text) <= LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _parted_day(text: str, order: str) -> date | None:
     match = _PARTED.fullmatch(text)
     if match is None:
         return None

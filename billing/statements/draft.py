@@ -58,7 +58,7 @@ class Draft:
 
     def add(self, entry: Entry) -> None:
         """Take one entry; raises TooManyEntries when the file's budget is spent."""
-        self.budget.spend_units(1, entry.position)
+        self.budget.spend_entry(entry.position)
         self.entries.add(entry)
         amount = entry.amount_minor
         sums = self._sums.get(entry.currency)

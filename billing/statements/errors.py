@@ -7,7 +7,7 @@ StatementRefused
 │                      TooManyStatements, TooManyEntries, TooManyLines, LineTooLong,
 │                      UndecodableText, Truncated
 ├── XmlRefused         MalformedXml, DoctypeRefused, EncodingRefused, TooDeep, TooManyTags,
-│                      ElementTooLarge, MarkupInText
+│                      TooManyNames, TooManyUnits, ElementTooLarge, MarkupInText
 ├── MoneyRefused       BadAmount, AmountTooPrecise, AmountTooLarge, BadCurrency, BadDirection
 └── StructureRefused   MissingField, RepeatedField, BadLine, MalformedCsv, Bai2Refused
 """
@@ -129,6 +129,14 @@ class TooDeep(XmlRefused):
 
 class TooManyTags(XmlRefused):
     """More than {limit} tags."""
+
+
+class TooManyNames(XmlRefused):
+    """More than {limit} different names of tags and attributes."""
+
+
+class TooManyUnits(XmlRefused):
+    """More than {limit} statements, balances, entries and parts of them."""
 
 
 class ElementTooLarge(XmlRefused):

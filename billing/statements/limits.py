@@ -15,8 +15,9 @@ MAX_OFX_TAGS = 2_500_000
 # The bai2 library builds the whole file as objects, about 13 bytes for each byte read; 100,000
 # lines are 7.5 MB.
 MAX_BAI2_BYTES = 4_000_000
-# An entry, and each transaction that a camt entry lists, costs some 20 to 30 microseconds: together
-# the 10 s we promise.
+# An entry costs up to some 80 microseconds, OFX and CSV most of all: together the 10 s we promise.
+MAX_ENTRIES = 120_000
+# Entries, and the transactions that camt entries list, which cost less.
 MAX_UNITS = 250_000
 # A year of daily statements for 25 accounts in one file; a real collection file held 31.
 MAX_STATEMENTS = 10_000
@@ -25,12 +26,21 @@ MAX_STATEMENTS = 10_000
 MAX_LINE_CHARS = 65_536
 # Lines of a text format: 100,000 MT940 entries have 400,000 to a million.
 MAX_LINES = 1_500_000
+# Structured remittances of one camt transaction, and balances and summaries of one statement: a
+# payment of a thousand invoices is beyond any seen.
+MAX_PARTS = 1_000
 # Bytes of XML between two finished balances, entries or transactions: bounds what we keep of an
-# unfinished unit.
-MAX_UNIT_BYTES = 1_048_576
+# unfinished unit, and so of the 64 transactions of a batch that are not packed yet. A whole entry
+# has some 2 kB, an envelope with its signature some 20.
+MAX_UNIT_BYTES = 131_072
 # Tags of one XML file: 100,000 full camt entries have 8 million, and we read some 2 million a
 # second.
-MAX_XML_TAGS = 12_000_000
+MAX_XML_TAGS = 10_000_000
+# Statements, balances, entries, transactions and structured remittances of one XML file: each costs
+# some 15 microseconds beside its tags, and a transaction has one remittance.
+MAX_XML_UNITS = 600_000
+# Different names of tags and attributes in one XML file: expat keeps each, and camt has some 500.
+MAX_XML_NAMES = 5_000
 # The deepest camt path has 17 levels; an envelope adds a few.
 MAX_XML_DEPTH = 256
 # Continuation lines of one MT940 field: the standard allows 6, banks send up to some dozens.
@@ -51,7 +61,14 @@ class Budget:
     Archive members included.
     """
 
-    def __init__(self, *, units: int = MAX_UNITS, statements: int = MAX_STATEMENTS) -> None:
+    def __init__(
+        self,
+        *,
+        entries: int = MAX_ENTRIES,
+        units: int = MAX_UNITS,
+        statements: int = MAX_STATEMENTS,
+    ) -> None:
+        self._entries = self._entries_left = entries
         self._units = self._units_left = units
         self._statements = self._statements_left = statements
 
@@ -63,6 +80,13 @@ class Budget:
         self._units_left -= count
         if self._units_left < 0:
             raise TooManyEntries(position, limit=self._units)
+
+    def spend_entry(self, position: str) -> None:
+        """Take one entry from the budget; raises TooManyEntries when none is left."""
+        self._entries_left -= 1
+        if self._entries_left < 0:
+            raise TooManyEntries(position, limit=self._entries)
+        self.spend_units(1, position)
 
     def spend_statement(self, position: str) -> None:
         """Take one statement from the budget; raises TooManyStatements when none is left."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from billing.statements.currencies import SHOWN_AS_MINOR, exponent_of
 from billing.statements.errors import AmountTooLarge, AmountTooPrecise, BadAmount, BadCurrency
+from billing.statements.remembered import LONGEST
 
 # The largest amount in minor units: a sum of many still fits a Postgres bigint (9.2e18).
 MAX_MINOR = 10**17
@@ -33,20 +34,33 @@ def to_minor(
     banks send 8.85000); any other digit there is refused, because no ledger could hold it. Raises
     BadAmount, AmountTooPrecise, AmountTooLarge.
     """
-    match = _grammar(decimal, group).fullmatch(text)
-    if match is None:
+    minor = _minor(text, exponent, decimal, group) if len(text) <= LONGEST else None
+    if minor is None:
         raise BadAmount(position, text=text)
-    whole, fraction = match.group(1), match.group(2) or ""
-    if len(fraction) > exponent:
-        if fraction[exponent:].strip("0"):
-            raise AmountTooPrecise(position, text=text, exponent=exponent)
-        fraction = fraction[:exponent]
-    for mark in group:
-        whole = whole.replace(mark, "")
-    minor = int(whole + fraction.ljust(exponent, "0"))
+    if minor == _TOO_PRECISE:
+        raise AmountTooPrecise(position, text=text, exponent=exponent)
     if minor > MAX_MINOR:
         raise AmountTooLarge(position, text=text)
     return minor
+
+
+# What no amount is: the answer of `_minor` for digits that the currency does not have.
+_TOO_PRECISE = -1
+
+
+@lru_cache(maxsize=4096)  # an amount stands in an entry, and again in its only transaction
+def _minor(text: str, exponent: int, decimal: str, group: str) -> int | None:
+    match = _grammar(decimal, group).fullmatch(text)
+    if match is None:
+        return None
+    whole, fraction = match.group(1), match.group(2) or ""
+    if len(fraction) > exponent:
+        if fraction[exponent:].strip("0"):
+            return _TOO_PRECISE
+        fraction = fraction[:exponent]
+    for mark in group:
+        whole = whole.replace(mark, "")
+    return int(whole + fraction.ljust(exponent, "0"))
 
 
 def signed_minor(
@@ -74,10 +88,10 @@ def currency_exponent(code: str, position: str) -> int:
 
     Raises BadCurrency for what has not the form of a code, and for the units with four decimals.
     """
-    if not _CODE.fullmatch(code):
-        raise BadCurrency(position, text=code)
     exponent = exponent_of(code)
     if exponent is None:
+        if not _CODE.fullmatch(code):
+            raise BadCurrency(position, text=code)
         return SHOWN_AS_MINOR
     if exponent not in {0, 2, 3}:
         raise BadCurrency(position, text=code)

@@ -34,7 +34,7 @@ _FIELD = re.compile(
     r":(20|21|25P?|28C?|60[FM]|61|86|62[FM]|64|65|13[CD]?|34F|90[CD]|NS):(.*)", re.DOTALL
 )
 # What stands between two messages of a SWIFT file.
-_FRAMES = ("-}", "{1:", "{4:")
+_FRAMES, _FRAMED = ("-}", "{1:", "{4:"), frozenset("-{")
 _INTERIM = frozenset({"34F", "13", "13C", "13D", "90C", "90D"})
 
 
@@ -48,9 +48,12 @@ def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> lis
     raw = 0
     tag, lines, first, size = "", [""], 0, 0
     for number, line in lines_of(source, encoding):
-        raw += line.startswith(":61:")
-        match = _FIELD.match(line) if line.startswith(":") else None
-        ends = line.startswith(_FRAMES) or (line.rstrip() == "-" and reader.is_closed(tag))
+        match, ends = None, False
+        if line.startswith(":"):
+            raw += line.startswith(":61:")
+            match = _FIELD.match(line)
+        elif line[:1] in _FRAMED:
+            ends = line.startswith(_FRAMES) or (line.rstrip() == "-" and reader.is_closed(tag))
         if match or ends:
             reader.take(tag, lines, first)
             tag, lines = (match[1], [match[2]]) if match else ("", [""])

@@ -10,21 +10,10 @@ from billing.statements.mt940_purpose import Purpose
 def entry_of(line: Line, purpose: Purpose, position: str, draft: Draft) -> Entry:
     """The entry of field 61, with the purpose of its field 86, in the currency of its statement."""
     currency = draft.currency or NO_CURRENCY
-    detail = Detail(
-        amount_minor=line.amount_minor,
-        currency=currency,
-        end_to_end_id=purpose.end_to_end_id,
-        instruction_id=purpose.instruction_id,
-        mandate_id=purpose.mandate_id,
-        references=purpose.references,
-        remittance=purpose.remittance,
-        counterparty=purpose.name,
-        counterparty_iban=purpose.iban or line.iban,
-        counterparty_account=purpose.account,
-        counterparty_bank=purpose.bank,
-        ultimate_counterparty=purpose.ultimate,
-        return_reason=purpose.return_reason or None,
-    )
+    fields = purpose.fields
+    if line.iban and not fields.get("counterparty_iban"):
+        fields["counterparty_iban"] = line.iban
+    detail = Detail(amount_minor=line.amount_minor, currency=currency, **fields)
     booked = None if draft.format == "MT942" else Status.BOOKED
     return Entry(
         position=position,
@@ -39,6 +28,6 @@ def entry_of(line: Line, purpose: Purpose, position: str, draft: Draft) -> Entry
         customer_reference=line.customer_reference,
         type_code=line.type_code,
         corrects=None,
-        note="\n".join(text for text in (purpose.note, line.supplement) if text) or None,
+        note="\n".join([text for text in (purpose.note, line.supplement) if text]) or None,
         details=(detail,),
     )

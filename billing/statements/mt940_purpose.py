@@ -5,7 +5,7 @@ Else as plain lines.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from billing.statements.canonical import Reference
 from billing.statements.references import meant, plain_iban
@@ -21,7 +21,13 @@ _SEPA = re.compile(r"\b(EREF|KREF|MREF|CRED|DEBT|COAM|OAMT|SVWZ|ABWA|ABWE)\+")
 # may follow.
 _TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
 _IN_TEXT = frozenset({_TEXT, *_BEHIND_TEXT})
-_NAME = ("32", "33")
+# SEPA tag -> the field of a Detail that its value is.
+_SEPA_FIELDS = {
+    "EREF": "end_to_end_id",
+    "KREF": "instruction_id",
+    "MREF": "mandate_id",
+    "ABWA": "ultimate_counterparty",
+}
 # The Netherlands and some others: /TAG/value, in any order.
 _SLASHED = re.compile(
     r"/(EREF|REMI|NAME|IBAN|BIC|TRTP|MARF|CSID|BENM|ORDP|CNTP|ISDT|RTRN|PREF|CREF|KREF|PURP|ULTD|ULTB|ULTC|TRCD|SVCL|NRTX)/"
@@ -32,22 +38,12 @@ _SLASHED_START = re.compile(
 
 
 class Purpose(NamedTuple):
-    """The parts of field 86; lines are kept apart.
+    """What field 86 says: the fields of a Detail that it fills, by name, and a note on the entry.
 
-    Because a bank may break a reference between two.
+    Lines of the remittance are kept apart, because a bank may break a reference between two.
     """
 
-    remittance: tuple[str, ...] = ()
-    references: tuple[Reference, ...] = ()
-    end_to_end_id: str | None = None
-    instruction_id: str | None = None
-    mandate_id: str | None = None
-    name: str | None = None
-    iban: str | None = None
-    account: str | None = None
-    bank: str | None = None
-    ultimate: str | None = None
-    return_reason: str | None = None
+    fields: dict[str, Any]
     note: str | None = None
 
 
@@ -62,7 +58,7 @@ def read_purpose(lines: list[str]) -> Purpose:
         return _read_numbered(joined, numbered.group(1))
     if _SLASHED_START.match(joined):
         return _read_slashed(joined)
-    return Purpose(remittance=_kept(lines))
+    return Purpose({"remittance": _kept(lines)})
 
 
 def _kept(lines: list[str]) -> tuple[str, ...]:
@@ -75,37 +71,38 @@ def _subfields(separator: str) -> re.Pattern[str]:
 
 
 def _read_numbered(joined: str, separator: str) -> Purpose:
-    _, *parts = _subfields(separator).split(joined)
+    parts = _subfields(separator).split(joined)
     values: dict[str, str] = {}
     pieces: list[str] = []
-    for code, text in zip(parts[::2], parts[1::2], strict=True):
+    for place in range(1, len(parts), 2):
+        code = parts[place]
         if code in _PURPOSE:
-            pieces.append(text)
-        else:
-            values.setdefault(code, text.strip(" ") if code not in _NAME else text)
+            pieces.append(parts[place + 1])
+        elif code not in values:
+            values[code] = parts[place + 1]
     tagged = _sepa_tags(pieces)
-    account = values.get("31")
+    fields: dict[str, Any] = {
+        _SEPA_FIELDS[tag]: meant("".join(texts))
+        for tag, texts in tagged.items()
+        if tag in _SEPA_FIELDS
+    }
+    fields["remittance"] = _kept(tagged.get("", []) + tagged.get(_TEXT, []))
+    _put_account(fields, values.get("31"))
+    fields["counterparty"] = (values.get("32", "") + values.get("33", "")).strip() or None
+    fields["counterparty_bank"] = values.get("30", "").strip(" ") or None
+    reason = values.get("34", "").strip(" ")
+    if reason.strip("0"):  # 000 is no reason
+        fields["return_reason"] = reason
+    return Purpose(fields, values.get("00", "").strip(" ") or None)
+
+
+def _put_account(fields: dict[str, Any], text: str | None) -> None:
+    """The other side's account: its IBAN, or else its number as it stands."""
+    account = text.strip(" ") if text else None
     iban = plain_iban(account)
-    name = "".join(values[code] for code in _NAME if code in values)
-    return Purpose(
-        remittance=_kept(tagged.get("", []) + tagged.get(_TEXT, [])),
-        end_to_end_id=_value(tagged, "EREF"),
-        instruction_id=_value(tagged, "KREF"),
-        mandate_id=_value(tagged, "MREF"),
-        name=name.strip() or None,
-        iban=iban,
-        account=None if iban else account or None,
-        bank=values.get("30") or None,
-        ultimate=_value(tagged, "ABWA"),
-        # 000 is no reason
-        return_reason=values.get("34", "") if values.get("34", "").strip("0") else None,
-        note=values.get("00") or None,
-    )
-
-
-def _value(tagged: dict[str, list[str]], tag: str) -> str | None:
-    pieces = tagged.get(tag)
-    return meant("".join(pieces)) if pieces else None
+    fields["counterparty_iban"] = iban
+    if iban is None and account:
+        fields["counterparty_account"] = account
 
 
 def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
@@ -124,7 +121,7 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
             if match.start() > start:
                 found.setdefault(tag, []).append(piece[start : match.start()])
             tag, start = name, match.end()
-        found.setdefault(tag, []).append(piece[start:] if start else piece)
+        found.setdefault(tag, []).append(piece[start:])
     return found
 
 
@@ -137,19 +134,19 @@ def _read_slashed(joined: str) -> Purpose:
     if values.get("CNTP"):
         iban, bank, name = (*values["CNTP"].split("/"), "", "", "")[:3]
     remittance, references = _remittance_of(values.get("REMI", ""))
-    return Purpose(
-        remittance=_kept([head, *remittance]),
-        references=references,
-        end_to_end_id=meant(values.get("EREF")),
-        instruction_id=meant(values.get("KREF") or values.get("PREF")),
-        mandate_id=meant(values.get("MARF")),
-        name=name or None,
-        iban=plain_iban(iban),
-        account=None if plain_iban(iban) else iban or None,
-        bank=bank or None,
-        ultimate=values.get("ULTD") or values.get("ULTB") or None,
-        return_reason=values.get("RTRN") or None,
-    )
+    fields: dict[str, Any] = {
+        "remittance": _kept([head, *remittance]),
+        "references": references,
+        "end_to_end_id": meant(values.get("EREF")),
+        "instruction_id": meant(values.get("KREF") or values.get("PREF")),
+        "mandate_id": meant(values.get("MARF")),
+        "counterparty": name or None,
+        "counterparty_bank": bank or None,
+        "ultimate_counterparty": values.get("ULTD") or values.get("ULTB") or None,
+        "return_reason": values.get("RTRN") or None,
+    }
+    _put_account(fields, iban)
+    return Purpose(fields)
 
 
 def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
@@ -168,10 +165,10 @@ def read_ns(lines: list[str]) -> Purpose:
     values = [(line[:2], line[2:].strip()) for line in lines]
     purpose = [text for code, text in values if code.isdigit() and 1 <= int(code) <= 14]
     found = dict(reversed(values))
-    return Purpose(
-        remittance=_kept(purpose),
-        name=" ".join(text for code, text in values if code in {"15", "16"}) or None,
-        account=found.get("34"),
-        bank=found.get("33"),
-        note=found.get("17"),
-    )
+    fields = {
+        "remittance": _kept(purpose),
+        "counterparty": " ".join(text for code, text in values if code in {"15", "16"}) or None,
+        "counterparty_account": found.get("34"),
+        "counterparty_bank": found.get("33"),
+    }
+    return Purpose(fields, found.get("17"))

@@ -17,6 +17,8 @@ from stdnum.be import ogm_vcs
 from stdnum.ch import esr
 from stdnum.exceptions import ValidationError
 
+from billing.statements.remembered import remembered
+
 # Words that banks and payers put where a reference is demanded but none is meant (EPC guidelines,
 # SWIFT field 61).
 _PLACEHOLDERS = frozenset(
@@ -34,6 +36,7 @@ _PLACEHOLDERS = frozenset(
 )
 _BLANKS = re.compile(r"\s+")
 _IBAN_FORM = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
+_SHORTEST_IBAN = 15
 # Swiss QR-IBANs have an institution number from 30000 to 31999 (SIX, Swiss implementation
 # guidelines QR-bill).
 _QR_IID = range(30_000, 32_000)
@@ -81,8 +84,11 @@ def plain_iban(text: str | None) -> str | None:
 
     Its check digits are not tested.
     """
-    if text is None:
-        return None
+    return None if text is None or len(text) < _SHORTEST_IBAN else _iban_of(text)
+
+
+@remembered
+def _iban_of(text: str) -> str | None:
     plain = "".join(text.split()).upper()
     return plain if _IBAN_FORM.fullmatch(plain) else None
 

@@ -17,13 +17,23 @@ from billing.statements.errors import (
     MalformedXml,
     MarkupInText,
     TooDeep,
+    TooManyNames,
     TooManyTags,
+    TooManyUnits,
 )
-from billing.statements.limits import MAX_UNIT_BYTES, MAX_XML_DEPTH, MAX_XML_TAGS
+from billing.statements.limits import (
+    MAX_UNIT_BYTES,
+    MAX_XML_DEPTH,
+    MAX_XML_NAMES,
+    MAX_XML_TAGS,
+    MAX_XML_UNITS,
+)
 
 _CHUNK = 65_536
 # Long enough to find a start tag that two chunks share.
 _OVERLAP = 64
+# The bracket of a start tag, and the prefix before its name.
+_PREFIX = re.compile(rb"(<)[\w.-]+:\Z")
 # Paths learnt by heart; a file with more different tags than this has them looked up anew.
 _MAX_LEARNT = 5_000
 _ENCODING_ERRORS = {
@@ -85,17 +95,20 @@ class UnitReader:
         self._units = units
         self._handler = handler
         self._wrappers = wrappers
-        self._counted = re.compile(rb"<(?:[\w.-]+:)?" + counted.encode() + rb"[\s/>]")
+        self._counted = re.compile(counted.encode() + rb"[\s/>]")
         self._tail = b""
-        self._tags = self._learnt = self._skipped = self._last_unit_end = 0
+        self._tags = self._learnt = self._skipped = self._begun = self._last_unit_end = 0
         self._node = _Node(None, "", OUTSIDE, None, 0)
+        self._children = self._node.children
         self._texts: list[str] = []
-        self._is_leaf = False
+        # the element that began last, while it has no children: the one that may have a text
+        self._leaf: _Node | None = None
         self._leaves: Leaves = {}
         self._line = 0
         self._outer: list[tuple[Leaves, int]] = []
         self._parser = expat.ParserCreate(namespace_separator=" ")
         self._parser.buffer_text = True
+        self._parser.ordered_attributes = True  # a list, empty for most, is cheaper than a dict
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         # the list's own method: a text is the most frequent event, and this one needs no Python
@@ -110,6 +123,8 @@ class UnitReader:
             while chunk := source.read(_CHUNK):
                 self._count(chunk)
                 self._parser.Parse(chunk, False)  # expat takes no keywords
+                if len(self._parser.intern) > MAX_XML_NAMES:
+                    raise TooManyNames(limit=MAX_XML_NAMES)
                 if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
                     raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
             self._parser.Parse(b"", True)
@@ -121,7 +136,7 @@ class UnitReader:
             if self._node.depth:
                 raise  # not pyexpat's word for an encoding that it can't map, but a bug of ours
             raise EncodingRefused("line 1", reason=str(error)) from None
-        self.raw_count += len(self._counted.findall(self._tail))
+        self.raw_count += self._starts_in(self._tail, len(self._tail))
 
     def _count(self, chunk: bytes) -> None:
         self._tags += chunk.count(b"<") + chunk.count(b"/>")
@@ -130,55 +145,82 @@ class UnitReader:
         # UTF-16 shows its ASCII once the NULs are gone
         seen = self._tail + chunk.replace(b"\0", b"")
         keep = max(len(seen) - _OVERLAP, 0)
-        self.raw_count += sum(match.start() < keep for match in self._counted.finditer(seen))
+        self.raw_count += self._starts_in(seen, keep)
         self._tail = seen[keep:]
+
+    def _starts_in(self, seen: bytes, end: int) -> int:
+        """How many start tags `counted` begin in the first `end` bytes.
+
+        Names are looked for, and what stands before each: a search that begins with a tag's `<`
+        would stop at every tag of the file.
+        """
+        count = 0
+        for match in self._counted.finditer(seen):
+            at = match.start()
+            if seen[at - 1 : at] == b":":  # a prefix; behind a `/` it would be an end tag
+                prefix = _PREFIX.search(seen, max(at - _OVERLAP, 0), at)
+                at = prefix.end(1) if prefix else 0
+            count += seen[at - 1 : at] == b"<" and at <= end
+        return count
 
     def _refuse_doctype(self, *_: object) -> None:
         raise DoctypeRefused(f"line {self._parser.CurrentLineNumber}")
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if self._skipped:
-            self._skip()
-            return
-        if self._texts:
-            if "".join(self._texts).strip():
+    def _start(self, name: str, attributes: list[str]) -> None:
+        texts = self._texts
+        if texts:
+            if not "".join(texts).isspace():
                 self._refuse_mixture()
-            self._texts.clear()
-        node = self._node.children.get(name) or self._learn(name)
+            texts.clear()
+        node = self._children.get(name) or self._learn(name)
         if node is None:
-            self._is_leaf = False
-            self._skip()
+            self._begin_skipping()
             return
-        self._node = node
-        self._is_leaf = True
+        self._node = self._leaf = node
+        self._children = node.children
         if node.kind is not None:
             self._begin(node.kind, name)
         elif attributes:
-            for attribute, value in attributes.items():
-                self._leaves.setdefault(f"{node.path}@{attribute}", []).append(value)
+            for place in range(0, len(attributes), 2):
+                path = f"{node.path}@{attributes[place]}"
+                self._leaves.setdefault(path, []).append(attributes[place + 1])
 
     def _end(self, _: str) -> None:
-        if self._skipped:
-            self._skipped -= 1
-            self._texts.clear()
-            return
-        node = self._node
-        if self._texts:
-            plain = "".join(self._texts).strip()
-            self._texts.clear()
+        node, texts = self._node, self._texts
+        if texts:
+            plain = texts[0].strip() if len(texts) == 1 else "".join(texts).strip()
+            texts.clear()
             if plain:
-                if not self._is_leaf:
+                if node is not self._leaf:
                     self._refuse_mixture()
-                self._leaves.setdefault(node.path, []).append(plain)
-        self._is_leaf = False
-        self._node = node.parent
+                leaves, path = self._leaves, node.path
+                if path in leaves:
+                    leaves[path].append(plain)
+                else:
+                    leaves[path] = [plain]
+        above = self._node = node.parent
+        self._children = above.children
         if node.kind is not None:
             self._finish(node.kind)
 
-    def _skip(self) -> None:
+    def _begin_skipping(self) -> None:
+        """Pass over an element with all that is in it: other handlers stand in until its end."""
+        self._leaf = None
+        self._skip("", [])
+        self._parser.StartElementHandler = self._skip
+        self._parser.EndElementHandler = self._end_skipped
+
+    def _skip(self, _: str, __: list[str]) -> None:
         self._skipped += 1
         if self._node.depth + self._skipped > MAX_XML_DEPTH:
             self._refuse_depth()
+
+    def _end_skipped(self, _: str) -> None:
+        self._skipped -= 1
+        self._texts.clear()
+        if not self._skipped:
+            self._parser.StartElementHandler = self._start
+            self._parser.EndElementHandler = self._end
 
     def _refuse_mixture(self) -> None:
         line = f"line {self._parser.CurrentLineNumber}"
@@ -187,6 +229,9 @@ class UnitReader:
     def _begin(self, kind: str, name: str) -> None:
         if self._node.unit == OUTSIDE:
             self.namespace = name.rpartition(" ")[0]
+        self._begun += 1
+        if self._begun > MAX_XML_UNITS:
+            raise TooManyUnits(limit=MAX_XML_UNITS)
         around = self._leaves
         self._outer.append((around, self._line))
         self._leaves, self._line = {}, self._parser.CurrentLineNumber

@@ -44,39 +44,49 @@ class Standings:
     """What Stripe's subscriptions say of some accounts, which are locked.
 
     `best`: of each account the subscription that counts, with its status; `names`: all that are
-    known of it. `paid_already`: accounts that are in, and that nobody asks for money.
+    known of it. `quiet`: accounts that are neither suspended nor asked for money; `paid`: those of
+    them for which more money changes nothing.
     """
 
     best: Mapping[int, tuple[Subscription, str]]
     names: Mapping[int, frozenset[str]]
-    paid_already: set[int]
+    quiet: set[int]
+    paid: set[int]
 
-    def follow(
-        self,
-        session: Session,
-        account_id: int,
-        *,
-        now: dt.datetime,
-        is_paid: bool = False,
-        paid_for: str | None = None,
-    ) -> None:
-        """Make the account's status what Stripe says.
+    def state_of(
+        self, account_id: int, *, is_paid: bool = False, paid_for: str | None = None
+    ) -> str | None:
+        """The subscription's status that the account's follows; None if nothing follows.
 
         `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken
         of that yet, or only of its trial, the payment itself lets the account in.
         """
-        state = None
+        state = "active" if is_paid else None
         if account_id in self.best:
             best, state = self.best[account_id]
             is_news = paid_for is not None and paid_for not in self.names[account_id]
             if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
                 state = "active"
-        elif is_paid:
-            state = "active"
-        if state is None or (state == "active" and account_id in self.paid_already):
+        return state if state in CONSEQUENCES else None
+
+    def let_in(self, session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> None:
+        """Let those of these accounts in that are quiet, all at once."""
+        ids = (set(account_ids) & self.quiet) - self.paid
+        if ids:
+            landing.let_in(session, ids, actor=ACTOR, now=now)
+            self.paid.update(ids)
+
+    def follow(self, session: Session, account_id: int, state: str, *, now: dt.datetime) -> None:
+        """Make the account's status follow this state of its subscription."""
+        if state == "active" and account_id in self.paid:
             return
-        self.paid_already.discard(account_id)
+        self.stir(account_id)
         _follow(session, account_id, state, now=now)
+
+    def stir(self, account_id: int) -> None:
+        """Something has happened to the account, so that it is to be looked at again."""
+        self.quiet.discard(account_id)
+        self.paid.discard(account_id)
 
 
 def read(
@@ -88,7 +98,7 @@ def read(
     """
     by_id = {account.id: account for account in locked}
     if not by_id:
-        return Standings({}, {}, set())
+        return Standings({}, {}, set(), set())
     found = {
         account_id: [each for each in subscriptions if isinstance(each, Subscription)]
         for account_id, subscriptions in objects.of_accounts(session, by_id, "subscription").items()
@@ -101,7 +111,9 @@ def read(
     _mirror(session, best, now=now)
     _give_plans(session, by_id, best, prices)
     names = {id: frozenset([each.id for each in known]) for id, known in found.items()}
-    return Standings(best, names, landing.paid_already(session, by_id.values()))
+    quiet = by_id.keys() - landing.asked_or_out(session, by_id)
+    is_in = {id for id in quiet if by_id[id].status not in landing.LET_IN_BY_MONEY}
+    return Standings(best, names, quiet, is_in)
 
 
 def _with_status(
@@ -129,9 +141,7 @@ def _status(subscription: Subscription, invoice: Invoice | None) -> str:
 
 
 def _follow(session: Session, account_id: int, state: str, *, now: dt.datetime) -> None:
-    consequence = CONSEQUENCES.get(state)
-    if consequence is None:
-        return
+    consequence = CONSEQUENCES[state]
     account = accounts.lock(session, [account_id])[account_id]
     if account.is_system:
         return

@@ -15,7 +15,14 @@ from billing.stripe import bought, cards, catalog, inbox, objects, payments, sta
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects import Kept, State
 from billing.stripe.payments import Payment
-from billing.stripe.shapes import CashTransaction, Customer, Facts, PaymentMethod, Subscription
+from billing.stripe.shapes import (
+    CashTransaction,
+    Customer,
+    Facts,
+    Invoice,
+    PaymentMethod,
+    Subscription,
+)
 from billing.stripe.standing import Standings
 
 #: Objects that belong to no payment.
@@ -103,17 +110,34 @@ def _follow(session: Session, steps: Sequence[Step], *, prices: Catalog, now: dt
     locked = {step.found.account.id: step.found.account for step in decisive}
     standings = standing.read(session, locked.values(), prices=prices, now=now)
     last = {id(step.payment): step for step in decisive if step.payment}
-    for step in steps:
+    states = [
+        _state(step, standings, prices)
+        if _is_decisive(step) and last.get(id(step.payment), step) is step
+        else None
+        for step in steps
+    ]
+    standings.let_in(session, _unquestioned(steps, states), now=now)
+    for step, state in zip(steps, states, strict=True):
         account = step.found.account
-        if step.payment is None:
-            if _is_decisive(step):
-                standings.follow(session, account.id, now=now)
-        elif last.get(id(step.payment)) is step:
-            _follow_payment(session, standings, step.payment, prices, now=now)
+        if state is not None:
+            standings.follow(session, account.id, state, now=now)
         if step.kept is not None and payments.tell(
             session, account, step.kept.before, step.found.facts, now=now
         ):
-            standings.paid_already.discard(account.id)
+            standings.stir(account.id)
+
+
+def _unquestioned(steps: Sequence[Step], states: Sequence[str | None]) -> set[int]:
+    """The accounts of which the set says that they are paid for, and nothing else."""
+    paid, others = set(), set()
+    for step, state in zip(steps, states, strict=True):
+        facts = step.found.facts
+        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
+        if has_failed or state not in {None, "active"}:
+            others.add(step.found.account.id)
+        elif state:
+            paid.add(step.found.account.id)
+    return paid - others
 
 
 def _is_decisive(step: Step) -> bool:
@@ -126,19 +150,15 @@ def _is_decisive(step: Step) -> bool:
     return isinstance(step.found.facts, Subscription) and step.kept is not None
 
 
-def _follow_payment(
-    session: Session, standings: Standings, payment: Payment, prices: Catalog, *, now: dt.datetime
-) -> None:
+def _state(step: Step, standings: Standings, prices: Catalog) -> str | None:
+    account_id, payment = step.found.account.id, step.payment
+    if payment is None:
+        return standings.state_of(account_id)
     invoice = payment.invoice
     assert invoice is not None, "only an invoice decides"
     is_paid = bought.pays_for_a_plan(invoice, prices)
-    standings.follow(
-        session,
-        payment.account.id,
-        is_paid=is_paid,
-        paid_for=invoice.subscription if is_paid else None,
-        now=now,
-    )
+    paid_for = invoice.subscription if is_paid else None
+    return standings.state_of(account_id, is_paid=is_paid, paid_for=paid_for)
 
 
 def _done(steps: Sequence[Step]) -> list[dict[str, object]]:

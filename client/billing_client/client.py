@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery
 
 from billing_client import inbox
+from billing_client.by_bank import ByBank
 from billing_client.errors import InvalidField
 from billing_client.fields import DEFAULT_HOLD_S, MAX_DEBITS, MAX_STRIPE_BODY
 from billing_client.message import Message
@@ -37,7 +38,7 @@ _TRIES = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.5, "interv
 _TIMEOUTS = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True}
 
 
-class BillingClient:
+class BillingClient(ByBank):
     """Sends typed messages to the billing worker.
 
     Give it the Celery app that the main app already has, if that uses the worker's broker, or the

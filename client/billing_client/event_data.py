@@ -82,6 +82,19 @@ class Transferred:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferNeedsReview(Transferred):
+    """A transfer that no rule may decide; negative: money went back, and nobody knows of what.
+
+    `why` is in words, `rule` the matching rule that suggests most. `version` is what confirming or
+    rejecting it names; it rises whenever something about the transfer changes.
+    """
+
+    version: int
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disputed:
     """`status` is Stripe's: needs_response, under_review, won, lost and their like."""
 

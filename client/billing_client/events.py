@@ -25,6 +25,7 @@ from billing_client.event_data import (
     StatusChanged,
     TransferInvoice,
     TransferInvoiceIssued,
+    TransferNeedsReview,
     Transferred,
     TrialEnds,
     TrialMoved,
@@ -65,6 +66,9 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
         ),
         "invoice.reopened": Kind(TransferInvoice, "its money went back"),
         "invoice.void": Kind(TransferInvoice, "it is owed no more"),
+        "transfer.needs_review": Kind(
+            TransferNeedsReview, "a transfer waits for a person, for the first time"
+        ),
         "transfer.unapplied": Kind(Transferred, "money came that no invoice takes"),
         "transfer.returned": Kind(Transferred, "a bank took a transfer back"),
         "transfer.refund_requested": Kind(Transferred, "a person asks for a refund by the bank"),

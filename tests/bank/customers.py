@@ -173,6 +173,12 @@ class Customers(Books):
             rows = session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
             return [row.type for row in rows if not kinds or row.type.startswith(kinds)]
 
+    def event_data(self, kind):
+        """What the events of this type carry."""
+        with transaction() as session:
+            rows = session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
+            return [row.payload for row in rows if row.type == kind]
+
     def host(self):
         """What the main app sees: invoices, payments and subscriptions."""
         with transaction() as session:

@@ -1,5 +1,6 @@
 """Statements into the database: once, whole, in any order, and held where something does not fit."""
 
+import datetime as dt
 import io
 import random
 
@@ -297,3 +298,24 @@ def test_sums_that_no_database_holds_are_refused(bank):
 
     with pytest.raises(AmountTooLarge):
         bank.receive(statement(*huge, closing=0))
+
+
+def test_277_statements_in_any_order_have_one_gap_for_the_one_that_is_missing(bank):
+    year = statements(*[[line(f"{day % 90 + 1}.00", text=f"day {day}")] for day in range(277)])
+    random.Random(277).shuffle(year)
+    missing = year.pop(100)
+    bank.now += dt.timedelta(days=300)
+
+    bank.receive(in_one_file(year))
+
+    assert sum("gap" in holds for holds in bank.holds()) == 1
+    bank.receive(missing)
+    assert bank.holds() == [[]] * 277
+
+
+def in_one_file(files):
+    """The statements of many files in one."""
+    head = files[0].partition(b"<Stmt>")[0]
+    found = [file.partition(b"<Stmt>")[2].partition(b"</Stmt>")[0] for file in files]
+    inner = b"".join(b"<Stmt>%s</Stmt>" % one for one in found)
+    return b"%s%s</BkToCstmrStmt></Document>" % (head, inner)

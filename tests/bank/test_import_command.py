@@ -48,6 +48,18 @@ def test_the_same_files_again_are_repeats(database, tmp_path):
     assert outcomes == ["repeat", "refused"]
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_an_import_says_at_once_what_holds_its_statements(database, tmp_path, more):
+    (tmp_path / "good.xml").write_bytes(GOOD)
+
+    for _ in range(2):  # what was imported before is still held
+        result = billing("import", tmp_path / "good.xml", "--json", *more)
+
+        [file] = json.loads(result.output)["files"]
+        [why] = [said for said in file["result"]["held"] if said.startswith("account_unknown")]
+        assert why.endswith("is not registered as an account of ours")
+
+
 def test_a_dry_run_says_what_would_be_and_stores_nothing(database, tmp_path):
     (tmp_path / "good.xml").write_bytes(GOOD)
 

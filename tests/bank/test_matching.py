@@ -177,8 +177,8 @@ def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_is_for_a
     assert "not ours" in decision.vetoes[0]
 
 
-def _sent(days, amount=8900):
-    seen = Earlier(PAYER, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
+def _sent(days, amount=8900, payer=PAYER):
+    seen = Earlier(payer, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
     return earlier_by_likeness([seen])
 
 
@@ -189,6 +189,15 @@ def test_the_same_sent_again_within_ten_days_is_perhaps_sent_twice(days, outcome
     again = invoice(1, due=17800)
 
     assert decide(incoming(8900, ref=rf(1)), again, earlier=_sent(days)).outcome == outcome
+
+
+def test_a_payer_whom_the_bank_does_not_name_may_be_the_one_of_before():
+    unnamed = incoming(8900, ref=rf(1), payer_iban=None)
+
+    decision = decide(unnamed, invoice(1, due=17800), earlier=_sent(3, payer=None))
+
+    assert decision.outcome == "suggest"
+    assert "within 10 days" in decision.vetoes[0]
 
 
 def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
@@ -373,3 +382,35 @@ def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_is_for_a
 
     assert (decision.rule, decision.outcome) == ("A4", "suggest")
     assert "account 2" in decision.vetoes[0]
+
+
+def test_money_that_does_not_fit_from_a_payer_who_pays_for_others_too_is_for_a_person():
+    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+
+    decision = decide(incoming(9000, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
+
+    assert (decision.rule, decision.outcome) == ("A4", "suggest")
+    assert "pays for account 2 too" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"),
+    [
+        pytest.param(invoice(1, 20000), "A3", id="less than is open"),
+        pytest.param(invoice(1, 8900), "A4", id="more than is open"),
+        pytest.param(invoice(1, 8900, state="paid"), "D", id="an invoice that is paid"),
+    ],
+)
+def test_where_only_the_reference_points_to_a_customer_and_the_amount_to_others_a_person_decides(
+    named, rule
+):
+    accountant = incoming(13900, ref=rf(1), payer_name="Steuerkanzlei Nord")
+
+    decision = decide(accountant, named, invoice(2, 13900))
+
+    assert (decision.rule, decision.outcome) == (rule, "suggest")
+    assert "other customers owe" in decision.vetoes[0]
+    assert decide(accountant, named, invoice(2, 13800)).is_automatic
+    assert decide(
+        accountant, replace(named, names=("Steuerkanzlei Nord",)), invoice(2, 13900)
+    ).is_automatic

@@ -50,18 +50,38 @@ def test_a_customer_may_pay_for_a_year_month_by_month(acme):
     acme.check()
 
 
-def test_an_unpaid_first_invoice_is_reminded_of_then_void_and_the_account_cancelled(shop):
+def test_an_unpaid_first_invoice_suspends_by_the_schedule_then_is_void_and_the_account_cancelled(
+    shop,
+):
     shop.open_account("acme", status="trial")
     shop.announce("acme")
 
-    told = []
-    for _ in range(30):
-        shop.pass_time(days=1)
-        told += shop.bill()
+    told = days(shop, 30)
 
     assert told == ["invoice.reminder", "invoice.due", "invoice.overdue", "invoice.expired"]
-    assert shop.invoices("acme") == [("void", 0, 8900)]
-    assert shop.status("acme") == "cancelled"
+    assert (shop.status("acme"), shop.invoices("acme")) == ("suspended", [("open", 0, 8900)])
+    assert days(shop, 16) == ["invoice.written_off"]
+    assert (shop.status("acme"), shop.invoices("acme")) == ("cancelled", [("void", 0, 8900)])
+
+
+def test_a_first_invoice_that_is_paid_late_lets_the_suspended_account_in(shop):
+    shop.open_account("acme", status="trial")
+    invoice = shop.announce("acme")
+    days(shop, 30)
+
+    shop.receive(line("89.00", reference=invoice.reference))
+
+    assert (shop.status("acme"), shop.invoices("acme")) == ("active", [("paid", 8900, 8900)])
+    shop.check()
+
+
+def days(shop, count):
+    """What happens about invoices while so many days pass."""
+    told = []
+    for _ in range(count):
+        shop.pass_time(days=1)
+        told += shop.bill()
+    return told
 
 
 def test_an_unpaid_renewal_ends_access_and_stays_open_until_it_is_paid(acme):
@@ -94,24 +114,34 @@ def test_money_stops_the_reminders(shop):
     assert shop.bill() == []
 
 
-def test_an_invoice_with_money_on_it_is_not_void_and_waits_for_a_person(shop):
+def test_an_invoice_with_money_on_it_ends_access_is_never_void_and_is_shown_to_a_person(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(line("50.00", reference=invoice.reference))
-    shop.pass_time(days=40)
 
-    shop.bill()
+    days(shop, 30)
 
-    assert (shop.invoices("acme"), shop.status("acme")) == (
-        [("open", 5000, 8900)],
-        "pending_payment",
-    )
+    assert (shop.invoices("acme"), shop.status("acme")) == ([("open", 5000, 8900)], "suspended")
+    assert "5000 of 8900 came" in shop.queue()[0].review
+    days(shop, 16)
+    assert (shop.invoices("acme"), shop.status("acme")) == ([("open", 5000, 8900)], "cancelled")
+
+
+def test_the_rest_of_an_invoice_that_was_paid_in_part_activates_even_late(shop):
+    shop.open_account("acme", status="trial")
+    invoice = shop.announce("acme")
+    shop.receive(line("50.00", reference=invoice.reference))
+    days(shop, 50)
+
+    shop.receive(line("39.00", reference=invoice.reference))
+
+    assert (shop.status("acme"), shop.invoices("acme")) == ("active", [("paid", 8900, 8900)])
 
 
 def test_money_for_an_invoice_that_was_void_is_credit_for_a_person(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
-    shop.pass_time(days=40)
+    shop.pass_time(days=50)
     shop.bill()
 
     shop.receive(line("89.00", reference=invoice.reference))

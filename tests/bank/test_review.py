@@ -54,6 +54,36 @@ def test_a_confirmed_payer_is_known_the_next_time(acme):
     assert acme.invoices("acme")[1] == ("paid", 8900, 8900)
 
 
+def test_a_transfer_that_waits_for_a_person_is_told_once(acme):
+    acme.pass_time(minutes=1)
+    acme.open_account("other", status="trial")
+    acme.announce("other")  # one more candidate: the suggestion is written anew
+
+    acme.match()
+
+    [told] = acme.event_data("transfer.needs_review")
+    assert told | {"why": ""} == {
+        "transfer_id": 1,
+        "currency": "EUR",
+        "amount_minor": 8900,
+        "version": 2,
+        "rule": "S4",
+        "why": "",
+    }
+    assert told["why"] and acme.queue()[0].version == 3
+
+
+def test_what_a_rule_settles_or_a_person_sends_back_asks_nobody(shop):
+    shop.open_account("acme", status="trial")
+    reference = shop.announce("acme").reference
+    shop.receive(line("89.00", text=reference))
+
+    shop.act("undo", DEV, 1, reason="not theirs")
+
+    assert shop.transfers() == [("waiting", 8900)]
+    assert shop.event_data("transfer.needs_review") == []
+
+
 @pytest.mark.parametrize(
     "who",
     [

@@ -158,7 +158,7 @@ def test_every_decision_about_a_transfer_is_told_with_its_rule_and_reason(acme):
     told = json.loads(billing("show", 1, "--json").output)["decisions"]
 
     assert [(one["rule"], one["outcome"], one["engine_version"]) for one in told] == [
-        ("S4", "suggest", "1"),
-        ("person", "reject", "1"),
+        ("S4", "suggest", ENGINE_VERSION),
+        ("person", "reject", ENGINE_VERSION),
     ]
     assert "not theirs" in billing("show", 1).output

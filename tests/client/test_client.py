@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from kombu.exceptions import OperationalError
 
-from billing_client import MESSAGES, BillingClient, Debit, InvalidField, StripeWebhook, new_key
+from billing.statements.limits import MAX_FILE_BYTES
+from billing_client import (
+    MESSAGES,
+    BillingClient,
+    Debit,
+    InvalidField,
+    StripeWebhook,
+    new_key,
+    statement_files,
+)
 from billing_client.fields import MAX_STRIPE_BODY
 from worker import envelope, mailbox
 
@@ -55,6 +64,39 @@ def test_a_grant_and_a_seeding_go_to_the_queue_of_credits(client, redis_client):
         "credits.grant",
         "credits.seed_account",
     ]
+
+
+def test_what_is_about_bank_transfers_goes_to_their_queue(client, redis_client):
+    client.announce_transfer(31, 2, key="order:1", months=3)
+    client.import_statement(7)
+    client.confirm_transfer(17, 42, version=2, user_id=5)
+    client.reject_transfer(18, version=3, user_id=5, reason="not ours")
+
+    assert [(m.task, m.arguments) for m in sent(redis_client, "bank")] == [
+        (
+            "bank.announce_transfer",
+            {"account_id": 31, "plan_id": 2, "key": "order:1", "months": 3},
+        ),
+        ("bank.import_statement", {"file_id": 7}),
+        (
+            "bank.confirm_transfer",
+            {"transfer_id": 17, "version": 2, "invoice_id": 42, "user_id": 5},
+        ),
+        (
+            "bank.reject_transfer",
+            {"transfer_id": 18, "version": 3, "user_id": 5, "reason": "not ours"},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(statement_files.MAX_BYTES + 1)])
+def test_a_file_that_no_worker_would_read_is_refused_before_it_is_left(client, content):
+    with pytest.raises(InvalidField, match="content"):
+        client.import_statement_in(None, content, name="x")
+
+
+def test_the_client_and_the_worker_agree_on_the_largest_file():
+    assert statement_files.MAX_BYTES == MAX_FILE_BYTES
 
 
 def test_many_debits_go_in_messages_of_500(client, redis_client):

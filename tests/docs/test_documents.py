@@ -185,7 +185,7 @@ def test_the_host_contract_has_each_right_that_the_app_is_given():
     given = []
     for grant in allow_app.GRANTS:
         right, kind, name = re.match(
-            r"GRANT (\w+) ON (SCHEMA |FUNCTION )?(\S+) TO",
+            r"GRANT (.+?) ON (SCHEMA |FUNCTION )?(\S+) TO",
             grant.format(
                 function=allow_app.PLACE_HOLD.replace(" ", ""),
                 access=allow_app.ACCESS.replace(" ", ""),

@@ -1,5 +1,6 @@
 """`billing allow-app`: the main app's role may leave debits and place holds, and nothing else."""
 
+import io
 import secrets
 from contextlib import closing
 
@@ -8,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from billing_client import BillingClient, access
+from billing.bank import files
+from billing_client import BillingClient, access, statement_files
 from ops.main import main
 from tests.app import connect
-from worker.database import engine
+from worker.database import engine, transaction
 
 PASSWORD = "only-for-this-test"
 
@@ -55,6 +57,22 @@ def test_the_app_may_place_holds_and_leave_debits(books, app):
         assert connection.execute(sa.text("SELECT count(*) FROM billing.inbox")).scalar() == 1
 
 
+def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(books, app):
+    client = BillingClient("redis://127.0.0.1:1/0")
+    content = b"x" * (statement_files.PART_BYTES + 1)
+
+    first = client.import_statement_in(app, content, name="../a\n.sta", account="DE1")
+    again = client.import_statement_in(app, content, name="b")
+    app.commit()
+
+    assert first == again
+    with transaction() as session:
+        kept, copy = files.load(session, first), io.BytesIO()
+        files.write_content(session, first, copy)
+        assert (kept.name, kept.account, kept.state) == ("a?.sta", "DE1", "received")
+        assert copy.read() == content
+
+
 def test_the_app_may_ask_who_is_let_in(books, app):
     account = books.open_account("acme")
 
@@ -67,6 +85,7 @@ def test_the_app_may_ask_who_is_let_in(books, app):
     [
         pytest.param("SELECT * FROM billing.keys", id="read keys"),
         pytest.param("SELECT * FROM billing.inbox", id="read the inbox"),
+        pytest.param("SELECT content FROM billing.statement_file_parts", id="read bank files"),
         pytest.param("DELETE FROM billing.inbox", id="take debits back"),
         pytest.param("UPDATE billing.inbox SET account_id = 2", id="move debits to others"),
         pytest.param("UPDATE billing.lots SET remaining = 0", id="change lots"),

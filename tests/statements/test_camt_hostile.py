@@ -88,7 +88,9 @@ def test_endless_tags_are_refused(monkeypatch):
 
 
 def test_more_entries_than_the_budget_are_refused(monkeypatch):
-    monkeypatch.setattr(limits.Budget.__init__, "__kwdefaults__", {"units": 10, "statements": 10})
+    monkeypatch.setattr(
+        limits.Budget.__init__, "__kwdefaults__", {"entries": 10, "units": 10, "statements": 10}
+    )
 
     with pytest.raises(TooManyEntries, match="10"):
         only(camt(*[entry()] * 11))

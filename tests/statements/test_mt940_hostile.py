@@ -92,7 +92,9 @@ def test_a_field_without_end_is_refused():
 
 
 def test_statements_without_end_are_refused(monkeypatch):
-    monkeypatch.setattr(limits.Budget.__init__, "__kwdefaults__", {"units": 10, "statements": 3})
+    monkeypatch.setattr(
+        limits.Budget.__init__, "__kwdefaults__", {"entries": 10, "units": 10, "statements": 3}
+    )
 
     with pytest.raises(TooManyStatements):
         only(mt940() * 4)

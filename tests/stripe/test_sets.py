@@ -2,11 +2,13 @@
 
 import json
 import random
+from collections import Counter
 
 import pytest
 from sqlalchemy import select, text
 
 from billing.stripe import inbox
+from models.life import DunningCase
 from tests.conftest import empty_database
 from tests.story import Books
 from tests.stripe.door import body_of, webhook
@@ -168,6 +170,66 @@ def test_what_is_unusual_in_a_set_has_its_own_outcome_and_the_others_are_applied
         "applied",
     ]
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
+
+
+def statuses_after(pay, statuses) -> list:
+    """What becomes of accounts of these statuses, each of which pays for a month."""
+    empty_database()
+    books = Books()
+    stripe, shops = Stripe(books), []
+    for number, how in enumerate(statuses):
+        slug, status = f"a-{number}", how if how in STATUSES else "active"
+        books.open_account(slug, status=status, stripe_customer_id=f"cus_{number}")
+        for reason in how.split("+") if how not in STATUSES else ():
+            books.change_status(slug, "suspended", reason=reason)
+        shops.append(stripe.shop(customer=f"cus_{number}"))
+    stripe.deliver(shops[0].event("price.created", shops[0].price()))
+    pay(stripe, [paid(shop) for shop in shops])
+    told = Counter(stripe.told())
+    return [told, *[(stripe.end_state(slug), books.calendar(slug)) for slug in books.ids]]
+
+
+STATUSES = ("trial", "active", "pending_payment", "cancelled")
+
+
+def test_accounts_of_every_status_are_let_in_by_a_set_as_one_by_one(database):
+    suspended = ("payment_failed", "trial_over", "manual", "payment_failed+manual", "dispute")
+    statuses = STATUSES + suspended
+
+    in_a_set = statuses_after(lambda stripe, events: stripe.deliver_set(*events), statuses)
+
+    one_by_one = statuses_after(lambda stripe, events: stripe.deliver(*events), statuses)
+    assert in_a_set == one_by_one
+    assert in_a_set[0]["account.activated"] == 2
+
+
+def test_a_set_lets_in_only_whom_it_pays_for(books, stripe, shops):
+    trial = shops[1].subscription(
+        shops[1].price(), start=shops[1].now, end=shops[1].now + MONTH_S, status="trialing"
+    )
+    events = [
+        paid(shops[0]),
+        shops[1].event("customer.subscription.created", trial),
+        paid(shops[2], status="open", amount_paid=0, attempt_count=1),
+    ]
+
+    assert stripe.deliver_set(*events) == ["applied"] * 3
+
+    assert [stripe.status(slug) for slug in ("acme", "bolt", "cord")] == [
+        "active",
+        "trial",
+        "trial",
+    ]
+
+
+def test_who_pays_within_the_set_that_tells_of_a_first_failure_is_not_asked(books, stripe, shops):
+    failed = paid(shops[0], "1", status="open", amount_paid=0, attempt_count=1)
+
+    stripe.deliver_set(failed, paid(shops[0], "2"), paid(shops[1]))
+
+    assert stripe.status("acme") == "active"
+    with transaction() as session:
+        assert session.scalars(select(DunningCase)).all() == []
 
 
 # --- what breaks a set ---------------------------------------------------------------------------
