@@ -179,21 +179,28 @@ class Books:
             book.lots += rows.read_lots_by_id(self.session, missing)
             book.lots.sort(key=burn_order)
 
-    def _sealed(self) -> Iterator[Entry]:
+    def _sealed(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The entries, each sealed as it is written."""
-        for entry in self._entries:
+        for entry in entries:
             book = self.by_account[entry.account_id]
             previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
             entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
             yield entry
 
-    def write(self) -> None:
-        """Write entries, keys, lots, books, the main app's balances, and what they set off."""
+    def write(self, posting: Iterator[Entry] | None = None) -> None:
+        """Write entries, keys, lots, books, the main app's balances, and what they set off.
+
+        `posting`: posts entries as it yields them, without SQL: Postgres takes in each while the
+        next is worked out.
+        """
+        if posting is not None:
+            ledger.append(self.session, self._sealed(posting))
+            self._entries.clear()
         for book in self.by_account.values():
             if book.debt and book.has_changed:
                 self.repay(book)
         if self._entries:
-            ledger.append(self.session, self._sealed())
+            ledger.append(self.session, self._sealed(self._entries))
         if self._new_keys:
             keys.claim(self.session, self._new_keys)
         books = self.by_account.values()

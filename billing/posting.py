@@ -5,8 +5,8 @@ message does is one function and one line of ACTS.
 """
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -94,11 +94,28 @@ def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) ->
     """
     uuids = [keys.as_uuid(key_of(message)) for message in messages]
     work = _open(session, messages, uuids, now)
-    answers = [_answer(work, *each) for each in zip(messages, uuids, strict=True)]
-    work.books.write()
+    answers: list[Answer] = []
+    posting = _walk(work, messages, uuids, answers)
+    if all(isinstance(message, Debit) for message in messages):
+        work.books.write(posting)
+    else:
+        # What ends a hold, or gives back, may have to read or write meanwhile.
+        deque(posting, maxlen=0)
+        work.books.write()
     holds.write(session, work.holds.values(), now=now)
     refusals.record(session, work.refused, now=now)
     return _with_first_answers(session, answers)
+
+
+def _walk(
+    work: Work, messages: Sequence[Message], uuids: Sequence[str], answers: list[Answer]
+) -> Iterator[Entry]:
+    """Answer each message, in order; yields the entries that they make."""
+    for message, uuid in zip(messages, uuids, strict=True):
+        answer = _answer(work, message, uuid)
+        answers.append(answer)
+        if answer.entry is not None:
+            yield answer.entry
 
 
 def key_of(message: Message) -> str:
