@@ -22,7 +22,8 @@ from billing.statements.errors import (
 )
 from billing.statements.limits import MAX_PARTS, Budget
 from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
-from billing.statements.xml_units import OUTSIDE, Leaves, UnitReader, Units
+from billing.statements.xml_repeats import RepeatsReader
+from billing.statements.xml_units import OUTSIDE, Leaves, Units
 
 # message element without the V01 of its first version -> format, family
 MESSAGES = {
@@ -52,7 +53,13 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
     Raises the errors of StatementRefused; then nothing of the file may be used.
     """
     taker = _CamtTaker(budget, name)
-    reader = UnitReader(_UNITS, taker, wrappers=fields.WRAPPERS, counted="Ntry")
+    reader = RepeatsReader(
+        _UNITS,
+        taker,
+        wrappers=fields.WRAPPERS,
+        counted="Ntry",
+        within=("BkToCstmrStmt", "Stmt"),  # an entry is alike in all three messages
+    )
     reader.read(source)
     if taker.format is None:
         raise UnknownFormat(found="XML without a camt.052, camt.053 or camt.054 message")

@@ -98,6 +98,7 @@ class UnitReader:
         self._counted = re.compile(counted.encode() + rb"[\s/>]")
         self._tail = b""
         self._tags = self._learnt = self._skipped = self._begun = self._last_unit_end = 0
+        self._shift = 0  # how many bytes of the source the parser was not given
         self._node = _Node(None, "", OUTSIDE, None, 0)
         self._children = self._node.children
         self._texts: list[str] = []
@@ -122,12 +123,12 @@ class UnitReader:
         try:
             while chunk := source.read(_CHUNK):
                 self._count(chunk)
-                self._parser.Parse(chunk, False)  # expat takes no keywords
+                self._take(chunk)
                 if len(self._parser.intern) > MAX_XML_NAMES:
                     raise TooManyNames(limit=MAX_XML_NAMES)
                 if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
                     raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
-            self._parser.Parse(b"", True)
+            self._end_of_source()
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             refusal = EncodingRefused if reason in _ENCODING_ERRORS else MalformedXml
@@ -137,6 +138,12 @@ class UnitReader:
                 raise  # not pyexpat's word for an encoding that it can't map, but a bug of ours
             raise EncodingRefused("line 1", reason=str(error)) from None
         self.raw_count += self._starts_in(self._tail, len(self._tail))
+
+    def _take(self, chunk: bytes) -> None:
+        self._parser.Parse(chunk, False)  # expat takes no keywords
+
+    def _end_of_source(self) -> None:
+        self._parser.Parse(b"", True)
 
     def _count(self, chunk: bytes) -> None:
         self._tags += chunk.count(b"<") + chunk.count(b"/>")
@@ -240,7 +247,7 @@ class UnitReader:
     def _finish(self, kind: str) -> None:
         leaves, line = self._leaves, self._line
         self._leaves, self._line = self._outer.pop()
-        self._last_unit_end = self._parser.CurrentByteIndex
+        self._last_unit_end = self._parser.CurrentByteIndex + self._shift
         self._handler.finish(kind, leaves, self._leaves, line)
 
     def _learn(self, name: str) -> _Node | None:

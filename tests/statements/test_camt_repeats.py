@@ -1,0 +1,227 @@
+"""Entries read by their shape: the careful reader says the same of each file, errors included."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing.statements import camt, xml_units
+from billing.statements.errors import MarkupInText, StatementRefused
+from billing.statements.limits import Budget
+from billing.statements.xml_repeats import RepeatsReader
+from billing.statements.xml_units import UnitReader
+from tests.statements.writing import OWN_IBAN, PAYER_IBAN, balance, batch, entry, transaction
+from tests.statements.writing import camt as write_camt
+
+PARTIES = (
+    "<RltdPties><Dbtr><Pty><Nm>Payer</Nm></Pty></Dbtr>"
+    f"<DbtrAcct><Id><IBAN>{PAYER_IBAN}</IBAN></Id></DbtrAcct>\n"
+    f"<CdtrAcct><Id><IBAN>{OWN_IBAN}</IBAN></Id></CdtrAcct></RltdPties>"
+)
+STRUCTURED = (
+    "<Strd><CdtrRefInf><Tp><CdOrPrtry><Cd>SCOR</Cd></CdOrPrtry></Tp><Ref>RF18539007547034</Ref>"
+    "</CdtrRefInf><AddtlRmtInf>more</AddtlRmtInf></Strd>"
+)
+ENTRY_KINDS = [
+    entry(),
+    entry(details=batch(transaction(PARTIES, amount="10.00"))),
+    entry(
+        mark="DBIT",
+        details=batch(
+            transaction(
+                "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>",
+                remittance=f"<Ustrd>one</Ustrd>\n<Ustrd>two</Ustrd>{STRUCTURED}",
+            )
+        ),
+    ),
+    entry(details=batch(transaction(amount="4.00"), "\n", transaction(amount="6.00"))),
+    entry(currency="USD", more="<RvslInd>true</RvslInd>"),
+]
+# What may stand in a file instead of something else: right, odd, and malformed.
+SCRAPS = [
+    "", " ", "\n", "\r\n", "\r", "\t", "&amp;", "&#10;", "&x;", "<", ">", "]]>", "\0", "\x01", "\x7f",
+    "\ufffe", "ü", "\u00a0", "\U0001f600", "<!-- x -->", "<!-- <Ntry>", "-->", "<![CDATA[", "]]>",
+    "<![CDATA[<Ntry></Ntry>]]>", "<?x y?>", "<Ntry>", "</Ntry>", "</Ntry\n>", "<Ntry >", "<Ntry/>",
+    "&lt;/Ntry>", "<Ntry a='b'>", '<Ntry xmlns="urn:x">', "<x:a/>", '<a xmlns="">', "</a>", "<a>",
+    "<a/>", '<Amt Ccy="EUR">1.00</Amt>', '<Amt Ccy="EUR" Ccy="EUR">', '<Amt Ccy="X&amp;Y">',
+    "<CdtDbtInd>DBIT</CdtDbtInd>", "<Sts/>", "<TxDtls>", "</TxDtls>", "<NtryDtls><TxDtls/></NtryDtls>",
+    "10.00", "1.234", "x", "EUR", "</Stmt>", "</Stmt><Stmt>", "</Stmt></BkToCstmrStmt><BkToCstmrStmt><Stmt>",
+    balance("OPBD", "0.00"), "<TxsSummry><TtlNtries><NbOfNtries>9</NbOfNtries></TtlNtries></TxsSummry>",
+    "2026-02-30", "NOTPROVIDED", *ENTRY_KINDS,
+]  # fmt: skip
+
+
+class _Careful(UnitReader):
+    """The reader without shapes."""
+
+    def __init__(self, units, handler, *, wrappers, counted, within):
+        super().__init__(units, handler, wrappers=wrappers, counted=counted)
+
+
+def _read(data, reader, chunk=65_536):
+    """What a reader makes of a file: its statements with their entries, or its error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(camt, "RepeatsReader", reader)
+        patch.setattr(xml_units, "_CHUNK", chunk)
+        try:
+            found = camt.read_camt(io.BytesIO(data), Budget())
+        except StatementRefused as refusal:
+            return type(refusal), str(refusal)
+        return [(statement, list(statement.entries)) for statement in found]
+
+
+def _read_both(text, chunk=65_536):
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    fast = _read(data, RepeatsReader, chunk)
+    assert fast == _read(data, _Careful, chunk)
+    return fast
+
+
+def _units_by_shape(data):
+    """How many entries needed no parser."""
+    made = []
+
+    class Noted(RepeatsReader):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+
+    _read(data if isinstance(data, bytes) else data.encode(), Noted)
+    return made[0].by_shape
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(ENTRY_KINDS), min_size=3, max_size=12),
+    between=st.sampled_from(["", "\n", "\r\n", "  "]),
+    places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(SCRAPS)), max_size=4),
+    chunk=st.sampled_from([300, 1_000, 65_536]),
+)  # fmt: skip
+def test_a_file_altered_anywhere_reads_as_the_careful_reader_reads_it(
+    kinds, between, places, chunk
+):
+    text = write_camt(*[one + between for one in kinds * 2], closing="10.00")
+    for place, length, scrap in places:
+        at = int(place * len(text))
+        text = text[:at] + scrap + text[at + length :]
+
+    _read_both(text, chunk)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    kind=st.sampled_from(ENTRY_KINDS),
+    changes=st.lists(
+        st.tuples(st.sampled_from(["drop", "double", "swap", "scrap"]), st.integers(0, 60), st.sampled_from(SCRAPS)),
+        max_size=3,
+    ),
+    cut=st.sampled_from([None, None, None, 0.5, 0.9]),
+)  # fmt: skip
+def test_elements_dropped_doubled_and_swapped_read_as_the_careful_reader_reads_them(
+    kind, changes, cut
+):
+    tokens = kind.replace("<", "\0<").replace(">", ">\0").split("\0")
+    for what, place, scrap in changes:
+        at = place % len(tokens)
+        if what == "drop":
+            del tokens[at : at + 3]
+        elif what == "double":
+            tokens[at:at] = tokens[at : at + 4]
+        elif what == "swap":
+            tokens[at : at + 8] = tokens[at + 4 : at + 8] + tokens[at : at + 4]
+        else:
+            tokens.insert(at, scrap)
+        tokens = tokens or [""]
+    altered = "".join(tokens)
+    text = write_camt(kind, kind, altered, kind, altered, altered, closing="10.00")
+
+    _read_both(text if cut is None else text[: int(len(text) * cut)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts=st.lists(st.text(max_size=12), min_size=1, max_size=6))
+def test_any_text_in_an_entry_reads_as_the_careful_reader_reads_it(texts):
+    first = entry(details=batch(transaction(remittance="<Ustrd>first</Ustrd>")))
+
+    _read_both(write_camt(first, first, *[first.replace("first", text) for text in texts]))
+
+
+def test_entries_like_those_before_need_no_parser():
+    text = write_camt(*[one + "\n" for one in ENTRY_KINDS * 10])
+
+    # of each kind one is learnt from, and the very first entry stands behind the head
+    assert _units_by_shape(text) == len(ENTRY_KINDS) * 9 - 1
+    assert len(_read_both(text)[0][1]) == len(ENTRY_KINDS) * 10
+
+
+def test_windows_line_ends_make_no_difference():
+    text = write_camt(*[one.replace("><", ">\n<") + "\n" for one in ENTRY_KINDS * 3])
+
+    assert _units_by_shape(text.replace("\n", "\r\n")) == _units_by_shape(text) > 0
+    assert _read_both(text.replace("\n", "\r\n")) == _read_both(text)
+
+
+@pytest.mark.parametrize(
+    "noise", ["<!-- {} -->", "<Other><![CDATA[{}]]></Other>", "<?x {}?>", "<Other>{}</Other>", '<a xmlns="b">{}</a>']
+)  # fmt: skip
+def test_entries_inside_something_else_are_not_read(noise):
+    hidden = noise.format(entry() * 5)
+
+    [(statement, entries)] = _read_both(write_camt(entry(), entry(), entry(), hidden, entry()))
+
+    assert len(entries) == 4
+    assert statement.is_held
+
+
+def test_an_entry_of_another_namespace_is_passed_over_after_one_of_ours():
+    prefixed = write_camt(entry(), entry()).replace(
+        "<Document xmlns=", '<Document xmlns="b" xmlns:x='
+    )
+    for tag in ("BkToCstmrStmt", "Stmt"):
+        prefixed = prefixed.replace(f"<{tag}>", f"<x:{tag}>").replace(f"</{tag}>", f"</x:{tag}>")
+    ours = entry().replace(
+        "<Ntry>", '<Ntry xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08">'
+    )
+
+    [(_, entries)] = _read_both(prefixed.replace("</x:Stmt>", ours + entry() * 3 + "</x:Stmt>"))
+
+    assert len(entries) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
+def test_the_encoding_makes_no_difference(encoding):
+    details = batch(transaction(remittance="<Ustrd>Müller</Ustrd>"))
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>'
+    data = write_camt(*[entry(details=details)] * 4, declaration=declared).encode(encoding)
+
+    [(_, entries)] = _read_both(data)
+
+    assert [one.only_detail.remittance for one in entries] == [("Müller",)] * 4
+
+
+def test_a_text_between_elements_is_refused_in_an_entry_of_known_shape_too():
+    odd = entry().replace("</Amt>", "</Amt>odd")
+
+    kind, says = _read_both(write_camt(entry(), entry(), "\n", odd))
+
+    assert kind is MarkupInText
+    assert "line 2" in says
+
+
+def test_names_beyond_a_limit_are_counted_as_before(monkeypatch):
+    monkeypatch.setattr(xml_units, "MAX_XML_NAMES", 60)
+    many = [entry(more=f"<a{number}/>") for number in range(70)]
+
+    kind, _ = _read_both(write_camt(*[one for one in many for _ in range(2)]), chunk=300)
+
+    assert kind.__name__ == "TooManyNames"
+
+
+def test_entries_without_a_known_shape_are_soon_left_to_the_parser():
+    kinds = [entry(more=f"<a{number}/>") for number in range(1_000)]
+
+    text = write_camt(*kinds, *[entry()] * 100)
+
+    assert _units_by_shape(text) == 0
+    assert len(_read_both(text)[0][1]) == 1_100
