@@ -86,12 +86,14 @@ def status(leaves: Leaves) -> Status | None:
 
 def type_code(leaves: Leaves) -> str | None:
     """Bank transaction code as domain-family-subfamily, or the bank's own."""
-    domain = first(leaves, "BkTxCd/Domn/Cd")
+    domain = leaves.get("BkTxCd/Domn/Cd")
     if domain is None:
         return first(leaves, "BkTxCd/Prtry/Cd")
-    family = first(leaves, "BkTxCd/Domn/Fmly/Cd")
-    sub_family = first(leaves, "BkTxCd/Domn/Fmly/SubFmlyCd")
-    return "-".join([part for part in (domain, family, sub_family) if part])
+    code = domain[0]
+    for path in ("BkTxCd/Domn/Fmly/Cd", "BkTxCd/Domn/Fmly/SubFmlyCd"):
+        if path in leaves:
+            code += f"-{leaves[path][0]}"
+    return code
 
 
 def account(leaves: Leaves) -> Account:

@@ -11,7 +11,7 @@ from billing.statements.xml_units import Leaves, UnitReader, Units
 _TAG = re.compile(r'(/?)([A-Za-z]\w*)((?: [A-Za-z]\w*="[A-Za-z0-9.:-]+")*)(/?)', re.ASCII)
 _ATTRIBUTE = re.compile(r' (\w+)="([^"]+)"', re.ASCII)
 # A larger unit is a batch, hardly two of them alike.
-_MAX_TAG_CHARS = 3_000
+_MAX_TAG_CHARS = 2_000
 
 
 class Step(NamedTuple):

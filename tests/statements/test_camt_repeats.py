@@ -6,12 +6,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.statements import camt, xml_units
-from billing.statements.errors import MarkupInText, StatementRefused
+from billing.statements import camt, limits, xml_repeats, xml_units
+from billing.statements.errors import (
+    MalformedXml,
+    MarkupInText,
+    StatementRefused,
+    TooDeep,
+    TooManyEntries,
+    TooManyUnits,
+)
 from billing.statements.limits import Budget
 from billing.statements.xml_repeats import RepeatsReader
 from billing.statements.xml_units import UnitReader
-from tests.statements.writing import OWN_IBAN, PAYER_IBAN, balance, batch, entry, transaction
+from tests.statements.writing import (
+    NAMESPACE,
+    OWN_IBAN,
+    PAYER_IBAN,
+    balance,
+    batch,
+    entry,
+    transaction,
+)
 from tests.statements.writing import camt as write_camt
 
 PARTIES = (
@@ -175,18 +190,33 @@ def test_entries_inside_something_else_are_not_read(noise):
 
 
 def test_an_entry_of_another_namespace_is_passed_over_after_one_of_ours():
-    prefixed = write_camt(entry(), entry()).replace(
-        "<Document xmlns=", '<Document xmlns="b" xmlns:x='
-    )
-    for tag in ("BkToCstmrStmt", "Stmt"):
-        prefixed = prefixed.replace(f"<{tag}>", f"<x:{tag}>").replace(f"</{tag}>", f"</x:{tag}>")
-    ours = entry().replace(
-        "<Ntry>", '<Ntry xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08">'
+    ours = entry().replace("<Ntry>", f'<Ntry xmlns="{NAMESPACE}">')
+    other = f'<x:Stmt xmlns="b" xmlns:x="{NAMESPACE}">{ours}{entry() * 3}</x:Stmt>'
+    text = write_camt(*[entry()] * 4).replace("</Stmt>", f"</Stmt>{other}")
+
+    [(_, first), (_, second)] = _read_both(text)
+
+    assert (len(first), len(second)) == (4, 1)
+
+
+@pytest.mark.parametrize("text", ["a]]>b", "\ufffe", "\uffff", "\x01", "&x;"])
+def test_what_xml_forbids_in_a_text_is_refused_in_an_entry_of_known_shape_too(text):
+    first = entry(details=batch(transaction(remittance="<Ustrd>first</Ustrd>")))
+
+    kind, _ = _read_both(write_camt(first, first, first, first.replace("first", text)))
+
+    assert kind is MalformedXml
+
+
+def test_bytes_that_are_utf_8_by_chance_are_read_as_declared():
+    details = batch(transaction(remittance="<Ustrd>MÃ¼ller</Ustrd>"))
+    declared = '<?xml version="1.0" encoding="iso-8859-1"?>'
+
+    [(_, entries)] = _read_both(
+        write_camt(*[entry(details=details)] * 4, declaration=declared).encode("iso-8859-1")
     )
 
-    [(_, entries)] = _read_both(prefixed.replace("</x:Stmt>", ours + entry() * 3 + "</x:Stmt>"))
-
-    assert len(entries) == 1
+    assert [one.only_detail.remittance for one in entries] == [("MÃ¼ller",)] * 4
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
@@ -225,3 +255,40 @@ def test_entries_without_a_known_shape_are_soon_left_to_the_parser():
 
     assert _units_by_shape(text) == 0
     assert len(_read_both(text)[0][1]) == 1_100
+
+
+@pytest.mark.parametrize("limit", [20, 21, 22, 23])
+def test_units_beyond_a_limit_are_counted_as_before(monkeypatch, limit):
+    for module in (xml_units, xml_repeats):
+        monkeypatch.setattr(module, "MAX_XML_UNITS", limit)
+    details = batch(transaction(), transaction())
+
+    kind, _ = _read_both(write_camt(*[entry(details=details)] * 10))
+
+    assert kind is TooManyUnits
+
+
+def test_an_entry_of_known_shape_too_deep_in_its_envelope_is_refused(monkeypatch):
+    for module in (xml_units, xml_repeats):
+        monkeypatch.setattr(module, "MAX_XML_DEPTH", 9)
+    details = batch(transaction())
+    shallow = write_camt(*[entry(details=details)] * 3, declaration="")
+    deep = write_camt(entry(), entry(details=details), declaration="")
+
+    kind, _ = _read_both(f"<e>{shallow}<e><e>{deep}</e></e></e>")
+
+    assert kind is TooDeep
+
+
+def test_budget_and_holds_of_entries_name_the_same_lines(monkeypatch):
+    monkeypatch.setattr(
+        limits.Budget.__init__, "__kwdefaults__", {"entries": 10, "units": 90, "statements": 10}
+    )
+    impossible = entry().replace("2026-01-31", "2026-02-30") + "\n"
+
+    [(statement, _)] = _read_both(write_camt(*[impossible] * 8, closing="80.00"))
+    kind, says = _read_both(write_camt(*[impossible] * 11))
+
+    assert statement.holds[3].position.startswith("line 4,")
+    assert kind is TooManyEntries
+    assert "line 11" in says
