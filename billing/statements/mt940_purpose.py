@@ -4,10 +4,12 @@ Else as plain lines.
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
-from billing.statements.canonical import Reference
+from billing.statements.canonical import Detail, Reference
 from billing.statements.references import meant, plain_iban
 
 # Germany and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank, ?31
@@ -21,13 +23,6 @@ _SEPA = re.compile(r"\b(EREF|KREF|MREF|CRED|DEBT|COAM|OAMT|SVWZ|ABWA|ABWE)\+")
 # may follow.
 _TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
 _IN_TEXT = frozenset({_TEXT, *_BEHIND_TEXT})
-# SEPA tag -> the field of a Detail that its value is.
-_SEPA_FIELDS = {
-    "EREF": "end_to_end_id",
-    "KREF": "instruction_id",
-    "MREF": "mandate_id",
-    "ABWA": "ultimate_counterparty",
-}
 # The Netherlands and some others: /TAG/value, in any order.
 _SLASHED = re.compile(
     r"/(EREF|REMI|NAME|IBAN|BIC|TRTP|MARF|CSID|BENM|ORDP|CNTP|ISDT|RTRN|PREF|CREF|KREF|PURP|ULTD|ULTB|ULTC|TRCD|SVCL|NRTX)/"
@@ -38,30 +33,30 @@ _SLASHED_START = re.compile(
 
 
 class Purpose(NamedTuple):
-    """What field 86 says: the fields of a Detail that it fills, by name, and a note on the entry.
+    """What field 86 says: the only detail of the entry, and a note on the entry.
 
     Lines of the remittance are kept apart, because a bank may break a reference between two.
     """
 
-    fields: dict[str, Any]
+    detail: Detail
     note: str | None = None
 
 
-def read_purpose(lines: list[str]) -> Purpose:
-    """Field 86 from its lines. Reads anything.
+def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
+    """Field 86 from its lines, with the amount of its field 61. Reads anything.
 
     What has no known form is remittance text as it stands.
     """
     joined = "".join(lines)
     numbered = _NUMBERED.match(joined)
     if numbered:
-        return _read_numbered(joined, numbered.group(1))
+        return _read_numbered(joined, numbered[1], amount_minor, currency)
     if _SLASHED_START.match(joined):
-        return _read_slashed(joined)
-    return Purpose({"remittance": _kept(lines)})
+        return _read_slashed(joined, amount_minor, currency)
+    return Purpose(Detail(amount_minor, currency, remittance=_kept(lines)))
 
 
-def _kept(lines: list[str]) -> tuple[str, ...]:
+def _kept(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple([plain for line in lines if (plain := line.strip())])
 
 
@@ -70,39 +65,49 @@ def _subfields(separator: str) -> re.Pattern[str]:
     return re.compile(re.escape(separator) + "([0-9]{2})")
 
 
-def _read_numbered(joined: str, separator: str) -> Purpose:
+def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str) -> Purpose:
     parts = _subfields(separator).split(joined)
     values: dict[str, str] = {}
     pieces: list[str] = []
-    for place in range(1, len(parts), 2):
-        code = parts[place]
+    for code, text in zip(parts[1::2], parts[2::2], strict=True):
         if code in _PURPOSE:
-            pieces.append(parts[place + 1])
+            pieces.append(text)
         elif code not in values:
-            values[code] = parts[place + 1]
+            values[code] = text
     tagged = _sepa_tags(pieces)
-    fields: dict[str, Any] = {
-        _SEPA_FIELDS[tag]: meant("".join(texts))
-        for tag, texts in tagged.items()
-        if tag in _SEPA_FIELDS
-    }
-    fields["remittance"] = _kept(tagged.get("", []) + tagged.get(_TEXT, []))
-    _put_account(fields, values.get("31"))
-    fields["counterparty"] = (values.get("32", "") + values.get("33", "")).strip() or None
-    fields["counterparty_bank"] = values.get("30", "").strip(" ") or None
-    reason = values.get("34", "").strip(" ")
-    if reason.strip("0"):  # 000 is no reason
-        fields["return_reason"] = reason
-    return Purpose(fields, values.get("00", "").strip(" ") or None)
+    value = values.get
+    iban, account = _account(value("31"))
+    reason = value("34", "").strip(" ")
+    detail = Detail(  # by place: names would double what a detail costs
+        amount_minor,
+        currency,
+        _value(tagged, "EREF"),
+        None,
+        None,
+        None,
+        _value(tagged, "KREF"),
+        _value(tagged, "MREF"),
+        (),
+        _kept(chain(tagged.get("", ()), tagged.get(_TEXT, ()))),
+        (value("32", "") + value("33", "")).strip() or None,
+        iban,
+        account,
+        value("30", "").strip(" ") or None,
+        _value(tagged, "ABWA"),
+        reason if reason.strip("0") else None,  # 000 is no reason
+    )
+    return Purpose(detail, value("00", "").strip(" ") or None)
 
 
-def _put_account(fields: dict[str, Any], text: str | None) -> None:
+def _value(tagged: dict[str, list[str]], tag: str) -> str | None:
+    return meant("".join(tagged[tag])) if tag in tagged else None
+
+
+def _account(text: str | None) -> tuple[str | None, str | None]:
     """The other side's account: its IBAN, or else its number as it stands."""
     account = text.strip(" ") if text else None
     iban = plain_iban(account)
-    fields["counterparty_iban"] = iban
-    if iban is None and account:
-        fields["counterparty_account"] = account
+    return iban, None if iban else account or None
 
 
 def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
@@ -113,8 +118,11 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     tag = ""
     for piece in pieces:
+        if "+" not in piece:
+            found.setdefault(tag, []).append(piece)
+            continue
         start = 0
-        for match in _SEPA.finditer(piece) if "+" in piece else ():
+        for match in _SEPA.finditer(piece):
             name = match[1]
             if tag in _IN_TEXT and name not in _BEHIND_TEXT:
                 continue
@@ -125,7 +133,7 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _read_slashed(joined: str) -> Purpose:
+def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
     head, *parts = _SLASHED.split(joined)
     values: dict[str, str] = {}
     for tag, text in zip(parts[::2], parts[1::2], strict=True):
@@ -134,19 +142,23 @@ def _read_slashed(joined: str) -> Purpose:
     if values.get("CNTP"):
         iban, bank, name = (*values["CNTP"].split("/"), "", "", "")[:3]
     remittance, references = _remittance_of(values.get("REMI", ""))
-    fields: dict[str, Any] = {
-        "remittance": _kept([head, *remittance]),
-        "references": references,
-        "end_to_end_id": meant(values.get("EREF")),
-        "instruction_id": meant(values.get("KREF") or values.get("PREF")),
-        "mandate_id": meant(values.get("MARF")),
-        "counterparty": name or None,
-        "counterparty_bank": bank or None,
-        "ultimate_counterparty": values.get("ULTD") or values.get("ULTB") or None,
-        "return_reason": values.get("RTRN") or None,
-    }
-    _put_account(fields, iban)
-    return Purpose(fields)
+    account_iban, account = _account(iban)
+    detail = Detail(
+        amount_minor,
+        currency,
+        remittance=_kept([head, *remittance]),
+        references=references,
+        end_to_end_id=meant(values.get("EREF")),
+        instruction_id=meant(values.get("KREF") or values.get("PREF")),
+        mandate_id=meant(values.get("MARF")),
+        counterparty=name or None,
+        counterparty_iban=account_iban,
+        counterparty_account=account,
+        counterparty_bank=bank or None,
+        ultimate_counterparty=values.get("ULTD") or values.get("ULTB") or None,
+        return_reason=values.get("RTRN") or None,
+    )
+    return Purpose(detail)
 
 
 def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
@@ -157,7 +169,7 @@ def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
     return [re.sub(r"^(?:USTD|UNST)/+", "", text)], ()
 
 
-def read_ns(lines: list[str]) -> Purpose:
+def read_ns(lines: list[str], amount_minor: int, currency: str) -> Purpose:
     """The German field NS: two digits and a value a line.
 
     01 to 14 purpose, 15 and 16 name, 33 bank, 34 account.
@@ -165,10 +177,12 @@ def read_ns(lines: list[str]) -> Purpose:
     values = [(line[:2], line[2:].strip()) for line in lines]
     purpose = [text for code, text in values if code.isdigit() and 1 <= int(code) <= 14]
     found = dict(reversed(values))
-    fields = {
-        "remittance": _kept(purpose),
-        "counterparty": " ".join(text for code, text in values if code in {"15", "16"}) or None,
-        "counterparty_account": found.get("34"),
-        "counterparty_bank": found.get("33"),
-    }
-    return Purpose(fields, found.get("17"))
+    detail = Detail(
+        amount_minor,
+        currency,
+        remittance=_kept(purpose),
+        counterparty=" ".join(text for code, text in values if code in {"15", "16"}) or None,
+        counterparty_account=found.get("34"),
+        counterparty_bank=found.get("33"),
+    )
+    return Purpose(detail, found.get("17"))
