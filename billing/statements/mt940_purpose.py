@@ -4,9 +4,7 @@ Else as plain lines.
 """
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from billing.statements.canonical import Detail, Reference
@@ -18,7 +16,9 @@ _NUMBERED = re.compile(r"[0-9]{3}([^A-Za-z0-9\s])(?=[0-9]{2})")
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
-_SEPA = re.compile(r"\b(EREF|KREF|MREF|CRED|DEBT|COAM|OAMT|SVWZ|ABWA|ABWE)\+")
+_TAGS = ("EREF", "KREF", "MREF", "CRED", "DEBT", "COAM", "OAMT", "SVWZ", "ABWA", "ABWE")
+_SEPA = re.compile(rf"\b({'|'.join(_TAGS)})\+")
+_SEPA_STARTS = frozenset(f"{tag}+" for tag in _TAGS)
 # The payer's text begins here; what looks like a tag behind it is the payer's, except the two that
 # may follow.
 _TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
@@ -56,7 +56,7 @@ def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
     return Purpose(Detail(amount_minor, currency, remittance=_kept(lines)))
 
 
-def _kept(lines: Iterable[str]) -> tuple[str, ...]:
+def _kept(lines: list[str]) -> tuple[str, ...]:
     return tuple([plain for line in lines if (plain := line.strip())])
 
 
@@ -65,42 +65,61 @@ def _subfields(separator: str) -> re.Pattern[str]:
     return re.compile(re.escape(separator) + "([0-9]{2})")
 
 
+class _Places(NamedTuple):
+    """Which subfields are the purpose, and where the others stand: the first counts of two alike.
+
+    Where there is none, it is the place behind the last.
+    """
+
+    purpose: tuple[int, ...]
+    note: int
+    bank: int
+    account: int
+    name: int
+    more_name: int
+    reason: int
+
+
+def _places(codes: tuple[str, ...]) -> _Places:
+    purpose = tuple([place for place, code in enumerate(codes) if code in _PURPOSE])
+    first = {code: place for place, code in reversed(list(enumerate(codes)))}
+    others = ("00", "30", "31", "32", "33", "34")
+    return _Places(purpose, *[first.get(code, len(codes)) for code in others])
+
+
+# A bank writes its subfields in the same order again and again.
+_USUAL_SUBFIELDS = 32
+_known_places = lru_cache(maxsize=1024)(_places)
+
+
 def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str) -> Purpose:
     parts = _subfields(separator).split(joined)
-    values: dict[str, str] = {}
-    pieces: list[str] = []
-    for code, text in zip(parts[1::2], parts[2::2], strict=True):
-        if code in _PURPOSE:
-            pieces.append(text)
-        elif code not in values:
-            values[code] = text
-    tagged = _sepa_tags(pieces)
-    value = values.get
-    iban, account = _account(value("31"))
-    reason = value("34", "").strip(" ")
+    codes, texts = tuple(parts[1::2]), parts[2::2]
+    texts.append("")
+    find = _known_places if len(codes) <= _USUAL_SUBFIELDS else _places
+    purpose, note, bank, number, name, more_name, cause = find(codes)
+    tagged = _sepa_tags([texts[place] for place in purpose])
+    iban, account = _account(texts[number])
+    reason = texts[cause].strip(" ")
     detail = Detail(  # by place: names would double what a detail costs
         amount_minor,
         currency,
-        _value(tagged, "EREF"),
+        meant("".join(tagged["EREF"])) if "EREF" in tagged else None,
         None,
         None,
         None,
-        _value(tagged, "KREF"),
-        _value(tagged, "MREF"),
+        meant("".join(tagged["KREF"])) if "KREF" in tagged else None,
+        meant("".join(tagged["MREF"])) if "MREF" in tagged else None,
         (),
-        _kept(chain(tagged.get("", ()), tagged.get(_TEXT, ()))),
-        (value("32", "") + value("33", "")).strip() or None,
+        _kept(tagged[""] + tagged[_TEXT] if _TEXT in tagged else tagged[""]),
+        (texts[name] + texts[more_name]).strip() or None,
         iban,
         account,
-        value("30", "").strip(" ") or None,
-        _value(tagged, "ABWA"),
+        texts[bank].strip(" ") or None,
+        meant("".join(tagged["ABWA"])) if "ABWA" in tagged else None,
         reason if reason.strip("0") else None,  # 000 is no reason
     )
-    return Purpose(detail, value("00", "").strip(" ") or None)
-
-
-def _value(tagged: dict[str, list[str]], tag: str) -> str | None:
-    return meant("".join(tagged[tag])) if tag in tagged else None
+    return Purpose(detail, texts[note].strip(" ") or None)
 
 
 def _account(text: str | None) -> tuple[str | None, str | None]:
@@ -115,21 +134,28 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
 
     Text before any tag has the empty tag.
     """
-    found: dict[str, list[str]] = {}
-    tag = ""
+    tag, texts = "", list[str]()
+    found = {tag: texts}
     for piece in pieces:
         if "+" not in piece:
-            found.setdefault(tag, []).append(piece)
+            texts.append(piece)
+            continue
+        if tag not in _IN_TEXT and piece[:5] in _SEPA_STARTS and "+" not in piece[5:]:
+            tag = piece[:4]  # as nearly all are: no pattern needed
+            texts = found.setdefault(tag, [])
+            texts.append(piece[5:])
             continue
         start = 0
         for match in _SEPA.finditer(piece):
             name = match[1]
             if tag in _IN_TEXT and name not in _BEHIND_TEXT:
                 continue
-            if match.start() > start:
-                found.setdefault(tag, []).append(piece[start : match.start()])
-            tag, start = name, match.end()
-        found.setdefault(tag, []).append(piece[start:])
+            begin, end = match.span()
+            if begin > start:
+                texts.append(piece[start:begin])
+            tag, start = name, end
+            texts = found.setdefault(tag, [])
+        texts.append(piece[start:])
     return found
 
 
