@@ -16,9 +16,10 @@ _NUMBERED = re.compile(r"[0-9]{3}([^A-Za-z0-9\s])(?=[0-9]{2})")
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
+_CODES = frozenset(f"{code:02d}" for code in range(100))
 _TAGS = ("EREF", "KREF", "MREF", "CRED", "DEBT", "COAM", "OAMT", "SVWZ", "ABWA", "ABWE")
 _SEPA = re.compile(rf"\b({'|'.join(_TAGS)})\+")
-_SEPA_STARTS = frozenset(f"{tag}+" for tag in _TAGS)
+_SEPA_STARTS = {f"{tag}+": tag for tag in _TAGS}
 # The payer's text begins here; what looks like a tag behind it is the payer's, except the two that
 # may follow.
 _TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
@@ -93,8 +94,14 @@ _known_places = lru_cache(maxsize=1024)(_places)
 
 
 def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str) -> Purpose:
-    parts = _subfields(separator).split(joined)
-    codes, texts = tuple(parts[1::2]), parts[2::2]
+    texts = joined.split(separator)
+    del texts[0]  # the business code
+    codes = tuple([text[:2] for text in texts])
+    if _CODES.issuperset(codes):
+        texts = [text[2:] for text in texts]
+    else:  # the separator stands in a text, too
+        parts = _subfields(separator).split(joined)
+        codes, texts = tuple(parts[1::2]), parts[2::2]
     texts.append("")
     find = _known_places if len(codes) <= _USUAL_SUBFIELDS else _places
     purpose, note, bank, number, name, more_name, cause = find(codes)
@@ -134,14 +141,16 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
 
     Text before any tag has the empty tag.
     """
-    tag, texts = "", list[str]()
+    tag = ""
+    texts: list[str] = []
     found = {tag: texts}
     for piece in pieces:
         if "+" not in piece:
             texts.append(piece)
             continue
-        if tag not in _IN_TEXT and piece[:5] in _SEPA_STARTS and "+" not in piece[5:]:
-            tag = piece[:4]  # as nearly all are: no pattern needed
+        begun = _SEPA_STARTS.get(piece[:5])
+        if begun and tag not in _IN_TEXT and piece.find("+", 5) < 0:
+            tag = begun  # as nearly all are: no pattern needed
             texts = found.setdefault(tag, [])
             texts.append(piece[5:])
             continue
