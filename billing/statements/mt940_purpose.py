@@ -33,14 +33,9 @@ _SLASHED_START = re.compile(
 )
 
 
-class Purpose(NamedTuple):
-    """What field 86 says: the only detail of the entry, and a note on the entry.
-
-    Lines of the remittance are kept apart, because a bank may break a reference between two.
-    """
-
-    detail: Detail
-    note: str | None = None
+# What field 86 says: the only detail of the entry, and a note on the entry. Lines of the remittance
+# are kept apart, because a bank may break a reference between two.
+Purpose = tuple[Detail, str | None]
 
 
 def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
@@ -54,7 +49,7 @@ def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
         return _read_numbered(joined, numbered[1], amount_minor, currency)
     if _SLASHED_START.match(joined):
         return _read_slashed(joined, amount_minor, currency)
-    return Purpose(Detail(amount_minor, currency, remittance=_kept(lines)))
+    return Detail(amount_minor, currency, remittance=_kept(lines)), None
 
 
 def _kept(lines: list[str]) -> tuple[str, ...]:
@@ -126,7 +121,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
         meant("".join(tagged["ABWA"])) if "ABWA" in tagged else None,
         reason if reason.strip("0") else None,  # 000 is no reason
     )
-    return Purpose(detail, texts[note].strip(" ") or None)
+    return detail, texts[note].strip(" ") or None
 
 
 def _account(text: str | None) -> tuple[str | None, str | None]:
@@ -193,7 +188,7 @@ def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
         ultimate_counterparty=values.get("ULTD") or values.get("ULTB") or None,
         return_reason=values.get("RTRN") or None,
     )
-    return Purpose(detail)
+    return detail, None
 
 
 def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
@@ -220,4 +215,4 @@ def read_ns(lines: list[str], amount_minor: int, currency: str) -> Purpose:
         counterparty_account=found.get("34"),
         counterparty_bank=found.get("33"),
     )
-    return Purpose(detail, found.get("17"))
+    return detail, found.get("17")
