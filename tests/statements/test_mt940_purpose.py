@@ -17,7 +17,7 @@ def _read(purpose: str):
         ("?20SVWZ+Really? yes?32Payer", ("Really? yes",), "Payer"),
         ("?20SVWZ+Invoice 12?32Payer?", ("Invoice 12",), "Payer?"),
         ("?20SVWZ+What??32Payer", ("What?",), "Payer"),
-        ("?lost?20SVWZ+Invoice 12?32Payer", ("Invoice 12",), "Payer"),
+        ("?00CREDIT?lost?20SVWZ+Invoice 12?32Payer", ("Invoice 12",), "Payer"),
     ],
 )
 def test_a_separator_without_two_digits_behind_it_is_text(purpose, remittance, name):
