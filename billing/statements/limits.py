@@ -86,7 +86,9 @@ class Budget:
         self._entries_left -= 1
         if self._entries_left < 0:
             raise TooManyEntries(position, limit=self._entries)
-        self.spend_units(1, position)
+        self._units_left -= 1
+        if self._units_left < 0:
+            raise TooManyEntries(position, limit=self._units)
 
     def spend_statement(self, position: str) -> None:
         """Take one statement from the budget; raises TooManyStatements when none is left."""
