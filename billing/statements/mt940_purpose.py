@@ -78,9 +78,10 @@ class _Places(NamedTuple):
 
 def _places(codes: tuple[str, ...]) -> _Places:
     purpose = tuple([place for place, code in enumerate(codes) if code in _PURPOSE])
-    first = {code: place for place, code in reversed(list(enumerate(codes)))}
     others = ("00", "30", "31", "32", "33", "34")
-    return _Places(purpose, *[first.get(code, len(codes)) for code in others])
+    return _Places(
+        purpose, *[codes.index(code) if code in codes else len(codes) for code in others]
+    )
 
 
 # A bank writes its subfields in the same order again and again.
@@ -89,17 +90,18 @@ _known_places = lru_cache(maxsize=1024)(_places)
 
 
 def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str) -> Purpose:
-    texts = joined.split(separator)
+    texts = joined.split(separator, _USUAL_SUBFIELDS + 1)
     del texts[0]  # the business code
     codes = tuple([text[:2] for text in texts])
-    if _CODES.issuperset(codes):
+    if len(codes) <= _USUAL_SUBFIELDS and _CODES.issuperset(codes):
         texts = [text[2:] for text in texts]
-    else:  # the separator stands in a text, too
+        places = _known_places(codes)
+    else:  # a separator stands in a text, too
         parts = _subfields(separator).split(joined)
         codes, texts = tuple(parts[1::2]), parts[2::2]
+        places = _places(codes)
     texts.append("")
-    find = _known_places if len(codes) <= _USUAL_SUBFIELDS else _places
-    purpose, note, bank, number, name, more_name, cause = find(codes)
+    purpose, note, bank, number, name, more_name, cause = places
     tagged = _sepa_tags([texts[place] for place in purpose])
     iban, account = _account(texts[number])
     reason = texts[cause].strip(" ")
