@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from billing.statements.canonical import Detail, Reference
+from billing.statements.limits import MAX_SUBFIELDS
 from billing.statements.references import meant, plain_iban
 
 # Germany and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank, ?31
@@ -97,7 +98,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
         texts = [text[2:] for text in texts]
         places = _known_places(codes)
     else:  # a separator stands in a text, too
-        parts = _subfields(separator).split(joined)
+        parts = _subfields(separator).split(joined, MAX_SUBFIELDS)
         codes, texts = tuple(parts[1::2]), parts[2::2]
         places = _places(codes)
     texts.append("")
