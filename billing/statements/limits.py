@@ -45,6 +45,9 @@ MAX_XML_NAMES = 5_000
 MAX_XML_DEPTH = 256
 # Continuation lines of one MT940 field: the standard allows 6, banks send up to some dozens.
 MAX_FIELD_LINES = 500
+# Subfields of one MT940 field 86, of which the standard has 22; what is behind stays text of the
+# last. 120,000 entries with so many take some 6 s.
+MAX_SUBFIELDS = 64
 # Cells of one CSV row; the widest bank export seen has 25 columns.
 MAX_CSV_CELLS = 200
 # Rows of preamble before the header of a CSV file; the longest seen is 13.
@@ -86,7 +89,9 @@ class Budget:
         self._entries_left -= 1
         if self._entries_left < 0:
             raise TooManyEntries(position, limit=self._entries)
-        self.spend_units(1, position)
+        self._units_left -= 1
+        if self._units_left < 0:
+            raise TooManyEntries(position, limit=self._units)
 
     def spend_statement(self, position: str) -> None:
         """Take one statement from the budget; raises TooManyStatements when none is left."""

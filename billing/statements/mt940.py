@@ -33,6 +33,8 @@ from billing.statements.source import guess_encoding, lines_of
 _FIELD = re.compile(
     r":(20|21|25P?|28C?|60[FM]|61|86|62[FM]|64|65|13[CD]?|34F|90[CD]|NS):(.*)", re.DOTALL
 )
+# The fields of every entry, which need no pattern.
+_OFTEN = {":61:": "61", ":86:": "86"}
 # What stands between two messages of a SWIFT file.
 _FRAMES, _FRAMED = ("-}", "{1:", "{4:"), frozenset("-{")
 _INTERIM = frozenset({"34F", "13", "13C", "13D", "90C", "90D"})
@@ -48,9 +50,13 @@ def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> lis
     raw = 0
     tag, lines, first, size = "", [""], 0, 0
     for number, line in lines_of(source, encoding):
+        if often := _OFTEN.get(line[:4]):
+            reader.take(tag, lines, first)
+            raw += often == "61"
+            tag, lines, first, size = often, [line[4:]], number, 0
+            continue
         match, ends = None, False
-        if line.startswith(":"):
-            raw += line.startswith(":61:")
+        if line[:1] == ":":
             match = _FIELD.match(line)
         elif line[:1] in _FRAMED:
             ends = line.startswith(_FRAMES) or (line.rstrip() == "-" and reader.is_closed(tag))
@@ -103,13 +109,13 @@ class _Mt940Reader:
         """Take one whole field."""
         if not tag:
             return
-        position = f"line {number}"
         if tag in {"86", "NS"}:
             if self._entry is not None:
                 self._purpose += lines
                 self._reads_ns = tag == "NS"
             return
         self._finish_entry()
+        position = f"line {number}"
         if tag == "20":
             self._begin(position)
         elif tag == "61":
@@ -231,6 +237,7 @@ class _Mt940Reader:
         if self._entry is None or self._draft is None:
             return
         line, position = self._entry
-        purpose = (read_ns if self._reads_ns else read_purpose)(self._purpose)
-        self._draft.add(entry_of(line, purpose, position, self._draft))
+        read = read_ns if self._reads_ns else read_purpose
+        purpose = read(self._purpose, line.amount_minor, self._draft.currency or NO_CURRENCY)
+        self._draft.add(entry_of(line, purpose, position, self._draft.format))
         self._entry, self._purpose, self._reads_ns = None, [], False

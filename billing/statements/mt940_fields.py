@@ -5,6 +5,7 @@ SWIFT Standards MT category 9, fields 60a, 61, 62a, 90.
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 from billing.statements.canonical import Balance
@@ -17,8 +18,7 @@ from billing.statements.references import meant, plain_iban
 # amount takes every mark that a number might have, so that 1.000,50 is refused whole and never read
 # as 1.
 _ENTRY = re.compile(
-    r"(?P<value>[0-9]{6})(?P<entry>[0-9]{4})?(?P<mark>R?[CD]|E[CD])(?P<funds>[A-Z])?"
-    r"(?P<amount>[0-9][0-9.,']*)(?P<type>[NSF][A-Z0-9 ]{3})?(?P<rest>.*)",
+    r"([0-9]{6})([0-9]{4})?(R?[CD]|E[CD])[A-Z]?([0-9][0-9.,']*)([NSF][A-Z0-9 ]{3})?(.*)",
     re.ASCII,
 )
 # Field 60a, 62a: mark, date, currency, amount.
@@ -49,32 +49,40 @@ def read_line(lines: list[str], *, currency: str, position: str) -> Line:
     match = _ENTRY.fullmatch(lines[0].rstrip())
     if match is None:
         raise BadLine(position, field=":61:", text=lines[0])
-    day, entry, mark, digits, kind, rest = match.group(
-        "value", "entry", "mark", "amount", "type", "rest"
-    )
+    day, entry, mark, digits, kind, rest = match.groups()
     exponent = currency_exponent(currency, position)
     amount = to_minor(digits, exponent=exponent, position=position, decimal=",")
-    value, booked = swift_day(day), None
-    impossible = [] if value else [day]
-    if entry:
-        booked = entry_day(entry, value or _middle_of(day))
-        impossible += [] if booked else [entry]
+    value, booked, impossible = _days(day, entry)
     customer, _, bank = rest.partition("//")
     # some banks fill the reference to 16 characters and write the payer's name behind it
     customer, _, name = customer.strip().partition("  ")
     iban = plain_iban(customer)
+    supplement = ""
+    if name or len(lines) > 1:
+        supplement = "\n".join([text.strip() for text in (name, *lines[1:]) if text.strip()])
     return Line(
-        mark=mark,
-        amount_minor=SIGNS[mark] * amount,
-        value_date=value,
-        booking_date=booked,
-        impossible=tuple(impossible),
-        type_code=(kind or "").strip() or None,
-        customer_reference=None if iban else meant(customer),
-        bank_reference=meant(bank),
-        iban=iban,
-        supplement="\n".join([text.strip() for text in (name, *lines[1:]) if text.strip()]),
+        mark,
+        SIGNS[mark] * amount,
+        value,
+        booked,
+        impossible,
+        (kind.strip() or None) if kind else None,
+        None if iban else meant(customer),
+        meant(bank),
+        iban,
+        supplement,
     )
+
+
+@lru_cache(maxsize=4096)  # the entries of a statement share a few days
+def _days(value: str, entry: str | None) -> tuple[date | None, date | None, tuple[str, ...]]:
+    """Value date, booking date, and which of the two the calendar does not have."""
+    valued, booked = swift_day(value), None
+    impossible = [] if valued else [value]
+    if entry:
+        booked = entry_day(entry, valued or _middle_of(value))
+        impossible += [] if booked else [entry]
+    return valued, booked, tuple(impossible)
 
 
 def _middle_of(value: str) -> date:

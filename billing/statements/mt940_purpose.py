@@ -5,9 +5,10 @@ Else as plain lines.
 
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from billing.statements.canonical import Reference
+from billing.statements.canonical import Detail, Reference
+from billing.statements.limits import MAX_SUBFIELDS
 from billing.statements.references import meant, plain_iban
 
 # Germany and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank, ?31
@@ -16,18 +17,14 @@ _NUMBERED = re.compile(r"[0-9]{3}([^A-Za-z0-9\s])(?=[0-9]{2})")
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
-_SEPA = re.compile(r"\b(EREF|KREF|MREF|CRED|DEBT|COAM|OAMT|SVWZ|ABWA|ABWE)\+")
+_CODES = frozenset(f"{code:02d}" for code in range(100))
+_TAGS = ("EREF", "KREF", "MREF", "CRED", "DEBT", "COAM", "OAMT", "SVWZ", "ABWA", "ABWE")
+_SEPA = re.compile(rf"\b({'|'.join(_TAGS)})\+")
+_SEPA_STARTS = {f"{tag}+": tag for tag in _TAGS}
 # The payer's text begins here; what looks like a tag behind it is the payer's, except the two that
 # may follow.
 _TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
 _IN_TEXT = frozenset({_TEXT, *_BEHIND_TEXT})
-# SEPA tag -> the field of a Detail that its value is.
-_SEPA_FIELDS = {
-    "EREF": "end_to_end_id",
-    "KREF": "instruction_id",
-    "MREF": "mandate_id",
-    "ABWA": "ultimate_counterparty",
-}
 # The Netherlands and some others: /TAG/value, in any order.
 _SLASHED = re.compile(
     r"/(EREF|REMI|NAME|IBAN|BIC|TRTP|MARF|CSID|BENM|ORDP|CNTP|ISDT|RTRN|PREF|CREF|KREF|PURP|ULTD|ULTB|ULTC|TRCD|SVCL|NRTX)/"
@@ -37,28 +34,23 @@ _SLASHED_START = re.compile(
 )
 
 
-class Purpose(NamedTuple):
-    """What field 86 says: the fields of a Detail that it fills, by name, and a note on the entry.
-
-    Lines of the remittance are kept apart, because a bank may break a reference between two.
-    """
-
-    fields: dict[str, Any]
-    note: str | None = None
+# What field 86 says: the only detail of the entry, and a note on the entry. Lines of the remittance
+# are kept apart, because a bank may break a reference between two.
+Purpose = tuple[Detail, str | None]
 
 
-def read_purpose(lines: list[str]) -> Purpose:
-    """Field 86 from its lines. Reads anything.
+def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
+    """Field 86 from its lines, with the amount of its field 61. Reads anything.
 
     What has no known form is remittance text as it stands.
     """
     joined = "".join(lines)
     numbered = _NUMBERED.match(joined)
     if numbered:
-        return _read_numbered(joined, numbered.group(1))
+        return _read_numbered(joined, numbered[1], amount_minor, currency)
     if _SLASHED_START.match(joined):
-        return _read_slashed(joined)
-    return Purpose({"remittance": _kept(lines)})
+        return _read_slashed(joined, amount_minor, currency)
+    return Detail(amount_minor, currency, remittance=_kept(lines)), None
 
 
 def _kept(lines: list[str]) -> tuple[str, ...]:
@@ -70,39 +62,76 @@ def _subfields(separator: str) -> re.Pattern[str]:
     return re.compile(re.escape(separator) + "([0-9]{2})")
 
 
-def _read_numbered(joined: str, separator: str) -> Purpose:
-    parts = _subfields(separator).split(joined)
-    values: dict[str, str] = {}
-    pieces: list[str] = []
-    for place in range(1, len(parts), 2):
-        code = parts[place]
-        if code in _PURPOSE:
-            pieces.append(parts[place + 1])
-        elif code not in values:
-            values[code] = parts[place + 1]
-    tagged = _sepa_tags(pieces)
-    fields: dict[str, Any] = {
-        _SEPA_FIELDS[tag]: meant("".join(texts))
-        for tag, texts in tagged.items()
-        if tag in _SEPA_FIELDS
-    }
-    fields["remittance"] = _kept(tagged.get("", []) + tagged.get(_TEXT, []))
-    _put_account(fields, values.get("31"))
-    fields["counterparty"] = (values.get("32", "") + values.get("33", "")).strip() or None
-    fields["counterparty_bank"] = values.get("30", "").strip(" ") or None
-    reason = values.get("34", "").strip(" ")
-    if reason.strip("0"):  # 000 is no reason
-        fields["return_reason"] = reason
-    return Purpose(fields, values.get("00", "").strip(" ") or None)
+class _Places(NamedTuple):
+    """Which subfields are the purpose, and where the others stand: the first counts of two alike.
+
+    Where there is none, it is the place behind the last.
+    """
+
+    purpose: tuple[int, ...]
+    note: int
+    bank: int
+    account: int
+    name: int
+    more_name: int
+    reason: int
 
 
-def _put_account(fields: dict[str, Any], text: str | None) -> None:
+def _places(codes: tuple[str, ...]) -> _Places:
+    purpose = tuple([place for place, code in enumerate(codes) if code in _PURPOSE])
+    others = ("00", "30", "31", "32", "33", "34")
+    return _Places(
+        purpose, *[codes.index(code) if code in codes else len(codes) for code in others]
+    )
+
+
+# A bank writes its subfields in the same order again and again.
+_USUAL_SUBFIELDS = 32
+_known_places = lru_cache(maxsize=1024)(_places)
+
+
+def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str) -> Purpose:
+    texts = joined.split(separator, _USUAL_SUBFIELDS + 1)
+    del texts[0]  # the business code
+    codes = tuple([text[:2] for text in texts])
+    if len(codes) <= _USUAL_SUBFIELDS and _CODES.issuperset(codes):
+        texts = [text[2:] for text in texts]
+        places = _known_places(codes)
+    else:  # a separator stands in a text, too
+        parts = _subfields(separator).split(joined, MAX_SUBFIELDS)
+        codes, texts = tuple(parts[1::2]), parts[2::2]
+        places = _places(codes)
+    texts.append("")
+    purpose, note, bank, number, name, more_name, cause = places
+    tagged = _sepa_tags([texts[place] for place in purpose])
+    iban, account = _account(texts[number])
+    reason = texts[cause].strip(" ")
+    detail = Detail(  # by place: names would double what a detail costs
+        amount_minor,
+        currency,
+        meant("".join(tagged["EREF"])) if "EREF" in tagged else None,
+        None,
+        None,
+        None,
+        meant("".join(tagged["KREF"])) if "KREF" in tagged else None,
+        meant("".join(tagged["MREF"])) if "MREF" in tagged else None,
+        (),
+        _kept(tagged[""] + tagged[_TEXT] if _TEXT in tagged else tagged[""]),
+        (texts[name] + texts[more_name]).strip() or None,
+        iban,
+        account,
+        texts[bank].strip(" ") or None,
+        meant("".join(tagged["ABWA"])) if "ABWA" in tagged else None,
+        reason if reason.strip("0") else None,  # 000 is no reason
+    )
+    return detail, texts[note].strip(" ") or None
+
+
+def _account(text: str | None) -> tuple[str | None, str | None]:
     """The other side's account: its IBAN, or else its number as it stands."""
     account = text.strip(" ") if text else None
     iban = plain_iban(account)
-    fields["counterparty_iban"] = iban
-    if iban is None and account:
-        fields["counterparty_account"] = account
+    return iban, None if iban else account or None
 
 
 def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
@@ -110,22 +139,34 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
 
     Text before any tag has the empty tag.
     """
-    found: dict[str, list[str]] = {}
     tag = ""
+    texts: list[str] = []
+    found = {tag: texts}
     for piece in pieces:
+        if "+" not in piece:
+            texts.append(piece)
+            continue
+        begun = _SEPA_STARTS.get(piece[:5])
+        if begun and tag not in _IN_TEXT and piece.find("+", 5) < 0:
+            tag = begun  # as nearly all are: no pattern needed
+            texts = found.setdefault(tag, [])
+            texts.append(piece[5:])
+            continue
         start = 0
-        for match in _SEPA.finditer(piece) if "+" in piece else ():
+        for match in _SEPA.finditer(piece):
             name = match[1]
             if tag in _IN_TEXT and name not in _BEHIND_TEXT:
                 continue
-            if match.start() > start:
-                found.setdefault(tag, []).append(piece[start : match.start()])
-            tag, start = name, match.end()
-        found.setdefault(tag, []).append(piece[start:])
+            begin, end = match.span()
+            if begin > start:
+                texts.append(piece[start:begin])
+            tag, start = name, end
+            texts = found.setdefault(tag, [])
+        texts.append(piece[start:])
     return found
 
 
-def _read_slashed(joined: str) -> Purpose:
+def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
     head, *parts = _SLASHED.split(joined)
     values: dict[str, str] = {}
     for tag, text in zip(parts[::2], parts[1::2], strict=True):
@@ -134,19 +175,23 @@ def _read_slashed(joined: str) -> Purpose:
     if values.get("CNTP"):
         iban, bank, name = (*values["CNTP"].split("/"), "", "", "")[:3]
     remittance, references = _remittance_of(values.get("REMI", ""))
-    fields: dict[str, Any] = {
-        "remittance": _kept([head, *remittance]),
-        "references": references,
-        "end_to_end_id": meant(values.get("EREF")),
-        "instruction_id": meant(values.get("KREF") or values.get("PREF")),
-        "mandate_id": meant(values.get("MARF")),
-        "counterparty": name or None,
-        "counterparty_bank": bank or None,
-        "ultimate_counterparty": values.get("ULTD") or values.get("ULTB") or None,
-        "return_reason": values.get("RTRN") or None,
-    }
-    _put_account(fields, iban)
-    return Purpose(fields)
+    account_iban, account = _account(iban)
+    detail = Detail(
+        amount_minor,
+        currency,
+        remittance=_kept([head, *remittance]),
+        references=references,
+        end_to_end_id=meant(values.get("EREF")),
+        instruction_id=meant(values.get("KREF") or values.get("PREF")),
+        mandate_id=meant(values.get("MARF")),
+        counterparty=name or None,
+        counterparty_iban=account_iban,
+        counterparty_account=account,
+        counterparty_bank=bank or None,
+        ultimate_counterparty=values.get("ULTD") or values.get("ULTB") or None,
+        return_reason=values.get("RTRN") or None,
+    )
+    return detail, None
 
 
 def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
@@ -157,7 +202,7 @@ def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
     return [re.sub(r"^(?:USTD|UNST)/+", "", text)], ()
 
 
-def read_ns(lines: list[str]) -> Purpose:
+def read_ns(lines: list[str], amount_minor: int, currency: str) -> Purpose:
     """The German field NS: two digits and a value a line.
 
     01 to 14 purpose, 15 and 16 name, 33 bank, 34 account.
@@ -165,10 +210,12 @@ def read_ns(lines: list[str]) -> Purpose:
     values = [(line[:2], line[2:].strip()) for line in lines]
     purpose = [text for code, text in values if code.isdigit() and 1 <= int(code) <= 14]
     found = dict(reversed(values))
-    fields = {
-        "remittance": _kept(purpose),
-        "counterparty": " ".join(text for code, text in values if code in {"15", "16"}) or None,
-        "counterparty_account": found.get("34"),
-        "counterparty_bank": found.get("33"),
-    }
-    return Purpose(fields, found.get("17"))
+    detail = Detail(
+        amount_minor,
+        currency,
+        remittance=_kept(purpose),
+        counterparty=" ".join(text for code, text in values if code in {"15", "16"}) or None,
+        counterparty_account=found.get("34"),
+        counterparty_bank=found.get("33"),
+    )
+    return detail, found.get("17")

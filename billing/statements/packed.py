@@ -39,37 +39,42 @@ _day = lru_cache(maxsize=4096)(date.fromordinal)
 
 
 def _pack_detail(detail: Detail) -> Row:
-    if not detail.references:
+    references = detail.references
+    if not references:
         return tuple(detail)
     row: list[Any] = list(detail)
-    row[_REFERENCES] = tuple(map(tuple, detail.references))
+    row[_REFERENCES] = tuple(map(tuple, references))
     return tuple(row)
 
 
 def _unpack_detail(row: Row) -> Detail:
     detail = Detail._make(row)
-    if not detail.references:
+    references = row[_REFERENCES]
+    if not references:
         return detail
-    return detail._replace(references=tuple(map(Reference._make, detail.references)))
+    return detail._replace(references=tuple(map(Reference._make, references)))
 
 
 def _pack_entry(entry: Entry) -> Row | None:
-    if len(entry.details) > INLINE_DETAILS:
-        return None
     row: list[Any] = list(entry)
-    row[_BOOKED] = entry.booking_date and entry.booking_date.toordinal()
-    row[_VALUE] = entry.value_date and entry.value_date.toordinal()
-    row[_STATUS] = entry.status and entry.status.value
-    row[_DETAILS] = tuple(map(_pack_detail, entry.details))
+    details = row[_DETAILS]
+    if len(details) > INLINE_DETAILS:
+        return None
+    booked, value, status = row[_BOOKED], row[_VALUE], row[_STATUS]
+    row[_BOOKED] = booked and booked.toordinal()
+    row[_VALUE] = value and value.toordinal()
+    row[_STATUS] = status and status._value_  # `value` costs a call
+    row[_DETAILS] = tuple([_pack_detail(detail) for detail in details])
     return row
 
 
 def _unpack_entry(row: Row) -> Entry:
     values = list(row)
-    values[_BOOKED] = row[_BOOKED] and _day(row[_BOOKED])
-    values[_VALUE] = row[_VALUE] and _day(row[_VALUE])
-    values[_STATUS] = _STATUSES[row[_STATUS]]
-    values[_DETAILS] = tuple(map(_unpack_detail, row[_DETAILS]))
+    booked, value = values[_BOOKED], values[_VALUE]
+    values[_BOOKED] = booked and _day(booked)
+    values[_VALUE] = value and _day(value)
+    values[_STATUS] = _STATUSES[values[_STATUS]]
+    values[_DETAILS] = tuple([_unpack_detail(detail) for detail in values[_DETAILS]])
     return Entry._make(values)
 
 

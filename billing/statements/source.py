@@ -6,7 +6,7 @@ Size, encoding, and lines that can't grow without bound.
 import codecs
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from billing.statements.errors import (
     EmptyFile,
@@ -20,6 +20,8 @@ from billing.statements.limits import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES
 # How much of a file is looked at to tell its format.
 HEAD_BYTES = 65_536
 _CHUNK = 262_144
+# Characters that are split into lines at once.
+_PIECE = 65_536
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -108,17 +110,25 @@ def lines_of(source: BinaryIO, encoding: str) -> Iterator[tuple[int, str]]:
     """
     text = text_of(source, encoding)
     try:
-        number = 0
-        while line := text.readline(MAX_LINE_CHARS + 1):
-            number += 1
-            if number > MAX_LINES:
-                raise TooManyLines(limit=MAX_LINES)
-            if len(line) > MAX_LINE_CHARS:
-                raise LineTooLong(f"line {number}", limit=MAX_LINE_CHARS)
-            plain = line.removesuffix("\n")
-            yield number, plain if plain.isprintable() else plain.translate(_CONTROLS)
+        number, rest = 0, ""
+        while piece := text.read(_PIECE):
+            *lines, rest = (rest + piece).split("\n")
+            for number, line in enumerate(lines, number + 1):  # noqa: B020 - goes on counting
+                if number > MAX_LINES or len(line) >= MAX_LINE_CHARS:
+                    _refuse_line(number)
+                yield number, line if line.isprintable() else line.translate(_CONTROLS)
+            if rest and (number >= MAX_LINES or len(rest) > MAX_LINE_CHARS):
+                _refuse_line(number + 1)
+        if rest:
+            yield number + 1, rest if rest.isprintable() else rest.translate(_CONTROLS)
     finally:
         text.detach()
+
+
+def _refuse_line(number: int) -> NoReturn:
+    if number > MAX_LINES:
+        raise TooManyLines(limit=MAX_LINES)
+    raise LineTooLong(f"line {number}", limit=MAX_LINE_CHARS)
 
 
 def without_controls(text: str) -> str:
