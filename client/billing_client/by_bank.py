@@ -1,17 +1,19 @@
 """What the client does about money that comes by bank: announce, import, confirm, reject."""
 
+from abc import ABC, abstractmethod
+
 from billing_client import statement_files
 from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
 from billing_client.inbox import Connection
 from billing_client.message import Message
 
 
-class ByBank:
+class ByBank(ABC):
     """The part of `BillingClient` that is about bank transfers."""
 
+    @abstractmethod
     def send(self, message: Message) -> None:
         """Send any message of `billing_client.messages`."""
-        raise NotImplementedError
 
     def announce_transfer(self, account_id: int, plan_id: int, *, key: str, months: int = 1) -> str:
         """Queue that the account will pay for a plan by bank transfer; returns the key.
