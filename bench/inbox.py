@@ -10,7 +10,7 @@ from bench.stack import server_pids
 from billing_client import inbox as door
 from billing_client import new_key
 from worker.database import engine
-from worker.debit_reader import spare_the_collector
+from worker.debit_reader import tune_python
 from worker.inbox_drain import InboxDrain
 
 CLIENTS = 8
@@ -65,7 +65,7 @@ def _drained(name: str, count: int, first: int, accounts: int) -> Row:
     raw.close()
     ground.settle()
     drain = InboxDrain()
-    spare_the_collector()  # as the reader does, in which the drain runs
+    tune_python()  # as the reader does, in which the drain runs
 
     def until_empty() -> None:
         while drain.drain_one_set():

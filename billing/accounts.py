@@ -1,6 +1,7 @@
 """The domain's one door to the main app's tables: what we read there, and the little we write.
 
-Balances move by deltas, under the account's row lock, taken in ascending id (STYLE rule 6).
+Balances move by deltas, under the account's row lock, taken in ascending id (STYLE rule 6), where
+books are written (`billing.book_rows`).
 """
 
 import datetime as dt
@@ -118,22 +119,6 @@ def lock_free(session: Session, ids: Iterable[int]) -> list[int]:
     """Lock those of these accounts that nobody holds; ids of no account are returned as well."""
     rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": arrays.numbers(sorted(ids))})
     return [row[0] for row in rows.all()]
-
-
-_MOVE = """
-UPDATE igny8_tenants SET credits = igny8_tenants.credits + moved.delta
-FROM unnest(%(ids)s::bigint[], %(deltas)s::int[]) AS moved (id, delta)
-WHERE igny8_tenants.id = moved.id
-"""
-
-
-def move_credits(session: Session, deltas: Mapping[int, int]) -> None:
-    """Add each delta to its account's balance, as the main app shows it."""
-    if not deltas:
-        return
-    session.connection().exec_driver_sql(
-        _MOVE, {"ids": arrays.numbers(deltas), "deltas": arrays.numbers(deltas.values())}
-    )
 
 
 def set_status(session: Session, account_ids: Sequence[int], status: str) -> None:

@@ -1,4 +1,7 @@
-"""How books and lots are read and written: one statement for all accounts of a transaction."""
+"""How books and lots are read and written: one statement for all accounts of a transaction.
+
+Those of the hot path are SQL functions, whose plans Postgres keeps (migrations/sql/0011_up.sql).
+"""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -8,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from billing import arrays
+from billing.accounts import HostAccount
 from billing.lots import OpenLot
 from billing.open_book import OpenBook
 
@@ -53,19 +57,32 @@ def adopt(session: Session, ids: Iterable[int], now: dt.datetime) -> None:
     )
 
 
-_READ_BOOKS = """
-SELECT b.account_id, b.credits, b.debt, b.held, b.opening_credits, b.spent, b.spent_since, b.chain,
-       c.credits,
-       CASE WHEN c.credits IS NULL OR b.held = 0 THEN 0 ELSE billing.frozen(b.account_id) END
-FROM billing.books AS b LEFT JOIN billing.spend_caps AS c USING (account_id)
-WHERE b.account_id = ANY(%(ids)s::bigint[])
-"""
+class Read(NamedTuple):
+    """What was read of an account under its lock; `book` None: it has not been adopted."""
+
+    account: HostAccount
+    book: BookRow | None
+    lots: list[OpenLot]
 
 
-def read_books(session: Session, ids: Iterable[int]) -> dict[int, BookRow]:
-    """The books there are, by account."""
-    found = session.connection().exec_driver_sql(_READ_BOOKS, {"ids": arrays.numbers(ids)})
-    return {row[0]: BookRow._make(row[1:]) for row in found.all()}
+def read_locked(session: Session, ids: Iterable[int]) -> dict[int, Read]:
+    """Lock these accounts in ascending id, and read them with their books and open lots.
+
+    Unknown ids are left out. The lock is that of `billing.accounts.lock`.
+    """
+    found = session.connection().exec_driver_sql(
+        "SELECT * FROM billing.locked_books(%(ids)s::bigint[])", {"ids": arrays.numbers(ids)}
+    )
+    read: dict[int, Read] = {}
+    for row in found.all():
+        known = read.get(row[0])
+        if known is None:
+            # A book without a balance is none.
+            book = None if row[7] is None else BookRow._make(row[7:16])
+            known = read[row[0]] = Read(HostAccount._make(row[:7]), book, [])
+        if row[16] is not None:
+            known.lots.append(OpenLot(*row[16:]))
+    return read
 
 
 _LOT_COLUMNS = (
@@ -121,55 +138,33 @@ def insert_lot(session: Session, lot: NewLot, now: dt.datetime) -> OpenLot:
     )
 
 
-_UPDATE_LOTS = """
-UPDATE billing.lots SET remaining = changed.remaining, held = changed.held
-FROM unnest(%(ids)s::bigint[], %(remaining)s::int[], %(held)s::int[])
-    AS changed (id, remaining, held)
-WHERE lots.id = changed.id
+_WRITE = """
+SELECT billing.write_books(
+    %(lot_ids)s::bigint[], %(remaining)s::int[], %(lot_held)s::int[],
+    %(ids)s::bigint[], %(credits)s::int[], %(debt)s::int[], %(debt_limit)s::int[], %(held)s::int[],
+    %(spent)s::int[], %(spent_since)s::timestamptz[], %(chain)s::bytea[], %(deltas)s::int[])
 """
 
 
-def update_lots(session: Session, changed: Sequence[OpenLot]) -> None:
-    """Write what remains in these lots and what holds set aside."""
-    if not changed:
+def write(session: Session, books: Sequence[OpenBook], lots: Sequence[OpenLot]) -> None:
+    """Write these books and lots as they now stand, and move the main app's balances by as much."""
+    if not books and not lots:
         return
     session.connection().exec_driver_sql(
-        _UPDATE_LOTS,
+        _WRITE,
         {
-            "ids": arrays.numbers([lot.id for lot in changed]),
-            "remaining": arrays.numbers([lot.remaining for lot in changed]),
-            "held": arrays.numbers([lot.held for lot in changed]),
-        },
-    )
-
-
-_UPDATE_BOOKS = """
-UPDATE billing.books
-SET credits = changed.credits, debt = changed.debt, debt_limit = changed.debt_limit,
-    held = changed.held, spent = changed.spent, spent_since = changed.spent_since,
-    chain = changed.chain
-FROM unnest(%(ids)s::bigint[], %(credits)s::int[], %(debt)s::int[], %(debt_limit)s::int[],
-            %(held)s::int[], %(spent)s::int[], %(spent_since)s::timestamptz[], %(chain)s::bytea[])
-    AS changed (id, credits, debt, debt_limit, held, spent, spent_since, chain)
-WHERE books.account_id = changed.id
-"""
-
-
-def update_books(session: Session, changed: Sequence[OpenBook]) -> None:
-    """Write these books as they now stand."""
-    if not changed:
-        return
-    session.connection().exec_driver_sql(
-        _UPDATE_BOOKS,
-        {
-            "ids": arrays.numbers([book.account.id for book in changed]),
-            "credits": arrays.numbers([book.credits for book in changed]),
-            "debt": arrays.numbers([book.debt for book in changed]),
+            "lot_ids": arrays.numbers([lot.id for lot in lots]),
+            "remaining": arrays.numbers([lot.remaining for lot in lots]),
+            "lot_held": arrays.numbers([lot.held for lot in lots]),
+            "ids": arrays.numbers([book.account.id for book in books]),
+            "credits": arrays.numbers([book.credits for book in books]),
+            "debt": arrays.numbers([book.debt for book in books]),
             # A debt may be older than the plan's present limit.
-            "debt_limit": arrays.numbers([max(book.debt_limit, book.debt) for book in changed]),
-            "held": arrays.numbers([book.held for book in changed]),
-            "spent": arrays.numbers([book.spent for book in changed]),
-            "spent_since": arrays.moments([book.spent_since for book in changed]),
-            "chain": arrays.binaries([book.chain for book in changed]),
+            "debt_limit": arrays.numbers([max(book.debt_limit, book.debt) for book in books]),
+            "held": arrays.numbers([book.held for book in books]),
+            "spent": arrays.numbers([book.spent for book in books]),
+            "spent_since": arrays.moments([book.spent_since for book in books]),
+            "chain": arrays.binaries([book.chain for book in books]),
+            "deltas": arrays.numbers([book.credits - book.was_credits for book in books]),
         },
     )

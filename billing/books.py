@@ -7,10 +7,11 @@ Every act on credits goes through here, so that the sums of DESIGN 1.3 are made 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, chain, keys, ledger, low_balance, outbox
+from billing import accounts, chain, copy_in, keys, ledger, low_balance, outbox
 from billing import book_rows as rows
 from billing.accounts import PlanTerms
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
@@ -187,15 +188,34 @@ class Books:
             entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
             yield entry
 
+    def _write_alongside(self, entries: Iterator[Entry]) -> None:
+        """Write entries and keys part by part, each while the next is worked out."""
+        part = list(islice(entries, copy_in.SENT_AT_ONCE))
+        if len(part) < copy_in.SENT_AT_ONCE:
+            # There is no next.
+            if part:
+                ledger.append(self.session, part)
+            self._entries.clear()
+            return
+        with copy_in.Alongside(self.session) as alongside:
+            # Else Postgres would look whether each entry's account is there at the commit, when
+            # there is nothing left to do meanwhile.
+            alongside.run("SET CONSTRAINTS ALL IMMEDIATE")
+            while part:
+                self._entries.clear()
+                new_keys, self._new_keys = self._new_keys, {}
+                alongside.put(ledger.TABLE, ledger.COLUMNS, map(ledger.line, part))
+                alongside.put(keys.TABLE, keys.COLUMNS, map(keys.line, new_keys.items()))
+                part = list(islice(entries, copy_in.SENT_AT_ONCE))
+
     def write(self, posting: Iterator[Entry] | None = None) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off.
 
-        `posting`: posts entries as it yields them, without SQL: Postgres takes in each while the
-        next is worked out.
+        `posting`: posts entries as it yields them, without SQL: Postgres takes in some while the
+        next are worked out.
         """
         if posting is not None:
-            ledger.append(self.session, self._sealed(posting))
-            self._entries.clear()
+            self._write_alongside(self._sealed(posting))
         for book in self.by_account.values():
             if book.debt and book.has_changed:
                 self.repay(book)
@@ -204,15 +224,8 @@ class Books:
         if self._new_keys:
             keys.claim(self.session, self._new_keys)
         books = self.by_account.values()
-        rows.update_lots(self.session, [o for b in books for o in b.lots if o.has_changed])
         changed = [book for book in books if book.has_changed]
-        rows.update_books(self.session, changed)
-        deltas = {
-            book.account.id: book.credits - book.was_credits
-            for book in changed
-            if book.credits != book.was_credits
-        }
-        accounts.move_credits(self.session, deltas)
+        rows.write(self.session, changed, [o for b in books for o in b.lots if o.has_changed])
         low = [low_balance.event_of(b, self.terms.get(b.account.plan_id)) for b in changed]
         outbox.leave_all(self.session, [event for event in low if event], now=self.now)
 
@@ -225,17 +238,16 @@ def open_books(
     `keys_asked` are uuids of `billing.keys.as_uuid`. Every read comes after the lock, in a
     statement of its own, so that its snapshot sees what the last holder of the lock committed.
     """
-    locked = accounts.lock(session, set(account_ids))
+    read = rows.read_locked(session, set(account_ids))
+    if missing := [account_id for account_id, each in read.items() if each.book is None]:
+        rows.adopt(session, missing, now)
+        read |= rows.read_locked(session, missing)
     known = keys.lookup(session, keys_asked)
     terms = accounts.plan_terms(session)
-    found = rows.read_books(session, locked)
-    if missing := locked.keys() - found.keys():
-        rows.adopt(session, missing, now)
-        found |= rows.read_books(session, missing)
-    lots = rows.read_lots(session, locked)
     by_account = {
-        account_id: _open(locked[account_id], row, lots.get(account_id, []), terms)
-        for account_id, row in found.items()
+        account_id: _open(each.account, each.book, each.lots, terms)
+        for account_id, each in read.items()
+        if each.book is not None
     }
     return Books(session, now, by_account, known, terms, session.info.get(LEDGER_KEY))
 

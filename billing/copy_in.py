@@ -4,11 +4,15 @@ Rows are text lines, their columns parted by tabs: https://www.postgresql.org/do
 ("Text Format").
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import psycopg2  # type: ignore[import-untyped]
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -52,17 +56,76 @@ def rows(session: Session, table: str, columns: str, lines: Iterable[str]) -> No
 
     Raises sqlalchemy.exc.IntegrityError and the like, as a statement would.
     """
-    connection = session.connection()
-    raw: Any = connection.connection
     statement = f"COPY {table} ({columns}) FROM STDIN"
     source = _Lines(lines)
+    connection = session.connection()
+    with _as_sqlalchemy(connection, statement):
+        try:
+            _copy(connection.connection, statement, source)
+        except psycopg2.Error:
+            if source.error is not None:
+                # Postgres was only told that the copy was given up.
+                raise source.error from None
+            raise
+
+
+class Alongside:
+    """Copies each part in a thread while the caller works out the next.
+
+    Till the `with` ends, the session's connection is the thread's. The end waits for it, and raises
+    the first error as `rows` does.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._connection = session.connection()
+        self._raw: Any = self._connection.connection
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._parts: list[tuple[str, Future[None]]] = []
+
+    def run(self, statement: str) -> None:
+        """Have a statement without an answer run after all that was put before."""
+        self._parts.append((statement, self._thread.submit(_run, self._raw, statement)))
+
+    def put(self, table: str, columns: str, lines: Iterable[str]) -> None:
+        """Have these lines, each with its line end, inserted after all that was put before."""
+        statement = f"COPY {table} ({columns}) FROM STDIN"
+        # Made now: the caller goes on with what they are made of.
+        text = _Lines(["".join(lines)])
+        self._parts.append((statement, self._thread.submit(_copy, self._raw, statement, text)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown()
+        if error is None:
+            for statement, part in self._parts:
+                with _as_sqlalchemy(self._connection, statement):
+                    part.result()
+
+
+def _run(raw: Any, statement: str) -> None:
+    with raw.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _copy(raw: Any, statement: str, source: _Lines) -> None:
+    with raw.cursor() as cursor:
+        cursor.copy_expert(statement, source)
+
+
+@contextmanager
+def _as_sqlalchemy(connection: Connection, statement: str) -> Iterator[None]:
+    """Raise psycopg2's errors as SQLAlchemy does, and have a broken connection forgotten."""
+    raw: Any = connection.connection
     try:
-        with raw.cursor() as cursor:
-            cursor.copy_expert(statement, source)
+        yield
     except psycopg2.Error as error:
-        if source.error is not None:
-            # Postgres was only told that the copy was given up.
-            raise source.error from None
         is_gone = connection.dialect.is_disconnect(error, raw, None)
         if is_gone:
             connection.invalidate(error)

@@ -55,15 +55,7 @@ WITH RECURSIVE waiting (account_id) AS (
 SELECT account_id FROM waiting WHERE account_id IS NOT NULL LIMIT %(most)s
 """
 
-_TAKE = """
-DELETE FROM billing.inbox AS i
-USING unnest(%(accounts)s::bigint[]) AS a (id)
-CROSS JOIN LATERAL (
-    SELECT r.id FROM billing.inbox AS r WHERE r.account_id = a.id ORDER BY r.id LIMIT %(share)s
-) AS mine
-WHERE i.account_id = a.id AND i.id = mine.id
-RETURNING i.account_id, i.id, i.task, i.arguments::text
-"""
+_TAKE = "SELECT * FROM billing.take_inbox(%(accounts)s::bigint[], %(share)s)"
 
 
 class Row(NamedTuple):

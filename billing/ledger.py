@@ -51,7 +51,9 @@ def next_ids(session: Session, count: int) -> list[int]:
     return ids
 
 
-_COLUMNS = (
+#: What `line` makes a line of.
+TABLE = "igny8_credit_transactions"
+COLUMNS = (
     "id, tenant_id, type, amount, balance_after, description, idempotency_key, actor, happened_at,"
     " created_at, reference, units, lots_used, metadata, chain"
 )
@@ -59,10 +61,11 @@ _COLUMNS = (
 
 def append(session: Session, entries: Iterable[Entry]) -> None:
     """Write these entries, all or none."""
-    copy_in.rows(session, "igny8_credit_transactions", _COLUMNS, map(_line, entries))
+    copy_in.rows(session, TABLE, COLUMNS, map(line, entries))
 
 
-def _line(e: Entry) -> str:
+def line(e: Entry) -> str:
+    """The entry as a line of `copy_in`."""
     text = copy_in.text
     units = copy_in.NULL if e.units is None else e.units
     lots = copy_in.NULL if e.lots is None else e.lots

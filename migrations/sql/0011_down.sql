@@ -1,0 +1,6 @@
+DROP FUNCTION billing.take_inbox(bigint[], int);
+DROP FUNCTION billing.write_books(
+    bigint[], int[], int[], bigint[], int[], int[], int[], int[], int[], timestamptz[], bytea[],
+    int[]
+);
+DROP FUNCTION billing.locked_books(bigint[]);
