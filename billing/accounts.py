@@ -5,14 +5,14 @@ books are written (`billing.book_rows`).
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from billing import arrays
+from billing import arrays, driver
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
@@ -139,8 +139,8 @@ FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_i
 
 def plan_terms(session: Session) -> dict[int | None, PlanTerms]:
     """The terms of every plan, by its id; there are a handful."""
-    rows = session.connection().exec_driver_sql(_PLAN_TERMS)
-    return {row[0]: PlanTerms._make(row[1:]) for row in rows.all()}
+    rows = driver.rows(session, _PLAN_TERMS, {})
+    return {row[0]: PlanTerms._make(row[1:]) for row in rows}
 
 
 def plan(session: Session, plan_id: int | None) -> HostPlan | None:

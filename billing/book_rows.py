@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing import arrays
+from billing import arrays, driver
 from billing.accounts import HostAccount
 from billing.lots import OpenLot
 from billing.open_book import OpenBook
@@ -58,30 +58,35 @@ def adopt(session: Session, ids: Iterable[int], now: dt.datetime) -> None:
 
 
 class Read(NamedTuple):
-    """What was read of an account under its lock; `book` None: it has not been adopted."""
+    """What was read of an account under its lock; `book` None: it has not been adopted.
+
+    `is_due`: its period has ended, and no sweep has come to it yet.
+    """
 
     account: HostAccount
     book: BookRow | None
+    is_due: bool
     lots: list[OpenLot]
 
 
-def read_locked(session: Session, ids: Iterable[int]) -> dict[int, Read]:
+_READ_LOCKED = "SELECT * FROM billing.locked_books(%(ids)s::bigint[], %(now)s)"
+
+
+def read_locked(session: Session, ids: Iterable[int], now: dt.datetime) -> dict[int, Read]:
     """Lock these accounts in ascending id, and read them with their books and open lots.
 
     Unknown ids are left out. The lock is that of `billing.accounts.lock`.
     """
-    found = session.connection().exec_driver_sql(
-        "SELECT * FROM billing.locked_books(%(ids)s::bigint[])", {"ids": arrays.numbers(ids)}
-    )
+    asked = {"ids": arrays.numbers(ids), "now": now}
     read: dict[int, Read] = {}
-    for row in found.all():
+    for row in driver.rows(session, _READ_LOCKED, asked):
         known = read.get(row[0])
         if known is None:
             # A book without a balance is none.
             book = None if row[7] is None else BookRow._make(row[7:16])
-            known = read[row[0]] = Read(HostAccount._make(row[:7]), book, [])
-        if row[16] is not None:
-            known.lots.append(OpenLot(*row[16:]))
+            known = read[row[0]] = Read(HostAccount._make(row[:7]), book, row[16], [])
+        if row[17] is not None:
+            known.lots.append(OpenLot(*row[17:]))
     return read
 
 
@@ -150,7 +155,8 @@ def write(session: Session, books: Sequence[OpenBook], lots: Sequence[OpenLot]) 
     """Write these books and lots as they now stand, and move the main app's balances by as much."""
     if not books and not lots:
         return
-    session.connection().exec_driver_sql(
+    driver.rows(
+        session,
         _WRITE,
         {
             "lot_ids": arrays.numbers([lot.id for lot in lots]),

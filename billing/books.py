@@ -31,6 +31,7 @@ class Books:
     """The open books of one transaction, with all that is to be written.
 
     `known` are the keys that already stand for something, those of this transaction included.
+    `due` are the accounts whose period has ended, and that no sweep has come to yet.
     """
 
     session: Session
@@ -39,6 +40,7 @@ class Books:
     known: dict[str, Known]
     terms: Mapping[int | None, PlanTerms]
     ledger_key: bytes | None
+    due: Sequence[int] = ()
     _entries: list[Entry] = field(default_factory=list)
     _new_keys: dict[str, Known] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
@@ -238,10 +240,10 @@ def open_books(
     `keys_asked` are uuids of `billing.keys.as_uuid`. Every read comes after the lock, in a
     statement of its own, so that its snapshot sees what the last holder of the lock committed.
     """
-    read = rows.read_locked(session, set(account_ids))
+    read = rows.read_locked(session, set(account_ids), now)
     if missing := [account_id for account_id, each in read.items() if each.book is None]:
         rows.adopt(session, missing, now)
-        read |= rows.read_locked(session, missing)
+        read |= rows.read_locked(session, missing, now)
     known = keys.lookup(session, keys_asked)
     terms = accounts.plan_terms(session)
     by_account = {
@@ -249,7 +251,8 @@ def open_books(
         for account_id, each in read.items()
         if each.book is not None
     }
-    return Books(session, now, by_account, known, terms, session.info.get(LEDGER_KEY))
+    due = [account_id for account_id, each in read.items() if each.is_due]
+    return Books(session, now, by_account, known, terms, session.info.get(LEDGER_KEY), due)
 
 
 def _open(

@@ -4,17 +4,16 @@ Rows are text lines, their columns parted by tabs: https://www.postgresql.org/do
 ("Text Format").
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg2  # type: ignore[import-untyped]
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+
+from billing.driver import as_sqlalchemy, raw_of
 
 #: Lines that are made, and sent, in one go.
 SENT_AT_ONCE = 250
@@ -59,9 +58,9 @@ def rows(session: Session, table: str, columns: str, lines: Iterable[str]) -> No
     statement = f"COPY {table} ({columns}) FROM STDIN"
     source = _Lines(lines)
     connection = session.connection()
-    with _as_sqlalchemy(connection, statement):
+    with as_sqlalchemy(connection, statement):
         try:
-            _copy(connection.connection, statement, source)
+            _copy(raw_of(connection), statement, source)
         except psycopg2.Error:
             if source.error is not None:
                 # Postgres was only told that the copy was given up.
@@ -78,7 +77,7 @@ class Alongside:
 
     def __init__(self, session: Session) -> None:
         self._connection = session.connection()
-        self._raw: Any = self._connection.connection
+        self._raw = raw_of(self._connection)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="copy")
         self._parts: list[tuple[str, Future[None]]] = []
 
@@ -105,7 +104,7 @@ class Alongside:
         self._thread.shutdown()
         if error is None:
             for statement, part in self._parts:
-                with _as_sqlalchemy(self._connection, statement):
+                with as_sqlalchemy(self._connection, statement):
                     part.result()
 
 
@@ -117,24 +116,3 @@ def _run(raw: Any, statement: str) -> None:
 def _copy(raw: Any, statement: str, source: _Lines) -> None:
     with raw.cursor() as cursor:
         cursor.copy_expert(statement, source)
-
-
-@contextmanager
-def _as_sqlalchemy(connection: Connection, statement: str) -> Iterator[None]:
-    """Raise psycopg2's errors as SQLAlchemy does, and have a broken connection forgotten."""
-    raw: Any = connection.connection
-    try:
-        yield
-    except psycopg2.Error as error:
-        is_gone = connection.dialect.is_disconnect(error, raw, None)
-        if is_gone:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            statement,
-            None,
-            error,
-            psycopg2.Error,
-            hide_parameters=True,
-            connection_invalidated=is_gone,
-            dialect=connection.dialect,
-        ) from error

@@ -5,11 +5,9 @@ one is never proposed, but where its calendar is to end.
 """
 
 import datetime as dt
-from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from billing import arrays
 from billing.accounts import SYSTEM_SLUGS
 from billing.coverage import COVERED
 
@@ -36,17 +34,6 @@ def renewals(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     their order; that is safe because a sweep takes those by SKIP LOCKED, and so never waits.
     """
     return _ids(session, _RENEWALS, now=now, limit=limit)
-
-
-_RENEWALS_OF = """
-SELECT account_id FROM billing.credit_calendars
-WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL AND next_due_at <= %(now)s
-"""
-
-
-def renewals_of(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[int]:
-    """Those of these accounts whose period has ended and that no sweep has come to yet."""
-    return _ids(session, _RENEWALS_OF, ids=arrays.numbers(ids), now=now)
 
 
 _LOTS_OVER = f"""

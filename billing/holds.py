@@ -58,7 +58,7 @@ class Placed:
 
 def place(session: Session, message: PlaceHold, *, now: dt.datetime) -> Placed:
     """Set credits aside; the same key gets the first answer. Raises nothing for what is asked."""
-    renewals.renew_late(session, [message.account_id], now=now)
+    renewals.renew(session, message.account_id, now=now)
     row = session.connection().exec_driver_sql(
         "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("
         "%(account_id)s, %(operation)s, %(units)s, %(key)s, %(ttl_s)s, %(now)s)",

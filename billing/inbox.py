@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, arrays, dead_letters, posting
+from billing import accounts, arrays, dead_letters, driver, posting
 from billing.dead_letters import Letter
 from billing.faults import passes
 from billing.posting import Answer, Message
@@ -127,7 +127,7 @@ def waiting(session: Session) -> tuple[int, dt.datetime | None]:
 
 def _accounts_waiting(session: Session, after: int, *, most: int) -> list[int]:
     for start in dict.fromkeys((after, LOWEST)):
-        rows = session.connection().exec_driver_sql(_WAITING, {"after": start, "most": most})
+        rows = driver.rows(session, _WAITING, {"after": start, "most": most})
         if found := [row[0] for row in rows]:
             return found
     return []
@@ -139,10 +139,8 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
     rows: list[Row] = []
     while hungry and len(rows) < limit:
         share = max((limit - len(rows)) // len(hungry), 1)
-        found = session.connection().exec_driver_sql(
-            _TAKE, {"accounts": arrays.numbers(hungry), "share": share}
-        )
-        taken = [Row._make(row) for row in found.all()]
+        found = driver.rows(session, _TAKE, {"accounts": arrays.numbers(hungry), "share": share})
+        taken = [Row._make(row) for row in found]
         counts: dict[int, int] = {}
         for row in taken:
             counts[row.account_id] = counts.get(row.account_id, 0) + 1

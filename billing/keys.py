@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing import copy_in
+from billing import copy_in, driver
 
 #: What `line` makes a line of.
 TABLE, COLUMNS = "billing.keys", "key, content, entry_id"
@@ -51,13 +51,15 @@ def digest(*content: object) -> int:
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], signed=True)
 
 
+_LOOKUP = (
+    "SELECT key::text, content, entry_id FROM billing.keys WHERE key = ANY(%(keys)s::uuid[])"
+)
+
+
 def lookup(session: Session, keys: Iterable[str]) -> dict[str, Known]:
     """What is known of these uuids. Call it under the locks, in a statement of its own."""
-    rows = session.connection().exec_driver_sql(
-        "SELECT key::text, content, entry_id FROM billing.keys WHERE key = ANY(%(keys)s::uuid[])",
-        {"keys": "{" + ",".join(keys) + "}"},
-    )
-    return {key: Known(content, entry_id) for key, content, entry_id in rows.all()}
+    rows = driver.rows(session, _LOOKUP, {"keys": "{" + ",".join(keys) + "}"})
+    return {key: Known(content, entry_id) for key, content, entry_id in rows}
 
 
 def claim(session: Session, new: Mapping[str, Known]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing import copy_in
+from billing import copy_in, driver
 from billing.arrays import moment
 from models.host import CreditTransaction
 
@@ -46,9 +46,8 @@ FROM generate_series(1, %(count)s)
 
 def next_ids(session: Session, count: int) -> list[int]:
     """Ids for `count` new entries, ascending."""
-    rows = session.connection().exec_driver_sql(_NEXT_IDS, {"count": count})
-    ids: list[int] = rows.scalar_one() or []
-    return ids
+    ((ids,),) = driver.rows(session, _NEXT_IDS, {"count": count})
+    return list(ids or ())
 
 
 #: What `line` makes a line of.

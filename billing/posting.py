@@ -161,8 +161,11 @@ def _open(
     hold_keys = {keys.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
     hold_keys.update([keys.as_uuid(key) for key in reversed_keys])
     ids = {message.account_id for message in messages}
-    renewals.renew_late(session, ids, now=now)
     books = open_books(session, ids, keys_asked=asked, now=now)
+    if books.due:
+        # Nobody is refused between a boundary and the next sweep.
+        renewals.renew_all(session, books.due, now=now)
+        books = open_books(session, ids, keys_asked=asked, now=now)
     books.reserve(len(messages))
     return Work(
         books,

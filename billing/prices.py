@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing import driver
 from billing.errors import UnknownOperation
 
 _EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -57,7 +58,7 @@ FROM billing.prices ORDER BY valid_from DESC
 def load(session: Session) -> PriceBook:
     """The price book as it stands; a few dozen rows."""
     versions: dict[str, list[Price]] = {}
-    for operation, *columns, valid_from in session.connection().exec_driver_sql(_READ):
-        price = Price(*columns, valid_from or _EVER)  # type: ignore[call-arg]
+    for operation, *columns, valid_from in driver.rows(session, _READ, {}):
+        price = Price._make((*columns, valid_from or _EVER))
         versions.setdefault(operation, []).append(price)
     return PriceBook(versions)

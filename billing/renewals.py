@@ -41,20 +41,6 @@ def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> li
     return all_or_each(session, ids, lambda part: renew_all(session, part, now=now), now=now)
 
 
-def renew_late(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
-    """Renew those of these accounts that the sweep has not come to yet.
-
-    For acts that spend, so that nobody is refused between a boundary and the next sweep. All of
-    the accounts are locked first, that the order of locks stays one.
-    """
-    wanted = list(ids)
-    late = due.renewals_of(session, wanted, now=now)
-    if not late:
-        return []
-    accounts.lock(session, wanted)
-    return renew_all(session, late, now=now)
-
-
 def renew_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
     """As `renew`, for many: entries say when the boundary was, so that late is as good as on time.
 

@@ -3,4 +3,4 @@ DROP FUNCTION billing.write_books(
     bigint[], int[], int[], bigint[], int[], int[], int[], int[], int[], timestamptz[], bytea[],
     int[]
 );
-DROP FUNCTION billing.locked_books(bigint[]);
+DROP FUNCTION billing.locked_books(bigint[], timestamptz);

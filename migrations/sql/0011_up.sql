@@ -2,12 +2,12 @@
 -- kept. No plan may read a whole table: the statistics of a queue that fills in a minute tell of an
 -- empty one, and a kept plan may be older than the rows.
 
-CREATE FUNCTION billing.locked_books(ids bigint[])
+CREATE FUNCTION billing.locked_books(ids bigint[], at timestamptz)
 RETURNS TABLE (
     id bigint, slug text, plan_id bigint, status text, credits int, is_deleted boolean,
     stripe_customer_id text,
     book_credits int, debt int, book_held int, opening_credits int, spent int,
-    spent_since timestamptz, chain bytea, spend_cap int, frozen bigint,
+    spent_since timestamptz, chain bytea, spend_cap int, frozen bigint, is_due boolean,
     lot_id bigint, source text, priority smallint, is_promotional boolean, remaining int,
     lot_held int, starts_at timestamptz, expires_at timestamptz
 )
@@ -25,11 +25,14 @@ BEGIN
            a.is_deleted, a.stripe_customer_id::text,
            b.credits, b.debt, b.held, b.opening_credits, b.spent, b.spent_since, b.chain, c.credits,
            CASE WHEN c.credits IS NULL OR b.held = 0 THEN 0 ELSE billing.frozen(a.id) END::bigint,
+           k.account_id IS NOT NULL,
            l.id, l.source, l.priority, l.is_promotional, l.remaining, l.held, l.starts_at,
            l.expires_at
     FROM igny8_tenants AS a
     LEFT JOIN billing.books AS b ON b.account_id = a.id
     LEFT JOIN billing.spend_caps AS c ON c.account_id = a.id
+    LEFT JOIN billing.credit_calendars AS k
+        ON k.account_id = a.id AND k.ended_at IS NULL AND k.next_due_at <= at
     LEFT JOIN billing.lots AS l ON l.account_id = a.id AND l.is_open
     WHERE a.id = ANY (ids);
 END

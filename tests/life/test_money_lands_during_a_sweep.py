@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, insert, update
 
-from billing import accounts, dunning, dunning_sweep, landing, trial_sweeps
+from billing import accounts, driver, dunning, dunning_sweep, landing, trial_sweeps
 from billing.bank import announcing
 from billing.errors import TrialEndRefused
 from billing_client.bank import AnnounceTransfer
@@ -63,10 +63,17 @@ def stopped_at(number, meanwhile):
             thread.start()
             thread.join(LANDS_WITHIN_S)
 
+    def seen_rows(*asked):
+        look()
+        return rows(*asked)
+
+    rows = driver.rows
     event.listen(engine(), "before_cursor_execute", look)
+    driver.rows = seen_rows
     try:
         yield seen
     finally:
+        driver.rows = rows
         event.remove(engine(), "before_cursor_execute", look)
         for thread in landing:
             thread.join(ENDS_WITHIN_S)
