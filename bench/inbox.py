@@ -1,6 +1,11 @@
-"""The inbox drained by one process, and the same effect one debit a transaction, by 8 clients."""
+"""The inbox drained by two processes and by one, and the same effect one debit a transaction.
+
+Two, for the machine has two cores, and `--scale debits=2` is how a busy inbox is served.
+"""
 
 import multiprocessing
+import time
+from collections.abc import Callable
 
 import psycopg2
 
@@ -9,11 +14,15 @@ from bench.measure import Result, Row
 from bench.stack import server_pids
 from billing_client import inbox as door
 from billing_client import new_key
+from worker import logs
 from worker.database import engine
 from worker.debit_reader import tune_python
 from worker.inbox_drain import InboxDrain
 
-CLIENTS = 8
+#: Drains at once, and clients of the other way.
+DRAINS, CLIENTS = 2, 8
+#: How long a drain sleeps that finds nothing to do while rows are in the other's hands.
+EMPTY_WAIT_S = 0.005
 #: A client that has not connected by then never will.
 START_S = 60
 #: The one-by-one way gets so much of the count: it is that much slower.
@@ -48,7 +57,8 @@ def run(*, count: int, rounds: int) -> Result:
     for _ in range(rounds):
         for name, accounts, first in (("uniform", ground.ACCOUNTS, 1), ("hot", 1, HOT)):
             rows = (
-                _drained(f"inbox_{name}", count, first, accounts),
+                _drained(f"inbox_{name}", count, first, accounts, drains=DRAINS),
+                _drained(f"inbox_{name}_alone", count, first, accounts, drains=1),
                 _one_by_one(f"one_by_one_{name}", int(count * PART), accounts),
             )
             for row in rows:
@@ -58,20 +68,13 @@ def run(*, count: int, rounds: int) -> Result:
     return Result(rows_shown, dict(measure.ratios(rows_shown, RATIOS)))
 
 
-def _drained(name: str, count: int, first: int, accounts: int) -> Row:
+def _drained(name: str, count: int, first: int, accounts: int, *, drains: int) -> Row:
     raw = engine().raw_connection()
     door.leave(raw.driver_connection, ground.debits(count, first=first, accounts=accounts))
     raw.commit()
     raw.close()
     ground.settle()
-    drain = InboxDrain()
-    tune_python()  # as the reader does, in which the drain runs
-
-    def until_empty() -> None:
-        while drain.drain_one_set():
-            pass
-
-    return measure.timed(name, count, until_empty, roots=server_pids())
+    return _at_once(name, count, drains, _drain, ())
 
 
 def _one_by_one(name: str, count: int, accounts: int) -> Row:
@@ -79,28 +82,52 @@ def _one_by_one(name: str, count: int, accounts: int) -> Row:
     share = count // CLIENTS
     url = engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
     _prepare_one_by_one()
+    row = _at_once(name, share * CLIENTS, CLIENTS, _client, (url, share, accounts))
+    _forget_one_by_one()
+    return row
+
+
+def _at_once(
+    name: str, count: int, number: int, work: Callable[..., None], args: tuple[object, ...]
+) -> Row:
+    """Have so many processes do the work, which `count`s things, from one moment on."""
     spawn = multiprocessing.get_context("spawn")
-    ready, go = spawn.Barrier(CLIENTS + 1), spawn.Barrier(CLIENTS + 1)
-    clients = [
-        spawn.Process(
-            target=_client,
-            args=(url, share, accounts),
-            kwargs={"ready": ready, "go": go, "number": number},
-        )
-        for number in range(CLIENTS)
+    ready, go = spawn.Barrier(number + 1), spawn.Barrier(number + 1)
+    processes = [
+        spawn.Process(target=work, args=args, kwargs={"ready": ready, "go": go, "number": each})
+        for each in range(number)
     ]
-    for client in clients:
-        client.start()
+    for process in processes:
+        process.start()
     ready.wait(START_S)
 
     def all_done() -> None:
         go.wait()
-        for client in clients:
-            client.join()
+        for process in processes:
+            process.join()
 
-    row = measure.timed(name, share * CLIENTS, all_done, roots=server_pids())
-    _forget_one_by_one()
-    return row
+    return measure.timed(name, count, all_done, roots=server_pids())
+
+
+def _drain(*, ready, go, number: int) -> None:
+    """As a reader does that has nothing else to do."""
+    logs.configure()
+    drain = InboxDrain()
+    tune_python()
+    engine().connect().close()
+    ready.wait(START_S)
+    go.wait()
+    while _rows_wait():
+        while drain.drain_one_set():
+            pass
+        time.sleep(EMPTY_WAIT_S)
+
+
+def _rows_wait() -> bool:
+    with engine().connect() as connection:
+        return bool(
+            connection.exec_driver_sql("SELECT EXISTS (SELECT FROM billing.inbox)").scalar()
+        )
 
 
 def _client(url: str, count: int, accounts: int, *, ready, go, number: int) -> None:

@@ -15,3 +15,8 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else held a lock for longer than the transaction would wait."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "55P03"

@@ -1,9 +1,13 @@
 """Draining the inbox: rows that the main app left in its own transactions, taken in sets.
 
-An account's rows are taken in the order of their ids, under the account's lock, which another
-drain skips: so its order is kept with any number of drains. Each set takes a share of every
-account that waits, so that one with a million rows delays the others by a set, not by a million.
-Rows are found by being there, never by a last id: ids that commit late are found when they do.
+An account's rows are done in the order of their ids, under the account's lock, and only if none
+comes before those taken: so its order is kept with any number of drains. Each set takes a share of
+every account that waits, so that one with a million rows delays the others by a set, not by a
+million. Rows are found by being there, never by a last id: ids that commit late are found when they
+do.
+
+Accounts in other hands are skipped. Where another drain has all that wait, this one takes the rows
+behind and opens them meanwhile, so that one busy account has two drains at work.
 """
 
 import datetime as dt
@@ -12,17 +16,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from billing import accounts, arrays, dead_letters, driver, posting
 from billing.dead_letters import Letter
-from billing.faults import passes
+from billing.faults import is_locked, passes
 from billing.posting import Answer, Message
 from billing_client import InvalidMessage
 from billing_client.messages import INBOX_MESSAGES
 
 #: Accounts that one set takes rows of.
 ACCOUNTS_AT_ONCE = 100
+#: A drain that has rows in hand waits so long for the one before it to be done with the account.
+WAIT_MS = 1000
 #: Where the first set begins.
 LOWEST = -(2**63)
 _KINDS = {kind.TASK: kind for kind in INBOX_MESSAGES}
@@ -43,6 +50,17 @@ class Drained:
     after: int
 
 
+class InOtherHands(Exception):
+    """All that waits is locked, or rows that come before those taken are in another drain's hands.
+
+    Nothing was done: the caller rolls back. `after`: as of Drained, for one who tried often enough.
+    """
+
+    def __init__(self, after: int) -> None:
+        super().__init__(after)
+        self.after = after
+
+
 _WAITING = """
 WITH RECURSIVE waiting (account_id) AS (
     (SELECT account_id FROM billing.inbox WHERE account_id > %(after)s
@@ -56,6 +74,7 @@ SELECT account_id FROM waiting WHERE account_id IS NOT NULL LIMIT %(most)s
 """
 
 _TAKE = "SELECT * FROM billing.take_inbox(%(accounts)s::bigint[], %(share)s)"
+_HAS_EARLIER = "SELECT billing.inbox_has_earlier(%(accounts)s::bigint[], %(ids)s::bigint[])"
 
 
 class Row(NamedTuple):
@@ -73,13 +92,21 @@ def drain(
     """Take up to `limit` rows and do what they ask; the rows are gone when the caller commits.
 
     `one_by_one` does each in a savepoint of its own, after a set broke: what breaks alone becomes
-    a dead letter.
+    a dead letter. Raises InOtherHands.
     """
-    waiting = _accounts_waiting(session, after, most=min(limit, ACCOUNTS_AT_ONCE))
+    most = min(limit, ACCOUNTS_AT_ONCE)
+    waiting = _accounts_waiting(session, after, most=most)
+    if not waiting and after != LOWEST:
+        after = LOWEST
+        waiting = _accounts_waiting(session, after, most=most)
     if not waiting:
         return Drained(0, [], 0, LOWEST)
     mine = accounts.lock_free(session, waiting)
-    rows = _take(session, mine, limit)
+    if not mine and (after != LOWEST or len(waiting) == most):
+        # There are others to look at.
+        raise InOtherHands(waiting[-1])
+    # In other hands, all that wait: in a drain's, it may be, which will be done with them soon.
+    rows = _take(session, mine or waiting[:1], limit)
     messages: list[tuple[int, Message]] = []
     dead: list[Letter] = []
     for row, arguments in zip(rows, _arguments_of(rows), strict=True):
@@ -87,6 +114,8 @@ def drain(
             messages.append((row.id, _message(row, arguments)))
         except InvalidMessage as error:
             dead.append(_unread(row, error))
+    if rows and not _has_turn(session, rows, mine=bool(mine)):
+        raise InOtherHands(waiting[-1])
     done = messages
     if one_by_one:
         done, answers, broken = _one_by_one(session, messages, now)
@@ -125,12 +154,35 @@ def waiting(session: Session) -> tuple[int, dt.datetime | None]:
     return count, oldest
 
 
+def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
+    """Whether nothing comes before or between these rows, with their accounts locked.
+
+    A drain that is at work on what comes before is waited for. Who else has an account locked may
+    have it for long, and is not.
+    """
+    last = {row.account_id: row.id for row in rows}
+    asked = {"accounts": arrays.numbers(last), "ids": arrays.numbers(last.values())}
+
+    def has_earlier() -> bool:
+        return bool(driver.rows(session, _HAS_EARLIER, asked)[0][0])
+
+    if not mine and has_earlier():
+        session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_MS}")
+        try:
+            accounts.lock(session, last)
+        except DBAPIError as error:
+            if is_locked(error):
+                return False
+            raise
+    elif not mine and not accounts.lock_free(session, last):
+        return False
+    # Under the lock, in a statement of its own: the drain before may have given up.
+    return not has_earlier()
+
+
 def _accounts_waiting(session: Session, after: int, *, most: int) -> list[int]:
-    for start in dict.fromkeys((after, LOWEST)):
-        rows = driver.rows(session, _WAITING, {"after": start, "most": most})
-        if found := [row[0] for row in rows]:
-            return found
-    return []
+    rows = driver.rows(session, _WAITING, {"after": after, "most": most})
+    return [row[0] for row in rows]
 
 
 def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:

@@ -51,9 +51,7 @@ def digest(*content: object) -> int:
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], signed=True)
 
 
-_LOOKUP = (
-    "SELECT key::text, content, entry_id FROM billing.keys WHERE key = ANY(%(keys)s::uuid[])"
-)
+_LOOKUP = "SELECT key::text, content, entry_id FROM billing.keys WHERE key = ANY(%(keys)s::uuid[])"
 
 
 def lookup(session: Session, keys: Iterable[str]) -> dict[str, Known]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from billing.books import LEDGER_KEY
-from billing.faults import passes
+from billing.faults import is_locked, passes
 from billing.policy import POLICY, Policy
 from worker.settings import settings
 
@@ -94,11 +94,6 @@ def is_away(error: BaseException) -> bool:
     code = getattr(error.orig, "pgcode", None)
     # 08: connection, 57P: shut down or starting, 53: out of disk, memory or connections
     return error.connection_invalidated or code is None or code.startswith(("08", "57P", "53"))
-
-
-def is_locked(error: BaseException) -> bool:
-    """Whether somebody else held a lock for longer than the transaction would wait."""
-    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "55P03"
 
 
 def after_fork() -> None:

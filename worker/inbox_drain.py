@@ -12,6 +12,8 @@ log = logger(__name__)
 
 #: An inbox that was empty is looked into again after so long, unless a doorbell rings.
 LOOK_EVERY_S = 0.5
+#: So often a set is tried in one go where accounts are in other hands.
+TRIES = 3
 
 
 class InboxDrain:
@@ -29,21 +31,32 @@ class InboxDrain:
         """Take one set of rows and see it through; returns how many, 0 if it is not time."""
         if time.monotonic() < self._look_at:
             return 0
-        try:
-            drained = self._drain()
-        except Exception as error:
-            if passes(error):
-                raise
-            # One row breaks the set: alone it becomes a dead letter, and holds up no other.
-            log.exception("inbox_set_broke", error=type(error).__name__)
-            drained = self._drain(one_by_one=True)
-        self._after = drained.after
-        if not drained.rows:
+        drained = self._try_to_drain()
+        if drained is None or not drained.rows:
             self._look_at = time.monotonic() + LOOK_EVERY_S
             return 0
         counts = posting.counts_of(drained.answers)
         log.info("inbox_drained", rows=drained.rows, dead=drained.dead, **counts)
         return drained.rows
+
+    def _try_to_drain(self) -> inbox.Drained | None:
+        """Take a set; None if all that was looked at is in other hands."""
+        one_by_one = False
+        for _ in range(TRIES):
+            try:
+                drained = self._drain(one_by_one=one_by_one)
+            except inbox.InOtherHands as error:
+                self._after = error.after
+            except Exception as error:
+                if one_by_one or passes(error):
+                    raise
+                # One row breaks the set: alone it becomes a dead letter, and holds up no other.
+                log.exception("inbox_set_broke", error=type(error).__name__)
+                one_by_one = True
+            else:
+                self._after = drained.after
+                return drained
+        return None
 
     def _drain(self, *, one_by_one: bool = False) -> inbox.Drained:
         with transaction() as session:

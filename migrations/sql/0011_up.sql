@@ -77,15 +77,31 @@ SET enable_sort = off
 AS $$
 #variable_conflict use_column
 BEGIN
-    -- By their place in the table: nobody moves a row of an account that is locked here.
+    -- By their place in the table, which no row leaves: rows are only ever left and taken.
     RETURN QUERY
     DELETE FROM billing.inbox AS i WHERE i.ctid = ANY (ARRAY(
         SELECT mine.ctid FROM unnest(accounts) AS a (id)
         CROSS JOIN LATERAL (
             SELECT r.ctid FROM billing.inbox AS r
-            WHERE r.account_id = a.id ORDER BY r.id LIMIT share
+            WHERE r.account_id = a.id ORDER BY r.id LIMIT share FOR UPDATE SKIP LOCKED
         ) AS mine
     ))
     RETURNING i.account_id, i.id, i.task, i.arguments::text;
+END
+$$;
+
+-- Whether there is a row of one of these accounts that comes before the given one of that account.
+CREATE FUNCTION billing.inbox_has_earlier(accounts bigint[], ids bigint[]) RETURNS boolean
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM unnest(accounts, ids) AS given (account_id, id)
+        JOIN billing.inbox AS i ON i.account_id = given.account_id AND i.id < given.id
+    );
 END
 $$;

@@ -1,11 +1,13 @@
 """Debits that the main app leaves in its own transactions: they count when those commit."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 import tasks.credits
 from billing import dead_letters, inbox
@@ -13,6 +15,7 @@ from billing_client import BillingClient, Capture, Debit, Grant, PlaceHold, Rele
 from billing_client import inbox as door
 from tests.app import DjangoConnection, connect
 from worker.database import engine, transaction
+from worker.inbox_drain import InboxDrain
 
 
 @pytest.fixture
@@ -32,8 +35,11 @@ def drain(books):
     """Drains a set; returns what it took."""
 
     def one_set(limit=500, after=inbox.LOWEST, **options):
-        with transaction() as session:
-            return inbox.drain(session, limit=limit, after=after, now=books.now, **options)
+        try:
+            with transaction() as session:
+                return inbox.drain(session, limit=limit, after=after, now=books.now, **options)
+        except inbox.InOtherHands as error:
+            return inbox.Drained(0, [], 0, error.after)
 
     return one_set
 
@@ -335,6 +341,98 @@ class TestWhatCannotBeDone:
         assert (drained.rows, drained.dead, waiting()) == (2, 1, 0)
         assert [letter.error for letter in letters()] == ["IntegrityError"]
         assert (books.see("broken").credits, books.see("fine").credits) == (7, 90)
+
+
+class TestTwoDrains:
+    """What waits is one busy account's: the second drain opens the rows behind the first one's."""
+
+    @pytest.fixture
+    def busy(self, books, app):
+        account = books.open_account("busy", credits=1000)
+        door.leave(app, [Debit(account, "clustering", f"{n}") for n in range(9)])
+        app.commit()
+        return account
+
+    @pytest.fixture
+    def first(self, books, busy):
+        """A drain that has done its set, and not committed."""
+        with Session(engine()) as session, session.begin():
+            assert inbox.drain(session, limit=3, after=inbox.LOWEST, now=books.now).rows == 3
+            yield session
+
+    def test_the_second_does_the_rows_behind_once_the_first_has_committed(
+        self, books, first, drain
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(drain, limit=3)
+            wait_for_a_lock()
+            first.commit()
+
+        assert [answer.message.key for answer in second.result().answers] == ["3", "4", "5"]
+        assert drain().rows == 3
+        assert [e.key for e in books.see("busy").entries][1:] == [f"{n}" for n in range(9)]
+
+    def test_the_second_does_nothing_if_the_first_gives_up(self, books, first, drain):
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(drain, limit=3)
+            wait_for_a_lock()
+            first.rollback()
+
+        assert (second.result().rows, waiting()) == (0, 9)
+        assert [answer.message.key for answer in drain().answers] == [f"{n}" for n in range(9)]
+
+    def test_the_first_to_lock_the_account_leaves_it_to_whom_it_has_overtaken(
+        self, busy, app, drain
+    ):
+        """The other has its rows in hand already, and waits for the account."""
+        with app.cursor() as cursor:
+            cursor.execute("DELETE FROM billing.inbox WHERE arguments ->> 'key' < '3'")
+
+        assert drain(limit=3).rows == 0
+
+        app.rollback()
+        assert [answer.message.key for answer in drain(limit=3).answers] == ["0", "1", "2"]
+
+    def test_the_second_waits_for_the_first_only_so_long(self, first, drain, monkeypatch):
+        monkeypatch.setattr(inbox, "WAIT_MS", 50)
+
+        assert drain(limit=3).rows == 0
+
+    def test_nobody_waits_for_the_app(self, books, busy, app, client, drain, monkeypatch):
+        """It may have the account locked for as long as its transaction lasts."""
+        monkeypatch.setattr(inbox, "WAIT_MS", 3_600_000)
+        client.place_hold(app, busy, "image_generation", key="h")
+
+        assert drain().rows == 0
+
+        app.commit()
+        assert drain().rows == 9
+
+    def test_accounts_in_other_hands_hold_up_none_behind_them(self, books, app, monkeypatch):
+        monkeypatch.setattr(inbox, "ACCOUNTS_AT_ONCE", 2)
+        accounts = [books.open_account(f"a{n}", credits=100) for n in range(4)]
+        door.leave(app, [Debit(a, "clustering", f"{a}") for a in accounts])
+        app.commit()
+        locked = "SELECT FROM igny8_tenants WHERE id = ANY(%s) FOR UPDATE"
+        with app.cursor() as cursor:
+            cursor.execute(locked, [accounts[:2]])
+
+        assert (InboxDrain().drain_one_set(), waiting()) == (2, 2)
+
+
+def wait_for_a_lock():
+    """Until a statement of somebody's waits for a lock."""
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock'"
+    )
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with engine().connect() as connection:
+            if connection.execute(waits).scalar():
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits for a lock")
 
 
 class TestCrashes:

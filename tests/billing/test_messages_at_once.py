@@ -94,11 +94,15 @@ class Crowd:
     def drain(self, _):
         after, empty = inbox.LOWEST, 0
         while empty < 20:
-            drained = self.insist(
-                lambda session, after=after: inbox.drain(
-                    session, limit=40, after=after, now=self.books.now
+            try:
+                drained = self.insist(
+                    lambda session, after=after: inbox.drain(
+                        session, limit=40, after=after, now=self.books.now
+                    )
                 )
-            )
+            except inbox.InOtherHands as error:
+                after = error.after
+                continue
             after, empty = drained.after, 0 if drained.rows else empty + 1
             self.answers += drained.answers
             time.sleep(0.005)
