@@ -77,12 +77,16 @@ class Books:
         key: str,
         actor: str,
         happened_at: dt.datetime,
+        uuid: str | None = None,
         reference: str | None = None,
         units: int | None = None,
         lots: Sequence[object] | None = None,
         details: Mapping[str, object] | None = None,
     ) -> Entry:
-        """Add an entry of `amount`, which `book.credits` already includes, and claim its key."""
+        """Add an entry of `amount`, which `book.credits` already includes, and claim its key.
+
+        `uuid`: the key's, from who has worked it out already.
+        """
         if not self._ids:
             self.reserve(1)
         account_id = book.account.id
@@ -103,7 +107,7 @@ class Books:
             details,
         )
         self._entries.append(entry)
-        self.remember(keys.as_uuid(key), content, entry.id)
+        self.remember(uuid or keys.as_uuid(key), content, entry.id)
         return entry
 
     def give(

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -207,8 +208,8 @@ def _arguments_of(rows: Sequence[Row]) -> list[object]:
     """The JSON of each row, all read at once; _UNREADABLE where Python can't."""
     together = ",".join([row.arguments for row in rows])
     try:
-        found: list[object] = json.loads(f"[{together}]")
-    except (ValueError, RecursionError):
+        found: list[object] = msgspec.json.decode(f"[{together}]")
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return [_read(row.arguments) for row in rows]
     return found
 

@@ -180,8 +180,10 @@ class OpenBook:
             self.spent = max(self._spent_this_month(now) - cost, 0)
 
     def _count(self, cost: int, now: dt.datetime) -> None:
-        self.spent = min(self._spent_this_month(now) + cost, MAX_SPENT)
-        self.spent_since = _month_of(now)
+        month = _month_of(now)
+        spent = self.spent if self.spent_since == month else 0
+        self.spent = min(spent + cost, MAX_SPENT)
+        self.spent_since = month
         self.credits -= cost
 
     def _spent_this_month(self, now: dt.datetime) -> int:

@@ -183,7 +183,7 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
             return Answer(message, error=KeyReused(key=key_of(message)))
         return Answer(message, is_repeat=True)
     try:
-        entry = ACTS[type(message)](work, message, content)
+        entry = ACTS[type(message)](work, message, uuid, content)
         if not isinstance(message, Debit):
             # What a hold or a reversal set free pays what is owed, before the next act.
             work.books.repay(work.books.by_account[message.account_id])
@@ -196,7 +196,7 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
         return Answer(message, error=error)
 
 
-def _debit(work: Work, message: Debit, content: int) -> Entry:
+def _debit(work: Work, message: Debit, uuid: str, content: int) -> Entry:
     books = work.books
     book = books.of(message.account_id)
     now = books.now
@@ -206,6 +206,7 @@ def _debit(work: Work, message: Debit, content: int) -> Entry:
     lots = book.burn(cost, now)
     return books.post(
         book,
+        uuid=uuid,
         content=content,
         amount=-cost,
         type="deduction",
@@ -219,7 +220,7 @@ def _debit(work: Work, message: Debit, content: int) -> Entry:
     )
 
 
-def _capture(work: Work, message: Capture, content: int) -> Entry:
+def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
     """Take what was held first; what the work cost beyond it from what is free, or as debt.
 
     What even that does not reach is recorded as refused: the work is done, and its part that can
@@ -251,6 +252,7 @@ def _capture(work: Work, message: Capture, content: int) -> Entry:
         work.refused.append(refused)
     return books.post(
         book,
+        uuid=uuid,
         content=content,
         amount=-(cost - rest + reachable),
         type="deduction",
@@ -265,15 +267,15 @@ def _capture(work: Work, message: Capture, content: int) -> Entry:
     )
 
 
-def _release(work: Work, message: Release, content: int) -> None:
+def _release(work: Work, message: Release, uuid: str, content: int) -> None:
     hold = holds.of(work.holds, message.hold, message.account_id)
     work.books.of(message.account_id)
     if hold.state == "held":
         holds.end(work.books, hold, state="released")
-    work.books.remember(keys.as_uuid(key_of(message)), content, None)
+    work.books.remember(uuid, content, None)
 
 
-def _reverse(work: Work, message: Reverse, content: int) -> Entry:
+def _reverse(work: Work, message: Reverse, _uuid: str, content: int) -> Entry:
     is_hold = keys.as_uuid(message.key) in work.holds
     # Not by the hold's state: one that has expired may have been captured late.
     if is_hold and keys.as_uuid(reversals.finish_key(message.key)) not in work.books.known:

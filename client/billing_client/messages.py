@@ -32,10 +32,11 @@ class Debit(Message):
     metadata: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.text("operation", self.operation, longest=check.MAX_NAME_CHARACTERS)
-        check.key(self.key)
-        check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+        if not check.are_plain(self.account_id, self.operation, self.key, self.units):
+            check.account_id(self.account_id)
+            check.text("operation", self.operation, longest=check.MAX_NAME_CHARACTERS)
+            check.key(self.key)
+            check.whole("units", self.units, low=1, high=check.MAX_UNITS)
         if self.happened_at is not None:
             self._set(happened_at=check.moment("happened_at", self.happened_at))
         if self.metadata is not None:
