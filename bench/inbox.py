@@ -16,7 +16,7 @@ from billing_client import inbox as door
 from billing_client import new_key
 from worker import logs
 from worker.database import engine
-from worker.debit_reader import tune_python
+from worker.debit_reader import spare_the_collector
 from worker.inbox_drain import InboxDrain
 
 #: Drains at once, and clients of the other way.
@@ -113,7 +113,7 @@ def _drain(*, ready, go, number: int) -> None:
     """As a reader does that has nothing else to do."""
     logs.configure()
     drain = InboxDrain()
-    tune_python()
+    spare_the_collector()
     engine().connect().close()
     ready.wait(START_S)
     go.wait()

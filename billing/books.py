@@ -7,11 +7,10 @@ Every act on credits goes through here, so that the sums of DESIGN 1.3 are made 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, chain, copy_in, keys, ledger, low_balance, outbox
+from billing import accounts, chain, keys, ledger, low_balance, outbox
 from billing import book_rows as rows
 from billing.accounts import PlanTerms
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
@@ -194,34 +193,15 @@ class Books:
             entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
             yield entry
 
-    def _write_alongside(self, entries: Iterator[Entry]) -> None:
-        """Write entries and keys part by part, each while the next is worked out."""
-        part = list(islice(entries, copy_in.SENT_AT_ONCE))
-        if len(part) < copy_in.SENT_AT_ONCE:
-            # There is no next.
-            if part:
-                ledger.append(self.session, part)
-            self._entries.clear()
-            return
-        with copy_in.Alongside(self.session) as alongside:
-            # Else Postgres would look whether each entry's account is there at the commit, when
-            # there is nothing left to do meanwhile.
-            alongside.run("SET CONSTRAINTS ALL IMMEDIATE")
-            while part:
-                self._entries.clear()
-                new_keys, self._new_keys = self._new_keys, {}
-                alongside.put(ledger.TABLE, ledger.COLUMNS, map(ledger.line, part))
-                alongside.put(keys.TABLE, keys.COLUMNS, map(keys.line, new_keys.items()))
-                part = list(islice(entries, copy_in.SENT_AT_ONCE))
-
     def write(self, posting: Iterator[Entry] | None = None) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off.
 
-        `posting`: posts entries as it yields them, without SQL: Postgres takes in some while the
-        next are worked out.
+        `posting`: posts entries as it yields them, without SQL: Postgres takes in each while the
+        next is worked out.
         """
         if posting is not None:
-            self._write_alongside(self._sealed(posting))
+            ledger.append(self.session, self._sealed(posting))
+            self._entries.clear()
         for book in self.by_account.values():
             if book.debt and book.has_changed:
                 self.repay(book)

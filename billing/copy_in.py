@@ -5,10 +5,7 @@ Rows are text lines, their columns parted by tabs: https://www.postgresql.org/do
 """
 
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
-from typing import Any, Self
 
 import psycopg2  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
@@ -60,59 +57,10 @@ def rows(session: Session, table: str, columns: str, lines: Iterable[str]) -> No
     connection = session.connection()
     with as_sqlalchemy(connection, statement):
         try:
-            _copy(raw_of(connection), statement, source)
+            with raw_of(connection).cursor() as cursor:
+                cursor.copy_expert(statement, source)
         except psycopg2.Error:
             if source.error is not None:
                 # Postgres was only told that the copy was given up.
                 raise source.error from None
             raise
-
-
-class Alongside:
-    """Copies each part in a thread while the caller works out the next.
-
-    Till the `with` ends, the session's connection is the thread's. The end waits for it, and raises
-    the first error as `rows` does.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._connection = session.connection()
-        self._raw = raw_of(self._connection)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="copy")
-        self._parts: list[tuple[str, Future[None]]] = []
-
-    def run(self, statement: str) -> None:
-        """Have a statement without an answer run after all that was put before."""
-        self._parts.append((statement, self._thread.submit(_run, self._raw, statement)))
-
-    def put(self, table: str, columns: str, lines: Iterable[str]) -> None:
-        """Have these lines, each with its line end, inserted after all that was put before."""
-        statement = f"COPY {table} ({columns}) FROM STDIN"
-        # Made now: the caller goes on with what they are made of.
-        text = _Lines(["".join(lines)])
-        self._parts.append((statement, self._thread.submit(_copy, self._raw, statement, text)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._thread.shutdown()
-        if error is None:
-            for statement, part in self._parts:
-                with as_sqlalchemy(self._connection, statement):
-                    part.result()
-
-
-def _run(raw: Any, statement: str) -> None:
-    with raw.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def _copy(raw: Any, statement: str, source: _Lines) -> None:
-    with raw.cursor() as cursor:
-        cursor.copy_expert(statement, source)

@@ -10,8 +10,6 @@ from sqlalchemy.orm import Session
 
 from billing import copy_in, driver
 
-#: What `line` makes a line of.
-TABLE, COLUMNS = "billing.keys", "key, content, entry_id"
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
@@ -66,10 +64,8 @@ def claim(session: Session, new: Mapping[str, Known]) -> None:
     Raises sqlalchemy.exc.IntegrityError where another transaction claimed one for an account that
     is not locked here; the whole set then goes again, and finds it known.
     """
-    copy_in.rows(session, TABLE, COLUMNS, map(line, new.items()))
-
-
-def line(new: tuple[str, Known]) -> str:
-    """A key and what it stands for, as a line of `copy_in`."""
-    key, (content, entry_id) = new
-    return f"{key}\t{content}\t{copy_in.NULL if entry_id is None else entry_id}\n"
+    lines = (
+        f"{key}\t{content}\t{copy_in.NULL if entry_id is None else entry_id}\n"
+        for key, (content, entry_id) in new.items()
+    )
+    copy_in.rows(session, "billing.keys", "key, content, entry_id", lines)

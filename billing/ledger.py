@@ -50,9 +50,7 @@ def next_ids(session: Session, count: int) -> list[int]:
     return list(ids or ())
 
 
-#: What `line` makes a line of.
-TABLE = "igny8_credit_transactions"
-COLUMNS = (
+_COLUMNS = (
     "id, tenant_id, type, amount, balance_after, description, idempotency_key, actor, happened_at,"
     " created_at, reference, units, lots_used, metadata, chain"
 )
@@ -60,11 +58,10 @@ COLUMNS = (
 
 def append(session: Session, entries: Iterable[Entry]) -> None:
     """Write these entries, all or none."""
-    copy_in.rows(session, TABLE, COLUMNS, map(line, entries))
+    copy_in.rows(session, "igny8_credit_transactions", _COLUMNS, map(_line, entries))
 
 
-def line(e: Entry) -> str:
-    """The entry as a line of `copy_in`."""
+def _line(e: Entry) -> str:
     text = copy_in.text
     units = copy_in.NULL if e.units is None else e.units
     lots = copy_in.NULL if e.lots is None else e.lots
