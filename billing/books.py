@@ -185,13 +185,14 @@ class Books:
             book.lots += rows.read_lots_by_id(self.session, missing)
             book.lots.sort(key=burn_order)
 
-    def _sealed(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """The entries, each sealed as it is written."""
+    def _sealed(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
+        """The entries, each sealed as it is written, with what is said of it."""
         for entry in entries:
             book = self.by_account[entry.account_id]
             previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
-            entry.chain = book.chain = chain.seal(self.ledger_key, previous, entry)
-            yield entry
+            said = ledger.said(entry)
+            entry.chain = book.chain = chain.seal(self.ledger_key, previous, said, entry.details)
+            yield entry, said
 
     def write(self, posting: Iterator[Entry] | None = None) -> None:
         """Write entries, keys, lots, books, the main app's balances, and what they set off.

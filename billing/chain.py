@@ -12,30 +12,18 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 
-from billing.arrays import moment
-from billing.ledger import Entry
-
 
 def genesis(account_id: int, opening_credits: int) -> bytes:
     """What the first seal of an account covers in place of an entry."""
     return f"{account_id}\x1f{opening_credits}".encode()
 
 
-def seal(key: bytes | None, previous: bytes, entry: Entry) -> bytes:
-    """The 32 bytes that seal `entry`, whose times are in UTC, after `previous`.
-
-    The parts are set apart by the unit separator, which no printable text holds.
-    """
-    e = entry
-    details = e.details and json.dumps(_canonical(e.details), sort_keys=True)
-    # One f-string: this runs for every debit. The lots are lists of integers, whose repr is the
-    # same however they were made.
-    said = (
-        f"{e.id}\x1f{e.account_id}\x1f{e.type}\x1f{e.amount}\x1f{e.balance_after}\x1f"
-        f"{e.description}\x1f{e.key}\x1f{e.actor}\x1f{e.reference}\x1f{e.units}\x1f"
-        f"{moment(e.happened_at)}\x1f{moment(e.recorded_at)}\x1f{e.lots}\x1f{details}"
-    )
-    covered = previous + said.encode()
+def seal(
+    key: bytes | None, previous: bytes, said: str, details: Mapping[str, object] | None
+) -> bytes:
+    """The 32 bytes that seal what is `said` of an entry (billing.ledger), and its details."""
+    shown = details and json.dumps(_canonical(details), sort_keys=True)
+    covered = previous + f"{said}\x1f{shown}".encode()
     if key is None:
         return hashlib.sha256(covered).digest()
     mac = _begun(key).copy()

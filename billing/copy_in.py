@@ -1,7 +1,8 @@
 """Many rows at once by COPY, Postgres' fastest way in, with errors as SQLAlchemy raises them.
 
-Rows are text lines, their columns parted by tabs: https://www.postgresql.org/docs/current/sql-copy.html
-("Text Format").
+Rows are text lines (https://www.postgresql.org/docs/current/sql-copy.html, "Text Format"). Their
+columns are parted by the unit separator, which no printable text holds, and one without a value is
+written as Python writes None: so most lines are one f-string.
 """
 
 from collections.abc import Iterable
@@ -14,15 +15,19 @@ from billing.driver import as_sqlalchemy, raw_of
 
 #: Lines that are made, and sent, in one go.
 SENT_AT_ONCE = 250
-#: A column that has no value.
-NULL = "\\N"
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+#: Between two columns.
+SEPARATOR = "\x1f"
+NULL = "None"
+_FORM = "(DELIMITER E'\\x1f', NULL 'None')"
+_ESCAPES = str.maketrans({"\\": "\\\\", SEPARATOR: "\\x1f", "\n": "\\n", "\r": "\\r"})
 
 
 def text(value: str | None) -> str:
     """A text column."""
     if value is None:
         return NULL
+    if value == NULL:
+        return "\\x4eone"
     # Of printable text only the backslash means something to COPY.
     return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
 
@@ -52,7 +57,7 @@ def rows(session: Session, table: str, columns: str, lines: Iterable[str]) -> No
 
     Raises sqlalchemy.exc.IntegrityError and the like, as a statement would.
     """
-    statement = f"COPY {table} ({columns}) FROM STDIN"
+    statement = f"COPY {table} ({columns}) FROM STDIN {_FORM}"
     source = _Lines(lines)
     connection = session.connection()
     with as_sqlalchemy(connection, statement):

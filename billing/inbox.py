@@ -12,9 +12,10 @@ behind and opens them meanwhile, so that one busy account has two drains at work
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TypeAlias, cast
 
 import msgspec
 from sqlalchemy.exc import DBAPIError
@@ -78,13 +79,9 @@ _TAKE = "SELECT * FROM billing.take_inbox(%(accounts)s::bigint[], %(share)s)"
 _HAS_EARLIER = "SELECT billing.inbox_has_earlier(%(accounts)s::bigint[], %(ids)s::bigint[])"
 
 
-class Row(NamedTuple):
-    """A row as it was taken. Its JSON is still text: Python can't read all that Postgres can."""
-
-    account_id: int
-    id: int
-    task: str
-    arguments: str
+#: Account, id, task, and arguments: the JSON is still text, as Python can't read all that Postgres
+#: can.
+Row: TypeAlias = tuple[int, int, str, str]
 
 
 def drain(
@@ -112,7 +109,7 @@ def drain(
     dead: list[Letter] = []
     for row, arguments in zip(rows, _arguments_of(rows), strict=True):
         try:
-            messages.append((row.id, _message(row, arguments)))
+            messages.append((row[1], _message(row, arguments)))
         except InvalidMessage as error:
             dead.append(_unread(row, error))
     if rows and not _has_turn(session, rows, mine=bool(mine)):
@@ -161,7 +158,7 @@ def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
     A drain that is at work on what comes before is waited for. Who else has an account locked may
     have it for long, and is not.
     """
-    last = {row.account_id: row.id for row in rows}
+    last = {row[0]: row[1] for row in rows}
     asked = {"accounts": arrays.numbers(last), "ids": arrays.numbers(last.values())}
 
     def has_earlier() -> bool:
@@ -193,12 +190,9 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
     while hungry and len(rows) < limit:
         share = max((limit - len(rows)) // len(hungry), 1)
         found = driver.rows(session, _TAKE, {"accounts": arrays.numbers(hungry), "share": share})
-        taken = [Row._make(row) for row in found]
-        counts: dict[int, int] = {}
-        for row in taken:
-            counts[row.account_id] = counts.get(row.account_id, 0) + 1
+        counts = Counter([row[0] for row in found])
         hungry = [account_id for account_id, count in counts.items() if count == share]
-        rows += taken
+        rows += cast("list[Row]", found)
         if share == 1:
             break
     return sorted(rows)
@@ -206,11 +200,11 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
 
 def _arguments_of(rows: Sequence[Row]) -> list[object]:
     """The JSON of each row, all read at once; _UNREADABLE where Python can't."""
-    together = ",".join([row.arguments for row in rows])
+    together = ",".join([row[3] for row in rows])
     try:
         found: list[object] = msgspec.json.decode(f"[{together}]")
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return [_read(row.arguments) for row in rows]
+        return [_read(row[3]) for row in rows]
     return found
 
 
@@ -223,7 +217,8 @@ def _read(text: str) -> object:
 
 def _message(row: Row, arguments: object) -> Message:
     """What the row asks for. Raises InvalidMessage."""
-    kind = _KINDS.get(row.task)
+    account_id, _, task, _ = row
+    kind = _KINDS.get(task)
     if kind is None:
         raise InvalidMessage("task", "has no business in the inbox")
     if arguments is _UNREADABLE:
@@ -231,22 +226,23 @@ def _message(row: Row, arguments: object) -> Message:
     if not isinstance(arguments, dict):
         raise InvalidMessage("arguments", "must be an object")
     message = kind.from_arguments(arguments)
-    if message.account_id != row.account_id:
+    if message.account_id != account_id:
         raise InvalidMessage("account_id", "is not that of the row")
     return message
 
 
 def _unread(row: Row, error: InvalidMessage) -> Letter:
     """The letter of a row that is no message: its text as bytes, where it can't be arguments."""
+    _, row_id, task, text = row
     try:
-        arguments = json.loads(row.arguments)
+        arguments = json.loads(text)
         json.dumps(arguments, allow_nan=False)  # a number beyond all floats was read as infinite
     except (ValueError, RecursionError):
         arguments = None
     if isinstance(arguments, dict):
-        return _letter(row.id, row.task, arguments, error)
-    letter = _letter(row.id, row.task, {}, error)
-    return replace(letter, queue=None, arguments=None, raw=row.arguments.encode())
+        return _letter(row_id, task, arguments, error)
+    letter = _letter(row_id, task, {}, error)
+    return replace(letter, queue=None, arguments=None, raw=text.encode())
 
 
 def _letter(row_id: int, task: str, arguments: dict[str, object], error: Exception) -> Letter:

@@ -64,8 +64,5 @@ def claim(session: Session, new: Mapping[str, Known]) -> None:
     Raises sqlalchemy.exc.IntegrityError where another transaction claimed one for an account that
     is not locked here; the whole set then goes again, and finds it known.
     """
-    lines = (
-        f"{key}\t{content}\t{copy_in.NULL if entry_id is None else entry_id}\n"
-        for key, (content, entry_id) in new.items()
-    )
+    lines = (f"{key}\x1f{content}\x1f{entry_id}\n" for key, (content, entry_id) in new.items())
     copy_in.rows(session, "billing.keys", "key, content, entry_id", lines)

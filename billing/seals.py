@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy.orm import Session
 
-from billing import chain, keys
+from billing import chain, keys, ledger
 from billing.books import LEDGER_KEY
 from billing.ledger import Entry
 
@@ -66,7 +66,7 @@ def _first_broken(key: bytes | None, account_id: int, rows: Iterable[Row]) -> Fi
                 return f"account {account_id}", {"account_id": account_id, "missing": "the opening"}
         if entry is None or (opening and number == 0):
             continue
-        previous = chain.seal(key, previous, entry)
+        previous = chain.seal(key, previous, ledger.said(entry), entry.details)
         if entry.chain != previous:
             sealed = entry.chain is not None
             return f"entry {entry.id}", {"account_id": account_id, "sealed": sealed}

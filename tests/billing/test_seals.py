@@ -1,10 +1,14 @@
 """A seal on each entry shows what was changed, removed or slipped in, even by someone with SQL."""
 
+import datetime as dt
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
-from billing import chain, seals
+from billing import chain, ledger, seals
 from billing.books import LEDGER_KEY
+from billing.ledger import Entry
 from worker.database import engine, transaction
 
 
@@ -108,7 +112,41 @@ def test_with_a_secret_key_the_seals_cannot_be_made_anew_by_sql_alone(acme):
 
     assert len(subjects) == 2
     entry = acme.see("acme").entries[-1]
-    assert chain.seal(b"secret", b"", entry) != chain.seal(None, b"", entry)
+    one, other = (
+        chain.seal(key, b"", ledger.said(entry), entry.details) for key in (b"secret", None)
+    )
+    assert one != other
+
+
+AT = dt.datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=dt.UTC)
+A_DEBIT = Entry(7, 3, "deduction", -2, 98, "clustering", "debit:ai:1", "main_app", AT, AT, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("entry", "seal"),
+    [
+        pytest.param(
+            replace(A_DEBIT, lots=[[1, -2]]),
+            "d48fbd8a5807fb0cf93999a085bda1cccbc01c5f8fa92a5641e52e226ce26be3",
+            id="a debit",
+        ),
+        pytest.param(
+            replace(A_DEBIT, lots=[[1, -2]], details={"b": 1.50, "a": ["x", None, True]}),
+            "428bb329aa2204f4514f7f84efe08f92b21af294b8296257e01bb441261d56a7",
+            id="details",
+        ),
+        pytest.param(
+            replace(A_DEBIT, reference="None", units=None, details={}),
+            "c4439cded944c5fa3a2e5a9fa3d2fdd046f905331effd92257121f7731ccc91f",
+            id="little else",
+        ),
+    ],
+)
+def test_what_was_sealed_once_is_sealed_the_same_for_ever(entry, seal):
+    """Or every ledger that is there would seem to have been tampered with."""
+    made = chain.seal(b"secret", b"before", ledger.said(entry), entry.details)
+
+    assert made.hex() == seal
 
 
 def test_the_seals_of_one_account_can_be_read_alone(acme):
