@@ -48,3 +48,15 @@ def test_the_database_itself_refuses_what_cannot_be(books, statement):
 
     with engine().begin() as connection, pytest.raises(IntegrityError):
         connection.execute(sa.text(statement))
+
+
+@pytest.mark.parametrize("key", ["None", "\\N", "\\.", "a\\tb", "\\x1f", "ключ – 鍵"])
+def test_a_text_that_copy_would_read_as_something_else_is_kept_as_it_is(books, key):
+    books.open_account("acme", credits=100)
+
+    books.debit("acme", "clustering", key=key, metadata={"title": key})
+    books.debit("acme", "clustering", key=key, metadata={"title": key})
+
+    (entry,) = books.see("acme").entries[1:]
+    assert (entry.key, entry.details) == (key, {"title": key})
+    assert books.audit().agrees
