@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 import tasks.credits
@@ -226,6 +226,17 @@ class TestOrder:
         assert while_locked == ["i"]
         assert [a.message.key for a in drain().answers] == ["b"]
 
+    def test_a_set_is_taken_and_done_without_reading_a_whole_table(self, books, app, drain):
+        """However many rows wait, and whatever the statistics said when the plan was made."""
+        account = books.open_account("acme", credits=100_000)
+        others = [books.open_account(f"a{n}", credits=100) for n in range(50)]
+        door.leave(app, [Debit(a, "clustering", f"{a}") for a in others])
+        door.leave(app, [Debit(account, "clustering", f"{n}") for n in range(3000)])
+        app.commit()
+        with Session(own_connection()) as session:
+            assert inbox.drain(session, limit=500, after=inbox.LOWEST, now=books.now).rows == 500
+            assert rows_read_in_whole(session) == {}
+
     def test_few_rows_of_many_accounts_do_not_wait_for_many_rows_of_one(self, books, app, drain):
         small = [books.open_account(f"a{n}", credits=100) for n in range(10)]
         big = books.open_account("big", credits=100)
@@ -433,6 +444,21 @@ def wait_for_a_lock():
                 return
         time.sleep(0.01)
     raise AssertionError("nobody waits for a lock")
+
+
+def own_connection():
+    """One that has done nothing yet, so that Postgres' counts are of what comes."""
+    return create_engine(engine().url, poolclass=NullPool)
+
+
+def rows_read_in_whole(session):
+    """Rows that this transaction has read by scans of whole tables of ours, by table."""
+    counts = text(
+        "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables"
+        " WHERE relname IN ('inbox', 'lots', 'books', 'credit_calendars')"
+        " AND seq_tup_read > 0"
+    )
+    return dict(session.execute(counts).all())
 
 
 class TestCrashes:

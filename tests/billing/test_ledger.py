@@ -50,7 +50,7 @@ def test_the_database_itself_refuses_what_cannot_be(books, statement):
         connection.execute(sa.text(statement))
 
 
-@pytest.mark.parametrize("key", ["None", "\\N", "\\.", "a\\tb", "\\x1f", "ключ – 鍵"])
+@pytest.mark.parametrize("key", ["None", "\\N", "\\.", "a\\tb", "\\x1f", "ключ 鍵"])
 def test_a_text_that_copy_would_read_as_something_else_is_kept_as_it_is(books, key):
     books.open_account("acme", credits=100)
 
