@@ -1,9 +1,11 @@
 """Debits that the main app leaves in its own transactions: they count when those commit."""
 
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from random import Random
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -404,6 +406,35 @@ class TestTwoDrains:
         app.rollback()
         assert [answer.message.key for answer in drain(limit=3).answers] == ["0", "1", "2"]
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_order_is_kept_by_drains_that_give_up(self, books, app, seed):
+        """What was committed first is done first, in the order in which it was left."""
+        account = books.open_account("busy", credits=100_000)
+        left_all = threading.Event()
+
+        def leave():
+            for number in range(60):
+                door.leave(app, [Debit(account, "clustering", f"{number}:{n}") for n in range(5)])
+                app.commit()
+            left_all.set()
+
+        def empty_it(dice):
+            while not left_all.is_set() or waiting():
+                with suppress(inbox.InOtherHands, GivenUp), transaction() as session:
+                    inbox.drain(session, limit=11, after=inbox.LOWEST, now=books.now)
+                    if dice.random() < 0.3:
+                        raise GivenUp
+
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(empty_it, Random(seed * 3 + n)) for n in range(3)]
+            leave()
+            for job in jobs:
+                job.result(timeout=60)
+
+        taken = [e.key for e in books.see("busy").entries][1:]
+        assert taken == [f"{number}:{n}" for number in range(60) for n in range(5)]
+        assert books.audit().agrees
+
     def test_the_second_waits_for_the_first_only_so_long(self, first, drain, monkeypatch):
         monkeypatch.setattr(inbox, "WAIT_MS", 50)
 
@@ -444,6 +475,10 @@ def wait_for_a_lock():
                 return
         time.sleep(0.01)
     raise AssertionError("nobody waits for a lock")
+
+
+class GivenUp(Exception):
+    """A drain's, of its own accord."""
 
 
 def own_connection():
