@@ -76,6 +76,7 @@ SELECT account_id FROM waiting WHERE account_id IS NOT NULL LIMIT %(most)s
 """
 
 _TAKE = "SELECT * FROM billing.take_inbox(%(accounts)s::bigint[], %(share)s)"
+_IS_DRAINED = "SELECT billing.inbox_is_drained(%(account)s)"
 _HAS_EARLIER = "SELECT billing.inbox_has_earlier(%(accounts)s::bigint[], %(ids)s::bigint[])"
 
 
@@ -100,10 +101,11 @@ def drain(
     if not waiting:
         return Drained(0, [], 0, LOWEST)
     mine = accounts.lock_free(session, waiting)
-    if not mine and (after != LOWEST or len(waiting) == most):
-        # There are others to look at.
-        raise InOtherHands(waiting[-1])
-    # In other hands, all that wait: in a drain's, it may be, which will be done with them soon.
+    if not mine:
+        is_all = after == LOWEST and len(waiting) < most
+        # There are others to look at, or nobody who will be done with this one soon.
+        if not is_all or not _is_drained(session, waiting[0]):
+            raise InOtherHands(waiting[-1])
     rows = _take(session, mine or waiting[:1], limit)
     messages: list[tuple[int, Message]] = []
     dead: list[Letter] = []
@@ -150,6 +152,12 @@ def waiting(session: Session) -> tuple[int, dt.datetime | None]:
     row = session.connection().exec_driver_sql("SELECT count(*), min(sent_at) FROM billing.inbox")
     count, oldest = row.one()
     return count, oldest
+
+
+def _is_drained(session: Session, account_id: int) -> bool:
+    """Whether another drain is at work on the account's rows."""
+    asked = {"account": account_id}
+    return bool(driver.rows(session, _IS_DRAINED, asked)[0][0])
 
 
 def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:

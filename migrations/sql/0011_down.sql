@@ -1,3 +1,4 @@
+DROP FUNCTION billing.inbox_is_drained(bigint);
 DROP FUNCTION billing.inbox_has_earlier(bigint[], bigint[]);
 DROP FUNCTION billing.take_inbox(bigint[], int);
 DROP FUNCTION billing.write_books(

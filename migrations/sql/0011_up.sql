@@ -105,3 +105,20 @@ BEGIN
     );
 END
 $$;
+
+-- Whether another drain has an account's first row in hand: nobody else locks a row.
+CREATE FUNCTION billing.inbox_is_drained(account bigint) RETURNS boolean
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+    first bigint;
+BEGIN
+    SELECT i.id INTO first FROM billing.inbox AS i
+    WHERE i.account_id = account ORDER BY i.id LIMIT 1;
+    PERFORM FROM billing.inbox AS i
+    WHERE i.account_id = account AND i.id = first FOR UPDATE SKIP LOCKED;
+    RETURN NOT FOUND AND first IS NOT NULL;
+END
+$$;
