@@ -14,6 +14,8 @@ log = logger(__name__)
 LOOK_EVERY_S = 0.5
 #: So often a set is tried in one go where accounts are in other hands.
 TRIES = 3
+#: Between two tries at the same accounts: a drain that has locked some soon has their rows in hand.
+PAUSE_S = 0.01
 
 
 class InboxDrain:
@@ -46,6 +48,9 @@ class InboxDrain:
             try:
                 drained = self._drain(one_by_one=one_by_one)
             except inbox.InOtherHands as error:
+                if error.after <= self._after:
+                    # All has been looked at.
+                    time.sleep(PAUSE_S)
                 self._after = error.after
             except Exception as error:
                 if one_by_one or passes(error):
