@@ -12,13 +12,13 @@ from worker.app import app
 def renew_due() -> dict[str, object]:
     """Give each account whose period has ended its next lot, and follow changes of plan."""
     all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
-    return sweeps.counts(sweeps.until_done(*all_due))
+    return sweeps.counts(sweeps.in_turns(renew_due.apply_async, *all_due))
 
 
 @app.task(name="credits.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
     """Take credits whose time is over out of the books."""
-    return sweeps.counts(sweeps.until_done(expiry.sweep))
+    return sweeps.counts(sweeps.in_turns(expire_due.apply_async, expiry.sweep))
 
 
 @app.task(name="credits.repair_calendars", is_tick=True)

@@ -14,14 +14,14 @@ BUDGET_S = 20.0
 def expire_due() -> dict[str, object]:
     """Give an end to trials that know none, and end those whose time is over."""
     begun = sweeps.until_done(trial_sweeps.begin_missing, budget_s=BUDGET_S)
-    over = sweeps.in_turns(trial_sweeps.expire_due, expire_due.apply_async)
+    over = sweeps.in_turns(expire_due.apply_async, trial_sweeps.expire_due)
     return sweeps.counts([*begun, *over])
 
 
 @app.task(name="trials.remind_due", is_tick=True)
 def remind_due() -> dict[str, object]:
     """Remind of trials that end."""
-    return sweeps.counts(sweeps.in_turns(trial_sweeps.remind_due, remind_due.apply_async))
+    return sweeps.counts(sweeps.in_turns(remind_due.apply_async, trial_sweeps.remind_due))
 
 
 @app.task(name=ExtendTrial.TASK, message=ExtendTrial)
@@ -63,7 +63,7 @@ def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
 @app.task(name="dunning.step_due", is_tick=True)
 def step_due() -> dict[str, object]:
     """Remind of missing money, suspend, and end."""
-    return sweeps.counts(sweeps.in_turns(dunning_sweep.step_due, step_due.apply_async))
+    return sweeps.counts(sweeps.in_turns(step_due.apply_async, dunning_sweep.step_due))
 
 
 @app.task(name="accounts.check_limits", is_tick=True)

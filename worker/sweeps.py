@@ -66,12 +66,12 @@ def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> li
     return swept
 
 
-def in_turns(sweep: Sweep, again: Callable[..., object]) -> list[Swept]:
-    """Sweep in lanes for one turn, and ask for another with `again` if that was too little.
+def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
+    """Run each sweep, in lanes, for one turn; ask for another with `again` if that was too little.
 
     `again`: a task's `apply_async`. One large sweep runs at a time, whatever their kind, and a
-    turn waits behind the messages that were there before: so a hundred thousand trials that end at
-    one minute take neither all the workers nor all the time.
+    turn waits behind the messages that were there before: so a hundred thousand accounts that are
+    due at one minute take neither all the workers nor all the time.
     """
     with transaction() as session:
         # Until the turn is over: this transaction does nothing else.
@@ -79,7 +79,7 @@ def in_turns(sweep: Sweep, again: Callable[..., object]) -> list[Swept]:
             again(countdown=TURN_S, expires=TURN_WITHIN_S)
             return []
         began = time.monotonic()
-        swept = until_done(sweep, budget_s=TURN_S, lanes=LANES)
+        swept = until_done(*sweeps, budget_s=TURN_S, lanes=LANES)
     if time.monotonic() - began >= TURN_S:
         again(expires=TURN_WITHIN_S)
     return swept

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlalchemy.exc import OperationalError
 
+import tasks.credits_calendar
+import tasks.life
 from billing import (
     deliveries,
     dunning,
@@ -219,20 +221,41 @@ def test_a_turn(over, monkeypatch, turn_s, asked, suspended):
     monkeypatch.setattr(sweeps, "TURN_S", turn_s)
     again = []
 
-    sweeps.in_turns(trial_sweeps.expire_due, lambda **how: again.append(how))
+    sweeps.in_turns(lambda **how: again.append(how), trial_sweeps.expire_due)
 
     assert again == asked
     assert len(over.suspensions()) == suspended
+
+
+@pytest.mark.parametrize(
+    "tick",
+    [
+        tasks.life.expire_due,
+        tasks.life.remind_due,
+        tasks.life.step_due,
+        tasks.credits_calendar.renew_due,
+        tasks.credits_calendar.expire_due,
+    ],
+    ids=lambda tick: tick.name,
+)
+def test_what_may_be_due_for_very_many_at_once_goes_in_turns(database, monkeypatch, tick):
+    monkeypatch.setattr(sweeps, "TURN_S", 0)
+    again = []
+    monkeypatch.setattr(tick, "apply_async", lambda **how: again.append(how))
+
+    tick.run()
+
+    assert again == [{"expires": 60}]
 
 
 def test_no_second_large_sweep_runs_beside_the_first(over):
     again, beside = [], []
 
     def meanwhile(session, *, now):
-        beside.append(sweeps.in_turns(trial_sweeps.expire_due, lambda **how: again.append(how)))
+        beside.append(sweeps.in_turns(lambda **how: again.append(how), trial_sweeps.expire_due))
         return []
 
-    sweeps.in_turns(meanwhile, lambda **how: None)
+    sweeps.in_turns(lambda **how: None, meanwhile)
 
     assert beside == [[]] * sweeps.LANES
     assert again == [{"countdown": 2, "expires": 60}] * sweeps.LANES
