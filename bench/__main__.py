@@ -5,7 +5,7 @@ import os
 
 import click
 
-from bench.measure import Result
+from bench.measure import Result, machine_speed
 from bench.stack import bench_stack
 from worker import logs
 
@@ -25,10 +25,13 @@ def main(names: tuple[str, ...], as_json: bool, count: int, rounds: int) -> None
     """Measure side by side, on the same servers, with fsync and synchronous_commit on."""
     os.environ["BILLING_LOG_LEVEL"] = "WARNING"
     result = Result()
+    speed = [machine_speed()]
     with bench_stack():
         logs.configure()
         for name in names or BENCHES:
             result += importlib.import_module(f"bench.{name}").run(count=count, rounds=rounds)
+            speed.append(machine_speed())
+    result.facts["machine_speed"] = speed
     if as_json:
         click.echo(result.as_json())
     else:

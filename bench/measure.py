@@ -80,6 +80,22 @@ class Result:
             Console().print(f"{name}: {fact}")
 
 
+def machine_speed() -> float:
+    """Million steps of plain Python a second, the best of a few tries.
+
+    On a shared machine it halves and doubles within minutes: rates of two runs are compared by it.
+    """
+    steps = 50_000
+
+    def took() -> float:
+        began, seen = time.perf_counter(), {}
+        for step in range(steps):
+            seen[step % 997] = str(step)
+        return time.perf_counter() - began
+
+    return round(steps / min([took() for _ in range(5)]) / 1e6, 2)
+
+
 class Stalled(Exception):
     """A contestant did nothing for a minute."""
 
