@@ -3,7 +3,7 @@
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from billing_client import (
@@ -21,6 +21,7 @@ from billing_client import (
     StripeWebhook,
     UnknownField,
 )
+from billing_client import fields as check
 
 DEBIT = {"account_id": 5, "operation": "clustering", "key": "debit:ai:1"}
 WEBHOOK = {"payload": "{}", "signature": "t=1,v1=00", "received_at": "2026-03-01T12:00:00Z"}
@@ -223,3 +224,30 @@ def test_a_message_about_transfers_with_a_field_out_of_bounds_names_the_field(
         kind.from_arguments(fields | change)
 
     assert caught.value.field == field
+
+
+FIELDS = st.one_of(
+    st.sampled_from(
+        [0, 1, 2**63 - 1, 2**63, 1_000_000, 1_000_001, True, 1.0, None, "", " a", "a "]
+    ),
+    st.sampled_from(["clustering", "billing:x", "a\n", "a\x1fb", "x" * 50, "x" * 51, "x" * 201]),
+    st.integers(),
+    st.text(max_size=3),
+)
+
+
+@given(FIELDS, FIELDS, FIELDS, FIELDS)
+@example(1, "clustering", "debit:ai:1", 1)
+@example(2**63 - 1, "x" * 50, "x" * 200, 1_000_000)
+def test_one_look_at_all_fields_says_the_same_as_a_look_at_each(account_id, name, key, units):
+    def is_right():
+        try:
+            check.account_id(account_id)
+            check.text("operation", name, longest=check.MAX_NAME_CHARACTERS)
+            check.key(key)
+            check.whole("units", units, low=1, high=check.MAX_UNITS)
+        except InvalidField:
+            return False
+        return True
+
+    assert check.are_plain(account_id, name, key, units) == is_right()
