@@ -55,7 +55,7 @@ class Drained:
 class InOtherHands(Exception):
     """All that waits is locked, or rows that come before those taken are in another drain's hands.
 
-    Nothing was done: the caller rolls back. `after`: as of Drained, for one who tried often enough.
+    Nothing was done: the caller rolls back. `after`: where to go on, as in Drained.
     """
 
     def __init__(self, after: int) -> None:
@@ -93,27 +93,15 @@ def drain(
     `one_by_one` does each in a savepoint of its own, after a set broke: what breaks alone becomes
     a dead letter. Raises InOtherHands.
     """
-    most = min(limit, ACCOUNTS_AT_ONCE)
-    waiting = _accounts_waiting(session, after, most=most)
-    if not waiting and after != LOWEST:
-        after = LOWEST
-        waiting = _accounts_waiting(session, after, most=most)
+    waiting, is_all = _accounts_waiting(session, after, most=min(limit, ACCOUNTS_AT_ONCE))
     if not waiting:
         return Drained(0, [], 0, LOWEST)
     mine = accounts.lock_free(session, waiting)
-    if not mine:
-        is_all = after == LOWEST and len(waiting) < most
-        # There are others to look at, or nobody who will be done with this one soon.
-        if not is_all or not _is_drained(session, waiting[0]):
-            raise InOtherHands(waiting[-1])
+    # There are others to look at, or nobody who will be done with the first one soon.
+    if not mine and not (is_all and _is_drained(session, waiting[0])):
+        raise InOtherHands(waiting[-1])
     rows = _take(session, mine or waiting[:1], limit)
-    messages: list[tuple[int, Message]] = []
-    dead: list[Letter] = []
-    for row, arguments in zip(rows, _arguments_of(rows), strict=True):
-        try:
-            messages.append((row[1], _message(row, arguments)))
-        except InvalidMessage as error:
-            dead.append(_unread(row, error))
+    messages, dead = _opened(rows)
     if rows and not _has_turn(session, rows, mine=bool(mine)):
         raise InOtherHands(waiting[-1])
     done = messages
@@ -186,9 +174,13 @@ def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
     return not has_earlier()
 
 
-def _accounts_waiting(session: Session, after: int, *, most: int) -> list[int]:
-    rows = driver.rows(session, _WAITING, {"after": after, "most": most})
-    return [row[0] for row in rows]
+def _accounts_waiting(session: Session, after: int, *, most: int) -> tuple[list[int], bool]:
+    """Accounts behind this one, or else from the first, and whether these are all that wait."""
+    for start in dict.fromkeys((after, LOWEST)):
+        rows = driver.rows(session, _WAITING, {"after": start, "most": most})
+        if rows:
+            return [row[0] for row in rows], start == LOWEST and len(rows) < most
+    return [], True
 
 
 def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
@@ -204,6 +196,18 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
         if share == 1:
             break
     return sorted(rows)
+
+
+def _opened(rows: Sequence[Row]) -> tuple[list[tuple[int, Message]], list[Letter]]:
+    """The messages, each with the id of its row, and the letters of what is none."""
+    messages: list[tuple[int, Message]] = []
+    dead: list[Letter] = []
+    for row, arguments in zip(rows, _arguments_of(rows), strict=True):
+        try:
+            messages.append((row[1], _message(row, arguments)))
+        except InvalidMessage as error:
+            dead.append(_unread(row, error))
+    return messages, dead
 
 
 def _arguments_of(rows: Sequence[Row]) -> list[object]:

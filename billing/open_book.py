@@ -63,7 +63,7 @@ class OpenBook:
     def check_cap(self, cost: int, now: dt.datetime) -> None:
         """Raises SpendCapReached if `cost` more would go beyond the month's cap."""
         if self.spend_cap is not None:
-            spent = self._spent_this_month(now) + self.held - self.frozen
+            spent = self._spent_in(_month_of(now)) + self.held - self.frozen
             if spent + cost > self.spend_cap:
                 available = max(self.spend_cap - spent, 0)
                 raise SpendCapReached(needed=cost, available=available, cap=self.spend_cap)
@@ -177,17 +177,16 @@ class OpenBook:
     def uncount(self, cost: int, *, spent_at: dt.datetime, now: dt.datetime) -> None:
         """Take an operation that is undone off the month's spending, if it was this month's."""
         if _month_of(spent_at) == _month_of(now):
-            self.spent = max(self._spent_this_month(now) - cost, 0)
+            self.spent = max(self._spent_in(_month_of(now)) - cost, 0)
 
     def _count(self, cost: int, now: dt.datetime) -> None:
         month = _month_of(now)
-        spent = self.spent if self.spent_since == month else 0
-        self.spent = min(spent + cost, MAX_SPENT)
+        self.spent = min(self._spent_in(month) + cost, MAX_SPENT)
         self.spent_since = month
         self.credits -= cost
 
-    def _spent_this_month(self, now: dt.datetime) -> int:
-        return self.spent if self.spent_since == _month_of(now) else 0
+    def _spent_in(self, month: dt.datetime) -> int:
+        return self.spent if self.spent_since == month else 0
 
 
 @lru_cache(maxsize=16)

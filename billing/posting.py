@@ -275,12 +275,12 @@ def _release(work: Work, message: Release, uuid: str, content: int) -> None:
     work.books.remember(uuid, content, None)
 
 
-def _reverse(work: Work, message: Reverse, _uuid: str, content: int) -> Entry:
+def _reverse(work: Work, message: Reverse, uuid: str, content: int) -> Entry:
     is_hold = keys.as_uuid(message.key) in work.holds
     # Not by the hold's state: one that has expired may have been captured late.
     if is_hold and keys.as_uuid(reversals.finish_key(message.key)) not in work.books.known:
         raise HoldNotFinished(hold=message.key)
-    return reversals.reverse(work.books, work.reversed_entries, message, content)
+    return reversals.reverse(work.books, work.reversed_entries, message, uuid=uuid, content=content)
 
 
 ACTS: dict[type, Callable[..., Entry | None]] = {

@@ -46,21 +46,26 @@ def entries_of(
     return {uuid: entries[entry_id] for uuid, entry_id in ids.items()}
 
 
-def reverse(books: Books, entries: Mapping[str, Entry], message: Reverse, content: int) -> Entry:
-    """Give back what the debit took. Raises a Rejected if there is nothing to give back."""
+def reverse(
+    books: Books, entries: Mapping[str, Entry], message: Reverse, *, uuid: str, content: int
+) -> Entry:
+    """Give back what the debit took. Raises a Rejected if there is nothing to give back.
+
+    `uuid`: that of the reversal's own key, `content`: what it stands for.
+    """
     book = books.of(message.account_id)
-    uuid = keys.as_uuid(message.key)
-    known = books.known.get(uuid)
+    taken_by = keys.as_uuid(message.key)
+    known = books.known.get(taken_by)
     if known is not None and known.entry_id is None:
         # It may be a hold's: then its capture is what took the credits.
-        uuid = keys.as_uuid(finish_key(message.key))
-        known = books.known.get(uuid, known)
+        taken_by = keys.as_uuid(finish_key(message.key))
+        known = books.known.get(taken_by, known)
     if known is None:
-        books.remember(uuid, ANY_CONTENT, None)
+        books.remember(taken_by, ANY_CONTENT, None)
         raise ReversedFirst(key=message.key)
     if known.entry_id is None:
         raise NothingToReverse(key=message.key)
-    entry = entries.get(uuid) or books.entry(known.entry_id)
+    entry = entries.get(taken_by) or books.entry(known.entry_id)
     if entry.account_id != message.account_id or entry.type != "deduction":
         raise KeyReused(key=message.key)
     key = key_of(message.key)
@@ -68,6 +73,7 @@ def reverse(books: Books, entries: Mapping[str, Entry], message: Reverse, conten
     book.uncount(-entry.amount, spent_at=entry.recorded_at, now=books.now)
     return books.post(
         book,
+        uuid=uuid,
         content=content,
         amount=-entry.amount,
         type="reversal",

@@ -18,7 +18,7 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM FROM igny8_tenants WHERE id = ANY (ids) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM FROM igny8_tenants WHERE id = ANY (locked_books.ids) ORDER BY id FOR NO KEY UPDATE;
     -- A statement of its own, whose snapshot sees what the last holder of the locks committed.
     RETURN QUERY
     SELECT a.id::bigint, a.slug::text, a.plan_id::bigint, a.status::text, a.credits::int,
@@ -32,9 +32,9 @@ BEGIN
     LEFT JOIN billing.books AS b ON b.account_id = a.id
     LEFT JOIN billing.spend_caps AS c ON c.account_id = a.id
     LEFT JOIN billing.credit_calendars AS k
-        ON k.account_id = a.id AND k.ended_at IS NULL AND k.next_due_at <= at
+        ON k.account_id = a.id AND k.ended_at IS NULL AND k.next_due_at <= locked_books.at
     LEFT JOIN billing.lots AS l ON l.account_id = a.id AND l.is_open
-    WHERE a.id = ANY (ids);
+    WHERE a.id = ANY (locked_books.ids);
 END
 $$;
 

@@ -46,6 +46,30 @@ def test_debits_are_measured_side_by_side_and_printed_as_json(redis_client):
     assert redis_client.dbsize() == 0, "the bench leaves nothing behind"
 
 
+def test_the_inbox_and_holds_are_measured_and_the_machine_with_them():
+    shown = json.loads(bench("inbox", "holds", "--count", "160", "--rounds", "1", "--json"))
+
+    rates = {row["name"]: row["per_second"] for row in shown["rows"]}
+    assert list(rates) == [
+        "inbox_uniform",
+        "inbox_uniform_alone",
+        "one_by_one_uniform",
+        "inbox_hot",
+        "inbox_hot_alone",
+        "one_by_one_hot",
+        "hold_placed",
+        "hold_captured",
+    ]
+    assert all(rate > 0 for rate in rates.values())
+    assert shown["ratios"].keys() == {
+        "inbox_uniform/one_by_one_uniform",
+        "inbox_hot/one_by_one_hot",
+    }
+    before, *after = shown["facts"]["machine_speed"]
+    assert before > 0
+    assert len(after) == 2, "once after each bench"
+
+
 def test_bank_is_measured_and_its_year_is_simulated():
     shown = json.loads(bench("bank", "--count", "200", "--rounds", "1", "--json"))
 

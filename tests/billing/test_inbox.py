@@ -228,7 +228,7 @@ class TestOrder:
         assert while_locked == ["i"]
         assert [a.message.key for a in drain().answers] == ["b"]
 
-    def test_a_set_is_taken_and_done_without_reading_a_whole_table(self, books, app, drain):
+    def test_a_set_is_taken_and_done_without_reading_a_whole_table(self, books, app):
         """However many rows wait, and whatever the statistics said when the plan was made."""
         account = books.open_account("acme", credits=100_000)
         others = [books.open_account(f"a{n}", credits=100) for n in range(50)]
