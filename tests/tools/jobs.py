@@ -120,8 +120,8 @@ def bank_import(*, by_task):
         lines = [line("12.00", text=slug), line("3.00", text=slug), fee]
         when = {"number": len(slugs), "day": customers.now.date()}
         content = io.BytesIO(statement(*lines, opening=opening, **when))
-        with transaction() as session:
-            file_id = files.receive(session, content, name=slug, now=customers.now).id
+        with transaction() as ctx:
+            file_id = files.receive(ctx, content, name=slug).id
         run = partial(import_file.import_file, file_id)
         if by_task:
             run = partial(bank.import_statement, file_id=file_id)
@@ -145,12 +145,12 @@ def trial_end(*, by_task):
     def job(slug):
         accounts.now = clock.now() - dt.timedelta(days=40)
         accounts.try_out(slug)
-        run = life.expire_due if by_task else partial(_end_trials, clock.now())
+        run = life.expire_due if by_task else _end_trials
         return Job(run, lambda: accounts.status(slug) == "suspended")
 
     return job
 
 
-def _end_trials(now):
-    with transaction() as session:
-        sweeps.expire_due(session, now=now)
+def _end_trials():
+    with transaction() as ctx:
+        sweeps.expire_due(ctx)
