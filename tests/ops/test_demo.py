@@ -151,7 +151,7 @@ def test_a_ledger_that_does_not_agree_fails_the_demo(unattended, demo_on, monkey
     monkeypatch.setattr(runner, "SECTIONS", [])
     assert demo_on(unattended)[0] == 0
     with transaction() as session:
-        session.execute(sa.text("INSERT INTO billing.books (account_id, credits) VALUES (29, 5)"))
+        session.execute(sa.text("INSERT INTO billing.books (account_id, credits, opened_at) VALUES (29, 5, now())"))
 
     exit_code, shown = demo_on(unattended)
 
