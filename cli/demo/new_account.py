@@ -1,0 +1,43 @@
+"""A new account gets its plan's credits, once, however often the main app asks."""
+
+from sqlalchemy.orm import Session
+
+from cli.demo.accounts import IDS, NEW_CUSTOMER, look
+from cli.demo.outcome import Outcome
+from cli.demo.stage import Stage
+from worker.database import transaction
+
+ABOUT = "The main app asks for the credits of a new account; its plan says how many."
+#: A sample account that had credits before the worker came.
+OLD_CUSTOMER, OLD_CUSTOMER_ID = "scale-account", 14
+TIMES = 2
+
+
+def run(stage: Stage) -> list[Outcome]:
+    """Ask for the signup grant of a new account, twice, and of one that needs none."""
+    for _ in range(TIMES):
+        stage.client.seed_account(IDS[NEW_CUSTOMER])
+    stage.client.seed_account(OLD_CUSTOMER_ID)
+    stage.settle()
+    with transaction() as session:
+        return [
+            Outcome(
+                f"{NEW_CUSTOMER}: seed_account, sent {TIMES} times",
+                _grants(session, NEW_CUSTOMER),
+                "granted 2,000 credits, 2,000 left",
+            ),
+            Outcome(
+                f"{OLD_CUSTOMER}: seed_account, had credits",
+                _grants(session, OLD_CUSTOMER),
+                "nothing granted",
+            ),
+        ]
+
+
+def _grants(session: Session, slug: str) -> str:
+    account = look(session, slug)
+    amounts = [entry.amount for entry in account.entries if entry.type == "grant"]
+    if not amounts:
+        return "nothing granted"
+    granted = " and ".join(f"{amount:,}" for amount in amounts)
+    return f"granted {granted} credits, {account.credits:,} left"

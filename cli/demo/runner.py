@@ -1,0 +1,51 @@
+"""Runs the sections one after the other, and then the audit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from billing.support import audit
+from billing.support.audit import Report
+from billing.support.overview import Overview
+from cli.demo.accounts import SIGNED_UP, look
+from cli.demo.outcome import Outcome
+from cli.demo.sections import SECTIONS, Section
+from cli.demo.stage import Stage
+from cli.samples import ACCOUNTS
+from worker import clock
+from worker.database import transaction
+
+
+@dataclass(frozen=True)
+class Result:
+    """A section and its outcomes."""
+
+    section: Section
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the accounts stand after all sections, and what the audit says."""
+
+    accounts: Sequence[Overview]
+    audit: Report
+
+
+def results(stage: Stage) -> Iterator[Result]:
+    """Run each section; one at a time, so that its result can be shown at once."""
+    for section in SECTIONS:
+        yield Result(section, section.run(stage))
+
+
+def ending() -> Ending:
+    """Read the ledgers of all accounts, and audit them."""
+    with transaction() as session:
+        accounts = [look(session, account[1]) for account in (*ACCOUNTS, *SIGNED_UP)]
+    with transaction() as session:
+        return Ending(accounts, audit.run(session, now=clock.now()))
+
+
+def is_as_expected(results: Sequence[Result], ending: Ending) -> bool:
+    """Whether every outcome is the expected one and the ledger agrees."""
+    outcomes = [outcome for result in results for outcome in result.outcomes]
+    return ending.audit.agrees and all(outcome.is_expected for outcome in outcomes)

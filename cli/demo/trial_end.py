@@ -1,0 +1,65 @@
+"""A trial that is over: the sweep suspends the account, and its trial credits expire."""
+
+import datetime as dt
+import math
+
+from sqlalchemy.orm import Session
+
+from cli.demo.accounts import IDS, TRIAL_OVER, look
+from cli.demo.outcome import Outcome
+from cli.demo.stage import Stage
+from models.life import Trial
+from worker import clock
+from worker.database import transaction
+
+ABOUT = "The sweep that runs every minute ends trials that are over and that nobody paid for."
+#: A sample account whose trial has just begun.
+STILL_TRYING = "tacbit"
+#: Ticks of beat, in this order; `billing run` sends each by itself every minute.
+TICKS = ("trials.expire_due", "credits.expire_due")
+DAY = dt.timedelta(days=1)
+
+
+def run(stage: Stage) -> list[Outcome]:
+    """Give one account its trial credits, then let the sweeps look at every trial."""
+    stage.client.seed_account(IDS[TRIAL_OVER])
+    stage.settle()
+    for name in TICKS:
+        _tick(name)
+        stage.settle()
+    with transaction() as session:
+        return [
+            Outcome(
+                f"{TRIAL_OVER}: trial of 14 days, on day 15",
+                _ended(session, TRIAL_OVER),
+                "suspended (trial_over), 2,000 credits expired",
+            ),
+            Outcome(
+                f"{STILL_TRYING}: trial of 14 days, on day 1",
+                _running(session, STILL_TRYING),
+                "trial goes on, 14 days left",
+            ),
+        ]
+
+
+def _tick(name: str) -> None:
+    """Send what beat sends."""
+    from celeryconfig import beat_schedule  # it reads the settings, which the demo makes first
+    from worker.app import app
+
+    app.send_task(name, expires=beat_schedule[name]["schedule"])
+
+
+def _ended(session: Session, slug: str) -> str:
+    account = look(session, slug)
+    why = "".join(f" ({reason})" for reason in account.suspension_reasons)
+    expired = sum(-entry.amount for entry in account.entries if entry.type == "expiry")
+    return f"{account.status}{why}, {expired:,} credits expired"
+
+
+def _running(session: Session, slug: str) -> str:
+    account = look(session, slug)
+    trial = session.get(Trial, account.account_id)
+    if trial is None or account.status != "trial":
+        return f"account {account.status}, {'trial ended' if trial else 'trial has no end'}"
+    return f"trial goes on, {math.ceil((trial.ends_at - clock.now()) / DAY)} days left"

@@ -1,5 +1,0 @@
-"""`billing demo`: the five jobs of the worker, done once on real servers."""
-
-from ops.demo.command import demo
-
-__all__ = ["demo"]
