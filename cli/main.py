@@ -13,8 +13,7 @@ from devstack.stack import outside_urls, read_record
 from worker import logs
 from worker.settings import BadSettings
 
-#: command -> what `billing --help` says of it, without importing it. Its name is that of a module
-#: in cli, unless MODULES names another, and of the attribute there.
+#: The sentence of `billing --help` for each command, which is shown without importing it.
 COMMANDS: dict[str, str] = {
     "accounts": "Look at accounts.",
     "alive": "Exit 0 if a worker has shown a sign of life of late, else 1.",
@@ -39,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "transfers": "Look at money that came by bank, and decide what rules may not.",
     "trials": "List, extend, restore and end trials.",
 }
+#: Where a command stands whose module is not named like it.
 MODULES = {
     "statements": "bank.statements",
     "stripe": "stripe.events",

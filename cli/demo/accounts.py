@@ -1,14 +1,12 @@
-"""Accounts of the demo: those that the main app signs up, and how sections read them."""
+"""The accounts that the main app signs up for the demo."""
 
 import datetime as dt
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.host import accounts
 from billing.support import overview
 from billing.support.overview import Overview
 from cli import samples
-from worker import clock
 
 CARD_PAYER, BANK_PAYER, TRIAL_OVER, NEW_CUSTOMER = (
     "card-payer",
@@ -30,25 +28,25 @@ SIGNED_UP = (
 IDS = {account[1]: account[0] for account in SIGNED_UP}
 
 
-def sign_up(session: Session) -> bool:
+def sign_up(ctx: Context) -> bool:
     """Insert the demo's accounts, as the main app does; False if they are there already."""
-    if accounts.read(session, NEW_CUSTOMER) is not None:
+    if accounts.read(ctx.session, NEW_CUSTOMER) is not None:
         return False
     columns: dict[str, dict[str, object]] = {
         CARD_PAYER: {"stripe_customer_id": CUSTOMER},
-        TRIAL_OVER: {"created_at": clock.now() - TRIAL_AGE},
+        TRIAL_OVER: {"created_at": ctx.now - TRIAL_AGE},
     }
     for account in SIGNED_UP:
-        samples.load_account(session, account, **columns.get(account[1], {}))
+        samples.load_account(ctx.session, account, **columns.get(account[1], {}))
     return True
 
 
-def look(session: Session, slug: str) -> Overview:
+def read(ctx: Context, slug: str) -> Overview:
     """Read an account as support sees it."""
-    return overview.of(session, slug, now=clock.now())
+    return overview.of(ctx, slug)
 
 
-def standing(session: Session, slug: str) -> str:
-    """The account's status and credits, such as `account active, 1,000 credits`."""
-    account = look(session, slug)
+def status_and_credits(ctx: Context, slug: str) -> str:
+    """Describe the account, such as `account active, 1,000 credits`."""
+    account = read(ctx, slug)
     return f"account {account.status}, {account.credits:,} credits"

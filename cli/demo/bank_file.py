@@ -3,10 +3,10 @@
 from contextlib import closing
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from cli.demo import camt053
-from cli.demo.accounts import BANK_PAYER, IDS, standing
+from cli.demo.accounts import BANK_PAYER, IDS, status_and_credits
 from cli.demo.camt053 import Credit
 from cli.demo.outcome import Outcome
 from cli.demo.stage import Stage
@@ -24,12 +24,12 @@ def run(stage: Stage) -> list[Outcome]:
     """Announce a transfer, then import a bank file that holds it and one from somebody unknown."""
     stage.client.announce_transfer(IDS[BANK_PAYER], STARTER, key="demo:announce:1")
     stage.settle()
-    with transaction() as session:
-        reference = _reference(session)
-        announced = standing(session, BANK_PAYER)
+    with transaction() as ctx:
+        reference = _reference(ctx)
+        announced = status_and_credits(ctx, BANK_PAYER)
     _import(stage, reference or "RF18539007547034")
     stage.settle()
-    with transaction() as session:
+    with transaction() as ctx:
         return [
             Outcome(
                 f"{BANK_PAYER}: announces a transfer",
@@ -38,23 +38,23 @@ def run(stage: Stage) -> list[Outcome]:
             ),
             Outcome(
                 f"line of 89.00 USD, {reference}",
-                f"{_state(session, PAID_MINOR)}: {standing(session, BANK_PAYER)}",
+                f"{_state(ctx, PAID_MINOR)}: {status_and_credits(ctx, BANK_PAYER)}",
                 "settled: account active, 1,000 credits",
             ),
             Outcome(
                 "line of 42.00 USD, no reference",
-                _state(session, UNKNOWN_MINOR),
+                _state(ctx, UNKNOWN_MINOR),
                 "waiting for review",
             ),
         ]
 
 
-def _reference(session: Session) -> str | None:
+def _reference(ctx: Context) -> str | None:
     """The reference to pay with, from the event that tells the main app of the invoice."""
     issued = select(OutboxEvent.payload).where(
         OutboxEvent.type == "invoice.issued", OutboxEvent.account_id == IDS[BANK_PAYER]
     )
-    payload = session.scalars(issued).first()
+    payload = ctx.session.scalars(issued).first()
     return str(payload["reference"]) if payload else None
 
 
@@ -70,9 +70,9 @@ def _import(stage: Stage, reference: str) -> None:
     stage.client.import_statement(file_id)
 
 
-def _state(session: Session, amount_minor: int) -> str:
+def _state(ctx: Context, amount_minor: int) -> str:
     found = select(Transfer).where(Transfer.amount_minor == amount_minor)
-    transfer = session.scalars(found).one_or_none()
+    transfer = ctx.session.scalars(found).one_or_none()
     if transfer is None:
         return "not imported"
     return "waiting for review" if transfer.review else transfer.state

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.ledger import entry_rows, idempotency
 from billing.usage import refusals
 from billing_client import new_key
@@ -53,23 +53,23 @@ def run(stage: Stage) -> list[Outcome]:
         for _ in range(debit.times):
             stage.client.debit(debit.account_id, debit.operation, units=debit.units, key=key)
     stage.settle()
-    with transaction() as session:
-        return [Outcome(str(debit), _of(session, key), debit.expected) for debit, key in sent]
+    with transaction() as ctx:
+        return [Outcome(str(debit), _of(ctx, key), debit.expected) for debit, key in sent]
 
 
-def _of(session: Session, key: str) -> str:
+def _of(ctx: Context, key: str) -> str:
     uuid = idempotency.as_uuid(key)
-    answer = idempotency.lookup(session, [uuid]).get(uuid)
+    answer = idempotency.lookup(ctx.session, [uuid]).get(uuid)
     if answer is None:
-        return _dead_letter(session, key)
+        return _dead_letter(ctx, key)
     if answer.entry_id is None:
-        error = refusals.by_key(session, [key])[key]
+        error = refusals.by_key(ctx.session, [key])[key]
         return f"refused: {error.name} ({error})"
-    entry = entry_rows.entries_by_id(session, [answer.entry_id])[answer.entry_id]
+    entry = entry_rows.entries_by_id(ctx.session, [answer.entry_id])[answer.entry_id]
     return f"took {-entry.amount:,} credits, {entry.balance_after:,} left"
 
 
-def _dead_letter(session: Session, key: str) -> str:
+def _dead_letter(ctx: Context, key: str) -> str:
     of_key = select(DeadLetter).where(DeadLetter.arguments["key"].astext == key)
-    letter = session.scalars(of_key).first()
+    letter = ctx.session.scalars(of_key).first()
     return f"dead letter: {letter.error} ({letter.reason})" if letter else "nothing yet"

@@ -1,8 +1,7 @@
 """A new account gets its plan's credits, once, however often the main app asks."""
 
-from sqlalchemy.orm import Session
-
-from cli.demo.accounts import IDS, NEW_CUSTOMER, look
+from billing.context import Context
+from cli.demo.accounts import IDS, NEW_CUSTOMER, read
 from cli.demo.outcome import Outcome
 from cli.demo.stage import Stage
 from worker.database import transaction
@@ -19,23 +18,23 @@ def run(stage: Stage) -> list[Outcome]:
         stage.client.seed_account(IDS[NEW_CUSTOMER])
     stage.client.seed_account(OLD_CUSTOMER_ID)
     stage.settle()
-    with transaction() as session:
+    with transaction() as ctx:
         return [
             Outcome(
                 f"{NEW_CUSTOMER}: seed_account, sent {TIMES} times",
-                _grants(session, NEW_CUSTOMER),
+                _grants(ctx, NEW_CUSTOMER),
                 "granted 2,000 credits, 2,000 left",
             ),
             Outcome(
                 f"{OLD_CUSTOMER}: seed_account, had credits",
-                _grants(session, OLD_CUSTOMER),
+                _grants(ctx, OLD_CUSTOMER),
                 "nothing granted",
             ),
         ]
 
 
-def _grants(session: Session, slug: str) -> str:
-    account = look(session, slug)
+def _grants(ctx: Context, slug: str) -> str:
+    account = read(ctx, slug)
     amounts = [entry.amount for entry in account.entries if entry.type == "grant"]
     if not amounts:
         return "nothing granted"

@@ -52,8 +52,8 @@ def audit(ending: Ending) -> str:
         for check, findings in report.findings.items()
         for subject, facts in findings
     ]
-    verdict = "the books agree" if report.agrees else "THE BOOKS DO NOT AGREE"
-    counted = f"{report.books} accounts, {len(report.findings)} checks, {len(broken)} findings"
+    verdict = "the ledger agrees" if report.agrees else "THE LEDGER DOES NOT AGREE"
+    counted = f"{report.accounts} accounts, {len(report.findings)} checks, {len(broken)} findings"
     return "\n".join(["Audit", *broken, f"{_INDENT}{counted}: {verdict}"])
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from billing.support import audit
 from billing.support.audit import Report
 from billing.support.overview import Overview
-from cli.demo.accounts import SIGNED_UP, look
+from cli.demo.accounts import SIGNED_UP, read
 from cli.demo.outcome import Outcome
 from cli.demo.sections import SECTIONS, Section
 from cli.demo.stage import Stage
 from cli.samples import ACCOUNTS
-from worker import clock
 from worker.database import transaction
 
 
@@ -39,10 +38,10 @@ def results(stage: Stage) -> Iterator[Result]:
 
 def ending() -> Ending:
     """Read the ledgers of all accounts, and audit them."""
-    with transaction() as session:
-        accounts = [look(session, account[1]) for account in (*ACCOUNTS, *SIGNED_UP)]
-    with transaction() as session:
-        return Ending(accounts, audit.run(session, now=clock.now()))
+    with transaction() as ctx:
+        accounts = [read(ctx, account[1]) for account in (*ACCOUNTS, *SIGNED_UP)]
+    with transaction() as ctx:
+        return Ending(accounts, audit.run(ctx))
 
 
 def is_as_expected(results: Sequence[Result], ending: Ending) -> bool:

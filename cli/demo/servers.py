@@ -105,8 +105,8 @@ def _set_up() -> None:
     from cli.demo.set_up import set_up
     from worker.database import transaction
 
-    with transaction() as session:
-        is_new = set_up(session)
+    with transaction(actor="operator:demo") as ctx:
+        is_new = set_up(ctx)
     if not is_new:
         raise click.ClickException("this data has seen a demo already: name another folder")
 

@@ -6,10 +6,10 @@ import urllib.error
 import urllib.request
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.stripe.signature import sign
-from cli.demo.accounts import CARD_PAYER, standing
+from cli.demo.accounts import CARD_PAYER, status_and_credits
 from cli.demo.outcome import Outcome
 from cli.demo.stage import Stage
 from cli.demo.stripe_event import invoice_paid
@@ -32,16 +32,16 @@ def run(stage: Stage) -> list[Outcome]:
         _post(stage, genuine, secret=stage.webhook_secret)
         stage.settle()
     answer = _post(stage, forged, secret=WRONG_SECRET)
-    with transaction() as session:
+    with transaction() as ctx:
         return [
             Outcome(
                 f"{CARD_PAYER}: 89.00 USD paid, sent {TIMES} times",
-                f"{_state(session, GENUINE)}: {standing(session, CARD_PAYER)}",
+                f"{_state(ctx, GENUINE)}: {status_and_credits(ctx, CARD_PAYER)}",
                 "applied once: account active, 1,000 credits",
             ),
             Outcome(
                 f"{CARD_PAYER}: another, signature forged",
-                f"{answer}: {_state(session, FORGED)}",
+                f"{answer}: {_state(ctx, FORGED)}",
                 "400 BadSignature: not stored",
             ),
         ]
@@ -62,8 +62,8 @@ def _post(stage: Stage, payload: dict[str, object], *, secret: str) -> str:
         return f"no answer ({error})"
 
 
-def _state(session: Session, event_id: str) -> str:
-    events = session.scalars(select(StripeEvent).where(StripeEvent.event_id == event_id)).all()
+def _state(ctx: Context, event_id: str) -> str:
+    events = ctx.session.scalars(select(StripeEvent).where(StripeEvent.event_id == event_id)).all()
     if len(events) != 1:
         return f"stored {len(events)} times" if events else "not stored"
     [event] = events

@@ -3,13 +3,11 @@
 import datetime as dt
 import math
 
-from sqlalchemy.orm import Session
-
-from cli.demo.accounts import IDS, TRIAL_OVER, look
+from billing.context import Context
+from cli.demo.accounts import IDS, TRIAL_OVER, read
 from cli.demo.outcome import Outcome
 from cli.demo.stage import Stage
 from models.life import Trial
-from worker import clock
 from worker.database import transaction
 
 ABOUT = "The sweep that runs every minute ends trials that are over and that nobody paid for."
@@ -27,16 +25,16 @@ def run(stage: Stage) -> list[Outcome]:
     for name in TICKS:
         _tick(name)
         stage.settle()
-    with transaction() as session:
+    with transaction() as ctx:
         return [
             Outcome(
                 f"{TRIAL_OVER}: trial of 14 days, on day 15",
-                _ended(session, TRIAL_OVER),
+                _ended(ctx, TRIAL_OVER),
                 "suspended (trial_over), 2,000 credits expired",
             ),
             Outcome(
                 f"{STILL_TRYING}: trial of 14 days, on day 1",
-                _running(session, STILL_TRYING),
+                _running(ctx, STILL_TRYING),
                 "trial goes on, 14 days left",
             ),
         ]
@@ -50,16 +48,16 @@ def _tick(name: str) -> None:
     app.send_task(name, expires=beat_schedule[name]["schedule"])
 
 
-def _ended(session: Session, slug: str) -> str:
-    account = look(session, slug)
+def _ended(ctx: Context, slug: str) -> str:
+    account = read(ctx, slug)
     why = "".join(f" ({reason})" for reason in account.suspension_reasons)
     expired = sum(-entry.amount for entry in account.entries if entry.type == "expiry")
     return f"{account.status}{why}, {expired:,} credits expired"
 
 
-def _running(session: Session, slug: str) -> str:
-    account = look(session, slug)
-    trial = session.get(Trial, account.account_id)
+def _running(ctx: Context, slug: str) -> str:
+    account = read(ctx, slug)
+    trial = ctx.session.get(Trial, account.account_id)
     if trial is None or account.status != "trial":
         return f"account {account.status}, {'trial ended' if trial else 'trial has no end'}"
-    return f"trial goes on, {math.ceil((trial.ends_at - clock.now()) / DAY)} days left"
+    return f"trial goes on, {math.ceil((trial.ends_at - ctx.now) / DAY)} days left"

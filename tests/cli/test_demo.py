@@ -54,8 +54,8 @@ def keys():
 @pytest.fixture
 def unattended(database, redis_client):
     """A stage on the suite's servers, with neither a worker nor a relay."""
-    with transaction() as session:
-        assert set_up(session)
+    with transaction() as ctx:
+        assert set_up(ctx)
     return Stage(BillingClient(os.environ["REDIS_URL"]), NOBODY_LISTENS, "whsec_1", wait_s=0)
 
 
@@ -89,7 +89,7 @@ def test_on_servers_that_are_named_it_does_all_five_jobs_in_a_database_of_its_ow
     assert shown.returncode == 0, shown.stdout + shown.stderr
     headings = [f"{number} {section.title}" for number, section in enumerate(SECTIONS, start=1)]
     assert re.findall(r"^\d .+", shown.stdout, re.MULTILINE) == headings
-    assert "the books agree" in shown.stdout
+    assert "the ledger agrees" in shown.stdout
     assert re.search(r"\n(\d+) of \1 outcomes as expected", shown.stdout)
     assert "7,950  +8,000 opening balance, -40 idea_generation, -10 clustering\n" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= report.WIDTH
@@ -129,7 +129,7 @@ def test_the_demo_fails_where_no_worker_does_its_jobs(unattended, demo_on):
 
     assert exit_code == 1
     assert "UNEXPECTED" in shown
-    assert "the books agree" in shown
+    assert "the ledger agrees" in shown
     assert max(map(len, shown.splitlines())) <= report.WIDTH
 
 
@@ -155,9 +155,9 @@ def test_a_ledger_that_does_not_agree_fails_the_demo(unattended, demo_on, monkey
     exit_code, shown = demo_on(unattended)
 
     assert exit_code == 1
-    assert "THE BOOKS DO NOT AGREE" in shown
+    assert "THE LEDGER DOES NOT AGREE" in shown
 
 
 def test_a_database_takes_one_demo(unattended):
-    with transaction() as session:
-        assert not set_up(session)
+    with transaction() as ctx:
+        assert not set_up(ctx)
