@@ -16,7 +16,7 @@ CARD_PAYER, BANK_PAYER, TRIAL_OVER, NEW_CUSTOMER = (
 )
 #: The card payer's customer at Stripe.
 CUSTOMER = "cus_demo"
-#: The trial of `trial-over` began so long ago. A trial lasts 14 days.
+#: Time since the trial of `trial-over` began; a trial lasts 14 days.
 TRIAL_AGE = dt.timedelta(days=15)
 #: id, slug, plan (7: Free Trial), credits, status, owner's e-mail and role
 SIGNED_UP = (

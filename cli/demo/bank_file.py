@@ -26,31 +26,39 @@ def run(stage: Stage) -> list[Outcome]:
     stage.settle()
     with transaction() as ctx:
         reference = _reference(ctx)
-        announced = status_and_credits(ctx, BANK_PAYER)
-    _import(stage, reference or "RF18539007547034")
+        announced = _announced(ctx, reference)
+    _import(stage, reference)
     stage.settle()
     with transaction() as ctx:
-        return [
-            Outcome(
-                f"{BANK_PAYER}: announces a transfer",
-                f"{'invoice issued' if reference else 'no invoice'}: {announced}",
-                "invoice issued: account pending_payment, 0 credits",
-            ),
-            Outcome(
-                f"line of 89.00 USD, {reference}",
-                f"{_state(ctx, PAID_MINOR)}: {status_and_credits(ctx, BANK_PAYER)}",
-                "settled: account active, 1,000 credits",
-            ),
-            Outcome(
-                "line of 42.00 USD, no reference",
-                _state(ctx, UNKNOWN_MINOR),
-                "waiting for review",
-            ),
-        ]
+        return [announced, *_outcomes(ctx, reference)]
+
+
+def _announced(ctx: Context, reference: str | None) -> Outcome:
+    issued = "invoice issued" if reference else "no invoice"
+    return Outcome(
+        f"{BANK_PAYER}: announces a transfer",
+        f"{issued}: {status_and_credits(ctx, BANK_PAYER)}",
+        "invoice issued: account pending_payment, 0 credits",
+    )
+
+
+def _outcomes(ctx: Context, reference: str | None) -> list[Outcome]:
+    return [
+        Outcome(
+            f"line of 89.00 USD, {reference}",
+            f"{_state(ctx, PAID_MINOR)}: {status_and_credits(ctx, BANK_PAYER)}",
+            "settled: account active, 1,000 credits",
+        ),
+        Outcome(
+            "line of 42.00 USD, no reference",
+            _state(ctx, UNKNOWN_MINOR),
+            "waiting for review",
+        ),
+    ]
 
 
 def _reference(ctx: Context) -> str | None:
-    """The reference to pay with, from the event that tells the main app of the invoice."""
+    """Read the reference to pay with, from the event that tells the main app of the invoice."""
     issued = select(OutboxEvent.payload).where(
         OutboxEvent.type == "invoice.issued", OutboxEvent.account_id == IDS[BANK_PAYER]
     )
@@ -58,8 +66,8 @@ def _reference(ctx: Context) -> str | None:
     return str(payload["reference"]) if payload else None
 
 
-def _import(stage: Stage, reference: str) -> None:
-    """Leave the file in a transaction of the main app's own, then ring."""
+def _import(stage: Stage, reference: str | None) -> None:
+    """Leave the file in a transaction of the main app, then queue its import."""
     content = camt053.statement(
         Credit(PAID_MINOR, payer="Bank Payer Inc.", reference=reference),
         Credit(UNKNOWN_MINOR, payer="Somebody Else", text="thank you"),

@@ -21,7 +21,7 @@ class Credit(NamedTuple):
 
 
 def statement(*credits: Credit) -> bytes:
-    """Today's statement, whose balances fit its lines."""
+    """Write today's statement, with balances that fit its lines."""
     today = clock.now().date()
     closing_minor = OPENING_MINOR + sum(credit.amount_minor for credit in credits)
     entries = "\n".join(

@@ -1,4 +1,4 @@
-"""Debits that the main app's client queues: taken once each, refused, or kept as a dead letter."""
+"""Debits from the main app's client: taken once each, refused, or kept as a dead letter."""
 
 from dataclasses import dataclass
 

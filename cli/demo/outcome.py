@@ -1,13 +1,13 @@
-"""What a section of the demo sent, and what became of it."""
+"""The outcome of one thing that a section of the demo sent."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One thing that came in, what became of it, and what should have.
+    """One thing that came in, what became of it, and what was expected.
 
-    `became` is read from rows. It may say more than `expected`, which it then begins with.
+    `became` is read from rows. It begins with `expected`, and may add details such as a reason.
     """
 
     came_in: str
@@ -16,5 +16,5 @@ class Outcome:
 
     @property
     def is_expected(self) -> bool:
-        """Whether it became what it should."""
+        """Whether the outcome is the expected one."""
         return self.became.startswith(self.expected)

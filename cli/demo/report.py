@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from billing.support.overview import Overview
 from cli.demo.outcome import Outcome
@@ -17,7 +18,7 @@ _TIED = "\N{NO-BREAK SPACE}"
 
 
 def section(number: int, result: Result) -> str:
-    """A heading, then a line for each thing that came in."""
+    """Format a section: a heading, then a line for each thing that came in."""
     heading = f"{number} {result.section.title}"
     lines = [line for outcome in result.outcomes for line in _outcome(outcome)]
     return "\n".join([heading, f"{_INDENT}{result.section.about}", "", *lines, ""])
@@ -30,7 +31,7 @@ def _outcome(outcome: Outcome) -> Iterator[str]:
 
 
 def ledgers(accounts: Sequence[Overview]) -> str:
-    """Each account on a line: its status, its balance, and the entries that make it."""
+    """Format each account as a line: its status, its balance, and its entries."""
     lines = [line for account in accounts for line in _ledger(account)]
     return "\n".join(["Ledgers", *lines, ""])
 
@@ -45,7 +46,7 @@ def _ledger(account: Overview) -> Iterator[str]:
 
 
 def audit(ending: Ending) -> str:
-    """How many accounts and checks, and who breaks one."""
+    """Format the audit: each finding, then the numbers of accounts, checks and findings."""
     report = ending.audit
     broken = [
         f"{_INDENT}{check}: {subject}: {facts}"
@@ -58,14 +59,14 @@ def audit(ending: Ending) -> str:
 
 
 def verdict(results: Sequence[Result], seconds: float) -> str:
-    """How many outcomes are as expected."""
+    """Count the outcomes that are as expected."""
     outcomes = [outcome for result in results for outcome in result.outcomes]
     good = sum(outcome.is_expected for outcome in outcomes)
     return f"\n{good} of {len(outcomes)} outcomes as expected, in {seconds:.0f} s"
 
 
 def as_json(results: Sequence[Result], ending: Ending, *, is_fine: bool) -> dict[str, object]:
-    """All of it, for machines."""
+    """Collect sections, accounts and audit, for machines."""
     return {
         "is_as_expected": is_fine,
         "sections": [_section_json(result) for result in results],
@@ -91,10 +92,8 @@ def _section_json(result: Result) -> dict[str, object]:
 
 
 def _beside(left: str, right: str, column: int, *, indent: int = len(ARROW)) -> Iterator[str]:
-    """Two texts side by side, each wrapped in its own column."""
+    """Put two texts side by side, each wrapped in its own column."""
     lefts = textwrap.wrap(left, column - 1)
     rights = textwrap.wrap(right, WIDTH - column - len(_INDENT), subsequent_indent=" " * indent)
-    for at in range(max(len(lefts), len(rights))):
-        beginning = lefts[at] if at < len(lefts) else ""
-        rest = rights[at] if at < len(rights) else ""
+    for beginning, rest in zip_longest(lefts, rights, fillvalue=""):
         yield f"{_INDENT}{beginning:<{column}}{rest}".replace(_TIED, " ").rstrip()

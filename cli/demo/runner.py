@@ -1,4 +1,4 @@
-"""Runs the sections one after the other, and then the audit."""
+"""The run of all sections, then of the audit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the accounts stand after all sections, and what the audit says."""
+    """The accounts after all sections, and the audit."""
 
     accounts: Sequence[Overview]
     audit: Report

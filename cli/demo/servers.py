@@ -1,4 +1,4 @@
-"""Everything that the demo runs on: servers, tables, workers and the relay, until it is over."""
+"""The servers, tables, workers and relay that the demo runs on."""
 
 import os
 import secrets
@@ -21,10 +21,10 @@ from devstack.stack import Urls, held_stack, outside_urls
 from web.relay import HEALTH_PATH, PATH
 from worker.settings import Settings
 
-#: The workers of `billing run`. Without beat, for the demo sends the ticks that it shows.
+#: The workers of `billing run`. Beat does not run: the demo sends the ticks that it shows.
 WORKERS = ("worker", "debits")
 HTTP_TIMEOUT_S = 5.0
-#: A trial that is over ends without waiting for days of grace.
+#: Without a grace period, the demo need not wait for days.
 SETTINGS = {"BILLING_TRIAL_GRACE_DAYS": "0"}
 
 
@@ -49,13 +49,16 @@ def running(folder: DataFolder) -> Iterator[Stage]:
 
 
 def say(line: str) -> None:
-    """Tell whoever waits; apart from the demo's own output."""
+    """Print progress, apart from the demo's own output."""
     click.echo(line, err=True)
 
 
 @contextmanager
 def own_or_named(guard: Guard, folder: DataFolder) -> Iterator[Urls]:
-    """The servers of DATABASE_URL and REDIS_URL, else embedded ones. Raises a StackError."""
+    """Use the servers of DATABASE_URL and REDIS_URL, else start embedded ones.
+
+    Raises a StackError.
+    """
     outside = outside_urls(folder)
     if outside is None:
         say("starting Postgres and Redis ...")
@@ -71,7 +74,7 @@ def own_or_named(guard: Guard, folder: DataFolder) -> Iterator[Urls]:
 
 
 def _configure(urls: Urls, webhook_secret: str, folder: DataFolder) -> None:
-    """The demo's own settings, whatever is configured here: it must reach nobody's Stripe."""
+    """Replace every setting by the demo's own, so that it can't reach a real Stripe account."""
     for name in Settings.model_fields:
         os.environ.pop(f"BILLING_{name.upper()}", None)
     own = {"BILLING_STRIPE_WEBHOOK_SECRETS": webhook_secret, "BILLING_DATA": str(folder.path)}
@@ -86,7 +89,7 @@ def _run_once(guard: Guard, folder: DataFolder, command: Command) -> None:
 
 
 def _start_relay(guard: Guard, folder: DataFolder) -> str:
-    """Start the relay on a free port; returns its address."""
+    """Start the relay on a free port; return its address."""
     port = choose_port(folder, "relay", 0)
     argv = (sys.executable, "-m", "cli.main", "relay", "--port", str(port))
     guard.spawn(Command("relay", argv, dict(os.environ)), folder.log("relay"))
@@ -108,9 +111,9 @@ def _set_up() -> None:
     with transaction(actor="operator:demo") as ctx:
         is_new = set_up(ctx)
     if not is_new:
-        raise click.ClickException("this data has seen a demo already: name another folder")
+        raise click.ClickException("This data folder has seen a demo already; name another one.")
 
 
-def _wait(is_so: Callable[[], bool], what: str) -> None:
-    if not wait_until(is_so):
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    if not wait_until(condition):
         raise click.ClickException(f"waited {WAIT_S:.0f} s for {what}")

@@ -1,4 +1,4 @@
-"""The running servers as a section uses them: the client, the relay, and a wait for the workers."""
+"""The running system as a section uses it: the client, the relay, and a wait for the workers."""
 
 import time
 from collections.abc import Callable
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 
 from billing_client import BillingClient
 
-#: Longer than this on any machine means that something is broken.
-WAIT_S = 60.0
+#: A start, or the work of a section, that takes longer means that something is broken.
+WAIT_S, SETTLE_S = 60.0, 30.0
 POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The doors through which things come in."""
+    """The ways into the running system, and a wait for its workers."""
 
     client: BillingClient
     relay_url: str
     webhook_secret: str
-    wait_s: float = WAIT_S
+    wait_s: float = SETTLE_S
 
     def settle(self) -> None:
-        """Wait until the workers have done every message; after `wait_s`, go on all the same.
+        """Wait until the workers have done every message, at most `wait_s`.
 
-        The section then shows what did not happen, which says more than a time-out.
+        After that the section goes on: its outcomes say more than a time-out.
         """
         wait_until(_is_idle, within_s=self.wait_s)
 
 
-def wait_until(is_so: Callable[[], bool], *, within_s: float = WAIT_S) -> bool:
-    """Whether it became so within this time."""
+def wait_until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> bool:
+    """Wait for the condition; return whether it was met in time."""
     deadline = time.monotonic() + within_s
-    while not is_so():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_S)

@@ -13,7 +13,7 @@ MONTH = dt.timedelta(days=30)
 
 
 def invoice_paid(event_id: str) -> dict[str, object]:
-    """A month of the Starter plan, paid by the demo's customer just now."""
+    """Make the event: the demo's customer has paid a month of the Starter plan."""
     return {
         "id": event_id,
         "object": "event",

@@ -1,4 +1,4 @@
-"""A paid Stripe invoice, posted to the relay with a signature: it turns into credits, once."""
+"""A paid Stripe invoice, posted to the relay with a signature, turns into credits once."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ from worker.database import transaction
 ABOUT = "The relay verifies a signed invoice.paid event and stores it; a worker applies it."
 GENUINE, FORGED = "evt_demo_1", "evt_demo_2"
 WRONG_SECRET = "whsec_of_somebody_else"  # noqa: S105 - no secret of anybody
-#: Stripe repeats a webhook that it is not sure of.
+#: Stripe repeats a webhook whose answer it did not get.
 TIMES = 2
 HTTP_TIMEOUT_S = 20.0
 
@@ -33,22 +33,26 @@ def run(stage: Stage) -> list[Outcome]:
         stage.settle()
     answer = _post(stage, forged, secret=WRONG_SECRET)
     with transaction() as ctx:
-        return [
-            Outcome(
-                f"{CARD_PAYER}: 89.00 USD paid, sent {TIMES} times",
-                f"{_state(ctx, GENUINE)}: {status_and_credits(ctx, CARD_PAYER)}",
-                "applied once: account active, 1,000 credits",
-            ),
-            Outcome(
-                f"{CARD_PAYER}: another, signature forged",
-                f"{answer}: {_state(ctx, FORGED)}",
-                "400 BadSignature: not stored",
-            ),
-        ]
+        return _outcomes(ctx, answer)
+
+
+def _outcomes(ctx: Context, answer_to_forged: str) -> list[Outcome]:
+    return [
+        Outcome(
+            f"{CARD_PAYER}: 89.00 USD paid, sent {TIMES} times",
+            f"{_state(ctx, GENUINE)}: {status_and_credits(ctx, CARD_PAYER)}",
+            "applied once: account active, 1,000 credits",
+        ),
+        Outcome(
+            f"{CARD_PAYER}: another, signature forged",
+            f"{answer_to_forged}: {_state(ctx, FORGED)}",
+            "400 BadSignature: not stored",
+        ),
+    ]
 
 
 def _post(stage: Stage, payload: dict[str, object], *, secret: str) -> str:
-    """Post as Stripe does; returns the answer, as `200 stored`."""
+    """Post as Stripe does; return the answer, such as `200 stored`."""
     body = json.dumps(payload).encode()
     signature = sign(body, secret=secret, at=clock.now())
     headers = {"Content-Type": "application/json", "Stripe-Signature": signature}

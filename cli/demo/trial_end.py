@@ -1,4 +1,4 @@
-"""A trial that is over: the sweep suspends the account, and its trial credits expire."""
+"""A trial that is over: sweeps suspend the account and expire its trial credits."""
 
 import datetime as dt
 import math
@@ -10,38 +10,42 @@ from cli.demo.stage import Stage
 from models.life import Trial
 from worker.database import transaction
 
-ABOUT = "The sweep that runs every minute ends trials that are over and that nobody paid for."
+ABOUT = "Sweeps that run every minute end the trials that are over and that nobody paid for."
 #: A sample account whose trial has just begun.
 STILL_TRYING = "tacbit"
-#: Ticks of beat, in this order; `billing run` sends each by itself every minute.
+#: Ticks of beat, in this order. With `billing run`, beat sends each of them every minute.
 TICKS = ("trials.expire_due", "credits.expire_due")
 DAY = dt.timedelta(days=1)
 
 
 def run(stage: Stage) -> list[Outcome]:
-    """Give one account its trial credits, then let the sweeps look at every trial."""
+    """Grant an account its trial credits, then run the sweeps."""
     stage.client.seed_account(IDS[TRIAL_OVER])
     stage.settle()
     for name in TICKS:
         _tick(name)
         stage.settle()
     with transaction() as ctx:
-        return [
-            Outcome(
-                f"{TRIAL_OVER}: trial of 14 days, on day 15",
-                _ended(ctx, TRIAL_OVER),
-                "suspended (trial_over), 2,000 credits expired",
-            ),
-            Outcome(
-                f"{STILL_TRYING}: trial of 14 days, on day 1",
-                _running(ctx, STILL_TRYING),
-                "trial goes on, 14 days left",
-            ),
-        ]
+        return _outcomes(ctx)
+
+
+def _outcomes(ctx: Context) -> list[Outcome]:
+    return [
+        Outcome(
+            f"{TRIAL_OVER}: trial of 14 days, on day 16",
+            _ended(ctx, TRIAL_OVER),
+            "suspended (trial_over), 2,000 credits expired",
+        ),
+        Outcome(
+            f"{STILL_TRYING}: trial of 14 days, on day 1",
+            _running(ctx, STILL_TRYING),
+            "trial goes on, 14 days left",
+        ),
+    ]
 
 
 def _tick(name: str) -> None:
-    """Send what beat sends."""
+    """Send a tick as beat does."""
     from celeryconfig import beat_schedule  # it reads the settings, which the demo makes first
     from worker.app import app
 

@@ -145,12 +145,12 @@ def test_one_outcome_that_is_not_as_expected_fails_the_demo(unattended, demo_on,
     assert [one["is_expected"] for one in said["sections"][0]["outcomes"]] == [True, False]
 
 
-def test_a_ledger_that_does_not_agree_fails_the_demo(unattended, demo_on, monkeypatch, books):
+def test_a_ledger_that_does_not_agree_fails_the_demo(unattended, demo_on, monkeypatch, ledger):
     monkeypatch.setattr(runner, "SECTIONS", [])
     assert demo_on(unattended)[0] == 0
-    books.ids = accounts.IDS
-    books.seed(accounts.NEW_CUSTOMER)
-    books.set_host(accounts.NEW_CUSTOMER, credits=1)
+    ledger.ids = accounts.IDS
+    ledger.seed(accounts.NEW_CUSTOMER)
+    ledger.set_host(accounts.NEW_CUSTOMER, credits=1)
 
     exit_code, shown = demo_on(unattended)
 
