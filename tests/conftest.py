@@ -104,10 +104,10 @@ def pytest_configure(config):
 
 def _take_servers(folder):
     """Those that are named, both or none; else embedded ones."""
-    from worker.stack import running_stack
-    from worker.stack.errors import HalfConfigured
-    from worker.stack.folder import DataFolder
-    from worker.stack.stack import outside_urls
+    from devstack import running_stack
+    from devstack.errors import HalfConfigured
+    from devstack.folder import DataFolder
+    from devstack.stack import outside_urls
 
     try:
         if outside_urls(DataFolder(folder)) is not None:
@@ -174,9 +174,9 @@ def database():
 @pytest.fixture
 def redis_client():
     """The suite's Redis, emptied of what tests leave behind."""
-    from worker import mailbox
+    from worker.transport import queues
 
-    client = mailbox.connection()
+    client = queues.connection()
     client.flushdb()
     yield client
     client.flushdb()

@@ -4,22 +4,17 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing import expiry, purchases, renewals
-from billing.bank import (
-    announcing,
-    deciding,
-    people,
-    queue,
-    renewing,
-    returns,
-    review,
-    splitting,
-    unapplied,
-)
+from billing.bank import decide, returns, unapplied
+from billing.bank import transfers as splitting
 from billing.bank.errors import PartsRefused
-from billing.bank.facts import Policy
-from billing.bank.review import Hand
+from billing.bank.invoicing import issue, renew
+from billing.bank.matching.types import Policy
+from billing.bank.review import decisions as review
+from billing.bank.review import queue, reviewers
+from billing.bank.review.decisions import Hand
 from billing.errors import Rejected
+from billing.purchases import purchases
+from billing.renewal import expiry, renewals
 from billing_client.bank import AnnounceTransfer
 from models.host import Account, Invoice, Payment, Plan, Subscription, User
 from models.operations import OutboxEvent
@@ -69,7 +64,7 @@ class Customers(Books):
             self.ids.get(slug, 999_999), self.plan(plan), key or f"announce:{slug}", months
         )
         with transaction() as session:
-            return announcing.announce(session, message, currency=CURRENCY, now=self.now)
+            return issue.announce(session, message, currency=CURRENCY, now=self.now)
 
     def receive(self, *lines, **more):
         """Import the next day's statement, and match what it brought."""
@@ -97,7 +92,7 @@ class Customers(Books):
             with transaction() as session:
                 returns.settle(session, one, now=self.now)
         with transaction() as session:
-            decided = deciding.decide(session, policy=policy or Policy())
+            decided = decide.decide(session, policy=policy or Policy())
         for decision, version in decided:
             self._carry_out(decision, version)
         return [decision.rule for decision, _ in decided]
@@ -105,15 +100,15 @@ class Customers(Books):
     def _carry_out(self, decision, version):
         try:
             with transaction() as session:
-                deciding.carry_out(session, decision, version, now=self.now)
+                decide.carry_out(session, decision, version, now=self.now)
         except PartsRefused:
             return
         except Rejected as error:
             with transaction() as session:
-                deciding.leave_to_person(session, decision, version, error, now=self.now)
+                decide.leave_to_person(session, decision, version, error, now=self.now)
 
     def hand(self, session, who, transfer_id, *, version=None, limit=LIMIT):
-        person = people.staff(session, str(who))
+        person = reviewers.staff(session, str(who))
         seen = version or session.get_one(Transfer, transfer_id).version
         session.expire_all()
         return Hand(session, person, transfer_id, seen, limit, self.now)
@@ -127,14 +122,14 @@ class Customers(Books):
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""
         with transaction() as session:
-            renewed = renewing.renew(session, currency=CURRENCY, now=self.now)
+            renewed = renew.renew(session, currency=CURRENCY, now=self.now)
         with transaction() as session:
-            stepped = renewing.remind(session, now=self.now)
+            stepped = renew.remind(session, now=self.now)
         return [one.what for one in (*renewed, *stepped)]
 
     def use_credit(self, who, invoice_id):
         with transaction() as session:
-            person = people.staff(session, str(who))
+            person = reviewers.staff(session, str(who))
             return unapplied.use(session, person, invoice_id, now=self.now)
 
     def credit(self, slug):

@@ -2,9 +2,9 @@
 
 import datetime as dt
 
-from billing.bank.facts import Incoming, Invoice, Ledger, Policy
-from billing.bank.issued import reference as rf
-from billing.bank.matching import match
+from billing.bank.invoicing.references import reference as rf
+from billing.bank.matching.rules import match
+from billing.bank.matching.types import Incoming, Invoice, Ledger, Policy
 from billing.statements.canonical import Reference
 from tests.statements.writing import OWN_IBAN
 

@@ -7,7 +7,9 @@ from xml.sax.saxutils import escape
 
 import sqlalchemy as sa
 
-from billing.bank import bank_accounts, files, importing
+from billing.bank.intake import accounts as bank_accounts
+from billing.bank.intake import files as bank_files
+from billing.bank.intake import store as statement_store
 from models.bank import BankLine, LineWording, Statement, StatementLine
 from tests.statements.writing import OWN_IBAN, PAYER_IBAN
 from tests.story import NOON
@@ -133,20 +135,22 @@ class Bank:
         stored = []
         for content in contents:
             with transaction() as session:
-                file = files.receive(
+                file = bank_files.receive(
                     session, io.BytesIO(content), name="a file", now=self.now, account=account
                 )
             stored = []
-            for one in importing.read(io.BytesIO(content), name="a file", today=self.now.date()):
+            for one in statement_store.read(
+                io.BytesIO(content), name="a file", today=self.now.date()
+            ):
                 with transaction() as session:
                     stored.append(
-                        importing.store(
+                        statement_store.store(
                             session, one, file_id=file.id, now=self.now, stated_account=account
                         )
                     )
             with transaction() as session:
-                importing.look_again(session, stored)
-                files.finish(session, file.id, now=self.now)
+                statement_store.look_again(session, stored)
+                bank_files.finish(session, file.id, now=self.now)
         return stored
 
     def statements(self):

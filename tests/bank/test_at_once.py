@@ -7,14 +7,15 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from billing.bank import announcing, deciding, settling, splitting
+from billing.bank import allocate, decide, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
-from billing.bank.facts import Policy
+from billing.bank.invoicing import issue
+from billing.bank.matching.types import Policy
+from flows.bank import import_file as import_file_flow
 from models.transfers import Transfer, TransferInvoice
 from tests.bank.customers import Customers
 from tests.bank.story import line, statement
 from tests.conftest import empty_database
-from worker import statement_imports
 from worker.database import transaction
 
 DEV = "dev@example.com"
@@ -43,7 +44,7 @@ def test_the_same_file_in_two_workers_is_imported_once(bank):
     file = statement(*[line(f"{n}.00", text=f"n {n}") for n in range(1, 30)])
 
     def take():
-        statement_imports.import_from(io.BytesIO(file), name="a file")
+        import_file_flow.import_from(io.BytesIO(file), name="a file")
 
     assert at_once(take, take, take) == [None] * 3
 
@@ -80,13 +81,13 @@ def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_de
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as session:
-        splitting.split_lines(session, now=shop.now)
+        transfers.split_lines(session, now=shop.now)
     with transaction() as session:
-        [(decision, version)] = deciding.decide(session, policy=Policy())
+        [(decision, version)] = decide.decide(session, policy=Policy())
 
     shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="first", version=version)
     with transaction() as session:
-        assert not deciding.carry_out(session, decision, version, now=shop.now)
+        assert not decide.carry_out(session, decision, version, now=shop.now)
 
     assert (shop.invoices("acme"), shop.credit("acme")) == ([("open", 0, 8900)], 8900)
     shop.check()
@@ -98,7 +99,7 @@ def test_a_clerk_and_the_engine_at_the_same_moment_decide_once(shop, seed):
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as session:
-        splitting.split_lines(session, now=shop.now)
+        transfers.split_lines(session, now=shop.now)
 
     def clerk():
         shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="mine", version=1)
@@ -115,15 +116,15 @@ def test_an_invoice_that_is_void_before_its_match_is_carried_out_gets_nothing(sh
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as session:
-        splitting.split_lines(session, now=shop.now)
+        transfers.split_lines(session, now=shop.now)
     with transaction() as session:
-        [(decision, version)] = deciding.decide(session, policy=Policy())
+        [(decision, version)] = decide.decide(session, policy=Policy())
     with transaction() as session:
-        [row] = announcing.open_invoices(session, shop.ids["acme"])
-        announcing.void(session, row, now=shop.now)
+        [row] = issue.open_invoices(session, shop.ids["acme"])
+        issue.void(session, row, now=shop.now)
 
     with pytest.raises(PartsRefused), transaction() as session:
-        deciding.carry_out(session, decision, version, now=shop.now)
+        decide.carry_out(session, decision, version, now=shop.now)
 
     assert shop.match() == ["D"]
     assert (shop.invoices("acme"), shop.credit("acme")) == ([("void", 0, 8900)], 8900)
@@ -134,7 +135,7 @@ def test_a_crash_in_the_middle_of_a_settlement_leaves_nothing_of_it(shop, monkey
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
-    monkeypatch.setattr(settling.paying.landing, "money_landed", _dies)
+    monkeypatch.setattr(allocate.paying.landing, "money_landed", _dies)
     with pytest.raises(KeyboardInterrupt):
         shop.match()
     assert (shop.invoices("acme"), shop.transfers()) == ([("open", 0, 8900)], [("open", 8900)])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.bank.chains import Link, look
+from billing.bank.intake.continuity import Link, look
 
 DAY = dt.date(2026, 1, 1)
 

@@ -5,8 +5,9 @@ import datetime as dt
 import pytest
 from sqlalchemy import select
 
-from billing import retention, trial_sweeps
-from billing.bank import blanking
+from billing import closing
+from billing.bank import erase
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.policy import POLICY, Policy
 from models.transfers import TransferInvoice
 from tests.bank.story import line, statement
@@ -46,7 +47,7 @@ def gone(shop):
 def close(shop):
     with transaction() as session:
         session.info[POLICY] = Policy(closes_deleted=True)
-        return [one.what for one in retention.sweep(session, now=shop.now)]
+        return [one.what for one in closing.sweep(session, now=shop.now)]
 
 
 def test_nothing_of_ours_says_any_more_who_paid(gone):
@@ -90,7 +91,7 @@ def test_of_a_batch_only_the_accounts_own_payment_is_blanked():
     said = {"counterparty": "Jane", "remittance": ["for Jane"], "amount_minor": 1}
     batch = {"note": "two", "details": [said, said | {"counterparty": "Joe"}]}
 
-    assert blanking.blanked(batch, {0}) == {
+    assert erase.blanked(batch, {0}) == {
         "note": "two",
         "details": [
             {"counterparty": None, "remittance": [], "amount_minor": 1},

@@ -7,7 +7,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from billing.bank import files
+from billing.bank.intake import files as bank_files
 from models.bank import Statement, StatementFile, StatementLine
 from tasks.bank import import_statement
 from tests.bank import bulky_files
@@ -57,8 +57,8 @@ def test_a_refused_file_is_refused_again_and_its_bytes_stay(database):
 
     with transaction() as session:
         content = io.BytesIO()
-        files.write_content(session, file_id, content)
-        assert files.load(session, file_id).state == "refused"
+        bank_files.write_content(session, file_id, content)
+        assert bank_files.load(session, file_id).state == "refused"
         assert content.read() == b"\x00\x01 no statement"
 
 
@@ -77,7 +77,7 @@ def _received(content):
     content = content() if callable(content) else content
     plain = content if isinstance(content, bytes) else content.encode()
     with transaction() as session:
-        return files.receive(session, io.BytesIO(plain), name="a file", now=clock.now()).id
+        return bank_files.receive(session, io.BytesIO(plain), name="a file", now=clock.now()).id
 
 
 def _became(file_id):

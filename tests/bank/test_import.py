@@ -7,10 +7,10 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from billing.bank import files, held
-from billing.bank.bank_accounts import BankAccountRefused
-from billing.bank.held import UnknownStatement
-from billing.bank.line_keys import MAX_BATCH
+from billing.bank.intake import files, held
+from billing.bank.intake.accounts import BankAccountRefused
+from billing.bank.intake.held import UnknownStatement
+from billing.bank.intake.line_keys import MAX_BATCH
 from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
 from models.bank import BankLine, LineWording
 from tests.bank.story import Bank, line, statement, statements

@@ -7,12 +7,13 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from billing.bank import files
-from ops.main import main
+from billing.bank.intake import files as bank_files
+from cli.main import main
+from flows.bank import drop_folder
+from flows.bank import import_file as import_file_flow
 from tasks.bank import import_statement, sweep_files
 from tests.bank.story import Bank, line, statement, statements
 from tests.statements.writing import OWN_IBAN
-from worker import drop_folder, statement_imports
 from worker.database import transaction
 
 GOOD = statement(line("10.00", text="one"), day="2026-02-01")
@@ -158,7 +159,7 @@ def test_a_crash_between_two_statements_leaves_whole_ones_and_the_rest_comes_aga
 ):
     both = b"".join([GOOD.partition(b"</Stmt>")[0], b"</Stmt>", _second_statement()])
     file_id = _received(both)
-    store, calls = statement_imports.importing.store, []
+    store, calls = import_file_flow.importing.store, []
 
     def dies_at_the_second(*arguments, **named):
         calls.append(1)
@@ -166,12 +167,12 @@ def test_a_crash_between_two_statements_leaves_whole_ones_and_the_rest_comes_aga
             raise KeyboardInterrupt
         return store(*arguments, **named)
 
-    monkeypatch.setattr(statement_imports.importing, "store", dies_at_the_second)
+    monkeypatch.setattr(import_file_flow.importing, "store", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        statement_imports.import_file(file_id)
+        import_file_flow.import_file(file_id)
     assert len(Bank().statements()) == 1
 
-    statement_imports.import_file(file_id)
+    import_file_flow.import_file(file_id)
 
     assert len(Bank().statements()) == 2
 
@@ -183,7 +184,7 @@ def _second_statement():
 
 def _received(content):
     with transaction() as session:
-        return files.receive(session, io.BytesIO(content), name="a file", now=Bank().now).id
+        return bank_files.receive(session, io.BytesIO(content), name="a file", now=Bank().now).id
 
 
 def _leave(path, content):

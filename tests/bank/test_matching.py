@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from billing.bank.facts import Earlier, Policy, Trust, earlier_by_likeness
-from billing.bank.matching import RULES, match
+from billing.bank.matching.rules import RULES, match
+from billing.bank.matching.types import Earlier, Policy, Trust, earlier_by_likeness
 from tests.bank.matching_facts import DAY, PAYER, decide, incoming, invoice, ledger, rf
 
 

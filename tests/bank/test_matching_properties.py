@@ -5,9 +5,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.bank.facts import Policy
-from billing.bank.issued import reference
-from billing.bank.matching import match
+from billing.bank.invoicing.references import reference
+from billing.bank.matching.rules import match
+from billing.bank.matching.types import Policy
 from billing.statements.references import Scheme, check_reference
 from tests.bank.matching_facts import incoming, invoice, ledger, rf
 

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from billing import identities, trial_sweeps
+from billing.lifecycle.trials import fingerprints
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.life import TrialIdentity
 from models.operations import OutboxEvent
 from models.transfers import TransferInvoice
@@ -12,7 +13,7 @@ from tests.statements.writing import PAYER_IBAN
 from worker.database import transaction
 
 DEV = "dev@example.com"
-SEEN = identities.of_iban(PAYER_IBAN).digest
+SEEN = fingerprints.of_iban(PAYER_IBAN).digest
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing.bank.return_facts import Original, link, names_of
+from billing.bank.return_links import Original, link, names_of
 
 
 def original(id, amount=8900, *names, is_reversed=False):

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from flows.bank import match as bank_match
 from tests.bank.story import line
 from tests.bank.test_at_once import receive_only
-from worker import transfer_runs
 
 
 def payment(reference, **more):
@@ -179,8 +179,8 @@ def test_a_return_for_an_account_that_was_deleted_meanwhile_is_a_persons_and_sto
     paid = line("89.00", reference=other.reference, iban=None)
     receive_only(shop, back(), paid, number=2, opening=8900)
 
-    transfer_runs.run()
-    transfer_runs.run()
+    bank_match.run()
+    bank_match.run()
 
     assert shop.invoices("beta") == [("paid", 8900, 8900)]
     assert any("AccountDeleted" in one.review for one in shop.queue())

@@ -13,7 +13,7 @@ from billing.bank.errors import (
     UnknownInvoice,
     UnknownTransfer,
 )
-from billing.bank.facts import Policy
+from billing.bank.matching.types import Policy
 from billing.errors import UnknownAccount
 from models.transfers import Payer, RefundRequest
 from tests.bank.story import line

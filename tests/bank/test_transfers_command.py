@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from billing.bank.facts import ENGINE_VERSION
-from ops.main import main
+from billing.bank.matching.types import ENGINE_VERSION
+from cli.main import main
 from tasks.bank import announce_transfer, bill_due, confirm_transfer, match_due, reject_transfer
 from tests.bank.story import line
 

@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from billing import audit, holds
+from billing import findings
+from billing.usage import holds
 from billing_client import PlaceHold
 from models.operations import Finding
 from tests.story import NOON
@@ -100,7 +101,7 @@ def test_a_finding_is_kept_once_and_closed_when_it_is_no_longer_seen(acme):
     def keep_at(minute):
         report = acme.audit()
         with transaction() as session:
-            audit.keep(session, report, now=NOON.replace(minute=minute))
+            findings.keep(session, report.findings, now=NOON.replace(minute=minute))
 
     run_sql("UPDATE igny8_tenants SET credits = credits + 5")
     keep_at(1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import calendar
+from billing.renewal import periods
 
 moments = st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2100, 1, 1), timezones=st.just(dt.UTC))
 numbers = st.integers(0, 600)
@@ -19,7 +19,7 @@ def utc(*parts):
 def test_an_anchor_on_the_31st_falls_on_each_months_last_day_and_comes_back():
     anchor = utc(2027, 1, 31, 9, 30)
 
-    days = [calendar.boundary(anchor, number).strftime("%m-%d %H:%M") for number in range(6)]
+    days = [periods.boundary(anchor, number).strftime("%m-%d %H:%M") for number in range(6)]
 
     assert days == [
         "01-31 09:30",
@@ -43,29 +43,29 @@ def test_an_anchor_on_the_31st_falls_on_each_months_last_day_and_comes_back():
     ],
 )
 def test_a_boundary_is_so_many_months_after_the_anchor(anchor, number, expected):
-    assert calendar.boundary(anchor, number) == expected
+    assert periods.boundary(anchor, number) == expected
 
 
 def test_clocks_that_change_in_the_customers_country_change_nothing():
     anchor = utc(2027, 2, 28, 2, 30)  # 2027-03-28 02:30 does not exist in Berlin
 
-    assert calendar.boundary(anchor, 1) == utc(2027, 3, 28, 2, 30)
+    assert periods.boundary(anchor, 1) == utc(2027, 3, 28, 2, 30)
 
 
 def test_an_anchor_told_in_another_zone_counts_in_utc():
     berlin = dt.datetime(2027, 2, 1, 0, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))
 
-    assert calendar.boundary(berlin, 1) == utc(2027, 2, 28, 23, 30)
+    assert periods.boundary(berlin, 1) == utc(2027, 2, 28, 23, 30)
 
 
 @given(moments, numbers)
 def test_boundaries_rise_strictly(anchor, number):
-    assert calendar.boundary(anchor, number) < calendar.boundary(anchor, number + 1)
+    assert periods.boundary(anchor, number) < periods.boundary(anchor, number + 1)
 
 
 @given(moments, numbers)
 def test_a_boundary_never_drifts(anchor, number):
-    found = calendar.boundary(anchor, number)
+    found = periods.boundary(anchor, number)
 
     months = (found.year - anchor.year) * 12 + found.month - anchor.month
     assert months == number
@@ -78,14 +78,14 @@ def test_a_boundary_never_drifts(anchor, number):
 def test_each_moment_is_in_exactly_one_period(anchor, later):
     moment = anchor + later
 
-    number = calendar.period_at(anchor, moment)
+    number = periods.period_at(anchor, moment)
 
-    assert calendar.boundary(anchor, number - 1) <= moment < calendar.boundary(anchor, number)
+    assert periods.boundary(anchor, number - 1) <= moment < periods.boundary(anchor, number)
 
 
 @given(moments, st.integers(1, 600))
 def test_a_boundary_is_the_first_moment_of_its_period(anchor, number):
-    boundary = calendar.boundary(anchor, number)
+    boundary = periods.boundary(anchor, number)
 
-    assert calendar.period_at(anchor, boundary) == number + 1
-    assert calendar.period_at(anchor, boundary - dt.timedelta(microseconds=1)) == number
+    assert periods.period_at(anchor, boundary) == number + 1
+    assert periods.period_at(anchor, boundary - dt.timedelta(microseconds=1)) == number

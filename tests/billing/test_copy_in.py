@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from billing import copy_in
-from billing.faults import passes
+from billing.postgres import copy as copy_in
+from billing.postgres.transient import passes
 from worker.database import transaction
 
 pytestmark = pytest.mark.usefixtures("database")

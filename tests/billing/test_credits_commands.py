@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from ops import credits as commands
+from cli import credits as commands
 from tasks import credits_calendar
 
 

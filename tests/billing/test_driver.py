@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from billing import copy_in, driver
-from billing.faults import is_locked, passes
+from billing.postgres import copy, driver
+from billing.postgres.transient import is_locked, passes
 from worker.database import engine, is_away, transaction
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -36,7 +36,7 @@ def test_a_lock_that_is_not_had_in_time_is_told_apart(books):
     [
         pytest.param(lambda session: driver.rows(session, "SELECT 1", {}), id="a statement"),
         pytest.param(
-            lambda session: copy_in.rows(session, "billing.keys", "key", ["x\n"]), id="a copy"
+            lambda session: copy.rows(session, "billing.keys", "key", ["x\n"]), id="a copy"
         ),
     ],
 )

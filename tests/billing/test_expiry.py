@@ -4,7 +4,8 @@ import datetime as dt
 
 import pytest
 
-from billing import expiry, holds, posting
+from billing.renewal import expiry
+from billing.usage import holds, post
 from billing_client.messages import Capture, PlaceHold, Release, Reverse
 from tests.story import NOON
 from worker.database import transaction
@@ -26,7 +27,7 @@ def hold(books, slug, *, key):
 
 def act(books, message):
     with transaction() as session:
-        posting.apply(session, [message], now=books.now)
+        post.apply(session, [message], now=books.now)
 
 
 def test_an_expired_lot_leaves_the_books_as_an_entry_of_its_own_moment(acme):

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from billing import explain
+from billing.support import explain
 from billing_client import Reverse
 from worker.database import transaction
 

@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from billing import expiry, holds, posting
+from billing.renewal import expiry
+from billing.usage import holds, post
 from billing_client import BillingClient, Capture, PlaceHold, Release, Reverse
 from tests.app import connect
 from worker.database import engine, transaction
@@ -40,7 +41,7 @@ def act(books):
 
         def _post(self, message):
             with transaction() as session:
-                return posting.apply(session, [message], now=books.now)[0]
+                return post.apply(session, [message], now=books.now)[0]
 
     return Act()
 

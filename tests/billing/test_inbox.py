@@ -12,12 +12,13 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 import tasks.credits
-from billing import dead_letters, inbox
+from billing import dead_letters
+from billing.usage import inbox
 from billing_client import BillingClient, Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
 from tests.app import DjangoConnection, connect
 from worker.database import engine, transaction
-from worker.inbox_drain import InboxDrain
+from worker.debits.inbox_drain import InboxDrain
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from billing import keys
+from billing.ledger import idempotency
 from billing_client import new_key
 from worker.database import engine
 
@@ -15,7 +15,7 @@ from worker.database import engine
 def test_a_time_ordered_key_is_kept_as_it_is():
     key = new_key()
 
-    assert keys.as_uuid(key) == key
+    assert idempotency.as_uuid(key) == key
 
 
 def test_new_keys_are_version_7_and_sort_by_time():
@@ -28,21 +28,21 @@ def test_new_keys_are_version_7_and_sort_by_time():
 
 @given(st.text(min_size=1, max_size=200))
 def test_any_other_text_becomes_the_same_uuid_each_time(key):
-    made = keys.as_uuid(key)
+    made = idempotency.as_uuid(key)
 
-    assert made == keys.as_uuid(key)
+    assert made == idempotency.as_uuid(key)
     assert str(uuid.UUID(made)) == made
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_texts_become_two_uuids(one, other):
-    assert (one == other) == (keys.as_uuid(one) == keys.as_uuid(other))
+    assert (one == other) == (idempotency.as_uuid(one) == idempotency.as_uuid(other))
 
 
 def test_an_upper_case_uuid_is_a_text_of_its_own():
     key = new_key()
 
-    assert keys.as_uuid(key.upper()) != key
+    assert idempotency.as_uuid(key.upper()) != key
 
 
 #: What Postgres takes as text: no NUL, no half of a surrogate pair.
@@ -63,7 +63,7 @@ def scalar(query, **values):
 @example("{" + new_key() + "}")
 @given(texts | st.uuids().map(str) | st.uuids().map(lambda each: each.hex))
 def test_sql_makes_the_same_uuid_of_a_key(key):
-    assert str(scalar("SELECT billing.key_uuid(:key)", key=key)) == keys.as_uuid(key)
+    assert str(scalar("SELECT billing.key_uuid(:key)", key=key)) == idempotency.as_uuid(key)
 
 
 @pytest.mark.usefixtures("database")
@@ -75,4 +75,4 @@ def test_sql_makes_the_same_digest_of_a_content(parts):
         parts=[str(part) for part in parts],
     )
 
-    assert in_postgres == keys.digest(*parts)
+    assert in_postgres == idempotency.digest(*parts)

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from billing import low_balance
+from billing.ledger import low_balance
 from models.operations import OutboxEvent
 from worker.database import transaction
 

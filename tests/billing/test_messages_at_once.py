@@ -10,7 +10,9 @@ from functools import partial
 
 import pytest
 
-from billing import expiry, holds, inbox, plan_changes, posting, renewals
+from billing.renewal import expiry, plan_changes, renewals
+from billing.usage import holds, inbox
+from billing.usage import post as posting
 from billing_client import Capture, Debit, PlaceHold, Release, Reverse, new_key
 from billing_client import inbox as door
 from tests.app import connect

@@ -2,8 +2,8 @@
 
 import pytest
 
-from billing import plan_changes
-from billing.plan_changes import PLAN_CHANGES
+from billing.renewal import plan_changes
+from billing.renewal.plan_changes import PLAN_CHANGES
 from worker.database import transaction
 
 
@@ -171,7 +171,7 @@ def test_one_account_can_be_told_to_follow(acme):
 
 
 def test_every_comparison_has_its_line_in_the_table():
-    from billing.accounts import PlanTerms
+    from billing.host.accounts import PlanTerms
 
     def terms(credits):
         return PlanTerms(credits, 0, 0, is_active=True)

@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 from sqlalchemy import delete, insert, text
 
-from billing import prices
 from billing.errors import UnknownOperation
+from billing.usage import prices
 from models.host import CreditCostConfig
 from worker.database import transaction
 

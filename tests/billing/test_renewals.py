@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from billing import holds, renewals
+from billing.renewal import renewals
+from billing.usage import holds
 from billing_client.messages import PlaceHold
 from tests.billing.test_debits_at_once import run_together
 from tests.story import NOON
@@ -257,7 +258,7 @@ def test_a_sweep_passes_an_account_that_is_at_work_and_takes_it_next_time(books)
         books.seed(slug)
     books.go_to(2026, 4, 1)
 
-    from billing import accounts
+    from billing.host import accounts
 
     with transaction() as at_work:
         accounts.lock(at_work, [books.ids["busy"]])

@@ -152,7 +152,7 @@ def test_a_trial_that_spent_what_the_app_gave_is_not_repaired(books):
 
 
 def test_two_repairs_at_once_seed_once(books):
-    from billing import repairs
+    from billing.renewal import repairs
     from tests.billing.test_debits_at_once import run_together
 
     for number in range(10):

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import insert
 
-from billing import posting
+from billing.usage import post
 from billing_client import Debit, Reverse
 from models.credits import SpendCap
 from worker.database import transaction
@@ -13,7 +13,7 @@ from worker.database import transaction
 def reverse(books):
     def run(slug, key):
         with transaction() as session:
-            return posting.apply(session, [Reverse(books.ids[slug], key)], now=books.now)[0]
+            return post.apply(session, [Reverse(books.ids[slug], key)], now=books.now)[0]
 
     return run
 
@@ -86,7 +86,7 @@ def test_what_a_reversal_gives_back_pays_what_is_owed_first(books):
 
     with transaction() as session:
         messages = [Debit(account, "clustering", "owed"), Reverse(account, "paid")]
-        posting.apply(session, messages, now=books.now)
+        post.apply(session, messages, now=books.now)
 
     assert (books.see("acme").credits, books.see("acme").debt) == (0, 0)
     assert books.lots("acme") == {}
@@ -99,7 +99,7 @@ def test_a_set_whose_entries_add_up_to_nothing_still_moves_the_seal(books):
 
     with transaction() as session:
         messages = [Debit(account, "clustering", "d"), Reverse(account, "d")]
-        posting.apply(session, messages, now=books.now)
+        post.apply(session, messages, now=books.now)
 
     books.debit("acme", "clustering", key="next")
     assert books.audit().agrees
@@ -191,7 +191,7 @@ def test_only_a_debit_of_the_account_is_reversed(books, reverse, slug):
 def test_a_debit_and_its_reversal_may_come_in_one_set(books):
     account = books.open_account("acme", credits=100)
     with transaction() as session:
-        answers = posting.apply(
+        answers = post.apply(
             session,
             [Debit(account, "clustering", "d"), Reverse(account, "d"), Reverse(account, "d")],
             now=books.now,

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from billing import chain, ledger, seals
-from billing.books import LEDGER_KEY
-from billing.ledger import Entry
+from billing.ledger import chain, entry_rows, verify_chain
+from billing.ledger.entry_rows import Entry
+from billing.ledger.ledger import LEDGER_KEY
 from worker.database import engine, transaction
 
 
@@ -37,7 +37,7 @@ def tamper(statement):
 
 def broken():
     with transaction() as session:
-        return [subject for subject, _ in seals.broken(session)]
+        return [subject for subject, _ in verify_chain.broken(session)]
 
 
 def test_an_untouched_ledger_keeps_its_seals(acme):
@@ -108,12 +108,12 @@ def test_a_change_is_found_where_it_begins(acme, statement, subjects):
 def test_with_a_secret_key_the_seals_cannot_be_made_anew_by_sql_alone(acme):
     with transaction() as session:
         session.info[LEDGER_KEY] = b"secret"
-        subjects = [subject for subject, _ in seals.broken(session)]
+        subjects = [subject for subject, _ in verify_chain.broken(session)]
 
     assert len(subjects) == 2
     entry = acme.see("acme").entries[-1]
     one, other = (
-        chain.seal(key, b"", ledger.said(entry), entry.details) for key in (b"secret", None)
+        chain.seal(key, b"", entry_rows.said(entry), entry.details) for key in (b"secret", None)
     )
     assert one != other
 
@@ -144,7 +144,7 @@ A_DEBIT = Entry(7, 3, "deduction", -2, 98, "clustering", "debit:ai:1", "main_app
 )
 def test_what_was_sealed_once_is_sealed_the_same_for_ever(entry, seal):
     """Or every ledger that is there would seem to have been tampered with."""
-    made = chain.seal(b"secret", b"before", ledger.said(entry), entry.details)
+    made = chain.seal(b"secret", b"before", entry_rows.said(entry), entry.details)
 
     assert made.hex() == seal
 
@@ -153,5 +153,5 @@ def test_the_seals_of_one_account_can_be_read_alone(acme):
     tamper("UPDATE igny8_credit_transactions SET description = 'x' WHERE idempotency_key = 'd1'")
 
     with transaction() as session:
-        assert list(seals.broken(session, acme.ids["other"])) == []
-        assert len(list(seals.broken(session, acme.ids["acme"]))) == 1
+        assert list(verify_chain.broken(session, acme.ids["other"])) == []
+        assert len(list(verify_chain.broken(session, acme.ids["acme"]))) == 1

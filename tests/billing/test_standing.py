@@ -2,8 +2,8 @@
 
 import pytest
 
-from billing import standing
-from billing.status import STEPS, SUSPENSION_REASONS
+from billing.lifecycle import effects
+from billing.lifecycle.status import STEPS, SUSPENSION_REASONS
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_a_trial_that_is_over_ends_also_for_an_account_suspended_before(books):
 
 
 def test_every_status_that_ends_a_trial_exists():
-    assert {step.status_to for step in STEPS} >= standing.ENDS_TRIAL.keys()
-    assert standing.ENDS_TRIAL_BY_SUSPENSION in SUSPENSION_REASONS
+    assert {step.status_to for step in STEPS} >= effects.ENDS_TRIAL.keys()
+    assert effects.ENDS_TRIAL_BY_SUSPENSION in SUSPENSION_REASONS
 
 
 def test_an_account_in_trial_has_no_calendar(books):

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from billing import status, steps
 from billing.errors import AccountDeleted, StatusChangeRefused, SystemAccount, UnknownAccount
+from billing.lifecycle import status, transitions
 from models.accounts import StatusChange
 from models.operations import OutboxEvent
 from tests.story import NOON
@@ -169,7 +169,7 @@ def test_who_may_not_act_for_a_reason_is_refused(books):
 
 
 def test_every_reason_of_the_table_says_who_may_act_for_it():
-    assert {reason for step in status.STEPS for reason in step.reasons} == set(steps.WHO_MAY)
+    assert {reason for step in status.STEPS for reason in step.reasons} == set(transitions.WHO_MAY)
 
 
 def test_who_comes_back_from_a_cancellation_sheds_the_reasons_that_money_cures(books, act):

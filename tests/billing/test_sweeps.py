@@ -5,9 +5,11 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from billing import expiry, holds, renewals, repairs
+from billing.renewal import expiry, renewals, repairs
+from billing.usage import holds
 from billing_client import PlaceHold
-from worker import clock, sweeps
+from flows import sweeps
+from worker import clock
 from worker.database import engine, transaction
 
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select, text
 
-from billing import accounts, dunning_sweep, landing, status, trial_sweeps, trials
+from billing.host import accounts
+from billing.lifecycle import reactivation, status
+from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.policy import POLICY, Policy
 from models.accounts import Suspension
 from models.host import Payment, Subscription
@@ -60,11 +64,11 @@ class Life(Books):
 
     def extend(self, slug, *, days):
         how = {"actor": "operator:test", "ends_at": self.now + dt.timedelta(days=days)}
-        return self.act(trials.extend, slug, **how)
+        return self.act(trial_overrides.extend, slug, **how)
 
     def restore(self, slug, *, days):
         how = {"actor": "operator:test", "ends_at": self.now + dt.timedelta(days=days)}
-        return self.act(trials.restore, slug, **how)
+        return self.act(trial_overrides.restore, slug, **how)
 
     def record_payment(self, slug, *, paid="succeeded", invoice_id=None):
         """The payment's row alone, as the main app may write it."""
@@ -90,7 +94,7 @@ class Life(Books):
             accounts.lock(session, [account_id])
             values = {"account_id": account_id, "status": "succeeded", "happened_at": now}
             session.execute(insert(Payment).values(**values))
-            landing.money_landed(session, account_id, actor=actor, now=now)
+            reactivation.money_landed(session, account_id, actor=actor, now=now)
 
         self.act(land, slug)
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import insert
 
-from billing import status
+from billing.lifecycle import status
 from billing_client import access
 from billing_client.access import Access
 from models.host import Plan, Site
@@ -207,7 +207,7 @@ def test_every_reason_has_an_answer_and_every_status_a_reason():
 
 
 def test_the_views_name_the_systems_own_accounts():
-    from billing.accounts import SYSTEM_SLUGS
+    from billing.host.accounts import SYSTEM_SLUGS
 
     named = re.findall(r"slug (?:NOT )?IN \(([^)]+)\)", SQL.read_text())
 

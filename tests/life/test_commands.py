@@ -7,18 +7,19 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 
-from billing import dunning as dunning_act
+from billing.lifecycle.dunning import cases as dunning_act
 from billing.policy import Policy
 from billing_client import ExtendTrial, PaymentMethodChanged, RestoreTrial
+from cli.main import main
+from flows import events as event_delivery
 from models.host import Site
 from models.life import Trial
 from models.operations import OutboxEvent
-from ops.main import main
 from tasks import events
 from tasks import life as tasks
 from tests.life.receiver import OLD_SECRET, SECRET, Receiver
 from tests.life.test_event_delivery import leave
-from worker import clock, event_delivery
+from worker import clock
 from worker.database import transaction
 from worker.settings import settings
 

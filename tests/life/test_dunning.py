@@ -5,10 +5,12 @@ import datetime as dt
 import pytest
 from sqlalchemy import insert, select, update
 
-from billing import dunning, dunning_schedule, dunning_sweep
-from billing.bank import announcing, dunning_steps
-from billing.dunning_schedule import SCHEDULE
+from billing.bank.invoicing import dunning_steps, issue
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.lifecycle.dunning import schedule as dunning_schedule
+from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.dunning.schedule import SCHEDULE
 from billing_client.bank import AnnounceTransfer
 from models.host import Invoice, Plan
 from models.life import DunningStep
@@ -24,7 +26,7 @@ def acme(life):
 
 
 def fail(life, slug="acme", cause="card_failed", **facts):
-    return life.act(dunning.open_case, slug, cause=cause, **facts)
+    return life.act(dunning_cases.open_case, slug, cause=cause, **facts)
 
 
 def days_pass(life, number, *, sweeps_a_day=1):
@@ -90,7 +92,7 @@ def announce_with_invoice(life, slug):
     with transaction() as session:
         session.execute(update(Plan).values(price=89))
         message = AnnounceTransfer(life.ids[slug], 1, key="k")
-        announcing.announce(session, message, currency="USD", now=life.now)
+        issue.announce(session, message, currency="USD", now=life.now)
 
 
 def test_an_invoice_for_a_transfer_asks_for_itself(life):
@@ -243,7 +245,7 @@ def test_a_new_card_is_tried_at_once(acme):
     fail(acme, decline_code="stolen_card")
     acme.age()
 
-    assert acme.act(dunning.method_changed, "acme") is True
+    assert acme.act(dunning_cases.method_changed, "acme") is True
 
     assert told(acme)[-1] == (7, "retry")
     days_pass(acme, 14)
@@ -255,7 +257,7 @@ def test_a_new_card_is_no_news_where_no_card_failed(acme, cause):
     if cause:
         fail(acme, cause=cause)
 
-    assert acme.act(dunning.method_changed, "acme") is False
+    assert acme.act(dunning_cases.method_changed, "acme") is False
 
 
 # --- the end ----------------------------------------------------------------------------------------

@@ -8,16 +8,17 @@ import pytest
 from celery import Celery
 from sqlalchemy import insert, select, update
 
-from billing import deliveries, outbox
+from billing.events import deliveries, outbox
 from billing_client.event_data import StatusChanged
 from billing_client.events import TASK, Event
+from flows import events
+from gateways.event_queue import EventQueue
 from gateways.webhooks import Webhooks
 from models.host import Account, User
 from models.operations import OutboxEvent
 from tests.life.receiver import OLD_SECRET, SECRET, Receiver
-from worker import clock, event_delivery
+from worker import clock
 from worker.database import transaction
-from worker.event_queue import EventQueue
 
 QUEUE = "main_app_events"
 STEP = {"status_from": "trial", "status_to": "active", "reason": "paid", "actor": "bank"}
@@ -81,7 +82,7 @@ def test_an_event_arrives_signed_and_typed(receiver, webhooks):
     at = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
     leave(7, happened_at=at)
 
-    assert event_delivery.deliver_due([webhooks]) == {"delivered": 1}
+    assert events.deliver_due([webhooks]) == {"delivered": 1}
 
     event = Event.from_json(receiver.events[0])
     assert (event.type, event.account_id, event.happened_at) == ("account.activated", 7, at)
@@ -94,7 +95,7 @@ def test_a_secret_is_replaced_without_a_gap(database):
     with Receiver(OLD_SECRET).listening() as receiver:
         leave(7)
 
-        event_delivery.deliver_due([Webhooks(receiver.url, [SECRET, OLD_SECRET])])
+        events.deliver_due([Webhooks(receiver.url, [SECRET, OLD_SECRET])])
 
     assert len(receiver.events) == 1
 
@@ -102,7 +103,7 @@ def test_a_secret_is_replaced_without_a_gap(database):
 def test_the_queue_gets_a_plain_celery_message(queue, redis_client):
     leave(7, 8)
 
-    event_delivery.deliver_due([queue])
+    events.deliver_due([queue])
 
     assert [event["account_id"] for event in of_queue(redis_client)] == [7, 8]
     assert states() == ["delivered", "delivered"]
@@ -110,7 +111,7 @@ def test_the_queue_gets_a_plain_celery_message(queue, redis_client):
 
 def test_a_stock_celery_app_reads_the_queue(queue, redis_client):
     leave(7)
-    event_delivery.deliver_due([queue])
+    events.deliver_due([queue])
     app = Celery(broker=os.environ["REDIS_URL"], set_as_current=False)
 
     with app.connection_for_read() as connection:
@@ -124,7 +125,7 @@ def test_a_stock_celery_app_reads_the_queue(queue, redis_client):
 def test_without_a_way_events_wait(database):
     leave(7)
 
-    assert event_delivery.deliver_due([]) == {}
+    assert events.deliver_due([]) == {}
     assert states() == ["waiting"]
 
 
@@ -133,10 +134,10 @@ def test_what_is_not_taken_is_tried_again_after_a_pause(receiver, webhooks, stat
     receiver.answers = [status]
     leave(7)
 
-    assert event_delivery.deliver_due([webhooks]) == {"failed": 1}
-    assert event_delivery.deliver_due([webhooks]) == {}
+    assert events.deliver_due([webhooks]) == {"failed": 1}
+    assert events.deliver_due([webhooks]) == {}
     let_time_pass()
-    assert event_delivery.deliver_due([webhooks]) == {"delivered": 1}
+    assert events.deliver_due([webhooks]) == {"delivered": 1}
 
     (row,) = rows()
     assert (row.attempts, row.error) == (2, None)
@@ -148,9 +149,9 @@ def test_later_events_of_the_account_wait_for_the_one_that_failed_and_others_do_
     receiver.answers = [500]
     leave(7, 8, 7, 8)
 
-    first = event_delivery.deliver_due([webhooks])
+    first = events.deliver_due([webhooks])
     let_time_pass()
-    event_delivery.deliver_due([webhooks])
+    events.deliver_due([webhooks])
 
     assert first == {"failed": 1, "left": 1, "delivered": 2}
     assert [event["account_id"] for event in receiver.events] == [8, 8, 7, 7]
@@ -162,7 +163,7 @@ def test_an_event_does_not_overtake_one_that_another_process_has_claimed(receive
     with transaction() as session:
         deliveries.claim(session, now=clock.now(), limit=1)
 
-    assert event_delivery.deliver_due([webhooks]) == {}
+    assert events.deliver_due([webhooks]) == {}
 
 
 def test_what_a_dead_process_had_claimed_is_due_again(receiver, webhooks):
@@ -170,7 +171,7 @@ def test_what_a_dead_process_had_claimed_is_due_again(receiver, webhooks):
     with transaction() as session:
         deliveries.claim(session, now=clock.now() - deliveries.LEASE)
 
-    assert event_delivery.deliver_due([webhooks]) == {"delivered": 1}
+    assert events.deliver_due([webhooks]) == {"delivered": 1}
 
 
 def test_two_claims_at_once_share_nothing(database):
@@ -189,9 +190,9 @@ def test_an_event_that_one_way_has_taken_goes_to_the_other_alone(
     receiver.answers = [500]
     leave(7)
 
-    event_delivery.deliver_due([queue, webhooks])
+    events.deliver_due([queue, webhooks])
     let_time_pass()
-    event_delivery.deliver_due([queue, webhooks])
+    events.deliver_due([queue, webhooks])
 
     assert (len(of_queue(redis_client)), len(receiver.events)) == (1, 1)
 
@@ -199,7 +200,7 @@ def test_an_event_that_one_way_has_taken_goes_to_the_other_alone(
 def test_a_receiver_that_is_away_is_left_alone_for_the_rest_of_the_run(database):
     leave(1, 2, 3)
 
-    counted = event_delivery.deliver_due([Webhooks("http://127.0.0.1:1/", [SECRET])])
+    counted = events.deliver_due([Webhooks("http://127.0.0.1:1/", [SECRET])])
 
     assert counted == {"failed": 1, "left": 2}
     assert [row.attempts for row in rows()] == [1, 0, 0]
@@ -208,17 +209,17 @@ def test_a_receiver_that_is_away_is_left_alone_for_the_rest_of_the_run(database)
 def test_a_broker_that_is_away_is_not_an_error_of_the_task(database):
     leave(1)
 
-    assert event_delivery.deliver_due([EventQueue("redis://127.0.0.1:1/0", QUEUE)]) == {"failed": 1}
+    assert events.deliver_due([EventQueue("redis://127.0.0.1:1/0", QUEUE)]) == {"failed": 1}
 
 
 def test_an_event_dies_when_no_try_is_left_and_lets_later_ones_pass(receiver, webhooks):
     leave(7, 7)
     for _ in range(len(deliveries.PAUSES) + 1):
         receiver.answers = [500]
-        event_delivery.deliver_due([webhooks])
+        events.deliver_due([webhooks])
         let_time_pass()
 
-    event_delivery.deliver_due([webhooks])
+    events.deliver_due([webhooks])
 
     assert states() == ["dead", "delivered"]
 
@@ -230,7 +231,7 @@ def test_a_dead_event_is_replayed_with_all_its_tries(receiver, webhooks):
 
     with transaction() as session:
         deliveries.replay(session, 1, actor="operator:jane", now=clock.now())
-    event_delivery.deliver_due([webhooks])
+    events.deliver_due([webhooks])
 
     assert [(row.state, row.attempts) for row in rows()] == [("delivered", 1)]
 
@@ -240,7 +241,7 @@ def test_a_dropped_event_is_not_sent(receiver, webhooks):
     with transaction() as session:
         deliveries.drop(session, 1, actor="operator:jane")
 
-    assert event_delivery.deliver_due([webhooks]) == {}
+    assert events.deliver_due([webhooks]) == {}
 
 
 def test_a_late_record_does_not_undo_a_drop(database):
@@ -306,7 +307,7 @@ def test_an_event_says_for_whom_it_is(books, receiver, webhooks, who, source):
         set_account(account_id, billing_email="billing_email@example.com")
     leave(account_id)
 
-    event_delivery.deliver_due([webhooks])
+    events.deliver_due([webhooks])
 
     expected = source and {"email": f"{source}@example.com", "source": source}
     assert receiver.events[0]["recipient"] == expected
@@ -319,6 +320,6 @@ def test_an_owner_of_no_address_is_passed_over(books, receiver, webhooks):
     user("admin", "b@example.com", account_id)
     leave(account_id)
 
-    event_delivery.deliver_due([webhooks])
+    events.deliver_due([webhooks])
 
     assert receiver.events[0]["recipient"]["source"] == "admin"

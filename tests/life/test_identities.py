@@ -4,7 +4,9 @@ import datetime as dt
 
 import pytest
 
-from billing import accounts, identities, identity_rows, trial_sweeps
+from billing.host import accounts
+from billing.lifecycle.trials import fingerprint_rows, fingerprints
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.policy import Policy
 from worker.database import transaction
 
@@ -23,21 +25,21 @@ def kinds(life):
     ],
 )
 def test_an_address_is_itself_however_it_is_decorated(address, same):
-    assert identities.of_email(address) == identities.of_email(same)
+    assert fingerprints.of_email(address) == fingerprints.of_email(same)
 
 
 @pytest.mark.parametrize("address", ["", "jane", "@acme.test", "jane@"])
 def test_what_is_no_address_is_no_identity(address):
-    assert identities.of_email(address) == []
+    assert fingerprints.of_email(address) == []
 
 
 def test_a_company_s_domain_is_an_identity_and_a_provider_s_is_not():
-    assert [each.kind for each in identities.of_email("jane@acme.test")] == ["email", "domain"]
-    assert [each.kind for each in identities.of_email("jane@gmail.com")] == ["email"]
+    assert [each.kind for each in fingerprints.of_email("jane@acme.test")] == ["email", "domain"]
+    assert [each.kind for each in fingerprints.of_email("jane@gmail.com")] == ["email"]
 
 
 def test_dots_mean_something_elsewhere():
-    assert identities.of_email("j.ane@web.de") != identities.of_email("jane@web.de")
+    assert fingerprints.of_email("j.ane@web.de") != fingerprints.of_email("jane@web.de")
 
 
 def test_a_second_trial_of_a_company_is_told(life):
@@ -71,7 +73,7 @@ def test_a_refused_one_is_over_as_it_begins(life):
 def test_what_was_told_is_not_told_again(life):
     life.try_out("acme", billing_email="jane@acme.test")
     life.try_out("acme2", billing_email="jane@acme.test")
-    show(life, "acme2", *identities.of_email("jane@acme.test"))
+    show(life, "acme2", *fingerprints.of_email("jane@acme.test"))
 
     life.age()
 
@@ -83,14 +85,14 @@ def test_what_was_told_is_not_told_again(life):
 
 def show(life, slug, *found):
     life.act(
-        lambda session, account_id, *, now: identity_rows.record(
+        lambda session, account_id, *, now: fingerprint_rows.record(
             session, {account_id: found}, now=now
         ),
         slug,
     )
 
 
-CARD, IBAN = identities.of_card("fp_1"), identities.of_iban("DE89 3704 0044 0532 0130 00")
+CARD, IBAN = fingerprints.of_card("fp_1"), fingerprints.of_iban("DE89 3704 0044 0532 0130 00")
 
 
 @pytest.mark.parametrize(

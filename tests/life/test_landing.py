@@ -2,8 +2,9 @@
 
 import pytest
 
-from billing import dunning, landing
 from billing.errors import StatusChangeRefused
+from billing.lifecycle import reactivation
+from billing.lifecycle.dunning import cases as dunning_cases
 
 
 @pytest.mark.parametrize("status", ["trial", "pending_payment", "cancelled", "active"])
@@ -29,7 +30,7 @@ def test_money_lifts_what_money_cures(life, reason):
 def test_an_account_that_paid_during_a_dispute_is_active_when_that_is_settled(life, before):
     life.open_account("acme", status=before)
     life.age()
-    life.act(dunning.open_case, "acme", cause="transfer_announced")
+    life.act(dunning_cases.open_case, "acme", cause="transfer_announced")
     life.change_status("acme", "suspended", reason="dispute")
 
     life.pay("acme")
@@ -72,7 +73,7 @@ def test_money_that_lands_twice_lands_once(life):
 def test_a_system_account_is_left_alone(life):
     life.open_account("default", status="trial")
 
-    life.act(landing.money_landed, "default", actor="bank")
+    life.act(reactivation.money_landed, "default", actor="bank")
 
     assert life.status("default") == "trial"
 
@@ -81,7 +82,7 @@ def test_who_has_no_business_with_money_lets_nobody_in(life):
     life.open_account("acme", status="trial")
 
     with pytest.raises(StatusChangeRefused):
-        life.act(landing.money_landed, "acme", actor="main_app")
+        life.act(reactivation.money_landed, "acme", actor="main_app")
 
 
 def test_a_cancelled_account_that_pays_stays_out_while_a_person_s_reason_stands(life):

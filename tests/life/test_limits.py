@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import delete, insert, update
 
-from billing import limits
+from billing.lifecycle import plan_limits
+from flows import sweeps
 from models.host import Plan, Sector, Site, User
-from worker import sweeps
 from worker.database import transaction
 
 
@@ -29,7 +29,7 @@ def add(life, kind, count, slug="acme", **fields):
 
 
 def look(life):
-    return [one.what for one in life.act(limits.sweep).swept]
+    return [one.what for one in life.act(plan_limits.sweep).swept]
 
 
 def told(life):
@@ -38,7 +38,7 @@ def told(life):
 
 def breaches(life):
     with transaction() as session:
-        return sorted(limits.open_breaches(session, life.ids["acme"]))
+        return sorted(plan_limits.open_breaches(session, life.ids["acme"]))
 
 
 def test_an_account_within_its_plan_is_left_alone(acme):
@@ -129,6 +129,6 @@ def test_every_account_is_looked_at_a_page_at_a_time(life):
         add(life, Site, 2, f"acme{number}")
 
     def by_three(session, *, now, after):
-        return limits.sweep(session, now=now, after=after, limit=3)
+        return plan_limits.sweep(session, now=now, after=after, limit=3)
 
     assert sweeps.counts(sweeps.over_all(by_three)) == {"limit_exceeded": 7}

@@ -7,9 +7,14 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, insert, update
 
-from billing import accounts, driver, dunning, dunning_sweep, landing, trial_sweeps
-from billing.bank import announcing
+from billing.bank.invoicing import issue
 from billing.errors import TrialEndRefused
+from billing.host import accounts
+from billing.lifecycle import reactivation as landing
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.trials import sweeps as trial_sweeps
+from billing.postgres import driver
 from billing_client.bank import AnnounceTransfer
 from models.host import Plan, Subscription
 from tests.conftest import empty_database
@@ -34,7 +39,7 @@ def a_payment_is_missing():
     life = Life()
     for slug in ("acme", "other"):
         life.open_account(slug, status="active")
-        life.act(dunning.open_case, slug, cause="card_failed")
+        life.act(dunning_cases.open_case, slug, cause="card_failed")
     life.pass_time(days=14)
     return life, dunning_sweep.step_due
 
@@ -115,7 +120,7 @@ def announces(life):
     with transaction() as session:
         session.execute(update(Plan).values(price=89))
         message = AnnounceTransfer(life.ids["acme"], life.plan(), "announce:acme", 1)
-        announcing.announce(session, message, currency="EUR", now=life.now)
+        issue.announce(session, message, currency="EUR", now=life.now)
 
 
 def subscribes(life):
@@ -201,7 +206,7 @@ def test_two_sweeps_at_once_do_what_one_does(database, story):
 def test_a_sweep_waits_for_no_account(life):
     life, sweep = a_trial_is_over()
     with transaction() as app:
-        from billing import accounts
+        from billing.host import accounts
 
         accounts.lock(app, [life.ids["acme"]])
 

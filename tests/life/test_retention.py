@@ -5,8 +5,9 @@ import datetime as dt
 import pytest
 from sqlalchemy import func, select
 
-from billing import dead_letters, identities, retention
+from billing import closing, dead_letters
 from billing.dead_letters import Letter
+from billing.lifecycle.trials import fingerprints
 from billing.policy import Policy
 from models.life import Closure, TrialIdentity
 from worker.database import transaction
@@ -30,7 +31,7 @@ def gone(life):
 
 def listed(life):
     with transaction() as session:
-        return [one.slug for one in retention.listed(session, now=life.now, limit=10)]
+        return [one.slug for one in closing.listed(session, now=life.now, limit=10)]
 
 
 def closures():
@@ -42,14 +43,14 @@ def test_it_is_listed_and_left_alone_unless_the_operator_wants(gone):
     gone.policy = Policy()
 
     assert listed(gone) == ["acme"]
-    assert gone.act(retention.sweep) == []
+    assert gone.act(closing.sweep) == []
     assert closures() == 0
 
 
 def test_closing_asks_the_main_app_to_end_what_bills_it(gone):
     gone.subscribe("acme", until=gone.now)
 
-    swept = gone.act(retention.sweep)
+    swept = gone.act(closing.sweep)
 
     assert [one.what for one in swept] == ["closed"]
     ((_, said),) = gone.events("account.closed")
@@ -71,7 +72,7 @@ def test_closing_blanks_what_names_a_person_and_keeps_money(gone):
         dead_letters.keep(session, [letter], now=gone.now)
     before = gone.history("acme")
 
-    gone.act(retention.sweep)
+    gone.act(closing.sweep)
 
     with transaction() as session:
         assert session.execute(select(func.count()).select_from(TrialIdentity)).scalar() == 0
@@ -80,10 +81,10 @@ def test_closing_blanks_what_names_a_person_and_keeps_money(gone):
 
 
 def test_closing_twice_is_closing_once(gone):
-    gone.act(retention.sweep)
+    gone.act(closing.sweep)
 
-    assert gone.act(retention.sweep) == []
-    assert gone.act(retention.close, account_ids=[gone.ids["acme"]]) == []
+    assert gone.act(closing.sweep) == []
+    assert gone.act(closing.close, account_ids=[gone.ids["acme"]]) == []
     assert closures() == 1
 
 
@@ -100,21 +101,21 @@ def test_closing_twice_is_closing_once(gone):
 def test_is_not_closed(gone, fields):
     gone.set_host("acme", **fields)
 
-    assert gone.act(retention.sweep) == []
-    assert gone.act(retention.close, account_ids=[gone.ids["acme"]]) == []
+    assert gone.act(closing.sweep) == []
+    assert gone.act(closing.close, account_ids=[gone.ids["acme"]]) == []
 
 
 def test_a_system_account_is_not_closed(life):
     life.policy = CLOSES
     life.open_account("default", is_deleted=True, restore_until=life.now)
 
-    assert life.act(retention.sweep) == []
+    assert life.act(closing.sweep) == []
 
 
 def test_an_identity_is_kept_as_a_digest_that_shows_nothing(gone):
     with transaction() as session:
         digests = session.scalars(select(TrialIdentity.digest)).all()
 
-    expected = {each.digest for each in identities.of_email("Jane+x@ACME.test")}
+    expected = {each.digest for each in fingerprints.of_email("Jane+x@ACME.test")}
     assert {bytes(each) for each in digests} == expected
     assert all(len(each) == 32 for each in digests)

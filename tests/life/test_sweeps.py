@@ -9,24 +9,21 @@ from sqlalchemy.exc import OperationalError
 
 import tasks.credits_calendar
 import tasks.life
-from billing import (
-    deliveries,
-    dunning,
-    dunning_rows,
-    identity_rows,
-    outbox,
-    retention,
-    trial_reminders,
-    trial_rows,
-    trial_sweeps,
-)
-from billing.dunning_schedule import SUSPEND_DAY
+from billing import closing
+from billing.events import deliveries, outbox
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.lifecycle.dunning import rows as dunning_rows
+from billing.lifecycle.dunning.schedule import SUSPEND_DAY
+from billing.lifecycle.trials import fingerprint_rows
+from billing.lifecycle.trials import reminders as trial_reminders
+from billing.lifecycle.trials import rows as trial_rows
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.policy import Policy
+from flows import sweeps
 from models.credits import Lot
 from models.host import Account
 from models.life import DunningCase, Trial
 from tests.story import NOON
-from worker import sweeps
 from worker.database import engine, transaction
 
 MANY = 20_000
@@ -104,7 +101,7 @@ def plan_of(session, act):
             id="trials without an end",
         ),
         pytest.param(
-            lambda s: identity_rows.judge(s, now=NOON, limit=100),
+            lambda s: fingerprint_rows.judge(s, now=NOON, limit=100),
             "trial_identities_new_idx",
             id="identities that are new",
         ),
@@ -115,7 +112,7 @@ def plan_of(session, act):
         ),
         pytest.param(lambda s: deliveries.claim(s, now=NOON), "outbox_due_idx", id="events"),
         pytest.param(
-            lambda s: retention.listed(s, now=NOON, limit=100),
+            lambda s: closing.listed(s, now=NOON, limit=100),
             "igny8_tenants_restore_until_billing_idx",
             id="deleted accounts",
         ),
@@ -165,7 +162,7 @@ def test_rows_of_an_account_that_was_removed_are_closed(life):
 
 def test_an_account_on_no_plan_and_without_an_owner_ages_like_any_other(life):
     life.try_out("acme", plan=None, owner_id=None, billing_email=None)
-    life.act(dunning.open_case, "acme", cause="transfer_announced")
+    life.act(dunning_cases.open_case, "acme", cause="transfer_announced")
 
     for _ in range(45):
         life.pass_time(days=1)

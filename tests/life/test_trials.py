@@ -5,8 +5,10 @@ import datetime as dt
 import pytest
 from sqlalchemy import func, select
 
-from billing import dunning, trial_sweeps, trials
 from billing.errors import AccountDeleted, SystemAccount, TrialEndRefused, UnknownAccount
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.policy import Policy
 from models.credits import PlanPolicy
 from models.life import Trial, TrialReminder
@@ -204,7 +206,7 @@ def test_a_payment_from_before_the_trial_does_not(life):
 def test_a_payment_from_before_a_failed_one_does_not(life):
     life.try_out("acme")
     life.pay("acme")
-    life.act(dunning.open_case, "acme", cause="card_failed")
+    life.act(dunning_cases.open_case, "acme", cause="card_failed")
     life.set_host("acme", status="trial")
     life.age(trial_sweeps.begin_missing)
     life.pass_time(days=17)
@@ -511,7 +513,7 @@ def test_more_than_a_run_may_suspend_wait_for_a_person(many):
 
 
 def test_a_person_s_word_lets_them_be_suspended_and_not_those_of_tomorrow(many):
-    many.act(trials.confirm, until=many.now, actor="operator:jane")
+    many.act(trial_overrides.confirm, until=many.now, actor="operator:jane")
     many.age()
     assert len(many.suspensions()) == 5
 
@@ -543,7 +545,7 @@ def test_sweeping_twice_changes_nothing_more(many):
 def test_accounts_that_somebody_works_on_are_left_to_the_next_run(many):
     many.policy = Policy()
     with transaction() as app:
-        from billing import accounts
+        from billing.host import accounts
 
         accounts.lock(app, [many.ids["acme0"], many.ids["acme3"]])
         many.act(trial_sweeps.expire_due)

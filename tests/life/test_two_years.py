@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
-from billing import dunning, dunning_sweep, status, trial_sweeps
+from billing.lifecycle import status
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.policy import Policy
 from models.accounts import Suspension
 from models.host import Account as AccountRow
@@ -111,7 +114,7 @@ class World:
         if model.status == "active":
             hopeless = self.chance.random() < 0.3
             code = "stolen_card" if hopeless else "insufficient_funds"
-            self.life.act(dunning.open_case, slug, cause="card_failed", decline_code=code)
+            self.life.act(dunning_cases.open_case, slug, cause="card_failed", decline_code=code)
             model.card_fails(self.life.now, hopeless=hopeless)
 
     def extend(self, slug, model):

@@ -5,11 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from ops.main import main
+from cli.main import main
 from tests.worker.rawmessages import message, raw
-from worker import mailbox
 from worker.app import app
-from worker.debit_reader import DebitReader
+from worker.debits.reader import DebitReader
+from worker.transport import queues
 
 
 @pytest.fixture
@@ -52,4 +52,4 @@ def unpriced(books, debit):
 
 
 def depth(queue):
-    return mailbox.depth(mailbox.connection(), queue)
+    return queues.depth(queues.connection(), queue)

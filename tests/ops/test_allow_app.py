@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from billing.bank import files
+from billing.bank.intake import files as bank_files
 from billing_client import BillingClient, access, statement_files
-from ops.main import main
+from cli.main import main
 from tests.app import connect
 from worker.database import engine, transaction
 
@@ -67,8 +67,8 @@ def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(books
 
     assert first == again
     with transaction() as session:
-        kept, copy = files.load(session, first), io.BytesIO()
-        files.write_content(session, first, copy)
+        kept, copy = bank_files.load(session, first), io.BytesIO()
+        bank_files.write_content(session, first, copy)
         assert (kept.name, kept.account, kept.state) == ("a?.sta", "DE1", "received")
         assert copy.read() == content
 

@@ -9,12 +9,12 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from ops.demo import ASKS
+from cli.demo import ASKS
 
 
 def demo(**environment):
     return subprocess.run(
-        [sys.executable, "-m", "ops.main", "demo"],
+        [sys.executable, "-m", "cli.main", "demo"],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.main import COMMANDS
+from cli.main import COMMANDS
+from devstack import running_stack
 from tests.conftest import FreshDatabase
-from worker.stack import running_stack
 
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 AWAY = {

@@ -7,7 +7,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from billing import holds
+from billing.usage import holds
 from billing_client import BillingClient, PlaceHold
 from tests.worker.conftest import running_worker
 from tests.worker.rawmessages import message, raw
@@ -67,7 +67,7 @@ def test_status_without_servers_says_so_and_does_not_end_in_a_traceback():
         "REDIS_URL": "redis://127.0.0.1:1/0",
     }
     answer = subprocess.run(
-        [sys.executable, "-m", "ops.main", "status", "--json"],
+        [sys.executable, "-m", "cli.main", "status", "--json"],
         env=environment,
         capture_output=True,
         text=True,

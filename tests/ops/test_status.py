@@ -8,12 +8,13 @@ from sqlalchemy import insert
 
 from billing_client.client import SENT_AT
 from celeryconfig import QUEUES
+from cli.main import main
 from models.credits import InboxRow
-from ops.main import main
 from tests.worker.conftest import running_worker
 from tests.worker.rawmessages import message, raw, with_headers
-from worker import clock, letters, mailbox
+from worker import clock, dead_letters
 from worker.database import transaction
+from worker.transport import queues
 
 
 def status():
@@ -33,7 +34,7 @@ def test_it_names_the_workers_that_answer_and_sets_their_answers_aside_nowhere(
 
     assert [name.partition("@")[0] for name in seen["workers"]] == ["all"]
     assert set(readers(seen).values()) == {1}
-    assert (exit_code, seen["problems"], letters.waiting()) == (0, [], 0)
+    assert (exit_code, seen["problems"], dead_letters.waiting()) == (0, [], 0)
 
 
 def test_a_queue_that_no_worker_reads_is_said_and_fails(database, redis_client):
@@ -69,7 +70,7 @@ def test_without_a_worker_it_says_so_and_fails(database, redis_client):
 
     assert (exit_code, seen["problems"]) == (1, ["no worker answers"])
     assert {q["name"]: q["waiting"] for q in seen["queues"]}["debits"] == 2
-    assert mailbox.depth(redis_client, "debits") == 2
+    assert queues.depth(redis_client, "debits") == 2
 
 
 def test_connections_that_redis_closed_in_between_do_not_matter(database, redis_client):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.stack import running_stack
-from worker.stack.folder import DataFolder
-from worker.stack.identity import started_at
+from devstack import running_stack
+from devstack.folder import DataFolder
+from devstack.identity import started_at
 
 READY = "ready"
 ROOM_BYTES = 500_000_000  # a cluster takes 50 MB; containers often give /dev/shm 64 MB in all

@@ -6,17 +6,17 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from ops.main import main
-from ops.run_steps import FLOWER_COLUMNS, Place, flower_login, steps, workers_answer
-from worker.stack import running_stack
-from worker.stack.stack import read_record
+from cli.main import main
+from cli.run_steps import FLOWER_COLUMNS, Place, flower_login, steps, workers_answer
+from devstack import running_stack
+from devstack.stack import read_record
 
 # The real command on the real servers; only the table holds small children instead of Celery's.
 RUN_WITH_SMALL_CHILDREN = """
 import sys
-import ops.run
-from worker.stack.children import Command
-from worker.stack.supervisor import Step
+import cli.run
+from devstack.children import Command
+from devstack.supervisor import Step
 
 CHILD = "import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)"
 def small(place):
@@ -26,14 +26,14 @@ def small(place):
         Step(Command("migrate", (sys.executable, "-c", done), environment), once=True),
         Step(Command("worker", (sys.executable, "-c", CHILD), environment)),
     ]
-ops.run.steps = small
-report = ops.run._say
+cli.run.steps = small
+report = cli.run._say
 def say(line):
     report(line)
     if line.startswith("running"):
         print("ready", flush=True)
-ops.run._say = say
-ops.run.run(sys.argv[1:])
+cli.run._say = say
+cli.run.run(sys.argv[1:])
 """
 RUN_IN_A_CHILD_AS_MAKE_DOES = """
 import subprocess, sys
@@ -147,8 +147,8 @@ def test_the_table_lists_what_runs_in_which_order(empty):
 
     flower = "celery -A worker.app flower --address=127.0.0.1 --port=5555"
     assert table == [
-        ("migrate", "ops.main migrate"),
-        ("samples", "ops.main samples load --unless-the-apps"),
+        ("migrate", "cli.main migrate"),
+        ("samples", "cli.main samples load --unless-the-apps"),
         (
             "worker",
             "celery -A worker.app worker -n worker@%h -Q credits,bank,maintenance,stripe --concurrency 2 --loglevel INFO",

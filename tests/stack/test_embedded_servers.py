@@ -15,9 +15,9 @@ from redis.exceptions import AuthenticationError
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from worker.stack import running_stack
-from worker.stack.binaries import find_postgres
-from worker.stack.errors import (
+from devstack import running_stack
+from devstack.binaries import find_postgres
+from devstack.errors import (
     BinariesMissing,
     ChildFailed,
     DataInUse,
@@ -25,14 +25,14 @@ from worker.stack.errors import (
     PortTaken,
     SecretMissing,
 )
-from worker.stack.postgres import free_stale_pid_file
-from worker.stack.sandbox import Sandbox, why_not
-from worker.stack.stack import read_record
+from devstack.postgres import free_stale_pid_file
+from devstack.sandbox import Sandbox, why_not
+from devstack.stack import read_record
 
 HOLD_A_STACK = """
 import sys, time
 from pathlib import Path
-from worker.stack import running_stack
+from devstack import running_stack
 with running_stack(Path(sys.argv[1])) as urls:
     print("ready", flush=True)
     time.sleep(600)
@@ -42,7 +42,7 @@ HOLD_A_STACK_FROM_A_THREAD_THAT_ENDS = """
 import sys, threading, time
 from contextlib import ExitStack
 from pathlib import Path
-from worker.stack import running_stack
+from devstack import running_stack
 held = ExitStack()
 def start():
     held.enter_context(running_stack(Path(sys.argv[1]), durable=False))
@@ -219,7 +219,7 @@ def test_a_postgres_that_somebody_else_started_on_the_data_is_left_alone(tmp_pat
 
 
 def test_missing_programs_are_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr("worker.stack.binaries._postgres_folders", lambda: iter([Path("/nowhere")]))
+    monkeypatch.setattr("devstack.binaries._postgres_folders", lambda: iter([Path("/nowhere")]))
 
     with pytest.raises(BinariesMissing, match=r"billing-worker\[embedded\]"):
         find_postgres()
@@ -244,7 +244,7 @@ def only_as_nobody(monkeypatch):
     sandbox = Sandbox(f"user:{nobody.pw_uid}:{nobody.pw_gid}", nobody.pw_uid)
     if why := why_not(sandbox, str(find_postgres().postgres), "--version"):
         pytest.skip(f"nobody cannot run Postgres here: {why}")
-    monkeypatch.setattr("worker.stack.postgres.choose_sandbox", lambda _program: sandbox)
+    monkeypatch.setattr("devstack.postgres.choose_sandbox", lambda _program: sandbox)
     return nobody.pw_uid
 
 

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import NullPool, create_engine, text
 
-from ops.main import main
-from worker.stack import running_stack
-from worker.stack.background import stop_background
-from worker.stack.errors import HalfConfigured
-from worker.stack.stack import Urls, outside_urls, read_record
+from cli.main import main
+from devstack import running_stack
+from devstack.background import stop_background
+from devstack.errors import HalfConfigured
+from devstack.stack import Urls, outside_urls, read_record
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_starting_twice_gives_one_stack_and_the_same_answer(billing, folder):
 
 
 def test_two_starts_that_race_give_one_stack(billing, folder):
-    command = [sys.executable, "-m", "ops.main", "stack", "start", "--data", str(folder.path)]
+    command = [sys.executable, "-m", "cli.main", "stack", "start", "--data", str(folder.path)]
     racing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [process.communicate()[0] for process in racing]
 

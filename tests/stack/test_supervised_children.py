@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from worker.stack.children import Command
-from worker.stack.errors import ChildFailed
-from worker.stack.guard import Guard
-from worker.stack.stopping import StopRequest
-from worker.stack.supervisor import Step, Supervisor
+from devstack.children import Command
+from devstack.errors import ChildFailed
+from devstack.guard import Guard
+from devstack.stopping import StopRequest
+from devstack.supervisor import Step, Supervisor
 
 STAYS = "import time; time.sleep(600)"
 DIES = "print('the last words'); raise SystemExit(7)"
@@ -27,11 +27,11 @@ time.sleep(600)
 SUPERVISES_A_GRANDCHILD = """
 import sys
 from pathlib import Path
-from worker.stack.children import Command
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.stopping import StopRequest
-from worker.stack.supervisor import Step, Supervisor
+from devstack.children import Command
+from devstack.folder import DataFolder
+from devstack.guard import Guard
+from devstack.stopping import StopRequest
+from devstack.supervisor import Step, Supervisor
 folder, stop = DataFolder(Path(sys.argv[1])), StopRequest()
 folder.create()
 child = Step(Command("child", (sys.executable, "-c", sys.argv[2]), {}))

@@ -2,9 +2,10 @@
 
 import pytest
 
+from flows.stripe import fetch as stripe_fetch
 from tests.stripe.door import SECRET, Door
 from tests.stripe.story import Stripe
-from worker import clock, stripe_access
+from worker import clock
 from worker.settings import settings
 
 
@@ -22,7 +23,7 @@ def configure(monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings.cache_clear()
-        stripe_access.gateway.cache_clear()
+        stripe_fetch.gateway.cache_clear()
 
     yield configure
     monkeypatch.undo()

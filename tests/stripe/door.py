@@ -8,8 +8,9 @@ from sqlalchemy import select
 
 from billing.stripe.signature import sign
 from billing_client.messages import StripeWebhook
+from flows.stripe import receive as stripe_receive
 from models.stripe import StripeEvent
-from worker import clock, stripe_door
+from worker import clock
 from worker.database import transaction
 
 SECRET = "whsec_of_the_tests"
@@ -35,7 +36,7 @@ class Door:
     def post(self, payload, **how) -> str:
         """Deliver a body or a payload; returns what became of it, as `state: reason`."""
         body = payload if isinstance(payload, bytes) else body_of(payload)
-        outcome = stripe_door.receive(webhook(body, **how))
+        outcome = stripe_receive.receive(webhook(body, **how))
         return outcome.state if outcome.reason is None else f"{outcome.state}: {outcome.reason}"
 
     def rows(self) -> list[StripeEvent]:

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from billing import accounts, purchases, status
-from billing.stripe import arrivals, events, inbox, sync, sync_events
-from billing.stripe.arrivals import Arrived
-from billing.stripe.sync import Guard
-from billing.stripe.sync_events import Taken
+from billing.host import accounts
+from billing.lifecycle import status
+from billing.purchases import purchases
+from billing.stripe import apply_batch, apply_one, events, inbox, store_event
+from billing.stripe.apply_batch import Taken
+from billing.stripe.apply_one import Guard
+from billing.stripe.store_event import Arrived
 from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
@@ -39,7 +41,7 @@ class Stripe:
         now = self.books.now
         with transaction() as session:
             event = events.of_payload(payload)
-            number = arrivals.keep(session, event, source="webhook", received_at=now, now=now)
+            number = store_event.keep(session, event, source="webhook", received_at=now, now=now)
         if number is None:
             return "seen before"
         self.apply(number)
@@ -50,9 +52,9 @@ class Stripe:
         now = self.books.now
         arrived = [Arrived(events.of_payload(payload), now) for payload in payloads]
         with transaction() as session:
-            rows = arrivals.keep_all(session, arrived, source="webhook", now=now)
+            rows = store_event.keep_all(session, arrived, source="webhook", now=now)
             taken = [Taken(row) for row in rows if row is not None]
-            done = sync_events.apply_all(session, taken, guard=self.guard, now=now)
+            done = apply_batch.apply_all(session, taken, guard=self.guard, now=now)
             inbox.write_all(session, done)
         for row in rows:
             if row is not None and row not in done:
@@ -63,7 +65,7 @@ class Stripe:
         with transaction() as session:
             row = inbox.claim(session, number)
             if row is not None:
-                sync.apply(session, row, guard=self.guard, now=self.books.now)
+                apply_one.apply(session, row, guard=self.guard, now=self.books.now)
 
     def sweep(self) -> None:
         """Take up what is due, until nothing is."""

@@ -2,9 +2,9 @@
 
 import pytest
 
-from billing.stripe import reading as read
+from billing.stripe import json_fields as read
 from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
-from billing.stripe.readers import facts_of
+from billing.stripe.parse import facts_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from billing import identities, trial_sweeps
+from billing.lifecycle.trials import fingerprints
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.life import TrialIdentity
 from models.operations import OutboxEvent
 from models.stripe import StripeObject
@@ -33,7 +34,7 @@ def cards(books):
     return [(slugs[account_id], bytes(digest)) for account_id, digest in rows]
 
 
-SEEN = identities.of_card(FINGERPRINT).digest
+SEEN = fingerprints.of_card(FINGERPRINT).digest
 
 
 @pytest.mark.parametrize(

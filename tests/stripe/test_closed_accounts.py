@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from sqlalchemy import select, update
 
-from billing import dead_letters, retention
+from billing import closing, dead_letters
 from billing.dead_letters import Letter
 from billing.policy import POLICY, Policy
 from models.host import Account
@@ -44,7 +44,7 @@ def gone(stripe, books):
 def close(stripe):
     with transaction() as session:
         session.info[POLICY] = Policy(closes_deleted=True)
-        return retention.sweep(session, now=stripe.books.now)
+        return closing.sweep(session, now=stripe.books.now)
 
 
 def payloads(customer):

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import insert
 
-from billing import holds
+from billing.usage import holds
 from billing_client import Capture, InvalidField, PlaceHold, Release, Reverse
 from models.credits import SpendCap
 from tests.stripe.test_take_backs import refund, shop, spend, state  # noqa: F401 - fixtures

@@ -7,8 +7,8 @@ import pytest
 from billing.stripe import events
 from billing.stripe.errors import BadObject, MissingObject, NotAnEvent, NotJson, NotUtf8
 from billing.stripe.events import EVENTS
-from billing.stripe.readers import READERS, facts_of
-from billing.stripe.shapes import KINDS
+from billing.stripe.parse import READERS, facts_of
+from billing.stripe.types import KINDS
 from billing.stripe.versions import LIVES, written
 from gateways import stripe_kinds
 from tests.stripe.writing import Shop, seconds

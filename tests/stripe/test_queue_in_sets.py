@@ -5,14 +5,17 @@ import json
 import pytest
 from sqlalchemy import text
 
-from billing.stripe import arrivals, events
+from billing.stripe import events, store_event
 from billing_client.messages import ApplyStripeEvent
+from flows.stripe import batch as stripe_batch
+from flows.stripe import receive as stripe_receive
 from tests.stripe.door import body_of, webhook
 from tests.stripe.writing import MONTH_S, Shop
 from tests.worker.conftest import is_idle, start, wait_until  # noqa: F401 - a fixture
 from tests.worker.rawmessages import every_poison, message, raw
-from worker import clock, mailbox, stripe_door, stripe_queue
+from worker import clock
 from worker.database import engine, transaction
+from worker.transport import queues
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def queued(payload) -> bytes:
     return raw(message("stripe.receive", "stripe", **webhook(body_of(payload)).arguments()))
 
 
-def first(shop) -> stripe_queue.StripeMessage:
+def first(shop) -> stripe_batch.StripeMessage:
     """What Celery has handed over."""
     return webhook(body_of(paid(shop, 0)))
 
@@ -49,7 +52,7 @@ def waiting(redis_client) -> list[bytes]:
 def test_a_task_takes_along_what_waits_and_acknowledges_it(shop, books, redis_client):
     redis_client.lpush("stripe", *[queued(paid(shop, number)) for number in range(1, 40)])
 
-    outcomes = stripe_queue.work(first(shop))
+    outcomes = stripe_batch.work(first(shop))
 
     assert [each.state for each in outcomes] == ["applied"] * 40
     assert books.see("acme").credits == 40 * 1000
@@ -58,28 +61,28 @@ def test_a_task_takes_along_what_waits_and_acknowledges_it(shop, books, redis_cl
 
 def test_a_set_is_no_larger_than_the_settings_say(shop, configure, redis_client, monkeypatch):
     monkeypatch.setenv("BILLING_STRIPE_SET_SIZE", "30")
-    stripe_queue.settings.cache_clear()
+    stripe_batch.settings.cache_clear()
     redis_client.lpush("stripe", *[queued(paid(shop, number)) for number in range(1, 40)])
 
-    assert len(stripe_queue.work(first(shop))) == 30
+    assert len(stripe_batch.work(first(shop))) == 30
     assert len(waiting(redis_client)) == 10
 
 
 def test_a_set_of_large_bodies_ends_before_it_fills_the_memory(shop, redis_client, monkeypatch):
-    monkeypatch.setattr(stripe_queue, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(stripe_batch, "MOST_BYTES", 10_000)
     redis_client.lpush("stripe", *[queued(paid(shop, number)) for number in range(1, 90)])
 
-    assert len(stripe_queue.work(first(shop))) == 1 + stripe_queue.AT_ONCE
+    assert len(stripe_batch.work(first(shop))) == 1 + stripe_batch.AT_ONCE
 
 
 def test_doorbells_of_the_relay_are_taken_along(shop, books, redis_client):
     event = events.of_payload(paid(shop, 1))
     now = clock.now()
     with transaction() as session:
-        number = arrivals.keep(session, event, source="webhook", received_at=now, now=now)
+        number = store_event.keep(session, event, source="webhook", received_at=now, now=now)
     redis_client.lpush("stripe", raw(message("stripe.apply", "stripe", number=number)))
 
-    states = [each.state for each in stripe_queue.work(first(shop))]
+    states = [each.state for each in stripe_batch.work(first(shop))]
 
     assert states == ["applied", "applied"]
     assert books.see("acme").credits == 2000
@@ -89,7 +92,7 @@ def test_doorbells_of_the_relay_are_taken_along(shop, books, redis_client):
 def test_a_bell_that_takes_webhooks_along_keeps_and_applies_them(shop, books, redis_client):
     redis_client.lpush("stripe", queued(paid(shop, 1)))
 
-    states = [each.state for each in stripe_queue.work(ApplyStripeEvent(999))]
+    states = [each.state for each in stripe_batch.work(ApplyStripeEvent(999))]
 
     assert sorted(states) == ["applied", "done or locked"]
     assert books.see("acme").credits == 1000
@@ -101,12 +104,12 @@ def test_what_is_no_message_of_an_event_is_left_to_celery(shop, books, redis_cli
     bad = poison(good)
     redis_client.lpush("stripe", bad, queued(paid(shop, 2)))
 
-    stripe_queue.work(first(shop))
+    stripe_batch.work(first(shop))
 
     # The script that pops sets aside at once what it can't read itself.
-    set_aside = redis_client.lrange(mailbox.POISON, 0, -1)
+    set_aside = redis_client.lrange(queues.POISON, 0, -1)
     assert waiting(redis_client) + set_aside == [bad]
-    assert mailbox.in_hand(redis_client) == 0
+    assert queues.in_hand(redis_client) == 0
     assert books.see("acme").credits == 2 * 1000
 
 
@@ -124,7 +127,7 @@ def test_a_message_that_is_wrong_is_left_to_celery_which_keeps_it(
     wrong = raw(message(task, "stripe", **arguments))
     redis_client.lpush("stripe", wrong)
 
-    stripe_queue.work(first(shop))
+    stripe_batch.work(first(shop))
 
     assert waiting(redis_client) == [wrong]
 
@@ -134,13 +137,13 @@ def test_on_an_error_what_was_taken_along_is_put_back_in_its_order(
 ):
     messages = [queued(paid(shop, number)) for number in range(1, 20)]
     redis_client.lpush("stripe", *messages)
-    monkeypatch.setattr(stripe_door, "take_in", _dies)
+    monkeypatch.setattr(stripe_receive, "take_in", _dies)
 
     with pytest.raises(KeyboardInterrupt):
-        stripe_queue.work(first(shop))
+        stripe_batch.work(first(shop))
 
     assert waiting(redis_client) == messages
-    assert mailbox.in_hand(redis_client) == 0
+    assert queues.in_hand(redis_client) == 0
     assert books.see("acme").credits == 0
 
 
@@ -154,10 +157,10 @@ def test_what_was_committed_and_not_acknowledged_comes_again_and_does_nothing_mo
     one, other = [webhook(body_of(paid(shop, number))) for number in (1, 2)]
     again = raw(message("stripe.receive", "stripe", **other.arguments()))
     redis_client.lpush("stripe", again)
-    stripe_queue.work(one)
+    stripe_batch.work(one)
     redis_client.lpush("stripe", again)
 
-    states = [each.state for each in stripe_queue.work(one)]
+    states = [each.state for each in stripe_batch.work(one)]
 
     assert states == ["seen before", "seen before"]
     assert books.see("acme").credits == 2000
@@ -173,7 +176,7 @@ def test_a_kill_9_between_the_taking_of_a_set_and_its_commit_loses_nothing(
     with engine().connect() as connection, connection.begin():
         connection.execute(text("LOCK TABLE billing.stripe_events IN ACCESS EXCLUSIVE MODE"))
         victim = start("victim", "-Q", "stripe", "--concurrency", "1")
-        wait_until(lambda: mailbox.in_hand(redis_client) == 20)
+        wait_until(lambda: queues.in_hand(redis_client) == 20)
         victim.kill_9()
 
     start("heir", "-Q", "stripe", "--concurrency", "1")

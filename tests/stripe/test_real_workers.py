@@ -7,13 +7,16 @@ import pytest
 from sqlalchemy import func, select
 
 from billing.stripe.signature import sign
+from flows.stripe import apply as stripe_apply
+from flows.stripe import receive as stripe_receive
 from models.host import CreditTransaction
 from models.stripe import StripeEvent
 from tests.stripe.door import SECRET, body_of, webhook
 from tests.stripe.writing import MONTH_S, Shop
 from tests.worker.conftest import client, is_idle, start, wait_until  # noqa: F401 - fixtures
 from tests.worker.rawmessages import message, raw
-from worker import clock, relay, stripe_door, stripe_events
+from web import relay
+from worker import clock
 from worker.database import transaction
 
 ACCOUNTS, INVOICES = 10, 20
@@ -109,7 +112,7 @@ def test_a_kill_9_among_200_events_loses_none_and_applies_none_twice(
     wait_until(lambda: is_idle(redis_client))
     # What was received and not finished when the worker died, the sweep takes up later.
     for number in unfinished():
-        stripe_events.apply(number)
+        stripe_apply.apply(number)
     assert states() == {"applied": 200}
     assert grants() == 200
     assert books.audit().agrees
@@ -128,7 +131,7 @@ def test_the_same_events_by_eight_threads_are_applied_once(books, shops):
     def deliver(offset):
         try:
             for hook in hooks[offset:] + hooks[:offset]:
-                stripe_door.receive(hook)
+                stripe_receive.receive(hook)
         except Exception as error:
             broken.append(error)
 
@@ -149,7 +152,7 @@ def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(books, 
     shop = shops[0]
     bodies = [body_of(paid(shop, n)) for n in range(16)]
     threads = [
-        threading.Thread(target=stripe_door.receive, args=(webhook(body),)) for body in bodies
+        threading.Thread(target=stripe_receive.receive, args=(webhook(body),)) for body in bodies
     ]
     for thread in threads:
         thread.start()

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import select, text
 
 from billing.stripe import inbox
+from flows.stripe import apply as stripe_apply
+from flows.stripe import receive as stripe_receive
 from models.life import DunningCase
 from tests.conftest import empty_database
 from tests.story import Books
@@ -15,7 +17,7 @@ from tests.stripe.door import body_of, webhook
 from tests.stripe.story import Stripe
 from tests.stripe.test_any_order import ENDINGS, a_life, shuffled
 from tests.stripe.writing import MONTH_S, Shop
-from worker import clock, stripe_door, stripe_events
+from worker import clock
 from worker.database import engine, transaction
 
 
@@ -246,7 +248,7 @@ def sent(door, books):
 
     def send(*payloads):
         hooks = [webhook(body_of(payload)) for payload in payloads]
-        outcomes = stripe_events.finish(stripe_door.take_in(hooks))
+        outcomes = stripe_apply.finish(stripe_receive.take_in(hooks))
         return [f"{each.state}: {each.reason}" if each.reason else each.state for each in outcomes]
 
     send.shops = shops
@@ -293,14 +295,14 @@ def test_a_bad_signature_among_good_ones_is_refused_alone(sent, books):
     hooks = [webhook(body_of(paid(shop))) for shop in sent.shops]
     hooks[1] = webhook(body_of(paid(sent.shops[1])), secret="whsec_of_somebody")
 
-    outcomes = stripe_events.finish(stripe_door.take_in(hooks))
+    outcomes = stripe_apply.finish(stripe_receive.take_in(hooks))
 
     assert [each.state for each in outcomes] == ["applied", "refused", "applied"]
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
 
 
 def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, books, monkeypatch):
-    monkeypatch.setattr(stripe_events, "LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(stripe_apply, "LOCK_WAIT_MS", 50)
     with engine().begin() as connection:
         connection.execute(text("SELECT FROM igny8_tenants WHERE slug = 'bolt' FOR UPDATE"))
 
@@ -309,5 +311,5 @@ def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, books, mo
     assert outcomes == ["applied", "received: OperationalError", "applied"]
     with transaction() as session:
         swept = inbox.due(session, now=clock.now() + inbox.TAKEN_UP_AGAIN, limit=10)
-    assert [each.state for each in stripe_events.apply_all(swept)] == ["applied"]
+    assert [each.state for each in stripe_apply.apply_all(swept)] == ["applied"]
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing import explain
+from billing.support import explain
 from tests.stripe.writing import seconds
 from worker.database import transaction
 

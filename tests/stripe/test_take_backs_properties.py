@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from billing import expiry, holds
+from billing.renewal import expiry
+from billing.usage import holds
 from billing_client import Capture, PlaceHold, Release
 from models.credits import Hold
 from models.purchases import Purchase

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.stripe import objects
-from billing.stripe.readers import facts_of
+from billing.stripe import object_rows
+from billing.stripe.parse import facts_of
 from billing.stripe.versions import LIVES, digest_of, rank_of, written
 from worker.database import transaction
 
@@ -126,9 +126,9 @@ def test_postgres_orders_states_as_python_does(database):
 
 def keep(state, at) -> bool:
     with transaction() as session:
-        return objects.keep(session, state, account_id=None, version_at=at, now=NOON)
+        return object_rows.keep(session, state, account_id=None, version_at=at, now=NOON)
 
 
 def known():
     with transaction() as session:
-        return objects.read(session, "x_1")
+        return object_rows.read(session, "x_1")

@@ -3,12 +3,15 @@
 import pytest
 from sqlalchemy import text
 
+from flows.stripe import apply as stripe_apply
+from flows.stripe import fetch as stripe_fetch
+from flows.stripe import receive as stripe_receive
 from gateways import stripe_http
 from tests import stripe_objects as objects
 from tests.fake_stripe import KEY, FakeStripe
 from tests.stripe.door import SECRET, Door, body_of, webhook
 from tests.stripe.writing import MONTH_S
-from worker import clock, stripe_access, stripe_door, stripe_events
+from worker import clock
 from worker.database import engine, transaction
 
 
@@ -82,7 +85,7 @@ def later(books, **duration):
             text("UPDATE billing.stripe_events SET due_at = now() WHERE due_at > now()")
         )
         numbers = list(session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id")))
-    return [stripe_events.apply(number) for number in numbers]
+    return [stripe_apply.apply(number) for number in numbers]
 
 
 def test_the_objects_present_state_outweighs_the_event(door, books, fake, starter, now):
@@ -214,7 +217,7 @@ def test_no_transaction_is_open_while_stripe_is_asked(door, fake, starter, now):
     door.post(event(now, paid_invoice(now)))
 
     assert fake.transactions == [0, 0]
-    assert stripe_access.gateway() is not None
+    assert stripe_fetch.gateway() is not None
 
 
 # --- in sets -------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ def test_no_transaction_is_open_while_stripe_is_asked(door, fake, starter, now):
 def in_a_set(*payloads):
     """Deliver these events at once; returns what became of each."""
     hooks = [webhook(body_of(payload)) for payload in payloads]
-    return [each.state for each in stripe_events.finish(stripe_door.take_in(hooks))]
+    return [each.state for each in stripe_apply.finish(stripe_receive.take_in(hooks))]
 
 
 def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, books, fake, starter, now):
@@ -256,7 +259,7 @@ def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
 ):
     fake.keep(paid_invoice(now))
     fake.fail(500, times=10_000)
-    count = 4 * stripe_access.ASKED_AT_ONCE
+    count = 4 * stripe_fetch.ASKED_AT_ONCE
     customers = [objects.customer(f"cus_{n}") for n in range(count)]
     sent = [
         event(now, each, kind="customer.updated", id=f"evt_{n}") for n, each in enumerate(customers)

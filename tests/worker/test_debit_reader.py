@@ -10,11 +10,12 @@ from billing import dead_letters
 from billing_client import BillingClient, Debit, new_key
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import message, raw
-from worker import debit_events, mailbox
 from worker.app import app
 from worker.database import engine, transaction
-from worker.debit_reader import DebitReader
+from worker.debits import flower_events
+from worker.debits.reader import DebitReader
 from worker.settings import settings
+from worker.transport import queues
 
 QUEUE = "debits"
 
@@ -61,7 +62,7 @@ def errors():
 
 
 def nothing_left(redis_client):
-    return mailbox.depth(redis_client, QUEUE) == mailbox.in_hand(redis_client) == 0
+    return queues.depth(redis_client, QUEUE) == queues.in_hand(redis_client) == 0
 
 
 def test_one_set_of_all_kinds_ends_in_one_commit(reader, acme, redis_client):
@@ -89,7 +90,7 @@ def test_one_set_of_all_kinds_ends_in_one_commit(reader, acme, redis_client):
     )
     assert [refusal.key for refusal in acme.see("acme").refusals] == ["k2"]
     assert set(errors()) == {"UnknownOperation", "InvalidField", "KeyReused"}
-    assert redis_client.llen(mailbox.POISON) == 1
+    assert redis_client.llen(queues.POISON) == 1
     assert nothing_left(redis_client)
 
 
@@ -124,7 +125,7 @@ def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_take
         reading.start()
         wait_until(waiting_for_a_lock)
 
-        assert mailbox.in_hand(redis_client) == 2
+        assert queues.in_hand(redis_client) == 2
 
     reading.join()
     assert acme.see("acme").credits == 96
@@ -141,7 +142,7 @@ def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redi
         reader.read_one_set()
 
         assert acme.see("other").credits == 98
-        assert mailbox.depth(redis_client, QUEUE) == 2, "they wait, and are in no reader's hand"
+        assert queues.depth(redis_client, QUEUE) == 2, "they wait, and are in no reader's hand"
     reader.read_one_set()
     assert acme.see("acme").credits == 96
     assert nothing_left(redis_client)
@@ -221,7 +222,7 @@ class ForgetfulReader(DebitReader):
     """Redis was away when it wanted to acknowledge."""
 
     def _acknowledge(self, items):
-        redis = mailbox.connection()
+        redis = queues.connection()
         redis.execute_command("ACL SETUSER", "default", "-zrem", "-hdel")
         try:
             super()._acknowledge(items)
@@ -235,9 +236,9 @@ def test_what_is_committed_and_not_acknowledged_comes_back_and_has_no_second_eff
     queue(redis_client, debit("k1"), debit("k2", "mind_reading"))
 
     ForgetfulReader(loaded, "debits@test").read_one_set()
-    assert mailbox.in_hand(redis_client) == 2
-    for tag in redis_client.hkeys(mailbox.UNACKED):
-        redis_client.zadd(mailbox.UNACKED_INDEX, {tag: 0})
+    assert queues.in_hand(redis_client) == 2
+    for tag in redis_client.hkeys(queues.UNACKED):
+        redis_client.zadd(queues.UNACKED_INDEX, {tag: 0})
     reader._bring_back()
     assert reader.read_one_set() == 2
 
@@ -248,12 +249,12 @@ def test_what_is_committed_and_not_acknowledged_comes_back_and_has_no_second_eff
 
 def test_what_a_dead_general_worker_held_goes_back_to_its_own_queue(reader, redis_client):
     redis_client.lpush("credits", raw(message("credits.seed_account", "credits", account_id=1)))
-    ((tag, _),) = mailbox.take(redis_client, "credits", 1)
-    redis_client.zadd(mailbox.UNACKED_INDEX, {tag: 0})
+    ((tag, _),) = queues.take(redis_client, "credits", 1)
+    redis_client.zadd(queues.UNACKED_INDEX, {tag: 0})
 
     reader._bring_back()
 
-    assert mailbox.depth(redis_client, "credits") == 1
+    assert queues.depth(redis_client, "credits") == 1
 
 
 def test_two_readers_at_once_share_the_queue(reader, loaded, acme, redis_client):
@@ -331,7 +332,7 @@ def test_many_debits_are_shown_as_one_sum(reader, acme, onlooker, redis_client):
 def test_small_sets_that_come_fast_are_shown_as_sums_too(
     acme, loaded, onlooker, redis_client, monkeypatch
 ):
-    monkeypatch.setattr(debit_events, "_now", lambda: 1000.0)
+    monkeypatch.setattr(flower_events, "_now", lambda: 1000.0)
     reader = DebitReader(loaded, "debits@test")
     for _ in range(4):
         queue(redis_client, *[debit(new_key()) for _ in range(5)])

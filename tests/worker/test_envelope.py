@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from billing.errors import Malformed
 from tests.worker.rawmessages import POISON, body_of, message, properties, raw, with_headers
-from worker import envelope
+from worker.transport import envelope
 
 TASKS = {"credits.debit"}
 GOOD = message(account_id=1, operation="clustering", key="k")

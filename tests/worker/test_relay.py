@@ -14,10 +14,12 @@ from billing_client.fields import MAX_STRIPE_BODY
 from models.stripe import StripeEvent
 from tests import stripe_objects as objects
 from tests.worker.conftest import wait_until
-from worker import clock, envelope, mailbox, relay
+from web import relay
+from web.relay import HEALTH_PATH, PATH, Bell, Relay, onto_queue
+from worker import clock
 from worker.database import transaction
-from worker.relay import HEALTH_PATH, PATH, Bell, Relay, onto_queue
 from worker.settings import settings
+from worker.transport import envelope, queues
 
 SECRET, OLD_SECRET = "whsec_new", "whsec_old"
 EVENT = json.dumps(objects.event()).encode()
@@ -69,7 +71,7 @@ def kept():
 
 
 def queued(redis_client):
-    taken = mailbox.take(redis_client, "stripe", 10)
+    taken = queues.take(redis_client, "stripe", 10)
     return [envelope.read(raw, known_tasks=MESSAGES) for _, raw in taken]
 
 

@@ -5,10 +5,10 @@ import redis as redis_py
 
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import message, raw
-from worker import mailbox
 from worker.app import app
-from worker.set_taker import SetTaker
+from worker.debits.prefetch import SetTaker
 from worker.settings import settings
+from worker.transport import queues
 
 QUEUE = "debits"
 
@@ -51,7 +51,7 @@ def test_a_set_is_taken_ahead_while_one_is_applied_and_is_ours_by_then(taker, re
     first = taker.next()
     taker.take_ahead()
 
-    wait_until(lambda: mailbox.in_hand(redis_client) == 10)
+    wait_until(lambda: queues.in_hand(redis_client) == 10)
     wait_until(lambda: len(taker.tags_ahead()) == 5)
     assert not set(taker.tags_ahead()) & {item.tag for item in first}
 
@@ -74,8 +74,8 @@ def test_what_was_taken_ahead_is_given_back_at_the_end(taker, redis_client):
 
     taker.close()
 
-    assert mailbox.in_hand(redis_client) == len(first)
-    assert mailbox.depth(redis_client, QUEUE) == 15
+    assert queues.in_hand(redis_client) == len(first)
+    assert queues.depth(redis_client, QUEUE) == 15
 
 
 def test_a_broker_that_is_away_while_taking_ahead_is_told_at_the_next_set(
@@ -87,7 +87,7 @@ def test_a_broker_that_is_away_while_taking_ahead_is_told_at_the_next_set(
     def away(*_):
         raise redis_py.ConnectionError
 
-    monkeypatch.setattr(mailbox, "take", away)
+    monkeypatch.setattr(queues, "take", away)
     taker.take_ahead()
 
     with pytest.raises(redis_py.ConnectionError):

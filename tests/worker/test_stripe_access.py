@@ -1,9 +1,9 @@
 """A process talks to Stripe if it has a key, and with that key."""
 
+from flows.stripe.fetch import gateway
 from tests import stripe_objects as objects
 from tests.fake_stripe import KEY, FakeStripe
 from worker.settings import settings
-from worker.stripe_access import gateway
 
 
 def test_without_a_key_there_is_no_gateway():

@@ -5,11 +5,12 @@ import itertools
 
 import pytest
 
-from billing import accounts
+from billing.host import accounts
+from flows.stripe import fetch as stripe_fetch
 from tests import stripe_objects as objects
 from tests.fake_stripe import KEY, FakeStripe
 from tests.stripe_objects import MONTH
-from worker import clock, stripe_access
+from worker import clock
 from worker.database import transaction
 from worker.settings import settings
 
@@ -24,7 +25,7 @@ def configure(monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings.cache_clear()
-        stripe_access.gateway.cache_clear()
+        stripe_fetch.gateway.cache_clear()
 
     yield configure
     monkeypatch.undo()

@@ -9,12 +9,15 @@ from sqlalchemy import select, update
 
 from billing.stripe import drift
 from billing.stripe.errors import LivemodeMismatch
+from cli.main import main
+from flows.stripe import backfill as stripe_backfill
+from flows.stripe import fetch as stripe_fetch
+from flows.stripe import reconcile as stripe_reconcile
 from models.host import Invoice, Subscription
 from models.operations import Finding
-from ops.main import main
 from tasks import stripe_upkeep
 from tests import stripe_objects as objects
-from worker import clock, stripe_access, stripe_drift, stripe_gaps
+from worker import clock
 from worker.database import transaction
 
 
@@ -25,13 +28,13 @@ def known(acme):
     acme.event("customer.created", objects.customer(), hours=3)
     acme.event("customer.subscription.created", acme.subscription, hours=2)
     acme.event("invoice.paid", acme.invoice, hours=2)
-    stripe_gaps.fill(stripe_access.gateway())
+    stripe_backfill.fill(stripe_fetch.gateway())
     return acme
 
 
 def look():
     """What differs, as `object: what, ours, Stripe's`."""
-    report = stripe_drift.look(stripe_access.gateway())
+    report = stripe_reconcile.look(stripe_fetch.gateway())
     with transaction() as session:
         drift.keep(session, report, now=clock.now())
     return [(each.id, each.what, each.ours, each.stripe) for each in report.differences]
@@ -58,7 +61,7 @@ def open_findings(session):
 
 
 def test_where_nothing_differs_nothing_is_found(known):
-    report = stripe_drift.look(stripe_access.gateway())
+    report = stripe_reconcile.look(stripe_fetch.gateway())
 
     assert report.differences == []
     assert report.compared == {"customer": 1, "subscription": 1, "invoice": 1}
@@ -149,7 +152,7 @@ def test_a_row_of_the_main_app_that_somebody_changed_is_found_and_mended(known):
 def test_a_subscription_that_stripe_does_not_know_has_no_command(known):
     del known.fake.objects["/v1/subscriptions"]["sub_1"]
 
-    report = stripe_drift.look(stripe_access.gateway())
+    report = stripe_reconcile.look(stripe_fetch.gateway())
 
     (found,) = report.differences
     assert (found.id, found.what, found.command) == ("sub_1", "unknown to Stripe", None)
@@ -203,7 +206,7 @@ def test_what_changed_while_the_lists_were_read_is_no_drift(known):
         if report.compared.get("subscription"):
             billing("stripe", "sync", "subscription", "sub_1")
 
-    report = stripe_drift.look(stripe_access.gateway(), watch=the_event_comes)
+    report = stripe_reconcile.look(stripe_fetch.gateway(), watch=the_event_comes)
 
     assert report.differences == []
 

@@ -7,12 +7,14 @@ import pytest
 from sqlalchemy import select
 
 from billing.errors import StripeAway
-from billing.stripe import arrivals, events, gaps
+from billing.stripe import backfill, events, store_event
+from flows.stripe import backfill as stripe_backfill
+from flows.stripe import fetch as stripe_fetch
 from models.stripe import StripeCursor, StripeEvent
 from tasks import stripe_upkeep
 from tests import stripe_objects as objects
 from tests.worker.conftest import running_worker, wait_until
-from worker import clock, stripe_access, stripe_gaps
+from worker import clock
 from worker.app import app
 from worker.database import transaction
 
@@ -20,7 +22,7 @@ HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 
 
 def fill(**how):
-    return stripe_gaps.fill(stripe_access.gateway(), **how)
+    return stripe_backfill.fill(stripe_fetch.gateway(), **how)
 
 
 def kept():
@@ -32,7 +34,7 @@ def kept():
 
 def cursor():
     with transaction() as session:
-        found = session.get(StripeCursor, gaps.CURSOR)
+        found = session.get(StripeCursor, backfill.CURSOR)
         return found and found.read_until
 
 
@@ -40,7 +42,7 @@ def set_cursor(ago, *, is_live=False):
     with transaction() as session:
         session.add(
             StripeCursor(
-                name=gaps.CURSOR,
+                name=backfill.CURSOR,
                 read_until=clock.now() - ago,
                 is_live=is_live,
                 recorded_at=clock.now(),
@@ -52,7 +54,7 @@ def deliver(event):
     with transaction() as session:
         made = events.of_payload(event)
         now = clock.now()
-        return arrivals.keep(session, made, source="webhook", received_at=now, now=now)
+        return store_event.keep(session, made, source="webhook", received_at=now, now=now)
 
 
 # --- what never came ------------------------------------------------------------------------------
@@ -131,10 +133,10 @@ def test_an_event_that_makes_no_sense_is_kept_as_refused_and_the_next_one_applie
 
 
 def test_more_than_a_page_is_read(acme):
-    for minute in range(gaps.AT_ONCE + 5):
+    for minute in range(backfill.AT_ONCE + 5):
         acme.event("product.updated", objects.product(), hours=1, minutes=minute / 10)
 
-    assert fill().listed == gaps.AT_ONCE + 5
+    assert fill().listed == backfill.AT_ONCE + 5
     assert {state for _, _, _, state in kept()} == {"applied"}
 
 
@@ -185,14 +187,14 @@ def test_a_cursor_of_the_other_mode_is_none(acme):
 def test_stripe_away_in_the_middle_leaves_what_was_kept_and_the_old_cursor(acme, books):
     set_cursor(2 * HOUR)
     before = cursor()
-    for _ in range(gaps.AT_ONCE + 1):
+    for _ in range(backfill.AT_ONCE + 1):
         acme.event("customer.updated", objects.customer(), minutes=90)
     acme.fake.fail(500, after=1, times=9)
 
     with pytest.raises(StripeAway):
         fill()
 
-    assert len(kept()) == gaps.AT_ONCE
+    assert len(kept()) == backfill.AT_ONCE
     assert cursor() == before
 
 
@@ -203,7 +205,7 @@ def test_what_breaks_off_need_not_read_again_the_slices_that_were_whole(acme):
     with pytest.raises(StripeAway):
         fill()
 
-    read = 20 * HOUR + gaps.OVERLAP - 2 * gaps.SLICE
+    read = 20 * HOUR + backfill.OVERLAP - 2 * backfill.SLICE
     assert read <= clock.now() - cursor() < read + HOUR / 2
 
 
@@ -237,10 +239,10 @@ def test_a_rehearsal_says_what_is_new_and_keeps_nothing(acme):
 
 def test_how_far_the_reading_is_behind_can_be_asked(acme):
     with transaction() as session:
-        never = gaps.lag(session, is_live=False, now=clock.now())
+        never = backfill.lag(session, is_live=False, now=clock.now())
     set_cursor(HOUR)
     with transaction() as session:
-        behind = gaps.lag(session, is_live=False, now=clock.now())
+        behind = backfill.lag(session, is_live=False, now=clock.now())
 
     assert never is None
     assert HOUR <= behind < 2 * HOUR

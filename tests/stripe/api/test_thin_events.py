@@ -8,13 +8,14 @@ from sqlalchemy import select
 
 from billing.stripe import events
 from billing.stripe.signature import sign
+from flows.stripe import apply as stripe_apply
 from gateways.stripe_kinds import KINDS
 from models.stripe import StripeEvent
 from tests import stripe_objects as objects
 from tests.stripe.api.conftest import SECRET
-from worker import clock, stripe_events
+from web.relay import PATH, Relay, into_inbox
+from worker import clock
 from worker.database import transaction
-from worker.relay import PATH, Relay, into_inbox
 
 
 def thin(kind, related_type, object_id, **changes):
@@ -40,7 +41,7 @@ def taken_up():
     """Take up each event of the inbox; what became of it."""
     with transaction() as session:
         numbers = list(session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
-    outcomes = [stripe_events.apply(number) for number in numbers]
+    outcomes = [stripe_apply.apply(number) for number in numbers]
     return [o.state if o.reason is None else f"{o.state}: {o.reason}" for o in outcomes]
 
 
