@@ -39,6 +39,7 @@ lint: $(READY) ## lint, types and imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs.generate --check
 
 docs: $(READY) ## generate the reference pages and build the site in site/; a broken link is an error
 	@$(BIN)/python -m docs.generate

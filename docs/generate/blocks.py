@@ -21,7 +21,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tasks": tasks.block,
     "timetable": tasks.timetable_block,
 }
-_MARKED = re.compile(r"(?<=<!-- generated: )([\w-]+) -->\n.*?(?=^<!-- end -->)", re.DOTALL | re.M)
+_MARKED = re.compile(r"(?ms)(?<=<!-- generated: )([\w-]+) -->\n.*?(?=^<!-- end -->)")
 
 
 def documents() -> list[Path]:

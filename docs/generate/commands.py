@@ -19,14 +19,16 @@ def block() -> str:
     return "\n\n".join(sections)
 
 
-def _sections(command: click.Command, parent: click.Context, name: str, depth: int) -> Iterator[str]:
+def _sections(
+    command: click.Command, parent: click.Context, name: str, depth: int
+) -> Iterator[str]:
     with click.Context(command, parent=parent, info_name=name) as context:
         yield _section(command, context, depth)
         if isinstance(command, click.Group):
             for inner in command.list_commands(context):
-                found = command.get_command(context, inner)
-                assert found is not None
-                yield from _sections(found, context, inner, depth + 1)
+                subcommand = command.get_command(context, inner)
+                assert subcommand is not None
+                yield from _sections(subcommand, context, inner, depth + 1)
 
 
 def _section(command: click.Command, context: click.Context, depth: int) -> str:

@@ -24,5 +24,5 @@ def data_block() -> str:
 
 def _section(carried: type) -> str:
     hints = get_type_hints(carried)
-    rows = [(code(field.name), code(plain_type(hints[field.name]))) for field in fields(carried)]
+    rows = [(code(field.name), plain_type(hints[field.name])) for field in fields(carried)]
     return "\n\n".join([f"### {carried.__name__}", prose(carried), table("field | type", rows)])

@@ -1,8 +1,10 @@
 """Markdown from facts: tables, and docstrings as prose."""
 
+import datetime as dt
 import inspect
-import re
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args, get_origin
 
 
 def table(head: str, rows: Iterable[Iterable[str]]) -> str:
@@ -37,7 +39,22 @@ def first_sentence(documented: object) -> str:
     return prose(documented).partition("\n\n")[0]
 
 
-def plain_type(annotation: object) -> str:
-    """A type as a reader of JSON or Python knows it, without the modules' names."""
-    shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"\b[a-z_]+\.(?=\w)", "", shown).replace("Mapping[str, object]", "object")
+#: Types of Python -> as a sender or receiver of JSON knows them.
+_TYPES = {
+    int: "integer",
+    str: "text",
+    bool: "boolean",
+    dt.datetime: "time",
+    Mapping[str, object]: "object",
+}
+
+
+def plain_type(annotation: Any) -> str:
+    """A type in the words of JSON: "time or nothing", "list of Debit"."""
+    if isinstance(annotation, types.UnionType):
+        return " or ".join(plain_type(kind) for kind in get_args(annotation))
+    if get_origin(annotation) in {list, tuple}:
+        return f"list of {plain_type(get_args(annotation)[0])}"
+    if annotation is types.NoneType:
+        return "null"
+    return _TYPES.get(annotation) or annotation.__name__

@@ -24,25 +24,33 @@ def _section(name: str, message: type[Message]) -> str:
     parts = [f"### `{name}`", prose(message), f"Queue: `{message.QUEUE}`.{by_inbox}"]
     if fields(message):
         hints = get_type_hints(message)
-        rows = [(code(f.name), code(plain_type(hints[f.name])), _default(f)) for f in fields(message)]
+        rows = [(code(f.name), _type(hints[f.name]), _default(f)) for f in fields(message)]
         parts.append(table("field | type | default", rows))
     return "\n\n".join(parts)
+
+
+def _type(hint: object) -> str:
+    """A field's type; one that may be left out has none of its own for that."""
+    return plain_type(hint).removesuffix(" or null")
 
 
 def _default(field: Field[Any]) -> str:
     if field.default is MISSING:
         return "required"
-    return "none" if field.default is None else code(field.default)
+    return "optional" if field.default is None else code(field.default)
 
 
 def timetable_block() -> str:
     """The tasks that beat sends, with the time between two ticks."""
     app.loader.import_default_modules()
     rows = [
-        (code(entry["task"]), _every(int(entry["schedule"])), first_sentence(app.tasks[entry["task"]].run))
-        for entry in celeryconfig.beat_schedule.values()
+        _tick(entry["task"], entry["schedule"]) for entry in celeryconfig.beat_schedule.values()
     ]
     return table("task | every | what it does", sorted(rows))
+
+
+def _tick(name: str, seconds: float) -> tuple[str, str, str]:
+    return code(name), _every(int(seconds)), first_sentence(app.tasks[name].run)
 
 
 def _every(seconds: int) -> str:
