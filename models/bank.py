@@ -140,7 +140,7 @@ class FileStatement(Base):
 class BankLine(Base):
     """One line of an account's history, once, in however many statements it stands.
 
-    `key`: a digest of what tells it from every other line (`billing.bank.line_keys`).
+    `key`: a digest of what tells it from every other line (`billing.bank.intake.line_keys`).
     `is_split`: its transfers have been made, or it is none that could bring any.
     """
 

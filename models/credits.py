@@ -53,7 +53,7 @@ class Book(Base):
     #: Credits that operations cost since `spent_since`, the first of a month in UTC.
     spent: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     spent_since: Mapped[dt.datetime | None] = mapped_column(Moment)
-    #: The seal of the account's last entry (`billing.chain`).
+    #: The seal of the account's last entry (`billing.ledger.chain`).
     chain: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 

@@ -13,7 +13,7 @@ from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStateme
 from billing_client.errors import InvalidField
 from billing_client.message import Message
 
-#: Where a sender's credits may come from; the worker's `billing.lots.SOURCES` says how each burns.
+#: Where a sender's credits may come from; the worker's `lots.SOURCES` says how each burns.
 SOURCES = frozenset({"plan", "trial", "top_up", "bank_transfer", "goodwill"})
 
 
