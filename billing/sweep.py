@@ -4,8 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.postgres.transient import passes
 
 #: Accounts, or lots, that one transaction of a sweep takes: a few tenths of a second of locks.
@@ -53,11 +52,7 @@ class Page:
 
 
 def all_or_each(
-    session: Session,
-    ids: Sequence[int],
-    act: Callable[[Sequence[int]], list[Swept]],
-    *,
-    now: dt.datetime,
+    ctx: Context, ids: Sequence[int], act: Callable[[Context, Sequence[int]], list[Swept]]
 ) -> list[Swept]:
     """Act on these locked accounts at once; where that breaks, on each in a savepoint of its own.
 
@@ -65,12 +60,12 @@ def all_or_each(
     what may pass by itself.
     """
     try:
-        with session.begin_nested():
-            return act(ids)
+        with ctx.session.begin_nested():
+            return act(ctx, ids)
     except Exception as error:
         if passes(error):
             raise
-        broke = Swept(ids[0], "broke", now, error=type(error).__name__)
+        broke = Swept(ids[0], "broke", ctx.now, error=type(error).__name__)
     if len(ids) == 1:
         return [broke]
-    return [one for each in ids for one in all_or_each(session, [each], act, now=now)]
+    return [one for each in ids for one in all_or_each(ctx, [each], act)]

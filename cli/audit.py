@@ -2,7 +2,7 @@
 
 import click
 
-from billing import findings
+from billing.operations import findings
 from billing.support import audit as books_audit
 from cli.screen import console, json_option, show_json, table
 from worker import clock
@@ -15,10 +15,10 @@ from worker.database import AUDIT_S, transaction
 def audit(seals: bool, as_json: bool) -> None:
     """Check every promise of the books; exit code 1 if one is broken. Repairs nothing."""
     now = clock.now()
-    with transaction(statement_timeout_s=AUDIT_S) as session:
-        report = books_audit.run(session, now=now, with_seals=seals)
-    with transaction() as session:
-        findings.keep(session, report.findings, now=now)
+    with transaction(statement_timeout_s=AUDIT_S) as ctx:
+        report = books_audit.run(ctx.at(now), with_seals=seals)
+    with transaction() as ctx:
+        findings.keep(ctx.at(now), report.findings)
     if as_json:
         show_json({"agrees": report.agrees, "books": report.books, "findings": report.findings})
     else:

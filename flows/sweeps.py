@@ -1,7 +1,6 @@
 """How a sweep is run: bounded sets, each in its own transaction, until none is left."""
 
 import contextvars
-import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -9,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.sweep import Page, Swept
-from worker import clock
 from worker.database import transaction
 from worker.logs import logger
 
@@ -33,14 +31,14 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 class Sweep(Protocol):
     """An act that does what is due, a bounded set at a time, and says what it did."""
 
-    def __call__(self, session: Session, *, now: dt.datetime) -> list[Swept]:
+    def __call__(self, ctx: Context) -> list[Swept]:
         """Do one set; empty when there is nothing more to do."""
 
 
 class PagedSweep(Protocol):
     """An act that looks at accounts above an id, a bounded set at a time."""
 
-    def __call__(self, session: Session, *, now: dt.datetime, after: int) -> Page:
+    def __call__(self, ctx: Context, *, after: int) -> Page:
         """Do one set; its `last` is None when there was none left."""
 
 
@@ -73,9 +71,9 @@ def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
     turn waits behind the messages that were there before: so a hundred thousand accounts that are
     due at one minute take neither all the workers nor all the time.
     """
-    with transaction() as session:
+    with transaction() as ctx:
         # Until the turn is over: this transaction does nothing else.
-        if not session.execute(text(_ALONE)).scalar_one():
+        if not ctx.session.execute(text(_ALONE)).scalar_one():
             again(countdown=TURN_S, expires=TURN_WITHIN_S)
             return []
         began = time.monotonic()
@@ -88,8 +86,8 @@ def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
 def _lane(sweep: Sweep, deadline: float) -> list[Swept]:
     swept: list[Swept] = []
     while time.monotonic() < deadline:
-        with transaction() as session:
-            done = sweep(session, now=clock.now())
+        with transaction() as ctx:
+            done = sweep(ctx)
         swept += told(done)
         if not any(one.is_done for one in done):
             break
@@ -102,8 +100,8 @@ def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[Swept]:
     swept: list[Swept] = []
     after: int | None = 0
     while after is not None and time.monotonic() < deadline:
-        with transaction() as session:
-            page = sweep(session, now=clock.now(), after=after)
+        with transaction() as ctx:
+            page = sweep(ctx, after=after)
         swept += told(page.swept)
         after = page.last
     return swept

@@ -11,10 +11,9 @@ import re
 from collections.abc import Container, Sequence
 from typing import cast
 
-from billing import dead_letters
-from billing.dead_letters import Letter
 from billing.errors import Malformed
-from worker import clock
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter
 from worker.database import passes, transaction
 from worker.logs import logger
 from worker.transport import envelope, queues
@@ -142,8 +141,8 @@ def _wrote(letter: Letter) -> bool:
 
 
 def _write(letters: Sequence[Letter]) -> None:
-    with transaction() as session:
-        dead_letters.keep(session, letters, now=clock.now())
+    with transaction() as ctx:
+        dead_letters.keep(ctx, letters)
 
 
 def waiting() -> int:

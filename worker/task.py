@@ -16,8 +16,8 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Task, signals
 from celery.exceptions import Reject
 
-from billing.dead_letters import Letter
 from billing.errors import BillingError, Rejected, TryLater
+from billing.operations.dead_letters import Letter
 from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message

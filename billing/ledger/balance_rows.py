@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host.accounts import HostAccount
 from billing.ledger.balance import OpenBook
 from billing.ledger.lots import OpenLot
@@ -49,11 +50,11 @@ class NewLot:
     period_number: int | None = None
 
 
-def adopt(session: Session, ids: Iterable[int], now: dt.datetime) -> None:
+def adopt(ctx: Context, ids: Iterable[int]) -> None:
     """Open books with the balances that the app shows, and never ask how they came about."""
-    session.connection().exec_driver_sql(
+    ctx.session.connection().exec_driver_sql(
         "SELECT billing.open_book(id, %(now)s) FROM unnest(%(ids)s::bigint[]) AS id",
-        {"ids": arrays.numbers(ids), "now": now},
+        {"ids": arrays.numbers(ids), "now": ctx.now},
     )
 
 
@@ -72,14 +73,14 @@ class Read(NamedTuple):
 _READ_LOCKED = "SELECT * FROM billing.locked_books(%(ids)s::bigint[], %(now)s)"
 
 
-def read_locked(session: Session, ids: Iterable[int], now: dt.datetime) -> dict[int, Read]:
+def read_locked(ctx: Context, ids: Iterable[int]) -> dict[int, Read]:
     """Lock these accounts in ascending id, and read them with their books and open lots.
 
     Unknown ids are left out. The lock is that of `billing.host.accounts.lock`.
     """
-    asked = {"ids": arrays.numbers(ids), "now": now}
+    asked = {"ids": arrays.numbers(ids), "now": ctx.now}
     read: dict[int, Read] = {}
-    for row in driver.rows(session, _READ_LOCKED, asked):
+    for row in driver.rows(ctx.session, _READ_LOCKED, asked):
         known = read.get(row[0])
         if known is None:
             # A book without a balance is none.
@@ -127,10 +128,10 @@ RETURNING id
 """
 
 
-def insert_lot(session: Session, lot: NewLot, now: dt.datetime) -> OpenLot:
+def insert_lot(ctx: Context, lot: NewLot) -> OpenLot:
     """Write a new lot; returns it opened."""
     values = {each.name: getattr(lot, each.name) for each in fields(lot)}
-    row = session.connection().exec_driver_sql(_INSERT_LOT, {**values, "recorded_at": now})
+    row = ctx.session.connection().exec_driver_sql(_INSERT_LOT, {**values, "recorded_at": ctx.now})
     return OpenLot(
         id=row.scalar_one(),
         source=lot.source,

@@ -3,8 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import AlreadyExpired, KeyReused
 from billing.ledger import entry_rows, idempotency
 from billing.ledger.balance import OpenBook
@@ -21,7 +20,7 @@ class Granted:
     is_repeat: bool = False
 
 
-def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "main_app") -> Granted:
+def apply(ctx: Context, grant: Grant) -> Granted:
     """Pay the credits in as one lot, what the account owes first; the same key pays in once.
 
     Raises UnknownAccount, AccountDeleted, AlreadyExpired, BalanceTooLarge or KeyReused, having
@@ -29,14 +28,16 @@ def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "mai
     """
     uuid = idempotency.as_uuid(grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
-    books = open_books(session, [grant.account_id], keys_asked=[uuid], now=now)
+    books = open_books(ctx, [grant.account_id], keys_asked=[uuid])
     known = books.known.get(uuid)
     if known is not None:
         if known.content != content or known.entry_id is None:
             raise KeyReused(key=grant.key, account_id=grant.account_id)
-        return Granted(entry_rows.entries_by_id(session, [known.entry_id])[known.entry_id], True)
+        return Granted(
+            entry_rows.entries_by_id(ctx.session, [known.entry_id])[known.entry_id], True
+        )
     book = books.of(grant.account_id)
-    if grant.expires_at is not None and grant.expires_at <= now:
+    if grant.expires_at is not None and grant.expires_at <= ctx.now:
         raise AlreadyExpired(key=grant.key, expires_at=grant.expires_at.isoformat())
     entry = pay_in(
         books,
@@ -45,7 +46,7 @@ def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "mai
         source=grant.source,
         key=grant.key,
         content=content,
-        actor=actor,
+        actor=ctx.actor,
         expires_at=grant.expires_at,
         priority=grant.priority,
     )
@@ -80,6 +81,6 @@ def pay_in(
         description=source,
         key=key,
         actor=actor,
-        happened_at=books.now,
+        happened_at=books.ctx.now,
         lots=lots,
     )

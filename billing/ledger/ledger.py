@@ -8,8 +8,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
 from billing.events import outbox
 from billing.host import accounts
@@ -23,8 +22,6 @@ from billing.ledger.lots import SOURCES, OpenLot, burn_order
 
 #: The main app keeps the balance in an int4.
 MAX_BALANCE = 2**31 - 1
-#: Where a session carries the key of the seals (see billing.ledger.chain).
-LEDGER_KEY = "ledger_key"
 
 
 @dataclass(slots=True)
@@ -35,12 +32,10 @@ class Books:
     `due` are the accounts whose period has ended, and that no sweep has come to yet.
     """
 
-    session: Session
-    now: dt.datetime
+    ctx: Context
     by_account: dict[int, OpenBook]
     known: dict[str, Known]
     terms: Mapping[int | None, PlanTerms]
-    ledger_key: bytes | None
     due: Sequence[int] = ()
     _entries: list[Entry] = field(default_factory=list)
     _new_keys: dict[str, Known] = field(default_factory=dict)
@@ -65,7 +60,7 @@ class Books:
 
     def reserve(self, count: int) -> None:
         """Fetch `count` entry ids at once; without it, ids are fetched one by one."""
-        self._ids = entry_rows.next_ids(self.session, count)[::-1] + self._ids
+        self._ids = entry_rows.next_ids(self.ctx.session, count)[::-1] + self._ids
 
     def post(
         self,
@@ -101,7 +96,7 @@ class Books:
             key,
             actor,
             happened_at,
-            self.now,
+            self.ctx.now,
             reference,
             units,
             lots,
@@ -150,7 +145,7 @@ class Books:
         Free credits beside a debt cannot be spent; if they lapsed, the account would owe for what
         it never had.
         """
-        if not book.debt or not (used := book.repay(self.now)):
+        if not book.debt or not (used := book.repay(self.ctx.now)):
             return
         if not self._ids:
             self.reserve(1)
@@ -163,13 +158,13 @@ class Books:
             description="debt repaid from credits that came free",
             key=key,
             actor="billing",
-            happened_at=self.now,
+            happened_at=self.ctx.now,
             lots=used,
         )
 
     def add_lot(self, book: OpenBook, lot: rows.NewLot) -> OpenLot:
         """Write a new lot and open it; what it adds to the balance is the caller's to count."""
-        opened = rows.insert_lot(self.session, lot, self.now)
+        opened = rows.insert_lot(self.ctx, lot)
         book.lots.append(opened)
         book.lots.sort(key=burn_order)
         return opened
@@ -184,7 +179,7 @@ class Books:
         """Make sure that these lots are open, spent ones too; unknown ids are left out."""
         missing = set(lot_ids) - {lot.id for lot in book.lots}
         if missing:
-            book.lots += rows.read_lots_by_id(self.session, missing)
+            book.lots += rows.read_lots_by_id(self.ctx.session, missing)
             book.lots.sort(key=burn_order)
 
     def _sealed(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
@@ -193,7 +188,9 @@ class Books:
             book = self.by_account[entry.account_id]
             previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
             said = entry_rows.said(entry)
-            entry.chain = book.chain = chain.seal(self.ledger_key, previous, said, entry.details)
+            entry.chain = book.chain = chain.seal(
+                self.ctx.ledger_key, previous, said, entry.details
+            )
             yield entry, said
 
     def write(self, posting: Iterator[Entry] | None = None) -> None:
@@ -203,43 +200,41 @@ class Books:
         next is worked out.
         """
         if posting is not None:
-            entry_rows.append(self.session, self._sealed(posting))
+            entry_rows.append(self.ctx.session, self._sealed(posting))
             self._entries.clear()
         for book in self.by_account.values():
             if book.debt and book.has_changed:
                 self.repay(book)
         if self._entries:
-            entry_rows.append(self.session, self._sealed(self._entries))
+            entry_rows.append(self.ctx.session, self._sealed(self._entries))
         if self._new_keys:
-            idempotency.claim(self.session, self._new_keys)
+            idempotency.claim(self.ctx.session, self._new_keys)
         books = self.by_account.values()
         changed = [book for book in books if book.has_changed]
-        rows.write(self.session, changed, [o for b in books for o in b.lots if o.has_changed])
+        rows.write(self.ctx.session, changed, [o for b in books for o in b.lots if o.has_changed])
         low = [low_balance.event_of(b, self.terms.get(b.account.plan_id)) for b in changed]
-        outbox.leave_all(self.session, [event for event in low if event], now=self.now)
+        outbox.leave_all(self.ctx, [event for event in low if event])
 
 
-def open_books(
-    session: Session, account_ids: Iterable[int], *, keys_asked: Iterable[str], now: dt.datetime
-) -> Books:
+def open_books(ctx: Context, account_ids: Iterable[int], *, keys_asked: Iterable[str]) -> Books:
     """Lock the accounts, adopt those without a book, and read books, lots and known keys.
 
     `keys_asked` are uuids of `idempotency.as_uuid`. Every read comes after the lock, in a
     statement of its own, so that its snapshot sees what the last holder of the lock committed.
     """
-    read = rows.read_locked(session, set(account_ids), now)
+    read = rows.read_locked(ctx, set(account_ids))
     if missing := [account_id for account_id, each in read.items() if each.book is None]:
-        rows.adopt(session, missing, now)
-        read |= rows.read_locked(session, missing, now)
-    known = idempotency.lookup(session, keys_asked)
-    terms = accounts.plan_terms(session)
+        rows.adopt(ctx, missing)
+        read |= rows.read_locked(ctx, missing)
+    known = idempotency.lookup(ctx.session, keys_asked)
+    terms = accounts.plan_terms(ctx.session)
     by_account = {
         account_id: _open(each.account, each.book, each.lots, terms)
         for account_id, each in read.items()
         if each.book is not None
     }
     due = [account_id for account_id, each in read.items() if each.is_due]
-    return Books(session, now, by_account, known, terms, session.info.get(LEDGER_KEY), due)
+    return Books(ctx, by_account, known, terms, due)
 
 
 def _open(

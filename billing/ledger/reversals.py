@@ -70,7 +70,7 @@ def reverse(
         raise KeyReused(key=message.key)
     key = key_of(message.key)
     lots = give_back(books, entry, key=key)
-    book.uncount(-entry.amount, spent_at=entry.recorded_at, now=books.now)
+    book.uncount(-entry.amount, spent_at=entry.recorded_at, now=books.ctx.now)
     return books.post(
         book,
         uuid=uuid,
@@ -81,7 +81,7 @@ def reverse(
         key=key,
         reference=message.key,
         actor="main_app",
-        happened_at=books.now,
+        happened_at=books.ctx.now,
         units=entry.units,
         lots=lots,
         details={"reason": message.reason},

@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.events import outbox
 from billing.ledger import entry_rows, idempotency, reversals
 from billing.ledger.balance import OpenBook
@@ -48,38 +49,29 @@ class Standing:
         return total * amount // self.paid
 
 
-def settle(
-    session: Session, bought: Sequence[Purchase], standing: Standing, *, now: dt.datetime
-) -> None:
+def settle(ctx: Context, bought: Sequence[Purchase], standing: Standing) -> None:
     """Make what these purchases of one payment gave agree with where the payment stands.
 
     Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
     """
-    settle_all(session, [(bought, standing)], now=now)
+    settle_all(ctx, [(bought, standing)])
 
 
-def settle_all(
-    session: Session, payments: Iterable[tuple[Sequence[Purchase], Standing]], *, now: dt.datetime
-) -> None:
+def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], Standing]]) -> None:
     """As `settle`, for many payments, one after the other."""
     with_purchases = [(bought, standing) for bought, standing in payments if bought]
     if not with_purchases:
         return
-    holds = _frozen(session, [each for bought, _ in with_purchases for each in bought])
+    holds = _frozen(ctx.session, [each for bought, _ in with_purchases for each in bought])
     for bought, standing in with_purchases:
         operations = {_operation(each) for each in bought}
         frozen = [hold for hold in holds if hold.operation in operations]
         if _is_needed(bought, standing, frozen):
-            _settle(session, bought, standing, frozen, now=now)
+            _settle(ctx, bought, standing, frozen)
 
 
 def _settle(
-    session: Session,
-    bought: Sequence[Purchase],
-    standing: Standing,
-    frozen: Sequence[Hold],
-    *,
-    now: dt.datetime,
+    ctx: Context, bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]
 ) -> None:
     account_id = bought[0].account_id
     asked = [
@@ -87,7 +79,7 @@ def _settle(
         for each in bought
         for number in range(each.undone + 1, each.take_backs + 2)
     ]
-    books = open_books(session, [account_id], keys_asked=asked, now=now)
+    books = open_books(ctx, [account_id], keys_asked=asked)
     book = books.of(account_id)
     # What is frozen is unspent, too: a refund takes it, and the disputes freeze what is left.
     for hold in frozen:
@@ -98,8 +90,8 @@ def _settle(
         _freeze(books, book, purchase, standing)
         purchase.next_due_at = None if standing.disputes else purchases.due_at(purchase)
     books.write()
-    session.flush()
-    purchases.give_due(session, bought, now=now)
+    ctx.session.flush()
+    purchases.give_due(ctx, bought)
 
 
 def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
@@ -130,7 +122,7 @@ def _take_to(books: Books, book: OpenBook, purchase: Purchase, target: int) -> N
 
 
 def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> None:
-    lot_ids = _lot_ids(books.session, purchase)
+    lot_ids = _lot_ids(books.ctx.session, purchase)
     books.open_lots(book, lot_ids)
     terms = books.terms.get(book.account.plan_id)
     used, owed = book.take_back(
@@ -149,12 +141,12 @@ def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> Non
         key=key,
         reference=purchase.origin,
         actor="billing",
-        happened_at=books.now,
+        happened_at=books.ctx.now,
         lots=used,
         details={"unspent": taken, "debt": owed, "written_off": written_off},
     )
     outbox.leave(
-        books.session,
+        books.ctx,
         "credits.taken_back",
         account_id=book.account.id,
         payload={
@@ -163,7 +155,6 @@ def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> Non
             "debt": owed,
             "written_off": written_off,
         },
-        now=books.now,
     )
 
 
@@ -172,7 +163,7 @@ def _undo(books: Books, purchase: Purchase) -> None:
     numbers = range(purchase.undone + 1, purchase.take_backs + 1)
     known = [books.known[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
     found = entry_rows.entries_by_id(
-        books.session, [each.entry_id for each in known if each.entry_id]
+        books.ctx.session, [each.entry_id for each in known if each.entry_id]
     )
     for entry in sorted(found.values(), key=lambda each: -each.id):
         key = idempotency.own("take-back-undone", entry.key)
@@ -186,7 +177,7 @@ def _undo(books: Books, purchase: Purchase) -> None:
             key=key,
             reference=entry.key,
             actor="billing",
-            happened_at=books.now,
+            happened_at=books.ctx.now,
             lots=lots,
         )
     purchase.taken_back, purchase.cancelled, purchase.undone = 0, 0, purchase.take_backs
@@ -222,15 +213,15 @@ def _thaw(books: Books, book: OpenBook, hold: Hold) -> None:
     """Give free what a dispute froze."""
     parts = cast("list[list[int]]", hold.lots)
     books.open_lots(book, [lot_id for lot_id, _ in parts])
-    book.end_hold(parts, spend=0, now=books.now)
-    hold.state, hold.finished_at = "released", books.now
+    book.end_hold(parts, spend=0, now=books.ctx.now)
+    hold.state, hold.finished_at = "released", books.ctx.now
 
 
 def _freeze(books: Books, book: OpenBook, purchase: Purchase, standing: Standing) -> None:
     """Set aside what is unspent of what is disputed, by a hold for each dispute that is open."""
     total = purchase.credits * purchase.lots
     for dispute, amount in sorted(standing.disputes.items()):
-        lot_ids = _lot_ids(books.session, purchase)
+        lot_ids = _lot_ids(books.ctx.session, purchase)
         books.open_lots(book, lot_ids)
         parts = book.set_aside(lot_ids, standing.share(total, amount))
         if parts:
@@ -240,7 +231,7 @@ def _freeze(books: Books, book: OpenBook, purchase: Purchase, standing: Standing
 def _write_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
     """Write the hold, which may have frozen other credits before."""
     uuid = UUID(idempotency.as_uuid(key))
-    hold = books.session.get(Hold, uuid)
+    hold = books.ctx.session.get(Hold, uuid)
     if hold is None:
         hold = Hold(
             key=uuid,
@@ -248,9 +239,9 @@ def _write_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int
             account_id=purchase.account_id,
             operation=_operation(purchase),
             units=1,
-            placed_at=books.now,
+            placed_at=books.ctx.now,
             expires_at=NEVER,
         )
-        books.session.add(hold)
+        books.ctx.session.add(hold)
     hold.credits = sum([credits for _, credits in parts])
     hold.lots, hold.state, hold.finished_at = [*parts], "held", None

@@ -4,12 +4,11 @@ They can't be spent from their last moment on, swept or not (`billing.lots`); th
 balance say so. What a hold has set aside is left to it, and expires if the hold gives it back.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy.orm import Session
 
-from billing import policy
+from billing.context import Context
 from billing.host import accounts
 from billing.ledger.balance import OpenBook
 from billing.ledger.ledger import Books, open_books
@@ -19,25 +18,25 @@ from billing.renewal import due, renewals, rollover
 from billing.sweep import AT_ONCE, Swept, all_or_each
 
 
-def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
     """Expire up to about `limit` lots whose time is over; empty when none is left.
 
     Accounts that are due are renewed first, so that what may roll over does not expire.
     """
-    ids = accounts.lock_free(session, due.expiries(session, now=now, limit=limit))
+    ids = accounts.lock_free(ctx.session, due.expiries(ctx, limit=limit))
     if not ids:
         return []
-    return all_or_each(session, ids, lambda part: _expire(session, part, now), now=now)
+    return all_or_each(ctx, ids, _expire)
 
 
-def _expire(session: Session, ids: Sequence[int], now: dt.datetime) -> list[Swept]:
-    swept = renewals.renew_all(session, ids, now=now)
-    books = open_books(session, ids, keys_asked=(), now=now)
+def _expire(ctx: Context, ids: Sequence[int]) -> list[Swept]:
+    swept = renewals.renew_all(ctx, ids)
+    books = open_books(ctx, ids, keys_asked=())
     over = [(book, lot) for book, lot in rollover.expired(books) if _may_touch(book)]
     rollover.ask(books, [lot for _, lot in over])
     books.reserve(len(over))
     for book, lot in over:
-        at = lot.expires_at or now
+        at = lot.expires_at or ctx.now
         entry = rollover.expire(books, book, lot, happened_at=at)
         swept.append(Swept(book.account.id, "expired", at, expired=-entry.amount, lot_id=lot.id))
     books.write()
@@ -48,19 +47,19 @@ def _may_touch(book: OpenBook) -> bool:
     return not book.account.is_deleted and not book.account.is_system
 
 
-def end_trial_credits(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> int:
+def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
     """Expire at once what is left of these accounts' trials; returns the credits, 0 if none.
 
     Opens no book that is not open yet.
     """
-    with_lots = _with_trial_credits(session, account_ids)
+    with_lots = _with_trial_credits(ctx.session, account_ids)
     if not with_lots:
         return 0
-    books = open_books(session, with_lots, keys_asked=(), now=now)
+    books = open_books(ctx, with_lots, keys_asked=())
     lots = [(book, lot) for book in books.by_account.values() for lot in _of_trial(book)]
     rollover.ask(books, [lot for _, lot in lots])
     books.reserve(len(lots))
-    entries = [rollover.expire(books, book, lot, happened_at=now) for book, lot in lots]
+    entries = [rollover.expire(books, book, lot, happened_at=ctx.now) for book, lot in lots]
     books.write()
     return -sum([entry.amount for entry in entries])
 
@@ -70,9 +69,9 @@ def end_trial(books: Books, book: OpenBook) -> int:
 
     Nothing where the policy lets trial credits outlive the trial.
     """
-    lots = _of_trial(book) if policy.of(books.session).trial_credits_lapse else []
+    lots = _of_trial(book) if books.ctx.policy.trial_credits_lapse else []
     rollover.ask(books, lots)
-    entries = [rollover.expire(books, book, lot, happened_at=books.now) for lot in lots]
+    entries = [rollover.expire(books, book, lot, happened_at=books.ctx.now) for lot in lots]
     return -sum([entry.amount for entry in entries])
 
 

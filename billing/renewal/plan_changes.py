@@ -5,12 +5,10 @@ given from. A change is seen by comparing the two, and is what it does to the mo
 price of 0 does not mean free (enterprise costs 0), so free to paid is more, paid to free is fewer.
 """
 
-import datetime as dt
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import PlanTerms
 from billing.ledger import idempotency
@@ -47,30 +45,30 @@ def compare(old: PlanTerms | None, new: PlanTerms) -> str:
     return "more" if difference > 0 else "fewer" if difference < 0 else "as many"
 
 
-def follow(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept]:
+def follow(ctx: Context, account_id: int) -> list[Swept]:
     """Apply the account's change of plan; empty if there is none."""
-    return follow_all(session, [account_id], now=now)
+    return follow_all(ctx, [account_id])
 
 
-def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
     """Apply changes of plan that the main app made, up to `limit`; empty when none is left."""
-    ids = accounts.lock_free(session, due.plan_changes(session, limit=limit))
+    ids = accounts.lock_free(ctx.session, due.plan_changes(ctx.session, limit=limit))
     if not ids:
         return []
-    return all_or_each(session, ids, lambda part: follow_all(session, part, now=now), now=now)
+    return all_or_each(ctx, ids, follow_all)
 
 
-def follow_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
+def follow_all(ctx: Context, ids: Iterable[int]) -> list[Swept]:
     """As `follow`, for many. A boundary that is due is crossed first, into the new plan."""
     wanted = list(ids)
-    swept = renewals.renew_all(session, wanted, now=now)
-    calendars = cycle_rows.read(session, wanted)
+    swept = renewals.renew_all(ctx, wanted)
+    calendars = cycle_rows.read(ctx.session, wanted)
     asked: list[str] = []
-    locked = accounts.lock(session, calendars)
+    locked = accounts.lock(ctx.session, calendars)
     for account_id, each in calendars.items():
         plan_id = locked[account_id].plan_id if account_id in locked else None
         asked.append(idempotency.as_uuid(key_of(each, plan_id)))
-    books = open_books(session, locked, keys_asked=asked, now=now)
+    books = open_books(ctx, locked, keys_asked=asked)
     changed = [
         each
         for each in calendars.values()
@@ -79,7 +77,7 @@ def follow_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> lis
     for each in changed:
         swept += _follow(books, each)
     books.write()
-    cycle_rows.update(session, changed)
+    cycle_rows.update(ctx.session, changed)
     return swept
 
 
@@ -106,7 +104,7 @@ def _follow(books: Books, each: OpenCalendar) -> list[Swept]:
         Swept(
             each.account_id,
             change.what,
-            books.now,
+            books.ctx.now,
             granted=granted,
             period_number=each.period_number,
             plan_id=wanted,
@@ -121,13 +119,13 @@ def _give_difference(books: Books, each: OpenCalendar, old: PlanTerms, new: Plan
     if idempotency.as_uuid(key) in books.known:
         return 0
     has_lot = had > 0 or each.period_number < each.first_period
-    has_lot = has_lot or cycle_rows.has_lot(books.session, each.account_id, each.period_number)
+    has_lot = has_lot or cycle_rows.has_lot(books.ctx.session, each.account_id, each.period_number)
     return renewals.give(
         books,
         books.by_account[each.account_id],
         each,
         new.included_credits - had,
         key=key,
-        happened_at=books.now,
+        happened_at=books.ctx.now,
         period=None if has_lot else each.period_number,
     )

@@ -10,8 +10,7 @@ time between (decision 0007).
 import datetime as dt
 from collections.abc import Iterable
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import BalanceTooLarge
 from billing.host import accounts, coverage
 from billing.host.accounts import HostAccount
@@ -30,40 +29,42 @@ KEYS_A_BOUNDARY = 2
 ENTRIES_A_BOUNDARY = 3
 
 
-def renew(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept]:
+def renew(ctx: Context, account_id: int) -> list[Swept]:
     """Cross every boundary that the account has missed, in order; empty if none is due."""
-    return renew_all(session, [account_id], now=now)
+    return renew_all(ctx, [account_id])
 
 
-def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
     """Renew accounts that are due, up to `limit`; empty when none is left that is not locked."""
-    ids = accounts.lock_free(session, due.renewals(session, now=now, limit=limit))
+    ids = accounts.lock_free(ctx.session, due.renewals(ctx, limit=limit))
     if not ids:
         return []
-    return all_or_each(session, ids, lambda part: renew_all(session, part, now=now), now=now)
+    return all_or_each(ctx, ids, renew_all)
 
 
-def renew_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
+def renew_all(ctx: Context, ids: Iterable[int]) -> list[Swept]:
     """As `renew`, for many: entries say when the boundary was, so that late is as good as on time.
 
     The plan of a new period is the account's as it stands now.
     """
     wanted = list(ids)
-    accounts.lock(session, wanted)
+    accounts.lock(ctx.session, wanted)
     calendars = {
         account_id: each
-        for account_id, each in cycle_rows.read(session, wanted).items()
-        if each.is_due(now)
+        for account_id, each in cycle_rows.read(ctx.session, wanted).items()
+        if each.is_due(ctx.now)
     }
     if not calendars:
         return []
-    asked = [idempotency.as_uuid(key) for each in calendars.values() for key in _keys(each, now)]
-    books = open_books(session, calendars, keys_asked=asked, now=now)
+    asked = [
+        idempotency.as_uuid(key) for each in calendars.values() for key in _keys(each, ctx.now)
+    ]
+    books = open_books(ctx, calendars, keys_asked=asked)
     books.reserve(ENTRIES_A_BOUNDARY * len(asked) // KEYS_A_BOUNDARY)
     rollover.ask(books, [lot for _, lot in rollover.expired(books)])
     swept = [one for each in calendars.values() for one in _catch_up(books, each)]
     books.write()
-    cycle_rows.update(session, list(calendars.values()))
+    cycle_rows.update(ctx.session, list(calendars.values()))
     return swept
 
 
@@ -72,7 +73,7 @@ def is_renewable(books: Books, account_id: int) -> bool:
     book = books.by_account.get(account_id)
     if book is None or not _is_let_in(books, book.account):
         return False
-    return not coverage.is_covered(books.session, account_id, now=books.now)
+    return not coverage.is_covered(books.ctx, account_id)
 
 
 def _is_let_in(books: Books, account: HostAccount) -> bool:
@@ -104,7 +105,7 @@ def _catch_up(books: Books, each: OpenCalendar) -> list[Swept]:
         return [Swept(each.account_id, "ended", each.next_due_at)]
     book = books.by_account[each.account_id]
     swept: list[Swept] = []
-    while each.is_due(books.now) and len(swept) < MAX_CATCH_UP:
+    while each.is_due(books.ctx.now) and len(swept) < MAX_CATCH_UP:
         swept.append(_cross(books, book, each))
     return swept
 

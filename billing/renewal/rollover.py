@@ -41,7 +41,7 @@ def ask(books: Books, lots: Iterable[OpenLot]) -> None:
     while pending:
         asked = {lot_id: [_uuid_of(lot_id, first + n) for n in range(count)] for lot_id in pending}
         known = idempotency.lookup(
-            books.session, [uuid for uuids in asked.values() for uuid in uuids]
+            books.ctx.session, [uuid for uuids in asked.values() for uuid in uuids]
         )
         books.known.update(known)
         pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
@@ -54,9 +54,9 @@ def expired(books: Books) -> list[tuple[OpenBook, OpenLot]]:
         (book, lot)
         for book in books.by_account.values()
         for lot in book.lots
-        if lot.free and lot.has_expired(books.now)
+        if lot.free and lot.has_expired(books.ctx.now)
     ]
-    return sorted(found, key=lambda pair: (pair[1].expires_at or books.now, pair[1].id))
+    return sorted(found, key=lambda pair: (pair[1].expires_at or books.ctx.now, pair[1].id))
 
 
 def expire(books: Books, book: OpenBook, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
@@ -76,7 +76,7 @@ def expire(books: Books, book: OpenBook, lot: OpenLot, *, happened_at: dt.dateti
         description=f"{lot.source} expired",
         key=key_of(lot.id, number),
         actor="billing",
-        happened_at=happened_at if number == 1 else books.now,
+        happened_at=happened_at if number == 1 else books.ctx.now,
         lots=[[lot.id, -amount]],
     )
 

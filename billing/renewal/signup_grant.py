@@ -4,11 +4,11 @@ An active account's calendar begins with them; one in trial gets trial credits, 
 when it becomes active (`billing.lifecycle.effects`).
 """
 
-import datetime as dt
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import NoPlan, SystemAccount
 from billing.host import accounts
 from billing.ledger import entry_rows, grants, idempotency
@@ -31,7 +31,7 @@ class Seeded:
     swept: Swept | None = None
 
 
-def seed(session: Session, account_id: int, *, now: dt.datetime) -> Seeded:
+def seed(ctx: Context, account_id: int) -> Seeded:
     """Give the account its plan's credits unless it has had its first ones.
 
     It has had them where we seeded it, where it had credits at its opening, or where the main app
@@ -39,14 +39,14 @@ def seed(session: Session, account_id: int, *, now: dt.datetime) -> Seeded:
     A balance of 0 proves nothing. Raises UnknownAccount, AccountDeleted, SystemAccount or NoPlan.
     """
     key = idempotency.own("seed", account_id)
-    books = open_books(session, [account_id], keys_asked=[idempotency.as_uuid(key)], now=now)
+    books = open_books(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
     book = books.of(account_id)
     if book.account.is_system:
         raise SystemAccount(account_id=account_id, slug=book.account.slug)
     seeded_before = idempotency.as_uuid(key) in books.known
-    why_not = "seeded before" if seeded_before else _given_by_the_app(session, book)
+    why_not = "seeded before" if seeded_before else _given_by_the_app(ctx.session, book)
     if book.account.status == "active":
-        return _begin(session, book, key, why_not, seeded_before=seeded_before, now=now)
+        return _begin(ctx, book, key, why_not, seeded_before=seeded_before)
     if why_not:
         return Seeded(None, why_not)
     if book.account.status != "trial":
@@ -63,13 +63,7 @@ def _given_by_the_app(session: Session, book: OpenBook) -> str | None:
 
 
 def _begin(
-    session: Session,
-    book: OpenBook,
-    key: str,
-    why_not: str | None,
-    *,
-    seeded_before: bool,
-    now: dt.datetime,
+    ctx: Context, book: OpenBook, key: str, why_not: str | None, *, seeded_before: bool
 ) -> Seeded:
     """Begin the calendar of an active account, with its first lot unless the main app gave that.
 
@@ -77,16 +71,15 @@ def _begin(
     begins as we see it.
     """
     account_id = book.account.id
-    if cycle_rows.read(session, [account_id]):
+    if cycle_rows.read(ctx.session, [account_id]):
         return Seeded(None, why_not or "its calendar has begun")
-    if why_not is None and accounts.plan(session, book.account.plan_id) is None:
+    if why_not is None and accounts.plan(ctx.session, book.account.plan_id) is None:
         raise NoPlan(account_id=account_id)
-    subscription_began_at, created_at = accounts.anchors(session, account_id)
+    subscription_began_at, created_at = accounts.anchors(ctx.session, account_id)
     begun = cycles.begin(
-        session,
+        ctx,
         account_id,
-        anchor_at=subscription_began_at or (now if seeded_before else created_at),
-        now=now,
+        anchor_at=subscription_began_at or (ctx.now if seeded_before else created_at),
         key=None if seeded_before else key,
         is_given=why_not is not None and not seeded_before,
     )
@@ -94,13 +87,13 @@ def _begin(
         return Seeded(None, why_not or "its plan is not active")
     if begun.entry_id is None:
         return Seeded(None, why_not or "the plan includes no credits", begun)
-    entry = entry_rows.entries_by_id(session, [begun.entry_id])[begun.entry_id]
+    entry = entry_rows.entries_by_id(ctx.session, [begun.entry_id])[begun.entry_id]
     return Seeded(entry, swept=begun)
 
 
 def _give_trial(books: Books, book: OpenBook, key: str) -> Seeded:
     account_id = book.account.id
-    plan = accounts.plan(books.session, book.account.plan_id)
+    plan = accounts.plan(books.ctx.session, book.account.plan_id)
     if plan is None:
         raise NoPlan(account_id=account_id)
     if plan.included_credits <= 0:
@@ -115,5 +108,5 @@ def _give_trial(books: Books, book: OpenBook, key: str) -> Seeded:
         actor="billing",
     )
     books.write()
-    swept = Swept(account_id, "seeded", books.now, granted=entry.amount, entry_id=entry.id)
+    swept = Swept(account_id, "seeded", books.ctx.now, granted=entry.amount, entry_id=entry.id)
     return Seeded(entry, swept=swept)

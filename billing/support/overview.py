@@ -1,10 +1,8 @@
 """An account as support sees it: balance, lots, holds, last entries and refusals."""
 
-import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.ledger import balance_rows as rows
@@ -39,20 +37,20 @@ class Overview:
     refusals: list[Refusal]
 
 
-def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN) -> Overview:
+def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
     """The account with this id or slug. Raises UnknownAccount."""
-    account = accounts.read(session, id_or_slug)
+    account = accounts.read(ctx.session, id_or_slug)
     if account is None:
         raise UnknownAccount(account=id_or_slug)
-    book = session.get(Book, account.id)
-    lots = sorted(rows.read_lots(session, [account.id]).get(account.id, ()), key=burn_order)
-    free = sum([lot.free for lot in lots if lot.is_live(now)])
+    book = ctx.session.get(Book, account.id)
+    lots = sorted(rows.read_lots(ctx.session, [account.id]).get(account.id, ()), key=burn_order)
+    free = sum([lot.free for lot in lots if lot.is_live(ctx.now)])
     debt = book.debt if book else 0
     return Overview(
         account_id=account.id,
         slug=account.slug,
         status=account.status,
-        suspension_reasons=status.suspension_reasons(session, account.id),
+        suspension_reasons=status.suspension_reasons(ctx.session, account.id),
         app_credits=account.credits,
         credits=book.credits if book else account.credits,
         held=book.held if book else 0,
@@ -60,9 +58,9 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN
         available=max(free - debt, 0) if book else max(account.credits, 0),
         is_adopted=book is not None,
         lots=lots,
-        holds=holds.open_of(session, account.id, count=last),
-        entries=entry_rows.entries(session, account.id, last=last),
-        refusals=refusals.last(session, account.id, count=last),
+        holds=holds.open_of(ctx.session, account.id, count=last),
+        entries=entry_rows.entries(ctx.session, account.id, last=last),
+        refusals=refusals.last(ctx.session, account.id, count=last),
     )
 
 

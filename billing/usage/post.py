@@ -4,7 +4,6 @@ A single act is the batch with one item, so that both stay right together. What 
 message does is one function and one line of ACTS.
 """
 
-import datetime as dt
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TypeAlias
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import (
     AccountDeleted,
     HoldNotFinished,
@@ -88,7 +88,7 @@ class Work:
     refused: list[refusals.Refused] = field(default_factory=list)
 
 
-def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) -> list[Answer]:
+def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
     """Do what each message asks, in the order given; one answer for each.
 
     Never raises for what is wrong with one message: its answer carries the Rejected, the others
@@ -96,7 +96,7 @@ def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) ->
     passing database error (`worker.database.passes`).
     """
     uuids = [idempotency.as_uuid(key_of(message)) for message in messages]
-    work = _open(session, messages, uuids, now)
+    work = _open(ctx, messages, uuids)
     answers: list[Answer] = []
     posting = _walk(work, messages, uuids, answers)
     if all(isinstance(message, Debit) for message in messages):
@@ -105,9 +105,9 @@ def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) ->
         # What ends a hold, or gives back, may have to read or write meanwhile.
         deque(posting, maxlen=0)
         work.books.write()
-    holds.write(session, work.holds.values(), now=now)
-    refusals.record(session, work.refused, now=now)
-    return _with_first_answers(session, answers)
+    holds.write(ctx, work.holds.values())
+    refusals.record(ctx, work.refused)
+    return _with_first_answers(ctx.session, answers)
 
 
 def _walk(
@@ -153,9 +153,7 @@ def _debit_content(account_id: int, operation: str, units: int) -> int:
     return idempotency.digest("debit", account_id, operation, units)
 
 
-def _open(
-    session: Session, messages: Sequence[Message], uuids: Sequence[str], now: dt.datetime
-) -> Work:
+def _open(ctx: Context, messages: Sequence[Message], uuids: Sequence[str]) -> Work:
     asked = set(uuids)
     reversed_keys = [m.key for m in messages if isinstance(m, Reverse)]
     for key in reversed_keys:
@@ -163,17 +161,17 @@ def _open(
     hold_keys = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
     hold_keys.update([idempotency.as_uuid(key) for key in reversed_keys])
     ids = {message.account_id for message in messages}
-    books = open_books(session, ids, keys_asked=asked, now=now)
+    books = open_books(ctx, ids, keys_asked=asked)
     if books.due:
         # Nobody is refused between a boundary and the next sweep.
-        renewals.renew_all(session, books.due, now=now)
-        books = open_books(session, ids, keys_asked=asked, now=now)
+        renewals.renew_all(ctx, books.due)
+        books = open_books(ctx, ids, keys_asked=asked)
     books.reserve(len(messages))
     return Work(
         books,
-        prices.load(session),
-        holds.load(session, hold_keys),
-        reversals.entries_of(session, books.known, reversed_keys),
+        prices.load(ctx.session),
+        holds.load(ctx.session, hold_keys),
+        reversals.entries_of(ctx.session, books.known, reversed_keys),
     )
 
 
@@ -192,7 +190,7 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
         return Answer(message, entry)
     except FINAL as error:
         work.books.remember(uuid, content, None)
-        work.refused.append(refusals.of(message, key_of(message), error, now=work.books.now))
+        work.refused.append(refusals.of(message, key_of(message), error, now=work.books.ctx.now))
         return Answer(message, error=error)
     except Rejected as error:
         return Answer(message, error=error)
@@ -201,7 +199,7 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
 def _debit(work: Work, message: Debit, uuid: str, content: int) -> Entry:
     books = work.books
     book = books.of(message.account_id)
-    now = books.now
+    now = books.ctx.now
     happened_at = min(message.happened_at, now) if message.happened_at else now
     cost = work.prices.cost(message.operation, message.units, at=happened_at)
     book.check_cap(cost, now)
@@ -241,15 +239,15 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
         from_hold = min(cost, hold.credits)
         used = holds.end(books, hold, state="captured", spend=from_hold)
         rest = cost - from_hold
-    reachable = min(rest, book.room(books.now))
-    used += book.burn(reachable, books.now) if reachable else []
+    reachable = min(rest, book.room(books.ctx.now))
+    used += book.burn(reachable, books.ctx.now) if reachable else []
     if reachable < rest:
         short = InsufficientCredits(needed=rest, available=reachable, debt=book.debt)
         if cost - rest + reachable == 0:
             raise short
         key = key_of(message)
         refused = refusals.of(
-            message, key, short, now=books.now, operation=hold.operation, units=units
+            message, key, short, now=books.ctx.now, operation=hold.operation, units=units
         )
         work.refused.append(refused)
     return books.post(
@@ -262,7 +260,7 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
         key=key_of(message),
         reference=message.hold,
         actor="main_app",
-        happened_at=books.now,
+        happened_at=books.ctx.now,
         units=units,
         lots=used,
         details=message.metadata,

@@ -40,8 +40,8 @@ def transfers() -> None:
 @json_option
 def review_queue(limit: int, as_json: bool) -> None:
     """List what waits for a person, the largest amount first, with candidates and reasons."""
-    with transaction() as session:
-        found = queue.waiting(session, limit=limit)
+    with transaction() as ctx:
+        found = queue.waiting(ctx.session, limit=limit)
     if as_json:
         show_json({"transfers": found})
         return
@@ -78,8 +78,8 @@ def _printable(said: str) -> str:
 @json_option
 def show(transfer: int, as_json: bool) -> None:
     """Show every decision about TRANSFER: by which rule or person, and why."""
-    with transaction() as session:
-        told = queue.history(session, transfer)
+    with transaction() as ctx:
+        told = queue.history(ctx.session, transfer)
     if as_json:
         show_json({"decisions": told})
         return
@@ -115,8 +115,10 @@ def run(as_json: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def report(file: Path) -> None:
     """Write a page for a browser into FILE: matched, held, waiting, unapplied, with amounts."""
-    with transaction() as session:
-        page = transfer_report.page(queue.sums(session), queue.waiting(session), now=clock.now())
+    with transaction() as ctx:
+        page = transfer_report.page(
+            queue.sums(ctx.session), queue.waiting(ctx.session), now=clock.now()
+        )
     file.write_text(page, encoding="utf-8")
     console.print(f"wrote {file}")
 
@@ -237,10 +239,10 @@ def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> N
 def use_credit(invoice: str, who: str) -> None:
     """Let the customer's unapplied cash pay INVOICE (its number), as far as it goes."""
     try:
-        with transaction() as session:
-            person = staff(session, who)
-            found = typed_input.by_number(session, invoice)
-            used = unapplied.use(session, person, found.id, now=clock.now())
+        with transaction() as ctx:
+            person = staff(ctx.session, who)
+            found = typed_input.by_number(ctx.session, invoice)
+            used = unapplied.use(ctx, person, found.id)
             shown = shown_amount(used, found.currency)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
@@ -250,8 +252,8 @@ def use_credit(invoice: str, who: str) -> None:
 def _decide(transfer: int, who: str, version: int, act: Callable[[Hand], Any]) -> None:
     limit = settings().four_eyes_minor
     try:
-        with transaction() as session:
-            hand = Hand(session, staff(session, who), transfer, version, limit, clock.now())
+        with transaction() as ctx:
+            hand = Hand(ctx, staff(ctx.session, who), transfer, version, limit)
             outcome = act(hand)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None

@@ -66,9 +66,9 @@ def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(books
     app.commit()
 
     assert first == again
-    with transaction() as session:
-        kept, copy = bank_files.load(session, first), io.BytesIO()
-        bank_files.write_content(session, first, copy)
+    with transaction() as ctx:
+        kept, copy = bank_files.load(ctx.session, first), io.BytesIO()
+        bank_files.write_content(ctx.session, first, copy)
         assert (kept.name, kept.account, kept.state) == ("a?.sta", "DE1", "received")
         assert copy.read() == content
 

@@ -82,8 +82,8 @@ def test_status_without_servers_says_so_and_does_not_end_in_a_traceback():
 
 def test_an_account_is_shown_with_its_holds_under_way(billing, billing_json, books):
     account = books.open_account("acme", credits=100)
-    with transaction() as session:
-        holds.place(session, PlaceHold(account, "clustering", "hold:1"), now=books.now)
+    with transaction() as ctx:
+        holds.place(ctx.at(books.now), PlaceHold(account, "clustering", "hold:1"))
 
     shown, seen = billing("accounts", "show", "acme"), billing_json("accounts", "show", "acme")
 
@@ -155,16 +155,18 @@ def test_preflight_on_good_ground(billing, billing_json, database):
 
 
 def test_preflight_ends_with_1_and_the_list_of_what_is_wrong(billing, billing_json, database):
-    with transaction() as session:
-        session.execute(sa.text("UPDATE billing.alembic_version SET version_num = '0001'"))
-        kept = session.execute(sa.text("SELECT version_num FROM billing.alembic_version")).scalar()
+    with transaction() as ctx:
+        ctx.session.execute(sa.text("UPDATE billing.alembic_version SET version_num = '0001'"))
+        kept = ctx.session.execute(
+            sa.text("SELECT version_num FROM billing.alembic_version")
+        ).scalar()
     try:
         shown, seen = billing("preflight", exit_code=1), billing_json("preflight", exit_code=1)
     finally:
         from worker import schema
 
-        with transaction() as session:
-            session.execute(
+        with transaction() as ctx:
+            ctx.session.execute(
                 sa.text("UPDATE billing.alembic_version SET version_num = :head"),
                 {"head": schema.head()},
             )
@@ -185,17 +187,17 @@ def test_samples_are_loaded_once(billing, database):
 
 
 def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
-    with transaction() as session:
-        made = session.execute(
+    with transaction() as ctx:
+        made = ctx.session.execute(
             sa.text("DELETE FROM billing.host_changes RETURNING what, table_name, column_name")
         ).all()
     try:
         refused = billing("samples", "load", exit_code=1)
         left_alone = billing("samples", "load", "--unless-the-apps")
     finally:
-        with transaction() as session:
+        with transaction() as ctx:
             for row in made:
-                session.execute(
+                ctx.session.execute(
                     sa.text(
                         "INSERT INTO billing.host_changes (what, table_name, column_name)"
                         " VALUES (:what, :table_name, :column_name)"

@@ -50,9 +50,9 @@ def test_what_waits_for_more_than_a_minute_is_said(books, redis_client):
     sent = clock.now() - dt.timedelta(seconds=90)
     redis_client.lpush("credits", raw(with_headers(message(), **{SENT_AT: sent.isoformat()})))
     books.open_account("acme", credits=100)
-    with transaction() as session:
+    with transaction() as ctx:
         row = {"account_id": 1, "task": "credits.debit", "arguments": {}, "sent_at": sent}
-        session.execute(insert(InboxRow).values(**row))
+        ctx.session.execute(insert(InboxRow).values(**row))
 
     _, seen = status()
 

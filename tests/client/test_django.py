@@ -29,12 +29,12 @@ def app(books, redis_client):
     """Asks the main app; two customers have a site each, `key-acme` and `key-lost`."""
     books.open_account("acme", credits=100)
     books.open_account("lost", credits=100)
-    with transaction() as session:
+    with transaction() as ctx:
         values = {"email": OWNER, "role": "owner", "account_id": books.ids["acme"]}
-        owner = session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
+        owner = ctx.session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
         for slug, account_id in books.ids.items():
             site = {"account_id": account_id, "name": slug, "slug": slug}
-            session.execute(insert(Site).values(**site, wp_api_key=f"key-{slug}"))
+            ctx.session.execute(insert(Site).values(**site, wp_api_key=f"key-{slug}"))
     books.set_host("acme", owner_id=owner)
     url = engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
     told = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
@@ -57,9 +57,9 @@ def app(books, redis_client):
 
 
 def suspend(books, slug, reason):
-    with transaction() as session:
-        how = {"reason": reason, "actor": "operator:test", "now": books.now}
-        status.suspend(session, books.ids[slug], **how)
+    with transaction() as ctx:
+        operator = ctx.at(books.now).by("operator:test")
+        status.suspend(operator, books.ids[slug], reason=reason)
 
 
 def test_the_middleware_lets_a_customer_in_and_a_suspended_one_to_the_way_to_pay(app, books):
@@ -127,9 +127,9 @@ def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, books):
 
     assert (done["status"], done["body"]) == (200, {"held": True})
     assert (failed["status"], failed["body"]) == (500, {"held": True})
-    with transaction() as session:
-        assert session.scalar(select(func.count()).select_from(Hold)) == 2
-        assert session.scalar(select(func.count()).select_from(InboxRow)) == 2
+    with transaction() as ctx:
+        assert ctx.session.scalar(select(func.count()).select_from(Hold)) == 2
+        assert ctx.session.scalar(select(func.count()).select_from(InboxRow)) == 2
 
 
 def test_a_signed_event_is_taken_and_a_forged_one_is_not(app):

@@ -23,16 +23,9 @@ pytestmark = pytest.mark.usefixtures("standing")
 def acme(books):
     """A customer in trial, a plan with a price, and a bank account of ours in dollars."""
     account_id = books.open_account("acme", status="trial")
-    with transaction() as session:
-        session.execute(sa.update(Plan).values(price=89))
-        bank_accounts.add(
-            session,
-            OWN_IBAN,
-            currency="USD",
-            source_format="camt.053",
-            actor="test",
-            now=clock.now(),
-        )
+    with transaction() as ctx:
+        ctx.session.execute(sa.update(Plan).values(price=89))
+        bank_accounts.add(ctx.by("test"), OWN_IBAN, currency="USD", source_format="camt.053")
     return account_id
 
 
@@ -44,14 +37,14 @@ def announced(client, acme):
 def received(client, **said):
     file = statement(line("89.00", currency="USD", **said), day=clock.now().date())
     content = io.BytesIO(file.replace(b"EUR", b"USD"))
-    with transaction() as session:
-        file_id = bank_files.receive(session, content, name="a file", now=clock.now()).id
+    with transaction() as ctx:
+        file_id = bank_files.receive(ctx, content, name="a file").id
     client.send(ImportStatement(file_id))
 
 
 def one(query):
-    with transaction() as session:
-        return session.scalars(query).first()
+    with transaction() as ctx:
+        return ctx.session.scalars(query).first()
 
 
 def test_an_announced_transfer_that_comes_with_its_reference_activates(client, acme, books):
@@ -66,8 +59,8 @@ def test_an_announced_transfer_that_comes_with_its_reference_activates(client, a
 
 def test_a_transfer_without_a_reference_is_confirmed_by_a_person(client, acme, books):
     invoice = announced(client, acme)
-    with transaction() as session:
-        user_id = session.execute(
+    with transaction() as ctx:
+        user_id = ctx.session.execute(
             sa.insert(User).values(email="dev@example.com", role="developer").returning(User.id)
         ).scalar_one()
     received(client, text="first month")

@@ -19,9 +19,9 @@ def caught(work):
 
 
 def run(*statements):
-    with transaction() as session:
+    with transaction() as ctx:
         for statement in statements:
-            session.execute(sa.text(statement))
+            ctx.session.execute(sa.text(statement))
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def test_a_lock_that_could_not_be_had_passes(acme):
     def wait_for_it():
         run("SET LOCAL lock_timeout = '20ms'", LOCK_ACME)
 
-    with transaction() as session:
-        session.execute(sa.text(LOCK_ACME))
+    with transaction() as ctx:
+        ctx.session.execute(sa.text(LOCK_ACME))
         assert passes(caught(wait_for_it))
 
 
@@ -58,12 +58,12 @@ def test_a_deadlock_passes(acme):
     )
 
     def cross():
-        with transaction() as session:
-            session.execute(sa.text("SET LOCAL deadlock_timeout = '50ms'"))
-            session.execute(sa.text(LOCK_ACME))
+        with transaction() as ctx:
+            ctx.session.execute(sa.text("SET LOCAL deadlock_timeout = '50ms'"))
+            ctx.session.execute(sa.text(LOCK_ACME))
             asking.start()
             wait_until(lambda: waits_for_a_lock(other.info.backend_pid))
-            session.execute(sa.text(LOCK_ACME.replace("1 FOR", "2 FOR")))
+            ctx.session.execute(sa.text(LOCK_ACME.replace("1 FOR", "2 FOR")))
 
     with other, other.cursor() as cursor:
         cursor.execute(LOCK_ACME.replace("1 FOR", "2 FOR"))
@@ -131,7 +131,7 @@ def test_an_error_of_ours_does_not_pass():
 
 def test_an_error_does_not_quote_what_was_asked(database):
     def ask():
-        with transaction() as session:
-            session.execute(sa.text("SELECT 1/0, :what"), {"what": "the-secret"})
+        with transaction() as ctx:
+            ctx.session.execute(sa.text("SELECT 1/0, :what"), {"what": "the-secret"})
 
     assert "the-secret" not in str(caught(ask))

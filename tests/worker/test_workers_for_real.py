@@ -8,8 +8,8 @@ import pytest
 from celery.exceptions import Reject
 from sqlalchemy import func, select
 
-from billing import dead_letters
 from billing.errors import TryLater
+from billing.operations import dead_letters
 from billing_client import BillingClient, Debit, new_key
 from devstack.folder import DataFolder
 from devstack.guard import Guard
@@ -68,16 +68,16 @@ def dead():
     """Error and attempts of every open dead letter."""
 
     def look():
-        with transaction() as session:
-            return [(d.error, d.attempts) for d in dead_letters.open_letters(session, limit=9)]
+        with transaction() as ctx:
+            return [(d.error, d.attempts) for d in dead_letters.open_letters(ctx.session, limit=9)]
 
     return look
 
 
 def entries():
-    with transaction() as session:
+    with transaction() as ctx:
         keyed = select(func.count()).where(CreditTransaction.key.is_not(None))
-        return session.execute(keyed).scalar_one()
+        return ctx.session.execute(keyed).scalar_one()
 
 
 def test_a_kill_9_among_2000_debits_loses_none_and_takes_none_twice(

@@ -3,7 +3,6 @@
 import time
 
 from billing.usage import inbox, post
-from worker import clock
 from worker.database import passes, transaction
 from worker.logs import logger
 from worker.settings import settings
@@ -64,11 +63,7 @@ class InboxDrain:
         return None
 
     def _drain(self, *, one_by_one: bool = False) -> inbox.Drained:
-        with transaction() as session:
+        with transaction() as ctx:
             return inbox.drain(
-                session,
-                limit=settings().debit_set_size,
-                after=self._after,
-                now=clock.now(),
-                one_by_one=one_by_one,
+                ctx, limit=settings().debit_set_size, after=self._after, one_by_one=one_by_one
             )

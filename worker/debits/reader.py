@@ -19,8 +19,8 @@ from celery import bootsteps
 from celery.exceptions import ImproperlyConfigured
 from sqlalchemy.exc import IntegrityError
 
-from billing import dead_letters
 from billing.host import accounts
+from billing.operations import dead_letters
 from billing.usage import post
 from billing.usage.post import Answer
 from worker import clock
@@ -154,9 +154,9 @@ class DebitReader:
 
         The app may keep an account's row locked, as by a hold in a long transaction.
         """
-        with transaction() as session:
+        with transaction() as ctx:
             asked = {message.account_id for item in items for message in item.messages}
-            free = set(accounts.lock_free(session, asked))
+            free = set(accounts.lock_free(ctx.session, asked))
         others: list[Item] = []
         left: list[Item] = []
         for item in items:
@@ -169,18 +169,18 @@ class DebitReader:
         return others
 
     def _apply(self, items: Sequence[Item]) -> list[Answer]:
-        with transaction() as session:
-            session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+        with transaction() as ctx:
+            ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
             now = clock.now()
             asked = [message for item in items for message in item.messages]
-            answers = post.apply(session, asked, now=now) if asked else []
+            answers = post.apply(ctx.at(now), asked) if asked else []
             dead = [item.fault for item in items if item.fault is not None]
             dead += [
                 rejected(message_id, answer)
                 for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
                 if answer.is_rejected
             ]
-            dead_letters.keep(session, [letters.storable(letter) for letter in dead], now=now)
+            dead_letters.keep(ctx.at(now), [letters.storable(letter) for letter in dead])
         return answers
 
     def _halve(self, items: Sequence[Item], error: Exception) -> None:

@@ -4,7 +4,6 @@ Every act names the version that the person saw; if the transfer has changed sin
 TransferChanged, so that two clerks can't both decide.
 """
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from billing.bank.errors import NothingToUndo, PartsRefused, UnknownInvoice
 from billing.bank.matching import payers
 from billing.bank.review import reviewers
 from billing.bank.review.reviewers import Person
+from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.events import outbox
 from billing.host import accounts
@@ -37,27 +37,20 @@ class Hand:
     `limit_minor`: above it a second person must want the same.
     """
 
-    session: Session
+    ctx: Context
     person: Person
     transfer_id: int
     version: int
     limit_minor: int
-    now: dt.datetime
 
     def take(self) -> Transfer:
         """The transfer, locked. Raises UnknownTransfer or TransferChanged."""
-        return allocate.lock(self.session, self.transfer_id, version=self.version)
+        return allocate.lock(self.ctx.session, self.transfer_id, version=self.version)
 
     def write(self, transfer: Transfer, outcome: str, evidence: Mapping[str, Any]) -> int:
         """Write the decision down."""
         return allocate.remember(
-            self.session,
-            transfer,
-            rule=RULE,
-            outcome=outcome,
-            evidence=evidence,
-            actor=self.person.actor,
-            now=self.now,
+            self.ctx.by(self.person.actor), transfer, rule=RULE, outcome=outcome, evidence=evidence
         )
 
 
@@ -90,7 +83,7 @@ def _confirm(
     reason: str,
     undoes: bool = False,
 ) -> str:
-    session = hand.session
+    session = hand.ctx.session
     if transfer.amount_minor <= 0 or transfer.reversed_by is not None:
         raise PartsRefused(problem="it is no money that came, or it was taken back")
     owners = _owners(session, parts)
@@ -98,7 +91,7 @@ def _confirm(
     reviewers.must_not_own(hand.person, owners | ({credit_to} if credit_to else set()))
     wanted: list[object] = [[list(part) for part in sorted(parts)], credit_to, undoes]
     may = reviewers.has_second(
-        session, transfer, hand.person, wanted, limit_minor=hand.limit_minor, now=hand.now
+        hand.ctx, transfer, hand.person, wanted, limit_minor=hand.limit_minor
     )
     if not may:
         transfer.review = f"{hand.person.actor} wants to decide; it waits for a second person"
@@ -110,11 +103,9 @@ def _confirm(
     }
     decision_id = hand.write(transfer, "settle" if parts else "credit", evidence)
     if undoes:
-        touched = undoing.take_out(session, transfer, decision_id=decision_id, now=hand.now)
+        touched = undoing.take_out(hand.ctx, transfer, decision_id=decision_id)
         payers.unshow(session, transfer.payer_iban, touched)
-    allocate.apply(
-        session, transfer, parts, decision_id=decision_id, credit_to=credit_to, now=hand.now
-    )
+    allocate.apply(hand.ctx, transfer, parts, decision_id=decision_id, credit_to=credit_to)
     transfer.review = None
     for account_id in owners or {credit_to or 0} - {0}:
         payers.know(session, transfer.payer_iban, account_id, confirmed=1)
@@ -123,7 +114,7 @@ def _confirm(
 
 def keep_as_credit(hand: Hand, account_id: int, *, reason: str) -> str:
     """The money is this account's, and on no invoice yet. Raises UnknownAccount too."""
-    _must_exist(hand.session, account_id)
+    _must_exist(hand.ctx.session, account_id)
     return confirm(hand, (), credit_to=account_id, reason=reason)
 
 
@@ -152,8 +143,8 @@ def reject(hand: Hand, *, reason: str) -> str:
     transfer = hand.take()
     if transfer.state not in _UNDECIDED:
         raise PartsRefused(problem=f"it is {transfer.state}: undo that first")
-    for account_id in _suggested(hand.session, transfer):
-        payers.know(hand.session, transfer.payer_iban, account_id, declined=1)
+    for account_id in _suggested(hand.ctx.session, transfer):
+        payers.know(hand.ctx.session, transfer.payer_iban, account_id, declined=1)
     hand.write(transfer, "reject", {"reasons": [reason]})
     transfer.state, transfer.review = "waiting", f"not what was suggested: {reason}"
     return DONE
@@ -168,11 +159,11 @@ def undo(hand: Hand, *, reason: str) -> str:
     if not is_applied and transfer.state not in {"duplicate", "ignored"}:
         raise NothingToUndo(transfer_id=transfer.id, state=transfer.state)
     decision_id = hand.write(transfer, "undo", {"reasons": [reason]})
-    touched = undoing.take_out(hand.session, transfer, decision_id=decision_id, now=hand.now)
+    touched = undoing.take_out(hand.ctx, transfer, decision_id=decision_id)
     reviewers.must_not_own(hand.person, set(touched))
-    payers.unshow(hand.session, transfer.payer_iban, touched)
+    payers.unshow(hand.ctx.session, transfer.payer_iban, touched)
     for account_id in touched:
-        payers.know(hand.session, transfer.payer_iban, account_id, declined=1)
+        payers.know(hand.ctx.session, transfer.payer_iban, account_id, declined=1)
     transfer.state, transfer.review = "waiting", f"undone: {reason}"
     return DONE
 
@@ -192,8 +183,8 @@ def request_refund(hand: Hand, amount_minor: int, *, reason: str) -> str:
     transfer = hand.take()
     if not 0 < amount_minor <= transfer.amount_minor - transfer.allocated_minor:
         raise PartsRefused(problem="more than what of it is on no invoice")
-    account_id = next(iter(undoing.kept(hand.session, transfer)), transfer.customer_id)
-    hand.session.execute(
+    account_id = next(iter(undoing.kept(hand.ctx.session, transfer)), transfer.customer_id)
+    hand.ctx.session.execute(
         insert(RefundRequest).values(
             transfer_id=transfer.id,
             account_id=account_id,
@@ -201,7 +192,7 @@ def request_refund(hand: Hand, amount_minor: int, *, reason: str) -> str:
             amount_minor=amount_minor,
             reason=reason,
             actor=hand.person.actor,
-            asked_at=hand.now,
+            asked_at=hand.ctx.now,
         )
     )
     hand.write(transfer, "refund", {"reasons": [reason], "amount_minor": amount_minor})
@@ -210,13 +201,7 @@ def request_refund(hand: Hand, amount_minor: int, *, reason: str) -> str:
         "currency": transfer.currency,
         "amount_minor": amount_minor,
     }
-    outbox.leave(
-        hand.session,
-        "transfer.refund_requested",
-        account_id=account_id,
-        payload=payload,
-        now=hand.now,
-    )
+    outbox.leave(hand.ctx, "transfer.refund_requested", account_id=account_id, payload=payload)
     return DONE
 
 

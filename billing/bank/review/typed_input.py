@@ -23,7 +23,7 @@ def part(hand: Hand, number: str) -> tuple[int, int]:
 
     Raises UnknownInvoice or UnknownTransfer.
     """
-    invoice = by_number(hand.session, number)
+    invoice = by_number(hand.ctx.session, number)
     transfer = hand.take()
     return invoice.id, min(transfer.amount_minor, invoice.due_minor - invoice.settled_minor)
 
@@ -33,7 +33,7 @@ def stated_part(hand: Hand, said: str) -> tuple[int, int]:
     number, mark, amount = said.partition("=")
     if not mark:
         raise PartsRefused(problem=f"{said!a} is not NUMBER=AMOUNT")
-    invoice = by_number(hand.session, number)
+    invoice = by_number(hand.ctx.session, number)
     return invoice.id, _minor(amount, invoice.currency)
 
 

@@ -9,8 +9,8 @@ from worker.database import transaction
 
 
 def events():
-    with transaction() as session:
-        rows = session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
+    with transaction() as ctx:
+        rows = ctx.session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
         return [(row.type, row.payload["threshold_percent"]) for row in rows]
 
 

@@ -12,8 +12,8 @@ from worker.database import transaction
 @pytest.fixture
 def reverse(books):
     def run(slug, key):
-        with transaction() as session:
-            return post.apply(session, [Reverse(books.ids[slug], key)], now=books.now)[0]
+        with transaction() as ctx:
+            return post.apply(ctx.at(books.now), [Reverse(books.ids[slug], key)])[0]
 
     return run
 
@@ -84,9 +84,9 @@ def test_what_a_reversal_gives_back_pays_what_is_owed_first(books):
     account = books.open_account("acme", credits=10, plan="generous")
     books.debit("acme", "clustering", key="paid")
 
-    with transaction() as session:
+    with transaction() as ctx:
         messages = [Debit(account, "clustering", "owed"), Reverse(account, "paid")]
-        post.apply(session, messages, now=books.now)
+        post.apply(ctx.at(books.now), messages)
 
     assert (books.see("acme").credits, books.see("acme").debt) == (0, 0)
     assert books.lots("acme") == {}
@@ -97,17 +97,17 @@ def test_what_a_reversal_gives_back_pays_what_is_owed_first(books):
 def test_a_set_whose_entries_add_up_to_nothing_still_moves_the_seal(books):
     account = books.open_account("acme", credits=10)
 
-    with transaction() as session:
+    with transaction() as ctx:
         messages = [Debit(account, "clustering", "d"), Reverse(account, "d")]
-        post.apply(session, messages, now=books.now)
+        post.apply(ctx.at(books.now), messages)
 
     books.debit("acme", "clustering", key="next")
     assert books.audit().agrees
 
 
 def cap(books, slug, credits):
-    with transaction() as session:
-        session.execute(insert(SpendCap).values(account_id=books.ids[slug], credits=credits))
+    with transaction() as ctx:
+        ctx.session.execute(insert(SpendCap).values(account_id=books.ids[slug], credits=credits))
 
 
 def test_a_reversal_leaves_room_under_the_spend_cap_in_its_own_month_only(books, reverse):
@@ -190,11 +190,10 @@ def test_only_a_debit_of_the_account_is_reversed(books, reverse, slug):
 
 def test_a_debit_and_its_reversal_may_come_in_one_set(books):
     account = books.open_account("acme", credits=100)
-    with transaction() as session:
+    with transaction() as ctx:
         answers = post.apply(
-            session,
+            ctx.at(books.now),
             [Debit(account, "clustering", "d"), Reverse(account, "d"), Reverse(account, "d")],
-            now=books.now,
         )
 
     assert [a.outcome for a in answers] == ["taken", "given", "given"]

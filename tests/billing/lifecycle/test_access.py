@@ -26,16 +26,16 @@ def app(database):
 
 
 def suspend(books, slug, *reasons):
-    with transaction() as session:
+    with transaction() as ctx:
         for reason in reasons:
-            how = {"reason": reason, "actor": "operator:test", "now": books.now}
-            status.suspend(session, books.ids[slug], **how)
+            operator = ctx.at(books.now).by("operator:test")
+            status.suspend(operator, books.ids[slug], reason=reason)
 
 
 def site(account_id, key, *, is_active=True, slug="blog"):
-    with transaction() as session:
+    with transaction() as ctx:
         values = {"account_id": account_id, "name": slug, "slug": slug, "wp_api_key": key}
-        session.execute(insert(Site).values(**values, is_active=is_active))
+        ctx.session.execute(insert(Site).values(**values, is_active=is_active))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_an_account_is_let_in_or_told_why_not(books, app, account, reasons, answ
 
 def test_an_account_on_a_plan_that_is_no_longer_offered_is_asked_to_choose(books, app):
     account_id = books.open_account("acme")
-    with transaction() as session:
-        session.execute(sa.update(Plan).values(is_active=False))
+    with transaction() as ctx:
+        ctx.session.execute(sa.update(Plan).values(is_active=False))
 
     assert access(app, account_id).reason == "plan_inactive"
 

@@ -14,23 +14,23 @@ from worker.database import transaction
 @pytest.fixture
 def act(books):
     def run(verb, slug, **fields):
-        with transaction() as session:
+        with transaction() as ctx:
             return getattr(status, verb)(
-                session, books.ids.get(slug, 404), actor="operator:test", now=NOON, **fields
+                ctx.session, books.ids.get(slug, 404), actor="operator:test", now=NOON, **fields
             )
 
     return run
 
 
 def steps_taken():
-    with transaction() as session:
-        rows = session.scalars(select(StatusChange).order_by(StatusChange.id)).all()
+    with transaction() as ctx:
+        rows = ctx.session.scalars(select(StatusChange).order_by(StatusChange.id)).all()
         return [(row.status_from, row.status_to, row.reason) for row in rows]
 
 
 def events_left():
-    with transaction() as session:
-        return list(session.scalars(select(OutboxEvent.type).order_by(OutboxEvent.id)))
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(OutboxEvent.type).order_by(OutboxEvent.id)))
 
 
 def test_a_step_is_remembered_with_its_reason_and_leaves_an_event(books, act):
@@ -164,8 +164,8 @@ def test_every_step_of_the_table_leads_somewhere_new_for_a_reason():
 def test_who_may_not_act_for_a_reason_is_refused(books):
     books.open_account("acme", status="trial")
 
-    with transaction() as session, pytest.raises(StatusChangeRefused):
-        status.suspend(session, books.ids["acme"], reason="manual", actor="stripe", now=NOON)
+    with transaction() as ctx, pytest.raises(StatusChangeRefused):
+        status.suspend(ctx.at(NOON).by("stripe"), books.ids["acme"], reason="manual")
 
 
 def test_every_reason_of_the_table_says_who_may_act_for_it():
@@ -206,10 +206,13 @@ def test_an_account_that_the_app_let_in_under_an_open_reason_is_suspended_for_it
 def test_many_are_suspended_as_one_is(books):
     for number in range(3):
         books.open_account(f"acme{number}", status="trial")
-    with transaction() as session:
-        how = {"reason": "trial_over", "actor": "billing", "now": NOON}
-        assert status.suspend_all(session, books.ids.values(), **how) == [1, 2, 3]
-        assert status.suspend_all(session, books.ids.values(), **how) == []
+    with transaction() as ctx:
+        assert status.suspend_all(ctx.at(NOON), books.ids.values(), reason="trial_over") == [
+            1,
+            2,
+            3,
+        ]
+        assert status.suspend_all(ctx.at(NOON), books.ids.values(), reason="trial_over") == []
 
     assert steps_taken() == [("trial", "suspended", "trial_over")] * 3
     assert events_left() == ["account.suspended"] * 3

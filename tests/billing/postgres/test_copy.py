@@ -18,11 +18,11 @@ TEXT = st.sampled_from(["None", "\\N", "\\.", ""]) | st.text(
 
 
 def copy(lines):
-    with transaction() as session:
+    with transaction() as ctx:
         table = "CREATE TEMP TABLE copied (id int PRIMARY KEY, said text) ON COMMIT DROP"
-        session.execute(text(table))
-        copy_in.rows(session, "copied", "id, said", lines)
-        return list(session.scalars(text("SELECT said FROM copied ORDER BY id")))
+        ctx.session.execute(text(table))
+        copy_in.rows(ctx.session, "copied", "id, said", lines)
+        return list(ctx.session.scalars(text("SELECT said FROM copied ORDER BY id")))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,13 +21,13 @@ def acme(books):
 
 def hold(books, slug, *, key):
     message = PlaceHold(books.ids[slug], "image_prompt_extraction", key)
-    with transaction() as session:
-        assert holds.place(session, message, now=books.now).outcome == "held"
+    with transaction() as ctx:
+        assert holds.place(ctx.at(books.now), message).outcome == "held"
 
 
 def act(books, message):
-    with transaction() as session:
-        post.apply(session, [message], now=books.now)
+    with transaction() as ctx:
+        post.apply(ctx.at(books.now), [message])
 
 
 def test_an_expired_lot_leaves_the_books_as_an_entry_of_its_own_moment(acme):
@@ -136,8 +136,8 @@ def test_many_lots_are_swept_in_bounded_sets(books):
     books.pass_time(days=1)
     sets = []
 
-    def in_threes(session, *, now):
-        sets.append(expiry.sweep(session, now=now, limit=3))
+    def in_threes(ctx):
+        sets.append(expiry.sweep(ctx, limit=3))
         return sets[-1]
 
     books.sweep(in_threes)
@@ -185,7 +185,7 @@ def test_a_lot_that_nobody_sweeps_for_a_day_is_a_finding(acme):
 def test_trial_credits_end_when_told_and_only_they(acme):
     acme.grant("acme", 50, "trial", key="trial")
 
-    with transaction() as session:
-        expired = expiry.end_trial_credits(session, [acme.ids["acme"]], now=acme.now)
+    with transaction() as ctx:
+        expired = expiry.end_trial_credits(ctx.at(acme.now), [acme.ids["acme"]])
 
     assert (expired, acme.lots("acme")) == (50, {"goodwill": 10, "opening_balance": 100})

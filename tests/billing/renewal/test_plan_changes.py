@@ -155,8 +155,8 @@ def test_a_plan_that_is_not_active_changes_nothing(acme):
     from models.host import Plan
 
     acme.change_plan("acme", "growth")
-    with transaction() as session:
-        session.execute(update(Plan).where(Plan.slug == "growth").values(is_active=False))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).where(Plan.slug == "growth").values(is_active=False))
 
     assert sweep(acme) == []
 
@@ -164,8 +164,8 @@ def test_a_plan_that_is_not_active_changes_nothing(acme):
 def test_one_account_can_be_told_to_follow(acme):
     acme.change_plan("acme", "growth")
 
-    with transaction() as session:
-        (change,) = plan_changes.follow(session, acme.ids["acme"], now=acme.now)
+    with transaction() as ctx:
+        (change,) = plan_changes.follow(ctx.at(acme.now), acme.ids["acme"])
 
     assert (change.what, change.granted) == ("upgraded", 1000)
 

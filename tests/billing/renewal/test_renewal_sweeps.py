@@ -28,10 +28,10 @@ def break_by_sql(statement):
 
 
 def one_set(books, sweep):
-    with transaction() as session:
+    with transaction() as ctx:
         return {
             (slug, each.what, each.error)
-            for each in sweep(session, now=books.now)
+            for each in sweep(ctx.session, now=books.now)
             for slug, account_id in books.ids.items()
             if account_id == each.account_id
         }
@@ -63,9 +63,9 @@ def test_a_renewal_that_breaks_harms_no_other_account(acme):
 
 def test_a_hold_that_can_not_expire_harms_no_other(acme):
     for slug in ("broken", "acme"):
-        with transaction() as session:
+        with transaction() as ctx:
             message = PlaceHold(acme.ids[slug], "clustering", f"hold:{slug}")
-            holds.place(session, message, now=acme.now)
+            holds.place(ctx.at(acme.now), message)
     break_by_sql("DELETE FROM billing.lots WHERE account_id = 1")
     acme.pass_time(hours=1)
 
@@ -82,8 +82,8 @@ def test_a_repair_that_breaks_harms_no_other_account(acme):
     break_by_sql("DELETE FROM billing.lots WHERE account_id = 1")
     break_by_sql("UPDATE billing.credit_calendars SET plan_id = 404 WHERE account_id = 1")
 
-    def repair(session, *, now):
-        return repairs.sweep(session, now=now).swept
+    def repair(ctx):
+        return repairs.sweep(ctx).swept
 
     assert ("acme", "resumed", None) in one_set(acme, repair)
 

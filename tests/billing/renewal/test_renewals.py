@@ -239,8 +239,8 @@ def test_two_sweeps_at_once_renew_each_account_once(books):
     def sweep(_):
         barrier.wait()
         while True:
-            with transaction() as session:
-                if not renewals.sweep_due(session, now=books.now, limit=7):
+            with transaction() as ctx:
+                if not renewals.sweep_due(ctx.at(books.now), limit=7):
                     break
 
     run_together(sweep, 3)
@@ -293,9 +293,7 @@ def test_a_hold_that_comes_before_the_sweep_finds_the_new_lot(acme):
     acme.debit("acme", "content_generation", units=100_000, key="1")
     acme.go_to(2027, 2, 28)
 
-    with transaction() as session:
-        placed = holds.place(
-            session, PlaceHold(acme.ids["acme"], "clustering", "hold:1"), now=acme.now
-        )
+    with transaction() as ctx:
+        placed = holds.place(ctx.at(acme.now), PlaceHold(acme.ids["acme"], "clustering", "hold:1"))
 
     assert placed.outcome == "held"

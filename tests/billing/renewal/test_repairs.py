@@ -15,8 +15,8 @@ def what(swept):
 
 
 def subscribe(books, slug, began_at):
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             insert(Subscription).values(
                 account_id=books.ids[slug],
                 status="active",
@@ -118,8 +118,8 @@ def test_a_plan_that_gets_credits_within_a_period_gives_them(books):
     books.plan("bare", included_credits=0)
     books.open_account("acme", plan="bare")
     books.seed("acme")
-    with transaction() as session:
-        session.execute(update(Plan).where(Plan.slug == "bare").values(included_credits=50))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).where(Plan.slug == "bare").values(included_credits=50))
 
     assert what(books.repair()) == [("filled", 50)]
     assert books.repair() == []
@@ -159,8 +159,8 @@ def test_two_repairs_at_once_seed_once(books):
         books.open_account(f"a{number}")
 
     def repair(_):
-        with transaction() as session:
-            repairs.sweep(session, now=books.now)
+        with transaction() as ctx:
+            repairs.sweep(ctx.at(books.now))
 
     run_together(repair, 3)
 

@@ -28,9 +28,11 @@ def still_works(door, books, shop):
     """After a bad event: nothing was given, nothing died, and the next event is applied."""
 
     def check():
-        with transaction() as session:
+        with transaction() as ctx:
             for table in (Purchase, DeadLetter):
-                assert session.execute(select(func.count()).select_from(table)).scalar_one() == 0
+                assert (
+                    ctx.session.execute(select(func.count()).select_from(table)).scalar_one() == 0
+                )
         assert books.see("acme").credits == 0
         assert door.post(paid(shop)) == "applied"
         assert books.see("acme").credits == 1000

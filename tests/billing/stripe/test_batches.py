@@ -106,9 +106,9 @@ def test_the_usual_event_of_a_set_is_applied_in_one_transaction(books, stripe, s
 
     assert stripe.deliver_set(*events) == ["applied"] * 3
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3
-    with transaction() as session:
+    with transaction() as ctx:
         times = text("SELECT count(DISTINCT xmin::text) FROM billing.stripe_events WHERE id > 1")
-        assert session.execute(times).scalar_one() == 1
+        assert ctx.session.execute(times).scalar_one() == 1
 
 
 def test_an_event_twice_in_one_set_is_applied_once_and_counted_twice(books, stripe, shops):
@@ -118,9 +118,9 @@ def test_an_event_twice_in_one_set_is_applied_once_and_counted_twice(books, stri
 
     assert outcomes == ["applied", "seen before", "applied"]
     assert books.see("acme").credits == 1000
-    with transaction() as session:
+    with transaction() as ctx:
         counted = text("SELECT deliveries FROM billing.stripe_events WHERE event_id = :id")
-        assert session.execute(counted, {"id": event["id"]}).scalar_one() == 2
+        assert ctx.session.execute(counted, {"id": event["id"]}).scalar_one() == 2
 
 
 def test_twins_in_one_set_give_once_and_each_says_what_it_did(books, stripe, shops):
@@ -130,9 +130,9 @@ def test_twins_in_one_set_give_once_and_each_says_what_it_did(books, stripe, sho
     assert stripe.deliver_set(event, twin) == ["applied", "applied"]
 
     assert books.see("acme").credits == 1000
-    with transaction() as session:
+    with transaction() as ctx:
         said = select(text("facts FROM billing.stripe_events WHERE id > 1 ORDER BY event_id"))
-        facts = [row[0] for row in session.execute(said)]
+        facts = [row[0] for row in ctx.session.execute(said)]
     assert facts == [{"is_newer": True, "credits": 1000}, {"is_newer": False, "credits": 0}]
 
 
@@ -230,8 +230,8 @@ def test_who_pays_within_the_set_that_tells_of_a_first_failure_is_not_asked(book
     stripe.deliver_set(failed, paid(shops[0], "2"), paid(shops[1]))
 
     assert stripe.status("acme") == "active"
-    with transaction() as session:
-        assert session.scalars(select(DunningCase)).all() == []
+    with transaction() as ctx:
+        assert ctx.session.scalars(select(DunningCase)).all() == []
 
 
 # --- what breaks a set ---------------------------------------------------------------------------
@@ -268,14 +268,14 @@ def test_an_event_that_breaks_its_set_fails_alone(sent, books):
 
 
 def test_an_event_that_meets_a_bug_fails_alone_and_is_tried_again(sent, books):
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             text(
                 "CREATE FUNCTION pg_temp.break() RETURNS trigger LANGUAGE plpgsql AS"
                 " $$ BEGIN RAISE EXCEPTION 'a bug'; END $$"
             )
         )
-        session.execute(
+        ctx.session.execute(
             text(
                 "CREATE TRIGGER broken BEFORE INSERT ON billing.purchases FOR EACH ROW"
                 " WHEN (NEW.origin = 'in_cus_bolt_1') EXECUTE FUNCTION pg_temp.break()"
@@ -284,8 +284,8 @@ def test_an_event_that_meets_a_bug_fails_alone_and_is_tried_again(sent, books):
     try:
         outcomes = sent(paid(sent.shops[0]), paid(sent.shops[1]), paid(sent.shops[2]))
     finally:
-        with transaction() as session:
-            session.execute(text("DROP TRIGGER IF EXISTS broken ON billing.purchases"))
+        with transaction() as ctx:
+            ctx.session.execute(text("DROP TRIGGER IF EXISTS broken ON billing.purchases"))
 
     assert outcomes == ["applied", "failed: InternalError", "applied"]
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
@@ -309,7 +309,7 @@ def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, books, mo
         outcomes = sent(*[paid(shop) for shop in sent.shops])
 
     assert outcomes == ["applied", "received: OperationalError", "applied"]
-    with transaction() as session:
-        swept = inbox.due(session, now=clock.now() + inbox.TAKEN_UP_AGAIN, limit=10)
+    with transaction() as ctx:
+        swept = inbox.due(ctx.at(clock.now() + inbox.TAKEN_UP_AGAIN), limit=10)
     assert [each.state for each in stripe_apply.apply_all(swept)] == ["applied"]
     assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3

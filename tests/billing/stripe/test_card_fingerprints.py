@@ -25,8 +25,8 @@ def shop(stripe, books):
 def cards(books):
     """Who has shown which card."""
     slugs = {account_id: slug for slug, account_id in books.ids.items()}
-    with transaction() as session:
-        rows = session.execute(
+    with transaction() as ctx:
+        rows = ctx.session.execute(
             select(TrialIdentity.account_id, TrialIdentity.digest)
             .where(TrialIdentity.kind == "card")
             .order_by(TrialIdentity.account_id)
@@ -106,8 +106,8 @@ def test_the_fingerprint_itself_is_in_no_state_that_we_keep(stripe, books, shop)
         shop.event("payment_method.attached", payment_method()),
     )
 
-    with transaction() as session:
-        kept = [str(facts) for facts in session.scalars(select(StripeObject.facts))]
+    with transaction() as ctx:
+        kept = [str(facts) for facts in ctx.session.scalars(select(StripeObject.facts))]
     assert len(kept) == 2
     assert not any(FINGERPRINT in each for each in kept)
 
@@ -120,11 +120,13 @@ def test_a_second_trial_with_one_card_is_told(stripe, books, shop):
         other.event("payment_method.attached", payment_method("pm_2", customer="cus_2")),
     )
 
-    with transaction() as session:
-        trial_sweeps.begin_missing(session, now=books.now)
+    with transaction() as ctx:
+        trial_sweeps.begin_missing(ctx.at(books.now))
 
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(OutboxEvent.account_id, OutboxEvent.payload)
-        ((account_id, said),) = session.execute(rows.where(OutboxEvent.type == "trial.repeated"))
+        ((account_id, said),) = ctx.session.execute(
+            rows.where(OutboxEvent.type == "trial.repeated")
+        )
     assert account_id == books.ids["acme2"]
     assert said == {"kinds": ["card"], "accounts": [books.ids["acme"]], "is_refused": False}

@@ -242,7 +242,7 @@ def test_a_top_up_is_taken_back_as_a_plan_is(stripe, books):
 def test_support_reads_in_words_that_money_went_back(books, refund):
     refund(4450)
 
-    with transaction() as session:
-        lines, _ = explain.of(session, "acme", now=books.now)
+    with transaction() as ctx:
+        lines, _ = explain.of(ctx.at(books.now), "acme")
 
     assert lines[-1].what == "credits whose money went back: plan taken back"

@@ -81,8 +81,8 @@ class Tale:
         message = PlaceHold(
             self.books.ids["acme"], "idea_generation", f"hold:{self.step}", units=much // 50 + 1
         )
-        with transaction() as session:
-            holds.place(session, message, now=self.books.now)
+        with transaction() as ctx:
+            holds.place(ctx.at(self.books.now), message)
         self.held.append(message.key)
 
     def finish(self, which):
@@ -104,9 +104,9 @@ class Tale:
         self.books.sweep(expiry.sweep)
         findings = {name: found for name, found in self.books.audit().findings.items() if found}
         assert not findings
-        with transaction() as session:
-            purchase = session.scalars(select(Purchase)).one()
-            frozen = session.execute(
+        with transaction() as ctx:
+            purchase = ctx.session.scalars(select(Purchase)).one()
+            frozen = ctx.session.execute(
                 select(func.count()).where(Hold.state == "held", Hold.operation.like("billing:%"))
             ).scalar_one()
         assert 0 <= purchase.taken_back <= purchase.credits * purchase.lots

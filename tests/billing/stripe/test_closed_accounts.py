@@ -1,13 +1,15 @@
 """Of a closed account Stripe's words are blanked, and what they meant for the money stays."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
 
-from billing import closing, dead_letters
-from billing.dead_letters import Letter
-from billing.policy import POLICY, Policy
+from billing import closing
+from billing.context import Policy
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter
 from models.host import Account
 from models.stripe import StripeEvent
 from tests.billing.lifecycle.conftest import tables_that_say
@@ -32,8 +34,8 @@ def gone(stripe, books):
         stripe.deliver(shop.event("charge.refunded", shop.charge(50, customer="cus_9", **SAID)))
     books.now = dt.datetime.now(dt.UTC)
     day = dt.timedelta(days=1)
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             update(Account)
             .where(Account.slug == "acme")
             .values(is_deleted=True, deleted_at=books.now - day, restore_until=books.now - day)
@@ -42,17 +44,16 @@ def gone(stripe, books):
 
 
 def close(stripe):
-    with transaction() as session:
-        session.info[POLICY] = Policy(closes_deleted=True)
-        return closing.sweep(session, now=stripe.books.now)
+    with transaction() as ctx:
+        return closing.sweep(replace(ctx.at(stripe.books.now), policy=Policy(closes_deleted=True)))
 
 
 def payloads(customer):
     rows = select(StripeEvent.state, StripeEvent.payload).where(StripeEvent.customer == customer)
-    with transaction() as session:
+    with transaction() as ctx:
         return [
             (state, payload is not None)
-            for state, payload in session.execute(rows.order_by(StripeEvent.id))
+            for state, payload in ctx.session.execute(rows.order_by(StripeEvent.id))
         ]
 
 
@@ -97,13 +98,13 @@ def test_a_webhook_among_the_dead_letters_is_blanked(gone):
         )
         for number, body in enumerate(bodies)
     ]
-    with transaction() as session:
-        dead_letters.keep(session, letters, now=gone.books.now)
+    with transaction() as ctx:
+        dead_letters.keep(ctx.at(gone.books.now), letters)
 
     close(gone)
 
-    with transaction() as session:
-        assert dead_letters.count_open(session) == 1
+    with transaction() as ctx:
+        assert dead_letters.count_open(ctx.session) == 1
 
 
 def test_nothing_of_ours_says_any_more_who_it_was(stripe, books):

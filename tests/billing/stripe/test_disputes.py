@@ -29,14 +29,14 @@ def dispute(stripe, shop):  # noqa: F811
 
 
 def cap(books, credits) -> None:
-    with transaction() as session:
-        session.execute(insert(SpendCap).values(account_id=books.ids["acme"], credits=credits))
+    with transaction() as ctx:
+        ctx.session.execute(insert(SpendCap).values(account_id=books.ids["acme"], credits=credits))
 
 
 def place(books, units, *, key):
-    with transaction() as session:
+    with transaction() as ctx:
         message = PlaceHold(books.ids["acme"], "idea_generation", key, units=units)
-        return holds.place(session, message, now=books.now)
+        return holds.place(ctx.at(books.now), message)
 
 
 def test_an_open_dispute_freezes_all_that_is_unspent(stripe, books, dispute):
@@ -202,8 +202,8 @@ def test_no_time_ends_a_freeze(books, dispute):
 @pytest.mark.parametrize("message", [Capture, Release])
 def test_the_main_app_can_not_end_a_freeze(books, shop, dispute, message):  # noqa: F811
     dispute(id="dp_1")
-    with transaction() as session:
-        (hold,) = holds.open_of(session, books.ids["acme"], count=9)
+    with transaction() as ctx:
+        (hold,) = holds.open_of(ctx.session, books.ids["acme"], count=9)
 
     (answer,) = books.debit_all([message(books.ids["acme"], hold.key_text)])
 

@@ -23,8 +23,8 @@ def shop(request, stripe, books):
 
 
 def cases():
-    with transaction() as session:
-        return list(session.scalars(select(DunningCase).order_by(DunningCase.id)))
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(DunningCase).order_by(DunningCase.id)))
 
 
 def fails(shop, *, code="card_declined", attempts=1, next_attempt=MAY):

@@ -78,8 +78,8 @@ def test_a_set_of_large_bodies_ends_before_it_fills_the_memory(shop, redis_clien
 def test_doorbells_of_the_relay_are_taken_along(shop, books, redis_client):
     event = events.of_payload(paid(shop, 1))
     now = clock.now()
-    with transaction() as session:
-        number = store_event.keep(session, event, source="webhook", received_at=now, now=now)
+    with transaction() as ctx:
+        number = store_event.keep(ctx.at(now), event, source="webhook", received_at=now)
     redis_client.lpush("stripe", raw(message("stripe.apply", "stripe", number=number)))
 
     states = [each.state for each in stripe_batch.work(first(shop))]

@@ -45,15 +45,15 @@ def paid(shop, name) -> dict:
 
 
 def states() -> Counter:
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(StripeEvent.state, func.count()).group_by(StripeEvent.state)
-        return Counter(dict(session.execute(rows).all()))
+        return Counter(dict(ctx.session.execute(rows).all()))
 
 
 def grants() -> int:
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(func.count()).where(CreditTransaction.type == "grant")
-        return session.execute(rows).scalar_one()
+        return ctx.session.execute(rows).scalar_one()
 
 
 def test_an_event_goes_from_the_client_through_the_broker_into_the_books(
@@ -119,8 +119,10 @@ def test_a_kill_9_among_200_events_loses_none_and_applies_none_twice(
 
 
 def unfinished() -> list[int]:
-    with transaction() as session:
-        return list(session.scalars(select(StripeEvent.id).where(StripeEvent.state == "received")))
+    with transaction() as ctx:
+        return list(
+            ctx.session.scalars(select(StripeEvent.id).where(StripeEvent.state == "received"))
+        )
 
 
 def test_the_same_events_by_eight_threads_are_applied_once(books, shops):

@@ -80,11 +80,13 @@ def event(now, about, kind="invoice.paid", **changes):
 
 def later(books, **duration):
     """Take up what failed, as the sweep would then."""
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             text("UPDATE billing.stripe_events SET due_at = now() WHERE due_at > now()")
         )
-        numbers = list(session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id")))
+        numbers = list(
+            ctx.session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id"))
+        )
     return [stripe_apply.apply(number) for number in numbers]
 
 

@@ -8,8 +8,8 @@ from worker.database import transaction
 
 
 def story(books, slug="acme"):
-    with transaction() as session:
-        lines, now = explain.of(session, slug, now=books.now)
+    with transaction() as ctx:
+        lines, now = explain.of(ctx.at(books.now), slug)
     return [(line.what, line.change, line.balance) for line in lines], now
 
 

@@ -247,8 +247,8 @@ class TestDebt:
         books.debit("acme", "clustering", key="1")
         books.debit("acme", "image_generation", key="2")
         books.debit_all([Reverse(books.ids["acme"], "1")])
-        with transaction() as session:
-            session.execute(delete(PlanPolicy).where(PlanPolicy.plan_id == generous))
+        with transaction() as ctx:
+            ctx.session.execute(delete(PlanPolicy).where(PlanPolicy.plan_id == generous))
         assert books.see("acme").credits == 5
 
         too_much = books.debit("acme", "clustering", key="3")

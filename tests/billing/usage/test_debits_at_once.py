@@ -8,16 +8,15 @@ import sqlalchemy as sa
 
 from billing import debits
 from billing_client import Debit, new_key
-from worker import clock
 from worker.database import engine, transaction
 
 
 def debit_25_times(account_id, results):
     outcomes = []
     for _ in range(25):
-        with transaction() as session:
+        with transaction() as ctx:
             message = Debit(account_id, "image_prompt_extraction", new_key())
-            (answer,) = debits.apply(session, [message], now=clock.now())
+            (answer,) = debits.apply(ctx, [message])
         outcomes.append(answer.outcome)
     results.put(outcomes)
 
@@ -67,8 +66,8 @@ def test_sets_over_the_same_accounts_do_not_deadlock(books):
                 Debit(dice.choice(accounts), "image_prompt_extraction", new_key())
                 for _ in range(30)
             ]
-            with transaction() as session:
-                debits.apply(session, messages, now=clock.now())
+            with transaction() as ctx:
+                debits.apply(ctx, messages)
 
     run_together(apply_sets, 4)
 
@@ -90,8 +89,8 @@ def test_one_key_sent_for_two_accounts_at_once_takes_from_one(books):
             barrier.wait()
             for _ in range(3):
                 try:
-                    with transaction() as session:
-                        debits.apply(session, [message], now=clock.now())
+                    with transaction() as ctx:
+                        debits.apply(ctx, [message])
                     break
                 except sa.exc.IntegrityError as error:
                     assert passes(error)
@@ -107,8 +106,8 @@ def test_the_app_may_insert_rows_that_point_at_an_account_while_it_is_locked(boo
     """The lock is FOR NO KEY UPDATE: a foreign key's check passes it."""
     account = books.open_account("acme", credits=100)
 
-    with transaction() as session:
-        debits.apply(session, [Debit(account, "clustering", "1")], now=books.now)
+    with transaction() as ctx:
+        debits.apply(ctx.at(books.now), [Debit(account, "clustering", "1")])
         with engine().begin() as app:
             app.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
             app.execute(

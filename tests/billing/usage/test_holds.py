@@ -23,8 +23,8 @@ def act(books):
     class Act:
         def place(self, slug, operation="image_generation", *, key, units=1, ttl_s=900):
             message = PlaceHold(books.ids.get(slug, 404), operation, key, units=units, ttl_s=ttl_s)
-            with transaction() as session:
-                return holds.place(session, message, now=books.now)
+            with transaction() as ctx:
+                return holds.place(ctx.at(books.now), message)
 
         def capture(self, slug, hold, units=None):
             return self._post(Capture(books.ids[slug], hold, units=units))
@@ -36,12 +36,12 @@ def act(books):
             return self._post(Release(books.ids[slug], hold))
 
         def expire(self):
-            with transaction() as session:
-                return len(holds.sweep(session, now=books.now))
+            with transaction() as ctx:
+                return len(holds.sweep(ctx.at(books.now)))
 
         def _post(self, message):
-            with transaction() as session:
-                return post.apply(session, [message], now=books.now)[0]
+            with transaction() as ctx:
+                return post.apply(ctx.at(books.now), [message])[0]
 
     return Act()
 
@@ -338,8 +338,8 @@ def test_a_hold_of_another_account_is_unknown(books, act):
 
 def test_a_spend_cap_counts_what_is_held(books, act):
     books.open_account("acme", credits=100)
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             text("INSERT INTO billing.spend_caps VALUES (:id, 12)"), {"id": books.ids["acme"]}
         )
     act.place("acme", key="h1", units=2)
@@ -389,8 +389,8 @@ def test_a_month_that_costs_more_than_an_integer_holds_goes_on(books, act):
     books.open_account("acme", credits=2**31 - 1)
     books.debit("acme", "image_generation", key="1")
     act.place("acme", key="h1")
-    with transaction() as session:
-        session.execute(text("UPDATE billing.books SET spent = 2147483647"))
+    with transaction() as ctx:
+        ctx.session.execute(text("UPDATE billing.books SET spent = 2147483647"))
 
     assert books.debit("acme", "image_generation", key="2").outcome == "taken"
     assert act.place("acme", key="h2").outcome == "held"
@@ -439,14 +439,14 @@ class TestFromTheMainApp:
         """It was refused for good, though the new period's credits came a moment later."""
         account = books.open_account("acme")
         books.seed("acme")
-        with transaction() as session:
-            session.execute(
+        with transaction() as ctx:
+            ctx.session.execute(
                 text(
                     "UPDATE billing.credit_calendars"
                     " SET anchor_at = now() - interval '40 days', next_due_at = now()"
                 )
             )
-            session.execute(text("UPDATE billing.lots SET expires_at = now()"))
+            ctx.session.execute(text("UPDATE billing.lots SET expires_at = now()"))
         books.now = dt.datetime.now(dt.UTC)
 
         refused = client.place_hold(connection, account, "image_generation", key="h1")

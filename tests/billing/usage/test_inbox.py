@@ -12,7 +12,8 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 import tasks.credits
-from billing import dead_letters
+from billing.context import Context
+from billing.operations import dead_letters
 from billing.usage import inbox
 from billing_client import BillingClient, Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
@@ -39,8 +40,8 @@ def drain(books):
 
     def one_set(limit=500, after=inbox.LOWEST, **options):
         try:
-            with transaction() as session:
-                return inbox.drain(session, limit=limit, after=after, now=books.now, **options)
+            with transaction() as ctx:
+                return inbox.drain(ctx.at(books.now), limit=limit, after=after, **options)
         except inbox.InOtherHands as error:
             return inbox.Drained(0, [], 0, error.after)
 
@@ -57,13 +58,13 @@ def leave_raw(app, account_id, task, arguments):
 
 
 def waiting():
-    with transaction() as session:
-        return inbox.waiting(session)[0]
+    with transaction() as ctx:
+        return inbox.waiting(ctx.session)[0]
 
 
 def letters():
-    with transaction() as session:
-        return dead_letters.open_letters(session, limit=100)
+    with transaction() as ctx:
+        return dead_letters.open_letters(ctx.session, limit=100)
 
 
 class TestTheAppsTransaction:
@@ -237,7 +238,9 @@ class TestOrder:
         door.leave(app, [Debit(account, "clustering", f"{n}") for n in range(3000)])
         app.commit()
         with Session(own_connection()) as session:
-            assert inbox.drain(session, limit=500, after=inbox.LOWEST, now=books.now).rows == 500
+            assert (
+                inbox.drain(Context(session, books.now), limit=500, after=inbox.LOWEST).rows == 500
+            )
             assert rows_read_in_whole(session) == {}
 
     def test_few_rows_of_many_accounts_do_not_wait_for_many_rows_of_one(self, books, app, drain):
@@ -371,7 +374,7 @@ class TestTwoDrains:
     def first(self, books, busy):
         """A drain that has done its set, and not committed."""
         with Session(engine()) as session, session.begin():
-            assert inbox.drain(session, limit=3, after=inbox.LOWEST, now=books.now).rows == 3
+            assert inbox.drain(Context(session, books.now), limit=3, after=inbox.LOWEST).rows == 3
             yield session
 
     def test_the_second_does_the_rows_behind_once_the_first_has_committed(
@@ -421,8 +424,8 @@ class TestTwoDrains:
 
         def empty_it(dice):
             while not left_all.is_set() or waiting():
-                with suppress(inbox.InOtherHands, GivenUp), transaction() as session:
-                    inbox.drain(session, limit=11, after=inbox.LOWEST, now=books.now)
+                with suppress(inbox.InOtherHands, GivenUp), transaction() as ctx:
+                    inbox.drain(ctx.at(books.now), limit=11, after=inbox.LOWEST)
                     if dice.random() < 0.3:
                         raise GivenUp
 
@@ -506,8 +509,8 @@ class TestCrashes:
         class Killed(BaseException):
             pass
 
-        with pytest.raises(Killed), transaction() as session:
-            assert inbox.drain(session, limit=9, after=inbox.LOWEST, now=books.now).rows == 1
+        with pytest.raises(Killed), transaction() as ctx:
+            assert inbox.drain(ctx.at(books.now), limit=9, after=inbox.LOWEST).rows == 1
             raise Killed
 
         assert (waiting(), books.see("acme").credits) == (1, 100)

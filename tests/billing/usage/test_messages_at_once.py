@@ -54,8 +54,8 @@ class Crowd:
         """As a worker does: what fails in passing goes again as a whole."""
         for tries in range(50):
             try:
-                with transaction() as session:
-                    return act(session)
+                with transaction() as ctx:
+                    return act(ctx)
             except Exception as error:
                 if not passes(error):
                     raise
@@ -83,7 +83,7 @@ class Crowd:
         for _ in range(15):
             messages = [self.message(dice) for _ in range(12)]
             self.answers += self.insist(
-                lambda session, asked=messages: posting.apply(session, asked, now=self.books.now)
+                lambda ctx, asked=messages: posting.apply(ctx.at(self.books.now), asked)
             )
 
     def leave(self, seed):
@@ -98,8 +98,8 @@ class Crowd:
         while empty < 20:
             try:
                 drained = self.insist(
-                    lambda session, after=after: inbox.drain(
-                        session, limit=40, after=after, now=self.books.now
+                    lambda ctx, after=after: inbox.drain(
+                        ctx.at(self.books.now), limit=40, after=after
                     )
                 )
             except inbox.InOtherHands as error:
@@ -122,11 +122,11 @@ class Crowd:
             )
             # Some are placed as if they were old, so that the sweep finds them due.
             placed_at = self.books.now.replace(hour=dice.choice([10, 12]))
-            self.insist(lambda session, m=message, at=placed_at: holds.place(session, m, now=at))
+            self.insist(lambda ctx, m=message, at=placed_at: holds.place(ctx.at(at), m))
 
     def sweep(self, _):
         for _ in range(30):
-            self.insist(lambda session: holds.sweep(session, now=self.books.now))
+            self.insist(lambda ctx: holds.sweep(ctx.at(self.books.now)))
             time.sleep(0.005)
 
     def calendar(self, seed):
@@ -159,7 +159,7 @@ def test_any_message_by_any_door_at_once_leaves_the_books_right(crowd, books):
     # A drain passes over accounts that others hold: what both passed over is taken now.
     while (
         rest := crowd.insist(
-            lambda session: inbox.drain(session, limit=500, after=inbox.LOWEST, now=books.now)
+            lambda ctx: inbox.drain(ctx.at(books.now), limit=500, after=inbox.LOWEST)
         )
     ).rows:
         crowd.answers += rest.answers
@@ -205,9 +205,7 @@ def test_50_threads_debiting_one_account_never_overspend(crowd, books):
 
     def debit(number):
         message = Debit(account, "image_generation", f"debit:{number}")
-        crowd.answers += crowd.insist(
-            lambda session: posting.apply(session, [message], now=books.now)
-        )
+        crowd.answers += crowd.insist(lambda ctx: posting.apply(ctx.at(books.now), [message]))
 
     crowd.run(*[(debit, number) for number in range(50)])
 

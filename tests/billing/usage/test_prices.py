@@ -12,8 +12,8 @@ from worker.database import transaction
 
 
 def set_price(operation, **columns):
-    with transaction() as session:
-        session.execute(insert(CreditCostConfig).values(operation=operation, **columns))
+    with transaction() as ctx:
+        ctx.session.execute(insert(CreditCostConfig).values(operation=operation, **columns))
 
 
 def test_a_row_overrides_a_default(books):
@@ -82,8 +82,8 @@ def test_a_time_to_come_is_priced_as_now(books):
 def test_removing_a_row_brings_the_default_back(books):
     books.open_account("acme", credits=100)
     set_price("clustering", credits_per_unit=50, is_fixed=True)
-    with transaction() as session:
-        session.execute(delete(CreditCostConfig))
+    with transaction() as ctx:
+        ctx.session.execute(delete(CreditCostConfig))
 
     assert books.debit("acme", "clustering", key="k").entry.amount == -10
 
@@ -91,11 +91,11 @@ def test_removing_a_row_brings_the_default_back(books):
 def test_sql_and_python_read_the_same_price(books):
     set_price("clustering", credits_per_unit=3, units_per_price=7)
     set_price("image_generation", credits_per_unit=3, is_active=False)
-    with transaction() as session:
-        book = prices.load(session)
+    with transaction() as ctx:
+        book = prices.load(ctx.session)
         for operation in ("clustering", "content_generation", "image_prompt_extraction", "none"):
             for units in (1, 7, 8, 99, 100, 101, 1_000_000):
-                in_sql = session.execute(
+                in_sql = ctx.session.execute(
                     text("SELECT billing.price_of(:operation, :units, :at)"),
                     {"operation": operation, "units": units, "at": books.now},
                 ).scalar()

@@ -77,8 +77,8 @@ class Customer:
 
     @property
     def status(self):
-        with transaction() as session:
-            return accounts.read(session, "acme").status
+        with transaction() as ctx:
+            return accounts.read(ctx.session, "acme").status
 
     def event(self, kind, about, **ago):
         """An event of so long ago, which Stripe lists."""

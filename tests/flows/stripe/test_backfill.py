@@ -27,20 +27,20 @@ def fill(**how):
 
 def kept():
     """Of each event kept: its id, where it came from, how often, and what became of it."""
-    with transaction() as session:
-        rows = session.scalars(select(StripeEvent).order_by(StripeEvent.event_id))
+    with transaction() as ctx:
+        rows = ctx.session.scalars(select(StripeEvent).order_by(StripeEvent.event_id))
         return [(row.event_id, row.source, row.deliveries, row.state) for row in rows]
 
 
 def cursor():
-    with transaction() as session:
-        found = session.get(StripeCursor, backfill.CURSOR)
+    with transaction() as ctx:
+        found = ctx.session.get(StripeCursor, backfill.CURSOR)
         return found and found.read_until
 
 
 def set_cursor(ago, *, is_live=False):
-    with transaction() as session:
-        session.add(
+    with transaction() as ctx:
+        ctx.session.add(
             StripeCursor(
                 name=backfill.CURSOR,
                 read_until=clock.now() - ago,
@@ -51,10 +51,10 @@ def set_cursor(ago, *, is_live=False):
 
 
 def deliver(event):
-    with transaction() as session:
+    with transaction() as ctx:
         made = events.of_payload(event)
         now = clock.now()
-        return store_event.keep(session, made, source="webhook", received_at=now, now=now)
+        return store_event.keep(ctx.at(now), made, source="webhook", received_at=now)
 
 
 # --- what never came ------------------------------------------------------------------------------
@@ -238,11 +238,11 @@ def test_a_rehearsal_says_what_is_new_and_keeps_nothing(acme):
 
 
 def test_how_far_the_reading_is_behind_can_be_asked(acme):
-    with transaction() as session:
-        never = backfill.lag(session, is_live=False, now=clock.now())
+    with transaction() as ctx:
+        never = backfill.lag(ctx, is_live=False)
     set_cursor(HOUR)
-    with transaction() as session:
-        behind = backfill.lag(session, is_live=False, now=clock.now())
+    with transaction() as ctx:
+        behind = backfill.lag(ctx, is_live=False)
 
     assert never is None
     assert HOUR <= behind < 2 * HOUR

@@ -35,8 +35,8 @@ def known(acme):
 def look():
     """What differs, as `object: what, ours, Stripe's`."""
     report = stripe_reconcile.look(stripe_fetch.gateway())
-    with transaction() as session:
-        drift.keep(session, report, now=clock.now())
+    with transaction() as ctx:
+        drift.keep(ctx, report)
     return [(each.id, each.what, each.ours, each.stripe) for each in report.differences]
 
 
@@ -48,8 +48,8 @@ def billing(*words, exit_code=0):
 
 def mend():
     """Run each command that the open findings name; what is found after that."""
-    with transaction() as session:
-        commands = [row.facts["command"] for row in open_findings(session)]
+    with transaction() as ctx:
+        commands = [row.facts["command"] for row in open_findings(ctx.session)]
     for command in commands:
         billing(*command.split()[1:])
     return look()
@@ -135,9 +135,9 @@ def test_a_customer_that_names_its_account_and_is_not_linked_is_found_and_linked
 
 
 def test_a_row_of_the_main_app_that_somebody_changed_is_found_and_mended(known):
-    with transaction() as session:
-        session.execute(update(Invoice).values(paid_minor=1))
-        session.execute(update(Subscription).values(status="canceled"))
+    with transaction() as ctx:
+        ctx.session.execute(update(Invoice).values(paid_minor=1))
+        ctx.session.execute(update(Subscription).values(status="canceled"))
 
     assert look() == [
         ("sub_1", "differs", {"app.status": "canceled"}, {"app.status": "active"}),
@@ -224,15 +224,15 @@ def test_a_key_of_the_other_mode_is_an_error_and_not_a_thousand_findings(known):
 def test_a_difference_is_an_open_finding_until_it_is_gone(known):
     known.fake.keep(known.invoice | {"status": "void"})
     look()
-    with transaction() as session:
-        (found,) = open_findings(session)
+    with transaction() as ctx:
+        (found,) = open_findings(ctx.session)
     assert (found.check, found.subject) == ("stripe_invoices", "invoice in_1")
     assert found.facts["command"] == "billing stripe sync invoice in_1"
 
     mend()
 
-    with transaction() as session:
-        assert open_findings(session) == []
+    with transaction() as ctx:
+        assert open_findings(ctx.session) == []
 
 
 def test_the_night_looks_once(known, monkeypatch):

@@ -39,8 +39,8 @@ def post(payload, *, secret=SECRET):
 
 def taken_up():
     """Take up each event of the inbox; what became of it."""
-    with transaction() as session:
-        numbers = list(session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
+    with transaction() as ctx:
+        numbers = list(ctx.session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
     outcomes = [stripe_apply.apply(number) for number in numbers]
     return [o.state if o.reason is None else f"{o.state}: {o.reason}" for o in outcomes]
 

@@ -146,12 +146,12 @@ class CreditsMachine(RuleBasedStateMachine):
             plan = "generous" if slug == "owing" else "starter"
             self.books.open_account(slug, credits=credits, plan=plan)
             self.model.accounts[slug].open(credits, self.books.ids[slug], self.books.now)
-        with transaction() as session:
-            session.execute(
+        with transaction() as ctx:
+            ctx.session.execute(
                 sa.text("INSERT INTO billing.spend_caps VALUES (:id, 40)"),
                 {"id": self.books.ids["capped"]},
             )
-            session.execute(
+            ctx.session.execute(
                 sa.text("SELECT billing.open_book(id, :now) FROM igny8_tenants"),
                 {"now": self.books.now},
             )
@@ -161,8 +161,8 @@ class CreditsMachine(RuleBasedStateMachine):
         """As if the main app had given the first period's credits."""
         account_id, due = self.books.ids[slug], self.books.now.replace(month=4)
         self.model.accounts[slug].calendar = Calendar(account_id, due, 25, 8)
-        with transaction() as session:
-            session.add(
+        with transaction() as ctx:
+            ctx.session.add(
                 CreditCalendar(
                     account_id=account_id,
                     anchor_at=self.books.now,
@@ -205,8 +205,8 @@ class CreditsMachine(RuleBasedStateMachine):
             answers = self.drained(limit=500, one_by_one=how == "in savepoints")
         expected = [self.modelled(message) for message in ordered]
         assert [said(answer) for answer in answers] == expected
-        with transaction() as session:
-            assert inbox.waiting(session)[0] == 0
+        with transaction() as ctx:
+            assert inbox.waiting(ctx.session)[0] == 0
 
     @rule(asked=st.lists(messages, min_size=1, max_size=4))
     def the_same_set_by_two_workers_at_once(self, asked):
@@ -233,8 +233,8 @@ class CreditsMachine(RuleBasedStateMachine):
         expires_at = None if hours is None else self.books.now + dt.timedelta(hours=hours)
         message = Grant(self.id_of(account), amount, source, key, expires_at)
         try:
-            with transaction() as session:
-                granted = grants.apply(session, message, now=self.books.now)
+            with transaction() as ctx:
+                granted = grants.apply(ctx.at(self.books.now).by("main_app"), message)
             answer = Said("granted", granted.entry.amount)
         except Rejected as error:
             answer = Said("rejected", reason=error.name)
@@ -251,8 +251,8 @@ class CreditsMachine(RuleBasedStateMachine):
     def place_holds(self, asked):
         for (account, key), operation, units, ttl_s in asked:
             message = PlaceHold(self.id_of(account), operation, key, units=units, ttl_s=ttl_s)
-            with transaction() as session:
-                placed = holds.place(session, message, now=self.books.now)
+            with transaction() as ctx:
+                placed = holds.place(ctx.at(self.books.now), message)
             self.model.renew(self.books.now, account)
             told = self.model.place(
                 self.books.now,
@@ -284,8 +284,8 @@ class CreditsMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep_of_holds(self):
-        with transaction() as session:
-            expired = len(holds.sweep(session, now=self.books.now))
+        with transaction() as ctx:
+            expired = len(holds.sweep(ctx.at(self.books.now)))
         assert expired == self.model.expire_holds(self.books.now)
 
     @rule()
@@ -311,8 +311,8 @@ class CreditsMachine(RuleBasedStateMachine):
     )
     def price_changes(self, operation, credits, per, is_fixed, is_active):
         self.books.pass_time(seconds=1)
-        with transaction() as session:
-            session.execute(
+        with transaction() as ctx:
+            ctx.session.execute(
                 sa.text(
                     "INSERT INTO billing.prices (operation, valid_from, credits_per_unit,"
                     " units_per_price, is_fixed, is_active)"
@@ -334,9 +334,9 @@ class CreditsMachine(RuleBasedStateMachine):
 
     @invariant()
     def everything_is_as_the_model_says(self):
-        with transaction() as session:
+        with transaction() as ctx:
             for name, (query, in_the_model) in LOOKS.items():
-                seen = [tuple(row) for row in session.execute(sa.text(query))]
+                seen = [tuple(row) for row in ctx.session.execute(sa.text(query))]
                 told = [
                     (self.books.ids[slug], *row)
                     for slug, account in self.model.accounts.items()
@@ -366,10 +366,8 @@ class CreditsMachine(RuleBasedStateMachine):
         assert answers == [self.modelled(message) for message in asked]
 
     def posted(self, asked):
-        with transaction() as session:
-            return post.apply(
-                session, [self.real(message) for message in asked], now=self.books.now
-            )
+        with transaction() as ctx:
+            return post.apply(ctx.at(self.books.now), [self.real(message) for message in asked])
 
     def modelled(self, message):
         kind, words = message
@@ -389,8 +387,8 @@ class CreditsMachine(RuleBasedStateMachine):
         return words
 
     def drained(self, **options):
-        with transaction() as session:
-            return inbox.drain(session, after=inbox.LOWEST, now=self.books.now, **options).answers
+        with transaction() as ctx:
+            return inbox.drain(ctx.at(self.books.now), after=inbox.LOWEST, **options).answers
 
     def id_of(self, slug):
         return self.books.ids.get(slug, 404)

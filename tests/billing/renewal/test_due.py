@@ -8,8 +8,8 @@ from worker.database import transaction
 
 
 def counted(books):
-    with transaction() as session:
-        return due.count(session, now=books.now)
+    with transaction() as ctx:
+        return due.count(ctx.at(books.now))
 
 
 def test_a_period_and_the_lots_whose_time_is_over_are_due_until_the_sweeps_have_run(books):
