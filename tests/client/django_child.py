@@ -1,4 +1,4 @@
-"""A main app in miniature, on Django and Django REST framework, with the code of the client's README.
+"""A main app in miniature, on Django and Django REST framework, with the code of docs/how-to.
 
 Run by the Python of another environment (test_django.py). Reads requests as JSON, one a line, and
 answers each with a line: status, body and headers.
@@ -19,11 +19,10 @@ CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def code_of(name):
-    """The block of the README that begins with this file's name."""
-    (found,) = [
-        code for code in CODE.findall(Path(sys.argv[1]).read_text()) if code.startswith(f"# {name}")
-    ]
-    return found
+    """Find the block of the documents that begins with this file's name."""
+    text = "".join(Path(path).read_text() for path in sys.argv[1:])
+    (code,) = [block for block in CODE.findall(text) if block.startswith(f"# {name}")]
+    return code
 
 
 def module(name, code, **given):
@@ -50,7 +49,7 @@ def configure():
         ALLOWED_HOSTS=["*"],
         SECRET_KEY="of no use to anyone",
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-        MIDDLEWARE=["main_app.FindAccount", "middleware.LetIn"],
+        MIDDLEWARE=["main_app.FindAccount", "middleware.AccountAccess"],
         ROOT_URLCONF="urls",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         REST_FRAMEWORK={"UNAUTHENTICATED_USER": None},
