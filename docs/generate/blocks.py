@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import commands, errors, events, settings, tables, tasks
+from docs.generate import commands, errors, events, lifecycle, settings, tables, tasks
 
 ROOT = Path(__file__).parents[2]
 #: name of a block -> the function that makes its Markdown
@@ -12,14 +12,17 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "app-rights": tables.app_rights,
     "commands": commands.block,
     "data-of-events": events.data_block,
+    "dunning-schedule": lifecycle.schedule_block,
     "errors": errors.block,
     "events": events.block,
     "host-tables": tables.host_block,
     "our-tables": tables.our_block,
     "queues": tasks.queues_block,
     "settings": settings.block,
+    "status-reasons": lifecycle.reasons_block,
     "tasks": tasks.block,
     "timetable": tasks.timetable_block,
+    "transitions": lifecycle.transitions_block,
 }
 _MARKED = re.compile(r"(?ms)(?<=<!-- generated: )([\w-]+) -->\n.*?(?=^<!-- end -->)")
 
