@@ -12,7 +12,6 @@ from sqlalchemy.dialects import postgresql
 import celeryconfig
 from billing import errors
 from billing.lifecycle import transitions
-from billing.lifecycle.dunning.schedule import SCHEDULE
 from billing.stripe import drift
 from billing.stripe import errors as stripe_errors
 from billing.support import audit, explain
@@ -256,57 +255,6 @@ def test_every_link_leads_somewhere(document):
             headings = re.findall(r"^#+ (.+)$", there.read_text(), flags=re.MULTILINE)
             slugs = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in slugs, target
-
-
-LIFE = (ROOT / "docs/life.md").read_text()
-CLIENT = (ROOT / "client/README.md").read_text()
-
-
-def test_the_life_of_an_account_has_every_step_and_who_may():
-    steps_listed = rows(section(LIFE, "## Status").partition("| reason |")[0])
-    reasons_listed = rows("| reason |" + section(LIFE, "## Status").partition("| reason |")[2])
-
-    assert steps_listed == [
-        [step.status_from, step.status_to, ", ".join(sorted(step.reasons)), f"`{step.event}`"]
-        for step in transitions.STEPS
-    ]
-    assert reasons_listed == [
-        [reason, ", ".join(sorted(who))] for reason, who in sorted(transitions.WHO_MAY.items())
-    ]
-
-
-def test_the_life_of_an_account_has_the_schedule_of_missing_payments():
-    yes = {True: "yes", False: "no"}
-
-    assert rows(section(LIFE, "## Missing payments")) == [
-        [str(step.day), step.action, yes[step.card], yes[step.bank]] for step in SCHEDULE
-    ]
-
-
-def test_the_life_of_an_account_has_every_answer_to_who_is_let_in():
-    view = (
-        (ROOT / "migrations/sql/0008_up.sql").read_text().partition("VIEW billing.account_access")
-    )
-    answers = re.findall(r"^    \('(\w+)', (true|false), (\d+),", view[2], flags=re.MULTILINE)
-
-    assert rows(section(LIFE, "## Who is let in")) == [
-        [f"`{reason}`", {"true": "yes", "false": "no"}[is_allowed], status]
-        for reason, is_allowed, status in answers
-    ]
-
-
-def test_the_client_s_readme_has_every_event_with_what_it_carries():
-    # Its code has comments, which look like headings.
-    listed = rows(CLIENT.partition("\n## Events\n")[2].partition("\n## ")[0])
-
-    assert listed == [
-        [
-            f"`{name}`",
-            kind.when,
-            f"`{kind.carries.__name__}`: " + ", ".join(f"`{f.name}`" for f in fields(kind.carries)),
-        ]
-        for name, kind in CATALOGUE.items()
-    ]
 
 
 def test_every_event_that_is_left_is_in_the_catalogue_and_every_one_there_is_left():
