@@ -1,4 +1,4 @@
-"""A main app in miniature, on Django and Django REST framework, with the code of docs/how-to.
+"""A main app in miniature, on Django and Django REST framework, with the documents' code.
 
 Run by the Python of another environment (test_django.py). Reads requests as JSON, one a line, and
 answers each with a line: status, body and headers.
@@ -154,14 +154,34 @@ def work(request):
     return JsonResponse({"held": bool(held)})
 
 
+def first_debit(request):
+    job = Job(request.account.id)
+    run("jobs", code_of("jobs.py"), job=job, ask_the_model=lambda job: "word " * 250)
+    return JsonResponse({"key": job.billing_key})
+
+
 urlpatterns = [
     path("page/", page),
+    path("first-debit/", first_debit),
     path("billing/pay/", page),
     path("bridge/", Bridge.as_view()),
     path("work/", work),
     path("billing/events/", billing_events),
 ]
 """
+
+
+class Job:
+    """A piece of the app's AI work."""
+
+    def __init__(self, account_id):
+        self.account_id, self.billing_key, self.text = account_id, None, None
+
+    def save(self):
+        """The app's own row; none is needed here."""
+
+    def finish(self, text):
+        self.text = text
 
 
 class Task:
@@ -190,6 +210,7 @@ def build():
     given = {"csrf_exempt": csrf_exempt, "HttpResponse": HttpResponse, "settings": settings}
     module("views", code_of("views.py"), **given, receive_event=task)
     given = {"BillingClient": BillingClient, "Capture": Capture, "inbox": inbox}
+    given |= {"Job": Job, "code_of": code_of, "run": module}
     module("urls", URLS, **given, settings=settings)
 
 

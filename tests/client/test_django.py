@@ -1,4 +1,4 @@
-"""The code that docs/how-to shows for Django and Django REST framework, run as it stands there.
+"""The code that README and docs/how-to show for Django and Django REST framework, run as it stands there.
 
 Neither is a dependency: the Python of an environment that has both is named in TEST_DJANGO_PYTHON
 (CONTRIBUTING.md), else these tests are skipped.
@@ -19,7 +19,7 @@ from worker.database import engine, transaction
 
 PYTHON = os.environ.get("TEST_DJANGO_PYTHON")
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/how-to/django.md", "docs/how-to/events-and-webhooks.md"]
+PAGES = ["README.md", "docs/how-to/django.md", "docs/how-to/events-and-webhooks.md"]
 pytestmark = pytest.mark.skipif(PYTHON is None, reason="TEST_DJANGO_PYTHON names no Python")
 OWNER = "jane@acme.test"
 
@@ -130,6 +130,16 @@ def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, books):
     with transaction() as ctx:
         assert ctx.session.scalar(select(func.count()).select_from(Hold)) == 2
         assert ctx.session.scalar(select(func.count()).select_from(InboxRow)) == 2
+
+
+def test_the_readmes_first_debit_is_left_with_the_work(app, books):
+    answer = app("/first-debit/", account=books.ids["acme"])
+
+    assert answer["status"] == 200
+    with transaction() as ctx:
+        row = ctx.session.scalars(select(InboxRow)).one()
+    assert (row.account_id, row.arguments["units"]) == (books.ids["acme"], 250)
+    assert row.arguments["key"] == answer["body"]["key"]
 
 
 def test_a_signed_event_is_taken_and_a_forged_one_is_not(app):
