@@ -18,7 +18,7 @@ from billing.host import accounts
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
 from billing.stripe import erase as of_stripe
-from billing.sweep import AT_ONCE, Swept
+from billing.sweep import AT_ONCE, SweepResult
 
 #: What names a person in tables of ours, and how it is blanked; money is in none of them.
 BLANKS = (
@@ -64,7 +64,7 @@ def listed(ctx: Context, *, limit: int) -> Sequence[Over]:
     return [Over(*row) for row in rows]
 
 
-def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Close accounts, up to `limit`; empty when none is left, or when the policy does not close."""
     if not ctx.policy.closes_deleted:
         return []
@@ -72,9 +72,9 @@ def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
     return close(ctx, [one.account_id for one in over])
 
 
-def close(ctx: Context, account_ids: Sequence[int]) -> list[Swept]:
+def close(ctx: Context, account_ids: Sequence[int]) -> list[SweepResult]:
     """Close those of these accounts whose time is over, and that nobody else works on."""
-    ids = accounts.lock_free(ctx.session, account_ids)
+    ids = accounts.try_lock(ctx.session, account_ids)
     closed = {
         row.account_id: row.restore_until
         for row in ctx.session.execute(text(_CLOSE), {"ids": ids, "now": ctx.now}).all()
@@ -99,7 +99,7 @@ def close(ctx: Context, account_ids: Sequence[int]) -> list[Swept]:
         for row in at_stripe
     ]
     outbox.leave_all(ctx, events)
-    return [Swept(account_id, "closed", at) for account_id, at in closed.items()]
+    return [SweepResult(account_id, "closed", at) for account_id, at in closed.items()]
 
 
 def _blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:

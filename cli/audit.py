@@ -20,7 +20,14 @@ def audit(seals: bool, as_json: bool) -> None:
     with transaction() as ctx:
         findings.keep(ctx.at(now), report.findings)
     if as_json:
-        show_json({"agrees": report.agrees, "books": report.books, "findings": report.findings})
+        show_json(
+            {
+                "agrees": report.agrees,
+                "accounts": report.accounts,
+                "books": report.accounts,
+                "findings": report.findings,
+            }
+        )
     else:
         show(report)
     if not report.agrees:
@@ -32,7 +39,7 @@ def show(report: books_audit.Report) -> None:
     promises = {check.name: check.promise for check in books_audit.CHECKS + books_audit.LONG_CHECKS}
     promises[books_audit.SEALS] = books_audit.SEALS_PROMISE
     table(
-        f"audit of {report.books:,} books",
+        f"audit of {report.accounts:,} accounts",
         ("check", "promise", "broken by"),
         [(name, promises[name], len(found)) for name, found in report.findings.items()],
     )

@@ -7,7 +7,7 @@ import click
 from billing.context import Context
 from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 from cli.screen import console, json_option, show_json, table
 from flows import sweeps
 from worker.database import rehearsal
@@ -29,7 +29,7 @@ def credits() -> None:
 def renew(dry_run: bool, as_json: bool) -> None:
     """Cross the boundaries that are due, and follow changes of plan."""
 
-    def rehearse(ctx: Context) -> list[Swept]:
+    def rehearse(ctx: Context) -> list[SweepResult]:
         renewed = purchases.sweep_due(ctx, limit=REHEARSED)
         renewed += renewals.sweep_due(ctx, limit=REHEARSED)
         return renewed + plan_changes.sweep(ctx, limit=REHEARSED)
@@ -45,7 +45,7 @@ def renew(dry_run: bool, as_json: bool) -> None:
 def expire(dry_run: bool, as_json: bool) -> None:
     """Take credits whose time is over out of the books; accounts that are due are renewed first."""
 
-    def rehearse(ctx: Context) -> list[Swept]:
+    def rehearse(ctx: Context) -> list[SweepResult]:
         return expiry.sweep(ctx, limit=REHEARSED)
 
     swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(expiry.sweep)
@@ -58,20 +58,20 @@ def expire(dry_run: bool, as_json: bool) -> None:
 def repair(dry_run: bool, as_json: bool) -> None:
     """Seed accounts that never were, and begin calendars that are missing."""
 
-    def rehearse(ctx: Context) -> list[Swept]:
+    def rehearse(ctx: Context) -> list[SweepResult]:
         return repairs.sweep(ctx, limit=REHEARSED).swept
 
     swept = _rehearsed(rehearse) if dry_run else sweeps.over_all(repairs.sweep)
     _show(swept, dry_run=dry_run, as_json=as_json)
 
 
-def _rehearsed(act: Callable[[Context], list[Swept]]) -> list[Swept]:
+def _rehearsed(act: Callable[[Context], list[SweepResult]]) -> list[SweepResult]:
     """What the act does, which is then rolled back: a dry run can't differ from the run."""
     with rehearsal() as ctx:
         return act(ctx)
 
 
-def _show(swept: list[Swept], *, dry_run: bool, as_json: bool) -> None:
+def _show(swept: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         show_json({"dry_run": dry_run, "swept": swept})
         return

@@ -11,7 +11,7 @@ from billing.errors import Rejected
 from billing.host import accounts
 from billing.lifecycle.trials import overrides as trials_act
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 from cli.screen import console, json_option, show_json, table
 from flows import sweeps
 from models.life import Trial
@@ -109,12 +109,12 @@ def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
     _show_swept(sweeps.until_done(trial_sweeps.expire_due), as_json=as_json, title="done")
 
 
-def _rehearsed(ctx: Context) -> list[Swept]:
+def _rehearsed(ctx: Context) -> list[SweepResult]:
     trials_act.confirm(ctx.by(_who()), until=ctx.now)
     return trial_sweeps.expire_due(ctx, limit=REHEARSED)
 
 
-def _show_swept(swept: list[Swept], *, as_json: bool, title: str) -> None:
+def _show_swept(swept: list[SweepResult], *, as_json: bool, title: str) -> None:
     if as_json:
         show_json({"swept": swept})
         return

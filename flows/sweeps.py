@@ -10,7 +10,7 @@ from typing import Protocol
 from sqlalchemy import text
 
 from billing.context import Context
-from billing.sweep import Page, Swept
+from billing.sweep import Page, SweepResult
 from worker.database import transaction
 from worker.logs import logger
 
@@ -31,7 +31,7 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 class Sweep(Protocol):
     """An act that does what is due, a bounded set at a time, and says what it did."""
 
-    def __call__(self, ctx: Context) -> list[Swept]:
+    def __call__(self, ctx: Context) -> list[SweepResult]:
         """Do one set; empty when there is nothing more to do."""
 
 
@@ -42,14 +42,14 @@ class PagedSweep(Protocol):
         """Do one set; its `last` is None when there was none left."""
 
 
-def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> list[Swept]:
+def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> list[SweepResult]:
     """Run each sweep until it finds nothing more, or the time is spent; returns all that was done.
 
     What another process has locked is left to that, or to the next run. `lanes`: so many threads
     take sets at once, of a sweep that passes by what another holds.
     """
     deadline = time.monotonic() + budget_s
-    swept: list[Swept] = []
+    swept: list[SweepResult] = []
     for sweep in sweeps:
         if lanes == 1:
             swept += _lane(sweep, deadline)
@@ -64,7 +64,7 @@ def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> li
     return swept
 
 
-def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
+def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[SweepResult]:
     """Run each sweep, in lanes, for one turn; ask for another with `again` if that was too little.
 
     `again`: a task's `apply_async`. One large sweep runs at a time, whatever their kind, and a
@@ -83,8 +83,8 @@ def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
     return swept
 
 
-def _lane(sweep: Sweep, deadline: float) -> list[Swept]:
-    swept: list[Swept] = []
+def _lane(sweep: Sweep, deadline: float) -> list[SweepResult]:
+    swept: list[SweepResult] = []
     while time.monotonic() < deadline:
         with transaction() as ctx:
             done = sweep(ctx)
@@ -94,10 +94,10 @@ def _lane(sweep: Sweep, deadline: float) -> list[Swept]:
     return swept
 
 
-def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[Swept]:
+def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[SweepResult]:
     """Run a sweep over every account, a page at a time; returns all that was done."""
     deadline = time.monotonic() + budget_s
-    swept: list[Swept] = []
+    swept: list[SweepResult] = []
     after: int | None = 0
     while after is not None and time.monotonic() < deadline:
         with transaction() as ctx:
@@ -107,7 +107,7 @@ def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[Swept]:
     return swept
 
 
-def told(swept: list[Swept]) -> list[Swept]:
+def told(swept: list[SweepResult]) -> list[SweepResult]:
     """Say in the log which accounts broke, once a set; returns what was given."""
     for one in swept:
         if not one.is_done:
@@ -115,6 +115,6 @@ def told(swept: list[Swept]) -> list[Swept]:
     return swept
 
 
-def counts(swept: Iterable[Swept]) -> dict[str, object]:
+def counts(swept: Iterable[SweepResult]) -> dict[str, object]:
     """How often what was done, for the log line."""
     return dict(Counter(one.what for one in swept))

@@ -3,7 +3,7 @@
 from billing.bank.intake import files as bank_files
 from billing.bank.invoicing import issue
 from billing.bank.review import decisions, reviewers
-from billing.bank.review.decisions import Hand
+from billing.bank.review.decisions import Review
 from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
 from flows.bank import drop_folder
 from flows.bank import import_file as import_file_flow
@@ -37,8 +37,8 @@ def confirm_transfer(message: ConfirmTransfer) -> dict[str, object]:
         person = reviewers.staff(ctx.session, str(message.user_id))
         part = decisions.part_of(ctx.session, message.transfer_id, message.invoice_id)
         limit = settings().four_eyes_minor
-        hand = Hand(ctx, person, message.transfer_id, message.version, limit)
-        return {"outcome": decisions.confirm(hand, [part])}
+        review = Review(ctx, person, message.transfer_id, message.version, limit)
+        return {"outcome": decisions.confirm(review, [part])}
 
 
 @app.task(name=RejectTransfer.TASK, message=RejectTransfer)
@@ -47,8 +47,8 @@ def reject_transfer(message: RejectTransfer) -> dict[str, object]:
     with transaction() as ctx:
         person = reviewers.staff(ctx.session, str(message.user_id))
         limit = settings().four_eyes_minor
-        hand = Hand(ctx, person, message.transfer_id, message.version, limit)
-        return {"outcome": decisions.reject(hand, reason=message.reason)}
+        review = Review(ctx, person, message.transfer_id, message.version, limit)
+        return {"outcome": decisions.reject(review, reason=message.reason)}
 
 
 @app.task(name="bank.sweep_files", is_tick=True)

@@ -41,7 +41,7 @@ def audit_books() -> dict[str, object]:
         if with_seals:
             slots.claim(ctx.at(now), "audit_seals", every=DAY)
         findings.keep(ctx.at(now), report.findings)
-    return {"books": report.books, "findings": sum(map(len, report.findings.values()))}
+    return {"accounts": report.accounts, "findings": sum(map(len, report.findings.values()))}
 
 
 def _is_claimed(job: str, *, every: dt.timedelta, now: dt.datetime) -> bool:

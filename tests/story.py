@@ -11,7 +11,7 @@ from billing.ledger import grants
 from billing.lifecycle import status
 from billing.renewal import expiry, plan_changes, renewals, repairs, signup_grant
 from billing.support import audit, overview
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 from billing.usage.post import Answer
 from billing_client import Debit, Grant
 from models.calendar import CreditCalendar
@@ -23,7 +23,7 @@ NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
 
 @dataclass
-class Books:
+class Ledger:
     """Real books in a real database; accounts go by their slug, time moves only when told."""
 
     now: dt.datetime = NOON
@@ -87,7 +87,7 @@ class Books:
         """Let the main app write another plan."""
         self.set_host(slug, plan_id=self.plan(plan))
 
-    def sweep(self, *sweeps) -> list[Swept]:
+    def sweep(self, *sweeps) -> list[SweepResult]:
         """Run these sweeps, else renewals, changes of plan and expiry, until nothing is due."""
         swept = []
         for sweep in sweeps or (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
@@ -99,7 +99,7 @@ class Books:
                     break
         return swept
 
-    def repair(self) -> list[Swept]:
+    def repair(self) -> list[SweepResult]:
         with transaction() as ctx:
             return repairs.sweep(ctx.at(self.now)).swept
 
@@ -140,8 +140,8 @@ class Books:
         with transaction() as ctx:
             return overview.of(ctx.at(self.now), slug, last=10_000)
 
-    def history(self, slug) -> "Ledger":
-        return Ledger(overview.as_text(self.see(slug).entries))
+    def history(self, slug) -> "History":
+        return History(overview.as_text(self.see(slug).entries))
 
     def lots(self, slug) -> dict[str, int]:
         """What remains, by source, in the order it burns."""
@@ -152,7 +152,7 @@ class Books:
             return audit.run(ctx.at(self.now))
 
 
-class Ledger(str):
+class History(str):
     """A ledger as text; equal to another whatever its indentation and the width of its blanks."""
 
     __slots__ = ()

@@ -14,7 +14,7 @@ from typing import cast
 from billing.errors import Malformed
 from billing.operations import dead_letters
 from billing.operations.dead_letters import Letter
-from worker.database import passes, transaction
+from worker.database import is_transient, transaction
 from worker.logs import logger
 from worker.transport import envelope, queues
 
@@ -124,7 +124,7 @@ def _kept(letters: Sequence[Letter]) -> list[bool]:
         _write(letters)
         return [True] * len(letters)
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
     return [_wrote(letter) for letter in letters]
 
@@ -133,7 +133,7 @@ def _wrote(letter: Letter) -> bool:
     try:
         _write([letter])
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
         log.exception("dead_letter_refused", task=letter.task, error=type(error).__name__)
         return False

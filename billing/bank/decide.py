@@ -37,8 +37,8 @@ def decide(session: Session, *, policy: Policy) -> list[tuple[Decision, int]]:
         return []
     since = min(one.incoming.booking_date for one in found)
     versions = {one.incoming.id: one.version for one in found}
-    ledger = match_rows.ledger(session, since=since)
-    decisions = match([one.incoming for one in found], ledger, policy)
+    open_items = match_rows.open_items(session, since=since)
+    decisions = match([one.incoming for one in found], open_items, policy)
     return [(decision, versions[decision.transfer_id]) for decision in decisions]
 
 

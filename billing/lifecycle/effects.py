@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from billing.context import Context
 from billing.errors import NoPlan
-from billing.host import accounts, coverage
+from billing.host import accounts, funding
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
 from billing.renewal import cycle_rows, cycles, expiry, signup_grant
@@ -55,7 +55,7 @@ def _let_in(ctx: Context, came_from: Mapping[int, str]) -> None:
     known = cycle_rows.read(ctx.session, came_from) if came_from else {}
     first = [id for id, before in came_from.items() if id not in known and before != "active"]
     # Who pays for his credits has no calendar to begin.
-    paying = coverage.covered(ctx, first) if first else set()
+    paying = funding.funded_accounts(ctx, first) if first else set()
     for account_id, before in came_from.items():
         if account_id in known:
             cycles.take_up(ctx, account_id)

@@ -9,7 +9,7 @@ from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
-from billing.sweep import AT_ONCE, Page, Swept
+from billing.sweep import AT_ONCE, Page, SweepResult
 from models.life import LimitBreach
 
 # Only what is new, or has grown, is returned: the same breach is told once.
@@ -34,12 +34,12 @@ SELECT id FROM igny8_tenants WHERE id > :after AND NOT is_deleted ORDER BY id LI
 """
 
 
-def look(ctx: Context, account_ids: Iterable[int]) -> list[Swept]:
+def look(ctx: Context, account_ids: Iterable[int]) -> list[SweepResult]:
     """Compare these accounts with their plans; a new breach leaves `plan.limit_exceeded`.
 
     Accounts that somebody else works on are left to the next look.
     """
-    ids = accounts.lock_free(ctx.session, account_ids)
+    ids = accounts.try_lock(ctx.session, account_ids)
     asked = {"ids": ids, "now": ctx.now}
     kept = ctx.session.scalars(text(_END), asked).all()
     new = [row for row in ctx.session.execute(text(_NOTE), asked).all() if row.is_new]
@@ -52,8 +52,8 @@ def look(ctx: Context, account_ids: Iterable[int]) -> list[Swept]:
         for row in new
     ]
     outbox.leave_all(ctx, events)
-    return [Swept(row.account_id, "limit_exceeded", ctx.now) for row in new] + [
-        Swept(account_id, "limit_kept", ctx.now) for account_id in kept
+    return [SweepResult(row.account_id, "limit_exceeded", ctx.now) for row in new] + [
+        SweepResult(account_id, "limit_kept", ctx.now) for account_id in kept
     ]
 
 

@@ -5,10 +5,10 @@ import datetime as dt
 from billing.context import Context
 from billing.host import accounts
 from billing.ledger import idempotency
-from billing.ledger.ledger import open_books
+from billing.ledger.ledger import open_accounts
 from billing.renewal import cycle_rows, expiry, periods, renewals
 from billing.renewal.cycle_rows import OpenCalendar
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 
 
 def begin(
@@ -18,7 +18,7 @@ def begin(
     anchor_at: dt.datetime,
     key: str | None = None,
     is_given: bool = False,
-) -> Swept | None:
+) -> SweepResult | None:
     """Open the calendar and give the running period's lot; trial credits end with it.
 
     `anchor_at` fixes the day of the month for ever; one after `now` counts as `now`. `is_given`:
@@ -31,11 +31,11 @@ def begin(
     anchor_at = min(anchor_at, ctx.now)
     number = periods.period_at(anchor_at, ctx.now)
     key = key or renewals.key_of(account_id, number)
-    books = open_books(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
-    plan_id = books.of(account_id).account.plan_id
-    if plan_id is None or not renewals.is_renewable(books, account_id):
+    ledger = open_accounts(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
+    plan_id = ledger.of(account_id).account.plan_id
+    if plan_id is None or not renewals.is_renewable(ledger, account_id):
         return None
-    expired = expiry.end_trial(books, books.of(account_id))
+    expired = expiry.end_trial(ledger, ledger.of(account_id))
     each = OpenCalendar(
         account_id=account_id,
         anchor_at=anchor_at,
@@ -46,11 +46,11 @@ def begin(
     )
     granted = 0
     if not is_given:
-        book = books.of(account_id)
-        granted = renewals.give_period(books, book, each, happened_at=ctx.now, key=key)
-    books.write()
+        balance = ledger.of(account_id)
+        granted = renewals.give_period(ledger, balance, each, happened_at=ctx.now, key=key)
+    ledger.write()
     cycle_rows.insert(ctx, each)
-    return Swept(
+    return SweepResult(
         account_id,
         "begun",
         ctx.now,
@@ -58,11 +58,11 @@ def begin(
         expired=expired,
         period_number=number,
         plan_id=plan_id,
-        entry_id=books.known[idempotency.as_uuid(key)].entry_id if granted else None,
+        entry_id=ledger.known[idempotency.as_uuid(key)].entry_id if granted else None,
     )
 
 
-def take_up(ctx: Context, account_id: int) -> Swept | None:
+def take_up(ctx: Context, account_id: int) -> SweepResult | None:
     """Make the calendar run that should: one that ended goes on, a period without its lot gets it.
 
     It goes on with the period that holds `now`, by the old anchor; no lot is given for a period
@@ -74,9 +74,9 @@ def take_up(ctx: Context, account_id: int) -> Swept | None:
         return None
     number = periods.period_at(each.anchor_at, ctx.now)
     key = renewals.key_of(account_id, number)
-    books = open_books(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
-    plan_id = books.of(account_id).account.plan_id
-    if plan_id is None or not renewals.is_renewable(books, account_id):
+    ledger = open_accounts(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
+    plan_id = ledger.of(account_id).account.plan_id
+    if plan_id is None or not renewals.is_renewable(ledger, account_id):
         return None
     had_ended = each.ended_at is not None
     each.ended_at = None
@@ -85,13 +85,13 @@ def take_up(ctx: Context, account_id: int) -> Swept | None:
     granted = 0
     is_ours = number >= each.first_period
     if is_ours and not cycle_rows.has_lot(ctx.session, account_id, number):
-        granted = renewals.give_period(books, books.of(account_id), each, happened_at=ctx.now)
+        granted = renewals.give_period(ledger, ledger.of(account_id), each, happened_at=ctx.now)
     if not had_ended and not granted:
         return None
-    books.write()
+    ledger.write()
     cycle_rows.update(ctx.session, [each])
     what = "resumed" if had_ended else "filled"
-    return Swept(
+    return SweepResult(
         account_id, what, ctx.now, granted=granted, period_number=number, plan_id=each.plan_id
     )
 

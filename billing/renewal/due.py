@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
-from billing.host.coverage import COVERED
+from billing.host.funding import FUNDED
 
 #: Of an account `a`: whether a sweep may touch it.
 _MAY_TOUCH = "NOT a.is_deleted AND a.slug <> ALL (%(system)s)"
@@ -69,7 +69,7 @@ SELECT a.id FROM igny8_tenants AS a
 JOIN igny8_plans AS p ON p.id = a.plan_id AND p.is_active
 LEFT JOIN billing.credit_calendars AS c ON c.account_id = a.id
 WHERE a.id > %(after)s AND {_MAY_TOUCH} AND (
-    a.status = 'active' AND NOT {COVERED.format(now="%(now)s")} AND (
+    a.status = 'active' AND NOT {FUNDED.format(now="%(now)s")} AND (
         c.account_id IS NULL OR c.ended_at IS NOT NULL
         OR c.next_due_at > %(now)s AND c.period_number >= c.first_period
            AND p.included_credits > 0 AND c.plan_id = a.plan_id AND NOT EXISTS (

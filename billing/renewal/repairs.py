@@ -11,22 +11,22 @@ from billing.context import Context
 from billing.errors import Rejected
 from billing.host import accounts
 from billing.renewal import cycles, due, signup_grant
-from billing.sweep import AT_ONCE, Page, Swept, all_or_each
+from billing.sweep import AT_ONCE, Page, SweepResult, all_or_each
 
 
 def sweep(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> Page:
     """Repair accounts above id `after`, up to `limit`; each is looked at once a run."""
     found = due.repairs(ctx, after=after, limit=limit)
-    locked = sorted(accounts.lock_free(ctx.session, found))
+    locked = sorted(accounts.try_lock(ctx.session, found))
     swept = all_or_each(ctx, locked, _repair) if locked else []
     return Page(swept, max(found, default=None))
 
 
-def _repair(ctx: Context, ids: Sequence[int]) -> list[Swept]:
+def _repair(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     return [one for account_id in ids if (one := repair(ctx, account_id))]
 
 
-def repair(ctx: Context, account_id: int) -> Swept | None:
+def repair(ctx: Context, account_id: int) -> SweepResult | None:
     """Give the account what is missing; None if nothing is, or if it may have nothing any more."""
     with suppress(Rejected):
         taken_up = cycles.take_up(ctx, account_id)

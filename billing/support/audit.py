@@ -15,7 +15,7 @@ from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
 from billing.ledger import verify_chain
 from billing.operations.findings import MAX_FINDINGS
-from models.credits import Book
+from models.credits import AccountBalance
 
 
 class Check(NamedTuple):
@@ -198,7 +198,7 @@ LONG_CHECKS = (
 class Report:
     """What an audit saw: how many books, and the findings of each check by name."""
 
-    books: int
+    accounts: int
     findings: dict[str, list[tuple[str, dict[str, object]]]]
 
     @property
@@ -228,5 +228,5 @@ def run(ctx: Context, *, with_seals: bool = True) -> Report:
     }
     if with_seals:
         findings[SEALS] = list(itertools.islice(verify_chain.broken(ctx), MAX_FINDINGS))
-    books = ctx.session.execute(select(func.count()).select_from(Book)).scalar_one()
-    return Report(books, findings)
+    accounts = ctx.session.execute(select(func.count()).select_from(AccountBalance)).scalar_one()
+    return Report(accounts, findings)

@@ -26,7 +26,7 @@ from billing.host import accounts
 from billing.operations import dead_letters
 from billing.operations.dead_letters import Letter
 from billing.postgres import arrays, driver
-from billing.postgres.transient import is_locked, passes
+from billing.postgres.transient import is_locked, is_transient
 from billing.usage import post
 from billing.usage.post import Answer, Message
 from billing_client import InvalidMessage
@@ -98,7 +98,7 @@ def drain(ctx: Context, *, limit: int, after: int, one_by_one: bool = False) -> 
     waiting, is_all = _accounts_waiting(ctx.session, after, most=min(limit, ACCOUNTS_AT_ONCE))
     if not waiting:
         return Drained(0, [], 0, LOWEST)
-    mine = accounts.lock_free(ctx.session, waiting)
+    mine = accounts.try_lock(ctx.session, waiting)
     # There are others to look at, or nobody who will be done with the first one soon.
     if not mine and not (is_all and _is_drained(ctx.session, waiting[0])):
         raise InOtherHands(waiting[-1])
@@ -128,7 +128,7 @@ def _one_by_one(
             with ctx.session.begin_nested():
                 (answer,) = post.apply(ctx, [message])
         except Exception as error:
-            if passes(error):
+            if is_transient(error):
                 raise
             broken.append(_letter(row_id, message.TASK, message.arguments(), error))
         else:
@@ -170,7 +170,7 @@ def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
             if is_locked(error):
                 return False
             raise
-    elif not mine and not accounts.lock_free(session, last):
+    elif not mine and not accounts.try_lock(session, last):
         return False
     # Under the lock, in a statement of its own: the drain before may have given up.
     return not has_earlier()

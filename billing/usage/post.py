@@ -25,7 +25,7 @@ from billing.errors import (
 )
 from billing.ledger import entry_rows, idempotency, reversals
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import renewals
 from billing.usage import holds, prices, refusals
 from billing.usage.holds import OpenHold
@@ -81,7 +81,7 @@ def counts_of(answers: Iterable[Answer]) -> Counter[str]:
 class Work:
     """What the acts of one transaction share."""
 
-    books: Books
+    ledger: Ledger
     prices: PriceBook
     holds: dict[str, OpenHold]
     reversed_entries: dict[str, Entry]
@@ -100,11 +100,11 @@ def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
     answers: list[Answer] = []
     posting = _walk(work, messages, uuids, answers)
     if all(isinstance(message, Debit) for message in messages):
-        work.books.write(posting)
+        work.ledger.write(posting)
     else:
         # What ends a hold, or gives back, may have to read or write meanwhile.
         deque(posting, maxlen=0)
-        work.books.write()
+        work.ledger.write()
     holds.write(ctx, work.holds.values())
     refusals.record(ctx, work.refused)
     return _with_first_answers(ctx.session, answers)
@@ -161,23 +161,23 @@ def _open(ctx: Context, messages: Sequence[Message], uuids: Sequence[str]) -> Wo
     hold_keys = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
     hold_keys.update([idempotency.as_uuid(key) for key in reversed_keys])
     ids = {message.account_id for message in messages}
-    books = open_books(ctx, ids, keys_asked=asked)
-    if books.due:
+    ledger = open_accounts(ctx, ids, keys_asked=asked)
+    if ledger.due:
         # Nobody is refused between a boundary and the next sweep.
-        renewals.renew_all(ctx, books.due)
-        books = open_books(ctx, ids, keys_asked=asked)
-    books.reserve(len(messages))
+        renewals.renew_all(ctx, ledger.due)
+        ledger = open_accounts(ctx, ids, keys_asked=asked)
+    ledger.reserve(len(messages))
     return Work(
-        books,
+        ledger,
         prices.load(ctx.session),
         holds.load(ctx.session, hold_keys),
-        reversals.entries_of(ctx.session, books.known, reversed_keys),
+        reversals.entries_of(ctx.session, ledger.known, reversed_keys),
     )
 
 
 def _answer(work: Work, message: Message, uuid: str) -> Answer:
     content = content_of(message)
-    known = work.books.known.get(uuid)
+    known = work.ledger.known.get(uuid)
     if known is not None:
         if known.content not in (content, reversals.ANY_CONTENT):
             return Answer(message, error=KeyReused(key=key_of(message)))
@@ -186,26 +186,26 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
         entry = ACTS[type(message)](work, message, uuid, content)
         if not isinstance(message, Debit):
             # What a hold or a reversal set free pays what is owed, before the next act.
-            work.books.repay(work.books.by_account[message.account_id])
+            work.ledger.repay(work.ledger.by_account[message.account_id])
         return Answer(message, entry)
     except FINAL as error:
-        work.books.remember(uuid, content, None)
-        work.refused.append(refusals.of(message, key_of(message), error, now=work.books.ctx.now))
+        work.ledger.remember(uuid, content, None)
+        work.refused.append(refusals.of(message, key_of(message), error, now=work.ledger.ctx.now))
         return Answer(message, error=error)
     except Rejected as error:
         return Answer(message, error=error)
 
 
 def _debit(work: Work, message: Debit, uuid: str, content: int) -> Entry:
-    books = work.books
-    book = books.of(message.account_id)
-    now = books.ctx.now
+    ledger = work.ledger
+    balance = ledger.of(message.account_id)
+    now = ledger.ctx.now
     happened_at = min(message.happened_at, now) if message.happened_at else now
     cost = work.prices.cost(message.operation, message.units, at=happened_at)
-    book.check_cap(cost, now)
-    lots = book.burn(cost, now)
-    return books.post(
-        book,
+    balance.check_cap(cost, now)
+    lots = balance.burn(cost, now)
+    return ledger.post(
+        balance,
         uuid=uuid,
         content=content,
         amount=-cost,
@@ -226,9 +226,9 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
     What even that does not reach is recorded as refused: the work is done, and its part that can
     be paid is paid.
     """
-    books = work.books
+    ledger = work.ledger
     hold = holds.of(work.holds, message.hold, message.account_id)
-    book = books.of(message.account_id)
+    balance = ledger.of(message.account_id)
     cost, units = hold.credits, hold.units
     if message.units is not None:
         units = message.units
@@ -237,21 +237,21 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
     rest = cost
     if hold.state == "held":
         from_hold = min(cost, hold.credits)
-        used = holds.end(books, hold, state="captured", spend=from_hold)
+        used = holds.end(ledger, hold, state="captured", spend=from_hold)
         rest = cost - from_hold
-    reachable = min(rest, book.room(books.ctx.now))
-    used += book.burn(reachable, books.ctx.now) if reachable else []
+    reachable = min(rest, balance.room(ledger.ctx.now))
+    used += balance.burn(reachable, ledger.ctx.now) if reachable else []
     if reachable < rest:
-        short = InsufficientCredits(needed=rest, available=reachable, debt=book.debt)
+        short = InsufficientCredits(needed=rest, available=reachable, debt=balance.debt)
         if cost - rest + reachable == 0:
             raise short
         key = key_of(message)
         refused = refusals.of(
-            message, key, short, now=books.ctx.now, operation=hold.operation, units=units
+            message, key, short, now=ledger.ctx.now, operation=hold.operation, units=units
         )
         work.refused.append(refused)
-    return books.post(
-        book,
+    return ledger.post(
+        balance,
         uuid=uuid,
         content=content,
         amount=-(cost - rest + reachable),
@@ -260,7 +260,7 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
         key=key_of(message),
         reference=message.hold,
         actor="main_app",
-        happened_at=books.ctx.now,
+        happened_at=ledger.ctx.now,
         units=units,
         lots=used,
         details=message.metadata,
@@ -269,18 +269,20 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
 
 def _release(work: Work, message: Release, uuid: str, content: int) -> None:
     hold = holds.of(work.holds, message.hold, message.account_id)
-    work.books.of(message.account_id)
+    work.ledger.of(message.account_id)
     if hold.state == "held":
-        holds.end(work.books, hold, state="released")
-    work.books.remember(uuid, content, None)
+        holds.end(work.ledger, hold, state="released")
+    work.ledger.remember(uuid, content, None)
 
 
 def _reverse(work: Work, message: Reverse, uuid: str, content: int) -> Entry:
     is_hold = idempotency.as_uuid(message.key) in work.holds
     # Not by the hold's state: one that has expired may have been captured late.
-    if is_hold and idempotency.as_uuid(reversals.finish_key(message.key)) not in work.books.known:
+    if is_hold and idempotency.as_uuid(reversals.finish_key(message.key)) not in work.ledger.known:
         raise HoldNotFinished(hold=message.key)
-    return reversals.reverse(work.books, work.reversed_entries, message, uuid=uuid, content=content)
+    return reversals.reverse(
+        work.ledger, work.reversed_entries, message, uuid=uuid, content=content
+    )
 
 
 ACTS: dict[type, Callable[..., Entry | None]] = {

@@ -8,7 +8,7 @@ import click
 
 from billing.bank import unapplied
 from billing.bank.review import decisions, queue, typed_input
-from billing.bank.review.decisions import Hand
+from billing.bank.review.decisions import Review
 from billing.bank.review.queue import Waiting
 from billing.bank.review.reviewers import staff
 from billing.errors import Rejected
@@ -131,8 +131,8 @@ def report(file: Path) -> None:
 def confirm(transfer: int, invoice: str, who: str, version: int) -> None:
     """TRANSFER pays INVOICE (its number), as far as it goes; the rest is the customer's credit."""
 
-    def act(hand: Hand) -> str:
-        return decisions.confirm(hand, [typed_input.part(hand, invoice)])
+    def act(review: Review) -> str:
+        return decisions.confirm(review, [typed_input.part(review, invoice)])
 
     _decide(transfer, who, version, act)
 
@@ -148,9 +148,9 @@ def split(
 ) -> None:
     """TRANSFER pays several invoices, such as BT-2026-000001=89.00 BT-2026-000002=11.00."""
 
-    def act(hand: Hand) -> str:
+    def act(review: Review) -> str:
         return decisions.confirm(
-            hand, [typed_input.stated_part(hand, part) for part in parts], credit_to=credit
+            review, [typed_input.stated_part(review, part) for part in parts], credit_to=credit
         )
 
     _decide(transfer, who, version, act)
@@ -170,9 +170,9 @@ def reassign(
     if (invoice is None) == (account is None):
         raise click.UsageError("say --invoice or --account")
 
-    def act(hand: Hand) -> str:
-        parts = [typed_input.part(hand, invoice)] if invoice else []
-        return decisions.reassign(hand, parts, credit_to=account, reason=reason)
+    def act(review: Review) -> str:
+        parts = [typed_input.part(review, invoice)] if invoice else []
+        return decisions.reassign(review, parts, credit_to=account, reason=reason)
 
     _decide(transfer, who, version, act)
 
@@ -186,7 +186,10 @@ def reassign(
 def keep_as_credit(transfer: int, account: int, reason: str, who: str, version: int) -> None:
     """TRANSFER is the unapplied cash of ACCOUNT (its id), and on no invoice yet."""
     _decide(
-        transfer, who, version, lambda hand: decisions.keep_as_credit(hand, account, reason=reason)
+        transfer,
+        who,
+        version,
+        lambda review: decisions.keep_as_credit(review, account, reason=reason),
     )
 
 
@@ -197,7 +200,7 @@ def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Comman
     @who_option
     @version_option
     def command(transfer: int, reason: str, who: str, version: int) -> None:
-        _decide(transfer, who, version, lambda hand: act(hand, reason=reason))
+        _decide(transfer, who, version, lambda review: act(review, reason=reason))
 
     return command
 
@@ -226,9 +229,9 @@ def seen(transfer: int, who: str, version: int) -> None:
 def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> None:
     """Ask for AMOUNT of TRANSFER to go back to its payer; it is sent by people, elsewhere."""
 
-    def act(hand: Hand) -> str:
-        minor = typed_input.amount_of(hand, amount)
-        return decisions.request_refund(hand, minor, reason=reason)
+    def act(review: Review) -> str:
+        minor = typed_input.amount_of(review, amount)
+        return decisions.request_refund(review, minor, reason=reason)
 
     _decide(transfer, who, version, act)
 
@@ -249,12 +252,12 @@ def use_credit(invoice: str, who: str) -> None:
     console.print(f"{shown} used for {invoice}")
 
 
-def _decide(transfer: int, who: str, version: int, act: Callable[[Hand], Any]) -> None:
+def _decide(transfer: int, who: str, version: int, act: Callable[[Review], Any]) -> None:
     limit = settings().four_eyes_minor
     try:
         with transaction() as ctx:
-            hand = Hand(ctx, staff(ctx.session, who), transfer, version, limit)
-            outcome = act(hand)
+            review = Review(ctx, staff(ctx.session, who), transfer, version, limit)
+            outcome = act(review)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"transfer {transfer}: {outcome}")

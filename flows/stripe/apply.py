@@ -21,7 +21,7 @@ from flows.stripe import fetch as stripe_fetch
 from flows.stripe.fetch import Asked
 from models.stripe import StripeEvent
 from worker import clock
-from worker.database import is_away, passes, transaction
+from worker.database import is_away, is_transient, transaction
 from worker.logs import logger
 from worker.settings import settings
 
@@ -74,7 +74,7 @@ def outcome_of(row: StripeEvent) -> Outcome:
 def log_broken(error: Exception, **about: object) -> None:
     """A bug is said with all that led to it; what passes only by its name."""
     name = type(error).__name__
-    if passes(error):
+    if is_transient(error):
         log.warning("stripe_events_wait", error=name, **about)
     elif not isinstance(error, BillingError):
         log.error("stripe_event_broke", error=name, exc_info=error, **about)
@@ -137,7 +137,7 @@ def _apply_left(number: int) -> Outcome:
     try:
         return apply(number, lock_wait_ms=LOCK_WAIT_MS)
     except Exception as error:
-        if is_away(error) or not passes(error):
+        if is_away(error) or not is_transient(error):
             raise
         log_broken(error, number=number)
         return Outcome(number, WAITING, type(error).__name__)
@@ -159,7 +159,7 @@ def apply(number: int, *, lock_wait_ms: int | None = None) -> Outcome:
             apply_one.apply(ctx, row, guard=guard(), fetched=fetched)
             return outcome_of(row)
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
         log_broken(error, number=number)
         return _fail(number, error)

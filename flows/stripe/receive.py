@@ -13,7 +13,7 @@ from billing_client.messages import StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
 from flows.stripe.apply import Outcome
-from worker.database import is_away, passes, transaction
+from worker.database import is_away, is_transient, transaction
 from worker.settings import settings
 
 _SEEN = Outcome(None, "seen before")
@@ -54,7 +54,7 @@ def _keep(arrived: Sequence[Arrived]) -> list[Outcome]:
         except Rejected:
             pass  # what is wrong with one of them is met again, and written down
         except Exception as error:
-            if is_away(error) or (passes(error) and len(arrived) == 1):
+            if is_away(error) or (is_transient(error) and len(arrived) == 1):
                 raise
             stripe_apply.log_broken(error, events=len(arrived))
     return _keep_in_one(arrived, is_applied=False)

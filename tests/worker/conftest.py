@@ -118,7 +118,7 @@ def client(redis_client):
 
 
 @pytest.fixture
-def outcome(redis_client, books):
+def outcome(redis_client, ledger):
     """Waits until nothing is queued or in hand, then tells what became of the messages."""
 
     def look():

@@ -3,7 +3,7 @@
 import time
 
 from billing.usage import inbox, post
-from worker.database import passes, transaction
+from worker.database import is_transient, transaction
 from worker.logs import logger
 from worker.settings import settings
 
@@ -52,7 +52,7 @@ class InboxDrain:
                     time.sleep(PAUSE_S)
                 self._after = error.after
             except Exception as error:
-                if one_by_one or passes(error):
+                if one_by_one or is_transient(error):
                     raise
                 # One row breaks the set: alone it becomes a dead letter, and holds up no other.
                 log.exception("inbox_set_broke", error=type(error).__name__)

@@ -34,7 +34,7 @@ from worker.debits.prefetch import SetTaker
 from worker.debits.single import rejected
 from worker.logs import logger
 from worker.settings import settings
-from worker.task import passes
+from worker.task import is_transient
 from worker.transport import queues as mailbox
 
 log = logger(__name__)
@@ -133,7 +133,7 @@ class DebitReader:
                 break
             except Exception as error:
                 tries += 1
-                if not passes(error) or (tries >= MAX_TRIES and not is_away(error)):
+                if not is_transient(error) or (tries >= MAX_TRIES and not is_away(error)):
                     self._halve(items, error)
                     return
                 if self._stop.is_set():
@@ -156,7 +156,7 @@ class DebitReader:
         """
         with transaction() as ctx:
             asked = {message.account_id for item in items for message in item.messages}
-            free = set(accounts.lock_free(ctx.session, asked))
+            free = set(accounts.try_lock(ctx.session, asked))
         others: list[Item] = []
         left: list[Item] = []
         for item in items:
@@ -191,7 +191,7 @@ class DebitReader:
             self._see_through(items[middle:])
             return
         (item,) = items
-        if passes(error) and not isinstance(error, IntegrityError):
+        if is_transient(error) and not isinstance(error, IntegrityError):
             # Somebody holds its account for long: the others need not wait for that.
             log.warning("debit_sent_back", error=type(error).__name__)
             mailbox.send_back(self._redis, QUEUE, item.tag, item.raw)

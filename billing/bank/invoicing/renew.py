@@ -52,7 +52,7 @@ def renew(ctx: Context, *, currency: str, limit: int = AT_ONCE) -> list[Stepped]
     before = ctx.now + dunning_steps.DUE_AFTER
     rows = ctx.session.execute(text(_ENDING), {"before": before, "limit": limit}).all()
     ends = {row.tenant_id: row.current_period_end for row in rows}
-    mine = sorted(accounts.lock_free(ctx.session, ends))
+    mine = sorted(accounts.try_lock(ctx.session, ends))
     renewed = [_renew(ctx, id, ends[id], currency=currency) for id in mine]
     return [one for one in renewed if one]
 
@@ -93,7 +93,7 @@ def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[Stepped]:
             .limit(limit)
         )
     )
-    mine = accounts.lock_free(ctx.session, set(ctx.session.scalars(owners)))
+    mine = accounts.try_lock(ctx.session, set(ctx.session.scalars(owners)))
     rows = due.where(TransferInvoice.account_id.in_(mine)).order_by(TransferInvoice.id)
     found = ctx.session.scalars(
         rows.with_for_update().execution_options(populate_existing=True)

@@ -16,18 +16,18 @@ from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.dunning import schedule as dunning_schedule
 from billing.lifecycle.dunning.cases import ASKED
 from billing.lifecycle.dunning.schedule import HARD_DECLINES, Step
-from billing.sweep import AT_ONCE, Swept, all_or_each
+from billing.sweep import AT_ONCE, SweepResult, all_or_each
 from models.life import DunningCase
 
 
-def step_due(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
+def step_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Take the steps that are due, each account's under its lock; empty when none is left."""
     due = [case.account_id for case in dunning_rows.due(ctx, limit=limit)]
-    ids = accounts.lock_free(ctx.session, due)
+    ids = accounts.try_lock(ctx.session, due)
     return all_or_each(ctx, ids, _step_all) if ids else []
 
 
-def _step_all(ctx: Context, ids: Sequence[int]) -> list[Swept]:
+def _step_all(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     found = accounts.lock(ctx.session, ids)
     cases = dunning_rows.of_accounts(ctx.session, ids)
     paid = payment_evidence.settled(ctx.session, [case.id for case in cases])
@@ -40,14 +40,14 @@ def _step_all(ctx: Context, ids: Sequence[int]) -> list[Swept]:
     return swept
 
 
-def _step(ctx: Context, case: DunningCase, outcome: str | None) -> Swept:
+def _step(ctx: Context, case: DunningCase, outcome: str | None) -> SweepResult:
     """Take the steps of a case that are due, or close it with the `outcome` that it has."""
     at = case.due_at or ctx.now
     if outcome:
         if outcome == "paid":
             status.lift(ctx.by("billing"), case.account_id, reason="payment_failed")
         dunning_rows.close(ctx, [case.account_id], outcome=outcome)
-        return Swept(case.account_id, "dunning_over", at)
+        return SweepResult(case.account_id, "dunning_over", at)
     due = [s for s in dunning_schedule.of(case.schedule) if s.day > case.done_until]
     due = [step for step in due if case.starts_at + step.day * dunning_schedule.DAY <= ctx.now]
     last_reminder = max([s.day for s in due if s.action == "remind"], default=None)
@@ -60,7 +60,7 @@ def _step(ctx: Context, case: DunningCase, outcome: str | None) -> Swept:
         case.done_until = max(step.day for step in due)
         case.due_at = dunning_cases.due_at(case) or ctx.now
         ctx.session.flush()
-    return Swept(case.account_id, "dunned", at)
+    return SweepResult(case.account_id, "dunned", at)
 
 
 def _why_over(account: HostAccount | None, *, is_paid: bool, is_billed: bool) -> str | None:

@@ -82,7 +82,7 @@ def judge(ctx: Context, *, limit: int) -> list[int]:
     connection = ctx.session.connection()
     new = connection.exec_driver_sql(_NEW, {"limit": limit})
     waiting = sorted(row[0] for row in new.all())
-    ids = accounts.lock_free(ctx.session, waiting) if waiting else []
+    ids = accounts.try_lock(ctx.session, waiting) if waiting else []
     if not ids:
         return []
     connection.exec_driver_sql(_ONE_AT_A_TIME)

@@ -20,7 +20,7 @@ from billing.lifecycle.trials import fingerprint_rows, fingerprints
 from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials.rows import OpenTrial
-from billing.sweep import Swept, all_or_each
+from billing.sweep import SweepResult, all_or_each
 from models.life import Trial, TrialConfirmation
 
 #: Trials that one transaction takes: larger than other sweeps' sets, for all is done in sets.
@@ -33,7 +33,7 @@ AWAITS = "pending_payment"
 RUNS = frozenset({"trial", "suspended"})
 
 
-def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list[Swept]:
+def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list[SweepResult]:
     """Give accounts in trial that know no end one; a repeated one ends at once, if refused.
 
     Compares also what customers have shown since of themselves, by a card or a transfer.
@@ -46,17 +46,17 @@ def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list
     repeated = fingerprint_rows.judge(ctx, limit=limit)
     if terms.repeated_trials == "refuse":
         trial_rows.cut_short(ctx, fingerprint_rows.repeated(ctx.session, [*begun, *repeated]))
-    told = [Swept(account_id, "trial_repeated", ctx.now) for account_id in repeated]
-    return [Swept(account_id, "trial_begun", ctx.now) for account_id in begun] + told
+    told = [SweepResult(account_id, "trial_repeated", ctx.now) for account_id in repeated]
+    return [SweepResult(account_id, "trial_begun", ctx.now) for account_id in begun] + told
 
 
-def remind_due(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
+def remind_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Leave the reminders that are due; of several that are, as after a pause, the last one."""
-    ids = accounts.lock_free(ctx.session, trial_reminders.due(ctx, limit=limit))
+    ids = accounts.try_lock(ctx.session, trial_reminders.due(ctx, limit=limit))
     return all_or_each(ctx, ids, _remind) if ids else []
 
 
-def _remind(ctx: Context, ids: Sequence[int]) -> list[Swept]:
+def _remind(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     found = accounts.lock(ctx.session, ids)
     trials = trial_rows.read(ctx.session, ids)
     running = {
@@ -70,10 +70,10 @@ def _remind(ctx: Context, ids: Sequence[int]) -> list[Swept]:
     trial_reminders.set_next(ctx, running.values())
     events = [_reminder(trials[id], days) for id, days in sorted(sent.items())]
     outbox.leave_all(ctx, events)
-    return settled + [Swept(id, "reminded", trials[id].ends_at) for id in running]
+    return settled + [SweepResult(id, "reminded", trials[id].ends_at) for id in running]
 
 
-def expire_due(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
+def expire_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """End the trials whose grace is over: suspend those that nothing speaks for.
 
     Looks again, under the locks, for a payment, an announced transfer and a subscription. Of more
@@ -81,11 +81,11 @@ def expire_due(ctx: Context, *, limit: int = AT_ONCE) -> list[Swept]:
     """
     until = confirmed_until(ctx.session) if to_confirm(ctx) else ctx.now
     due = trial_rows.due(ctx.at(min(until, ctx.now)), limit=limit)
-    ids = accounts.lock_free(ctx.session, due)
+    ids = accounts.try_lock(ctx.session, due)
     return all_or_each(ctx, ids, _expire) if ids else []
 
 
-def _expire(ctx: Context, ids: Sequence[int]) -> list[Swept]:
+def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     found = accounts.lock(ctx.session, ids)
     trials = trial_rows.read(ctx.session, ids)
     running = {id: trials[id].started_at for id in trials if id in found and _runs(found[id])}
@@ -101,7 +101,7 @@ def _expire(ctx: Context, ids: Sequence[int]) -> list[Swept]:
     swept += _go_on(ctx, trying)
     over = sorted(running.keys() - set(paid) - trying.keys())
     status.suspend_all(ctx.by("billing"), over, reason="trial_over", locked=found)
-    return swept + [Swept(id, "trial_over", trials[id].suspends_at) for id in over]
+    return swept + [SweepResult(id, "trial_over", trials[id].suspends_at) for id in over]
 
 
 def to_confirm(ctx: Context) -> int:
@@ -139,7 +139,9 @@ def _awaits(account: HostAccount) -> bool:
     return account.status == AWAITS and not account.is_deleted and not account.is_system
 
 
-def _settle(ctx: Context, found: Mapping[int, HostAccount], ids: Iterable[int]) -> list[Swept]:
+def _settle(
+    ctx: Context, found: Mapping[int, HostAccount], ids: Iterable[int]
+) -> list[SweepResult]:
     """Close the rows of accounts that are in no trial any more; the accounts stay as they are."""
     swept = []
     for account_id in sorted(ids):
@@ -148,19 +150,19 @@ def _settle(ctx: Context, found: Mapping[int, HostAccount], ids: Iterable[int]) 
         if account is not None and not account.is_deleted:
             outcome = OUTCOMES.get(account.status, "left")
         trial_rows.end(ctx, [account_id], outcome=outcome)
-        swept.append(Swept(account_id, "trial_settled", ctx.now))
+        swept.append(SweepResult(account_id, "trial_settled", ctx.now))
     return swept
 
 
-def _paid(ctx: Context, account: HostAccount) -> Swept:
+def _paid(ctx: Context, account: HostAccount) -> SweepResult:
     """Money came, and nobody let the account in: it is, unless another reason keeps it out."""
     if account.status == "trial":
         status.change(ctx.by("billing"), account.id, to="active", reason="paid")
     trial_rows.end(ctx, [account.id], outcome="paid")
-    return Swept(account.id, "trial_paid", ctx.now)
+    return SweepResult(account.id, "trial_paid", ctx.now)
 
 
-def _go_on(ctx: Context, trying: Mapping[int, Evidence]) -> list[Swept]:
+def _go_on(ctx: Context, trying: Mapping[int, Evidence]) -> list[SweepResult]:
     """A trial at Stripe runs longer than ours: ours ends with it."""
     grace = ctx.policy.grace
     for account_id, each in trying.items():
@@ -168,7 +170,7 @@ def _go_on(ctx: Context, trying: Mapping[int, Evidence]) -> list[Swept]:
         assert each.tries_until is not None, "asked for above"
         trial_rows.move(trial, ends_at=each.tries_until, grace=grace, now=ctx.now)
     ctx.session.flush()
-    return [Swept(account_id, "trial_goes_on", ctx.now) for account_id in sorted(trying)]
+    return [SweepResult(account_id, "trial_goes_on", ctx.now) for account_id in sorted(trying)]
 
 
 def _reminder(trial: OpenTrial, days_left: int) -> NewEvent:

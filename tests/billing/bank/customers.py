@@ -9,9 +9,8 @@ from billing.bank import transfers as splitting
 from billing.bank.errors import PartsRefused
 from billing.bank.invoicing import issue, renew
 from billing.bank.matching.types import Policy
-from billing.bank.review import decisions as review
-from billing.bank.review import queue, reviewers
-from billing.bank.review.decisions import Hand
+from billing.bank.review import decisions, queue, reviewers
+from billing.bank.review.decisions import Review
 from billing.errors import Rejected
 from billing.purchases import purchases
 from billing.renewal import expiry, renewals
@@ -20,7 +19,7 @@ from models.host import Account, Invoice, Payment, Plan, Subscription, User
 from models.operations import OutboxEvent
 from models.transfers import Decision, Transfer, TransferInvoice
 from tests.billing.bank.story import Bank, statement
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 CURRENCY = "EUR"
@@ -28,7 +27,7 @@ LIMIT = 100_000
 
 
 @dataclass
-class Customers(Books):
+class Customers(Ledger):
     """Books, a bank, and people at the main app; prices are in euro."""
 
     bank: Bank = field(default_factory=Bank)
@@ -107,17 +106,17 @@ class Customers(Books):
             with transaction() as ctx:
                 decide.leave_to_person(ctx.at(self.now), decision, version, error)
 
-    def hand(self, ctx, who, transfer_id, *, version=None, limit=LIMIT):
+    def review(self, ctx, who, transfer_id, *, version=None, limit=LIMIT):
         person = reviewers.staff(ctx.session, str(who))
         seen = version or ctx.session.get_one(Transfer, transfer_id).version
         ctx.session.expire_all()
-        return Hand(ctx.at(self.now), person, transfer_id, seen, limit)
+        return Review(ctx.at(self.now), person, transfer_id, seen, limit)
 
     def act(self, name, who, transfer_id, *arguments, version=None, limit=LIMIT, **named):
         """Let a person decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
         with transaction() as ctx:
-            hand = self.hand(ctx, who, transfer_id, version=version, limit=limit)
-            return getattr(review, name)(hand, *arguments, **named)
+            review = self.review(ctx, who, transfer_id, version=version, limit=limit)
+            return getattr(decisions, name)(review, *arguments, **named)
 
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""

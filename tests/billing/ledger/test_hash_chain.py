@@ -13,9 +13,9 @@ from worker.database import engine, transaction
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    books.open_account("other", credits=100)
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.open_account("other", credits=100)
     for number in range(4):
         metadata = {
             "n": number,
@@ -24,9 +24,9 @@ def acme(books):
             "zero": -0.0,
             "text": ["ä", None, True],
         }
-        books.debit("acme", key=f"d{number}", metadata=metadata)
-        books.debit("other", key=f"o{number}")
-    return books
+        ledger.debit("acme", key=f"d{number}", metadata=metadata)
+        ledger.debit("other", key=f"o{number}")
+    return ledger
 
 
 def tamper(statement):

@@ -16,7 +16,7 @@ from models.accounts import Suspension
 from models.host import Payment, Subscription
 from models.life import DunningCase, Trial
 from models.operations import OutboxEvent
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 SWEEPS = (
@@ -28,7 +28,7 @@ SWEEPS = (
 
 
 @dataclass
-class Life(Books):
+class Life(Ledger):
     """Books whose accounts also age; `policy` is what the operator has chosen."""
 
     policy: Policy = field(default_factory=Policy)

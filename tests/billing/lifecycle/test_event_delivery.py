@@ -296,8 +296,8 @@ def set_account(account_id, **fields):
         pytest.param({"viewer", "editor", "system_bot"}, None, id="else nobody"),
     ],
 )
-def test_an_event_says_for_whom_it_is(books, receiver, webhooks, who, source):
-    account_id = books.open_account("acme", billing_email="")
+def test_an_event_says_for_whom_it_is(ledger, receiver, webhooks, who, source):
+    account_id = ledger.open_account("acme", billing_email="")
     for role in sorted(who - {"billing_email"}):
         user_id = user(role, f"{role}@example.com", account_id)
         if role == "owner":
@@ -313,8 +313,8 @@ def test_an_event_says_for_whom_it_is(books, receiver, webhooks, who, source):
     assert rows()[0].recipient == (source or "no recipient")
 
 
-def test_an_owner_of_no_address_is_passed_over(books, receiver, webhooks):
-    account_id = books.open_account("acme")
+def test_an_owner_of_no_address_is_passed_over(ledger, receiver, webhooks):
+    account_id = ledger.open_account("acme")
     set_account(account_id, owner_id=user("owner", "", account_id))
     user("admin", "b@example.com", account_id)
     leave(account_id)

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from billing.postgres import copy, driver
-from billing.postgres.transient import is_locked, passes
+from billing.postgres.transient import is_locked, is_transient
 from worker.database import engine, is_away, transaction
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -15,11 +15,11 @@ def test_a_wrong_statement_is_a_bug():
     with pytest.raises(ProgrammingError) as caught, transaction() as ctx:
         driver.rows(ctx.session, "SELECT x FROM nowhere", {})
 
-    assert not passes(caught.value)
+    assert not is_transient(caught.value)
 
 
-def test_a_lock_that_is_not_had_in_time_is_told_apart(books):
-    books.open_account("acme")
+def test_a_lock_that_is_not_had_in_time_is_told_apart(ledger):
+    ledger.open_account("acme")
     with engine().begin() as other:
         other.execute(text("SELECT FROM igny8_tenants FOR UPDATE"))
 
@@ -47,7 +47,7 @@ def test_after_a_lost_connection_the_next_transaction_has_another(ask):
             other.execute(text(f"SELECT pg_terminate_backend({own}, 5000)"))
         ask(ctx.session)
 
-    assert passes(caught.value)
+    assert is_transient(caught.value)
     assert is_away(caught.value)
     with transaction() as ctx:
         assert driver.rows(ctx.session, "SELECT 1", {}) == [(1,)]

@@ -7,31 +7,31 @@ from tests.story import NOON
 from worker.database import transaction
 
 
-def counted(books):
+def counted(ledger):
     with transaction() as ctx:
-        return due.count(ctx.at(books.now))
+        return due.count(ctx.at(ledger.now))
 
 
-def test_a_period_and_the_lots_whose_time_is_over_are_due_until_the_sweeps_have_run(books):
-    books.open_account("acme")
-    books.seed("acme")
-    books.grant("acme", 50, key="gift", expires_at=NOON + dt.timedelta(days=1))
-    assert counted(books) == (0, 0)
+def test_a_period_and_the_lots_whose_time_is_over_are_due_until_the_sweeps_have_run(ledger):
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.grant("acme", 50, key="gift", expires_at=NOON + dt.timedelta(days=1))
+    assert counted(ledger) == (0, 0)
 
-    books.pass_time(days=2)
-    assert counted(books) == (0, 1)
-    books.pass_time(days=40)
-    assert counted(books)[0] == 1
+    ledger.pass_time(days=2)
+    assert counted(ledger) == (0, 1)
+    ledger.pass_time(days=40)
+    assert counted(ledger)[0] == 1
 
-    books.sweep()
-    assert counted(books) == (0, 0)
+    ledger.sweep()
+    assert counted(ledger) == (0, 0)
 
 
-def test_what_no_sweep_may_touch_is_not_due(books):
-    books.open_account("acme")
-    books.grant("acme", 50, key="gift", expires_at=NOON + dt.timedelta(days=1))
-    books.delete_account("acme")
+def test_what_no_sweep_may_touch_is_not_due(ledger):
+    ledger.open_account("acme")
+    ledger.grant("acme", 50, key="gift", expires_at=NOON + dt.timedelta(days=1))
+    ledger.delete_account("acme")
 
-    books.pass_time(days=2)
+    ledger.pass_time(days=2)
 
-    assert counted(books) == (0, 0)
+    assert counted(ledger) == (0, 0)

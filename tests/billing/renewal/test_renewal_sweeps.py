@@ -14,12 +14,12 @@ from worker.database import engine, transaction
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """Two accounts with a period's lot, of which one will be broken."""
     for slug in ("broken", "acme"):
-        books.open_account(slug)
-        books.seed(slug)
-    return books
+        ledger.open_account(slug)
+        ledger.seed(slug)
+    return ledger
 
 
 def break_by_sql(statement):
@@ -27,12 +27,12 @@ def break_by_sql(statement):
         connection.execute(sa.text(statement))
 
 
-def one_set(books, sweep):
+def one_set(ledger, sweep):
     with transaction() as ctx:
         return {
             (slug, each.what, each.error)
-            for each in sweep(ctx.session, now=books.now)
-            for slug, account_id in books.ids.items()
+            for each in sweep(ctx.session, now=ledger.now)
+            for slug, account_id in ledger.ids.items()
             if account_id == each.account_id
         }
 

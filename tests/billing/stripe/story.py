@@ -15,7 +15,7 @@ from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
 from tests.billing.stripe.writing import Shop
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 
@@ -23,14 +23,14 @@ from worker.database import transaction
 class Stripe:
     """Delivers events to the inbox at the books' time, and applies each at once."""
 
-    books: Books
+    ledger: Ledger
     guard: Guard = field(default_factory=lambda: Guard(is_live=False))
 
     def shop(self, slug=None, **fields) -> Shop:
         """A shop whose customer is this account, at the books' time."""
-        fields.setdefault("now", int(self.books.now.timestamp()))
+        fields.setdefault("now", int(self.ledger.now.timestamp()))
         if slug is not None:
-            self.books.set_host(slug, stripe_customer_id=fields.get("customer", "cus_1"))
+            self.ledger.set_host(slug, stripe_customer_id=fields.get("customer", "cus_1"))
         return Shop(**fields)
 
     def deliver(self, *payloads) -> list[str]:
@@ -38,7 +38,7 @@ class Stripe:
         return [self.deliver_one(payload) for payload in payloads]
 
     def deliver_one(self, payload) -> str:
-        now = self.books.now
+        now = self.ledger.now
         with transaction() as ctx:
             event = events.of_payload(payload)
             number = store_event.keep(ctx.at(now), event, source="webhook", received_at=now)
@@ -49,7 +49,7 @@ class Stripe:
 
     def deliver_set(self, *payloads) -> list[str]:
         """Deliver these events at once, as a worker does that found them in its queue."""
-        now = self.books.now
+        now = self.ledger.now
         arrived = [Arrived(events.of_payload(payload), now) for payload in payloads]
         with transaction() as ctx:
             rows = store_event.keep_all(ctx.at(now), arrived, source="webhook")
@@ -65,13 +65,13 @@ class Stripe:
         with transaction() as ctx:
             row = inbox.claim(ctx.session, number)
             if row is not None:
-                apply_one.apply(ctx.at(self.books.now), row, guard=self.guard)
+                apply_one.apply(ctx.at(self.ledger.now), row, guard=self.guard)
 
     def sweep(self) -> None:
         """Take up what is due, until nothing is."""
         while True:
             with transaction() as ctx:
-                due = inbox.due(ctx.at(self.books.now), limit=100)
+                due = inbox.due(ctx.at(self.ledger.now), limit=100)
             if not due:
                 return
             for number in due:
@@ -98,7 +98,7 @@ class Stripe:
     def subscription(self, slug) -> Subscription | None:
         with transaction() as ctx:
             return ctx.session.scalars(
-                select(Subscription).where(Subscription.account_id == self.books.ids[slug])
+                select(Subscription).where(Subscription.account_id == self.ledger.ids[slug])
             ).first()
 
     def invoices(self) -> list[tuple]:
@@ -121,9 +121,9 @@ class Stripe:
 
     def end_state(self, slug) -> dict:
         """All that must not depend on the order in which events came."""
-        seen = self.books.see(slug)
+        seen = self.ledger.see(slug)
         with transaction() as ctx:
-            account = ctx.session.get(Account, self.books.ids[slug])
+            account = ctx.session.get(Account, self.ledger.ids[slug])
             mirrored = {"plan": account.plan_id, "customer": account.stripe_customer_id}
         subscription = self.subscription(slug)
         return {
@@ -141,9 +141,9 @@ class Stripe:
                 subscription.current_period_end,
                 subscription.cancel_at_period_end,
             ),
-            "audit": self.books.audit().findings,
+            "audit": self.ledger.audit().findings,
         }
 
     def drip(self) -> None:
         """Give the monthly lots that are due."""
-        self.books.sweep(purchases.sweep_due)
+        self.ledger.sweep(purchases.sweep_due)

@@ -13,12 +13,12 @@ from worker.database import engine, transaction
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "clustering", key="1")
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="1")
     with transaction() as ctx:
-        holds.place(ctx.at(books.now), PlaceHold(books.ids["acme"], "clustering", "h"))
-    return books
+        holds.place(ctx.at(ledger.now), PlaceHold(ledger.ids["acme"], "clustering", "h"))
+    return ledger
 
 
 def run_sql(statement):
@@ -30,7 +30,7 @@ def run_sql(statement):
 def test_books_that_agree_are_found_in_order(acme):
     report = acme.audit()
 
-    assert (report.agrees, report.books) == (True, 1)
+    assert (report.agrees, report.accounts) == (True, 1)
 
 
 @pytest.mark.parametrize(

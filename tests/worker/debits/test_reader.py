@@ -43,9 +43,9 @@ def reader(loaded, redis_client):
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    return books
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    return ledger
 
 
 def debit(key, operation="image_prompt_extraction", **fields):
