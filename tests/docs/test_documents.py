@@ -196,3 +196,12 @@ def test_every_event_that_is_left_is_in_the_catalogue_and_every_one_there_is_lef
     changes = {step.event for step in transitions.STEPS}
 
     assert named | changes == set(CATALOGUE)
+
+
+def test_the_status_page_explains_each_log_line_and_no_other():
+    rooms = ("billing", "cli", "flows", "gateways", "tasks", "web", "worker")
+    code = "\n".join(path.read_text() for room in rooms for path in ROOT.glob(f"{room}/**/*.py"))
+    events = set(re.findall(r'\blog\.\w+\(\s*"(\w+)"', code))
+    lines = (ROOT / "docs/operate/status.md").read_text()
+
+    assert named(section(lines, "## Logs")) == events
