@@ -132,13 +132,13 @@ def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, ledger):
         assert ctx.session.scalar(select(func.count()).select_from(InboxRow)) == 2
 
 
-def test_the_readmes_first_debit_is_left_with_the_work(app, books):
-    answer = app("/first-debit/", account=books.ids["acme"])
+def test_the_readmes_first_debit_is_left_with_the_work(app, ledger):
+    answer = app("/first-debit/", account=ledger.ids["acme"])
 
     assert answer["status"] == 200
     with transaction() as ctx:
         row = ctx.session.scalars(select(InboxRow)).one()
-    assert (row.account_id, row.arguments["units"]) == (books.ids["acme"], 250)
+    assert (row.account_id, row.arguments["units"]) == (ledger.ids["acme"], 250)
     assert row.arguments["key"] == answer["body"]["key"]
 
 
