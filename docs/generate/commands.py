@@ -10,7 +10,7 @@ from docs.generate.markdown import code, prose, table
 
 def block() -> str:
     """A section for each command of `billing`, and within it one for each subcommand."""
-    sections = []
+    sections: list[str] = []
     with click.Context(main, info_name="billing") as context:
         for name in sorted(COMMANDS):
             command = main.get_command(context, name)

@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import Column
 from sqlalchemy.dialects import postgresql
 
-import models
 from cli import allow_app
 from docs.generate.markdown import code, prose, table
-from models.base import SCHEMA, Base
+from models import SCHEMA, Base
 from models.host import HOST_TABLES
+
+_POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def host_block() -> str:
@@ -26,7 +27,6 @@ def _host(model: Any) -> str:
 
 def our_block() -> str:
     """Our own tables, in the schema `billing`."""
-    assert models.__all__ is not None
     ours = [m.class_ for m in Base.registry.mappers if m.class_.__table__.schema == SCHEMA]
     return "\n\n".join(_our(model) for model in sorted(ours, key=lambda m: m.__table__.name))
 
@@ -38,8 +38,11 @@ def _our(model: Any) -> str:
 
 
 def _facts(column: Column[Any]) -> list[str]:
-    shown = column.type.compile(postgresql.dialect()).lower()
-    kind = shown.replace("timestamp with time zone", "timestamptz")
+    kind = (
+        str(column.type.compile(_POSTGRES))
+        .lower()
+        .replace("timestamp with time zone", "timestamptz")
+    )
     return [code(column.name), kind, "yes" if column.nullable else "no"]
 
 

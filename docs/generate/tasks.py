@@ -4,7 +4,8 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
 
 import celeryconfig
-from billing_client.messages import INBOX_MESSAGES, MESSAGES, Message
+from billing_client.message import Message
+from billing_client.messages import INBOX_MESSAGES, MESSAGES
 from docs.generate.markdown import code, first_sentence, plain_type, prose, table
 from worker.app import app
 
@@ -43,14 +44,13 @@ def _default(field: Field[Any]) -> str:
 def timetable_block() -> str:
     """The tasks that beat sends, with the time between two ticks."""
     app.loader.import_default_modules()
-    rows = [
-        _tick(entry["task"], entry["schedule"]) for entry in celeryconfig.beat_schedule.values()
-    ]
+    rows = [_tick(entry) for entry in celeryconfig.beat_schedule.values()]
     return table("task | every | what it does", sorted(rows))
 
 
-def _tick(name: str, seconds: float) -> tuple[str, str, str]:
-    return code(name), _every(int(seconds)), first_sentence(app.tasks[name].run)
+def _tick(entry: Any) -> tuple[str, str, str]:
+    run = app.tasks[entry["task"]].run
+    return code(entry["task"]), _every(int(entry["schedule"])), first_sentence(run)
 
 
 def _every(seconds: int) -> str:
