@@ -8,12 +8,15 @@ COPY requirements.lock ./
 RUN ["/opt/billing/bin/pip", "install", "--quiet", "--require-hashes", "-r", "requirements.lock"]
 COPY pyproject.toml README.md LICENSE celeryconfig.py ./
 COPY client client
+COPY devstack devstack
+COPY flows flows
 COPY billing billing
 COPY gateways gateways
 COPY migrations migrations
 COPY models models
-COPY ops ops
+COPY cli cli
 COPY tasks tasks
+COPY web web
 COPY worker worker
 RUN ["/opt/billing/bin/pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "./client", "."]
 # One lock serves tests too. What only they need, and the installers, stay out of the image.

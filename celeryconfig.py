@@ -13,7 +13,7 @@ _config = settings()
 
 # --- the broker ---------------------------------------------------------------------------------
 broker_url = _config.redis_url
-broker_transport = "worker.broker:Transport"
+broker_transport = "worker.transport.transport:Transport"
 #: kombu takes any certificate unless told otherwise.
 broker_use_ssl = (
     {"ssl_cert_reqs": ssl.CERT_REQUIRED} if broker_url.startswith("rediss://") else None

@@ -8,10 +8,13 @@ import sqlalchemy as sa
 from bench import bank_read, bank_year, ground, measure
 from bench.measure import Result, Row
 from bench.stack import server_pids
-from billing.bank import announcing, bank_accounts
+from billing.bank.intake import accounts as bank_accounts
+from billing.bank.invoicing import issue
 from billing_client.bank import AnnounceTransfer
+from flows.bank import import_file as import_file_flow
+from flows.bank import match as bank_match
 from models.host import Account, Plan
-from worker import clock, statement_imports, transfer_runs
+from worker import clock
 from worker.database import engine, transaction
 
 #: For each of `count`: entries that are read (100,000, for which the limits are promised), lines
@@ -39,7 +42,7 @@ def _store(lines: int) -> Row:
     content = file.getvalue().replace(IBAN.encode(), b"DE89370400440532013000")
 
     def store() -> None:
-        outcome = statement_imports.import_from(io.BytesIO(content), name="bench")
+        outcome = import_file_flow.import_from(io.BytesIO(content), name="bench")
         assert outcome.outcome in {"imported", "repeat"}
 
     return measure.timed("bank_store_lines", lines, store, roots=server_pids())
@@ -48,10 +51,10 @@ def _store(lines: int) -> Row:
 def _pay(invoices: int) -> Row:
     """Announced, imported, matched, settled, activated: one transaction for each transfer."""
     references = _announce(invoices)
-    statement_imports.import_from(io.BytesIO(_statement(references)), name="bench")
+    import_file_flow.import_from(io.BytesIO(_statement(references)), name="bench")
 
     def match() -> None:
-        assert transfer_runs.run().settled == invoices
+        assert bank_match.run().settled == invoices
 
     return measure.timed("bank_settle_transfers", invoices, match, roots=server_pids())
 
@@ -84,7 +87,7 @@ def _announce(count: int) -> list[tuple[str, int]]:
         )
         for n in range(count):
             message = AnnounceTransfer(FIRST_ACCOUNT + n, PLAN, f"bench-{n}")
-            invoice = announcing.announce(session, message, currency="EUR", now=now)
+            invoice = issue.announce(session, message, currency="EUR", now=now)
             made.append((invoice.reference, invoice.due_minor))
     return made
 

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from billing.bank.facts import (
+from billing.bank.invoicing.references import in_groups, reference
+from billing.bank.matching.names import folded
+from billing.bank.matching.rules import match
+from billing.bank.matching.types import (
     Decision,
     Earlier,
     Incoming,
@@ -20,9 +23,6 @@ from billing.bank.facts import (
     Trust,
     earlier_by_likeness,
 )
-from billing.bank.issued import in_groups, reference
-from billing.bank.matching import match
-from billing.bank.names import folded
 from billing.statements.canonical import Reference
 
 PRICES = (2900, 4900, 8900, 8900, 13900, 22900, 22900)

@@ -21,8 +21,8 @@ from billing_client.fields import MAX_DEBITS
 from billing_client.messages import Debit
 from models.credits import Key
 from models.host import CreditTransaction
-from worker import mailbox
 from worker.database import transaction
+from worker.transport import queues
 
 #: The naive task moves the app's balance behind the books' back, so it has accounts of its own.
 NAIVE_FROM = 1_000_000
@@ -86,7 +86,7 @@ def run(*, count: int, rounds: int) -> Result:
 
 def _stencils() -> dict[str, Stencil]:
     """One of each queue, from a message that was really sent."""
-    redis = mailbox.connection()
+    redis = queues.connection()
     debit = Debit(1, OPERATIONS[0], new_key())
     client = BillingClient(os.environ["REDIS_URL"])
     stencils = {Debit.QUEUE: stencil_of(redis, Debit.QUEUE, lambda: client.send(debit))}
@@ -101,7 +101,7 @@ def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
     if contestant.debits_a_message > 1:
         BillingClient(os.environ["REDIS_URL"]).debit_many(ground.debits(count))
         return
-    redis, chance, queue = mailbox.connection(), random.Random(count), contestant.queue
+    redis, chance, queue = queues.connection(), random.Random(count), contestant.queue
     first = NAIVE_FROM if queue == stock.NAIVE else 1
     for start in range(0, count, PUSHED_AT_ONCE):
         debits = [
@@ -112,10 +112,10 @@ def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
 
 
 def _drain(contestant: Contestant, count: int) -> Row:
-    redis = mailbox.connection()
+    redis = queues.connection()
 
     def left() -> int:
-        waiting = redis.llen(contestant.queue) + mailbox.in_hand(redis)
+        waiting = redis.llen(contestant.queue) + queues.in_hand(redis)
         return waiting * contestant.debits_a_message
 
     with workers.running(contestant.command, number=contestant.workers) as pids:

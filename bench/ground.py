@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from billing import audit, posting
+from billing.support import audit
+from billing.usage import post
 from billing_client import Debit, new_key
 from models.host import Account
 from worker import clock
@@ -37,7 +38,7 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True)
     if with_books:
         with transaction() as session:
             firsts = [Debit(id, OPERATIONS[0], new_key()) for id in ids]
-            answers = posting.apply(session, firsts, now=clock.now())
+            answers = post.apply(session, firsts, now=clock.now())
             assert all(answer.outcome == "taken" for answer in answers)
     settle()
 

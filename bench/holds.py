@@ -3,7 +3,7 @@
 from bench import ground, measure
 from bench.measure import Result, Row
 from bench.stack import server_pids
-from billing import posting
+from billing.usage import post
 from billing_client import Capture, PlaceHold
 from billing_client.inbox import place_hold
 from worker import clock
@@ -51,7 +51,7 @@ def _captured(holds: list[PlaceHold]) -> Row:
     def capture_all() -> None:
         for start in range(0, len(captures), SET):
             with transaction() as session:
-                answers = posting.apply(session, captures[start : start + SET], now=clock.now())
+                answers = post.apply(session, captures[start : start + SET], now=clock.now())
             assert all(answer.outcome == "taken" for answer in answers)
 
     return measure.timed("hold_captured", len(captures), capture_all, roots=server_pids())

@@ -16,8 +16,8 @@ from billing_client import inbox as door
 from billing_client import new_key
 from worker import logs
 from worker.database import engine
-from worker.debit_reader import spare_the_collector
-from worker.inbox_drain import InboxDrain
+from worker.debits.inbox_drain import InboxDrain
+from worker.debits.reader import spare_the_collector
 
 #: Drains at once, and clients of the other way.
 DRAINS, CLIENTS = 2, 8

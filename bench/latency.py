@@ -11,8 +11,8 @@ from bench import ground, workers
 from bench.measure import Result, Row
 from bench.stencil import stencil_of
 from billing_client import BillingClient, Debit, new_key
-from worker import mailbox
 from worker.database import engine
+from worker.transport import queues
 
 OFFERED_A_SECOND = 1000
 #: So many are offered at once, as a sender's clock ticks.
@@ -67,13 +67,13 @@ def run(*, count: int, rounds: int) -> Result:
 def _messages(debits: list[Debit]) -> list[bytes]:
     client = BillingClient(os.environ["REDIS_URL"])
     opening = Debit(1, ground.OPERATIONS[0], new_key())
-    stencil = stencil_of(mailbox.connection(), Debit.QUEUE, lambda: client.send(opening))
+    stencil = stencil_of(queues.connection(), Debit.QUEUE, lambda: client.send(opening))
     return [stencil.cut(debit.arguments()) for debit in debits]
 
 
 def _offer(raws: list[bytes]) -> list[float]:
     """Send at a steady rate; returns when each was sent."""
-    redis = mailbox.connection()
+    redis = queues.connection()
     sent: list[float] = []
     each = int(OFFERED_A_SECOND * EVERY_S)
     began = time.monotonic()

@@ -7,7 +7,7 @@ import click
 from bench import ground, measure
 from bench.measure import Result, Row
 from bench.stack import server_pids
-from billing import posting
+from billing.usage import post
 from billing_client import Debit
 from worker import clock
 from worker.database import AUDIT_S, engine, transaction
@@ -67,7 +67,7 @@ def _taken(name: str, count: int) -> Row:
     def take_all() -> None:
         for start in range(0, count, SET):
             with transaction() as session:
-                posting.apply(session, debits[start : start + SET], now=clock.now())
+                post.apply(session, debits[start : start + SET], now=clock.now())
 
     before = _wal()
     row = measure.timed(name, count, take_all, roots=server_pids())

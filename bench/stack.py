@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 import redis
 import sqlalchemy as sa
 
-from worker.stack.fresh import fresh_database
+from devstack.fresh import fresh_database
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def bench_stack() -> Iterator[None]:
         folder = context.enter_context(tempfile.TemporaryDirectory(prefix="billing-bench-"))
         os.environ.update({"BILLING_DATA": folder, "BILLING_ALIVE_DIR": folder})
         if not os.environ.get("DATABASE_URL"):
-            from worker.stack import running_stack
+            from devstack import running_stack
 
             # An embedded Postgres of root runs as nobody, who has to reach its data.
             Path(folder).chmod(0o711)
@@ -54,12 +54,12 @@ def _empty(redis_url: str) -> None:
 
 def server_pids() -> list[int]:
     """Postgres' first process and Redis, where they run on this machine."""
-    from worker import mailbox
     from worker.database import engine
+    from worker.transport import queues
 
     with engine().connect() as connection:
         backend = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
-    facts: dict[str, int] = mailbox.connection().info("server")
+    facts: dict[str, int] = queues.connection().info("server")
     mine = [_parent(backend, "postgres"), _itself(facts["process_id"], ("redis", "valkey"))]
     return [pid for pid in mine if pid is not None]
 

@@ -21,12 +21,15 @@ from bench.stripe_lives import LIFE, PLAN, lives, plan_price
 from billing.stripe.signature import sign
 from billing_client import BillingClient
 from billing_client.messages import StripeWebhook
+from flows.stripe import apply as stripe_apply
+from flows.stripe import receive as stripe_receive
 from models.host import Account, CreditTransaction, Plan
 from models.stripe import StripeEvent
-from tests.stripe.writing import Shop
-from worker import clock, mailbox, stripe_door, stripe_events
+from tests.billing.stripe.writing import Shop
+from worker import clock
 from worker.database import engine, transaction
 from worker.settings import settings
+from worker.transport import queues
 
 SECRET = "whsec_of_the_bench"
 CREDITS = 1000
@@ -77,7 +80,7 @@ def _open_accounts() -> None:
         connection.execute(sa.update(Account).values(stripe_customer_id=customer))
     shop = Shop(now=int(clock.now().timestamp()))
     body = json.dumps(shop.event("price.created", plan_price()), separators=(",", ":"))
-    outcome = stripe_door.receive(_webhook(body))
+    outcome = stripe_receive.receive(_webhook(body))
     assert outcome.state == "applied", outcome
 
 
@@ -89,20 +92,20 @@ def _webhook(body: str) -> StripeWebhook:
 def _stencil() -> Stencil:
     client = BillingClient(os.environ["REDIS_URL"])
     webhook = _webhook("{}")
-    redis = mailbox.connection()
+    redis = queues.connection()
     return stencil_of(redis, StripeWebhook.QUEUE, lambda: client.send(webhook))
 
 
 def _drain(stencil: Stencil, number: int, months: int) -> Row:
     """Fill the queue, every life's events in their order and the lives mixed, and empty it."""
-    redis = mailbox.connection()
+    redis = queues.connection()
     bodies = list(lives(f"r{number}", months))
     messages = [stencil.cut(_webhook(body).arguments()) for body in bodies]
     for start in range(0, len(messages), PUSHED_AT_ONCE):
         redis.lpush(StripeWebhook.QUEUE, *messages[start : start + PUSHED_AT_ONCE])
 
     def left() -> int:
-        return redis.llen(StripeWebhook.QUEUE) + mailbox.in_hand(redis)
+        return redis.llen(StripeWebhook.QUEUE) + queues.in_hand(redis)
 
     with workers.running(_OURS) as pids:
         return measure.drain(
@@ -114,7 +117,7 @@ def _check_books(paid_months: int) -> None:
     """Every event applied, each paid month's credits given once, and the audit content."""
     while due := _waiting():
         for number in due:
-            stripe_events.apply(number)
+            stripe_apply.apply(number)
     ground.check_books()
     with transaction() as session:
         open_ones = sa.select(sa.func.count()).where(StripeEvent.state != "applied")

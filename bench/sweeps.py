@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from bench import ground, measure
 from bench.measure import Result, Row
 from bench.stack import server_pids
-from billing import trial_sweeps, trials
-from worker import clock, sweeps
+from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import sweeps as trial_sweeps
+from flows import sweeps
+from worker import clock
 from worker.database import engine, transaction
 
 #: Trials for each of `count`: 100,000 unless told otherwise.
@@ -74,7 +76,7 @@ def _trials(suffix: str, first: int, number: int, *, credits: int) -> list[Row]:
         session.execute(
             sa.text("UPDATE billing.trials SET ends_at = :now, suspends_at = :now"), {"now": now}
         )
-        trials.confirm(session, until=now, actor="operator:bench", now=now)
+        trial_overrides.confirm(session, until=now, actor="operator:bench", now=now)
     ground.settle()
     ended = measure.timed(
         f"trials_ended{suffix}",

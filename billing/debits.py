@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from billing import posting
-from billing.posting import Answer
+from billing.usage import post
+from billing.usage.post import Answer
 from billing_client.messages import Debit
 
 
 def apply(session: Session, debits: Sequence[Debit], *, now: dt.datetime) -> list[Answer]:
     """Take each debit from its account, in the order given; one answer for each.
 
-    Never raises for what is wrong with one debit: see `billing.posting.apply`.
+    Never raises for what is wrong with one debit: see `billing.usage.post.apply`.
     """
-    return posting.apply(session, debits, now=now)
+    return post.apply(session, debits, now=now)

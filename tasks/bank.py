@@ -1,9 +1,14 @@
 """Bank: statement files in, transfers matched, invoices announced, and what a person decides."""
 
-from billing.bank import announcing, files, people, review
-from billing.bank.review import Hand
+from billing.bank.intake import files as bank_files
+from billing.bank.invoicing import issue
+from billing.bank.review import decisions, reviewers
+from billing.bank.review.decisions import Hand
 from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
-from worker import clock, drop_folder, statement_imports, transfer_runs
+from flows.bank import drop_folder
+from flows.bank import import_file as import_file_flow
+from flows.bank import match as bank_match
+from worker import clock
 from worker.app import app
 from worker.database import transaction
 from worker.settings import settings
@@ -12,8 +17,8 @@ from worker.settings import settings
 @app.task(name=ImportStatement.TASK, message=ImportStatement)
 def import_statement(message: ImportStatement) -> dict[str, object]:
     """Import a file that is in the database, and match what it brought."""
-    outcome = statement_imports.import_file(message.file_id)
-    ran = transfer_runs.run()
+    outcome = import_file_flow.import_file(message.file_id)
+    ran = bank_match.run()
     return {"outcome": outcome.outcome, "statements": len(outcome.statements), **ran.counts()}
 
 
@@ -22,7 +27,7 @@ def announce_transfer(message: AnnounceTransfer) -> dict[str, object]:
     """Make the invoice for a plan that will be paid for by transfer."""
     currency = settings().invoice_currency
     with transaction() as session:
-        invoice = announcing.announce(session, message, currency=currency, now=clock.now())
+        invoice = issue.announce(session, message, currency=currency, now=clock.now())
     return {"invoice_id": invoice.invoice_id, "number": invoice.number}
 
 
@@ -30,8 +35,8 @@ def announce_transfer(message: AnnounceTransfer) -> dict[str, object]:
 def confirm_transfer(message: ConfirmTransfer) -> dict[str, object]:
     """A person says which invoice a transfer pays."""
     with transaction() as session:
-        person = people.staff(session, str(message.user_id))
-        part = review.part_of(session, message.transfer_id, message.invoice_id)
+        person = reviewers.staff(session, str(message.user_id))
+        part = decisions.part_of(session, message.transfer_id, message.invoice_id)
         hand = Hand(
             session,
             person,
@@ -40,17 +45,17 @@ def confirm_transfer(message: ConfirmTransfer) -> dict[str, object]:
             settings().four_eyes_minor,
             clock.now(),
         )
-        return {"outcome": review.confirm(hand, [part])}
+        return {"outcome": decisions.confirm(hand, [part])}
 
 
 @app.task(name=RejectTransfer.TASK, message=RejectTransfer)
 def reject_transfer(message: RejectTransfer) -> dict[str, object]:
     """A person says that a transfer is not what was suggested."""
     with transaction() as session:
-        person = people.staff(session, str(message.user_id))
+        person = reviewers.staff(session, str(message.user_id))
         limit = settings().four_eyes_minor
         hand = Hand(session, person, message.transfer_id, message.version, limit, clock.now())
-        return {"outcome": review.reject(hand, reason=message.reason)}
+        return {"outcome": decisions.reject(hand, reason=message.reason)}
 
 
 @app.task(name="bank.sweep_files", is_tick=True)
@@ -59,18 +64,18 @@ def sweep_files() -> dict[str, object]:
     folder = settings().statement_folder
     swept = drop_folder.sweep(folder) if folder else []
     with transaction() as session:
-        waiting = files.waiting(session, limit=drop_folder.AT_ONCE)
-    swept += [statement_imports.import_file(file_id) for file_id in waiting]
+        waiting = bank_files.waiting(session, limit=drop_folder.AT_ONCE)
+    swept += [import_file_flow.import_file(file_id) for file_id in waiting]
     return {"files": len(swept), "refused": sum(one.outcome == "refused" for one in swept)}
 
 
 @app.task(name="bank.match_due", is_tick=True)
 def match_due() -> dict[str, object]:
     """Match what has come since, and what new invoices or a person's release let match now."""
-    return transfer_runs.run().counts()
+    return bank_match.run().counts()
 
 
 @app.task(name="bank.bill_due", is_tick=True)
 def bill_due() -> dict[str, object]:
     """Send the invoices of periods to come, and remind of unpaid ones."""
-    return transfer_runs.bill()
+    return bank_match.bill()

@@ -2,7 +2,9 @@
 
 import time
 
-from billing import grants, posting, seeding
+from billing.ledger import grants
+from billing.renewal import signup_grant
+from billing.usage import post
 from billing_client.messages import (
     Debit,
     DebitMany,
@@ -14,8 +16,8 @@ from billing_client.messages import (
 from worker import clock
 from worker.app import app
 from worker.database import transaction
-from worker.inbox_drain import InboxDrain
-from worker.postings import apply_one, keep_rejected
+from worker.debits.inbox_drain import InboxDrain
+from worker.debits.single import apply_one, keep_rejected
 
 #: One task drains for so long, then leaves the rest to the next ring.
 DRAIN_S = 50.0
@@ -31,7 +33,7 @@ def debit(message: Debit) -> dict[str, object]:
 def debit_many(self: object, message: DebitMany) -> dict[str, object]:
     """Take many debits in one transaction."""
     with transaction() as session:
-        answers = posting.apply(session, message.debits, now=clock.now())
+        answers = post.apply(session, message.debits, now=clock.now())
         keep_rejected(session, self.request.id, answers)  # type: ignore[attr-defined]
     return {"debits": len(answers)}
 
@@ -64,5 +66,5 @@ def grant(message: Grant) -> dict[str, object]:
 def seed_account(message: SeedAccount) -> dict[str, object]:
     """Give a new account its plan's credits, once."""
     with transaction() as session:
-        seeded = seeding.seed(session, message.account_id, now=clock.now())
+        seeded = signup_grant.seed(session, message.account_id, now=clock.now())
     return {"entry_id": seeded.entry and seeded.entry.id, "why_not": seeded.why_not}

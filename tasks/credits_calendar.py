@@ -3,8 +3,9 @@
 Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
 """
 
-from billing import expiry, plan_changes, purchases, renewals, repairs
-from worker import sweeps
+from billing.purchases import purchases
+from billing.renewal import expiry, plan_changes, renewals, repairs
+from flows import sweeps
 from worker.app import app
 
 

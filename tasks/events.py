@@ -1,10 +1,10 @@
 """Events: what the main app should hear of, on its way out of the outbox."""
 
-from billing import deliveries
+from billing.events import deliveries
+from flows.events import deliver_due, ways
 from worker import clock
 from worker.app import app
 from worker.database import transaction
-from worker.event_delivery import deliver_due, ways
 
 
 @app.task(name="events.deliver_due", is_tick=True)

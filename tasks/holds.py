@@ -1,11 +1,12 @@
 """Holds: credits set aside for work under way."""
 
-from billing import holds
+from billing.usage import holds
 from billing_client.messages import Capture, PlaceHold, Release
-from worker import clock, sweeps
+from flows import sweeps
+from worker import clock
 from worker.app import app
 from worker.database import transaction
-from worker.postings import apply_one
+from worker.debits.single import apply_one
 
 
 @app.task(name=PlaceHold.TASK, message=PlaceHold)

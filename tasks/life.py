@@ -1,8 +1,14 @@
 """The life of accounts: trials, dunning, the limits of plans, and what becomes of deleted ones."""
 
-from billing import dunning, dunning_sweep, limits, retention, trial_sweeps, trials
+from billing import closing
+from billing.lifecycle import plan_limits
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing_client.messages import ExtendTrial, PaymentMethodChanged, RestoreTrial
-from worker import clock, sweeps
+from flows import sweeps
+from worker import clock
 from worker.app import app
 from worker.database import transaction
 
@@ -28,7 +34,7 @@ def remind_due() -> dict[str, object]:
 def extend(message: ExtendTrial) -> dict[str, object]:
     """Give a trial a later end."""
     with transaction() as session:
-        has_moved = trials.extend(
+        has_moved = trial_overrides.extend(
             session,
             message.account_id,
             ends_at=message.ends_at,
@@ -42,7 +48,7 @@ def extend(message: ExtendTrial) -> dict[str, object]:
 def restore(message: RestoreTrial) -> dict[str, object]:
     """Put an account back into its trial."""
     with transaction() as session:
-        has_moved = trials.restore(
+        has_moved = trial_overrides.restore(
             session,
             message.account_id,
             ends_at=message.ends_at,
@@ -56,7 +62,7 @@ def restore(message: RestoreTrial) -> dict[str, object]:
 def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
     """Ask for another try of a missing payment."""
     with transaction() as session:
-        is_missing = dunning.method_changed(session, message.account_id, now=clock.now())
+        is_missing = dunning_cases.method_changed(session, message.account_id, now=clock.now())
     return {"is_missing": is_missing}
 
 
@@ -69,10 +75,10 @@ def step_due() -> dict[str, object]:
 @app.task(name="accounts.check_limits", is_tick=True)
 def check_limits() -> dict[str, object]:
     """Notice accounts that use more than their plan has."""
-    return sweeps.counts(sweeps.over_all(limits.sweep, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.over_all(plan_limits.sweep, budget_s=BUDGET_S))
 
 
 @app.task(name="accounts.close_deleted", is_tick=True)
 def close_deleted() -> dict[str, object]:
     """Close deleted accounts that can't be restored any more, where the setting says so."""
-    return sweeps.counts(sweeps.until_done(retention.sweep, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.until_done(closing.sweep, budget_s=BUDGET_S))

@@ -4,10 +4,12 @@ import time
 
 from billing.stripe import inbox
 from billing_client.messages import ApplyStripeEvent, StripeWebhook
-from worker import clock, stripe_events, stripe_queue
+from flows.stripe import apply as stripe_apply
+from flows.stripe import batch as stripe_batch
+from flows.stripe.apply import DONE_OR_LOCKED
+from worker import clock
 from worker.app import app
 from worker.database import transaction
-from worker.stripe_events import DONE_OR_LOCKED
 
 #: One tick works for so long, and leaves the rest to the next.
 BUDGET_S = 50.0
@@ -20,13 +22,13 @@ PRUNED_AT_ONCE = 1000
 @app.task(name=StripeWebhook.TASK, message=StripeWebhook)
 def receive(message: StripeWebhook) -> dict[str, object]:
     """Verify a webhook, keep it, and apply it; so with those that wait behind it."""
-    return stripe_queue.told(stripe_queue.work(message))
+    return stripe_batch.told(stripe_batch.work(message))
 
 
 @app.task(name=ApplyStripeEvent.TASK, message=ApplyStripeEvent)
 def apply(message: ApplyStripeEvent) -> dict[str, object]:
     """Apply an event that the relay has kept; so with those that wait behind it."""
-    return stripe_queue.told(stripe_queue.work(message))
+    return stripe_batch.told(stripe_batch.work(message))
 
 
 @app.task(name="stripe.apply_due", is_tick=True)
@@ -36,7 +38,7 @@ def apply_due() -> dict[str, object]:
     while time.monotonic() < deadline:
         with transaction() as session:
             numbers = inbox.due(session, now=clock.now(), limit=AT_ONCE)
-        outcomes = stripe_events.apply_all(numbers)
+        outcomes = stripe_apply.apply_all(numbers)
         taken += len(outcomes)
         # What another worker has locked stays due: it is left to that one.
         if all(outcome.state == DONE_OR_LOCKED for outcome in outcomes):
@@ -47,5 +49,5 @@ def apply_due() -> dict[str, object]:
 @app.task(name="stripe.prune", is_tick=True)
 def prune() -> dict[str, object]:
     """Forget the payloads of events that are done and old."""
-    pruned = stripe_events.prune(limit=PRUNED_AT_ONCE)
+    pruned = stripe_apply.prune(limit=PRUNED_AT_ONCE)
     return {"pruned": pruned}

@@ -4,7 +4,10 @@ import datetime as dt
 
 from billing import slots
 from billing.stripe import drift
-from worker import clock, stripe_access, stripe_drift, stripe_gaps
+from flows.stripe import backfill as stripe_backfill
+from flows.stripe import fetch as stripe_fetch
+from flows.stripe import reconcile as stripe_reconcile
+from worker import clock
 from worker.app import app
 from worker.database import AUDIT_S, transaction
 
@@ -19,10 +22,10 @@ NO_KEY: dict[str, object] = {"why_not": "no API key is set"}
 @app.task(name="stripe.fill_gaps", is_tick=True)
 def fill_gaps() -> dict[str, object]:
     """Read Stripe's list of events from the cursor on, and apply what never came."""
-    stripe = stripe_access.gateway()
+    stripe = stripe_fetch.gateway()
     if stripe is None:
         return NO_KEY
-    done = stripe_gaps.fill(stripe, budget_s=BUDGET_S)
+    done = stripe_backfill.fill(stripe, budget_s=BUDGET_S)
     left_s, lost_s = done.left.total_seconds(), done.window.lost.total_seconds()
     return {"listed": done.listed, "new": len(done.new), "left_s": left_s, "lost_s": lost_s}
 
@@ -35,12 +38,12 @@ def fill_gaps() -> dict[str, object]:
 )
 def report_drift() -> dict[str, object]:
     """Compare what we know with what Stripe lists, once a night however many beats tick."""
-    stripe, now = stripe_access.gateway(), clock.now()
+    stripe, now = stripe_fetch.gateway(), clock.now()
     if stripe is None:
         return NO_KEY
     if why_not := _why_not(now):
         return {"why_not": why_not}
-    report = stripe_drift.look(stripe)
+    report = stripe_reconcile.look(stripe)
     with transaction() as session:
         # Claimed with what it found: a report that fails is done again by the next tick.
         if not slots.claim(session, "stripe_drift", every=DAY, now=now):

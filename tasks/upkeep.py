@@ -2,8 +2,9 @@
 
 import datetime as dt
 
-from billing import audit, slots
-from worker import clock, letters
+from billing import findings, slots
+from billing.support import audit
+from worker import clock, dead_letters
 from worker.app import app
 from worker.database import AUDIT_S, transaction
 
@@ -15,7 +16,7 @@ SEALS_AT_HOUR = 2
 @app.task(name="upkeep.collect_dead_letters", is_tick=True)
 def collect_dead_letters() -> dict[str, object]:
     """Move what could not be read, or not be kept, from Redis into the table of dead letters."""
-    return {"collected": letters.collect(app.tasks)}
+    return {"collected": dead_letters.collect(app.tasks)}
 
 
 @app.task(
@@ -39,7 +40,7 @@ def audit_books() -> dict[str, object]:
             return {"why_not": "another audit was faster"}
         if with_seals:
             slots.claim(session, "audit_seals", every=DAY, now=now)
-        audit.keep(session, report, now=now)
+        findings.keep(session, report.findings, now=now)
     return {"books": report.books, "findings": sum(map(len, report.findings.values()))}
 
 

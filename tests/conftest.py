@@ -27,12 +27,12 @@ MOST_PROCESSES = 4
 BEGUN_FIRST = (
     "worker/test_workers_for_real.py",
     "bench/test_bench.py",
-    "ops/test_finding_servers.py",
-    "ops/test_relay_command.py",
-    "ops/test_demo.py",
-    "billing/test_debits_properties.py",
-    "life/test_money_lands_during_a_sweep.py",
-    "stack/test_stack_in_background.py",
+    "cli/test_finding_servers.py",
+    "cli/test_relay_command.py",
+    "cli/test_demo.py",
+    "billing/usage/test_debits_properties.py",
+    "billing/lifecycle/test_payment_during_a_sweep.py",
+    "devstack/test_stack_in_background.py",
 )
 # Rows are deleted where there are any, and sequences set back where they were used: to truncate
 # every table makes each of them, and each of its indexes, a new file, before every test.
@@ -104,10 +104,10 @@ def pytest_configure(config):
 
 def _take_servers(folder):
     """Those that are named, both or none; else embedded ones."""
-    from worker.stack import running_stack
-    from worker.stack.errors import HalfConfigured
-    from worker.stack.folder import DataFolder
-    from worker.stack.stack import outside_urls
+    from devstack import running_stack
+    from devstack.errors import HalfConfigured
+    from devstack.folder import DataFolder
+    from devstack.stack import outside_urls
 
     try:
         if outside_urls(DataFolder(folder)) is not None:
@@ -174,9 +174,9 @@ def database():
 @pytest.fixture
 def redis_client():
     """The suite's Redis, emptied of what tests leave behind."""
-    from worker import mailbox
+    from worker.transport import queues
 
-    client = mailbox.connection()
+    client = queues.connection()
     client.flushdb()
     yield client
     client.flushdb()

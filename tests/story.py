@@ -6,20 +6,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import insert, select, update
 
-from billing import (
-    audit,
-    debits,
-    expiry,
-    grants,
-    overview,
-    plan_changes,
-    renewals,
-    repairs,
-    seeding,
-    status,
-)
-from billing.posting import Answer
-from billing.swept import Swept
+from billing import debits
+from billing.ledger import grants
+from billing.lifecycle import status
+from billing.renewal import expiry, plan_changes, renewals, repairs, signup_grant
+from billing.support import audit, overview
+from billing.sweep import Swept
+from billing.usage.post import Answer
 from billing_client import Debit, Grant
 from models.calendar import CreditCalendar
 from models.credits import PlanPolicy
@@ -76,9 +69,9 @@ class Books:
         with transaction() as session:
             return grants.apply(session, message, now=self.now)
 
-    def seed(self, slug) -> seeding.Seeded:
+    def seed(self, slug) -> signup_grant.Seeded:
         with transaction() as session:
-            return seeding.seed(session, self.ids.get(slug, 999_999), now=self.now)
+            return signup_grant.seed(session, self.ids.get(slug, 999_999), now=self.now)
 
     def change_status(self, slug, to, *, reason) -> None:
         with transaction() as session:

@@ -7,11 +7,12 @@ from typing import Any
 
 from celery import Celery, signals
 
-from worker import alive, broker, database, logs, preflight
-from worker.debit_reader import ReadDebitsInSets
-from worker.leases import KeepLeases
+from worker import alive, database, logs, preflight
+from worker.debits.reader import ReadDebitsInSets
 from worker.settings import settings
 from worker.task import BillingTask
+from worker.transport import transport
+from worker.transport.leases import KeepLeases
 
 app: Any = Celery("billing", task_cls=BillingTask)
 app.config_from_object("celeryconfig")
@@ -49,7 +50,7 @@ def _end_in_time(how: str, **_: object) -> None:
 
 @signals.celeryd_init.connect
 def _take_tasks(**_: object) -> None:
-    broker.Channel.takes_tasks = True
+    transport.Channel.takes_tasks = True
 
 
 @signals.worker_process_init.connect

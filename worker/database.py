@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from billing.books import LEDGER_KEY
-from billing.faults import is_locked, passes
+from billing.ledger.ledger import LEDGER_KEY
 from billing.policy import POLICY, Policy
+from billing.postgres.transient import is_locked, passes
 from worker.settings import settings
 
 __all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_locked", "passes", "transaction"]

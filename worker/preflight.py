@@ -16,9 +16,10 @@ from sqlalchemy.exc import DBAPIError
 
 from models import SCHEMA
 from models.host import HOST_TABLES, CreditTransaction
-from worker import clock, mailbox, schema
+from worker import clock, schema
 from worker.database import engine
 from worker.settings import BadSettings, settings
+from worker.transport import queues
 
 #: The oldest servers that we test with and that kombu's transport can use.
 OLDEST_POSTGRES = 14
@@ -160,7 +161,7 @@ def _schema(connection: sa.Connection) -> Iterator[Fact]:
 
 
 def _redis() -> Iterator[Fact]:
-    client = mailbox.connection()
+    client = queues.connection()
     try:
         info = client.info()
     except redis.RedisError as error:

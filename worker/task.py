@@ -21,7 +21,7 @@ from billing.errors import BillingError, Rejected, TryLater
 from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
-from worker import database, letters
+from worker import database, dead_letters
 from worker.logs import logger
 from worker.settings import settings
 
@@ -123,7 +123,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
     def bury(self, error: Exception, kwargs: dict[str, object], message_id: str) -> str:
         """Keep a message as a dead letter; returns the error's name."""
         name = error.name if isinstance(error, BillingError) else type(error).__name__
-        letters.keep(
+        dead_letters.keep(
             Letter(
                 # One letter for all the ticks that break, or a bug would fill the table.
                 message_id=f"tick:{self.name}" if self.is_tick else message_id,

@@ -6,11 +6,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from billing import outbox
-from billing.bank import asking, match_rows, settling, undoing
-from billing.bank.match_rows import Undecided
-from billing.bank.return_facts import Original, Returned, link, names_of
-from billing.bank.splitting import parts_of
+from billing.bank import allocate, undo
+from billing.bank.matching import rows as match_rows
+from billing.bank.matching.rows import Undecided
+from billing.bank.return_links import Original, Returned, link, names_of
+from billing.bank.review import request
+from billing.bank.transfers import parts_of
+from billing.events import outbox
 from models.transfers import Transfer
 
 ACTOR = "rule"
@@ -42,7 +44,7 @@ def settle(session: Session, found: Undecided, *, now: dt.datetime) -> bool:
     incoming = found.incoming
     returned = _original(session, found)
     ids = sorted({incoming.id, *([returned.original] if returned.original else [])})
-    locked = {id: settling.lock(session, id) for id in ids}
+    locked = {id: allocate.lock(session, id) for id in ids}
     mine = locked[incoming.id]
     if mine.version != found.version or mine.state not in {"open", "waiting"}:
         return False
@@ -59,7 +61,7 @@ def leave_to_person(
     session: Session, found: Undecided, error: Exception, *, now: dt.datetime
 ) -> bool:
     """A return that could not be carried out: the account is deleted, its balance full."""
-    mine = settling.lock(session, found.incoming.id)
+    mine = allocate.lock(session, found.incoming.id)
     why = f"a return, but {type(error).__name__}: what it took back is not undone"
     return _leave_to_person(session, mine, Returned(None, (), why), now=now)
 
@@ -88,7 +90,7 @@ def _reverse(
 ) -> None:
     for transfer, outcome, other in ((original, "reversed", mine), (mine, "reverses", original)):
         evidence = {"reasons": [why], "other": other.id}
-        decision_id = settling.remember(
+        decision_id = allocate.remember(
             session,
             transfer,
             rule=RULE,
@@ -98,7 +100,7 @@ def _reverse(
             now=now,
         )
         if outcome == "reversed":
-            touched = undoing.take_out(session, transfer, decision_id=decision_id, now=now)
+            touched = undo.take_out(session, transfer, decision_id=decision_id, now=now)
         transfer.state, transfer.review = outcome, None
     original.reversed_by = mine.id
     session.flush()
@@ -117,7 +119,7 @@ def _leave_to_person(
     """Say why; what it may be of is frozen, so that nothing more is paid with it meanwhile."""
     if mine.state == "waiting" and mine.review == returned.why:
         return False
-    settling.remember(
+    allocate.remember(
         session,
         mine,
         rule=RULE,
@@ -126,10 +128,10 @@ def _leave_to_person(
         actor=ACTOR,
         now=now,
     )
-    asking.ask_a_person(session, mine, returned.why, rule=RULE, now=now)
+    request.ask_a_person(session, mine, returned.why, rule=RULE, now=now)
     session.flush()
     for id in returned.doubtful:
-        other = settling.lock(session, id)
+        other = allocate.lock(session, id)
         if other.state in {"open", "waiting"}:
             other.state = "frozen"
         other.review = f"perhaps taken back by transfer {mine.id}"

@@ -8,12 +8,13 @@ import datetime as dt
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from billing import invoices
-from billing.bank import paying, people, settling
+from billing.bank import allocate, invoice_effects
 from billing.bank.errors import PartsRefused
-from billing.bank.facts import ENGINE_VERSION
-from billing.bank.people import Person
-from billing.invoices import MirroredPayment
+from billing.bank.matching.types import ENGINE_VERSION
+from billing.bank.review import reviewers
+from billing.bank.review.reviewers import Person
+from billing.host import invoices
+from billing.host.invoices import MirroredPayment
 from models.transfers import Allocation, Decision, TransferInvoice, UnappliedCash
 
 
@@ -30,8 +31,8 @@ def use(session: Session, person: Person, transfer_invoice_id: int, *, now: dt.d
 
     Raises UnknownInvoice, NotAllowed, or PartsRefused where there is nothing to use or to pay.
     """
-    [invoice] = settling.lock_invoices(session, [transfer_invoice_id]).values()
-    people.must_not_own(person, {invoice.account_id})
+    [invoice] = allocate.lock_invoices(session, [transfer_invoice_id]).values()
+    reviewers.must_not_own(person, {invoice.account_id})
     open_minor = invoice.due_minor - invoice.settled_minor if invoice.state == "open" else 0
     amount = min(balance(session, invoice.account_id, invoice.currency), open_minor)
     if amount <= 0:
@@ -57,7 +58,7 @@ def use(session: Session, person: Person, transfer_invoice_id: int, *, now: dt.d
     )
     invoice.settled_minor += amount
     session.flush()
-    paying.follow(session, invoice, now=now)
+    invoice_effects.follow(session, invoice, now=now)
     _mirror(session, invoice, amount, decision_id, now=now)
     return amount
 
@@ -88,7 +89,7 @@ def _mirror(
         MirroredPayment(
             account_id=invoice.account_id,
             invoice_id=invoice.invoice_id,
-            method=paying.METHOD,
+            method=invoice_effects.METHOD,
             external_id=f"billing:credit:{decision_id}",
             status="succeeded",
             currency=invoice.currency,

@@ -13,11 +13,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import accounts, arrays
-from billing.accounts import HostPlan
-from billing.stripe import objects
+from billing.host import accounts
+from billing.host.accounts import HostPlan
+from billing.postgres import arrays
+from billing.stripe import object_rows
 from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
-from billing.stripe.shapes import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
+from billing.stripe.types import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
 from models.stripe import StripePrice
 
 
@@ -150,7 +151,7 @@ def learn(
     learned = False
     for price in unlearned(facts, catalog):
         whole = CatalogPrice(price.id or "", None, None, price, is_deleted=False)
-        learned |= objects.keep(session, whole, account_id=None, version_at=version_at, now=now)
+        learned |= object_rows.keep(session, whole, account_id=None, version_at=version_at, now=now)
     return learned
 
 

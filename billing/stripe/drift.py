@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from billing import accounts, audit, invoices
-from billing.accounts import HostAccount
+from billing import findings
 from billing.errors import Rejected
-from billing.stripe import catalog, objects, standing
-from billing.stripe import reading as read
+from billing.host import accounts, invoices
+from billing.host.accounts import HostAccount
+from billing.stripe import catalog, object_rows, subscriptions
+from billing.stripe import json_fields as read
 from billing.stripe.errors import ForeignProduct, UnknownPrice
-from billing.stripe.reading import JSON
-from billing.stripe.shapes import Customer, Facts, Invoice, Subscription
+from billing.stripe.json_fields import JSON
+from billing.stripe.types import Customer, Facts, Invoice, Subscription
 
 #: kind -> the facts that must agree: those that credits, access or the mirror follow from
 COMPARED: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,7 @@ INVOICES_FOR = dt.timedelta(days=90)
 #: Objects of ours that are read at once.
 AT_ONCE = 500
 #: More differences than this are one difference: a wrong key, or webhooks that never came.
-MAX_DIFFERENCES = audit.MAX_FINDINGS
+MAX_DIFFERENCES = findings.MAX_FINDINGS
 
 Shown = dict[str, object]
 
@@ -83,7 +84,7 @@ def compare(session: Session, kind: str, object_id: str, facts: Facts | None) ->
 
     `facts` None: Stripe knows no such object. What is none of ours differs in nothing.
     """
-    known = objects.read(session, object_id)
+    known = object_rows.read(session, object_id)
     owner = _owner(session, facts or known, object_id)
     if owner is None or owner.is_deleted:
         return None
@@ -134,7 +135,7 @@ def unseen(session: Session, kind: str, seen: set[str], *, since: dt.datetime) -
 
 def _ours(session: Session, kind: str) -> Iterator[Facts]:
     after = ""
-    while page := objects.of_kind(session, kind, after=after, limit=AT_ONCE):
+    while page := object_rows.of_kind(session, kind, after=after, limit=AT_ONCE):
         yield from page
         after = page[-1].id
 
@@ -148,10 +149,10 @@ def _customers(session: Session) -> Iterator[str]:
 
 def keep(session: Session, report: Report, *, now: dt.datetime) -> None:
     """Keep the differences as findings; those that are no longer seen are closed."""
-    findings: dict[str, list[tuple[str, Shown]]] = {name: [] for name, _ in CHECKS.values()}
+    by_check: dict[str, list[tuple[str, Shown]]] = {name: [] for name, _ in CHECKS.values()}
     for each in report.differences:
-        findings[CHECKS[each.kind][0]].append((f"{each.kind} {each.id}", each.facts))
-    audit.keep(session, audit.Report(0, findings), now=now)
+        by_check[CHECKS[each.kind][0]].append((f"{each.kind} {each.id}", each.facts))
+    findings.keep(session, by_check, now=now)
 
 
 def _owner(session: Session, facts: Facts | None, object_id: str) -> HostAccount | None:
@@ -210,7 +211,7 @@ def _mirrored(
         row = invoices.subscription_of(session, owner.id)
         # The account's row shows one of its subscriptions, the newest that goes on.
         if row.get("stripe_id") == known.id or (not row and not known.is_ended):
-            yield "app.status", (row.get("status"), standing.status_of(session, known))
+            yield "app.status", (row.get("status"), subscriptions.status_of(session, known))
             yield "app.cancels_at_end", (row.get("cancels_at_end"), known.cancels_at_end)
 
 

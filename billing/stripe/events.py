@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from billing.stripe import reading as read
+from billing.stripe import json_fields as read
 from billing.stripe.errors import BodyTooLarge, MissingObject, NotAnEvent, NotJson, NotUtf8
-from billing.stripe.reading import JSON
+from billing.stripe.json_fields import JSON
 
 #: Stripe's bodies are below 256 KiB; what is larger is not looked into.
 MAX_BODY_BYTES = 1024 * 1024
@@ -53,7 +53,7 @@ def _spelled_out() -> Iterator[tuple[str, str]]:
                 yield prefix + what, kind
 
 
-#: type of event -> kind of the object that it names (`billing.stripe.shapes.KINDS`).
+#: type of event -> kind of the object that it names (`billing.stripe.types.KINDS`).
 EVENTS: dict[str, str] = dict(_spelled_out())
 
 #: What a thin event calls the object that it is about -> its kind. Thin events are of more types

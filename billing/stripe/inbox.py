@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from billing import arrays
 from billing.errors import BillingError
+from billing.postgres import arrays
 from models.stripe import StripeEvent
 
 #: A row that is being worked on comes up again after this, if its worker has died.

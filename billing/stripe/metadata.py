@@ -1,8 +1,8 @@
 """What our metadata on Stripe's objects says: whose one is, which plan, how many credits."""
 
-from billing.stripe import reading as read
+from billing.stripe import json_fields as read
 from billing.stripe.errors import BadObject
-from billing.stripe.reading import JSON
+from billing.stripe.json_fields import JSON
 
 #: Metadata of ours, on a price or a product: which plan it is, or how many credits a unit brings.
 PLAN_METADATA, CREDITS_METADATA = "plan", "credits"

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from billing import invoices, outbox, purchases, take_backs
-from billing.accounts import HostAccount
-from billing.invoices import MirroredInvoice, MirroredPayment
-from billing.stripe import bought, missing
-from billing.stripe import reading as read
+from billing.events import outbox
+from billing.host import invoices
+from billing.host.accounts import HostAccount
+from billing.host.invoices import MirroredInvoice, MirroredPayment
+from billing.purchases import clawbacks, purchases
+from billing.purchases.clawbacks import Standing
+from billing.stripe import invoice_lines, payment_failures
+from billing.stripe import json_fields as read
 from billing.stripe.catalog import Catalog
-from billing.stripe.shapes import (
+from billing.stripe.types import (
     Charge,
     CheckoutSession,
     Dispute,
@@ -25,7 +28,6 @@ from billing.stripe.shapes import (
     PaymentIntent,
     Refund,
 )
-from billing.take_backs import Standing
 from models.purchases import Purchase
 
 #: A refund in one of these states gives no money back, or not yet.
@@ -49,7 +51,7 @@ class Payment:
     @property
     def invoice(self) -> Invoice | None:
         """Its invoice, if it has one."""
-        found = bought.first(self.objects, Invoice)
+        found = invoice_lines.first(self.objects, Invoice)
         return found if isinstance(found, Invoice) else None
 
     @property
@@ -82,12 +84,12 @@ def settle(
 ) -> None:
     """Make what we have of these payments equal to Stripe's: purchases, what went back, mirrors.
 
-    Raises what `billing.stripe.bought.of_payment` does, or BalanceTooLarge.
+    Raises what `billing.stripe.invoice_lines.of_payment` does, or BalanceTooLarge.
     """
     lines = {
         line.key: (payment, line)
         for payment in payments
-        for line in bought.of_payment(payment.objects, prices, payment.account.id)
+        for line in invoice_lines.of_payment(payment.objects, prices, payment.account.id)
     }
     opened = purchases.open_all(session, [line for _, line in lines.values()], now=now)
     for purchase in opened:
@@ -116,7 +118,7 @@ def _take_back(
     for purchase in purchases.of_origins(session, origins):
         found.setdefault(origins[purchase.origin], []).append(purchase)
     settled = [(each, standings[place]) for place, each in sorted(found.items())]
-    take_backs.settle_all(session, settled, now=now)
+    clawbacks.settle_all(session, settled, now=now)
 
 
 def standing_of(payment: Sequence[Facts]) -> Standing:
@@ -190,7 +192,11 @@ def _mirror(
 def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | None:
     """The object that a payment is called by, once it is paid."""
     found = payment.objects
-    source = payment.invoice or bought.first(found, PaymentIntent) or bought.first(found, Charge)
+    source = (
+        payment.invoice
+        or invoice_lines.first(found, PaymentIntent)
+        or invoice_lines.first(found, Charge)
+    )
     if isinstance(source, Invoice | PaymentIntent | Charge) and _is_paid(source):
         return source
     return None
@@ -231,7 +237,7 @@ def tell(
     """
     if isinstance(facts, Invoice):
         old = before if isinstance(before, Invoice) else None
-        is_asked = missing.follow(session, account, old, facts, now=now)
+        is_asked = payment_failures.follow(session, account, old, facts, now=now)
         payload = _about(facts.id, facts.currency, facts.paid or facts.due)
         if facts.status == "paid" and facts.paid and (old is None or old.status != "paid"):
             outbox.leave(session, "invoice.paid", account_id=account.id, payload=payload, now=now)

@@ -1,191 +1,183 @@
-"""An event applied: the object that it names is brought up to date here, and what follows follows.
+"""Objects of Stripe's brought up to date here, many at once: kept, and what follows from them.
 
-An event is a hint. With an API key the object's current state was fetched, and is newer than any
-event; without one the event's own object serves, guarded by its version.
+The newest state of each object is kept first; then each payment, and each account's standing, is
+made equal to what they say. So a set ends as its objects one by one would, in some order.
 """
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing.errors import AccountDeleted, Rejected
-from billing.stripe import catalog, events, inbox, objects, owners, sync_sets
-from billing.stripe.errors import (
-    DetachedMethod,
-    ForeignAccount,
-    ForeignProduct,
-    LivemodeMismatch,
-    NeedsApiKey,
-    StripeKnowsNone,
-    UnknownPayment,
-    UnknownPrice,
-    Waits,
+from billing.host.accounts import HostAccount
+from billing.stripe import (
+    card_fingerprints,
+    catalog,
+    inbox,
+    invoice_lines,
+    object_rows,
+    payments,
+    subscriptions,
 )
-from billing.stripe.events import Event
-from billing.stripe.readers import facts_of
-from billing.stripe.reading import JSON
-from billing.stripe.shapes import CatalogPrice, Facts, PaymentMethod
-from billing.stripe.sync_sets import Found
-from models.stripe import StripeEvent
+from billing.stripe.catalog import Catalog
+from billing.stripe.object_rows import Kept, State
+from billing.stripe.payments import Payment
+from billing.stripe.subscriptions import Standings
+from billing.stripe.types import (
+    CashTransaction,
+    Customer,
+    Facts,
+    Invoice,
+    PaymentMethod,
+    Subscription,
+)
 
-#: What an event may wait for: the other errors are mistakes that no waiting mends.
-PARKS = (Waits, AccountDeleted)
-
-
-#: Why an event of a type that we do not handle is ignored.
-UNHANDLED = "UnhandledType"
-#: What is none of our business, or none any more.
-IGNORED = (LivemodeMismatch, ForeignAccount, ForeignProduct, StripeKnowsNone, DetachedMethod)
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """Which events are ours: live or test ones, and of which Stripe account.
-
-    An endpoint's own events name no account; one that names another than ours is a Connect event.
-    """
-
-    is_live: bool
-    stripe_account: str | None = None
-
-    def check(self, event: Event) -> None:
-        """Raises LivemodeMismatch or ForeignAccount."""
-        if event.is_live != self.is_live:
-            raise LivemodeMismatch(event_is_live=event.is_live, we_are_live=self.is_live)
-        named = event.stripe_account
-        if named is not None and named != self.stripe_account:
-            raise ForeignAccount(stripe_account=named)
+#: Objects that belong to no payment.
+APART = (Customer, PaymentMethod, CashTransaction, Subscription)
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What Stripe says at `at`: the event's object (None: it knows none), and prices it names."""
-
-    object: JSON | None
-    prices: Sequence[JSON]
-    at: dt.datetime
-
-
-class Known(NamedTuple):
-    """An object's state, and since when it is so."""
+class Found(NamedTuple):
+    """What an object is since when, and the account that it is of, locked."""
 
     facts: Facts
     at: dt.datetime
+    account: HostAccount
 
 
-def apply(
-    session: Session,
-    row: StripeEvent,
-    *,
-    guard: Guard,
-    now: dt.datetime,
-    fetched: Fetched | None = None,
-) -> None:
-    """Apply an event that was claimed, and say in its row what became of it.
+class Step(NamedTuple):
+    """One object of a set: what is newer about it, and its payment, if it is of one."""
 
-    Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
+    found: Found
+    kept: Kept | None
+    payment: Payment | None
+
+
+def bring_up(
+    session: Session, found: Sequence[Found], *, prices: Catalog, now: dt.datetime
+) -> list[dict[str, object]]:
+    """Bring these objects up to date; returns for each what was done, as facts.
+
+    `prices`: what is known of theirs. Raises what `payments.settle` does, or StatusChangeRefused.
     """
-    savepoint = session.begin_nested()
-    known: Known | None = None
-    try:
-        event = events.of_payload(row.payload, is_kept=True)
-        known = read(session, event, guard=guard, fetched=fetched, now=now)
-        if known is None:
-            inbox.finish(row, "ignored", now=now, reason=UNHANDLED)
-        else:
-            inbox.finish(row, "applied", now=now, facts=sync(session, *known, now=now, row=row))
-    except Rejected as error:
-        savepoint.rollback()
-        if isinstance(error, UnknownPayment) and known is not None:
-            # It counts as soon as its payment comes, before this event is taken up again.
-            objects.keep(session, known.facts, account_id=None, version_at=known.at, now=now)
-        note(row, error, now=now)
-    else:
-        savepoint.commit()
+    if not found:
+        return []
+    states = [State(each.facts, each.at, each.account.id) for each in found]
+    kept = object_rows.keep_all(session, states, now=now)
+    new = [
+        (each.account.id, each.facts)
+        for each, news in zip(found, kept, strict=True)
+        if news is not None and news.before is None
+    ]
+    card_fingerprints.show(session, new, now=now)
+    of_payment = _payments(session, found, kept)
+    steps = [
+        Step(each, news, of_payment.get((each.account.id, each.facts.id)))
+        for each, news in zip(found, kept, strict=True)
+    ]
+    settled = list({id(payment): payment for payment in of_payment.values()}.values())
+    named = [price for each in settled for one in each.objects for price in catalog.prices_of(one)]
+    prices = catalog.load(session, named, known=prices)
+    payments.settle(session, settled, prices=prices, now=now)
+    _follow(session, steps, prices=prices, now=now)
+    inbox.wake(
+        session,
+        now=now,
+        customers={each.facts.customer for each in found if each.facts.customer},
+        object_ids={each.facts.id for each in found}
+        | {one.id for payment in settled for one in payment.objects},
+    )
+    return _done(steps)
 
 
-def read(
-    session: Session, event: Event, *, guard: Guard, now: dt.datetime, fetched: Fetched | None
-) -> Known | None:
-    """What the event's object is now; None if it is of no kind that we handle.
+def _payments(
+    session: Session, found: Sequence[Found], kept: Sequence[Kept | None]
+) -> dict[tuple[int, str], Payment]:
+    """The payments that these objects are of, by account and object."""
+    of_one = [each for each in found if not isinstance(each.facts, APART)]
+    if not of_one:
+        return {}
+    together = object_rows.of_payments(session, [each.facts.id for each in of_one])
+    by_group: dict[tuple[int, int], Payment] = {}
+    by_object: dict[tuple[int, str], Payment] = {}
+    for each, news in zip(found, kept, strict=True):
+        if isinstance(each.facts, APART):
+            continue
+        group = together[each.facts.id]
+        payment = by_group.setdefault((each.account.id, id(group)), Payment(each.account, group))
+        payment.named.append(each.facts)
+        if news is not None:
+            payment.news.add(each.facts.id)
+        by_object[each.account.id, each.facts.id] = payment
+    return by_object
 
-    Raises LivemodeMismatch, ForeignAccount, NeedsApiKey, StripeKnowsNone or a BadObject.
+
+def _follow(session: Session, steps: Sequence[Step], *, prices: Catalog, now: dt.datetime) -> None:
+    """Make the accounts' standing follow, and tell of what is new, in the order of the events."""
+    decisive = [step for step in steps if _is_decisive(step)]
+    locked = {step.found.account.id: step.found.account for step in decisive}
+    standings = subscriptions.read(session, locked.values(), prices=prices, now=now)
+    last = {id(step.payment): step for step in decisive if step.payment}
+    states = [
+        _state(step, standings, prices)
+        if _is_decisive(step) and last.get(id(step.payment), step) is step
+        else None
+        for step in steps
+    ]
+    standings.let_in(session, _unquestioned(steps, states), now=now)
+    for step, state in zip(steps, states, strict=True):
+        account = step.found.account
+        if state is not None:
+            standings.follow(session, account.id, state, now=now)
+        if step.kept is not None and payments.tell(
+            session, account, step.kept.before, step.found.facts, now=now
+        ):
+            standings.stir(account.id)
+
+
+def _unquestioned(steps: Sequence[Step], states: Sequence[str | None]) -> set[int]:
+    """The accounts of which the set says that they are paid for, and nothing else."""
+    paid, others = set(), set()
+    for step, state in zip(steps, states, strict=True):
+        facts = step.found.facts
+        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
+        if has_failed or state not in {None, "active"}:
+            others.add(step.found.account.id)
+        elif state:
+            paid.add(step.found.account.id)
+    return paid - others
+
+
+def _is_decisive(step: Step) -> bool:
+    """Whether the account's standing may follow from it.
+
+    An older state must not undo what a person has changed since.
     """
-    kind = event.kind
-    if kind is None:
-        return None
-    guard.check(event)
-    if fetched is None:
-        if event.is_thin:
-            raise NeedsApiKey(object=event.object_id)
-        return Known(facts_of(kind, event.newest), event.happened_at)
-    if fetched.object is None:
-        if not event.says_deleted:
-            raise StripeKnowsNone(object=event.object_id)
-        if not event.is_thin:
-            return Known(facts_of(kind, event.newest), fetched.at)
-    facts = fetched_facts(session, kind, event.object_id, fetched, now=now)
-    return Known(facts, fetched.at)
+    if step.payment is not None:
+        return step.payment.decides
+    return isinstance(step.found.facts, Subscription) and step.kept is not None
 
 
-def fetched_facts(
-    session: Session, kind: str, object_id: str, fetched: Fetched, *, now: dt.datetime
-) -> Facts:
-    """The facts of what was fetched; of what Stripe knows no more, what we knew, as deleted.
-
-    Keeps the prices that came along. Raises StripeKnowsNone or a BadObject.
-    """
-    for price in fetched.prices:
-        whole = facts_of("price", price)
-        objects.keep(session, whole, account_id=None, version_at=fetched.at, now=now)
-    if fetched.object is not None:
-        return facts_of(kind, fetched.object)
-    known = objects.read(session, object_id)
-    gone = known.gone() if known is not None and kind == known.KIND else None
-    if gone is None:
-        raise StripeKnowsNone(object=object_id)
-    return gone
+def _state(step: Step, standings: Standings, prices: Catalog) -> str | None:
+    account_id, payment = step.found.account.id, step.payment
+    if payment is None:
+        return standings.state_of(account_id)
+    invoice = payment.invoice
+    assert invoice is not None, "only an invoice decides"
+    is_paid = invoice_lines.pays_for_a_plan(invoice, prices)
+    paid_for = invoice.subscription if is_paid else None
+    return standings.state_of(account_id, is_paid=is_paid, paid_for=paid_for)
 
 
-def note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
-    """Say in an event's row why nothing followed from it."""
-    if isinstance(error, IGNORED):
-        inbox.finish(row, "ignored", now=now, reason=error.name, facts=error.facts)
-    elif isinstance(error, PARKS):
-        inbox.park(row, error, now=now)
-    else:
-        inbox.fail(row, error.name, facts=error.facts, now=now)
-
-
-def sync(
-    session: Session,
-    facts: Facts,
-    version_at: dt.datetime,
-    *,
-    now: dt.datetime,
-    row: StripeEvent | None = None,
-) -> dict[str, object]:
-    """Bring one object up to date here; returns what was done, as facts.
-
-    Raises a Waits, AccountDeleted, ForeignProduct, DetachedMethod, or what the object's own sync
-    does.
-    """
-    if isinstance(facts, CatalogPrice):
-        is_newer = objects.keep(session, facts, account_id=None, version_at=version_at, now=now)
-        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
-        return {"is_newer": is_newer}
-    prices = catalog.load(session, catalog.prices_of(facts))
-    if catalog.learn(session, facts, prices, version_at=version_at, now=now):
-        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
-    catalog.check(facts, prices)
-    if isinstance(facts, PaymentMethod) and facts.customer is None:
-        raise DetachedMethod(object=facts.id)
-    account = owners.find(session, facts)
-    found = Found(facts, version_at, account)
-    (done,) = sync_sets.bring_up(session, [found], prices=prices, now=now)
-    if row is not None:
-        row.account_id = account.id
+def _done(steps: Sequence[Step]) -> list[dict[str, object]]:
+    """What is said in each event's row; a payment's credits are said once, with its first news."""
+    says: dict[int, Step] = {}
+    for step in sorted(steps, key=lambda each: each.kept is None):
+        says.setdefault(id(step.payment), step)
+    done: list[dict[str, object]] = []
+    for step in steps:
+        facts: dict[str, object] = {"is_newer": step.kept is not None}
+        if step.payment is not None:
+            facts["credits"] = step.payment.given if says[id(step.payment)] is step else 0
+        done.append(facts)
     return done

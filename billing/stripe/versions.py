@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from billing.stripe.shapes import (
+from billing.stripe.types import (
     CashTransaction,
     CatalogPrice,
     Charge,
@@ -33,7 +33,7 @@ LIVES: dict[str, tuple[str, ...]] = {
     "invoice": ("draft", "open", "uncollectible", "paid", "void", "deleted"),
     # Within one second and one period: a payment fails and then succeeds, or the other way round.
     # The pessimist's state is kept; that the period's invoice is paid outweighs it when it is read
-    # (`billing.stripe.standing`).
+    # (`billing.stripe.subscriptions`).
     "subscription": (
         "incomplete",
         "trialing",

@@ -22,8 +22,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import expiry, grants, holds, inbox, posting, renewals
 from billing.errors import Rejected
+from billing.ledger import grants
+from billing.renewal import expiry, renewals
+from billing.usage import holds, inbox, post
 from billing_client import Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
 from models.calendar import CreditCalendar
@@ -365,7 +367,7 @@ class CreditsMachine(RuleBasedStateMachine):
 
     def posted(self, asked):
         with transaction() as session:
-            return posting.apply(
+            return post.apply(
                 session, [self.real(message) for message in asked], now=self.books.now
             )
 

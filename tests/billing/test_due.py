@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from billing import due
+from billing.renewal import due
 from tests.story import NOON
 from worker.database import transaction
 

@@ -22,7 +22,7 @@ from billing_client import (
     statement_files,
 )
 from billing_client.fields import MAX_STRIPE_BODY
-from worker import envelope, mailbox
+from worker.transport import envelope, queues
 
 TASKS = set(MESSAGES)
 
@@ -34,7 +34,7 @@ def client(redis_client):
 
 def sent(redis_client, queue):
     return [
-        envelope.read(raw, known_tasks=TASKS) for _, raw in mailbox.take(redis_client, queue, 10)
+        envelope.read(raw, known_tasks=TASKS) for _, raw in queues.take(redis_client, queue, 10)
     ]
 
 
@@ -142,14 +142,14 @@ def test_a_webhook_of_more_than_a_mebibyte_is_not_sent(client, redis_client):
     with pytest.raises(InvalidField, match="payload"):
         client.stripe_event(b"x" * (MAX_STRIPE_BODY + 1), "t=1,v1=00")
 
-    assert mailbox.depth(redis_client, "stripe") == 0
+    assert queues.depth(redis_client, "stripe") == 0
 
 
 def test_a_bad_message_is_not_sent(client, redis_client):
     with pytest.raises(InvalidField):
         client.debit(5, "clustering", key="k", units=0)
 
-    assert mailbox.depth(redis_client, "debits") == 0
+    assert queues.depth(redis_client, "debits") == 0
 
 
 def test_onlookers_see_no_contents(client, redis_client):

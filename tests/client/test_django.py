@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from billing import status
+from billing.lifecycle import status
 from models.credits import Hold, InboxRow
 from models.host import Site, User
 from worker.database import engine, transaction

@@ -11,13 +11,13 @@ import yaml
 from celery.app.utils import find_app
 
 from celeryconfig import QUEUES
-from ops.main import COMMANDS
-from ops.relay import PORT
-from ops.run_steps import Place, steps
-from worker.debit_reader import STOP_S
-from worker.relay import HEALTH_PATH
+from cli.main import COMMANDS
+from cli.relay import PORT
+from cli.run_steps import Place, steps
+from devstack.folder import DataFolder
+from web.relay import HEALTH_PATH
+from worker.debits.reader import STOP_S
 from worker.settings import Settings
-from worker.stack.folder import DataFolder
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -10,18 +10,21 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 
 import celeryconfig
-from billing import audit, errors, explain, posting, steps
-from billing.dunning_schedule import SCHEDULE
-from billing.posting import Answer
+from billing import errors
+from billing.lifecycle import transitions
+from billing.lifecycle.dunning.schedule import SCHEDULE
 from billing.stripe import drift
 from billing.stripe import errors as stripe_errors
+from billing.support import audit, explain
+from billing.usage import post
+from billing.usage.post import Answer
 from billing_client import Debit, Release, Reverse
 from billing_client.events import CATALOGUE
 from billing_client.messages import INBOX_MESSAGES, MESSAGES, SOURCES
+from cli import allow_app
+from cli.main import COMMANDS, main
 from models.credits import PriceVersion
 from models.host import HOST_TABLES
-from ops import allow_app
-from ops.main import COMMANDS, main
 from worker.database import transaction
 from worker.settings import Settings
 
@@ -172,7 +175,7 @@ def test_the_glossary_and_the_readme_have_the_outcome(outcome):
     assert outcome in {row[0] for row in readme}
 
 
-@pytest.mark.parametrize("error", [error.__name__ for error in posting.FINAL])
+@pytest.mark.parametrize("error", [error.__name__ for error in post.FINAL])
 def test_the_documents_say_that_the_error_uses_the_key_up(error):
     (refused,) = [r for r in rows(section(README, "### What became of it")) if r[0] == "refused"]
     runbook = rows(section(RUNBOOK, "## A debit was refused"))
@@ -263,10 +266,10 @@ def test_the_life_of_an_account_has_every_step_and_who_may():
 
     assert steps_listed == [
         [step.status_from, step.status_to, ", ".join(sorted(step.reasons)), f"`{step.event}`"]
-        for step in steps.STEPS
+        for step in transitions.STEPS
     ]
     assert reasons_listed == [
-        [reason, ", ".join(sorted(who))] for reason, who in sorted(steps.WHO_MAY.items())
+        [reason, ", ".join(sorted(who))] for reason, who in sorted(transitions.WHO_MAY.items())
     ]
 
 
@@ -310,6 +313,6 @@ def test_every_event_that_is_left_is_in_the_catalogue_and_every_one_there_is_lef
     code = "\n".join(path.read_text() for path in files)
     topics = "account|credits|invoice|dispute|transfer|trial|payment|plan"
     named = set(re.findall(rf'"((?:{topics})\.[a-z_]+)"', code))
-    changes = {step.event for step in steps.STEPS}
+    changes = {step.event for step in transitions.STEPS}
 
     assert named | changes == set(CATALOGUE)

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from ops.main import main
+from cli.main import main
 from tests.statements.writing import camt, entry, mt940
 
 

@@ -10,8 +10,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from billing.errors import TryLater
 from billing_client.messages import Message
-from worker import mailbox
 from worker.app import app
+from worker.transport import queues
 
 #: A Redis list with the names of the works done, in order.
 DONE = "busywork.done"
@@ -28,7 +28,7 @@ class Work(Message):
 
 
 def told(name):
-    mailbox.connection().rpush(DONE, name)
+    queues.connection().rpush(DONE, name)
 
 
 @app.task(name="busywork.nap", message=Work)
@@ -42,7 +42,7 @@ def nap(work):
 def not_yet(work):
     """Fails for a cause that passes, until somebody sets its name in Redis."""
     told(f"{work.name} tried")
-    if not mailbox.connection().exists(work.name):
+    if not queues.connection().exists(work.name):
         raise TryLater(until=work.name)
     told(work.name)
 
@@ -64,7 +64,7 @@ def deaf(work):
 @app.task(name="busywork.kill_own_process", message=Work, default_retry_delay=0.1)
 def kill_own_process(work):
     """As the kernel does when memory is short; `text` says how often."""
-    times = mailbox.connection().incr(work.name)
+    times = queues.connection().incr(work.name)
     told(f"{work.name} began")
     if times <= int(work.text):
         os.kill(os.getpid(), signal.SIGKILL)

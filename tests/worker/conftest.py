@@ -16,8 +16,9 @@ from sqlalchemy import select
 from billing import dead_letters
 from billing_client import BillingClient
 from models.credits import Refusal
-from worker import letters, mailbox
+from worker import dead_letters as letters
 from worker.database import transaction
+from worker.transport import queues
 
 #: For what takes well under a second, on a busy machine.
 WAIT_S = 30.0
@@ -132,7 +133,7 @@ def outcome(redis_client, books):
 
 def is_idle(redis_client):
     waiting = sum(
-        mailbox.depth(redis_client, queue)
+        queues.depth(redis_client, queue)
         for queue in ("debits", "credits", "bank", "maintenance", "stripe")
     )
-    return waiting == 0 and mailbox.in_hand(redis_client) == 0
+    return waiting == 0 and queues.in_hand(redis_client) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import body_of, every_poison, message, raw
-from worker import mailbox
+from worker.transport import queues
 
 KEY = "debit:bad"
 DEBIT = {"account_id": 1, "operation": "clustering", "key": KEY}
@@ -184,12 +184,12 @@ def test_a_connection_that_redis_closes_is_made_again(
 
 
 def test_a_message_of_every_priority_is_handled(standing, acme, client, redis_client, outcome):
-    for priority in mailbox.PRIORITY_STEPS:
+    for priority in queues.PRIORITY_STEPS:
         for queue, task, fields in (
             ("debits", "credits.debit", {"operation": "image_prompt_extraction"}),
             ("credits", "credits.grant", {"amount": 5, "source": "goodwill"}),
         ):
-            name = mailbox.lists_of(queue)[mailbox.PRIORITY_STEPS.index(priority)]
+            name = queues.lists_of(queue)[queues.PRIORITY_STEPS.index(priority)]
             asked = {"account_id": 1, "key": f"{task}:{priority}", **fields}
             redis_client.lpush(name, raw(message(task, queue, priority=priority, **asked)))
 

@@ -5,11 +5,12 @@ import io
 import pytest
 import sqlalchemy as sa
 
-from billing.bank import bank_accounts, files
+from billing.bank.intake import accounts as bank_accounts
+from billing.bank.intake import files as bank_files
 from billing_client import AnnounceTransfer, ConfirmTransfer, ImportStatement
 from models.host import Invoice, Plan, User
 from models.transfers import Transfer, TransferInvoice
-from tests.bank.story import line, statement
+from tests.billing.bank.story import line, statement
 from tests.statements.writing import OWN_IBAN
 from tests.worker.conftest import wait_until
 from worker import clock
@@ -44,7 +45,7 @@ def received(client, **said):
     file = statement(line("89.00", currency="USD", **said), day=clock.now().date())
     content = io.BytesIO(file.replace(b"EUR", b"USD"))
     with transaction() as session:
-        file_id = files.receive(session, content, name="a file", now=clock.now()).id
+        file_id = bank_files.receive(session, content, name="a file", now=clock.now()).id
     client.send(ImportStatement(file_id))
 
 

@@ -41,7 +41,7 @@ def tasks():
         pytest.param("accept_content", ["json"], id="no message runs code of its own"),
         pytest.param("result_accept_content", ["json"], id="nor does a result"),
         pytest.param("task_serializer", "json", id="and we send none that could"),
-        pytest.param("broker_transport", "worker.broker:Transport", id="our channel"),
+        pytest.param("broker_transport", "worker.transport.transport:Transport", id="our channel"),
         pytest.param("beat_sync_every", 1, id="a restarted beat sends nothing twice"),
         pytest.param("enable_utc", True, id="times are UTC"),
         pytest.param("worker_hijack_root_logger", False, id="one form of log lines"),

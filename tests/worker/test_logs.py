@@ -84,7 +84,7 @@ def test_an_error_of_a_connection_keeps_its_words(logged):
     try:
         raise ConnectionRefusedError("127.0.0.1:6379 refused")
     except OSError:
-        logs.logger("worker.broker").exception("lost")
+        logs.logger("worker.transport.transport").exception("lost")
 
     assert "127.0.0.1:6379 refused" in json.loads(read())["exception"]
 

@@ -4,15 +4,16 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import FreshDatabase
-from worker import database, mailbox, preflight, schema
+from worker import database, preflight, schema
 from worker.settings import settings
+from worker.transport import queues
 
 
 def forget():
     """The next to ask reads the environment again."""
     if database.engine.cache_info().currsize:
         database.engine().dispose()
-    for cached in (settings, database.engine, mailbox.connection):
+    for cached in (settings, database.engine, queues.connection):
         cached.cache_clear()
 
 

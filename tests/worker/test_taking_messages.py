@@ -7,8 +7,8 @@ import time
 import pytest
 
 from billing_client import BillingClient, new_key
-from worker import mailbox
 from worker.app import app
+from worker.transport import queues
 
 QUEUE = "debits"
 
@@ -28,7 +28,7 @@ def put(redis_client, *raws):
 
 
 def take(redis_client, count=500):
-    return mailbox.take(redis_client, QUEUE, count)
+    return queues.take(redis_client, QUEUE, count)
 
 
 def tag_of(raw):
@@ -71,11 +71,11 @@ def test_what_is_taken_is_registered_as_kombu_registers_it(redis_client, sent):
 
     take(redis_client)
 
-    registered = redis_client.hgetall(mailbox.UNACKED)
+    registered = redis_client.hgetall(queues.UNACKED)
     assert {tag.decode(): json.loads(form) for tag, form in registered.items()} == {
         tag_of(sent[0]): [json.loads(sent[0]), "", QUEUE]
     }
-    assert redis_client.zrange(mailbox.UNACKED_INDEX, 0, -1) == [tag_of(sent[0]).encode()]
+    assert redis_client.zrange(queues.UNACKED_INDEX, 0, -1) == [tag_of(sent[0]).encode()]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_message_that_another_sender_wrote_its_own_way_is_taken_too(
     put(redis_client, raw, sent[1])
 
     assert take(redis_client) == [(tag_of(raw), raw), (tag_of(sent[1]), sent[1])]
-    form = json.loads(redis_client.hget(mailbox.UNACKED, tag_of(raw)))
+    form = json.loads(redis_client.hget(queues.UNACKED, tag_of(raw)))
     assert form == [json.loads(raw), "", QUEUE], "it comes back to the queue that it came from"
 
 
@@ -131,8 +131,8 @@ def test_what_could_not_be_registered_goes_to_the_poison_and_the_rest_is_taken(
     put(redis_client, sent[0], poison(sent[1]), sent[2])
 
     assert take(redis_client) == [(tag_of(sent[0]), sent[0]), (tag_of(sent[2]), sent[2])]
-    assert redis_client.lrange(mailbox.POISON, 0, -1) == [poison(sent[1])]
-    assert mailbox.in_hand(redis_client) == 2
+    assert redis_client.lrange(queues.POISON, 0, -1) == [poison(sent[1])]
+    assert queues.in_hand(redis_client) == 2
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one set", "in the next set"])
@@ -142,8 +142,8 @@ def test_a_copy_of_a_message_in_hand_is_that_message(redis_client, sent, togethe
     put(redis_client, sent[0])
 
     assert first + take(redis_client) == [(tag_of(sent[0]), sent[0])]
-    assert mailbox.in_hand(redis_client) == 1
-    assert redis_client.llen(mailbox.POISON) == 0
+    assert queues.in_hand(redis_client) == 1
+    assert redis_client.llen(queues.POISON) == 0
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one set", "in the next set"])
@@ -156,7 +156,7 @@ def test_another_message_under_a_tag_in_hand_takes_nothing_from_the_first(
     put(redis_client, thief)
 
     assert first + take(redis_client) == [(tag_of(sent[0]), sent[0])]
-    assert redis_client.lrange(mailbox.POISON, 0, -1) == [thief]
+    assert redis_client.lrange(queues.POISON, 0, -1) == [thief]
 
 
 def test_more_messages_than_luas_stack_holds_are_taken_at_once(redis_client, sent):
@@ -164,11 +164,11 @@ def test_more_messages_than_luas_stack_holds_are_taken_at_once(redis_client, sen
     redis_client.lpush(QUEUE, *raws)
 
     assert take(redis_client, 5000) == [(f"tag-{number}", raws[number]) for number in range(4500)]
-    assert mailbox.in_hand(redis_client) == 4500
+    assert queues.in_hand(redis_client) == 4500
 
 
 def test_messages_of_every_priority_are_taken_the_urgent_ones_first(redis_client, sent):
-    lists = mailbox.lists_of(QUEUE)
+    lists = queues.lists_of(QUEUE)
     for name, raw in zip((lists[3], lists[0]), sent, strict=False):
         redis_client.lpush(name, raw)
 
@@ -181,11 +181,11 @@ def test_a_sweep_sets_aside_what_can_not_be_read_and_brings_back_the_rest(redis_
     taken = dict(take(redis_client))
     assert list(taken) == [tag_of(sent[0]), tag_of(sent[1])]
     for tag in taken:
-        redis_client.zadd(mailbox.UNACKED_INDEX, {tag: time.time() - 100_000})
+        redis_client.zadd(queues.UNACKED_INDEX, {tag: time.time() - 100_000})
 
     sweep()
 
-    assert redis_client.lrange(mailbox.POISON, 0, -1) == [broken]
+    assert redis_client.lrange(queues.POISON, 0, -1) == [broken]
     (restored,) = redis_client.lrange(QUEUE, 0, -1)
     assert tag_of(restored) == tag_of(sent[1])
-    assert mailbox.in_hand(redis_client) == 0
+    assert queues.in_hand(redis_client) == 0

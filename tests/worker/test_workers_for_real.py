@@ -11,16 +11,17 @@ from sqlalchemy import func, select
 from billing import dead_letters
 from billing.errors import TryLater
 from billing_client import BillingClient, Debit, new_key
+from devstack.folder import DataFolder
+from devstack.guard import Guard
+from devstack.ports import choose_port
+from devstack.valkey import start_redis
 from models.host import CreditTransaction
 from tests.worker.busywork import DONE, app
 from tests.worker.conftest import is_idle, running_worker, wait_until
 from tests.worker.rawmessages import message, raw, with_headers
-from worker import clock, mailbox
+from worker import clock
 from worker.database import transaction
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.ports import choose_port
-from worker.stack.valkey import start_redis
+from worker.transport import queues
 
 BUSY = {"app": "tests.worker.busywork"}
 SHORT = {
@@ -41,7 +42,7 @@ def send(task, name="", *, queue="credits", countdown=None, **fields):
     if countdown is not None:
         eta = clock.now() + dt.timedelta(seconds=countdown)
         asked = with_headers(asked, eta=eta.isoformat())
-    mailbox.connection().lpush(queue, raw(asked))
+    queues.connection().lpush(queue, raw(asked))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_kill_9_among_2000_debits_loses_none_and_takes_none_twice(
     wait_until(lambda: is_idle(redis_client))
     assert [books.see(f"account-{n}").credits for n in range(20)] == [10_000 - 100 * 2] * 20
     assert books.audit().agrees
-    assert redis_client.hlen(mailbox.UNACKED) == 0
+    assert redis_client.hlen(queues.UNACKED) == 0
 
 
 def test_what_takes_or_waits_longer_than_the_lease_runs_once(database, redis_client, done, start):
@@ -203,8 +204,8 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_short_and_gives_the_rest
     assert general.terminate() == 0
 
     assert "short" in done()
-    assert mailbox.in_hand(redis_client) == 0
-    assert mailbox.depth(redis_client, "credits") == 3
+    assert queues.in_hand(redis_client) == 0
+    assert queues.depth(redis_client, "credits") == 3
 
 
 def test_a_stopped_debit_worker_leaves_nothing_in_hand(books, redis_client, start):
@@ -219,8 +220,8 @@ def test_a_stopped_debit_worker_leaves_nothing_in_hand(books, redis_client, star
 
     assert reader.terminate() == 0
 
-    assert mailbox.in_hand(redis_client) == 0
-    assert entries() - 1 + mailbox.depth(redis_client, "debits") == 500
+    assert queues.in_hand(redis_client) == 0
+    assert entries() - 1 + queues.depth(redis_client, "debits") == 500
 
 
 def test_a_stock_reader_can_take_over_the_queue_of_debits(books, client, redis_client, start):

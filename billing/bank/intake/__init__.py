@@ -1,0 +1,1 @@
+"""Bank statement files in: stored once, checked, their lines given fingerprints."""

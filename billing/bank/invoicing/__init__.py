@@ -1,0 +1,1 @@
+"""Invoices for customers who pay by bank transfer: issued, renewed, reminded of."""

@@ -1,0 +1,1 @@
+"""Manual review of transfers: the queue, the reviewers and their decisions."""

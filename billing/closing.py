@@ -1,0 +1,118 @@
+"""Deleted accounts whose time to be restored is over: listed, and closed if the policy says so.
+
+Closing asks the main app, by an event, to end what bills the account, and blanks what names a
+person in our tables. Entries, lots, payments and invoices are kept: the law asks for them.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing import policy
+from billing.bank import erase as of_bank
+from billing.events import outbox
+from billing.events.outbox import NewEvent
+from billing.host import accounts
+from billing.lifecycle.dunning import rows as dunning_rows
+from billing.lifecycle.trials import rows as trial_rows
+from billing.stripe import erase as of_stripe
+from billing.sweep import AT_ONCE, Swept
+
+#: What names a person in tables of ours, and how it is blanked; money is in none of them.
+BLANKS = (
+    "DELETE FROM billing.trial_identities WHERE account_id = ANY(:ids)",
+    # The body of a webhook is a text inside the arguments: its quotes are escaped there.
+    """UPDATE billing.dead_letters SET arguments = '{}', raw = NULL, state = 'dropped',
+    closed_by = 'billing' WHERE arguments ->> 'account_id' = ANY(:texts)
+    OR EXISTS (SELECT FROM unnest(CAST(:customers AS text[])) AS customer
+               WHERE strpos(arguments::text, '\\"' || customer || '\\"') > 0)""",
+)
+
+
+class Over(NamedTuple):
+    """A deleted account that can't be restored any more."""
+
+    account_id: int
+    slug: str
+    deleted_at: dt.datetime | None
+    restore_until: dt.datetime
+
+
+# Of the view, by the caller's clock.
+_LISTED = """
+SELECT account_id, slug, deleted_at, restore_until FROM billing.retention_over
+WHERE restore_until <= :now ORDER BY restore_until LIMIT :limit
+"""
+_CLOSE = """
+INSERT INTO billing.closures (account_id, restore_until, closed_at)
+SELECT a.id, a.restore_until, :now FROM igny8_tenants AS a
+WHERE a.id = ANY(:ids) AND a.is_deleted AND a.restore_until <= :now
+ON CONFLICT DO NOTHING RETURNING account_id, restore_until
+"""
+_AT_STRIPE = """
+SELECT a.id, a.stripe_customer_id, s.stripe_subscription_id
+FROM igny8_tenants AS a LEFT JOIN igny8_subscriptions AS s ON s.tenant_id = a.id
+WHERE a.id = ANY(:ids)
+"""
+
+
+def listed(session: Session, *, now: dt.datetime, limit: int) -> Sequence[Over]:
+    """Those that are not closed yet, the longest overdue first."""
+    rows = session.execute(text(_LISTED), {"now": now, "limit": limit}).all()
+    return [Over(*row) for row in rows]
+
+
+def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+    """Close accounts, up to `limit`; empty when none is left, or when the policy does not close."""
+    if not policy.of(session).closes_deleted:
+        return []
+    over = listed(session, now=now, limit=limit)
+    return close(session, [one.account_id for one in over], now=now)
+
+
+def close(session: Session, account_ids: Sequence[int], *, now: dt.datetime) -> list[Swept]:
+    """Close those of these accounts whose time is over, and that nobody else works on."""
+    ids = accounts.lock_free(session, account_ids)
+    closed = {
+        row.account_id: row.restore_until
+        for row in session.execute(text(_CLOSE), {"ids": ids, "now": now}).all()
+    }
+    if not closed:
+        return []
+    trial_rows.end(session, list(closed), outcome="deleted", now=now)
+    dunning_rows.close(session, closed, outcome="account_deleted", now=now)
+    at_stripe = session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
+    customers = [row.stripe_customer_id for row in at_stripe if row.stripe_customer_id]
+    _blank(session, list(closed), customers, now=now)
+    events = [
+        NewEvent(
+            "account.closed",
+            row.id,
+            {
+                "restore_until": closed[row.id].isoformat(),
+                "stripe_customer_id": row.stripe_customer_id,
+                "stripe_subscription_id": row.stripe_subscription_id,
+            },
+        )
+        for row in at_stripe
+    ]
+    outbox.leave_all(session, events, now=now)
+    return [Swept(account_id, "closed", at) for account_id, at in closed.items()]
+
+
+def _blank(
+    session: Session, account_ids: Sequence[int], customers: Sequence[str], *, now: dt.datetime
+) -> None:
+    named = {
+        "ids": account_ids,
+        "texts": [str(account_id) for account_id in account_ids],
+        "customers": customers,
+    }
+    for statement in BLANKS:
+        wanted = {name: value for name, value in named.items() if f":{name}" in statement}
+        session.execute(text(statement), wanted)
+    of_stripe.blank(session, account_ids, customers, now=now)
+    of_bank.blank(session, account_ids)

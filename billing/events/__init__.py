@@ -1,0 +1,1 @@
+"""Events for the main app: the outbox and its deliveries."""

@@ -1,0 +1,1 @@
+"""The main app's tables: every statement that touches them."""

@@ -1,0 +1,276 @@
+"""The domain's one door to the main app's tables: what we read there, and the little we write.
+
+Balances move by deltas, under the account's row lock, taken in ascending id (STYLE rule 6), where
+books are written (`billing.ledger.balance_rows`).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
+from billing.postgres import arrays, driver
+from models.host import Account, CreditTransaction, Plan, Subscription, User
+
+#: Accounts of the main app itself: never suspended, never seeded, never expired.
+SYSTEM_SLUGS = frozenset({"aws-admin", "default-account", "default"})
+
+
+class HostAccount(NamedTuple):
+    """The main app's row, read under its lock. `credits` is what the app shows."""
+
+    id: int
+    slug: str
+    plan_id: int | None
+    status: str
+    credits: int
+    is_deleted: bool
+    stripe_customer_id: str | None
+
+    @property
+    def is_system(self) -> bool:
+        """Whether the account belongs to the main app itself."""
+        return self.slug in SYSTEM_SLUGS
+
+
+class PlanTerms(NamedTuple):
+    """What a plan gives each month, lets an account owe, and lets it keep into the next month.
+
+    `take_back_debt_limit`: what it may owe once spent credits are taken back; None: all of them.
+    """
+
+    included_credits: int
+    debt_limit: int
+    rollover_cap: int
+    is_active: bool
+    take_back_debt_limit: int | None = None
+
+
+class HostPlan(NamedTuple):
+    """What a plan gives each month."""
+
+    id: int
+    slug: str
+    included_credits: int
+    is_active: bool
+
+
+class HostUser(NamedTuple):
+    """A person of the main app; `accounts`: those that they own or belong to."""
+
+    id: int
+    role: str
+    is_superuser: bool
+    accounts: frozenset[int]
+
+
+_LOCK = """
+SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
+FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
+    """Lock these accounts until the transaction ends, in ascending id; unknown ids are left out.
+
+    The lock lets the main app insert rows that point at the account, and keeps every other writer
+    of its balance out. What hangs on the lock must be read in a later statement.
+    """
+    rows = session.connection().exec_driver_sql(_LOCK, {"ids": arrays.numbers(sorted(ids))})
+    return {row[0]: HostAccount._make(row) for row in rows.all()}
+
+
+def lock_billable(session: Session, account_id: int) -> HostAccount:
+    """Lock one account that may be billed. Raises as `check_billable`."""
+    return check_billable(account_id, lock(session, [account_id]).get(account_id))
+
+
+def check_billable(account_id: int, account: HostAccount | None) -> HostAccount:
+    """The account, if it may be billed: there, not deleted, and not the main app's own.
+
+    Raises UnknownAccount, AccountDeleted or SystemAccount.
+    """
+    if account is None:
+        raise UnknownAccount(account_id=account_id)
+    if account.is_deleted:
+        raise AccountDeleted(account_id=account_id)
+    if account.is_system:
+        raise SystemAccount(account_id=account_id, slug=account.slug)
+    return account
+
+
+_LOCK_FREE = """
+WITH mine AS (
+    SELECT id FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[])
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT id FROM mine
+UNION ALL
+SELECT wanted.id FROM unnest(%(ids)s::bigint[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = wanted.id)
+"""
+
+
+def lock_free(session: Session, ids: Iterable[int]) -> list[int]:
+    """Lock those of these accounts that nobody holds; ids of no account are returned as well."""
+    rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": arrays.numbers(sorted(ids))})
+    return [row[0] for row in rows.all()]
+
+
+def set_status(session: Session, account_ids: Sequence[int], status: str) -> None:
+    """Write the status of accounts; only `billing.lifecycle.status` decides on one."""
+    if account_ids:
+        session.connection().exec_driver_sql(
+            "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
+            {"status": status, "ids": arrays.numbers(account_ids)},
+        )
+
+
+_PLAN_TERMS = """
+SELECT p.id, p.included_credits, COALESCE(policy.debt_limit, 0), COALESCE(policy.rollover_cap, 0),
+       p.is_active, policy.take_back_debt_limit
+FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_id = p.id
+"""
+
+
+def plan_terms(session: Session) -> dict[int | None, PlanTerms]:
+    """The terms of every plan, by its id; there are a handful."""
+    rows = driver.rows(session, _PLAN_TERMS, {})
+    return {row[0]: PlanTerms._make(row[1:]) for row in rows}
+
+
+def plan(session: Session, plan_id: int | None) -> HostPlan | None:
+    """The plan of this id, if there is one."""
+    row = session.execute(
+        select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active).where(Plan.id == plan_id)
+    ).first()
+    return HostPlan(*row) if row else None
+
+
+def plan_price(session: Session, plan_id: int) -> Decimal | None:
+    """What a month of an active plan costs; None if there is no such plan."""
+    row = select(Plan.price).where(Plan.id == plan_id, Plan.is_active)
+    return session.execute(row).scalar()
+
+
+def user(session: Session, id_or_email: str) -> HostUser | None:
+    """The person with this id or email, and whose account is theirs."""
+    is_id = id_or_email.isascii() and id_or_email.isdigit()
+    owned = select(func.array_agg(Account.id)).where(Account.owner_id == User.id)
+    row = session.execute(
+        select(
+            User.id, User.role, User.is_superuser, User.account_id, owned.scalar_subquery()
+        ).where(User.id == int(id_or_email) if is_id else User.email == id_or_email)
+    ).first()
+    if row is None:
+        return None
+    mine = {row[3], *(row[4] or ())} - {None}
+    return HostUser(row[0], row[1], row[2], frozenset(mine))
+
+
+def read(session: Session, id_or_slug: str) -> HostAccount | None:
+    """The account with this id or slug, deleted ones included, without locking it."""
+    is_id = id_or_slug.isascii() and id_or_slug.isdigit()
+    row = session.execute(
+        select(
+            Account.id,
+            Account.slug,
+            Account.plan_id,
+            Account.status,
+            Account.credits,
+            Account.is_deleted,
+            Account.stripe_customer_id,
+        ).where(Account.id == int(id_or_slug) if is_id else Account.slug == id_or_slug)
+    ).first()
+    return HostAccount(*row) if row else None
+
+
+def exists(session: Session, account_id: int) -> bool:
+    """Whether there is such an account, deleted ones included."""
+    return session.execute(select(Account.id).where(Account.id == account_id)).first() is not None
+
+
+_WITH_CUSTOMER = """
+SELECT id, is_deleted FROM igny8_tenants
+WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
+"""
+_LOCK_CUSTOMERS = """
+SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
+FROM igny8_tenants
+WHERE stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> ''
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def with_customer(session: Session, customer: str) -> list[int]:
+    """The accounts that are this customer at Stripe: one, or none, unless somebody erred.
+
+    Those that are not deleted, if there is one: an account may have been opened anew.
+    """
+    rows = session.connection().exec_driver_sql(_WITH_CUSTOMER, {"customer": customer}).all()
+    alive = [account_id for account_id, is_deleted in rows if not is_deleted]
+    return alive or [account_id for account_id, _ in rows]
+
+
+def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
+    """Lock the accounts that are these customers; returns those who are exactly one account's."""
+    asked = {"customers": arrays.texts(sorted(customers))}
+    found: dict[str, list[HostAccount]] = {}
+    for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, asked).all():
+        found.setdefault(row[6], []).append(HostAccount._make(row))
+    return {customer: rows[0] for customer, rows in found.items() if len(rows) == 1}
+
+
+def customers(session: Session, *, after: str, limit: int) -> list[str]:
+    """The next customers at Stripe that accounts are, in order; `after` is the last one had."""
+    rows = (
+        select(Account.stripe_customer_id)
+        .where(Account.stripe_customer_id > after, Account.is_deleted.is_(False))
+        .distinct()
+        .order_by(Account.stripe_customer_id)
+        .limit(limit)
+    )
+    return [customer for customer in session.scalars(rows) if customer]
+
+
+def set_customer(session: Session, account_id: int, customer: str | None) -> None:
+    """Write which customer at Stripe the account is."""
+    session.execute(
+        update(Account).where(Account.id == account_id).values(stripe_customer_id=customer)
+    )
+
+
+def set_plan(session: Session, account_id: int, plan_id: int) -> None:
+    """Write the account's plan, as what was bought says it."""
+    session.execute(update(Account).where(Account.id == account_id).values(plan_id=plan_id))
+
+
+def plans_by_slug(session: Session) -> dict[str, HostPlan]:
+    """Every plan, by its slug."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT id, slug, included_credits, is_active FROM igny8_plans"
+    )
+    return {row[1]: HostPlan._make(row) for row in rows.all()}
+
+
+def anchors(session: Session, account_id: int) -> tuple[dt.datetime | None, dt.datetime]:
+    """When the subscription's present period began, if there is one, and when the account did."""
+    row = session.execute(
+        select(Subscription.current_period_start, Account.created_at)
+        .select_from(Account)
+        .join(Subscription, Subscription.account_id == Account.id, isouter=True)
+        .where(Account.id == account_id)
+    ).one()
+    return row[0], row[1]
+
+
+def has_history(session: Session, account_id: int) -> bool:
+    """Whether the main app itself ever wrote a ledger row for the account."""
+    row = select(CreditTransaction.id).where(
+        CreditTransaction.account_id == account_id, CreditTransaction.key.is_(None)
+    )
+    return session.execute(row.limit(1)).first() is not None

@@ -1,0 +1,1 @@
+"""The ledger: balances, entries, lots, idempotency keys, hash chain, grants and reversals."""

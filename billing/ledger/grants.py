@@ -1,0 +1,85 @@
+"""Grants: credits that arrive as a lot, once per key."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from billing.errors import AlreadyExpired, KeyReused
+from billing.ledger import entry_rows, idempotency
+from billing.ledger.balance import OpenBook
+from billing.ledger.entry_rows import Entry
+from billing.ledger.ledger import Books, open_books
+from billing_client.messages import Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The entry that a grant made. `is_repeat`: it had been made before."""
+
+    entry: Entry
+    is_repeat: bool = False
+
+
+def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "main_app") -> Granted:
+    """Pay the credits in as one lot, what the account owes first; the same key pays in once.
+
+    Raises UnknownAccount, AccountDeleted, AlreadyExpired, BalanceTooLarge or KeyReused, having
+    changed nothing.
+    """
+    uuid = idempotency.as_uuid(grant.key)
+    content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
+    books = open_books(session, [grant.account_id], keys_asked=[uuid], now=now)
+    known = books.known.get(uuid)
+    if known is not None:
+        if known.content != content or known.entry_id is None:
+            raise KeyReused(key=grant.key, account_id=grant.account_id)
+        return Granted(entry_rows.entries_by_id(session, [known.entry_id])[known.entry_id], True)
+    book = books.of(grant.account_id)
+    if grant.expires_at is not None and grant.expires_at <= now:
+        raise AlreadyExpired(key=grant.key, expires_at=grant.expires_at.isoformat())
+    entry = pay_in(
+        books,
+        book,
+        grant.amount,
+        source=grant.source,
+        key=grant.key,
+        content=content,
+        actor=actor,
+        expires_at=grant.expires_at,
+        priority=grant.priority,
+    )
+    books.write()
+    return Granted(entry)
+
+
+def pay_in(
+    books: Books,
+    book: OpenBook,
+    amount: int,
+    *,
+    source: str,
+    key: str,
+    content: int,
+    actor: str,
+    expires_at: dt.datetime | None = None,
+    priority: int | None = None,
+) -> Entry:
+    """Post a grant of `amount` credits as one lot. Raises BalanceTooLarge, having changed nothing.
+
+    For acts that have the books open already; the caller writes them.
+    """
+    lots = books.give(
+        book, amount, source=source, key=key, expires_at=expires_at, priority=priority
+    )
+    return books.post(
+        book,
+        content=content,
+        amount=amount,
+        type="grant",
+        description=source,
+        key=key,
+        actor=actor,
+        happened_at=books.now,
+        lots=lots,
+    )

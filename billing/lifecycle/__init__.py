@@ -1,0 +1,1 @@
+"""The life of an account: status, transitions and plan limits."""

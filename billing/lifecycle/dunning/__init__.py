@@ -1,0 +1,1 @@
+"""Dunning: cases of missed payments and the schedule that they follow."""

@@ -1,0 +1,61 @@
+"""Money has landed: what that does to an account's status, in the transaction that records it."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from sqlalchemy.orm import Session
+
+from billing.host import accounts
+from billing.lifecycle import status, status_rows
+from billing.lifecycle.dunning import rows as dunning_rows
+from billing.lifecycle.transitions import MONEY_REASONS
+from billing.lifecycle.trials import rows as trial_rows
+from billing.postgres import arrays
+
+#: Statuses that a payment for a plan turns into active. One that the main app suspended by itself,
+#: for a reason that nobody knows, is not among them.
+LET_IN_BY_MONEY = frozenset({"trial", "pending_payment", "cancelled"})
+
+
+_ASKED_OR_OUT = """
+SELECT account_id FROM billing.suspensions
+WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL
+UNION
+SELECT account_id FROM billing.dunning_cases
+WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
+"""
+
+
+def asked_or_out(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Those of these accounts that are suspended, or asked for money."""
+    asked = {"ids": arrays.numbers(account_ids)}
+    return {row[0] for row in session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)}
+
+
+def let_in(session: Session, account_ids: Iterable[int], *, actor: str, now: dt.datetime) -> None:
+    """As `money_landed`, for many that are neither suspended nor asked for money, locked."""
+    found = accounts.lock(session, account_ids).values()
+    waiting = [each.id for each in found if each.status in LET_IN_BY_MONEY and not each.is_system]
+    status.change_all(session, waiting, to="active", reason="paid", actor=actor, now=now)
+
+
+def money_landed(session: Session, account_id: int, *, actor: str, now: dt.datetime) -> None:
+    """Let the account in: its plan is paid for. Nothing changes for one that is in already.
+
+    Closes its dunning case, ends its trial, and lifts the suspensions that money cures. While
+    another stands, a dispute's or a person's, the account stays out, and is active once that is
+    lifted: it has paid, and is not asked again. A system account is let in anyway, and left alone.
+    Raises UnknownAccount, AccountDeleted or StatusChangeRefused.
+    """
+    account = accounts.lock(session, [account_id])[account_id]
+    if account.is_system:
+        return
+    for reason in status.suspension_reasons(session, account_id):
+        if reason in MONEY_REASONS:
+            status.lift(session, account_id, reason=reason, to="active", actor=actor, now=now)
+    dunning_rows.close(session, [account_id], outcome="paid", now=now)
+    if status.suspension_reasons(session, account_id):
+        status_rows.set_before(session, account_id, "active")
+        trial_rows.end(session, [account_id], outcome="paid", now=now)
+    elif account.status in LET_IN_BY_MONEY:
+        status.change(session, account_id, to="active", reason="paid", actor=actor, now=now)

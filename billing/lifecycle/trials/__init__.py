@@ -1,0 +1,1 @@
+"""Trials: their end, reminders, extensions and fingerprints."""

@@ -1,0 +1,1 @@
+"""Fast ways into Postgres for batches, and which of its errors are transient."""

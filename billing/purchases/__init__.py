@@ -1,0 +1,1 @@
+"""Purchases: what a payment bought, and clawbacks when its money goes back."""

@@ -1,0 +1,256 @@
+"""Taking credits back when the money goes back: never more than the purchase gave.
+
+refund          what is unspent of the purchase's own lots goes, lots still to come first; what was
+                spent becomes debt, as far as the plan's policy lets it, and is repaid by later lots
+open dispute    what is unspent is frozen: set aside by a hold that no capture can touch
+won, lost       free again; taken as a refund's
+
+Each act is told where things should stand, and makes them so: twice, or late, changes nothing more.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.events import outbox
+from billing.ledger import entry_rows, idempotency, reversals
+from billing.ledger.balance import OpenBook
+from billing.ledger.ledger import Books, open_books
+from billing.purchases import purchases
+from billing.usage.holds import DISPUTE
+from models.credits import Hold, Lot
+from models.purchases import Purchase
+
+#: A frozen lot waits for the bank's decision, however long; holds need an end.
+NEVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a payment stands: of `paid`, how much went back for good, and how much is disputed.
+
+    In minor units of one currency. `disputes`: the open ones' amounts, by their ids.
+    """
+
+    paid: int
+    returned: int
+    disputes: dict[str, int]
+
+    def share(self, total: int, amount: int) -> int:
+        """The part of `total` credits that `amount` of the money stands for, rounded down."""
+        if self.paid <= 0 or amount >= self.paid:
+            return total if amount > 0 else 0
+        return total * amount // self.paid
+
+
+def settle(
+    session: Session, bought: Sequence[Purchase], standing: Standing, *, now: dt.datetime
+) -> None:
+    """Make what these purchases of one payment gave agree with where the payment stands.
+
+    Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
+    """
+    settle_all(session, [(bought, standing)], now=now)
+
+
+def settle_all(
+    session: Session, payments: Iterable[tuple[Sequence[Purchase], Standing]], *, now: dt.datetime
+) -> None:
+    """As `settle`, for many payments, one after the other."""
+    with_purchases = [(bought, standing) for bought, standing in payments if bought]
+    if not with_purchases:
+        return
+    holds = _frozen(session, [each for bought, _ in with_purchases for each in bought])
+    for bought, standing in with_purchases:
+        operations = {_operation(each) for each in bought}
+        frozen = [hold for hold in holds if hold.operation in operations]
+        if _is_needed(bought, standing, frozen):
+            _settle(session, bought, standing, frozen, now=now)
+
+
+def _settle(
+    session: Session,
+    bought: Sequence[Purchase],
+    standing: Standing,
+    frozen: Sequence[Hold],
+    *,
+    now: dt.datetime,
+) -> None:
+    account_id = bought[0].account_id
+    asked = [
+        idempotency.as_uuid(_key(each, number))
+        for each in bought
+        for number in range(each.undone + 1, each.take_backs + 2)
+    ]
+    books = open_books(session, [account_id], keys_asked=asked, now=now)
+    book = books.of(account_id)
+    # What is frozen is unspent, too: a refund takes it, and the disputes freeze what is left.
+    for hold in frozen:
+        _thaw(books, book, hold)
+    for purchase in bought:
+        total = purchase.credits * purchase.lots
+        _take_to(books, book, purchase, standing.share(total, standing.returned))
+        _freeze(books, book, purchase, standing)
+        purchase.next_due_at = None if standing.disputes else purchases.due_at(purchase)
+    books.write()
+    session.flush()
+    purchases.give_due(session, bought, now=now)
+
+
+def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
+    """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
+    is_touched = any(each.taken_back for each in bought) or bool(frozen)
+    # A dispute that found nothing to freeze has stopped the lots to come all the same.
+    is_stopped = any(each.next_due_at is None and purchases.due_at(each) for each in bought)
+    return is_touched or is_stopped or standing.returned > 0 or bool(standing.disputes)
+
+
+def _key(purchase: Purchase, number: int) -> str:
+    """The key of the n-th entry that took something of a purchase back."""
+    return idempotency.own("take-back", purchase.key, number)
+
+
+def _take_to(books: Books, book: OpenBook, purchase: Purchase, target: int) -> None:
+    """Have exactly `target` credits of the purchase taken back, lots still to come first."""
+    if target < purchase.taken_back:
+        _undo(books, purchase)
+    more = target - purchase.taken_back
+    if more <= 0:
+        return
+    purchase.taken_back = target
+    cancelled = min(more, max(purchases.still_to_come(purchase), 0))
+    purchase.cancelled += cancelled
+    if more > cancelled:
+        _take(books, book, purchase, more - cancelled)
+
+
+def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> None:
+    lot_ids = _lot_ids(books.session, purchase)
+    books.open_lots(book, lot_ids)
+    terms = books.terms.get(book.account.plan_id)
+    used, owed = book.take_back(
+        lot_ids, credits, debt_limit=terms.take_back_debt_limit if terms else None
+    )
+    taken = -sum([part for _, part in used])
+    written_off = credits - taken - owed
+    purchase.take_backs += 1
+    key = _key(purchase, purchase.take_backs)
+    books.post(
+        book,
+        content=idempotency.digest("take-back", key),
+        amount=-(taken + owed),
+        type="take_back",
+        description=f"{purchase.source} taken back",
+        key=key,
+        reference=purchase.origin,
+        actor="billing",
+        happened_at=books.now,
+        lots=used,
+        details={"unspent": taken, "debt": owed, "written_off": written_off},
+    )
+    outbox.leave(
+        books.session,
+        "credits.taken_back",
+        account_id=book.account.id,
+        payload={
+            "payment": purchase.origin,
+            "unspent": taken,
+            "debt": owed,
+            "written_off": written_off,
+        },
+        now=books.now,
+    )
+
+
+def _undo(books: Books, purchase: Purchase) -> None:
+    """Give back all that was taken, to where it came from: the money has come back after all."""
+    numbers = range(purchase.undone + 1, purchase.take_backs + 1)
+    known = [books.known[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
+    found = entry_rows.entries_by_id(
+        books.session, [each.entry_id for each in known if each.entry_id]
+    )
+    for entry in sorted(found.values(), key=lambda each: -each.id):
+        key = idempotency.own("take-back-undone", entry.key)
+        lots = reversals.give_back(books, entry, key=key)
+        books.post(
+            books.of(entry.account_id),
+            content=idempotency.digest("take-back-undone", key),
+            amount=-entry.amount,
+            type="reversal",
+            description=f"reversal of {entry.description}",
+            key=key,
+            reference=entry.key,
+            actor="billing",
+            happened_at=books.now,
+            lots=lots,
+        )
+    purchase.taken_back, purchase.cancelled, purchase.undone = 0, 0, purchase.take_backs
+
+
+def _lot_ids(session: Session, purchase: Purchase) -> list[int]:
+    """The lots that the purchase gave."""
+    numbers = range(1, purchase.given + 1)
+    wanted = [purchases.lot_key(purchase, number) for number in numbers]
+    rows = select(Lot.id).where(Lot.account_id == purchase.account_id, Lot.key.in_(wanted))
+    return list(session.scalars(rows))
+
+
+def _operation(purchase: Purchase) -> str:
+    return f"{DISPUTE}:{purchase.id}"
+
+
+def _hold_key(dispute: str, purchase: Purchase) -> str:
+    return idempotency.own("dispute", dispute, purchase.key)
+
+
+def _frozen(session: Session, bought: Iterable[Purchase]) -> list[Hold]:
+    """The holds that freeze what is left of these purchases."""
+    rows = select(Hold).where(
+        Hold.account_id.in_({each.account_id for each in bought}),
+        Hold.state == "held",
+        Hold.operation.in_([_operation(each) for each in bought]),
+    )
+    return list(session.scalars(rows))
+
+
+def _thaw(books: Books, book: OpenBook, hold: Hold) -> None:
+    """Give free what a dispute froze."""
+    parts = cast("list[list[int]]", hold.lots)
+    books.open_lots(book, [lot_id for lot_id, _ in parts])
+    book.end_hold(parts, spend=0, now=books.now)
+    hold.state, hold.finished_at = "released", books.now
+
+
+def _freeze(books: Books, book: OpenBook, purchase: Purchase, standing: Standing) -> None:
+    """Set aside what is unspent of what is disputed, by a hold for each dispute that is open."""
+    total = purchase.credits * purchase.lots
+    for dispute, amount in sorted(standing.disputes.items()):
+        lot_ids = _lot_ids(books.session, purchase)
+        books.open_lots(book, lot_ids)
+        parts = book.set_aside(lot_ids, standing.share(total, amount))
+        if parts:
+            _write_hold(books, purchase, _hold_key(dispute, purchase), parts)
+
+
+def _write_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
+    """Write the hold, which may have frozen other credits before."""
+    uuid = UUID(idempotency.as_uuid(key))
+    hold = books.session.get(Hold, uuid)
+    if hold is None:
+        hold = Hold(
+            key=uuid,
+            key_text=key,
+            account_id=purchase.account_id,
+            operation=_operation(purchase),
+            units=1,
+            placed_at=books.now,
+            expires_at=NEVER,
+        )
+        books.session.add(hold)
+    hold.credits = sum([credits for _, credits in parts])
+    hold.lots, hold.state, hold.finished_at = [*parts], "held", None

@@ -1,0 +1,1 @@
+"""Monthly credits: credit cycles, renewals, rollover, expiry, signup grant, plan changes."""

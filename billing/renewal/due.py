@@ -1,0 +1,120 @@
+"""The questions of the sweeps: which accounts are due, each one bounded statement.
+
+They only propose: every act locks the accounts, and looks again. A system account or a soft-deleted
+one is never proposed, but where its calendar is to end.
+"""
+
+import datetime as dt
+
+from sqlalchemy.orm import Session
+
+from billing.host.accounts import SYSTEM_SLUGS
+from billing.host.coverage import COVERED
+
+#: Of an account `a`: whether a sweep may touch it.
+_MAY_TOUCH = "NOT a.is_deleted AND a.slug <> ALL (%(system)s)"
+
+
+def _ids(session: Session, query: str, **asked: object) -> list[int]:
+    values = {**asked, "system": sorted(SYSTEM_SLUGS)}
+    return [row[0] for row in session.connection().exec_driver_sql(query, values)]
+
+
+_RENEWALS = """
+SELECT account_id FROM billing.credit_calendars
+WHERE ended_at IS NULL AND next_due_at <= %(now)s
+ORDER BY next_due_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+
+def renewals(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+    """Claim accounts whose period has ended, the longest overdue first.
+
+    The claim keeps two sweeps off the same accounts. It comes before the accounts' locks, against
+    their order; that is safe because a sweep takes those by SKIP LOCKED, and so never waits.
+    """
+    return _ids(session, _RENEWALS, now=now, limit=limit)
+
+
+_LOTS_OVER = f"""
+billing.lots AS l JOIN igny8_tenants AS a ON a.id = l.account_id
+    WHERE l.is_open AND l.expires_at <= %(now)s AND l.remaining > l.held AND {_MAY_TOUCH}
+"""
+_EXPIRIES = f"""
+SELECT DISTINCT account_id FROM (
+    SELECT l.account_id FROM {_LOTS_OVER} ORDER BY l.expires_at LIMIT %(limit)s) AS lots
+"""
+
+
+def expiries(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+    """Accounts of up to `limit` lots whose time is over and that still have credits to lose."""
+    return _ids(session, _EXPIRIES, now=now, limit=limit)
+
+
+_PLAN_CHANGES = f"""
+SELECT c.account_id FROM billing.credit_calendars AS c
+JOIN igny8_tenants AS a ON a.id = c.account_id JOIN igny8_plans AS p ON p.id = a.plan_id
+WHERE c.ended_at IS NULL AND a.plan_id <> COALESCE(c.next_plan_id, c.plan_id)
+  AND a.status = 'active' AND p.is_active AND {_MAY_TOUCH}
+ORDER BY c.account_id LIMIT %(limit)s
+"""
+
+
+def plan_changes(session: Session, *, limit: int) -> list[int]:
+    """Accounts whose plan is no longer the one that their calendar knows."""
+    return _ids(session, _PLAN_CHANGES, limit=limit)
+
+
+_REPAIRS = f"""
+SELECT a.id FROM igny8_tenants AS a
+JOIN igny8_plans AS p ON p.id = a.plan_id AND p.is_active
+LEFT JOIN billing.credit_calendars AS c ON c.account_id = a.id
+WHERE a.id > %(after)s AND {_MAY_TOUCH} AND (
+    a.status = 'active' AND NOT {COVERED.format(now="%(now)s")} AND (
+        c.account_id IS NULL OR c.ended_at IS NOT NULL
+        OR c.next_due_at > %(now)s AND c.period_number >= c.first_period
+           AND p.included_credits > 0 AND c.plan_id = a.plan_id AND NOT EXISTS (
+               SELECT FROM billing.lots AS l
+               WHERE l.account_id = a.id AND l.period_number = c.period_number))
+    OR a.status = 'trial' AND a.credits = 0 AND p.included_credits > 0
+       AND NOT EXISTS (SELECT FROM billing.lots AS l WHERE l.account_id = a.id)
+       AND NOT EXISTS (SELECT FROM igny8_credit_transactions AS e WHERE e.tenant_id = a.id))
+ORDER BY a.id LIMIT %(limit)s
+"""
+
+
+def repairs(session: Session, *, now: dt.datetime, after: int, limit: int) -> list[int]:
+    """Accounts above id `after` that should have credits, or a calendar, and seem to have none."""
+    return _ids(session, _REPAIRS, now=now, after=after, limit=limit)
+
+
+_PURCHASES_DUE = """
+billing.purchases AS p JOIN igny8_tenants AS a ON a.id = p.account_id
+    WHERE p.next_due_at <= %(now)s AND NOT a.is_deleted
+"""
+_PURCHASES = f"""
+SELECT p.account_id FROM {_PURCHASES_DUE} ORDER BY p.next_due_at LIMIT %(limit)s
+"""
+
+
+def purchases(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+    """Accounts of up to `limit` purchases whose next monthly lot is due."""
+    return sorted(set(_ids(session, _PURCHASES, now=now, limit=limit)))
+
+
+_COUNT = f"""
+SELECT (SELECT count(*) FROM billing.credit_calendars
+        WHERE ended_at IS NULL AND next_due_at <= %(now)s)
+       + (SELECT count(*) FROM {_PURCHASES_DUE}),
+       (SELECT count(*) FROM {_LOTS_OVER})
+"""
+
+
+def count(session: Session, *, now: dt.datetime) -> tuple[int, int]:
+    """How many periods wait for their renewal, and how many lots for their expiry.
+
+    What was bought by the year has periods, too.
+    """
+    asked = {"now": now, "system": sorted(SYSTEM_SLUGS)}
+    renewals, lots = session.connection().exec_driver_sql(_COUNT, asked).one()
+    return renewals, lots

@@ -1,0 +1,154 @@
+"""How credits leave a lot whose time is over: they expire, or roll over into the next period.
+
+expiry      takes out what no hold has set aside; a hold that ends later leaves more to expire
+rollover    moves credits from the lots of one period into a lot of the next: an entry of 0
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from billing.ledger import balance_rows as rows
+from billing.ledger import idempotency
+from billing.ledger.balance import OpenBook
+from billing.ledger.entry_rows import Entry
+from billing.ledger.ledger import Books
+from billing.ledger.lots import OF_A_PERIOD, SOURCES, OpenLot
+
+#: Keys of a lot that are looked up at once, after its first: it lapses again for each late hold.
+ASKED_AT_ONCE = 4
+
+
+#: Keys that a process remembers: those of a large set, between asking and expiring.
+_REMEMBERED = 4096
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def key_of(lot_id: int, number: int) -> str:
+    """The key of a lot's first, second, … expiry."""
+    return idempotency.own("expiry", lot_id, *([number] if number > 1 else []))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _uuid_of(lot_id: int, number: int) -> str:
+    return idempotency.as_uuid(key_of(lot_id, number))
+
+
+def ask(books: Books, lots: Iterable[OpenLot]) -> None:
+    """Find out how often these lots have expired before, so that each expiry has its own key."""
+    pending = [lot.id for lot in lots]
+    first, count = 1, 1  # nearly every lot lapses once
+    while pending:
+        asked = {lot_id: [_uuid_of(lot_id, first + n) for n in range(count)] for lot_id in pending}
+        known = idempotency.lookup(
+            books.session, [uuid for uuids in asked.values() for uuid in uuids]
+        )
+        books.known.update(known)
+        pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
+        first, count = first + count, ASKED_AT_ONCE
+
+
+def expired(books: Books) -> list[tuple[OpenBook, OpenLot]]:
+    """The open lots whose time is over and that have something to lose, the earliest first."""
+    found = [
+        (book, lot)
+        for book in books.by_account.values()
+        for lot in book.lots
+        if lot.free and lot.has_expired(books.now)
+    ]
+    return sorted(found, key=lambda pair: (pair[1].expires_at or books.now, pair[1].id))
+
+
+def expire(books: Books, book: OpenBook, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
+    """Take out what the lot has left in no hold. Call `ask` before, for a lot that was there."""
+    number = 1
+    while _uuid_of(lot.id, number) in books.known:
+        number += 1
+    amount = lot.free
+    assert amount > 0, "a lot with nothing left has nothing to lose"
+    lot.remaining -= amount
+    book.credits -= amount
+    return books.post(
+        book,
+        content=idempotency.digest("expiry", lot.id, number),
+        amount=-amount,
+        type="expiry",
+        description=f"{lot.source} expired",
+        key=key_of(lot.id, number),
+        actor="billing",
+        happened_at=happened_at if number == 1 else books.now,
+        lots=[[lot.id, -amount]],
+    )
+
+
+def close_period(
+    books: Books, book: OpenBook, *, ends_at: dt.datetime, cap: int, until: dt.datetime, number: int
+) -> tuple[int, int]:
+    """End the lots of the period that ends at `ends_at`; returns credits (expired, carried).
+
+    Up to `cap` of what is left rolls over into period `number`, which ends at `until`; the rest
+    expires. What is held stays where it is, and expires when its hold gives it back.
+    """
+    lots = [
+        lot
+        for lot in book.lots
+        if lot.source in OF_A_PERIOD and lot.expires_at == ends_at and lot.free
+    ]
+    key = idempotency.own("rollover", book.account.id, number)
+    if idempotency.as_uuid(key) in books.known:
+        cap = 0
+    carried = _take(lots, cap)
+    lost = [expire(books, book, lot, happened_at=ends_at).amount for lot in lots if lot.free]
+    if carried:
+        _carry(books, book, carried, key=key, happened_at=ends_at, until=until)
+    return -sum(lost), -sum([credits for _, credits in carried])
+
+
+def _take(lots: Sequence[OpenLot], cap: int) -> list[list[int]]:
+    """Take up to `cap` credits out of these lots; returns [[lot id, -credits]]."""
+    taken: list[list[int]] = []
+    for lot in lots:
+        credits = min(lot.free, cap)
+        if credits:
+            lot.remaining -= credits
+            cap -= credits
+            taken.append([lot.id, -credits])
+    return taken
+
+
+def _carry(
+    books: Books,
+    book: OpenBook,
+    taken: list[list[int]],
+    *,
+    key: str,
+    happened_at: dt.datetime,
+    until: dt.datetime,
+) -> None:
+    """Put what was taken into a lot of its own, what the account owes first."""
+    credits = -sum([part for _, part in taken])
+    repaid = min(book.debt, credits)
+    book.debt -= repaid
+    lot = rows.NewLot(
+        account_id=book.account.id,
+        source="rollover",
+        priority=SOURCES["rollover"].priority,
+        is_promotional=SOURCES["rollover"].is_promotional,
+        granted=credits,
+        remaining=credits - repaid,
+        starts_at=None,
+        expires_at=until,
+        key=key,
+    )
+    opened = books.add_lot(book, lot)
+    books.post(
+        book,
+        content=idempotency.digest("rollover", key),
+        amount=0,
+        type="rollover",
+        description=f"{credits} rolled over",
+        key=key,
+        actor="billing",
+        happened_at=happened_at,
+        lots=[*taken, [opened.id, lot.remaining]],
+    )

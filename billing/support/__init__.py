@@ -1,0 +1,1 @@
+"""Answers for operators: audit, explain, overview."""

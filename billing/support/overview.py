@@ -1,0 +1,74 @@
+"""An account as support sees it: balance, lots, holds, last entries and refusals."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from billing.errors import UnknownAccount
+from billing.host import accounts
+from billing.ledger import balance_rows as rows
+from billing.ledger import entry_rows
+from billing.ledger.entry_rows import Entry
+from billing.ledger.lots import OpenLot, burn_order
+from billing.lifecycle import status
+from billing.usage import holds, refusals
+from models.credits import Book, Hold, Refusal
+
+#: Entries and refusals that are shown unless asked for more.
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One account. `app_credits` is what the main app shows; `book` is None before adoption."""
+
+    account_id: int
+    slug: str
+    status: str
+    suspension_reasons: list[str]
+    app_credits: int
+    credits: int
+    held: int
+    debt: int
+    available: int
+    is_adopted: bool
+    lots: list[OpenLot]
+    holds: list[Hold]
+    entries: list[Entry]
+    refusals: list[Refusal]
+
+
+def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN) -> Overview:
+    """The account with this id or slug. Raises UnknownAccount."""
+    account = accounts.read(session, id_or_slug)
+    if account is None:
+        raise UnknownAccount(account=id_or_slug)
+    book = session.get(Book, account.id)
+    lots = sorted(rows.read_lots(session, [account.id]).get(account.id, ()), key=burn_order)
+    free = sum([lot.free for lot in lots if lot.is_live(now)])
+    debt = book.debt if book else 0
+    return Overview(
+        account_id=account.id,
+        slug=account.slug,
+        status=account.status,
+        suspension_reasons=status.suspension_reasons(session, account.id),
+        app_credits=account.credits,
+        credits=book.credits if book else account.credits,
+        held=book.held if book else 0,
+        debt=debt,
+        available=max(free - debt, 0) if book else max(account.credits, 0),
+        is_adopted=book is not None,
+        lots=lots,
+        holds=holds.open_of(session, account.id, count=last),
+        entries=entry_rows.entries(session, account.id, last=last),
+        refusals=refusals.last(session, account.id, count=last),
+    )
+
+
+def as_text(entries: list[Entry]) -> str:
+    """The ledger as people read it: what, how much, and the balance after it."""
+    wide = max([len(entry.description) for entry in entries], default=0) + 2
+    return "\n".join(
+        [f"{e.description:<{wide}}{e.amount:>+8}{e.balance_after:>9}" for e in entries]
+    )

@@ -1,0 +1,1 @@
+"""Use of credits: debits, captures, releases, holds, prices, the inbox and refusals."""

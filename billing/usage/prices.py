@@ -1,0 +1,64 @@
+"""What an AI operation costs: the version of the price book that was in force when it happened.
+
+The versions are rows of `billing.prices`: our defaults since ever, and what a trigger noted down
+each time that the main app changed a CreditCostConfig. The SQL function `billing.price_of` reads
+the same rows in the same way.
+"""
+
+import datetime as dt
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from billing.errors import UnknownOperation
+from billing.postgres import driver
+
+_EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+class Price(NamedTuple):
+    """`credits_per_unit` for each started `units_per_price` units, or once if `is_fixed`."""
+
+    credits_per_unit: int
+    units_per_price: int = 1
+    is_fixed: bool = False
+    is_active: bool = True
+    valid_from: dt.datetime = _EVER
+
+    def of(self, units: int) -> int:
+        """Credits that `units` cost: 101 words at 1 credit per 100 cost 2."""
+        if self.is_fixed:
+            return self.credits_per_unit
+        return -(-units // self.units_per_price) * self.credits_per_unit
+
+
+class PriceBook:
+    """Every version of every price, the newest first."""
+
+    def __init__(self, versions: dict[str, list[Price]]) -> None:
+        self._versions = versions
+
+    def cost(self, operation: str, units: int, *, at: dt.datetime) -> int:
+        """Credits for `units` of `operation` done at `at`. Raises UnknownOperation."""
+        for price in self._versions.get(operation, ()):
+            if price.valid_from <= at:
+                if price.is_active:
+                    return price.of(units)
+                break
+        raise UnknownOperation(operation=operation)
+
+
+_READ = """
+SELECT operation, credits_per_unit, units_per_price, is_fixed, is_active,
+       CASE WHEN isfinite(valid_from) THEN valid_from END
+FROM billing.prices ORDER BY valid_from DESC
+"""
+
+
+def load(session: Session) -> PriceBook:
+    """The price book as it stands; a few dozen rows."""
+    versions: dict[str, list[Price]] = {}
+    for operation, *columns, valid_from in driver.rows(session, _READ, {}):
+        price = Price._make((*columns, valid_from or _EVER))
+        versions.setdefault(operation, []).append(price)
+    return PriceBook(versions)

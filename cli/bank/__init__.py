@@ -1,0 +1,1 @@
+"""`billing statements` and `billing transfers`."""

@@ -1,0 +1,151 @@
+"""Bank statement files, looked at from the command line."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from billing.statements.canonical import Balance, Statement
+from billing.statements.errors import StatementRefused
+from billing.statements.plain import plain_entry, plain_statement, shown_amount
+from billing.statements.read import read_statements
+from cli.bank import statement_imports
+
+# Entries of one statement that the table shows; --json shows all.
+SHOWN = 50
+_COLUMNS = ("booked", "value", "amount", "status", "counterparty", "text")
+
+
+@click.group()
+def statements() -> None:
+    """Bank statements: read files, and import them."""
+
+
+for command in (
+    statement_imports.import_files,
+    statement_imports.list_statements,
+    statement_imports.release,
+    statement_imports.account,
+):
+    statements.add_command(command)
+
+
+@statements.command()
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object for each FILE, one a line."
+)
+def read(files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Parse bank statements and show them; nothing is stored, and no database is needed.
+
+    Ends with 1 if any FILE was refused, with 0 if all were read, even if some are held.
+    """
+    show = _print_json if as_json else _print_table
+    refused = [path for path in files if not show(path, sys.stdout)]
+    if refused:
+        raise SystemExit(1)
+
+
+def _print_json(path: Path, out: TextIO) -> bool:
+    """Write one line of JSON; entry by entry, so that a large file stays small.
+
+    False for a refused file.
+    """
+    try:
+        found = _read(path)
+    except StatementRefused as refusal:
+        error = {
+            "name": refusal.name,
+            "says": str(refusal),
+            "position": refusal.position,
+            "facts": refusal.facts,
+        }
+        out.write(
+            json.dumps({"file": str(path), "outcome": "refused", "error": error, "statements": []})
+            + "\n"
+        )
+        return False
+    outcome = "held" if any(statement.is_held for statement in found) else "read"
+    out.write(
+        json.dumps({"file": str(path), "outcome": outcome, "error": None})[:-1]
+        + ', "statements": ['
+    )
+    for number, statement in enumerate(found):
+        out.write(
+            ", " * bool(number) + json.dumps(plain_statement(statement))[:-1] + ', "entries": ['
+        )
+        out.writelines(
+            ", " * bool(place) + json.dumps(plain_entry(entry))
+            for place, entry in enumerate(statement.entries)
+        )
+        out.write("]}")
+    out.write("]}\n")
+    return True
+
+
+def _read(path: Path) -> list[Statement]:
+    with path.open("rb") as source:
+        return read_statements(source, name=path.name)
+
+
+def _print_table(path: Path, out: TextIO) -> bool:
+    console = Console(file=out, soft_wrap=True)
+    try:
+        found = _read(path)
+    except StatementRefused as refusal:
+        console.print(
+            f"[red]refused[/red] {escape(str(path))}: {refusal.name}: {escape(str(refusal))}"
+        )
+        return False
+    for statement in found:
+        _print_statement(console, path, statement)
+    return True
+
+
+def _print_statement(console: Console, path: Path, statement: Statement) -> None:
+    account = statement.account.iban or statement.account.other or "account not stated"
+    number = statement.statement_id or statement.sequence or ""
+    title = f"{path.name}: {statement.format}, {account}, {number}"
+    table = Table(*_COLUMNS, title=escape(title), title_justify="left")
+    for entry in statement.entries[:SHOWN]:
+        detail = entry.details[0]
+        amount = shown_amount(entry.amount_minor, entry.currency)
+        table.add_row(
+            str(entry.booking_date or ""),
+            str(entry.value_date or ""),
+            f"{amount} reversal" if entry.is_reversal else amount,
+            entry.status.value if entry.status else "",
+            escape(detail.counterparty or ""),
+            escape(" ".join(detail.remittance))
+            if len(entry.details) == 1
+            else f"{len(entry.details)} transactions",
+        )
+    console.print(table)
+    if len(statement.entries) > SHOWN:
+        console.print(f"... and {len(statement.entries) - SHOWN} more entries (--json shows all)")
+    console.print(f"opening {_balance(statement.opening)}, closing {_balance(statement.closing)}")
+    for hold in statement.holds:
+        difference = (
+            ""
+            if hold.difference_minor is None
+            else f" (difference {hold.difference_minor} minor units)"
+        )
+        place = f" at {hold.position}" if hold.position else ""
+        console.print(
+            f"[yellow]held[/yellow]: {hold.reason.value}: {escape(hold.says + difference + place)}"
+        )
+
+
+def _balance(balance: Balance | None) -> str:
+    return shown_amount(balance.amount_minor, balance.currency) if balance else "not stated"

@@ -1,0 +1,59 @@
+"""`billing dunning`: whose money is missing, what was done, and what comes next."""
+
+import click
+from sqlalchemy import select
+
+from billing.lifecycle.dunning import cases as dunning_act
+from billing.lifecycle.dunning.schedule import SCHEDULE, Step
+from cli.screen import console, json_option, show_json, table
+from models.life import DunningCase
+from worker import clock
+from worker.database import transaction
+
+#: Cases that a list shows unless told otherwise.
+AT_ONCE = 100
+
+
+@click.group()
+def dunning() -> None:
+    """List missing payments, and stop asking for one."""
+
+
+@dunning.command("list")
+@click.option("--limit", default=AT_ONCE, show_default=True)
+@json_option
+def list_cases(limit: int, as_json: bool) -> None:
+    """List the open cases, the next step first."""
+    open_cases = select(DunningCase).where(DunningCase.closed_at.is_(None))
+    with transaction() as session:
+        cases = session.scalars(open_cases.order_by(DunningCase.due_at).limit(limit)).all()
+    if as_json:
+        show_json({"cases": cases})
+        return
+    table(
+        f"{len(cases)} open cases",
+        ("case", "account", "cause", "decline code", "opened", "day", "next step"),
+        [
+            (c.id, c.account_id, c.cause, c.decline_code, c.opened_at, c.done_until, c.due_at)
+            for c in cases
+        ],
+    )
+
+
+@dunning.command()
+@json_option
+def schedule(as_json: bool) -> None:
+    """Show what happens on which day."""
+    if as_json:
+        show_json([step._asdict() for step in SCHEDULE])
+        return
+    table("schedule", Step._fields, SCHEDULE)
+
+
+@dunning.command()
+@click.argument("account_id", type=int)
+def stop(account_id: int) -> None:
+    """Write off what ACCOUNT_ID owes: nobody asks any more. A suspension stays."""
+    with transaction() as session:
+        is_stopped = dunning_act.stop(session, account_id, reason="written_off", now=clock.now())
+    console.print("stopped" if is_stopped else "no case is open")

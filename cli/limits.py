@@ -1,0 +1,24 @@
+"""`billing limits`: who uses more than the plan has, now."""
+
+import click
+from sqlalchemy import text
+
+from cli.screen import json_option, show_json, table
+from worker.database import transaction
+
+#: Accounts that are shown unless told otherwise.
+AT_ONCE = 1000
+
+
+@click.command()
+@click.option("--limit", default=AT_ONCE, show_default=True)
+@json_option
+def limits(limit: int, as_json: bool) -> None:
+    """List accounts with more sites, sites with sectors, or users than their plan allows."""
+    query = "SELECT * FROM billing.plan_limits_exceeded ORDER BY account_id, what LIMIT :limit"
+    with transaction() as session:
+        rows = session.execute(text(query), {"limit": limit}).all()
+    if as_json:
+        show_json([row._asdict() for row in rows])
+        return
+    table("beyond the plan", ("account", "what", "used", "allowed"), [tuple(row) for row in rows])

@@ -1,0 +1,102 @@
+"""`billing run`: servers, migrations, samples, workers, beat and Flower, until Ctrl-C."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from cli.run_steps import Place, flower_login, steps
+from cli.stack import as_lines, data_option, errors_for_people
+from devstack.errors import DataInUse
+from devstack.folder import DataFolder
+from devstack.guard import Guard
+from devstack.lock import StillLocked, file_lock
+from devstack.ports import choose_port
+from devstack.stack import Stack, held_stack, outside_urls, read_record
+from devstack.stopping import listening_for_stop
+from devstack.supervisor import Supervisor
+
+FLOWER_PORT = 5555  # the one Flower's users know; another when it is taken
+
+
+@click.command()
+@data_option
+@click.option(
+    "--flower-port", type=int, default=0, help="0: that of the last time, else 5555, else any."
+)
+@click.option(
+    "--until-parent-ends", is_flag=True, help="Stop, too, when the calling process is gone (make)."
+)
+def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
+    """Run everything on this machine until Ctrl-C.
+
+    With DATABASE_URL and REDIS_URL set it uses those servers; else those of `billing stack start`
+    if they run; else it starts its own. A second Ctrl-C hurries.
+    """
+    folder = DataFolder(data)
+    with (
+        errors_for_people(),
+        listening_for_stop(until_parent_ends=until_parent_ends) as stop,
+        _only_run(folder),
+        Guard(stop.times) as guard,
+        _servers(guard, folder) as servers,
+    ):
+        environment = {**os.environ, **servers.urls.environment(), "BILLING_DATA": str(folder.path)}
+        port = choose_port(folder, "flower", flower_port, usual=FLOWER_PORT)
+        place = Place(
+            folder, environment | {"FLOWER_BASIC_AUTH": flower_login(folder, environment)}, port
+        )
+        _say_where(place, servers)
+        supervisor = Supervisor(guard, folder, stop, servers=servers.children, say=_say)
+        supervisor.run(
+            steps(place),
+            on_running=lambda: _say("running; Ctrl-C stops it all, a second one hurries"),
+        )
+    _say("stopped")
+
+
+@contextmanager
+def _only_run(folder: DataFolder) -> Iterator[None]:
+    """Two runs in one folder would fight over node names, beat's schedule and the logs.
+
+    Raises DataInUse.
+    """
+    folder.create()
+    try:
+        with file_lock(folder.lock("run"), wait_seconds=0):
+            yield
+    except StillLocked:
+        record = read_record(folder)
+        raise DataInUse(folder.path, record.holder.pid if record else None) from None
+
+
+@contextmanager
+def _servers(
+    guard: Guard, folder: DataFolder, environ: Mapping[str, str] = os.environ
+) -> Iterator[Stack]:
+    """Raises a StackError."""
+    outside = outside_urls(folder, environ)
+    background = read_record(folder)
+    if outside:
+        yield Stack(outside, ())
+    elif background:
+        yield Stack(background.urls(folder), ())
+    else:
+        with held_stack(guard, folder) as stack:
+            yield stack
+
+
+def _say_where(place: Place, servers: Stack) -> None:
+    _say(as_lines(servers.urls))
+    user, _, password = place.environment["FLOWER_BASIC_AUTH"].partition(":")
+    _say(f"Flower  http://127.0.0.1:{place.flower_port}  (user {user}, password {password})")
+    _say(f"Logs    {place.folder.logs}")
+    _say(f"Data    {place.folder.path}")
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()  # it may be a pipe that somebody watches

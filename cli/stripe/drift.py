@@ -1,0 +1,118 @@
+"""`billing stripe drift` and `sync`: what differs from Stripe, and what mends it."""
+
+import json
+
+import click
+
+from billing.errors import BillingError, Rejected
+from billing.stripe import drift as differences
+from billing.stripe import resync
+from billing.stripe.drift import Report, Shown
+from billing.stripe.resync import Synced
+from cli.screen import console, json_option, progress, show_json, table
+from cli.stripe.backfill import gateway
+from flows.stripe import apply as stripe_apply
+from flows.stripe import fetch as stripe_fetch
+from flows.stripe import reconcile as stripe_reconcile
+from gateways.stripe_kinds import KINDS
+from worker import clock
+from worker.database import rehearsal, transaction
+
+#: What can be brought up to date by itself; an event is no object.
+SYNCED = sorted(set(KINDS) - {"event", "v2_event"})
+
+
+@click.command()
+@json_option
+def drift(as_json: bool) -> None:
+    """Compare subscriptions, invoices and customers with Stripe's; exit 1 if something differs.
+
+    Repairs nothing; what it finds is kept as findings, as the audit's are.
+    """
+    stripe, now = gateway(), clock.now()
+    try:
+        with progress.status("asking Stripe") as shown:
+            report = stripe_reconcile.look(
+                stripe, watch=lambda report: shown.update(f"{_compared(report)} compared")
+            )
+    except BillingError as error:
+        raise click.ClickException(f"{error.name}: {error}") from None
+    with transaction() as session:
+        differences.keep(session, report, now=now)
+    if as_json:
+        show_json(report)
+    else:
+        _show(report)
+    if report.differences:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(SYNCED))
+@click.argument("object_id", metavar="ID")
+@click.option("--dry-run", is_flag=True, help="Do it, say what it did, and roll it back.")
+@json_option
+def sync(kind: str, object_id: str, *, dry_run: bool, as_json: bool) -> None:
+    """Bring one object up to date: ask Stripe what it is now, and do what follows from that."""
+    try:
+        fetched = stripe_fetch.fetch(gateway(), kind, object_id)
+        with rehearsal() if dry_run else transaction() as session:
+            synced = resync.bring(
+                session,
+                kind,
+                object_id,
+                fetched,
+                guard=stripe_apply.guard(),
+                now=clock.now(),
+            )
+    except (Rejected, BillingError) as error:
+        raise click.ClickException(f"{error.name}: {error}") from None
+    if as_json:
+        show_json({"dry_run": dry_run, "synced": synced})
+    else:
+        _say(synced, dry_run=dry_run)
+
+
+def _compared(report: Report) -> str:
+    return ", ".join([f"{count:,} {kind}s" for kind, count in report.compared.items()])
+
+
+def _show(report: Report) -> None:
+    if not report.differences:
+        console.print(f"{_compared(report)} compared: nothing differs", style="green")
+        return
+    table(
+        f"{len(report.differences)} differences ({_compared(report)} compared)",
+        ("object", "account", "what", "ours", "Stripe's", "command"),
+        [
+            (
+                each.id,
+                each.account_id,
+                each.what,
+                _words(each.ours),
+                _words(each.stripe),
+                each.command,
+            )
+            for each in report.differences
+        ],
+    )
+    if report.is_cut:
+        console.print("there are more: mend these, or look at the key and the webhooks first")
+
+
+def _words(facts: Shown) -> str:
+    return ", ".join([f"{name} {json.dumps(value)}" for name, value in facts.items()]) or "-"
+
+
+def _say(synced: Synced, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    news = "brought up to date" if synced.done.get("is_newer") else "left: we know a newer state"
+    console.print(f"{synced.kind} {synced.id}: {would}{news}")
+    before, after = synced.before, synced.after
+    if before is None or after is None:
+        return
+    gave = synced.done.get("credits") or 0
+    console.print(f"account {synced.account_id}: {gave:,} credits {would}given")
+    console.print(f"  credits  {before.credits:,} -> {after.credits:,}")
+    console.print(f"  status   {before.status} -> {after.status}")
+    console.print(f"  plan     {before.plan_id} -> {after.plan_id}")

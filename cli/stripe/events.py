@@ -1,0 +1,226 @@
+"""`billing stripe`: what Stripe sent and what became of it, and what a person does about it."""
+
+import getpass
+import json
+from collections.abc import Callable, Sequence
+
+import click
+from sqlalchemy.orm import Session
+
+from billing.errors import Rejected
+from billing.stripe import customers, inbox
+from billing.stripe.inbox import UnknownEvent
+from cli.screen import console, json_option, show_json, table
+from cli.stripe.backfill import fill_gaps
+from cli.stripe.drift import drift, sync
+from cli.stripe.prices import prices
+from flows.stripe import apply as stripe_apply
+from models.stripe import StripeEvent
+from worker import clock
+from worker.database import rehearsal, transaction
+
+#: Events that a list shows, or one call takes, unless told otherwise.
+AT_ONCE = 100
+STATES = ("received", "applied", "ignored", "parked", "failed", "refused")
+
+numbers_argument = click.argument("numbers", nargs=-1, type=int)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; do nothing.")
+state_option = click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES),
+    help="Those in this state; may be repeated. Default: parked and failed.",
+)
+reason_option = click.option("--reason", help="Those for this reason, such as UnknownCustomer.")
+limit_option = click.option("--limit", default=AT_ONCE, show_default=True)
+
+
+@click.group()
+def stripe() -> None:
+    """Look at Stripe's events and objects, and mend; say what prices and customers mean."""
+
+
+stripe.add_command(prices)
+stripe.add_command(fill_gaps)
+stripe.add_command(drift)
+stripe.add_command(sync)
+
+
+@stripe.command()
+@state_option
+@reason_option
+@limit_option
+@json_option
+def events(states: Sequence[str], reason: str | None, limit: int, as_json: bool) -> None:
+    """List events, newest first: those that wait or failed, unless told otherwise."""
+    with transaction() as session:
+        found = inbox.listed(session, states=_open_or(states), reason=reason, limit=limit)
+        counts = inbox.counts(session)
+    if as_json:
+        show_json({"counts": counts, "events": found})
+        return
+    shown = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
+    table(
+        f"{len(found)} events ({shown or 'none open'})",
+        ("number", "happened", "type", "object", "account", "state", "reason", "tries", "due"),
+        [
+            (
+                row.id,
+                row.happened_at,
+                row.type,
+                row.object_id,
+                row.account_id,
+                row.state,
+                _why(row),
+                row.attempts,
+                row.due_at,
+            )
+            for row in found
+        ],
+    )
+
+
+@stripe.command()
+@click.argument("number", type=int)
+@json_option
+def show(number: int, as_json: bool) -> None:
+    """Show event NUMBER whole, as it came."""
+    with transaction() as session:
+        row = session.get(StripeEvent, number)
+    if row is None:
+        raise click.ClickException(f"no event has the number {number}")
+    if as_json:
+        show_json(row)
+        return
+    console.print(f"event {row.id}  {row.event_id}  {row.type}  {row.state}  {_why(row)}")
+    console.print(f"came {row.deliveries} times, first received {row.received_at}, by {row.source}")
+    if row.payload is not None:
+        console.print(json.dumps(row.payload, indent=2), markup=False)
+    elif row.raw is not None:
+        console.print(row.raw.decode(errors="backslashreplace"), markup=False)
+    else:
+        console.print("its payload is no longer kept")
+
+
+@stripe.command()
+@numbers_argument
+@click.option("--all", "take_all", is_flag=True, help="Take all that --state and --reason say.")
+@state_option
+@reason_option
+@limit_option
+@dry_run_option
+@json_option
+def replay(
+    *,
+    numbers: Sequence[int],
+    take_all: bool,
+    states: Sequence[str],
+    reason: str | None,
+    limit: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Apply events again, now. What they did before is not done twice."""
+    chosen = _chosen(numbers, take_all, states, reason, limit)
+    outcomes = []
+    if not dry_run:
+        _each(chosen, lambda session, number: inbox.replay(session, number, now=clock.now()))
+        outcomes = [stripe_apply.apply(number) for number in chosen]
+    if as_json:
+        show_json(
+            {"dry_run": dry_run, "numbers": chosen, "outcomes": [o._asdict() for o in outcomes]}
+        )
+        return
+    for outcome in outcomes:
+        console.print(f"{outcome.number}  {outcome.state}  {outcome.reason or ''}")
+    console.print(f"{len(chosen)} {'would be ' if dry_run else ''}replayed")
+
+
+@stripe.command()
+@numbers_argument
+@click.option("--all", "take_all", is_flag=True, help="Take all that --state and --reason say.")
+@state_option
+@reason_option
+@limit_option
+@dry_run_option
+@json_option
+def ignore(
+    *,
+    numbers: Sequence[int],
+    take_all: bool,
+    states: Sequence[str],
+    reason: str | None,
+    limit: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Take events that wait or failed off the list without applying them; the rows stay."""
+    chosen = _chosen(numbers, take_all, states, reason, limit)
+    actor = f"operator:{getpass.getuser()}"
+    if not dry_run:
+        _each(
+            chosen,
+            lambda session, number: inbox.ignore(session, number, actor=actor, now=clock.now()),
+        )
+    if as_json:
+        show_json({"dry_run": dry_run, "numbers": chosen})
+    else:
+        console.print(f"{len(chosen)} {'would be ' if dry_run else ''}ignored")
+
+
+@stripe.command()
+@click.argument("account_id", type=int)
+@click.argument("customer")
+@dry_run_option
+@json_option
+def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
+    """Say that ACCOUNT_ID is CUSTOMER (cus_…) at Stripe; events that waited for it go on."""
+    now = clock.now()
+    try:
+        with rehearsal() if dry_run else transaction() as session:
+            is_new = customers.link(session, account_id, customer)
+            woken = inbox.wake(session, customers=[customer], now=now)
+    except Rejected as error:
+        raise click.ClickException(f"{error.name}: {error}") from None
+    facts = {"dry_run": dry_run, "is_new": is_new, "events": woken}
+    if as_json:
+        show_json(facts)
+        return
+    words = "would be linked" if dry_run else "linked" if is_new else "was linked before"
+    console.print(f"account {account_id} and {customer}: {words}; {woken} events go on")
+
+
+def _open_or(states: Sequence[str]) -> Sequence[str]:
+    return states or ("parked", "failed")
+
+
+def _chosen(
+    numbers: Sequence[int],
+    take_all: bool,
+    states: Sequence[str],
+    reason: str | None,
+    limit: int,
+) -> list[int]:
+    if bool(numbers) == take_all:
+        raise click.UsageError("name events by number, or say --all")
+    if numbers:
+        return list(numbers)
+    with transaction() as session:
+        found = inbox.listed(session, states=_open_or(states), reason=reason, limit=limit)
+    return sorted(row.id for row in found)
+
+
+def _each(numbers: Sequence[int], act: Callable[[Session, int], object]) -> None:
+    for number in numbers:
+        try:
+            with transaction() as session:
+                act(session, number)
+        except UnknownEvent:
+            raise click.ClickException(f"event {number} can't be taken so: see `show`") from None
+
+
+def _why(row: StripeEvent) -> str:
+    facts = ", ".join(f"{name}={value}" for name, value in (row.facts or {}).items())
+    is_why = row.reason is not None
+    return f"{row.reason} ({facts})" if is_why and facts else row.reason or facts

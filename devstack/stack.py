@@ -1,0 +1,196 @@
+"""Both servers together: who may start them, where they are written down, and how they end."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from devstack.children import Child
+from devstack.errors import DataInUse, HalfConfigured
+from devstack.folder import DataFolder, write_private
+from devstack.guard import Guard
+from devstack.identity import Identity
+from devstack.lock import StillLocked, file_lock
+from devstack.ports import start_on_port
+from devstack.postgres import postgres_url, start_postgres
+from devstack.valkey import redis_url, start_redis
+
+DATABASE = "billing_app"
+# After a kill -9 of their owner, servers need up to 2 s to end, and hold the lock until then.
+LOCK_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where the servers are, passwords included."""
+
+    database_url: str
+    redis_url: str
+
+    def environment(self) -> dict[str, str]:
+        """As the worker's settings read them."""
+        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the holder of a data folder writes down for `status`, `stop` and a second `start`."""
+
+    holder: Identity
+    background: bool
+    postgres_pid: int
+    postgres_port: int
+    redis_pid: int
+    redis_port: int
+    database: str
+
+    def urls(self, folder: DataFolder) -> Urls:
+        """Raises SecretMissing."""
+        return Urls(
+            postgres_url(folder, self.postgres_port, self.database),
+            redis_url(folder, self.redis_port),
+        )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The servers, and those of them that are our children."""
+
+    urls: Urls
+    children: tuple[Child, ...]  # empty when another process owns them
+
+
+@contextmanager
+def running_stack(
+    data_dir: Path,
+    *,
+    postgres_port: int = 0,
+    redis_port: int = 0,
+    durable: bool = True,
+    database: str = DATABASE,
+) -> Iterator[Urls]:
+    """Postgres and Redis on loopback, which never outlive the calling process, however it ends.
+
+    Port 0 takes the port of the last time if it is free, else any. `durable=False` is for tests: no
+    fsync, no append-only file. Raises a StackError.
+    """
+    with (
+        Guard() as guard,
+        held_stack(
+            guard,
+            DataFolder(data_dir),
+            postgres_port=postgres_port,
+            redis_port=redis_port,
+            durable=durable,
+            database=database,
+        ) as stack,
+    ):
+        yield stack.urls
+
+
+@contextmanager
+def held_stack(
+    guard: Guard,
+    folder: DataFolder,
+    *,
+    postgres_port: int = 0,
+    redis_port: int = 0,
+    durable: bool = True,
+    database: str = DATABASE,
+    background: bool = False,
+) -> Iterator[Stack]:
+    """Like `running_stack`, under a guard of the caller's, who also watches the children.
+
+    Raises a StackError.
+    """
+    folder.create()
+    with _exclusively(folder) as lock:
+        # The servers inherit the lock: the folder is free when the last process that may write to
+        # it has ended.
+        postgres = start_on_port(
+            folder,
+            "postgres",
+            postgres_port,
+            lambda port: start_postgres(
+                guard, folder, port=port, database=database, durable=durable, inherits=(lock,)
+            ),
+        )
+        redis = start_on_port(
+            folder,
+            "redis",
+            redis_port,
+            lambda port: start_redis(guard, folder, port=port, durable=durable, inherits=(lock,)),
+        )
+        pids_and_ports = (postgres.child.pid, postgres.port, redis.child.pid, redis.port)
+        _write_record(folder, Record(Identity.mine(), background, *pids_and_ports, database))
+        try:
+            yield Stack(Urls(postgres.url, redis.url), (postgres.child, redis.child))
+        finally:
+            folder.record.unlink(missing_ok=True)
+            guard.stop(redis.child)
+            guard.stop(postgres.child)
+
+
+def read_record(folder: DataFolder) -> Record | None:
+    """None when nobody holds the folder, also when its holder died without a word.
+
+    Raises DataOwnedByOther.
+    """
+    folder.check_access()
+    try:
+        facts = json.loads(folder.record.read_text())
+    except FileNotFoundError:
+        return None
+    record = Record(**facts | {"holder": Identity(**facts["holder"])})
+    return record if record.holder.alive() else None
+
+
+def stack_lock(folder: DataFolder) -> Path:
+    """Locked as long as a process lives that may write to the data."""
+    return folder.lock("stack")
+
+
+def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) -> Urls | None:
+    """The servers that the environment names, unless they are those of this folder.
+
+    Raises HalfConfigured.
+
+    They are when a shell took in what `billing stack start` printed; then the folder's servers may
+    have to be started.
+    """
+    database, redis = environ.get("DATABASE_URL"), environ.get("REDIS_URL")
+    if not database and not redis:
+        return None
+    if not database or not redis:
+        names = ("DATABASE_URL", "REDIS_URL")
+        raise HalfConfigured(*(names if database else reversed(names)))
+    urls = Urls(database, redis)
+    return None if _is_own(folder, urls) else urls
+
+
+def _is_own(folder: DataFolder, urls: Urls) -> bool:
+    """By the passwords, which no other server has; ports change."""
+    passwords = [folder.secret_path(name) for name in ("postgres", "redis")]
+    if not all(path.exists() for path in passwords):
+        return False
+    pairs = zip(passwords, (urls.database_url, urls.redis_url), strict=True)
+    return all(f":{path.read_text().strip()}@" in url for path, url in pairs)
+
+
+@contextmanager
+def _exclusively(folder: DataFolder) -> Iterator[int]:
+    record = read_record(folder)
+    with ExitStack() as context:
+        try:
+            lock = context.enter_context(
+                file_lock(stack_lock(folder), wait_seconds=0 if record else LOCK_SECONDS)
+            )
+        except StillLocked:
+            raise DataInUse(folder.path, record.holder.pid if record else None) from None
+        yield lock
+
+
+def _write_record(folder: DataFolder, record: Record) -> None:
+    write_private(folder.record, json.dumps(asdict(record), indent=2))

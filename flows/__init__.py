@@ -1,0 +1,1 @@
+"""Work that takes several transactions, or the network between them."""

@@ -1,0 +1,1 @@
+"""Bank flows: import a file, sweep the drop folder, match."""

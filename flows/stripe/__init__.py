@@ -1,0 +1,1 @@
+"""Stripe flows: receive, fetch, apply, backfill, reconcile."""

@@ -1,0 +1,99 @@
+"""Stripe's lists read, compared with what we know, and each difference looked at a second time.
+
+The second look is at the object as it is now: what changed while the lists were read is no drift.
+"""
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from billing.errors import Rejected
+from billing.stripe import apply_one, drift
+from billing.stripe.drift import Difference, Report
+from billing.stripe.errors import LivemodeMismatch, StripeKnowsNone
+from billing.stripe.parse import facts_of
+from flows.stripe import apply as stripe_apply
+from flows.stripe import fetch as stripe_fetch
+from gateways.stripe_api import StripeGateway
+from worker import clock
+from worker.database import transaction
+
+#: Objects that are compared in one transaction: a page of Stripe's.
+AT_ONCE = 100
+
+#: Is told how many objects of which kind have been compared.
+Watch = Callable[[Report], object]
+
+
+def look(stripe: StripeGateway, *, watch: Watch = lambda _: None) -> Report:
+    """Compare everything; changes nothing.
+
+    Raises StripeAway or StripeRefused, and LivemodeMismatch if the key is not of our mode.
+    """
+    report = Report()
+    since = clock.now() - drift.INVOICES_FOR
+    for kind in drift.COMPARED:
+        report.compared[kind] = 0
+        for object_id in _suspects(stripe, kind, report, since=since, watch=watch):
+            if len(report.differences) == drift.MAX_DIFFERENCES:
+                report.is_cut = True
+                break
+            if found := _second_look(stripe, kind, object_id):
+                report.differences.append(found)
+    return report
+
+
+def _suspects(
+    stripe: StripeGateway, kind: str, report: Report, *, since: dt.datetime, watch: Watch
+) -> Iterator[str]:
+    """Ids of what seems to differ, first of what Stripe lists, then of what it does not."""
+    filters: dict[str, dict[str, object]] = {
+        "subscription": {"status": "all"},
+        "invoice": {"created": {"gte": int(since.timestamp())}},
+    }
+    seen: set[str] = set()
+    listed = stripe.list(kind, **filters.get(kind, {}))
+    while page := list(itertools.islice(listed, AT_ONCE)):
+        seen |= {each["id"] for each in page}
+        differing = _differing(kind, page)
+        report.compared[kind] += len(page)
+        watch(report)
+        yield from differing
+    with transaction() as session:
+        unseen = drift.unseen(session, kind, seen, since=since)
+    yield from unseen
+
+
+def _differing(kind: str, page: Iterable[dict[str, Any]]) -> list[str]:
+    is_live = stripe_apply.guard().is_live
+    differing = []
+    with transaction() as session:
+        for each in page:
+            if bool(each.get("livemode")) != is_live:
+                raise LivemodeMismatch(object=each["id"], we_are_live=is_live)
+            try:
+                facts = facts_of(kind, each)
+                is_different = drift.compare(session, kind, each["id"], facts) is not None
+            except Rejected:
+                is_different = drift.is_ours(session, kind, each)
+            if is_different:
+                differing.append(each["id"])
+    return differing
+
+
+def _second_look(stripe: StripeGateway, kind: str, object_id: str) -> Difference | None:
+    """What differs now, with the prices that the object names known."""
+    try:
+        fetched = stripe_fetch.fetch(stripe, kind, object_id)
+        with transaction() as session:
+            facts = (
+                apply_one.fetched_facts(session, kind, object_id, fetched, now=clock.now())
+                if fetched.object is not None
+                else None
+            )
+            return drift.compare(session, kind, object_id, facts)
+    except StripeKnowsNone:
+        return None
+    except Rejected as error:
+        return drift.unreadable(kind, object_id, error)

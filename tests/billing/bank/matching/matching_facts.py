@@ -1,0 +1,54 @@
+"""Invoices and transfers for tests of matching, with the few facts that a test is about."""
+
+import datetime as dt
+
+from billing.bank.invoicing.references import reference as rf
+from billing.bank.matching.rules import match
+from billing.bank.matching.types import Incoming, Invoice, Ledger, Policy
+from billing.statements.canonical import Reference
+from tests.statements.writing import OWN_IBAN
+
+DAY = dt.date(2026, 3, 10)
+PAYER = "DE89370400440532013000"
+
+
+def invoice(
+    id, due=8900, *, account=None, state="open", currency="EUR", names=(), total=None, **more
+):
+    return Invoice(
+        id=id,
+        account_id=id if account is None else account,
+        reference=rf(id),
+        number=f"BT-2026-{id:06d}",
+        currency=currency,
+        due_minor=due if state == "open" else 0,
+        total_minor=total or due,
+        state=state,
+        issued_on=more.pop("issued_on", DAY - dt.timedelta(days=10)),
+        names=names,
+        **more,
+    )
+
+
+def incoming(amount=8900, *texts, ref=None, kind="SCOR", id=1, **more):
+    fields = {
+        "order": f"{id:06d}",
+        "currency": "EUR",
+        "booking_date": DAY,
+        "receiving": OWN_IBAN,
+        "payer_name": "Anna Schmidt",
+        "payer_iban": PAYER,
+    } | more
+    structured = tuple(
+        Reference(kind, one) for one in ([ref] if isinstance(ref, str) else ref or ())
+    )
+    return Incoming(id=id, amount_minor=amount, structured=structured, texts=texts, **fields)
+
+
+def ledger(*invoices, **more):
+    return Ledger({one.id: one for one in invoices}, **more)
+
+
+def decide(transfer, *invoices, policy=None, **more):
+    [decision] = match([transfer], ledger(*invoices, **more), policy or Policy())
+    return decision

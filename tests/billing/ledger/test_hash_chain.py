@@ -1,0 +1,157 @@
+"""A seal on each entry shows what was changed, removed or slipped in, even by someone with SQL."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from billing.ledger import chain, entry_rows, verify_chain
+from billing.ledger.entry_rows import Entry
+from billing.ledger.ledger import LEDGER_KEY
+from worker.database import engine, transaction
+
+
+@pytest.fixture
+def acme(books):
+    books.open_account("acme", credits=100)
+    books.open_account("other", credits=100)
+    for number in range(4):
+        metadata = {
+            "n": number,
+            "big": 1e22,
+            "small": 1e-7,
+            "zero": -0.0,
+            "text": ["ä", None, True],
+        }
+        books.debit("acme", key=f"d{number}", metadata=metadata)
+        books.debit("other", key=f"o{number}")
+    return books
+
+
+def tamper(statement):
+    with engine().begin() as connection:
+        connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        connection.execute(sa.text(statement))
+
+
+def broken():
+    with transaction() as session:
+        return [subject for subject, _ in verify_chain.broken(session)]
+
+
+def test_an_untouched_ledger_keeps_its_seals(acme):
+    assert broken() == []
+    assert acme.audit().agrees
+
+
+@pytest.mark.parametrize(
+    ("statement", "subjects"),
+    [
+        pytest.param(
+            "UPDATE igny8_credit_transactions SET description = 'x' WHERE idempotency_key = 'd1'",
+            1,
+            id="a word changed",
+        ),
+        pytest.param(
+            "UPDATE igny8_credit_transactions SET amount = -1 WHERE idempotency_key = 'd1'",
+            1,
+            id="an amount changed",
+        ),
+        pytest.param(
+            "DELETE FROM igny8_credit_transactions WHERE idempotency_key = 'd1'",
+            1,
+            id="an entry removed from the middle",
+        ),
+        pytest.param(
+            "DELETE FROM igny8_credit_transactions WHERE idempotency_key = 'd3'",
+            1,
+            id="the last entry removed",
+        ),
+        pytest.param(
+            "DELETE FROM igny8_credit_transactions WHERE type = 'deduction' AND tenant_id ="
+            " (SELECT id FROM igny8_tenants WHERE slug = 'acme')",
+            1,
+            id="every entry removed",
+        ),
+        pytest.param(
+            "INSERT INTO igny8_credit_transactions (tenant_id, type, amount, balance_after,"
+            " description, idempotency_key, actor, happened_at, created_at) SELECT id, 'grant', 5,"
+            " 97, 'x', 'x', 'x', now(), now() FROM igny8_tenants WHERE slug = 'acme'",
+            1,
+            id="an entry slipped in",
+        ),
+        pytest.param(
+            "INSERT INTO igny8_credit_transactions (tenant_id, type, amount, balance_after,"
+            " description, idempotency_key, actor, happened_at, created_at) SELECT id,"
+            " 'opening_balance', 5, 97, 'x', 'x', 'x', now(), now() FROM igny8_tenants"
+            " WHERE slug = 'acme'",
+            1,
+            id="a second opening slipped in",
+        ),
+        pytest.param(
+            "UPDATE igny8_credit_transactions SET actor = 'x' WHERE type = 'opening_balance'",
+            2,
+            id="the opening entry changed",
+        ),
+        pytest.param(
+            "UPDATE billing.books SET opening_credits = 5", 2, id="the opening balance changed"
+        ),
+    ],
+)
+def test_a_change_is_found_where_it_begins(acme, statement, subjects):
+    tamper(statement)
+
+    assert len(broken()) == subjects
+
+
+def test_with_a_secret_key_the_seals_cannot_be_made_anew_by_sql_alone(acme):
+    with transaction() as session:
+        session.info[LEDGER_KEY] = b"secret"
+        subjects = [subject for subject, _ in verify_chain.broken(session)]
+
+    assert len(subjects) == 2
+    entry = acme.see("acme").entries[-1]
+    one, other = (
+        chain.seal(key, b"", entry_rows.said(entry), entry.details) for key in (b"secret", None)
+    )
+    assert one != other
+
+
+AT = dt.datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=dt.UTC)
+A_DEBIT = Entry(7, 3, "deduction", -2, 98, "clustering", "debit:ai:1", "main_app", AT, AT, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("entry", "seal"),
+    [
+        pytest.param(
+            replace(A_DEBIT, lots=[[1, -2]]),
+            "d48fbd8a5807fb0cf93999a085bda1cccbc01c5f8fa92a5641e52e226ce26be3",
+            id="a debit",
+        ),
+        pytest.param(
+            replace(A_DEBIT, lots=[[1, -2]], details={"b": 1.50, "a": ["x", None, True]}),
+            "428bb329aa2204f4514f7f84efe08f92b21af294b8296257e01bb441261d56a7",
+            id="details",
+        ),
+        pytest.param(
+            replace(A_DEBIT, reference="None", units=None, details={}),
+            "c4439cded944c5fa3a2e5a9fa3d2fdd046f905331effd92257121f7731ccc91f",
+            id="little else",
+        ),
+    ],
+)
+def test_what_was_sealed_once_is_sealed_the_same_for_ever(entry, seal):
+    """Or every ledger that is there would seem to have been tampered with."""
+    made = chain.seal(b"secret", b"before", entry_rows.said(entry), entry.details)
+
+    assert made.hex() == seal
+
+
+def test_the_seals_of_one_account_can_be_read_alone(acme):
+    tamper("UPDATE igny8_credit_transactions SET description = 'x' WHERE idempotency_key = 'd1'")
+
+    with transaction() as session:
+        assert list(verify_chain.broken(session, acme.ids["other"])) == []
+        assert len(list(verify_chain.broken(session, acme.ids["acme"]))) == 1

@@ -1,0 +1,49 @@
+"""The main app hears of low credits once, as a threshold is crossed."""
+
+import pytest
+from sqlalchemy import select
+
+from billing.ledger import low_balance
+from models.operations import OutboxEvent
+from worker.database import transaction
+
+
+def events():
+    with transaction() as session:
+        rows = session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
+        return [(row.type, row.payload["threshold_percent"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "threshold"),
+    [
+        pytest.param(1000, 201, None, id="above the first"),
+        pytest.param(201, 200, 20, id="onto the first"),
+        pytest.param(200, 199, None, id="below it already"),
+        pytest.param(300, 40, 5, id="across two at once, the lower"),
+        pytest.param(10, 0, 0, id="to nothing"),
+        pytest.param(10, -5, 0, id="below nothing"),
+        pytest.param(-5, -6, None, id="deeper into debt"),
+        pytest.param(100, 900, None, id="upwards"),
+    ],
+)
+def test_a_threshold_is_crossed_downwards_only(before, after, threshold):
+    assert low_balance.crossed(before, after, 1000) == threshold
+
+
+def test_an_event_is_left_at_the_crossing_only(books):
+    books.open_account("acme", credits=215)  # its plan gives 1,000 a month
+    for number in range(4):
+        books.debit("acme", "clustering", key=str(number))
+
+    assert events() == [("credits.low", 20)]
+
+
+def test_credits_that_come_and_go_cross_again(books):
+    books.open_account("acme", credits=205)
+    books.debit("acme", "clustering", key="1")
+    books.grant("acme", 100, key="gift")
+    books.debit("acme", "clustering", units=1, key="2")
+    books.debit("acme", "image_generation", units=17, key="3")
+
+    assert events() == [("credits.low", 20), ("credits.low", 20)]

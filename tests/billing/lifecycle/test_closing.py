@@ -1,0 +1,121 @@
+"""A deleted account that can't be restored any more is listed, and closed if the operator says so."""
+
+import datetime as dt
+
+import pytest
+from sqlalchemy import func, select
+
+from billing import closing, dead_letters
+from billing.dead_letters import Letter
+from billing.lifecycle.trials import fingerprints
+from billing.policy import Policy
+from models.life import Closure, TrialIdentity
+from worker.database import transaction
+
+CLOSES = Policy(closes_deleted=True)
+
+
+@pytest.fixture
+def gone(life):
+    """An account whose time to be restored ended a day ago by the real clock too."""
+    life.try_out("acme", billing_email="jane@acme.test", stripe_customer_id="cus_1")
+    life.seed("acme")
+    life.now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
+    life.set_host(
+        "acme", is_deleted=True, deleted_at=life.now - 15 * day, restore_until=life.now - day
+    )
+    life.policy = CLOSES
+    return life
+
+
+def listed(life):
+    with transaction() as session:
+        return [one.slug for one in closing.listed(session, now=life.now, limit=10)]
+
+
+def closures():
+    with transaction() as session:
+        return session.execute(select(func.count()).select_from(Closure)).scalar()
+
+
+def test_it_is_listed_and_left_alone_unless_the_operator_wants(gone):
+    gone.policy = Policy()
+
+    assert listed(gone) == ["acme"]
+    assert gone.act(closing.sweep) == []
+    assert closures() == 0
+
+
+def test_closing_asks_the_main_app_to_end_what_bills_it(gone):
+    gone.subscribe("acme", until=gone.now)
+
+    swept = gone.act(closing.sweep)
+
+    assert [one.what for one in swept] == ["closed"]
+    ((_, said),) = gone.events("account.closed")
+    assert said["stripe_customer_id"] == "cus_1"
+    assert listed(gone) == []
+
+
+def test_closing_blanks_what_names_a_person_and_keeps_money(gone):
+    with transaction() as session:
+        letter = Letter(
+            message_id="m",
+            error="Malformed",
+            reason="",
+            queue="credits",
+            task="credits.grant",
+            arguments={"account_id": gone.ids["acme"], "metadata": {"name": "Jane"}},
+            attempts=1,
+        )
+        dead_letters.keep(session, [letter], now=gone.now)
+    before = gone.history("acme")
+
+    gone.act(closing.sweep)
+
+    with transaction() as session:
+        assert session.execute(select(func.count()).select_from(TrialIdentity)).scalar() == 0
+        assert dead_letters.count_open(session) == 0
+    assert gone.history("acme") == before
+
+
+def test_closing_twice_is_closing_once(gone):
+    gone.act(closing.sweep)
+
+    assert gone.act(closing.sweep) == []
+    assert gone.act(closing.close, account_ids=[gone.ids["acme"]]) == []
+    assert closures() == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"is_deleted": False}, id="one that is not deleted"),
+        pytest.param({"restore_until": None}, id="one that may be restored for ever"),
+        pytest.param(
+            {"restore_until": dt.datetime(2099, 1, 1, tzinfo=dt.UTC)}, id="one that may be restored"
+        ),
+    ],
+)
+def test_is_not_closed(gone, fields):
+    gone.set_host("acme", **fields)
+
+    assert gone.act(closing.sweep) == []
+    assert gone.act(closing.close, account_ids=[gone.ids["acme"]]) == []
+
+
+def test_a_system_account_is_not_closed(life):
+    life.policy = CLOSES
+    life.open_account("default", is_deleted=True, restore_until=life.now)
+
+    assert life.act(closing.sweep) == []
+
+
+def test_an_identity_is_kept_as_a_digest_that_shows_nothing(gone):
+    with transaction() as session:
+        digests = session.scalars(select(TrialIdentity.digest)).all()
+
+    expected = {each.digest for each in fingerprints.of_email("Jane+x@ACME.test")}
+    assert {bytes(each) for each in digests} == expected
+    assert all(len(each) == 32 for each in digests)

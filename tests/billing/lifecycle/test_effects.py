@@ -1,0 +1,123 @@
+"""A change of status begins, ends or takes up the calendar, and ends a trial with its credits."""
+
+import pytest
+
+from billing.lifecycle import effects
+from billing.lifecycle.status import STEPS, SUSPENSION_REASONS
+
+
+@pytest.fixture
+def acme(books):
+    """An account that was seeded on the 31st of January."""
+    books.go_to(2027, 1, 31)
+    books.open_account("acme")
+    books.seed("acme")
+    return books
+
+
+def lots_given(books, slug):
+    """On which days a period's lot was given."""
+    return [
+        e.happened_at.strftime("%Y-%m-%d")
+        for e in books.see(slug).entries
+        if e.type == "grant" and e.description == "plan"
+    ]
+
+
+def test_a_suspended_account_that_comes_back_gets_the_running_period_and_no_back_pay(acme):
+    acme.go_to(2027, 2, 10)
+    acme.change_status("acme", "suspended", reason="payment_failed")
+    acme.go_to(2027, 5, 5)
+    acme.sweep()
+
+    acme.change_status("acme", "active", reason="payment_failed")
+    acme.sweep()
+
+    assert lots_given(acme, "acme") == ["2027-01-31", "2027-05-05"]
+    assert acme.lots("acme") == {"plan": 1000}
+    assert acme.calendar("acme").next_due_at.strftime("%m-%d") == "05-31"
+
+
+def test_coming_back_within_the_period_gives_nothing_twice(acme):
+    acme.debit("acme", "clustering", key="1")
+    for day in (5, 10, 15):
+        acme.go_to(2027, 2, day)
+        acme.change_status("acme", "suspended", reason="manual")
+        acme.change_status("acme", "active", reason="manual")
+
+    assert acme.see("acme").credits == 990
+
+
+def test_what_was_due_before_a_suspension_is_given_though_no_sweep_came(acme):
+    acme.go_to(2027, 3, 5)
+
+    acme.change_status("acme", "suspended", reason="manual")
+
+    assert lots_given(acme, "acme") == ["2027-01-31", "2027-02-28"]
+
+
+@pytest.mark.parametrize("way", [["trial"], ["pending_payment"], ["trial", "pending_payment"]])
+def test_an_account_that_is_paid_for_begins_its_first_period_at_once(books, way):
+    books.open_account("acme", status=way[0])
+    books.seed("acme")
+    books.pass_time(days=10)
+    for to in way[1:]:
+        books.change_status("acme", to, reason="transfer_announced")
+
+    books.change_status("acme", "active", reason="paid")
+
+    assert books.lots("acme") == {"plan": 1000}
+    assert books.see("acme").credits == 1000
+    assert books.calendar("acme").anchor_at == books.now
+    assert books.seed("acme").entry is None
+
+
+def test_trial_credits_last_while_a_transfer_is_on_its_way(books):
+    books.open_account("acme", status="trial")
+    books.seed("acme")
+
+    books.change_status("acme", "pending_payment", reason="transfer_announced")
+
+    assert books.lots("acme") == {"trial": 1000}
+
+
+@pytest.mark.parametrize(
+    ("to", "reason", "left"),
+    [
+        pytest.param("suspended", "trial_over", 0, id="the trial is over"),
+        pytest.param("cancelled", "requested", 0, id="cancelled"),
+        pytest.param("suspended", "dispute", 1000, id="a dispute only interrupts it"),
+    ],
+)
+def test_trial_credits_end_with_the_trial(books, to, reason, left):
+    books.open_account("acme", status="trial")
+    books.seed("acme")
+
+    books.change_status("acme", to, reason=reason)
+
+    assert books.see("acme").credits == left
+    assert books.audit().agrees
+
+
+def test_a_trial_that_is_over_ends_also_for_an_account_suspended_before(books):
+    books.open_account("acme", status="trial")
+    books.seed("acme")
+    books.change_status("acme", "suspended", reason="manual")
+
+    books.change_status("acme", "suspended", reason="trial_over")
+
+    assert books.see("acme").credits == 0
+
+
+def test_every_status_that_ends_a_trial_exists():
+    assert {step.status_to for step in STEPS} >= effects.ENDS_TRIAL.keys()
+    assert effects.ENDS_TRIAL_BY_SUSPENSION in SUSPENSION_REASONS
+
+
+def test_an_account_in_trial_has_no_calendar(books):
+    books.open_account("acme", status="trial")
+    books.seed("acme")
+    books.pass_time(days=100)
+
+    assert books.sweep() == []
+    assert books.calendar("acme") is None

@@ -1,0 +1,134 @@
+"""What an account uses beyond its plan is noticed once, told once, and never deleted."""
+
+import pytest
+from sqlalchemy import delete, insert, update
+
+from billing.lifecycle import plan_limits
+from flows import sweeps
+from models.host import Plan, Sector, Site, User
+from worker.database import transaction
+
+
+@pytest.fixture
+def acme(life):
+    """An account whose plan allows one site and one user."""
+    life.open_account("acme")
+    return life
+
+
+def add(life, kind, count, slug="acme", **fields):
+    with transaction() as session:
+        for number in range(count):
+            name = f"{kind.__name__}{number}"
+            values = {
+                Site: {"name": name, "slug": name},
+                User: {"email": f"{slug}-{name}@example.com", "role": "editor"},
+                Sector: {"site_id": number + 1},
+            }[kind]
+            session.execute(insert(kind).values(account_id=life.ids[slug], **values, **fields))
+
+
+def look(life):
+    return [one.what for one in life.act(plan_limits.sweep).swept]
+
+
+def told(life):
+    return [payload for _, payload in life.events("plan.limit_exceeded")]
+
+
+def breaches(life):
+    with transaction() as session:
+        return sorted(plan_limits.open_breaches(session, life.ids["acme"]))
+
+
+def test_an_account_within_its_plan_is_left_alone(acme):
+    add(acme, Site, 1)
+    add(acme, User, 1)
+
+    assert look(acme) == []
+
+
+def test_too_much_is_told_once(acme):
+    add(acme, Site, 3)
+
+    look(acme)
+    look(acme)
+
+    assert told(acme) == [{"what": "sites", "used": 3, "allowed": 1}]
+
+
+def test_sites_that_have_sectors_and_users_count_too(acme):
+    add(acme, Site, 2, is_active=False)
+    add(acme, Sector, 2)
+    add(acme, User, 4)
+
+    look(acme)
+
+    assert breaches(acme) == [("sites_with_sectors", 2, 1), ("users", 4, 1)]
+
+
+def test_a_downgrade_shows(acme):
+    with transaction() as session:
+        session.execute(update(Plan).values(max_sites=5))
+    add(acme, Site, 3)
+    assert look(acme) == []
+
+    with transaction() as session:
+        session.execute(update(Plan).values(max_sites=2))
+
+    assert look(acme) == ["limit_exceeded"]
+
+
+def test_more_of_it_is_kept_and_not_told_again(acme):
+    add(acme, User, 2)
+    look(acme)
+    with transaction() as session:
+        session.execute(update(User).where(User.id == 1).values(email="x@example.com"))
+    add(acme, User, 1)
+
+    look(acme)
+
+    assert (len(told(acme)), breaches(acme)) == (1, [("users", 3, 1)])
+
+
+def test_who_is_within_the_plan_again_and_exceeds_it_again_is_told_again(acme):
+    add(acme, Site, 2)
+    look(acme)
+    with transaction() as session:
+        session.execute(delete(Site).where(Site.id == 1))
+    assert look(acme) == ["limit_kept"]
+    assert breaches(acme) == []
+
+    with transaction() as session:
+        session.execute(
+            insert(Site).values(account_id=acme.ids["acme"], name="x", slug="x", is_active=True)
+        )
+    look(acme)
+
+    assert len(told(acme)) == 2
+
+
+@pytest.mark.parametrize(
+    ("slug", "fields"),
+    [
+        pytest.param("aws-admin", {}, id="a system account"),
+        pytest.param("acme", {"is_deleted": True}, id="a deleted account"),
+        pytest.param("acme", {"plan": None}, id="an account without a plan"),
+    ],
+)
+def test_has_no_limits(life, slug, fields):
+    life.open_account(slug, **fields)
+    add(life, Site, 3, slug)
+
+    assert look(life) == []
+
+
+def test_every_account_is_looked_at_a_page_at_a_time(life):
+    for number in range(7):
+        life.open_account(f"acme{number}")
+        add(life, Site, 2, f"acme{number}")
+
+    def by_three(session, *, now, after):
+        return plan_limits.sweep(session, now=now, after=after, limit=3)
+
+    assert sweeps.counts(sweeps.over_all(by_three)) == {"limit_exceeded": 7}

@@ -1,0 +1,95 @@
+"""Money that lands lets the account in, or sees to it that nothing but the other reason keeps it out."""
+
+import pytest
+
+from billing.errors import StatusChangeRefused
+from billing.lifecycle import reactivation
+from billing.lifecycle.dunning import cases as dunning_cases
+
+
+@pytest.mark.parametrize("status", ["trial", "pending_payment", "cancelled", "active"])
+def test_an_account_that_pays_is_let_in(life, status):
+    life.open_account("acme", status=status)
+
+    life.pay("acme")
+
+    assert life.status("acme") == "active"
+
+
+@pytest.mark.parametrize("reason", ["trial_over", "payment_failed"])
+def test_money_lifts_what_money_cures(life, reason):
+    life.open_account("acme", status="active")
+    life.change_status("acme", "suspended", reason=reason)
+
+    life.pay("acme")
+
+    assert (life.status("acme"), life.reasons("acme")) == ("active", [])
+
+
+@pytest.mark.parametrize("before", ["trial", "pending_payment"])
+def test_an_account_that_paid_during_a_dispute_is_active_when_that_is_settled(life, before):
+    life.open_account("acme", status=before)
+    life.age()
+    life.act(dunning_cases.open_case, "acme", cause="transfer_announced")
+    life.change_status("acme", "suspended", reason="dispute")
+
+    life.pay("acme")
+    assert (life.status("acme"), life.reasons("acme")) == ("suspended", ["dispute"])
+    life.change_status("acme", None, reason="dispute")
+    life.pass_time(days=100)
+    life.age()
+
+    assert life.status("acme") == "active"
+    assert life.events("payment.missing") == []
+
+
+def test_money_does_not_lift_what_a_person_decided(life):
+    life.open_account("acme", status="active")
+    life.change_status("acme", "suspended", reason="manual")
+
+    life.pay("acme")
+
+    assert (life.status("acme"), life.reasons("acme")) == ("suspended", ["manual"])
+
+
+def test_money_does_not_undo_a_suspension_that_the_main_app_made_by_itself(life):
+    life.open_account("acme", status="suspended")
+
+    life.pay("acme")
+
+    assert life.status("acme") == "suspended"
+
+
+def test_money_that_lands_twice_lands_once(life):
+    life.open_account("acme", status="trial")
+    life.pay("acme")
+    before = life.events()
+
+    life.pay("acme")
+
+    assert life.events() == before
+
+
+def test_a_system_account_is_left_alone(life):
+    life.open_account("default", status="trial")
+
+    life.act(reactivation.money_landed, "default", actor="bank")
+
+    assert life.status("default") == "trial"
+
+
+def test_who_has_no_business_with_money_lets_nobody_in(life):
+    life.open_account("acme", status="trial")
+
+    with pytest.raises(StatusChangeRefused):
+        life.act(reactivation.money_landed, "acme", actor="main_app")
+
+
+def test_a_cancelled_account_that_pays_stays_out_while_a_person_s_reason_stands(life):
+    life.open_account("acme", status="active")
+    life.change_status("acme", "suspended", reason="manual")
+    life.cancel("acme")
+
+    life.pay("acme")
+
+    assert (life.status("acme"), life.reasons("acme")) == ("cancelled", ["manual"])

@@ -1,0 +1,66 @@
+"""Rows go in by COPY as a statement's would: every text as it was, every error by its name."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from billing.postgres import copy as copy_in
+from billing.postgres.transient import passes
+from worker.database import transaction
+
+pytestmark = pytest.mark.usefixtures("database")
+#: What Postgres' text type holds.
+TEXT = st.sampled_from(["None", "\\N", "\\.", ""]) | st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+)
+
+
+def copy(lines):
+    with transaction() as session:
+        table = "CREATE TEMP TABLE copied (id int PRIMARY KEY, said text) ON COMMIT DROP"
+        session.execute(text(table))
+        copy_in.rows(session, "copied", "id, said", lines)
+        return list(session.scalars(text("SELECT said FROM copied ORDER BY id")))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.none() | TEXT, max_size=5))
+def test_every_text_comes_out_as_it_went_in(texts):
+    assert copy(f"{n}\x1f{copy_in.text(each)}\n" for n, each in enumerate(texts)) == texts
+
+
+def test_more_lines_than_are_sent_at_once_all_go_in():
+    count = copy_in.SENT_AT_ONCE * 2 + 1
+
+    assert len(copy(f"{n}\x1fx\n" for n in range(count))) == count
+
+
+def test_no_lines_are_no_rows():
+    assert copy([]) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        pytest.param(["1\x1fa\n", "1\x1fb\n"], IntegrityError, id="a key twice"),
+        pytest.param(["9999999999\x1fa\n"], DataError, id="a number out of range"),
+    ],
+)
+def test_an_error_of_postgres_is_the_one_that_a_statement_raises(lines, error):
+    with pytest.raises(error) as caught:
+        copy(lines)
+
+    assert not passes(caught.value) or error is IntegrityError
+
+
+def test_an_error_while_a_line_is_made_is_that_error_and_none_of_postgres():
+    """Postgres says that it was cancelled, which would pass for a fault that passes."""
+
+    def lines():
+        yield "1\x1fa\n"
+        raise KeyError("made wrong")
+
+    with pytest.raises(KeyError, match="made wrong"):
+        copy(lines())

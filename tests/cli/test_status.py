@@ -1,0 +1,80 @@
+"""The operator's first screen hears what is up, and says what needs a person."""
+
+import datetime as dt
+import json
+
+from click.testing import CliRunner
+from sqlalchemy import insert
+
+from billing_client.client import SENT_AT
+from celeryconfig import QUEUES
+from cli.main import main
+from models.credits import InboxRow
+from tests.worker.conftest import running_worker
+from tests.worker.rawmessages import message, raw, with_headers
+from worker import clock, dead_letters
+from worker.database import transaction
+from worker.transport import queues
+
+
+def status():
+    result = CliRunner().invoke(main, ["status", "--json"])
+    return result.exit_code, json.loads(result.output)
+
+
+def readers(seen):
+    return {queue["name"]: queue["readers"] for queue in seen["queues"]}
+
+
+def test_it_names_the_workers_that_answer_and_sets_their_answers_aside_nowhere(
+    database, redis_client
+):
+    with running_worker("all", "-Q", ",".join(QUEUES), "--pool", "solo"):
+        exit_code, seen = status()
+
+    assert [name.partition("@")[0] for name in seen["workers"]] == ["all"]
+    assert set(readers(seen).values()) == {1}
+    assert (exit_code, seen["problems"], dead_letters.waiting()) == (0, [], 0)
+
+
+def test_a_queue_that_no_worker_reads_is_said_and_fails(database, redis_client):
+    general = ",".join(name for name in QUEUES if name != "debits")
+    with running_worker("general", "-Q", general, "--concurrency", "1"):
+        exit_code, seen = status()
+
+    assert [name for name, count in readers(seen).items() if not count] == ["debits"]
+    assert (exit_code, seen["problems"]) == (1, ["no worker reads the queue debits"])
+
+
+def test_what_waits_for_more_than_a_minute_is_said(books, redis_client):
+    sent = clock.now() - dt.timedelta(seconds=90)
+    redis_client.lpush("credits", raw(with_headers(message(), **{SENT_AT: sent.isoformat()})))
+    books.open_account("acme", credits=100)
+    with transaction() as session:
+        row = {"account_id": 1, "task": "credits.debit", "arguments": {}, "sent_at": sent}
+        session.execute(insert(InboxRow).values(**row))
+
+    _, seen = status()
+
+    assert [words.partition(" waits 9")[0] for words in seen["problems"]] == [
+        "no worker answers",
+        "the oldest message in credits",
+        "the oldest row in the inbox",
+    ]
+
+
+def test_without_a_worker_it_says_so_and_fails(database, redis_client):
+    redis_client.lpush("debits", b"x", b"y")
+
+    exit_code, seen = status()
+
+    assert (exit_code, seen["problems"]) == (1, ["no worker answers"])
+    assert {q["name"]: q["waiting"] for q in seen["queues"]}["debits"] == 2
+    assert queues.depth(redis_client, "debits") == 2
+
+
+def test_connections_that_redis_closed_in_between_do_not_matter(database, redis_client):
+    first = status()
+    redis_client.client_kill_filter(skipme=True)
+
+    assert status() == first

@@ -1,0 +1,201 @@
+"""The relay: a WSGI app that takes Stripe's webhooks and hands them on, and does nothing else.
+
+It reads the body, verifies the signature, and keeps the event: in the inbox in Postgres, else in
+the worker's queue. 200 says that one of them has it; on 503 Stripe posts it again, for three days.
+`billing relay` serves it; so does any WSGI server: `gunicorn web.relay:application`.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+from billing.errors import Rejected
+from billing.stripe import events, store_event
+from billing.stripe.errors import BodyTooLarge, Unreadable
+from billing.stripe.events import Event
+from billing.stripe.signature import verify
+from billing_client import ApplyStripeEvent, BillingClient
+from billing_client.fields import MAX_STRIPE_BODY
+from worker import clock
+from worker.database import transaction
+from worker.logs import logger
+from worker.settings import settings
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+log = logger(__name__)
+
+PATH = "/stripe/webhook"
+#: Says that the process lives, and asks neither Postgres nor Redis: it can do with one of them.
+HEALTH_PATH = "/health"
+#: A try to ring while Redis is away costs some seconds; the sweep comes by itself in 30.
+BELL_RESTS_S = 10.0
+#: Of a length that makes sense.
+MAX_DIGITS = 15
+
+
+class BodyCutShort(Unreadable):
+    """The sender hung up before the end of the body, or did not say how long it is."""
+
+
+class Webhook(NamedTuple):
+    """What Stripe posted, verified."""
+
+    body: bytes
+    signature: str
+    received_at: dt.datetime
+    event: Event
+
+
+class Answer(NamedTuple):
+    """What the sender is told; `allow` are the methods that would have been right."""
+
+    status: HTTPStatus
+    words: str
+    allow: str | None = None
+
+
+#: Takes a webhook for good, or raises whatever keeps it from that.
+Store = Callable[[Webhook], None]
+
+
+class Bell:
+    """Tells the worker which event waits. Without it the event is taken up half a minute later.
+
+    After a failure it rests, so that a broker that is away does not slow every webhook.
+    """
+
+    def __init__(self) -> None:
+        self._rests_until = 0.0
+
+    def ring(self, number: int) -> None:
+        """Tell the worker, unless it could not be told a moment ago."""
+        if time.monotonic() < self._rests_until:
+            return
+        try:
+            _client().send(ApplyStripeEvent(number))
+        except Exception as error:
+            self._rests_until = time.monotonic() + BELL_RESTS_S
+            log.warning("bell_not_rung", number=number, error=type(error).__name__)
+
+
+_bell = Bell()
+
+
+def into_inbox(webhook: Webhook) -> None:
+    """Keep the event in Postgres, and ring."""
+    with transaction() as session:
+        number = store_event.keep(
+            session,
+            webhook.event,
+            source="webhook",
+            received_at=webhook.received_at,
+            now=clock.now(),
+        )
+    if number is not None:
+        _bell.ring(number)
+
+
+def onto_queue(webhook: Webhook) -> None:
+    """Leave the webhook to the worker as it came."""
+    _client().stripe_event(webhook.body, webhook.signature, received_at=webhook.received_at)
+
+
+@cache
+def _client() -> BillingClient:
+    return BillingClient(settings().redis_url)
+
+
+class Relay:
+    """The app; `path` is where Stripe posts to, `stores` are tried in their order."""
+
+    def __init__(
+        self, path: str = PATH, *, stores: Sequence[Store] = (into_inbox, onto_queue)
+    ) -> None:
+        self._path = path
+        self._stores = stores
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one request. PEP 3333."""
+        status, words, allow = self._answer(environ)
+        body = f"{words}\n".encode()
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+        if allow:
+            headers.append(("Allow", allow))
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    def _answer(self, environ: "WSGIEnvironment") -> Answer:
+        right_method = {self._path: "POST", HEALTH_PATH: "GET"}.get(environ.get("PATH_INFO", ""))
+        if right_method is None:
+            return Answer(HTTPStatus.NOT_FOUND, "nothing is here")
+        if environ["REQUEST_METHOD"] != right_method:
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, f"{right_method} only", right_method)
+        if right_method == "GET":
+            return Answer(HTTPStatus.OK, "alive")
+        if not settings().stripe_secrets:
+            log.error("webhook_not_verified", reason="BILLING_STRIPE_WEBHOOK_SECRETS is not set")
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "not configured")
+        try:
+            webhook = _verified(environ)
+        except Rejected as error:
+            log.warning("webhook_refused", reason=error.name, facts=error.facts)
+            is_large = isinstance(error, BodyTooLarge)
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else HTTPStatus.BAD_REQUEST
+            return Answer(status, error.name)
+        return self._kept(webhook)
+
+    def _kept(self, webhook: Webhook) -> Answer:
+        about = {"event_id": webhook.event.id, "event_type": webhook.event.type}
+        for store in self._stores:
+            try:
+                store(webhook)
+            except Exception as error:
+                # Whatever it is, a bug included: the next one may take it.
+                name = type(error).__name__
+                log.warning("webhook_not_stored", store=store.__name__, error=name, **about)
+            else:
+                log.info("webhook_stored", store=store.__name__, **about)
+                return Answer(HTTPStatus.OK, "stored")
+        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "nowhere to store it")
+
+
+def _verified(environ: "WSGIEnvironment") -> Webhook:
+    """The webhook of a request. Raises what `_body`, `verify` and `events.parse` do."""
+    config, received_at = settings(), clock.now()
+    body, signature = _body(environ), environ.get("HTTP_STRIPE_SIGNATURE", "")
+    verify(
+        body,
+        signature,
+        secrets=config.stripe_secrets,
+        received_at=received_at,
+        tolerance=dt.timedelta(seconds=config.stripe_tolerance_s),
+    )
+    return Webhook(body, signature, received_at, events.parse(body))
+
+
+def _body(environ: "WSGIEnvironment") -> bytes:
+    """The body, of which no more is read than is taken. Raises BodyTooLarge or BodyCutShort."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    announced = int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None
+    if announced is None and not environ.get("wsgi.input_terminated"):
+        raise BodyCutShort(announced=None)
+    if announced is not None and announced > MAX_STRIPE_BODY:
+        raise BodyTooLarge(bytes=announced, most=MAX_STRIPE_BODY)
+    one_too_many = MAX_STRIPE_BODY + 1
+    body: bytes = environ["wsgi.input"].read(one_too_many if announced is None else announced)
+    if len(body) == one_too_many:
+        raise BodyTooLarge(most=MAX_STRIPE_BODY)
+    if announced is not None and len(body) < announced:
+        raise BodyCutShort(bytes=len(body), announced=announced)
+    return body
+
+
+#: What a WSGI server is pointed at.
+application = Relay()

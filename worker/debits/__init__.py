@@ -1,0 +1,1 @@
+"""The batch reader of the debit queue and of the inbox."""

@@ -1,0 +1,103 @@
+"""What Flower sees of debits read in sets: each one's outcome at low rates, sums above."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kombu.utils.uuid import uuid
+
+from billing.usage.post import Answer
+from billing_client.client import HIDDEN
+from worker.logs import logger
+
+log = logger(__name__)
+
+#: Debits a second that are shown one by one: three events each cost more than the debit itself.
+SHOWN_A_SECOND = 10
+#: What comes faster is summed up, and the sum told this often at most.
+SUM_EVERY_S = 0.5
+#: The name under which Flower shows the sum of a set.
+SET_NAME = "credits.debit (set)"
+_now = time.monotonic
+
+
+class DebitEvents:
+    """Sends Celery's task events on a connection of its own, if the worker sends events at all."""
+
+    def __init__(self, app: Any, hostname: str) -> None:
+        self._dispatcher: Any = None
+        self._allowance, self._allowed_at = float(SHOWN_A_SECOND), _now()
+        self._untold: Counter[str] = Counter()
+        self._told_at = 0.0
+        if app.conf.worker_send_task_events:
+            self._dispatcher = app.events.Dispatcher(
+                app.connection_for_write(), hostname=hostname, buffer_while_offline=False
+            )
+
+    def send(self, answered: Sequence[tuple[str, Answer]], counts: Mapping[str, int]) -> None:
+        """Tell of a set that is committed: each message's id and its answer."""
+        if self._dispatcher is None:
+            return
+        if self._may_show(len(answered)):
+            for message_id, answer in answered:
+                self._tell(message_id, answer.message.TASK, _outcome(answer))
+        else:
+            self._untold.update(counts)
+            self.tell_sum()
+
+    def tell_sum(self) -> None:
+        """Tell what was not shown one by one, unless a sum was told just now."""
+        if self._untold and _now() >= self._told_at + SUM_EVERY_S:
+            shown = ", ".join(f"{count} {name}" for name, count in self._untold.items() if count)
+            self._tell(uuid(), SET_NAME, shown)
+            self._untold.clear()
+            self._told_at = _now()
+
+    def close(self) -> None:
+        """Tell the rest, and give the connection back."""
+        if self._dispatcher is not None:
+            self._told_at = 0.0
+            self.tell_sum()
+            self._dispatcher.close()
+            self._dispatcher.connection.release()
+
+    def _may_show(self, count: int) -> bool:
+        now = _now()
+        earned = (now - self._allowed_at) * SHOWN_A_SECOND
+        self._allowance = min(self._allowance + earned, SHOWN_A_SECOND)
+        self._allowed_at = now
+        if count > self._allowance:
+            return False
+        self._allowance -= count
+        return True
+
+    def _tell(self, task_id: str, name: str, outcome: str) -> None:
+        """Send the events of one task. They are for people: failing to send one is logged."""
+        try:
+            self._send(task_id, name, outcome)
+        except Exception as error:
+            log.warning("debit_events_not_sent", error=type(error).__name__)
+
+    def _send(self, task_id: str, name: str, outcome: str) -> None:
+        now = time.time()
+        self._dispatcher.send(
+            "task-received",
+            uuid=task_id,
+            name=name,
+            args=HIDDEN,
+            kwargs=HIDDEN,
+            retries=0,
+            eta=None,
+        )
+        self._dispatcher.send("task-started", uuid=task_id)
+        if outcome.startswith("rejected"):
+            self._dispatcher.send("task-failed", uuid=task_id, exception=outcome, traceback="")
+        else:
+            runtime = time.time() - now
+            self._dispatcher.send("task-succeeded", uuid=task_id, result=outcome, runtime=runtime)
+
+
+def _outcome(answer: Answer) -> str:
+    shown = answer.outcome if answer.error is None else f"{answer.outcome}: {answer.error.name}"
+    return f"{shown} (repeat)" if answer.is_repeat else shown

@@ -1,0 +1,1 @@
+"""The Redis transport: queues, leases, envelopes."""
