@@ -28,7 +28,7 @@ from models.base import SCHEMA, Base, Moment
 _HOT = {"postgresql_with": {"fillfactor": 50}}
 
 
-class Book(Base):
+class AccountBalance(Base):
     """The balance of an adopted account, with its debt and what is held.
 
     `credits` = opening credits + our entries since = remaining credits of the lots - `debt`.
