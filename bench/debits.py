@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench import ground, latency, measure, stock, workers
-from bench.ground import ACCOUNTS, OPERATIONS, BooksDisagree
+from bench.ground import ACCOUNTS, OPERATIONS, LedgerDisagrees
 from bench.measure import Result, Row
 from bench.stack import server_pids
 from bench.stencil import Stencil, stencil_of
@@ -66,10 +66,10 @@ RATIOS = (
 def run(*, count: int, rounds: int) -> Result:
     """Drain `count` debits, or a part of them, with each contestant, `rounds` times.
 
-    Raises BooksDisagree, Stalled or WorkerEnded.
+    Raises LedgerDisagrees, Stalled or WorkerEnded.
     """
     ground.open_accounts(1)
-    ground.open_accounts(NAIVE_FROM, with_books=False)
+    ground.open_accounts(NAIVE_FROM, is_adopted=False)
     stencils = _stencils()
     measured: dict[str, list[Row]] = {contestant.name: [] for contestant in CONTESTANTS}
     sent: dict[str, int] = {contestant.queue: 0 for contestant in CONTESTANTS}
@@ -79,7 +79,7 @@ def run(*, count: int, rounds: int) -> Result:
             _fill(contestant, stencils[contestant.queue], debits)
             measured[contestant.name].append(_drain(contestant, debits))
             sent[contestant.queue] += debits
-    _check_books(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
+    _check_ledger(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
     rows = [measure.median(round_rows) for round_rows in measured.values()]
     result = Result(rows, measure.ratios(rows, RATIOS))
     return result + latency.run(count=count, rounds=rounds)
@@ -125,9 +125,9 @@ def _drain(contestant: Contestant, count: int) -> Row:
         )
 
 
-def _check_books(*, ours: int, naive: int) -> None:
+def _check_ledger(*, ours: int, naive: int) -> None:
     """Check that each debit was booked once, and that every invariant of the audit holds."""
-    ground.check_books()
+    ground.check_ledger()
     with transaction() as ctx:
         of_ours = CreditTransaction.key.is_not(None)
         counts = {
@@ -137,7 +137,7 @@ def _check_books(*, ours: int, naive: int) -> None:
         }
         for what, (query, wanted) in counts.items():
             if (counted := ctx.session.execute(query).scalar_one()) != wanted:
-                raise BooksDisagree(f"There are {counted} {what}, not {wanted}.")
+                raise LedgerDisagrees(f"There are {counted} {what}, not {wanted}.")
 
 
 def _deductions(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:

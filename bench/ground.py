@@ -16,12 +16,12 @@ CREDITS = 1_000_000_000
 OPERATIONS = ("clustering", "idea_generation", "image_prompt_extraction")
 
 
-class BooksDisagree(Exception):
+class LedgerDisagrees(Exception):
     """The figures are worthless: debits were lost, doubled or booked wrongly."""
 
 
-def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True) -> None:
-    """Create accounts from this id on; `with_books`: adopted, as after their first debit."""
+def open_accounts(first: int, *, count: int = ACCOUNTS, is_adopted: bool = True) -> None:
+    """Create accounts from this id on; `is_adopted`: adopted, as after their first debit."""
     ids = range(first, first + count)
     with engine().begin() as connection:
         existing = connection.execute(
@@ -36,7 +36,7 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True)
                 for id in ids
             ],
         )
-    if with_books:
+    if is_adopted:
         with transaction() as ctx:
             firsts = [Debit(id, OPERATIONS[0], new_key()) for id in ids]
             answers = post.apply(ctx, firsts)
@@ -59,11 +59,11 @@ def debits(count: int, *, first: int = 1, accounts: int = ACCOUNTS) -> Iterator[
         yield Debit(account_id, chance.choice(OPERATIONS), new_key())
 
 
-def check_books(*, with_seals: bool = True) -> None:
-    """Run the audit. Raises BooksDisagree unless every invariant holds."""
+def check_ledger(*, with_seals: bool = True) -> None:
+    """Run the audit. Raises LedgerDisagrees unless every invariant holds."""
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
         report = audit.run(ctx, with_seals=with_seals)
     if not report.agrees:
-        raise BooksDisagree(
+        raise LedgerDisagrees(
             str({check: facts for check, facts in report.findings.items() if facts})
         )

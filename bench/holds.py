@@ -16,7 +16,7 @@ PART = 0.2
 def run(*, count: int, rounds: int) -> Result:
     """Place holds in transactions of their own, then capture them in batches of 500.
 
-    Raises BooksDisagree.
+    Raises LedgerDisagrees.
     """
     ground.open_accounts(1)
     measured: dict[str, list[Row]] = {}
@@ -27,7 +27,7 @@ def run(*, count: int, rounds: int) -> Result:
         ]
         for row in (_placed(holds), _captured(holds)):
             measured.setdefault(row.name, []).append(row)
-    ground.check_books()
+    ground.check_ledger()
     return Result([measure.median(rows) for rows in measured.values()])
 
 

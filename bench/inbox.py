@@ -51,7 +51,7 @@ UPDATE igny8_tenants SET credits = credits - 2 WHERE id = (SELECT id FROM accoun
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Drain `count` rows of all accounts, then of one, `rounds` times. Raises BooksDisagree."""
+    """Drain `count` rows of all accounts, then of one, `rounds` times. Raises LedgerDisagrees."""
     ground.open_accounts(1)
     measured: dict[str, list[Row]] = {}
     for _ in range(rounds):
@@ -63,7 +63,7 @@ def run(*, count: int, rounds: int) -> Result:
             )
             for row in rows:
                 measured.setdefault(row.name, []).append(row)
-    ground.check_books()
+    ground.check_ledger()
     rows_shown = [measure.median(round_rows) for round_rows in measured.values()]
     return Result(rows_shown, dict(measure.ratios(rows_shown, RATIOS)))
 

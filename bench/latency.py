@@ -33,7 +33,7 @@ def run(*, count: int, rounds: int) -> Result:
     """Send a third of `count` debits at a steady rate, and read from Postgres when each was committed.
 
     Without `track_commit_timestamp` in Postgres nothing is measured. Raises click.ClickException if
-    a debit was lost, and BooksDisagree.
+    a debit was lost, and LedgerDisagrees.
     """
     del rounds  # one long run says more than several short ones
     with engine().connect() as connection:
@@ -62,7 +62,7 @@ def run(*, count: int, rounds: int) -> Result:
         p50_ms=round(statistics.median(waits), 1),
         p99_ms=round(waits[int(len(waits) * 0.99)], 1),
     )
-    ground.check_books()
+    ground.check_ledger()
     return Result([row])
 
 

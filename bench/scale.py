@@ -40,14 +40,14 @@ SELECT idempotency_key::uuid, 1, id FROM entry
 def run(*, count: int, rounds: int) -> Result:
     """Take debits in batches on a small ledger, fill the ledger, and take as many again.
 
-    The entry hashes of filled-in entries are not checked. Raises BooksDisagree.
+    The entry hashes of filled-in entries are not checked. Raises LedgerDisagrees.
     """
     ground.open_accounts(1)
     _fill(SMALL, before=0)
     small = _measure("scale_10k", count, rounds)
     _fill(LARGE, before=SMALL)
     large = _measure("scale_10m", count, rounds)
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     ratios = {
         "cpu_10m/cpu_10k": round(large.cpu_ms / small.cpu_ms, 2),
         "wal_10m/wal_10k": round((large.wal_bytes or 0) / (small.wal_bytes or 1), 2),

@@ -31,7 +31,7 @@ GENERAL = ("-A", "worker.app", "worker", "-Q", "credits,bank,maintenance,stripe"
 def run(*, count: int, rounds: int) -> Result:
     """Send debits and grants to both workers, first without and then with the sweeps of trials.
 
-    Raises click.ClickException if a message was lost, and BooksDisagree.
+    Raises click.ClickException if a message was lost, and LedgerDisagrees.
     """
     del rounds
     with engine().connect() as connection:
@@ -53,7 +53,7 @@ def run(*, count: int, rounds: int) -> Result:
         began = time.monotonic()
         rows += _offered("during_sweeps", LONGEST_S, until_swept=True)
         swept = number / (time.monotonic() - began)
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     return Result([*rows, Row("trials_swept_meanwhile", round(swept), 0.0)])
 
 

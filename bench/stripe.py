@@ -13,7 +13,7 @@ import click
 import sqlalchemy as sa
 
 from bench import dj_stripe_side, ground, measure, workers
-from bench.ground import BooksDisagree
+from bench.ground import LedgerDisagrees
 from bench.measure import Result, Row
 from bench.stack import server_pids
 from bench.stencil import Stencil, stencil_of
@@ -42,7 +42,7 @@ _OURS = ("-A", "worker.app", "worker", "-Q", StripeWebhook.QUEUE, "-c", "2", "-l
 def run(*, count: int, rounds: int) -> Result:
     """Apply `count` / 2 events of paid months, and a part of them with dj-stripe, `rounds` times.
 
-    Raises BooksDisagree, Stalled or WorkerEnded.
+    Raises LedgerDisagrees, Stalled or WorkerEnded.
     """
     os.environ["BILLING_STRIPE_WEBHOOK_SECRETS"] = SECRET
     settings.cache_clear()
@@ -64,7 +64,7 @@ def run(*, count: int, rounds: int) -> Result:
                 file.write_text("\n".join(lives(f"dj{number}", months)))
                 row = dj_stripe_side.row(python, file, count=months * len(LIFE), secret=SECRET)
             measured.setdefault(row.name, []).append(row)
-    _check_books(paid_months)
+    _check_ledger(paid_months)
     rows = [measure.median(round_rows) for round_rows in measured.values()]
     pairs = [("stripe_events", "dj_stripe")] if python is not None else []
     return Result(rows, measure.ratios(rows, pairs))
@@ -117,12 +117,12 @@ def _drain(stencil: Stencil, number: int, months: int) -> Row:
         )
 
 
-def _check_books(paid_months: int) -> None:
+def _check_ledger(paid_months: int) -> None:
     """Check that all events are applied, each paid month's credits are granted once, and the audit."""
     while due := _waiting():
         for number in due:
             stripe_apply.apply(number)
-    ground.check_books()
+    ground.check_ledger()
     with transaction() as ctx:
         open_ones = sa.select(sa.func.count()).where(StripeEvent.state != "applied")
         grants = sa.select(sa.func.count()).where(CreditTransaction.type == "grant")
@@ -131,7 +131,7 @@ def _check_books(paid_months: int) -> None:
             ctx.session.execute(grants).scalar_one(),
         )
     if counted != (0, paid_months):
-        raise BooksDisagree(
+        raise LedgerDisagrees(
             f"{counted[0]} events are not applied; there are {counted[1]} grants, not {paid_months}."
         )
 

@@ -51,7 +51,7 @@ CREDITS = 2000
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Remind and then end trials without and with credits. Raises BooksDisagree.
+    """Remind and then end trials without and with credits. Raises LedgerDisagrees.
 
     `memory_mb`: how much this process's peak memory grew.
     """
@@ -59,7 +59,7 @@ def run(*, count: int, rounds: int) -> Result:
     before = _memory_mb()
     rows = _trials("", FIRST, number, credits=0)
     rows += _trials("_with_credits", FIRST + number, number, credits=CREDITS)
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     return Result(rows, {"memory_mb": round(_memory_mb() - before, 1)})
 
 

@@ -72,6 +72,9 @@ class ByBank(ABC):
 
         Args:
             file_id: The id that `import_statement_in` returned.
+
+        Raises:
+            InvalidMessage: `file_id` is out of bounds; nothing was sent.
         """
         self.send(ImportStatement(file_id=file_id))
 

@@ -41,8 +41,9 @@ class BillingClient(InTransaction, ByBank):
     """A sender of typed messages to the billing worker.
 
     Methods whose name ends in `_in`, and `place_hold`, write in a database transaction of the
-    caller. All others send a Celery message: they wait a few seconds at most and return nothing
-    about the outcome, which is a row in the database.
+    caller. All others send a Celery message and wait a few seconds at most. If the broker does not
+    answer, they raise `kombu.exceptions.OperationalError`, and nothing was sent. The outcome is a
+    row in the database; no method returns it.
 
     Example:
         ```python
