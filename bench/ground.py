@@ -21,7 +21,7 @@ class LedgerDisagrees(Exception):
 
 
 def open_accounts(first: int, *, count: int = ACCOUNTS, is_adopted: bool = True) -> None:
-    """Create accounts from this id on; `is_adopted`: adopted, as after their first debit."""
+    """Create accounts from this id on; `is_adopted`: adopt them too, as a first debit does."""
     ids = range(first, first + count)
     with engine().begin() as connection:
         existing = connection.execute(
