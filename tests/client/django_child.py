@@ -50,7 +50,7 @@ def configure():
         ALLOWED_HOSTS=["*"],
         SECRET_KEY="of no use to anyone",
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-        MIDDLEWARE=["main_app.FindAccount", "middleware.AccountAccess"],
+        MIDDLEWARE=["main_app.FindAccount", "middleware.LetIn"],
         ROOT_URLCONF="urls",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         REST_FRAMEWORK={"UNAUTHENTICATED_USER": None},
@@ -112,21 +112,21 @@ class FindAccount:
         return self.get_response(request)
 """
 URLS = """
-from authentication import ApiKeyAuthentication
+from authentication import ByApiKey
 from django.db import connection, transaction
 from django.http import JsonResponse
 from django.urls import path
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from throttling import AccountRateThrottle
+from throttling import ByAccount
 from views import billing_events
 
 
 class Bridge(APIView):
-    authentication_classes = [ApiKeyAuthentication]
+    authentication_classes = [ByApiKey]
     permission_classes = [IsAuthenticated]
-    throttle_classes = [AccountRateThrottle]
+    throttle_classes = [ByAccount]
 
     def get(self, request):
         said = {"account": request.account.id, "site": request.site.id}
