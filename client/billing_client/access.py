@@ -12,7 +12,7 @@ class Access:
 
     Attributes:
         is_allowed: Whether the account may use the product.
-        http_status: 200; 402 if a payment restores access; 403 if only an operator can restore it;
+        http_status: 200; 402 if a payment or a plan restores access; 403 if only an operator can;
             401 for an API key that is not valid.
         reason: `trial`, `active`, `pending_payment` or `system` if access is granted; else
             `trial_over`, `payment_failed`, `no_plan`, `plan_inactive`, `dispute`, `manual`,
