@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 
+from billing.currencies import exponent_of
 from billing.statements.canonical import (
     Account,
     Balance,
@@ -19,7 +20,6 @@ from billing.statements.canonical import (
     Status,
     Total,
 )
-from billing.statements.currencies import exponent_of
 from billing.statements.limits import MAX_HOLDS_OF_A_KIND, Budget
 from billing.statements.packed import Packing, packing_entries
 

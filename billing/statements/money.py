@@ -6,7 +6,7 @@ Never through a float.
 import re
 from functools import lru_cache
 
-from billing.statements.currencies import SHOWN_AS_MINOR, exponent_of
+from billing.currencies import SHOWN_AS_MINOR, exponent_of
 from billing.statements.errors import AmountTooLarge, AmountTooPrecise, BadAmount, BadCurrency
 from billing.statements.remembered import LONGEST
 

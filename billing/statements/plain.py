@@ -6,8 +6,8 @@ Amounts stay integers in minor units, days are ISO 8601.
 from datetime import date
 from typing import Any
 
+from billing.currencies import SHOWN_AS_MINOR, exponent_of
 from billing.statements.canonical import Balance, Detail, Entry, Statement
-from billing.statements.currencies import SHOWN_AS_MINOR, exponent_of
 
 Plain = dict[str, Any]
 

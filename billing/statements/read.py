@@ -6,15 +6,15 @@ from datetime import date, timedelta
 from typing import BinaryIO
 
 from billing.statements.archives import inside_gzip, members_of_zip
-from billing.statements.bai2_reader import read_bai2
-from billing.statements.camt import read_camt
+from billing.statements.bai2.reader import read_bai2
+from billing.statements.camt.reader import read_camt
 from billing.statements.canonical import Hold, HoldReason, Statement
-from billing.statements.csv_reader import read_csv
+from billing.statements.delimited.reader import read_csv
 from billing.statements.detect import Kind, detect
 from billing.statements.errors import ArchiveRefused, UnknownFormat
 from billing.statements.limits import Budget
-from billing.statements.mt940 import read_mt940
-from billing.statements.ofx import read_ofx
+from billing.statements.mt940.reader import read_mt940
+from billing.statements.ofx.reader import read_ofx
 from billing.statements.source import head_of, open_source
 
 _READERS: dict[Kind, Callable[[BinaryIO, Budget, str | None], list[Statement]]] = {

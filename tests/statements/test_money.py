@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.statements.csv_numbers import read_number
 from billing.statements.dates import compact_day, entry_day, iso_day, parted_day, swift_day
+from billing.statements.delimited.numbers import read_number
 from billing.statements.errors import (
     AmountTooLarge,
     AmountTooPrecise,

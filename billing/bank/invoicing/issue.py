@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from billing.bank import invoice_effects
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
 from billing.bank.invoicing import dunning_steps, references
+from billing.currencies import exponent_of
 from billing.errors import KeyReused
 from billing.events import outbox
 from billing.host import accounts
 from billing.lifecycle import status
-from billing.statements.currencies import exponent_of
 from billing_client.bank import AnnounceTransfer
 from models.bank import BankAccount
 from models.transfers import TransferInvoice

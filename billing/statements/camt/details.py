@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from billing.statements.camt_fields import direction, first, money, type_code
+from billing.statements.camt.fields import direction, first, money, type_code
+from billing.statements.camt.units import Leaves
 from billing.statements.canonical import Detail, Reference
 from billing.statements.references import meant, plain_iban
-from billing.statements.xml_units import Leaves
 
 
 class Side(NamedTuple):

@@ -6,13 +6,13 @@ What a line means depends on its tag and on what came before it.
 import re
 from typing import BinaryIO
 
+from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import (
     Account,
     Family,
     HoldReason,
     Statement,
 )
-from billing.statements.currencies import NO_CURRENCY
 from billing.statements.draft import Draft
 from billing.statements.errors import (
     BadLine,
@@ -22,10 +22,10 @@ from billing.statements.errors import (
     StatementRefused,
 )
 from billing.statements.limits import MAX_FIELD_LINES, MAX_LINE_CHARS, Budget
-from billing.statements.mt940_entry import entry_of
-from billing.statements.mt940_fields import Line, read_balance, read_line, read_total
-from billing.statements.mt940_pages import check_pages
-from billing.statements.mt940_purpose import read_ns, read_purpose
+from billing.statements.mt940.entry import entry_of
+from billing.statements.mt940.fields import Line, read_balance, read_line, read_total
+from billing.statements.mt940.pages import check_pages
+from billing.statements.mt940.purpose import read_ns, read_purpose
 from billing.statements.references import plain_iban
 from billing.statements.source import guess_encoding, lines_of
 

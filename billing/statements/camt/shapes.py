@@ -4,8 +4,8 @@ import io
 import re
 from typing import NamedTuple
 
+from billing.statements.camt.units import Leaves, UnitReader, Units
 from billing.statements.errors import StatementRefused
-from billing.statements.xml_units import Leaves, UnitReader, Units
 
 # A tag without prefix, odd blanks or reference; nearly all of ISO 20022 messages are like it.
 _TAG = re.compile(r'(/?)([A-Za-z]\w*)((?: [A-Za-z]\w*="[A-Za-z0-9.:-]+")*)(/?)', re.ASCII)

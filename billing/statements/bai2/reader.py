@@ -13,7 +13,7 @@ from bai2 import bai2
 from bai2.constants import AsOfDateModifier, FundsType, GroupStatus, TypeCodeTransaction
 from bai2.exceptions import IntegrityException, NotSupportedYetException, ParsingException
 
-from billing.statements.bai2_checks import check_account, check_sums
+from billing.statements.bai2.checks import check_account, check_sums
 from billing.statements.canonical import (
     Account,
     Balance,

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from billing.statements.canonical import Status
-from billing.statements.csv_profiles import PROFILES
+from billing.statements.delimited.profiles import PROFILES
 from billing.statements.errors import (
     AmountTooPrecise,
     BadAmount,

@@ -5,12 +5,12 @@ One table of paths serves every version (ISO 20022 camt.05x, 1 to 13).
 
 from collections.abc import Sequence
 
+from billing.statements.camt.units import Leaves
 from billing.statements.canonical import Account, Balance, Detail, Entry, Status
 from billing.statements.dates import iso_day
 from billing.statements.errors import BadDirection, MissingField, RepeatedField
 from billing.statements.money import currency_exponent, to_minor
 from billing.statements.references import meant, plain_iban
-from billing.statements.xml_units import Leaves
 
 # Since version 8 a party stands inside Pty; before, it did not.
 WRAPPERS = frozenset({"Pty"})

@@ -1,9 +1,9 @@
 """Fields 61 and 86 of an MT940 made into one entry."""
 
+from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Entry, Status
-from billing.statements.currencies import NO_CURRENCY
-from billing.statements.mt940_fields import Line
-from billing.statements.mt940_purpose import Purpose
+from billing.statements.mt940.fields import Line
+from billing.statements.mt940.purpose import Purpose
 
 _CREDITS, _EXPECTED = frozenset({"C", "RD", "EC"}), frozenset({"EC", "ED"})
 _REVERSALS = frozenset({"RC", "RD"})

@@ -2,12 +2,12 @@
 
 from datetime import date
 
+from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Balance, Detail, Entry, Family, HoldReason, Status
-from billing.statements.csv_balance import RunningBalance
-from billing.statements.csv_numbers import looks_like_number, read_number
-from billing.statements.csv_profiles import BALANCE_ROWS, Profile
-from billing.statements.csv_survey import Survey, day_of
-from billing.statements.currencies import NO_CURRENCY
+from billing.statements.delimited.balance import RunningBalance
+from billing.statements.delimited.numbers import looks_like_number, read_number
+from billing.statements.delimited.profiles import BALANCE_ROWS, Profile
+from billing.statements.delimited.survey import Survey, day_of
 from billing.statements.draft import Draft
 from billing.statements.errors import BadDirection
 from billing.statements.limits import Budget

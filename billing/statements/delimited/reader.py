@@ -10,9 +10,9 @@ from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 from billing.statements.canonical import HoldReason, Statement
-from billing.statements.csv_profiles import GENERIC, PROFILES, Profile
-from billing.statements.csv_rows import RowReader
-from billing.statements.csv_survey import survey
+from billing.statements.delimited.profiles import GENERIC, PROFILES, Profile
+from billing.statements.delimited.rows import RowReader
+from billing.statements.delimited.survey import survey
 from billing.statements.errors import MalformedCsv, UnknownFormat
 from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE, Budget
 from billing.statements.source import guess_encoding, lines_of

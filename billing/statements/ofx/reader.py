@@ -3,8 +3,8 @@
 import re
 from typing import BinaryIO
 
+from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement
-from billing.statements.currencies import NO_CURRENCY
 from billing.statements.dates import compact_day
 from billing.statements.draft import Draft
 from billing.statements.errors import (
@@ -15,9 +15,9 @@ from billing.statements.errors import (
 )
 from billing.statements.limits import MAX_OFX_BYTES, Budget
 from billing.statements.money import currency_exponent
-from billing.statements.ofx_fields import NESTED, Values, amount, entry_of, is_known, keep
+from billing.statements.ofx.fields import NESTED, Values, amount, entry_of, is_known, keep
+from billing.statements.ofx.sgml import Tag, tags_of
 from billing.statements.references import plain_iban
-from billing.statements.sgml import Tag, tags_of
 from billing.statements.source import guess_encoding, head_of
 
 _STATEMENTS = frozenset({"STMTRS", "CCSTMTRS", "INVSTMTRS"})

@@ -1,4 +1,4 @@
-"""The profiles of csv_profiles.toml: how each bank writes its CSV.
+"""The profiles of profiles.toml: how each bank writes its CSV.
 
 Header names are compared without case, outer blanks and quotes.
 """
@@ -59,7 +59,9 @@ class Profile:
 
 
 def _load() -> tuple[dict[str, Profile], frozenset[str]]:
-    text = files("billing.statements").joinpath("csv_profiles.toml").read_text(encoding="utf-8")
+    text = (
+        files("billing.statements.delimited").joinpath("profiles.toml").read_text(encoding="utf-8")
+    )
     data = tomllib.loads(text)
     profiles = [_profile(values) for values in data["profile"]]
     return {profile.name: profile for profile in profiles}, frozenset(data["balance_rows"])

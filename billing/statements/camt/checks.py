@@ -3,13 +3,13 @@
 Which balances are its opening and closing, and whether the bank's own totals agree.
 """
 
-from billing.statements.camt_fields import account, first
+from billing.statements.camt.fields import account, first
+from billing.statements.camt.units import Leaves
 from billing.statements.canonical import Balance, Family, HoldReason, Total
 from billing.statements.dates import iso_day
 from billing.statements.draft import Draft
 from billing.statements.errors import MoneyRefused
 from billing.statements.money import currency_exponent, to_minor
-from billing.statements.xml_units import Leaves
 
 # Booked balances only: available balances (OPAV, CLAV, FWAV ...) are another sum.
 _OPENING = ("OPBD", "PRCD")

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sized
 from typing import BinaryIO
 
-from billing.statements import camt_fields as fields
-from billing.statements.camt_checks import BALANCE_KINDS, conclude
-from billing.statements.camt_details import Side, amount_of, detail_of
+from billing.statements.camt import fields
+from billing.statements.camt.checks import BALANCE_KINDS, conclude
+from billing.statements.camt.details import Side, amount_of, detail_of
+from billing.statements.camt.repeats import RepeatsReader
+from billing.statements.camt.units import OUTSIDE, Leaves, Units
 from billing.statements.canonical import Balance, Detail, Entry, Family, HoldReason, Statement
 from billing.statements.draft import Draft
 from billing.statements.errors import (
@@ -22,8 +24,6 @@ from billing.statements.errors import (
 )
 from billing.statements.limits import MAX_PARTS, Budget
 from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
-from billing.statements.xml_repeats import RepeatsReader
-from billing.statements.xml_units import OUTSIDE, Leaves, Units
 
 # message element without the V01 of its first version -> format, family
 MESSAGES = {

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from billing.statements import bai2_reader
+from billing.statements.bai2 import reader
 from billing.statements.canonical import Family
 from billing.statements.errors import BadLine, Bai2Refused, FileTooLarge, Truncated
 from tests.statements.writing import bai2, only, reasons
@@ -138,7 +138,7 @@ def test_a_type_code_of_the_banks_own_is_refused_by_name():
 
 
 def test_a_file_beyond_the_limit_is_refused(monkeypatch):
-    monkeypatch.setattr(bai2_reader, "MAX_BAI2_BYTES", 10)
+    monkeypatch.setattr(reader, "MAX_BAI2_BYTES", 10)
 
     with pytest.raises(FileTooLarge):
         only(bai2(CREDIT))

@@ -6,9 +6,9 @@ The order of its dates and the marks of its numbers.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from billing.statements.csv_numbers import guess_marks, looks_like_number
-from billing.statements.csv_profiles import GENERIC, Profile
 from billing.statements.dates import compact_day, parted_day
+from billing.statements.delimited.numbers import guess_marks, looks_like_number
+from billing.statements.delimited.profiles import GENERIC, Profile
 
 # Different dates and numbers that are looked at; a year has 366 days, and a thousand amounts show
 # any style.

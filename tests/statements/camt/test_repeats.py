@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.statements import camt, limits, xml_repeats, xml_units
+from billing.statements import limits
+from billing.statements.camt import reader as camt_reader
+from billing.statements.camt import repeats, units
+from billing.statements.camt.repeats import RepeatsReader
+from billing.statements.camt.units import UnitReader
 from billing.statements.errors import (
     MalformedXml,
     MarkupInText,
@@ -16,8 +20,6 @@ from billing.statements.errors import (
     TooManyUnits,
 )
 from billing.statements.limits import Budget
-from billing.statements.xml_repeats import RepeatsReader
-from billing.statements.xml_units import UnitReader
 from tests.statements.writing import (
     NAMESPACE,
     OWN_IBAN,
@@ -77,10 +79,10 @@ class _Careful(UnitReader):
 def _read(data, reader, chunk=65_536):
     """What a reader makes of a file: its statements with their entries, or its error."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(camt, "RepeatsReader", reader)
-        patch.setattr(xml_units, "_CHUNK", chunk)
+        patch.setattr(camt_reader, "RepeatsReader", reader)
+        patch.setattr(units, "_CHUNK", chunk)
         try:
-            found = camt.read_camt(io.BytesIO(data), Budget())
+            found = camt_reader.read_camt(io.BytesIO(data), Budget())
         except StatementRefused as refusal:
             return type(refusal), str(refusal)
         return [(statement, list(statement.entries)) for statement in found]
@@ -240,7 +242,7 @@ def test_a_text_between_elements_is_refused_in_an_entry_of_known_shape_too():
 
 
 def test_names_beyond_a_limit_are_counted_as_before(monkeypatch):
-    monkeypatch.setattr(xml_units, "MAX_XML_NAMES", 60)
+    monkeypatch.setattr(units, "MAX_XML_NAMES", 60)
     many = [entry(more=f"<a{number}/>") for number in range(70)]
 
     kind, _ = _read_both(write_camt(*[one for one in many for _ in range(2)]), chunk=300)
@@ -259,7 +261,7 @@ def test_entries_without_a_known_shape_are_soon_left_to_the_parser():
 
 @pytest.mark.parametrize("limit", [20, 21, 22, 23])
 def test_units_beyond_a_limit_are_counted_as_before(monkeypatch, limit):
-    for module in (xml_units, xml_repeats):
+    for module in (units, repeats):
         monkeypatch.setattr(module, "MAX_XML_UNITS", limit)
     details = batch(transaction(), transaction())
 
@@ -269,7 +271,7 @@ def test_units_beyond_a_limit_are_counted_as_before(monkeypatch, limit):
 
 
 def test_an_entry_of_known_shape_too_deep_in_its_envelope_is_refused(monkeypatch):
-    for module in (xml_units, xml_repeats):
+    for module in (units, repeats):
         monkeypatch.setattr(module, "MAX_XML_DEPTH", 9)
     details = batch(transaction())
     shallow = write_camt(*[entry(details=details)] * 3, declaration="")

@@ -4,8 +4,6 @@ from datetime import date
 
 import pytest
 
-from billing.statements import ofx as ofx_module
-from billing.statements import sgml
 from billing.statements.errors import (
     AmountTooPrecise,
     BadAmount,
@@ -18,6 +16,7 @@ from billing.statements.errors import (
     TooManyTags,
     Truncated,
 )
+from billing.statements.ofx import reader, sgml
 from billing.statements.read import read_statements
 from tests.statements.writing import ofx, only, reasons, stmttrn
 
@@ -226,6 +225,6 @@ def test_size_length_and_number_of_tags_are_bounded(monkeypatch):
     monkeypatch.setattr(sgml, "MAX_OFX_TAGS", 20)
     with pytest.raises(TooManyTags):
         only(ofx(stmttrn(), stmttrn()))
-    monkeypatch.setattr(ofx_module, "MAX_OFX_BYTES", 100)
+    monkeypatch.setattr(reader, "MAX_OFX_BYTES", 100)
     with pytest.raises(FileTooLarge):
         only(ofx(stmttrn()))

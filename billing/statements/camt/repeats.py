@@ -8,9 +8,9 @@ parser at its place in the file, which reads it or refuses it as if it had read 
 
 import re
 
+from billing.statements.camt.shapes import NO_SHAPE, Context, Shape, learn_shape
+from billing.statements.camt.units import Handler, UnitReader, Units
 from billing.statements.limits import MAX_XML_DEPTH, MAX_XML_UNITS
-from billing.statements.xml_shapes import NO_SHAPE, Context, Shape, learn_shape
-from billing.statements.xml_units import Handler, UnitReader, Units
 
 # What no plain unit has: control characters, among them a lone carriage return.
 _CONTROLS = bytes({*range(32)} - {ord("\t"), ord("\n")})

@@ -1,0 +1,1 @@
+"""CSV and other delimited text, read by the profile of each bank."""
