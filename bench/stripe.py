@@ -25,7 +25,7 @@ from flows.stripe import apply as stripe_apply
 from flows.stripe import receive as stripe_receive
 from models.host import Account, CreditTransaction, Plan
 from models.stripe import StripeEvent
-from tests.stripe.writing import Shop
+from tests.billing.stripe.writing import Shop
 from worker import clock
 from worker.database import engine, transaction
 from worker.settings import settings

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from bench.ground import ACCOUNTS
-from tests.stripe.writing import MONTH_S, Shop
+from tests.billing.stripe.writing import MONTH_S, Shop
 from worker import clock
 
 PLAN = "bench"

@@ -27,12 +27,12 @@ MOST_PROCESSES = 4
 BEGUN_FIRST = (
     "worker/test_workers_for_real.py",
     "bench/test_bench.py",
-    "ops/test_finding_servers.py",
-    "ops/test_relay_command.py",
-    "ops/test_demo.py",
-    "billing/test_debits_properties.py",
-    "life/test_money_lands_during_a_sweep.py",
-    "stack/test_stack_in_background.py",
+    "cli/test_finding_servers.py",
+    "cli/test_relay_command.py",
+    "cli/test_demo.py",
+    "billing/usage/test_debits_properties.py",
+    "billing/lifecycle/test_payment_during_a_sweep.py",
+    "devstack/test_stack_in_background.py",
 )
 # Rows are deleted where there are any, and sequences set back where they were used: to truncate
 # every table makes each of them, and each of its indexes, a new file, before every test.

@@ -10,7 +10,7 @@ from billing.bank.intake import files as bank_files
 from billing_client import AnnounceTransfer, ConfirmTransfer, ImportStatement
 from models.host import Invoice, Plan, User
 from models.transfers import Transfer, TransferInvoice
-from tests.bank.story import line, statement
+from tests.billing.bank.story import line, statement
 from tests.statements.writing import OWN_IBAN
 from tests.worker.conftest import wait_until
 from worker import clock

@@ -1,0 +1,199 @@
+"""Customers who pay by bank transfer, told in days: announce, receive, match, and look."""
+
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from billing.bank import decide, returns, unapplied
+from billing.bank import transfers as splitting
+from billing.bank.errors import PartsRefused
+from billing.bank.invoicing import issue, renew
+from billing.bank.matching.types import Policy
+from billing.bank.review import decisions as review
+from billing.bank.review import queue, reviewers
+from billing.bank.review.decisions import Hand
+from billing.errors import Rejected
+from billing.purchases import purchases
+from billing.renewal import expiry, renewals
+from billing_client.bank import AnnounceTransfer
+from models.host import Account, Invoice, Payment, Plan, Subscription, User
+from models.operations import OutboxEvent
+from models.transfers import Decision, Transfer, TransferInvoice
+from tests.billing.bank.story import Bank, statement
+from tests.story import Books
+from worker.database import transaction
+
+CURRENCY = "EUR"
+LIMIT = 100_000
+
+
+@dataclass
+class Customers(Books):
+    """Books, a bank, and people at the main app; prices are in euro."""
+
+    bank: Bank = field(default_factory=Bank)
+    _closing: int = 0
+    _number: int = 0
+
+    def sell(self, slug, price, *, included_credits=1000):
+        plan_id = self.plan(slug, included_credits=included_credits)
+        with transaction() as session:
+            session.execute(sa.update(Plan).where(Plan.id == plan_id).values(price=price))
+        return plan_id
+
+    def hire(self, email, *, role="developer", account=None, superuser=False, owns=None):
+        with transaction() as session:
+            user_id = session.execute(
+                sa.insert(User)
+                .values(
+                    email=email,
+                    role=role,
+                    account_id=self.ids.get(account),
+                    is_superuser=superuser,
+                )
+                .returning(User.id)
+            ).scalar_one()
+            if owns:
+                session.execute(
+                    sa.update(Account).where(Account.slug == owns).values(owner_id=user_id)
+                )
+        return user_id
+
+    def announce(self, slug, plan="starter", *, months=1, key=None):
+        message = AnnounceTransfer(
+            self.ids.get(slug, 999_999), self.plan(plan), key or f"announce:{slug}", months
+        )
+        with transaction() as session:
+            return issue.announce(session, message, currency=CURRENCY, now=self.now)
+
+    def receive(self, *lines, **more):
+        """Import the next day's statement, and match what it brought."""
+        self._number += 1
+        file = statement(
+            *lines,
+            number=self._number,
+            opening=self._closing,
+            day=self.now.date(),
+            **more,
+        )
+        self._closing += sum(one["minor"] for one in lines)
+        self.bank.now = self.now
+        self.bank.receive(file)
+        return self.match()
+
+    def match(self, policy=None):
+        while True:
+            with transaction() as session:
+                if not splitting.split_lines(session, now=self.now):
+                    break
+        with transaction() as session:
+            found = returns.waiting(session)
+        for one in found:
+            with transaction() as session:
+                returns.settle(session, one, now=self.now)
+        with transaction() as session:
+            decided = decide.decide(session, policy=policy or Policy())
+        for decision, version in decided:
+            self._carry_out(decision, version)
+        return [decision.rule for decision, _ in decided]
+
+    def _carry_out(self, decision, version):
+        try:
+            with transaction() as session:
+                decide.carry_out(session, decision, version, now=self.now)
+        except PartsRefused:
+            return
+        except Rejected as error:
+            with transaction() as session:
+                decide.leave_to_person(session, decision, version, error, now=self.now)
+
+    def hand(self, session, who, transfer_id, *, version=None, limit=LIMIT):
+        person = reviewers.staff(session, str(who))
+        seen = version or session.get_one(Transfer, transfer_id).version
+        session.expire_all()
+        return Hand(session, person, transfer_id, seen, limit, self.now)
+
+    def act(self, name, who, transfer_id, *arguments, version=None, limit=LIMIT, **named):
+        """Let a person decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
+        with transaction() as session:
+            hand = self.hand(session, who, transfer_id, version=version, limit=limit)
+            return getattr(review, name)(hand, *arguments, **named)
+
+    def bill(self):
+        """Send the invoices that are due, and take the steps of unpaid ones."""
+        with transaction() as session:
+            renewed = renew.renew(session, currency=CURRENCY, now=self.now)
+        with transaction() as session:
+            stepped = renew.remind(session, now=self.now)
+        return [one.what for one in (*renewed, *stepped)]
+
+    def use_credit(self, who, invoice_id):
+        with transaction() as session:
+            person = reviewers.staff(session, str(who))
+            return unapplied.use(session, person, invoice_id, now=self.now)
+
+    def credit(self, slug):
+        with transaction() as session:
+            return unapplied.balance(session, self.ids[slug], CURRENCY)
+
+    def status(self, slug):
+        return self.see(slug).status
+
+    def invoices(self, slug):
+        """Each of the account's invoices: state, settled of due."""
+        with transaction() as session:
+            rows = sa.select(TransferInvoice).where(TransferInvoice.account_id == self.ids[slug])
+            return [
+                (row.state, row.settled_minor, row.due_minor)
+                for row in session.scalars(rows.order_by(TransferInvoice.id))
+            ]
+
+    def transfers(self):
+        """Each transfer: state and amount, in the order in which they came."""
+        with transaction() as session:
+            rows = session.scalars(sa.select(Transfer).order_by(Transfer.id))
+            return [(row.state, row.amount_minor) for row in rows]
+
+    def decisions(self):
+        with transaction() as session:
+            rows = session.scalars(sa.select(Decision).order_by(Decision.id))
+            return [(row.transfer_id, row.rule, row.outcome, row.actor) for row in rows]
+
+    def queue(self):
+        with transaction() as session:
+            return queue.waiting(session)
+
+    def events(self, *kinds):
+        with transaction() as session:
+            rows = session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
+            return [row.type for row in rows if not kinds or row.type.startswith(kinds)]
+
+    def event_data(self, kind):
+        """What the events of this type carry."""
+        with transaction() as session:
+            rows = session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
+            return [row.payload for row in rows if row.type == kind]
+
+    def host(self):
+        """What the main app sees: invoices, payments and subscriptions."""
+        with transaction() as session:
+            return (
+                [
+                    (row.number, row.status, row.paid_minor, row.due_minor)
+                    for row in session.scalars(sa.select(Invoice).order_by(Invoice.id))
+                ],
+                [
+                    (row.status, row.amount_minor)
+                    for row in session.scalars(sa.select(Payment).order_by(Payment.id))
+                ],
+                [
+                    (row.status, row.payment_method, row.current_period_end.date())
+                    for row in session.scalars(sa.select(Subscription).order_by(Subscription.id))
+                ],
+            )
+
+    def check(self):
+        """The promises hold: the books agree, and no money was made or lost."""
+        self.sweep(purchases.sweep_due, renewals.sweep_due, expiry.sweep)
+        report = self.audit()
+        assert report.agrees, {name: found for name, found in report.findings.items() if found}

@@ -1,0 +1,424 @@
+"""Matching: which invoices a transfer pays by itself, and what it leaves to a person, and why."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from billing.bank.matching.rules import RULES, match
+from billing.bank.matching.types import Earlier, Policy, Trust, earlier_by_likeness
+from tests.billing.bank.matching.matching_facts import (
+    DAY,
+    PAYER,
+    decide,
+    incoming,
+    invoice,
+    ledger,
+    rf,
+)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "rule", "parts", "surplus"),
+    [
+        pytest.param(incoming(8900, ref=rf(1)), "A1", [(1, 8900)], 0, id="structured, exact"),
+        pytest.param(incoming(8900, ref=rf(1).lower()), "A1", [(1, 8900)], 0, id="in lower case"),
+        pytest.param(incoming(8900, f"Invoice {rf(1)}"), "A2", [(1, 8900)], 0, id="in text, exact"),
+        pytest.param(incoming(5000, ref=rf(1)), "A3", [(1, 5000)], 0, id="in part"),
+        pytest.param(incoming(1, ref=rf(1)), "A3", [(1, 1)], 0, id="one cent"),
+        pytest.param(incoming(9000, ref=rf(1)), "A4", [(1, 8900)], 100, id="too much"),
+        pytest.param(
+            incoming(8900 + 13900, f"{rf(1)} {rf(2)}"), "A5", [(1, 8900), (2, 13900)], 0, id="two"
+        ),
+    ],
+)
+def test_what_names_our_reference_settles_by_itself(transfer, rule, parts, surplus):
+    decision = decide(transfer, invoice(1, account=7), invoice(2, 13900, account=7))
+
+    assert (decision.outcome, decision.rule) == ("settle", rule)
+    assert (list(decision.parts), decision.surplus_minor) == (parts, surplus)
+
+
+GROUPED = " ".join([rf(1)[at : at + 4] for at in range(0, 14, 4)])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([GROUPED], id="in groups of four"),
+        pytest.param([GROUPED.lower()], id="in lower case"),
+        pytest.param([f"for {rf(1)[:9]}", rf(1)[9:]], id="broken by the end of a line"),
+        pytest.param([f"Invoice:{rf(1)}."], id="between signs"),
+        pytest.param(
+            [f"\u200b{rf(1)[:5]}\u200b{rf(1)[5:]}"], id="with zero-width characters in it"
+        ),
+        pytest.param([f"\u202e{rf(1)}\u202c"], id="with marks of direction"),
+        pytest.param(["".join(chr(ord(c) + 0xFEE0) for c in rf(1))], id="in full-width letters"),
+    ],
+)
+def test_a_reference_is_found_however_it_is_written(lines):
+    assert decide(incoming(8900, *lines), invoice(1)).rule == "A2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"X{rf(1)}", id="a letter before it"),
+        pytest.param(f"{rf(1)}5", id="a digit behind it"),
+        pytest.param(rf(1)[2:], id="without its RF"),
+        pytest.param(rf(1)[:-1], id="one digit short"),
+        pytest.param(f"{rf(1)[:-1]}{(int(rf(1)[-1]) + 1) % 10}", id="one digit wrong"),
+        pytest.param(rf(1).replace("0", "O"), id="the letter O for zero"),
+        pytest.param("NOTPROVIDED", id="a placeholder"),
+        pytest.param("BT-2026-000001", id="the invoice's number alone"),
+        pytest.param("", id="nothing"),
+    ],
+)
+def test_what_is_not_our_whole_reference_never_settles(text):
+    assert not decide(incoming(8900, text), invoice(1)).is_automatic
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"{rf(1)[:-1]}{(int(rf(1)[-1]) + 1) % 10}", id="one digit wrong"),
+        pytest.param(f"{rf(1)[:12]}{rf(1)[13]}{rf(1)[12]}", id="two digits swapped"),
+        pytest.param(rf(12345).replace("1", "I"), id="I for 1"),
+    ],
+)
+def test_a_mistyped_reference_is_shown_with_what_it_may_mean(text):
+    decision = decide(incoming(777, text), invoice(1), invoice(12345), invoice(2))
+
+    assert "wrong check digits" in decision.candidates[0].why
+    assert decision.candidates[0].parts[0][0] in {1, 12345}
+
+
+def test_the_number_of_an_invoice_is_a_suggestion_and_no_prefix_of_another_counts():
+    short = replace(invoice(1), number="BT-1")
+    long = replace(invoice(2), number="BT-12")
+
+    decision = decide(incoming(500, "pays BT-12"), short, long)
+
+    assert [one.parts[0][0] for one in decision.candidates] == [2]
+
+
+@pytest.mark.parametrize("state", ["paid", "void", "refunded"])
+def test_the_reference_of_a_closed_invoice_is_credit_and_never_pays_another(state):
+    decision = decide(
+        incoming(8900, ref=rf(1)), invoice(1, account=7, state=state), invoice(2, account=7)
+    )
+
+    assert (decision.rule, decision.outcome, decision.account_id) == ("D", "credit", 7)
+    assert (decision.parts, decision.surplus_minor) == ((), 8900)
+    assert decision.review
+
+
+VETOES = [
+    pytest.param({"payers": {PAYER: {9: Trust(confirmed=1)}}}, {}, "known to pay", id="payer"),
+    pytest.param({}, {"virtual_owner": 9}, "virtual IBAN", id="another's virtual IBAN"),
+    pytest.param({}, {"currency": "USD"}, "is in EUR", id="another currency"),
+    pytest.param({}, {"doubts": ("the statement is held",)}, "held", id="a held statement"),
+    pytest.param({}, {"receiving": "CH4431999123000889012"}, "go with the account", id="a QR-IBAN"),
+    pytest.param({}, {"kind": "QRR"}, "marked QRR", id="a type that disagrees"),
+]
+
+
+@pytest.mark.parametrize(("more", "changed", "word"), VETOES)
+@pytest.mark.parametrize("amount", [8900, 5000, 9900])
+def test_a_veto_turns_what_would_settle_into_a_suggestion(more, changed, word, amount):
+    decision = decide(incoming(amount, ref=rf(1), **changed), invoice(1), **more)
+
+    assert decision.outcome == "suggest"
+    assert word in " ".join(decision.vetoes)
+    assert decision.candidates[0].parts[0][0] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RETURN of",
+        "Rücklastschrift",
+        "refund",
+        "STORNO",
+        "Rueckueberweisung",
+        "devolución",
+        "rejet",
+    ],
+)
+def test_a_text_that_speaks_of_a_return_is_for_a_person(text):
+    decision = decide(incoming(8900, f"{text} {rf(1)}"), invoice(1))
+
+    assert decision.outcome == "suggest"
+
+
+def test_a_contested_invoice_is_for_a_person():
+    decision = decide(incoming(8900, ref=rf(1)), replace(invoice(1), is_contested=True))
+
+    assert "dispute" in decision.vetoes[0]
+
+
+def test_an_amount_above_the_limit_is_for_a_person():
+    policy = Policy(auto_limit_minor=8899)
+
+    assert decide(incoming(8900, ref=rf(1)), invoice(1), policy=policy).outcome == "suggest"
+
+
+def test_references_of_two_customers_are_for_a_person():
+    decision = decide(incoming(17800, f"{rf(1)} {rf(2)}"), invoice(1), invoice(2))
+
+    assert decision.outcome == "suggest"
+    assert "different customers" in decision.vetoes[0]
+    assert len(decision.candidates) == 2
+
+
+def test_several_references_whose_sum_is_not_what_came_are_for_a_person():
+    decision = decide(
+        incoming(20000, f"{rf(1)} {rf(2)}"), invoice(1, account=7), invoice(2, account=7)
+    )
+
+    assert (decision.rule, decision.outcome) == ("S3", "suggest")
+
+
+def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_is_for_a_person():
+    decision = decide(incoming(5000, f"{rf(1)} {rf(999)}"), invoice(1))
+
+    assert "not ours" in decision.vetoes[0]
+
+
+def _sent(days, amount=8900, payer=PAYER):
+    seen = Earlier(payer, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
+    return earlier_by_likeness([seen])
+
+
+@pytest.mark.parametrize(
+    ("days", "outcome"), [(0, "suggest"), (10, "suggest"), (11, "settle")], ids=str
+)
+def test_the_same_sent_again_within_ten_days_is_perhaps_sent_twice(days, outcome):
+    again = invoice(1, due=17800)
+
+    assert decide(incoming(8900, ref=rf(1)), again, earlier=_sent(days)).outcome == outcome
+
+
+def test_a_payer_whom_the_bank_does_not_name_may_be_the_one_of_before():
+    unnamed = incoming(8900, ref=rf(1), payer_iban=None)
+
+    decision = decide(unnamed, invoice(1, due=17800), earlier=_sent(3, payer=None))
+
+    assert decision.outcome == "suggest"
+    assert "within 10 days" in decision.vetoes[0]
+
+
+def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
+    book = ledger(invoice(1), invoice(2))
+    both = [
+        incoming(8900, ref=rf(1), id=1),
+        incoming(8900, ref=rf(1), id=2, payer_iban="DE02100100100006820101"),
+        incoming(8900, ref=rf(2), id=3, payer_iban="DE02100100100006820101"),
+    ]
+
+    decisions = match(both, book, Policy())
+
+    assert [one.outcome for one in decisions] == ["suggest", "suggest", "settle"]
+    assert "2 transfers" in decisions[0].review
+
+
+def test_two_parts_that_fit_into_one_invoice_both_settle():
+    parts = [incoming(5000, ref=rf(1), id=1), incoming(3900, ref=rf(1), id=2)]
+
+    decisions = match(parts, ledger(invoice(1)), Policy())
+
+    assert [one.outcome for one in decisions] == ["settle", "settle"]
+
+
+def test_two_equal_parts_of_one_payer_within_days_are_perhaps_one_sent_twice():
+    parts = [incoming(4000, ref=rf(1), id=1), incoming(4000, ref=rf(1), id=2)]
+
+    decisions = match(parts, ledger(invoice(1)), Policy())
+
+    assert [one.outcome for one in decisions] == ["suggest", "suggest"]
+
+
+KNOWN = {"payers": {PAYER: {7: Trust(confirmed=3)}}}
+
+
+def test_a_known_payer_with_one_open_invoice_of_the_amount_is_a_good_suggestion():
+    decision = decide(incoming(8900), invoice(1, account=7), invoice(2, account=8), **KNOWN)
+
+    assert (decision.rule, decision.outcome) == ("S1", "suggest")
+    assert decision.candidates[0].parts == ((1, 8900),)
+
+
+@pytest.mark.parametrize(
+    ("trust", "outcome"),
+    [
+        (Trust(confirmed=3), "settle"),
+        (Trust(confirmed=2), "suggest"),
+        (Trust(matched=9), "suggest"),
+        (Trust(confirmed=9, declined=1), "suggest"),
+    ],
+    ids=str,
+)
+def test_a_policy_may_trust_a_payer_whom_people_confirmed_often_enough(trust, outcome):
+    policy = Policy(trust_after=3)
+
+    decision = decide(
+        incoming(8900), invoice(1, account=7), policy=policy, payers={PAYER: {7: trust}}
+    )
+
+    assert (decision.rule, decision.outcome) == ("S1", outcome)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "others"),
+    [
+        pytest.param(incoming(8900), [invoice(2, account=7)], id="two of the amount"),
+        pytest.param(
+            incoming(8900), [invoice(2, 8000, account=7), invoice(3, 900, account=7)], id="a set"
+        ),
+        pytest.param(incoming(8900, rf(999)), [], id="a reference that is not ours"),
+    ],
+)
+def test_a_known_payer_is_not_trusted_where_anything_else_could_be_meant(transfer, others):
+    decision = decide(
+        transfer, invoice(1, account=7), *others, policy=Policy(trust_after=1), **KNOWN
+    )
+
+    assert decision.outcome == "suggest"
+
+
+def test_a_payer_known_for_two_customers_says_nothing():
+    known = {"payers": {PAYER: {7: Trust(confirmed=1), 8: Trust(confirmed=1)}}}
+
+    decision = decide(incoming(8900), invoice(1, account=7), policy=Policy(trust_after=1), **known)
+
+    assert (decision.rule, decision.outcome) == ("S4", "suggest")
+
+
+def test_a_virtual_iban_proves_the_customer():
+    one = decide(incoming(8900, virtual_owner=7), invoice(1, account=7), invoice(2, 500, account=7))
+    two = decide(incoming(8900, virtual_owner=7), invoice(1, account=7), invoice(2, account=7))
+
+    assert (one.rule, one.outcome, one.parts) == ("S2", "settle", ((1, 8900),))
+    assert (two.rule, two.outcome, two.account_id) == ("S2", "credit", 7)
+    assert two.review
+
+
+def test_sets_that_add_up_are_all_listed():
+    invoices = [invoice(id, due, account=7) for id, due in ((1, 100), (2, 200), (3, 300), (4, 400))]
+
+    decision = decide(incoming(500), *invoices, **KNOWN)
+
+    assert decision.rule == "S3"
+    sets = {tuple(id for id, _ in one.parts) for one in decision.candidates}
+    assert sets == {(1, 4), (2, 3)}
+    assert all("one of 2 sets" in one.why for one in decision.candidates)
+
+
+def test_two_hundred_open_invoices_of_one_customer_do_not_blow_up():
+    invoices = [invoice(id, 100 + id, account=7) for id in range(1, 201)]
+
+    decision = decide(incoming(100_000), *invoices, **KNOWN)
+
+    assert decision.outcome in {"suggest", "none"}
+
+
+def test_the_amount_alone_is_a_suggestion_ranked_by_name():
+    invoices = [invoice(id, names=(f"Customer {id}",)) for id in range(1, 50)]
+    invoices.append(invoice(77, names=("Schmidt, Anna", "anna@example.com")))
+
+    decision = decide(incoming(8900), *invoices)
+
+    assert (decision.rule, decision.outcome) == ("S4", "suggest")
+    assert decision.candidates[0].parts == ((77, 8900),)
+
+
+def test_ten_thousand_invoices_of_one_price_are_searched_by_word():
+    invoices = [invoice(id, names=(f"Customer{id}",)) for id in range(1, 10_001)]
+
+    decision = decide(incoming(8900, payer_name="Customer9123 GmbH"), *invoices)
+
+    assert decision.candidates[0].parts == ((9123, 8900),)
+
+
+def test_what_is_like_nothing_is_unmatched():
+    decision = decide(incoming(12345, "thank you"), invoice(1))
+
+    assert (decision.rule, decision.outcome, decision.candidates) == ("X", "none", ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        "'; DROP TABLE transfers; --",
+        "{0.__class__}",
+        "%s%n",
+        "\x1b[31m",
+    ],
+)
+def test_a_payers_name_is_text_and_nothing_more(name):
+    assert decide(incoming(8900, name, payer_name=name), invoice(1)).outcome == "suggest"
+
+
+def test_every_rule_has_its_words():
+    assert set(RULES) == {"A1", "A2", "A3", "A4", "A5", "S1", "S2", "S3", "S4", "D", "X"}
+
+
+def test_a_name_that_is_plainly_another_customers_is_for_a_person():
+    named = invoice(1, names=("Bo Brandt",))
+    other = invoice(2, names=("Anna Schmidt GmbH",))
+
+    decision = decide(incoming(8900, ref=rf(1)), named, other)
+
+    assert "the payer's name is that of account 2" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize("name", ["Bo Brandt", "Somebody Else", None])
+def test_a_name_that_is_no_other_customers_is_no_veto(name):
+    named = invoice(1, names=("Bo Brandt",))
+
+    decision = decide(incoming(8900, ref=rf(1), payer_name=name), named, invoice(2, names=("X Y",)))
+
+    assert decision.rule == "A1"
+    assert decision.is_automatic
+
+
+def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_is_for_a_person():
+    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+
+    decision = decide(incoming(13900, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
+
+    assert (decision.rule, decision.outcome) == ("A4", "suggest")
+    assert "account 2" in decision.vetoes[0]
+
+
+def test_money_that_does_not_fit_from_a_payer_who_pays_for_others_too_is_for_a_person():
+    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+
+    decision = decide(incoming(9000, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
+
+    assert (decision.rule, decision.outcome) == ("A4", "suggest")
+    assert "pays for account 2 too" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"),
+    [
+        pytest.param(invoice(1, 20000), "A3", id="less than is open"),
+        pytest.param(invoice(1, 8900), "A4", id="more than is open"),
+        pytest.param(invoice(1, 8900, state="paid"), "D", id="an invoice that is paid"),
+    ],
+)
+def test_where_only_the_reference_points_to_a_customer_and_the_amount_to_others_a_person_decides(
+    named, rule
+):
+    accountant = incoming(13900, ref=rf(1), payer_name="Steuerkanzlei Nord")
+
+    decision = decide(accountant, named, invoice(2, 13900))
+
+    assert (decision.rule, decision.outcome) == (rule, "suggest")
+    assert "other customers owe" in decision.vetoes[0]
+    assert decide(accountant, named, invoice(2, 13800)).is_automatic
+    assert decide(
+        accountant, replace(named, names=("Steuerkanzlei Nord",)), invoice(2, 13900)
+    ).is_automatic

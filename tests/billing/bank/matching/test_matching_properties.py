@@ -1,0 +1,115 @@
+"""What must hold of matching for all transfers and invoices: order, bounds, and no wrong match."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.bank.invoicing.references import reference
+from billing.bank.matching.rules import match
+from billing.bank.matching.types import Policy
+from billing.statements.references import Scheme, check_reference
+from tests.billing.bank.matching.matching_facts import incoming, invoice, ledger, rf
+
+PRICES = (8900, 13900, 22900)
+IBANS = (None, "DE89370400440532013000", "DE02100100100006820101")
+_ids = st.integers(1, 6)
+_texts = st.one_of(
+    st.builds(rf, st.integers(1, 9)),
+    st.builds(lambda one, two: f"{rf(one)} and {rf(two)}", _ids, _ids),
+    st.sampled_from(["", "thanks", "refund", "BT-2026-000001", "RF00 0000 0000 00"]),
+    st.text(max_size=20),
+)
+_invoices = st.lists(
+    st.builds(
+        lambda due, account, state, currency: (due, account, state, currency),
+        st.sampled_from(PRICES),
+        st.integers(1, 3),
+        st.sampled_from(["open", "open", "open", "paid", "void"]),
+        st.sampled_from(["EUR", "EUR", "EUR", "USD"]),
+    ),
+    max_size=6,
+).map(
+    lambda rows: [
+        invoice(id, due, account=account, state=state, currency=currency)
+        for id, (due, account, state, currency) in enumerate(rows, start=1)
+    ]
+)
+_transfers = st.lists(
+    st.tuples(
+        st.sampled_from([*PRICES, 8900 + 13900, 100, 8901]),
+        _texts,
+        st.sampled_from(IBANS),
+        st.one_of(st.none(), st.builds(rf, _ids)),
+    ),
+    max_size=6,
+).map(
+    lambda rows: [
+        incoming(amount, text, ref=ref, id=id, payer_iban=iban)
+        for id, (amount, text, iban, ref) in enumerate(rows, start=1)
+    ]
+)
+
+
+@given(_invoices, _transfers, st.randoms(use_true_random=False))
+def test_the_order_of_transfers_changes_nothing(invoices, transfers, chance):
+    book = ledger(*invoices)
+    expected = match(transfers, book, Policy())
+    chance.shuffle(transfers)
+
+    assert match(transfers, book, Policy()) == expected
+
+
+@given(_invoices, _transfers, st.randoms(use_true_random=False))
+def test_the_order_of_invoices_changes_nothing(invoices, transfers, chance):
+    expected = match(transfers, ledger(*invoices), Policy())
+    chance.shuffle(invoices)
+
+    assert match(transfers, ledger(*invoices), Policy()) == expected
+
+
+@given(_invoices, _transfers)
+def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_has(
+    invoices, transfers
+):
+    book, paid = ledger(*invoices), Counter()
+    amounts = {one.id: one.amount_minor for one in transfers}
+
+    for decision in match(transfers, book, Policy()):
+        given_away = sum(part for _, part in decision.parts) + decision.surplus_minor
+        assert given_away == (amounts[decision.transfer_id] if decision.is_automatic else 0)
+        for id, part in decision.parts:
+            assert part > 0
+            paid[id] += part
+
+    assert all(paid[id] <= book.invoices[id].due_minor for id in paid)
+
+
+@given(_invoices, _transfers)
+def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfers):
+    book, by_id = ledger(*invoices), {one.id: one for one in transfers}
+
+    for decision in match(transfers, book, Policy()):
+        said = by_id[decision.transfer_id]
+        everything = " ".join([*said.texts, *[one.value for one in said.structured]])
+        for id, _ in decision.parts:
+            assert book.invoices[id].reference in everything
+            assert book.invoices[id].is_open
+            assert book.invoices[id].currency == said.currency
+
+
+@given(_invoices, _transfers)
+def test_what_a_person_must_see_says_why(invoices, transfers):
+    for decision in match(transfers, ledger(*invoices), Policy()):
+        assert decision.is_automatic or decision.review
+        assert decision.reasons
+
+
+@given(st.integers(0, 10**10 - 1))
+def test_each_reference_that_we_issue_is_valid_and_of_one_length(number):
+    made = reference(number)
+
+    assert len(made) == 14
+    found = check_reference(made)
+    assert found is not None
+    assert (found.scheme, found.is_valid) == (Scheme.RF, True)

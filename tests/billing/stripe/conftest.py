@@ -1,0 +1,38 @@
+"""The inbox of Stripe's events on a real database, with books beside it."""
+
+import pytest
+
+from flows.stripe import fetch as stripe_fetch
+from tests.billing.stripe.door import SECRET, Door
+from tests.billing.stripe.story import Stripe
+from worker import clock
+from worker.settings import settings
+
+
+@pytest.fixture
+def stripe(books):
+    """Stripe's events delivered, one transaction each, without an API key."""
+    return Stripe(books)
+
+
+@pytest.fixture
+def configure(monkeypatch):
+    """Sets this process's settings for one test: `configure(BILLING_STRIPE_ACCOUNT="acct_1")`."""
+
+    def configure(**environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+        stripe_fetch.gateway.cache_clear()
+
+    yield configure
+    monkeypatch.undo()
+    configure()
+
+
+@pytest.fixture
+def door(configure, books):
+    """The worker's own door, with the endpoint's secret, at the books' time, which is now."""
+    configure(BILLING_STRIPE_WEBHOOK_SECRETS=SECRET)
+    books.now = clock.now()
+    return Door()

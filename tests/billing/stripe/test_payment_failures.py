@@ -1,0 +1,102 @@
+"""A charge that failed is asked for, with what Stripe says of it, until the invoice is settled."""
+
+import pytest
+from sqlalchemy import select
+
+from models.life import DunningCase
+from tests.billing.stripe.writing import seconds
+from worker.database import transaction
+
+MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1)
+
+
+@pytest.fixture(params=["before basil", "since basil"])
+def shop(request, stripe, books):
+    """A shop whose customer has paid for March."""
+    books.open_account("acme", status="trial", plan="starter")
+    shop = stripe.shop("acme", basil=request.param == "since basil")
+    stripe.deliver(shop.event("price.created", shop.price()))
+    shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
+    stripe.deliver(*shop.events)
+    shop.events.clear()
+    return shop
+
+
+def cases():
+    with transaction() as session:
+        return list(session.scalars(select(DunningCase).order_by(DunningCase.id)))
+
+
+def fails(shop, *, code="card_declined", attempts=1, next_attempt=MAY):
+    """The charge of April's invoice fails; returns the invoice."""
+    shop.now += 60
+    invoice = shop.bills(shop.price(), start=APRIL, end=MAY)
+    shop.now += 60
+    invoice |= {"attempt_count": attempts, "next_payment_attempt": next_attempt}
+    failed = shop.charge(8900, invoice=invoice["id"], status="failed", failure_code=code)
+    shop.event("charge.failed", failed)
+    shop.event("invoice.payment_failed", invoice)
+    return invoice
+
+
+def test_a_failed_charge_opens_a_case_that_knows_when_stripe_tries_again(stripe, shop):
+    fails(shop)
+
+    stripe.deliver(*shop.events)
+
+    (case,) = cases()
+    assert (case.cause, case.schedule, case.outcome) == ("card_failed", "card", None)
+    assert case.invoice_id is not None
+    assert case.retry_at.timestamp() == MAY
+
+
+def test_an_event_that_comes_three_times_opens_one_case(stripe, shop):
+    fails(shop)
+
+    stripe.deliver(*shop.events * 3)
+
+    assert len(cases()) == 1
+
+
+def test_the_case_ends_in_the_transaction_in_which_the_invoice_is_paid(stripe, shop):
+    invoice = fails(shop)
+    stripe.deliver(*shop.events)
+    shop.events.clear()
+    shop.now += 60
+
+    shop.pays(invoice)
+    stripe.deliver(*shop.events)
+
+    assert [case.outcome for case in cases()] == ["paid"]
+    assert "payment.settled" in stripe.told()
+
+
+def test_a_payment_that_is_known_before_its_failure_opens_no_case(stripe, shop):
+    invoice = fails(shop)
+    failure = list(shop.events)
+    shop.events.clear()
+    shop.now += 60
+    shop.pays(invoice)
+
+    stripe.deliver(*shop.events, *failure)
+
+    assert [case.outcome for case in cases() if case.outcome != "paid"] == []
+
+
+def test_an_invoice_that_is_voided_is_not_asked_for_any_more(stripe, shop):
+    invoice = fails(shop)
+    stripe.deliver(*shop.events)
+    shop.now += 60
+
+    stripe.deliver(shop.event("invoice.voided", invoice | {"status": "void"}))
+
+    assert [case.outcome for case in cases()] == ["written_off"]
+
+
+def test_the_first_payment_of_a_trial_is_no_missing_money(stripe, books, shop):
+    books.set_host("acme", status="trial")
+    fails(shop)
+
+    stripe.deliver(*shop.events)
+
+    assert cases() == []

@@ -1,0 +1,164 @@
+"""Webhooks through the broker and real workers: each is applied once, whoever dies meanwhile."""
+
+import threading
+from collections import Counter
+
+import pytest
+from sqlalchemy import func, select
+
+from billing.stripe.signature import sign
+from flows.stripe import apply as stripe_apply
+from flows.stripe import receive as stripe_receive
+from models.host import CreditTransaction
+from models.stripe import StripeEvent
+from tests.billing.stripe.door import SECRET, body_of, webhook
+from tests.billing.stripe.writing import MONTH_S, Shop
+from tests.worker.conftest import client, is_idle, start, wait_until  # noqa: F401 - fixtures
+from tests.worker.rawmessages import message, raw
+from web import relay
+from worker import clock
+from worker.database import transaction
+
+ACCOUNTS, INVOICES = 10, 20
+CREDITS = 1000
+TAKES = ("-Q", "stripe", "--concurrency", "2")
+
+
+@pytest.fixture
+def shops(configure, books, redis_client):
+    """A shop for each of ten accounts, at the workers' own time; the settings are theirs, too."""
+    configure(BILLING_STRIPE_WEBHOOK_SECRETS=SECRET)
+    books.now = clock.now()
+    shops = []
+    for number in range(ACCOUNTS):
+        customer = f"cus_{number}"
+        books.open_account(f"acme-{number}", status="trial", stripe_customer_id=customer)
+        shops.append(Shop(now=int(books.now.timestamp()), customer=customer))
+    return shops
+
+
+def paid(shop, name) -> dict:
+    line = shop.line(shop.price(), start=shop.now, end=shop.now + MONTH_S)
+    fields = {"id": f"in_{shop.customer}_{name}", "subscription": f"sub_{shop.customer}"}
+    invoice = shop.invoice([line], status="paid", amount_paid=8900) | fields
+    return shop.event("invoice.paid", invoice, id=f"evt_{shop.customer}_{name}")
+
+
+def states() -> Counter:
+    with transaction() as session:
+        rows = select(StripeEvent.state, func.count()).group_by(StripeEvent.state)
+        return Counter(dict(session.execute(rows).all()))
+
+
+def grants() -> int:
+    with transaction() as session:
+        rows = select(func.count()).where(CreditTransaction.type == "grant")
+        return session.execute(rows).scalar_one()
+
+
+def test_an_event_goes_from_the_client_through_the_broker_into_the_books(
+    books,
+    shops,
+    client,  # noqa: F811
+    redis_client,
+    start,  # noqa: F811
+):
+    start("stripe", *TAKES)
+    body = body_of(paid(shops[0], 1))
+
+    client.stripe_event(body, sign(body, secret=SECRET, at=clock.now()))
+
+    wait_until(lambda: states()["applied"] == 1 and is_idle(redis_client))
+    assert books.see("acme-0").credits == CREDITS
+
+
+def test_an_event_goes_from_the_relay_through_the_inbox_into_the_books(
+    books,
+    shops,
+    redis_client,
+    start,  # noqa: F811
+):
+    start("stripe", *TAKES)
+    body = body_of(paid(shops[0], 1))
+    signature = sign(body, secret=SECRET, at=clock.now())
+    store = relay.Webhook(body, signature, clock.now(), relay.events.parse(body))
+
+    relay.into_inbox(store)
+
+    wait_until(lambda: states()["applied"] == 1 and is_idle(redis_client))
+    assert books.see("acme-0").credits == CREDITS
+
+
+def test_a_kill_9_among_200_events_loses_none_and_applies_none_twice(
+    books,
+    shops,
+    redis_client,
+    start,  # noqa: F811
+):
+    bodies = [body_of(paid(shop, n)) for n in range(INVOICES) for shop in shops]
+    raws = [
+        raw(message("stripe.receive", "stripe", **webhook(body).arguments())) for body in bodies
+    ]
+    redis_client.lpush("stripe", *raws, *raws[::10])
+    # Small sets, or two of them would be all.
+    first = start("first", *TAKES, BILLING_STRIPE_SET_SIZE="5")
+    wait_until(lambda: 20 < states()["applied"] < 200)
+
+    first.kill_9()
+    assert states()["applied"] < 200
+    start("second", *TAKES)
+    start("third", *TAKES)
+
+    wait_until(lambda: is_idle(redis_client))
+    # What was received and not finished when the worker died, the sweep takes up later.
+    for number in unfinished():
+        stripe_apply.apply(number)
+    assert states() == {"applied": 200}
+    assert grants() == 200
+    assert books.audit().agrees
+
+
+def unfinished() -> list[int]:
+    with transaction() as session:
+        return list(session.scalars(select(StripeEvent.id).where(StripeEvent.state == "received")))
+
+
+def test_the_same_events_by_eight_threads_are_applied_once(books, shops):
+    bodies = [body_of(paid(shop, n)) for n in range(2) for shop in shops]
+    hooks = [webhook(body) for body in bodies]
+    broken = []
+
+    def deliver(offset):
+        try:
+            for hook in hooks[offset:] + hooks[:offset]:
+                stripe_receive.receive(hook)
+        except Exception as error:
+            broken.append(error)
+
+    threads = [threading.Thread(target=deliver, args=(n * 2,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert broken == []
+    assert states() == {"applied": 20}
+    assert grants() == 20
+    assert {books.see(f"acme-{n}").credits for n in range(ACCOUNTS)} == {2 * CREDITS}
+    assert books.audit().agrees
+
+
+def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(books, shops):
+    shop = shops[0]
+    bodies = [body_of(paid(shop, n)) for n in range(16)]
+    threads = [
+        threading.Thread(target=stripe_receive.receive, args=(webhook(body),)) for body in bodies
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert states() == {"applied": 16}
+    assert books.see("acme-0").credits == 16 * CREDITS
+    assert books.audit().agrees

@@ -1,0 +1,231 @@
+"""What a subscription's state means for its account: status, plan, period, and the mirror."""
+
+import datetime as dt
+
+import pytest
+
+from tests.billing.stripe.writing import seconds
+
+MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1)
+
+
+@pytest.fixture
+def shop(stripe, books):
+    books.open_account("acme", status="trial", plan="free")
+    books.plan("starter")
+    books.plan("growth", included_credits=2000)
+    return stripe.shop("acme")
+
+
+@pytest.fixture
+def subscribe(stripe, shop):
+    """Delivers a state of the subscription, a minute after the last; returns what became of it."""
+
+    def subscribe(status, *, plan="starter", what="updated", **changed):
+        shop.now += 60
+        state = shop.subscription(
+            shop.price(plan), start=MARCH, end=APRIL, status=status, **changed
+        )
+        return stripe.deliver(shop.event(f"customer.subscription.{what}", state))[0]
+
+    return subscribe
+
+
+@pytest.mark.parametrize(
+    ("before", "stripes", "after"),
+    [
+        pytest.param("trial", "incomplete", "trial", id="nothing is paid yet"),
+        pytest.param("trial", "incomplete_expired", "trial", id="nothing was paid in time"),
+        pytest.param("trial", "trialing", "trial", id="a trial goes on"),
+        pytest.param("trial", "active", "active", id="it is paid for"),
+        pytest.param("trial", "paused", "suspended trial_over", id="a trial without a card"),
+        pytest.param("trial", "canceled", "cancelled", id="a trial is given up"),
+        pytest.param("active", "past_due", "active", id="stripe still tries"),
+        pytest.param("active", "unpaid", "suspended payment_failed", id="stripe has given up"),
+        pytest.param("active", "canceled", "cancelled", id="it is over"),
+        pytest.param("cancelled", "active", "active", id="somebody comes back"),
+        pytest.param("cancelled", "unpaid", "cancelled", id="who has left is not suspended"),
+        pytest.param("pending_payment", "active", "active", id="a card instead of a transfer"),
+        pytest.param("pending_payment", "canceled", "pending_payment", id="a transfer instead"),
+        pytest.param("active", "quantum", "active", id="a status that stripe has added since"),
+    ],
+)
+def test_the_accounts_status_follows(stripe, books, subscribe, before, stripes, after):
+    books.set_host("acme", status=before)
+
+    assert subscribe(stripes) == "applied"
+    assert stripe.status("acme") == after
+    assert stripe.subscription("acme").status == stripes
+
+
+def test_a_suspension_for_want_of_money_ends_with_the_money(stripe, books, subscribe):
+    books.set_host("acme", status="active")
+
+    subscribe("unpaid")
+    subscribe("active")
+
+    assert stripe.status("acme") == "active"
+    assert stripe.told()[-2:] == ["account.suspended", "account.reactivated"]
+
+
+@pytest.mark.parametrize("reason", ["manual", "dispute"])
+def test_a_suspension_by_a_person_does_not_end_with_money(stripe, books, subscribe, reason):
+    books.set_host("acme", status="active")
+    books.change_status("acme", "suspended", reason=reason)
+
+    subscribe("active")
+
+    assert stripe.status("acme") == f"suspended {reason}"
+
+
+def test_the_first_payment_ends_the_trial_and_its_credits(stripe, books, shop, subscribe):
+    books.plan("trial-plan", included_credits=300)
+    books.change_plan("acme", "trial-plan")
+    books.seed("acme")
+    subscribe("trialing")
+    before = stripe.status("acme"), books.lots("acme")
+
+    shop.now += 60
+    shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
+    stripe.deliver(*shop.events)
+
+    assert before == ("trial", {"trial": 300})
+    assert (stripe.status("acme"), books.lots("acme")) == ("active", {"plan": 1000})
+
+
+def test_a_cancellation_at_the_periods_end_changes_nothing_until_then(stripe, books, subscribe):
+    subscribe("active", cancel_at_period_end=True)
+    planned = stripe.subscription("acme").cancel_at_period_end, stripe.status("acme")
+
+    subscribe("canceled", what="deleted", ended_at=APRIL)
+
+    assert planned == (True, "active")
+    assert stripe.status("acme") == "cancelled"
+
+
+def test_the_mirror_shows_the_running_period(stripe, books, subscribe):
+    subscribe("active")
+
+    mirrored = stripe.subscription("acme")
+    assert (mirrored.stripe_subscription_id, mirrored.payment_method) == ("sub_1", "stripe")
+    assert mirrored.current_period_start == dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    assert mirrored.current_period_end == dt.datetime(2026, 4, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "plan"),
+    [
+        ("trialing", "starter"),
+        ("active", "starter"),
+        ("past_due", "starter"),
+        ("incomplete", "free"),
+        ("unpaid", "free"),
+        ("canceled", "free"),
+    ],
+)
+def test_a_plan_is_the_accounts_while_its_subscription_goes_on(
+    stripe, books, subscribe, status, plan
+):
+    subscribe(status)
+
+    assert stripe.end_state("acme")["plan"] == books.plan(plan)
+
+
+def test_another_plan_follows_the_subscription(stripe, books, subscribe):
+    subscribe("active")
+    subscribe("active", plan="growth")
+
+    assert stripe.end_state("acme")["plan"] == books.plan("growth")
+
+
+def test_an_older_state_undoes_nothing(stripe, books, shop, subscribe):
+    subscribe("active", plan="growth")
+    shop.now -= 3600
+
+    subscribe("canceled", what="deleted")
+
+    assert stripe.status("acme") == "active"
+    assert stripe.end_state("acme")["plan"] == books.plan("growth")
+
+
+def test_of_two_subscriptions_the_one_that_goes_on_counts(stripe, books, subscribe):
+    subscribe("active", plan="growth", id="sub_2", created=APRIL)
+    subscribe("canceled", what="deleted", id="sub_1", created=MARCH)
+
+    assert stripe.status("acme") == "active"
+    assert stripe.subscription("acme").stripe_subscription_id == "sub_2"
+
+
+def test_of_two_that_go_on_the_newer_counts(stripe, books, subscribe):
+    subscribe("active", plan="growth", id="sub_2", created=APRIL)
+    subscribe("past_due", id="sub_1", created=MARCH)
+
+    assert stripe.end_state("acme")["plan"] == books.plan("growth")
+
+
+def test_when_both_are_over_the_account_is_cancelled(stripe, books, subscribe):
+    subscribe("active", id="sub_2", created=APRIL)
+    for name in ("sub_1", "sub_2"):
+        subscribe("canceled", what="deleted", id=name)
+
+    assert stripe.status("acme") == "cancelled"
+
+
+def test_a_system_account_keeps_its_status_and_plan(stripe, books, shop, subscribe):
+    books.open_account("aws-admin", status="active", plan="free", stripe_customer_id="cus_sys")
+
+    outcome = subscribe("canceled", what="deleted", customer="cus_sys")
+
+    assert outcome == "applied"
+    assert stripe.status("aws-admin") == "active"
+    assert stripe.end_state("aws-admin")["plan"] == books.plan("free")
+
+
+def test_a_deleted_accounts_subscription_waits_until_it_is_restored(stripe, books, subscribe):
+    books.delete_account("acme")
+    parked = subscribe("active")
+
+    books.set_host("acme", is_deleted=False)
+    books.pass_time(minutes=1)
+    stripe.sweep()
+
+    assert parked == "parked: AccountDeleted"
+    assert stripe.status("acme") == "active"
+
+
+@pytest.mark.parametrize("status", ["active", "past_due", "paused", "trialing"])
+def test_while_a_subscription_goes_on_no_calendar_gives_anything(stripe, books, subscribe, status):
+    books.set_host("acme", status="active")
+    subscribe(status)
+    books.set_host("acme", status="active")
+
+    books.repair()
+    books.go_to(2026, 5, 2)
+    books.repair()
+    books.sweep()
+
+    assert books.see("acme").entries == []
+
+
+def test_no_payment_no_credits(stripe, books, shop, subscribe):
+    shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
+    stripe.deliver(*shop.events)
+    subscribe("past_due")
+
+    books.go_to(2026, 4, 2)
+    stripe.drip()
+    books.repair()
+    books.sweep()
+
+    assert books.see("acme").credits == 0
+
+
+def test_who_cancels_and_is_let_in_by_a_person_lives_on_a_calendar_again(stripe, books, subscribe):
+    subscribe("active")
+    subscribe("canceled", what="deleted")
+    books.change_status("acme", "active", reason="manual")
+
+    books.pass_time(days=40)
+    books.repair()
+
+    assert books.lots("acme") == {"plan": 1000}

@@ -1,0 +1,273 @@
+"""With an API key an event is only a hint: what Stripe says now of the object counts."""
+
+import pytest
+from sqlalchemy import text
+
+from flows.stripe import apply as stripe_apply
+from flows.stripe import fetch as stripe_fetch
+from flows.stripe import receive as stripe_receive
+from gateways import stripe_http
+from tests import stripe_objects as objects
+from tests.billing.stripe.door import SECRET, Door, body_of, webhook
+from tests.billing.stripe.writing import MONTH_S
+from tests.fake_stripe import KEY, FakeStripe
+from worker import clock
+from worker.database import engine, transaction
+
+
+class WatchedStripe(FakeStripe):
+    """Notes with each request how many transactions are open in the database, and how many write."""
+
+    def __init__(self):
+        super().__init__()
+        self.transactions, self.writing = [], []
+
+    def answer(self, path, query, headers):
+        with engine().connect() as connection:
+            open_ones = text(
+                "SELECT count(*), count(backend_xid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND xact_start IS NOT NULL AND backend_type = 'client backend'"
+            )
+            number, writing = connection.execute(open_ones).one()
+        self.transactions.append(number)
+        self.writing.append(writing)
+        return super().answer(path, query, headers)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(stripe_http, "FIRST_PAUSE_S", 0.0)
+    with WatchedStripe() as fake:
+        yield fake
+
+
+@pytest.fixture
+def door(configure, books, fake):
+    """The worker's door, with a key for the fake."""
+    configure(
+        BILLING_STRIPE_WEBHOOK_SECRETS=SECRET,
+        BILLING_STRIPE_API_KEY=KEY,
+        BILLING_STRIPE_API_BASE=fake.url,
+    )
+    books.now = clock.now()
+    books.open_account("acme", status="trial", plan="starter", stripe_customer_id="cus_1")
+    return Door()
+
+
+@pytest.fixture
+def now(door, books):
+    return int(books.now.timestamp())
+
+
+@pytest.fixture
+def starter(fake):
+    """The price of the starter plan, as Stripe knows it."""
+    price = objects.price(metadata={"plan": "starter"})
+    fake.keep(objects.product(), price)
+    return price
+
+
+def paid_invoice(now, **changes):
+    line = objects.line(period={"start": now, "end": now + MONTH_S})
+    return objects.invoice(lines=[line], created=now, **changes)
+
+
+def event(now, about, kind="invoice.paid", **changes):
+    return objects.event(about=about, kind=kind, created=now, **changes)
+
+
+def later(books, **duration):
+    """Take up what failed, as the sweep would then."""
+    with transaction() as session:
+        session.execute(
+            text("UPDATE billing.stripe_events SET due_at = now() WHERE due_at > now()")
+        )
+        numbers = list(session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id")))
+    return [stripe_apply.apply(number) for number in numbers]
+
+
+def test_the_objects_present_state_outweighs_the_event(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now, status="open", amount_paid=0))
+
+    assert door.post(event(now, paid_invoice(now))) == "applied"
+    assert books.see("acme").credits == 0
+
+
+def test_an_event_that_comes_late_is_applied_as_things_stand_now(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    draft = paid_invoice(now - 3600, status="draft", amount_paid=0)
+
+    assert door.post(event(now - 3600, draft, kind="invoice.created")) == "applied"
+    assert books.see("acme").credits == 1000
+
+
+def test_prices_that_an_invoice_only_names_are_asked_for_once(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now), paid_invoice(now, id="in_2"))
+
+    door.post(event(now, paid_invoice(now)))
+    door.post(event(now, paid_invoice(now, id="in_2"), id="evt_2"))
+
+    asked = [path for path, _, _ in fake.asked]
+    assert asked == ["/v1/invoices/in_1", "/v1/prices/price_1", "/v1/invoices/in_2"]
+
+
+def test_a_price_that_stripe_does_not_know_either_waits_for_a_person(door, books, fake, now):
+    fake.keep(paid_invoice(now))
+
+    assert door.post(event(now, paid_invoice(now))) == "parked: UnknownPrice"
+
+
+def test_all_lines_of_a_long_invoice_are_fetched(door, books, fake, starter, now):
+    period = {"start": now, "end": now + MONTH_S}
+    lines = [objects.line(f"il_{n}", period=period) for n in range(23)]
+    fake.keep(objects.invoice(lines=lines, created=now))
+
+    assert door.post(event(now, paid_invoice(now))) == "applied"
+    assert books.see("acme").credits == 23 * 1000
+
+
+def test_while_stripe_is_away_an_event_waits_and_is_then_applied(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    fake.fail(500, times=stripe_http.TRIES)
+
+    first = door.post(event(now, paid_invoice(now)))
+    (row,) = door.rows()
+    later(books)
+
+    assert first == "failed: StripeAway"
+    assert (row.attempts, row.due_at > clock.now()) == (1, True)
+    assert [row.state for row in door.rows()] == ["applied"]
+    assert books.see("acme").credits == 1000
+
+
+def test_a_short_fault_of_stripes_costs_a_try_and_no_more(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    fake.fail(429, Retry_After="0")
+    fake.drop()
+
+    assert door.post(event(now, paid_invoice(now))) == "applied"
+
+
+def test_a_key_that_stripe_refuses_is_said_and_tried_again(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    fake.fail(401, code="invalid_request_error", times=1)
+
+    outcome = door.post(event(now, paid_invoice(now)))
+    (row,) = door.rows()
+    later(books)
+
+    assert outcome == "failed: StripeRefused"
+    assert row.facts["status"] == 401
+    assert KEY not in str(row.facts)
+    assert [row.state for row in door.rows()] == ["applied"]
+
+
+def test_an_object_that_stripe_knows_no_more_is_ignored(door, books, fake, now):
+    assert door.post(event(now, paid_invoice(now))) == "ignored: StripeKnowsNone"
+
+
+def test_an_object_whose_end_the_event_tells_is_kept_as_deleted(door, books, fake, now):
+    gone = event(now, objects.invoice("in_1", status="draft"), kind="invoice.deleted")
+    gone["data"]["object"]["lines"]["data"][0]["pricing"] = None
+
+    outcome = door.post(event(now, objects.product(), kind="product.deleted"))
+
+    assert outcome == "applied"
+
+
+def test_a_thin_event_is_fetched_and_applied(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    thin = objects.v2_event(
+        type="v1.invoice.paid",
+        related_object={"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"},
+    )
+
+    assert door.post(thin) == "applied"
+    assert books.see("acme").credits == 1000
+
+
+def test_a_thin_event_of_another_type_is_kept_as_ignored(door, fake):
+    assert door.post(objects.v2_event()) == "ignored: UnhandledType"
+    assert fake.asked == []
+
+
+def test_without_a_key_a_thin_event_waits_for_one(door, configure, monkeypatch):
+    monkeypatch.delenv("BILLING_STRIPE_API_KEY")
+    configure()
+    thin = objects.v2_event(
+        type="v1.invoice.paid",
+        related_object={"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"},
+    )
+
+    assert door.post(thin) == "parked: NeedsApiKey"
+
+
+def test_nothing_is_asked_for_events_that_are_not_ours(door, fake, now):
+    door.post(event(now, paid_invoice(now), livemode=True))
+    door.post(event(now, {"id": "po_1"}, kind="payout.paid", id="evt_2"))
+
+    assert fake.asked == []
+
+
+def test_no_transaction_is_open_while_stripe_is_asked(door, fake, starter, now):
+    fake.keep(paid_invoice(now))
+
+    door.post(event(now, paid_invoice(now)))
+
+    assert fake.transactions == [0, 0]
+    assert stripe_fetch.gateway() is not None
+
+
+# --- in sets -------------------------------------------------------------------------------------
+
+
+def in_a_set(*payloads):
+    """Deliver these events at once; returns what became of each."""
+    hooks = [webhook(body_of(payload)) for payload in payloads]
+    return [each.state for each in stripe_apply.finish(stripe_receive.take_in(hooks))]
+
+
+def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, books, fake, starter, now):
+    fake.keep(paid_invoice(now))
+    twins = [
+        event(now, paid_invoice(now), id="evt_1"),
+        event(now, paid_invoice(now), id="evt_2", kind="invoice.payment_succeeded"),
+        event(now, paid_invoice(now), id="evt_3", kind="invoice.updated"),
+    ]
+    door.post(event(now, starter, kind="price.created", id="evt_0"))
+    before = len(fake.asked)
+
+    assert in_a_set(*twins) == ["applied"] * 3
+    assert len(fake.asked) == before + 1
+    assert books.see("acme").credits == 1000
+
+
+def test_nothing_is_locked_or_written_while_stripe_is_asked_for_a_set(door, fake, starter, now):
+    invoices = [paid_invoice(now, id=f"in_{n}") for n in range(8)]
+    fake.keep(*invoices)
+
+    in_a_set(*[event(now, each, id=f"evt_{each['id']}") for each in invoices])
+
+    assert len(fake.writing) >= 8
+    assert max(fake.writing) == 0
+
+
+def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
+    door, books, fake, starter, now
+):
+    fake.keep(paid_invoice(now))
+    fake.fail(500, times=10_000)
+    count = 4 * stripe_fetch.ASKED_AT_ONCE
+    customers = [objects.customer(f"cus_{n}") for n in range(count)]
+    sent = [
+        event(now, each, kind="customer.updated", id=f"evt_{n}") for n, each in enumerate(customers)
+    ]
+
+    states = in_a_set(*sent)
+
+    assert set(states) == {"failed", "received"}
+    assert states.count("failed") < count
+    assert len(fake.asked) == states.count("failed") * stripe_http.TRIES
+    assert {row.state for row in door.rows() if row.due_at is not None} == {"failed", "received"}
