@@ -10,8 +10,7 @@ from typing import BinaryIO
 from billing.statements.camt import fields
 from billing.statements.camt.checks import BALANCE_KINDS, conclude
 from billing.statements.camt.details import Side, amount_of, detail_of
-from billing.statements.camt.repeats import RepeatsReader
-from billing.statements.camt.units import OUTSIDE, Leaves, Units
+from billing.statements.camt.units import OUTSIDE, Leaves, UnitReader, Units
 from billing.statements.canonical import Balance, Detail, Entry, Family, HoldReason, Statement
 from billing.statements.draft import Draft
 from billing.statements.errors import (
@@ -53,13 +52,7 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
     Raises the errors of StatementRefused; then nothing of the file may be used.
     """
     taker = _CamtTaker(budget, name)
-    reader = RepeatsReader(
-        _UNITS,
-        taker,
-        wrappers=fields.WRAPPERS,
-        counted="Ntry",
-        within=("BkToCstmrStmt", "Stmt"),  # an entry is alike in all three messages
-    )
+    reader = UnitReader(_UNITS, taker.begin, taker.finish, wrappers=fields.WRAPPERS, counted="Ntry")
     reader.read(source)
     if taker.format is None:
         raise UnknownFormat(found="XML without a camt.052, camt.053 or camt.054 message")

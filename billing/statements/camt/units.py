@@ -1,13 +1,13 @@
-"""XML of unknown origin, one finished unit at a time.
+"""A reader for XML of unknown origin that hands over one finished unit at a time.
 
-Nothing is fetched, expanded, or built up without bound.
-
-Expat from the standard library calls us for each tag; there is no tree. A unit is an element that a
-table names, such as one transaction; its texts are collected by path and handed over when it ends.
+A unit is an element that a table names, such as one transaction. Its texts are collected by path
+and handed over when it ends. There is no tree: expat, from the standard library, calls us for each
+tag. Nothing is fetched, no entity is expanded, and nothing grows without bound.
 """
 
 import re
-from typing import BinaryIO, Protocol
+from collections.abc import Callable
+from typing import BinaryIO
 from xml.parsers import expat
 
 from billing.statements.errors import (
@@ -30,80 +30,76 @@ from billing.statements.limits import (
 )
 
 _CHUNK = 65_536
-# Long enough to find a start tag that two chunks share.
+# Bytes of a chunk that are searched again with the next: a start tag may stand in both.
 _OVERLAP = 64
-# The bracket of a start tag, and the prefix before its name.
-_PREFIX = re.compile(rb"(<)[\w.-]+:\Z")
-# Paths learnt by heart; a file with more different tags than this has them looked up anew.
-_MAX_LEARNT = 5_000
+# Places that are remembered; a file with more different tags has the others computed each time.
+_MAX_PLACES = 5_000
 _ENCODING_ERRORS = {
     expat.errors.XML_ERROR_UNKNOWN_ENCODING,
     expat.errors.XML_ERROR_INCORRECT_ENCODING,
 }
 
+# Texts of a unit by their path; empty ones are left out.
 Leaves = dict[str, list[str]]
 # kind of unit -> path inside it -> kind of the unit that begins there
 Units = dict[str, dict[str, str]]
+# Takes the kind of a unit that begins, what its parent unit has so far, and the line.
+Begin = Callable[[str, Leaves, int], None]
+# Takes the kind of a unit that ended, its texts, what its parent unit has so far, and the line
+# where it began.
+Finish = Callable[[str, Leaves, Leaves, int], None]
 
 # The unit around everything. Its paths are single names, for a message may stand in any envelope.
 OUTSIDE = "outside"
+# The kind of an element that is passed over with everything in it.
+_SKIPPED = "skipped"
 
 
-class Handler(Protocol):
-    """Who takes the units."""
-
-    def begin(self, kind: str, around: Leaves, line: int) -> None:
-        """A unit begins; `around` is what its parent unit has so far."""
-
-    def finish(self, kind: str, leaves: Leaves, around: Leaves, line: int) -> None:
-        """A unit that began at `line` is whole; `around` is what its parent unit has so far."""
-
-
-class _Node:
-    """A place that an element can have.
-
-    Its path in its unit, and the places below it that were seen so far.
-    """
+class _Place:
+    """The place of an element: its path in its unit, and the places below it seen so far."""
 
     __slots__ = ("children", "depth", "kind", "parent", "path", "unit")
 
     def __init__(
-        self, parent: "_Node | None", path: str, unit: str, kind: str | None, depth: int
+        self, parent: "_Place | None", path: str, unit: str, kind: str | None, depth: int
     ) -> None:
         self.parent = parent or self  # expat balances the tags, so nothing goes above the root
         self.path = path
         self.unit = unit  # the kind of unit that the element is part of
         self.kind = kind  # the kind of unit that begins with the element
         self.depth = depth
-        self.children: dict[str, _Node | None] = {}
+        self.children: dict[str, _Place] = {}
 
 
 class UnitReader:
-    """Feeds a source to expat and a handler with units.
+    """Feeds a source to expat and passes units to `begin` and `finish`.
 
-    Inside the first unit only elements of its namespace count, all others are passed over.
+    Inside the first unit only elements of its namespace count; all others are passed over.
     `wrappers` are elements whose children count as their parent's. `raw_count` is how often a start
-    tag `counted` stands in the bytes, comments and CDATA included. `read` raises the errors of
-    XmlRefused.
+    tag `counted` stands in the bytes, comments and CDATA included.
     """
 
     def __init__(
-        self, units: Units, handler: Handler, *, wrappers: frozenset[str], counted: str
+        self,
+        units: Units,
+        begin: Begin,
+        finish: Finish,
+        *,
+        wrappers: frozenset[str],
+        counted: str,
     ) -> None:
         self.namespace = ""
         self.raw_count = 0
         self._units = units
-        self._handler = handler
+        self._on_begin = begin
+        self._on_finish = finish
         self._wrappers = wrappers
-        self._counted = re.compile(counted.encode() + rb"[\s/>]")
+        self._counted = re.compile(rb"<(?:[\w.-]{1,50}:)?" + counted.encode() + rb"[\s/>]")
         self._tail = b""
-        self._tags = self._learnt = self._skipped = self._begun = self._last_unit_end = 0
-        self._shift = 0  # how many bytes of the source the parser was not given
-        self._node = _Node(None, "", OUTSIDE, None, 0)
-        self._children = self._node.children
+        self._tags = self._places = self._skipped = self._begun = self._last_unit_end = 0
+        # the element around the next event, and the one that began last: only it may have a text
+        self._place = self._leaf = _Place(None, "", OUTSIDE, None, 0)
         self._texts: list[str] = []
-        # the element that began last, while it has no children: the one that may have a text
-        self._leaf: _Node | None = None
         self._leaves: Leaves = {}
         self._line = 0
         self._outer: list[tuple[Leaves, int]] = []
@@ -118,57 +114,35 @@ class UnitReader:
         self._parser.EntityDeclHandler = self._refuse_doctype
 
     def read(self, source: BinaryIO) -> None:
-        """Read the source to its end."""
+        """Read the source to its end; raises the errors of XmlRefused."""
         _skip_blanks(source)
         try:
             while chunk := source.read(_CHUNK):
                 self._count(chunk)
-                self._take(chunk)
+                self._parser.Parse(chunk, False)  # expat takes no keywords
                 if len(self._parser.intern) > MAX_XML_NAMES:
                     raise TooManyNames(limit=MAX_XML_NAMES)
                 if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
                     raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
-            self._end_of_source()
+            self._parser.Parse(b"", True)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             refusal = EncodingRefused if reason in _ENCODING_ERRORS else MalformedXml
             raise refusal(f"line {error.lineno}", reason=reason) from None
         except (LookupError, ValueError) as error:
-            if self._node.depth:
+            if self._place.depth:
                 raise  # not pyexpat's word for an encoding that it can't map, but a bug of ours
             raise EncodingRefused("line 1", reason=str(error)) from None
-        self.raw_count += self._starts_in(self._tail, len(self._tail))
-
-    def _take(self, chunk: bytes) -> None:
-        self._parser.Parse(chunk, False)  # expat takes no keywords
-
-    def _end_of_source(self) -> None:
-        self._parser.Parse(b"", True)
 
     def _count(self, chunk: bytes) -> None:
         self._tags += chunk.count(b"<") + chunk.count(b"/>")
         if self._tags > MAX_XML_TAGS:
             raise TooManyTags(limit=MAX_XML_TAGS)
         # UTF-16 shows its ASCII once the NULs are gone
-        seen = self._tail + chunk.replace(b"\0", b"")
-        keep = max(len(seen) - _OVERLAP, 0)
-        self.raw_count += self._starts_in(seen, keep)
-        self._tail = seen[keep:]
-
-    def _starts_in(self, seen: bytes, end: int) -> int:
-        """How many start tags `counted` begin in the first `end` bytes.
-
-        Names are looked for, and what stands before each: a search that begins with a tag's `<`
-        would stop at every tag of the file.
-        """
-        count = 0
-        for match in self._counted.finditer(seen):
-            at = match.start()
-            if seen[at - 1 : at] == b":":  # a prefix; behind a `/` it would be an end tag
-                prefix = _PREFIX.search(seen, max(at - _OVERLAP, 0), at)
-                at = prefix.end(1) if prefix else 0
-            count += seen[at - 1 : at] == b"<" and at <= end
-        return count
+        window = self._tail + chunk.replace(b"\0", b"")
+        matches = self._counted.finditer(window)
+        self.raw_count += sum(match.end() > len(self._tail) for match in matches)
+        self._tail = window[-_OVERLAP:]
 
     def _refuse_doctype(self, *_: object) -> None:
         raise DoctypeRefused(f"line {self._parser.CurrentLineNumber}")
@@ -179,62 +153,41 @@ class UnitReader:
             if not "".join(texts).isspace():
                 self._refuse_mixture()
             texts.clear()
-        node = self._children.get(name) or self._learn(name)
-        if node is None:
-            self._begin_skipping()
-            return
-        self._node = self._leaf = node
-        self._children = node.children
-        if node.kind is not None:
-            self._begin(node.kind, name)
+        try:
+            place = self._place.children[name]
+        except KeyError:
+            place = self._find_place(name)
+        self._place = self._leaf = place
+        if place.kind is not None:
+            self._begin(place.kind, name)
         elif attributes:
-            for place in range(0, len(attributes), 2):
-                path = f"{node.path}@{attributes[place]}"
-                self._leaves.setdefault(path, []).append(attributes[place + 1])
+            for at in range(0, len(attributes), 2):
+                path = f"{place.path}@{attributes[at]}"
+                self._leaves.setdefault(path, []).append(attributes[at + 1])
 
     def _end(self, _: str) -> None:
-        node, texts = self._node, self._texts
+        place, texts = self._place, self._texts
         if texts:
-            plain = texts[0].strip() if len(texts) == 1 else "".join(texts).strip()
+            text = "".join(texts).strip()
             texts.clear()
-            if plain:
-                if node is not self._leaf:
+            if text:
+                if place is not self._leaf:
                     self._refuse_mixture()
-                leaves, path = self._leaves, node.path
+                leaves, path = self._leaves, place.path
                 if path in leaves:
-                    leaves[path].append(plain)
+                    leaves[path].append(text)
                 else:
-                    leaves[path] = [plain]
-        above = self._node = node.parent
-        self._children = above.children
-        if node.kind is not None:
-            self._finish(node.kind)
-
-    def _begin_skipping(self) -> None:
-        """Pass over an element with all that is in it: other handlers stand in until its end."""
-        self._leaf = None
-        self._skip("", [])
-        self._parser.StartElementHandler = self._skip
-        self._parser.EndElementHandler = self._end_skipped
-
-    def _skip(self, _: str, __: list[str]) -> None:
-        self._skipped += 1
-        if self._node.depth + self._skipped > MAX_XML_DEPTH:
-            self._refuse_depth()
-
-    def _end_skipped(self, _: str) -> None:
-        self._skipped -= 1
-        self._texts.clear()
-        if not self._skipped:
-            self._parser.StartElementHandler = self._start
-            self._parser.EndElementHandler = self._end
-
-    def _refuse_mixture(self) -> None:
-        line = f"line {self._parser.CurrentLineNumber}"
-        raise MarkupInText(line, field=self._node.path or self._node.unit)
+                    leaves[path] = [text]
+        self._place = place.parent
+        if place.kind is not None:
+            self._finish(place.kind)
 
     def _begin(self, kind: str, name: str) -> None:
-        if self._node.unit == OUTSIDE:
+        if kind == _SKIPPED:
+            self._parser.StartElementHandler = self._start_skipped
+            self._parser.EndElementHandler = self._end_skipped
+            return
+        if self._place.unit == OUTSIDE:
             self.namespace = name.rpartition(" ")[0]
         self._begun += 1
         if self._begun > MAX_XML_UNITS:
@@ -242,35 +195,52 @@ class UnitReader:
         around = self._leaves
         self._outer.append((around, self._line))
         self._leaves, self._line = {}, self._parser.CurrentLineNumber
-        self._handler.begin(kind, around, self._line)
+        self._on_begin(kind, around, self._line)
 
     def _finish(self, kind: str) -> None:
         leaves, line = self._leaves, self._line
         self._leaves, self._line = self._outer.pop()
-        self._last_unit_end = self._parser.CurrentByteIndex + self._shift
-        self._handler.finish(kind, leaves, self._leaves, line)
+        self._last_unit_end = self._parser.CurrentByteIndex
+        self._on_finish(kind, leaves, self._leaves, line)
 
-    def _learn(self, name: str) -> _Node | None:
-        """The place of an element that was not seen here before; None for one to be passed over."""
-        above = self._node
-        if name in above.children:
-            return None
-        if above.depth >= MAX_XML_DEPTH:
+    def _start_skipped(self, _: str, __: list[str]) -> None:
+        self._skipped += 1
+        if self._place.depth + self._skipped > MAX_XML_DEPTH:
             self._refuse_depth()
-        unit = above.kind or above.unit
-        namespace, _, local = name.rpartition(" ")
-        inside = "" if above.kind or unit == OUTSIDE else above.path
-        path = inside if local in self._wrappers else f"{inside}/{local}".removeprefix("/")
-        kind = self._units[unit].get(path)
-        known = unit == OUTSIDE or namespace == self.namespace
-        node = _Node(above, "" if kind else path, unit, kind, above.depth + 1) if known else None
-        if self._learnt < _MAX_LEARNT:
-            self._learnt += 1
-            above.children[name] = node
-        return node
+
+    def _end_skipped(self, _: str) -> None:
+        self._texts.clear()
+        if self._skipped:
+            self._skipped -= 1
+            return
+        self._place = self._place.parent
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+
+    def _refuse_mixture(self) -> None:
+        line = f"line {self._parser.CurrentLineNumber}"
+        raise MarkupInText(line, field=self._place.path or self._place.unit)
 
     def _refuse_depth(self) -> None:
         raise TooDeep(f"line {self._parser.CurrentLineNumber}", limit=MAX_XML_DEPTH)
+
+    def _find_place(self, name: str) -> _Place:
+        """The place of an element that was not seen here before."""
+        parent = self._place
+        if parent.depth >= MAX_XML_DEPTH:
+            self._refuse_depth()
+        unit = parent.kind or parent.unit
+        namespace, _, local = name.rpartition(" ")
+        inside = "" if parent.kind or unit == OUTSIDE else parent.path
+        path = inside if local in self._wrappers else f"{inside}/{local}".removeprefix("/")
+        kind = self._units[unit].get(path)
+        if unit != OUTSIDE and namespace != self.namespace:
+            kind = _SKIPPED
+        place = _Place(parent, "" if kind else path, unit, kind, parent.depth + 1)
+        if self._places < _MAX_PLACES:
+            self._places += 1
+            parent.children[name] = place
+        return place
 
 
 def _skip_blanks(source: BinaryIO) -> None:
