@@ -9,28 +9,27 @@ _CREDITS, _EXPECTED = frozenset({"C", "RD", "EC"}), frozenset({"EC", "ED"})
 _REVERSALS = frozenset({"RC", "RD"})
 
 
-def entry_of(line: Line, purpose: Purpose, position: str, form: str) -> Entry:
-    """The entry of field 61, with the purpose of its field 86; `form` is MT940 or MT942."""
-    mark, amount, value, booked, _, kind, customer, bank, iban, supplement = line
+def entry_of(line: Line, purpose: Purpose, *, position: str, message: str) -> Entry:
+    """The entry of a field 61 with the purpose of its field 86; `message` is MT940 or MT942."""
     detail, note = purpose
-    if iban and not detail.counterparty_iban:
-        detail = detail._replace(counterparty_iban=iban)
-    if supplement:
-        note = f"{note}\n{supplement}" if note else supplement
-    status = None if form == "MT942" else Status.BOOKED
-    return Entry(  # by place: names would double what an entry costs
-        position,
-        amount,
-        detail.currency or NO_CURRENCY,
-        mark in _CREDITS,
-        Status.EXPECTED if mark in _EXPECTED else status,
-        mark in _REVERSALS,
-        booked,
-        value,
-        bank,
-        customer,
-        kind,
-        None,
-        note or None,
-        (detail,),
+    if line.iban and not detail.counterparty_iban:
+        detail = detail._replace(counterparty_iban=line.iban)
+    if line.supplement:
+        note = f"{note}\n{line.supplement}" if note else line.supplement
+    status = None if message == "MT942" else Status.BOOKED
+    return Entry(
+        position=position,
+        amount_minor=line.amount_minor,
+        currency=detail.currency or NO_CURRENCY,
+        is_credit=line.mark in _CREDITS,
+        status=Status.EXPECTED if line.mark in _EXPECTED else status,
+        is_reversal=line.mark in _REVERSALS,
+        booking_date=line.booking_date,
+        value_date=line.value_date,
+        bank_reference=line.bank_reference,
+        customer_reference=line.customer_reference,
+        type_code=line.type_code,
+        corrects=None,
+        note=note or None,
+        details=(detail,),
     )

@@ -5,7 +5,6 @@ Else as plain lines.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from billing.statements.canonical import Detail, Reference
 from billing.statements.limits import MAX_SUBFIELDS
@@ -17,10 +16,8 @@ _NUMBERED = re.compile(r"[0-9]{3}([^A-Za-z0-9\s])(?=[0-9]{2})")
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
-_CODES = frozenset(f"{code:02d}" for code in range(100))
 _TAGS = ("EREF", "KREF", "MREF", "CRED", "DEBT", "COAM", "OAMT", "SVWZ", "ABWA", "ABWE")
 _SEPA = re.compile(rf"\b({'|'.join(_TAGS)})\+")
-_SEPA_STARTS = {f"{tag}+": tag for tag in _TAGS}
 # The payer's text begins here; what looks like a tag behind it is the payer's, except the two that
 # may follow.
 _TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
@@ -62,69 +59,32 @@ def _subfields(separator: str) -> re.Pattern[str]:
     return re.compile(re.escape(separator) + "([0-9]{2})")
 
 
-class _Places(NamedTuple):
-    """Which subfields are the purpose, and where the others stand: the first counts of two alike.
-
-    Where there is none, it is the place behind the last.
-    """
-
-    purpose: tuple[int, ...]
-    note: int
-    bank: int
-    account: int
-    name: int
-    more_name: int
-    reason: int
-
-
-def _places(codes: tuple[str, ...]) -> _Places:
-    purpose = tuple([place for place, code in enumerate(codes) if code in _PURPOSE])
-    others = ("00", "30", "31", "32", "33", "34")
-    return _Places(
-        purpose, *[codes.index(code) if code in codes else len(codes) for code in others]
-    )
-
-
-# A bank writes its subfields in the same order again and again.
-_USUAL_SUBFIELDS = 32
-_known_places = lru_cache(maxsize=1024)(_places)
-
-
 def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str) -> Purpose:
-    texts = joined.split(separator, _USUAL_SUBFIELDS + 1)
-    del texts[0]  # the business code
-    codes = tuple([text[:2] for text in texts])
-    if len(codes) <= _USUAL_SUBFIELDS and _CODES.issuperset(codes):
-        texts = [text[2:] for text in texts]
-        places = _known_places(codes)
-    else:  # a separator stands in a text, too
-        parts = _subfields(separator).split(joined, MAX_SUBFIELDS)
-        codes, texts = tuple(parts[1::2]), parts[2::2]
-        places = _places(codes)
-    texts.append("")
-    purpose, note, bank, number, name, more_name, cause = places
-    tagged = _sepa_tags([texts[place] for place in purpose])
-    iban, account = _account(texts[number])
-    reason = texts[cause].strip(" ")
-    detail = Detail(  # by place: names would double what a detail costs
+    parts = _subfields(separator).split(joined, MAX_SUBFIELDS)
+    codes, texts = parts[1::2], parts[2::2]
+    values = dict(zip(reversed(codes), reversed(texts), strict=True))  # the first of two counts
+    tagged = _sepa_tags([text for code, text in zip(codes, texts, strict=True) if code in _PURPOSE])
+    iban, account = _account(values.get("31"))
+    reason = values.get("34", "").strip(" ")
+    detail = Detail(
         amount_minor,
         currency,
-        meant("".join(tagged["EREF"])) if "EREF" in tagged else None,
-        None,
-        None,
-        None,
-        meant("".join(tagged["KREF"])) if "KREF" in tagged else None,
-        meant("".join(tagged["MREF"])) if "MREF" in tagged else None,
-        (),
-        _kept(tagged[""] + tagged[_TEXT] if _TEXT in tagged else tagged[""]),
-        (texts[name] + texts[more_name]).strip() or None,
-        iban,
-        account,
-        texts[bank].strip(" ") or None,
-        meant("".join(tagged["ABWA"])) if "ABWA" in tagged else None,
-        reason if reason.strip("0") else None,  # 000 is no reason
+        end_to_end_id=_tag_value(tagged, "EREF"),
+        instruction_id=_tag_value(tagged, "KREF"),
+        mandate_id=_tag_value(tagged, "MREF"),
+        remittance=_kept(tagged.get("", []) + tagged.get(_TEXT, [])),
+        counterparty=(values.get("32", "") + values.get("33", "")).strip() or None,
+        counterparty_iban=iban,
+        counterparty_account=account,
+        counterparty_bank=values.get("30", "").strip(" ") or None,
+        ultimate_counterparty=_tag_value(tagged, "ABWA"),
+        return_reason=reason if reason.strip("0") else None,  # 000 is no reason
     )
-    return detail, texts[note].strip(" ") or None
+    return detail, values.get("00", "").strip(" ") or None
+
+
+def _tag_value(tagged: dict[str, list[str]], tag: str) -> str | None:
+    return meant("".join(tagged[tag])) if tag in tagged else None
 
 
 def _account(text: str | None) -> tuple[str | None, str | None]:
@@ -140,30 +100,17 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
     Text before any tag has the empty tag.
     """
     tag = ""
-    texts: list[str] = []
-    found = {tag: texts}
+    tagged: dict[str, list[str]] = {}
     for piece in pieces:
-        if "+" not in piece:
-            texts.append(piece)
-            continue
-        begun = _SEPA_STARTS.get(piece[:5])
-        if begun and tag not in _IN_TEXT and piece.find("+", 5) < 0:
-            tag = begun  # as nearly all are: no pattern needed
-            texts = found.setdefault(tag, [])
-            texts.append(piece[5:])
-            continue
         start = 0
-        for match in _SEPA.finditer(piece):
-            name = match[1]
-            if tag in _IN_TEXT and name not in _BEHIND_TEXT:
+        for match in _SEPA.finditer(piece) if "+" in piece else ():
+            if tag in _IN_TEXT and match[1] not in _BEHIND_TEXT:
                 continue
-            begin, end = match.span()
-            if begin > start:
-                texts.append(piece[start:begin])
-            tag, start = name, end
-            texts = found.setdefault(tag, [])
-        texts.append(piece[start:])
-    return found
+            if match.start() > start:
+                tagged.setdefault(tag, []).append(piece[start : match.start()])
+            tag, start = match[1], match.end()
+        tagged.setdefault(tag, []).append(piece[start:])
+    return tagged
 
 
 def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:

@@ -33,8 +33,6 @@ from billing.statements.source import guess_encoding, lines_of
 _FIELD = re.compile(
     r":(20|21|25P?|28C?|60[FM]|61|86|62[FM]|64|65|13[CD]?|34F|90[CD]|NS):(.*)", re.DOTALL
 )
-# The fields of every entry, which need no pattern.
-_OFTEN = {":61:": "61", ":86:": "86"}
 # What stands between two messages of a SWIFT file.
 _FRAMES, _FRAMED = ("-}", "{1:", "{4:"), frozenset("-{")
 _INTERIM = frozenset({"34F", "13", "13C", "13D", "90C", "90D"})
@@ -50,11 +48,6 @@ def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> lis
     raw = 0
     tag, lines, first, size = "", [""], 0, 0
     for number, line in lines_of(source, encoding):
-        if often := _OFTEN.get(line[:4]):
-            reader.take(tag, lines, first)
-            raw += often == "61"
-            tag, lines, first, size = often, [line[4:]], number, 0
-            continue
         match, ends = None, False
         if line[:1] == ":":
             match = _FIELD.match(line)
@@ -64,6 +57,7 @@ def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> lis
             reader.take(tag, lines, first)
             tag, lines = (match[1], [match[2]]) if match else ("", [""])
             first, size = number, 0
+            raw += tag == "61"
         elif tag:
             size += len(line)
             if len(lines) >= MAX_FIELD_LINES or size > MAX_LINE_CHARS:
@@ -239,5 +233,5 @@ class _Mt940Reader:
         line, position = self._entry
         read = read_ns if self._reads_ns else read_purpose
         purpose = read(self._purpose, line.amount_minor, self._draft.currency or NO_CURRENCY)
-        self._draft.add(entry_of(line, purpose, position, self._draft.format))
+        self._draft.add(entry_of(line, purpose, position=position, message=self._draft.format))
         self._entry, self._purpose, self._reads_ns = None, [], False
