@@ -80,14 +80,12 @@ def _announce(count: int) -> list[tuple[str, int]]:
             ],
         )
     made = []
-    with transaction() as session:
+    with transaction() as ctx:
         now = clock.now()
-        bank_accounts.add(
-            session, IBAN, currency="EUR", source_format="camt.053", actor="bench", now=now
-        )
+        bank_accounts.add(ctx.at(now).by("bench"), IBAN, currency="EUR", source_format="camt.053")
         for n in range(count):
             message = AnnounceTransfer(FIRST_ACCOUNT + n, PLAN, f"bench-{n}")
-            invoice = issue.announce(session, message, currency="EUR", now=now)
+            invoice = issue.announce(ctx.at(now), message, currency="EUR")
             made.append((invoice.reference, invoice.due_minor))
     return made
 

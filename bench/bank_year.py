@@ -18,7 +18,7 @@ from billing.bank.matching.types import (
     Earlier,
     Incoming,
     Invoice,
-    Ledger,
+    OpenItems,
     Policy,
     Trust,
     earlier_by_likeness,
@@ -228,10 +228,10 @@ def _match(year: Year, sent: list[Sent]) -> None:
     if not sent:
         return
     truth = {one.incoming.id: one for one in sent}
-    ledger = Ledger(
+    open_items = OpenItems(
         dict(year.invoices), payers=year.payers, earlier=earlier_by_likeness(year.earlier)
     )
-    for decision in match([one.incoming for one in sent], ledger, Policy()):
+    for decision in match([one.incoming for one in sent], open_items, Policy()):
         one = truth[decision.transfer_id]
         year.seen[one.habit] += 1
         year.rules[decision.rule] += 1

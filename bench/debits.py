@@ -125,7 +125,7 @@ def _drain(contestant: Contestant, count: int) -> Row:
 def _check_books(*, ours: int, naive: int) -> None:
     """Each debit once, and every promise of the audit held."""
     ground.check_books()
-    with transaction() as session:
+    with transaction() as ctx:
         of_ours = CreditTransaction.key.is_not(None)
         counts = {
             "keys of ours": (sa.select(sa.func.count(Key.key)), ours + 2 * ACCOUNTS),
@@ -133,7 +133,7 @@ def _check_books(*, ours: int, naive: int) -> None:
             "entries of the naive task": (_deductions(~of_ours), naive),
         }
         for what, (query, wanted) in counts.items():
-            if (found := session.execute(query).scalar_one()) != wanted:
+            if (found := ctx.session.execute(query).scalar_one()) != wanted:
                 raise BooksDisagree(f"{found} {what}, not {wanted}")
 
 

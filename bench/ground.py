@@ -9,7 +9,6 @@ from billing.support import audit
 from billing.usage import post
 from billing_client import Debit, new_key
 from models.host import Account
-from worker import clock
 from worker.database import AUDIT_S, engine, transaction
 
 ACCOUNTS = 1000
@@ -36,9 +35,9 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True)
             ],
         )
     if with_books:
-        with transaction() as session:
+        with transaction() as ctx:
             firsts = [Debit(id, OPERATIONS[0], new_key()) for id in ids]
-            answers = post.apply(session, firsts, now=clock.now())
+            answers = post.apply(ctx, firsts)
             assert all(answer.outcome == "taken" for answer in answers)
     settle()
 
@@ -60,7 +59,7 @@ def debits(count: int, *, first: int = 1, accounts: int = ACCOUNTS) -> Iterator[
 
 def check_books(*, with_seals: bool = True) -> None:
     """Raises BooksDisagree unless every promise of the audit holds."""
-    with transaction(statement_timeout_s=AUDIT_S) as session:
-        report = audit.run(session, now=clock.now(), with_seals=with_seals)
+    with transaction(statement_timeout_s=AUDIT_S) as ctx:
+        report = audit.run(ctx, with_seals=with_seals)
     if not report.agrees:
         raise BooksDisagree(str({name: found for name, found in report.findings.items() if found}))

@@ -6,7 +6,6 @@ from bench.stack import server_pids
 from billing.usage import post
 from billing_client import Capture, PlaceHold
 from billing_client.inbox import place_hold
-from worker import clock
 from worker.database import engine, transaction
 
 SET = 500
@@ -50,8 +49,8 @@ def _captured(holds: list[PlaceHold]) -> Row:
 
     def capture_all() -> None:
         for start in range(0, len(captures), SET):
-            with transaction() as session:
-                answers = post.apply(session, captures[start : start + SET], now=clock.now())
+            with transaction() as ctx:
+                answers = post.apply(ctx, captures[start : start + SET])
             assert all(answer.outcome == "taken" for answer in answers)
 
     return measure.timed("hold_captured", len(captures), capture_all, roots=server_pids())

@@ -9,7 +9,6 @@ from bench.measure import Result, Row
 from bench.stack import server_pids
 from billing.usage import post
 from billing_client import Debit
-from worker import clock
 from worker.database import AUDIT_S, engine, transaction
 
 SET = 500
@@ -66,8 +65,8 @@ def _taken(name: str, count: int) -> Row:
 
     def take_all() -> None:
         for start in range(0, count, SET):
-            with transaction() as session:
-                post.apply(session, debits[start : start + SET], now=clock.now())
+            with transaction() as ctx:
+                post.apply(ctx, debits[start : start + SET])
 
     before = _wal()
     row = measure.timed(name, count, take_all, roots=server_pids())
@@ -85,8 +84,8 @@ def _fill(upto: int, *, before: int) -> None:
     done = before
     while done < upto:
         count = min(FILLED_AT_ONCE, upto - done)
-        with transaction(statement_timeout_s=AUDIT_S) as session:
-            session.connection().exec_driver_sql(
+        with transaction(statement_timeout_s=AUDIT_S) as ctx:
+            ctx.session.connection().exec_driver_sql(
                 _FILL, {"accounts": ground.ACCOUNTS, "start": done, "count": count}
             )
         done += count

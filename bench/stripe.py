@@ -119,15 +119,20 @@ def _check_books(paid_months: int) -> None:
         for number in due:
             stripe_apply.apply(number)
     ground.check_books()
-    with transaction() as session:
+    with transaction() as ctx:
         open_ones = sa.select(sa.func.count()).where(StripeEvent.state != "applied")
         grants = sa.select(sa.func.count()).where(CreditTransaction.type == "grant")
-        found = session.execute(open_ones).scalar_one(), session.execute(grants).scalar_one()
+        found = (
+            ctx.session.execute(open_ones).scalar_one(),
+            ctx.session.execute(grants).scalar_one(),
+        )
     if found != (0, paid_months):
         raise BooksDisagree(f"{found[0]} events not applied; {found[1]} grants, not {paid_months}")
 
 
 def _waiting() -> list[int]:
     """Events that came before what they wait for: two processes do not keep the order."""
-    with transaction() as session:
-        return list(session.scalars(sa.select(StripeEvent.id).where(StripeEvent.state == "parked")))
+    with transaction() as ctx:
+        return list(
+            ctx.session.scalars(sa.select(StripeEvent.id).where(StripeEvent.state == "parked"))
+        )

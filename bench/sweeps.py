@@ -71,12 +71,12 @@ def _trials(suffix: str, first: int, number: int, *, credits: int) -> list[Row]:
         lambda: sweeps.until_done(trial_sweeps.remind_due, **RUN),
         roots=server_pids(),
     )
-    with transaction() as session:
+    with transaction() as ctx:
         now = clock.now()
-        session.execute(
+        ctx.session.execute(
             sa.text("UPDATE billing.trials SET ends_at = :now, suspends_at = :now"), {"now": now}
         )
-        trial_overrides.confirm(session, until=now, actor="operator:bench", now=now)
+        trial_overrides.confirm(ctx.at(now).by("operator:bench"), until=now)
     ground.settle()
     ended = measure.timed(
         f"trials_ended{suffix}",

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
-from billing import policy
 from billing.bank import erase as of_bank
+from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
 from billing.stripe import erase as of_stripe
-from billing.sweep import AT_ONCE, Swept
+from billing.sweep import AT_ONCE, SweepResult
 
 #: What names a person in tables of ours, and how it is blanked; money is in none of them.
 BLANKS = (
@@ -59,34 +58,34 @@ WHERE a.id = ANY(:ids)
 """
 
 
-def listed(session: Session, *, now: dt.datetime, limit: int) -> Sequence[Over]:
+def listed(ctx: Context, *, limit: int) -> Sequence[Over]:
     """Those that are not closed yet, the longest overdue first."""
-    rows = session.execute(text(_LISTED), {"now": now, "limit": limit}).all()
+    rows = ctx.session.execute(text(_LISTED), {"now": ctx.now, "limit": limit}).all()
     return [Over(*row) for row in rows]
 
 
-def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Close accounts, up to `limit`; empty when none is left, or when the policy does not close."""
-    if not policy.of(session).closes_deleted:
+    if not ctx.policy.closes_deleted:
         return []
-    over = listed(session, now=now, limit=limit)
-    return close(session, [one.account_id for one in over], now=now)
+    over = listed(ctx, limit=limit)
+    return close(ctx, [one.account_id for one in over])
 
 
-def close(session: Session, account_ids: Sequence[int], *, now: dt.datetime) -> list[Swept]:
+def close(ctx: Context, account_ids: Sequence[int]) -> list[SweepResult]:
     """Close those of these accounts whose time is over, and that nobody else works on."""
-    ids = accounts.lock_free(session, account_ids)
+    ids = accounts.try_lock(ctx.session, account_ids)
     closed = {
         row.account_id: row.restore_until
-        for row in session.execute(text(_CLOSE), {"ids": ids, "now": now}).all()
+        for row in ctx.session.execute(text(_CLOSE), {"ids": ids, "now": ctx.now}).all()
     }
     if not closed:
         return []
-    trial_rows.end(session, list(closed), outcome="deleted", now=now)
-    dunning_rows.close(session, closed, outcome="account_deleted", now=now)
-    at_stripe = session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
+    trial_rows.end(ctx, list(closed), outcome="deleted")
+    dunning_rows.close(ctx, closed, outcome="account_deleted")
+    at_stripe = ctx.session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
     customers = [row.stripe_customer_id for row in at_stripe if row.stripe_customer_id]
-    _blank(session, list(closed), customers, now=now)
+    _blank(ctx, list(closed), customers)
     events = [
         NewEvent(
             "account.closed",
@@ -99,13 +98,11 @@ def close(session: Session, account_ids: Sequence[int], *, now: dt.datetime) -> 
         )
         for row in at_stripe
     ]
-    outbox.leave_all(session, events, now=now)
-    return [Swept(account_id, "closed", at) for account_id, at in closed.items()]
+    outbox.leave_all(ctx, events)
+    return [SweepResult(account_id, "closed", at) for account_id, at in closed.items()]
 
 
-def _blank(
-    session: Session, account_ids: Sequence[int], customers: Sequence[str], *, now: dt.datetime
-) -> None:
+def _blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
     named = {
         "ids": account_ids,
         "texts": [str(account_id) for account_id in account_ids],
@@ -113,6 +110,6 @@ def _blank(
     }
     for statement in BLANKS:
         wanted = {name: value for name, value in named.items() if f":{name}" in statement}
-        session.execute(text(statement), wanted)
-    of_stripe.blank(session, account_ids, customers, now=now)
-    of_bank.blank(session, account_ids)
+        ctx.session.execute(text(statement), wanted)
+    of_stripe.blank(ctx, account_ids, customers)
+    of_bank.blank(ctx.session, account_ids)

@@ -4,16 +4,15 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
-from billing.postgres.transient import passes
+from billing.context import Context
+from billing.postgres.transient import is_transient
 
 #: Accounts, or lots, that one transaction of a sweep takes: a few tenths of a second of locks.
 AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """One thing done. `at` is when it was due; credits are positive numbers.
 
     `what`: bought (a lot of a purchase), begun, renewed, resumed, filled or ended (a calendar),
@@ -48,29 +47,25 @@ class Page:
     `last` is the set's highest account id, None after the last set.
     """
 
-    swept: list[Swept]
+    swept: list[SweepResult]
     last: int | None
 
 
 def all_or_each(
-    session: Session,
-    ids: Sequence[int],
-    act: Callable[[Sequence[int]], list[Swept]],
-    *,
-    now: dt.datetime,
-) -> list[Swept]:
+    ctx: Context, ids: Sequence[int], act: Callable[[Context, Sequence[int]], list[SweepResult]]
+) -> list[SweepResult]:
     """Act on these locked accounts at once; where that breaks, on each in a savepoint of its own.
 
     One account whose rows were changed by SQL would else hold up all the others, for ever. Raises
     what may pass by itself.
     """
     try:
-        with session.begin_nested():
-            return act(ids)
+        with ctx.session.begin_nested():
+            return act(ctx, ids)
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
-        broke = Swept(ids[0], "broke", now, error=type(error).__name__)
+        broke = SweepResult(ids[0], "broke", ctx.now, error=type(error).__name__)
     if len(ids) == 1:
         return [broke]
-    return [one for each in ids for one in all_or_each(session, [each], act, now=now)]
+    return [one for each in ids for one in all_or_each(ctx, [each], act)]

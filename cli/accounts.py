@@ -23,8 +23,8 @@ def show(account: str, last: int, as_json: bool) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
     now = clock.now()
     try:
-        with transaction() as session:
-            seen = overview.of(session, account, now=now, last=last)
+        with transaction() as ctx:
+            seen = overview.of(ctx.at(now), account, last=last)
     except UnknownAccount:
         raise click.ClickException(f"no account has the id or slug {account!r}") from None
     if as_json:
@@ -84,8 +84,8 @@ def _show(seen: overview.Overview) -> None:
 def explain(account: str, as_json: bool) -> None:
     """Say why ACCOUNT (id or slug) has the balance it has, from its opening to now."""
     try:
-        with transaction() as session:
-            lines, standing = explain_account.of(session, account, now=clock.now())
+        with transaction() as ctx:
+            lines, standing = explain_account.of(ctx, account)
     except UnknownAccount:
         raise click.ClickException(f"no account has the id or slug {account!r}") from None
     if as_json:

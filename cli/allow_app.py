@@ -33,13 +33,13 @@ def allow_app(role: str, dry_run: bool) -> None:
 
     Safe to repeat.
     """
-    with transaction() as session:
-        quoted = session.get_bind().dialect.identifier_preparer.quote(role)
+    with transaction() as ctx:
+        quoted = ctx.session.get_bind().dialect.identifier_preparer.quote(role)
         for grant in GRANTS:
             statement = grant.format(role=quoted, function=PLACE_HOLD, access=ACCESS)
             click.echo(statement)
             if not dry_run:
                 try:
-                    session.execute(text(statement))
+                    ctx.session.execute(text(statement))
                 except DBAPIError as error:
                     raise click.ClickException(str(error.orig).strip()) from None

@@ -2,7 +2,7 @@
 
 import click
 
-from billing import findings
+from billing.operations import findings
 from billing.support import audit as books_audit
 from cli.screen import console, json_option, show_json, table
 from worker import clock
@@ -15,12 +15,19 @@ from worker.database import AUDIT_S, transaction
 def audit(seals: bool, as_json: bool) -> None:
     """Check every promise of the books; exit code 1 if one is broken. Repairs nothing."""
     now = clock.now()
-    with transaction(statement_timeout_s=AUDIT_S) as session:
-        report = books_audit.run(session, now=now, with_seals=seals)
-    with transaction() as session:
-        findings.keep(session, report.findings, now=now)
+    with transaction(statement_timeout_s=AUDIT_S) as ctx:
+        report = books_audit.run(ctx.at(now), with_seals=seals)
+    with transaction() as ctx:
+        findings.keep(ctx.at(now), report.findings)
     if as_json:
-        show_json({"agrees": report.agrees, "books": report.books, "findings": report.findings})
+        show_json(
+            {
+                "agrees": report.agrees,
+                "accounts": report.accounts,
+                "books": report.accounts,
+                "findings": report.findings,
+            }
+        )
     else:
         show(report)
     if not report.agrees:
@@ -32,7 +39,7 @@ def show(report: books_audit.Report) -> None:
     promises = {check.name: check.promise for check in books_audit.CHECKS + books_audit.LONG_CHECKS}
     promises[books_audit.SEALS] = books_audit.SEALS_PROMISE
     table(
-        f"audit of {report.books:,} books",
+        f"audit of {report.accounts:,} accounts",
         ("check", "promise", "broken by"),
         [(name, promises[name], len(found)) for name, found in report.findings.items()],
     )

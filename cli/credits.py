@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 import click
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 from cli.screen import console, json_option, show_json, table
 from flows import sweeps
-from worker import clock
 from worker.database import rehearsal
 
 #: Accounts that a rehearsal takes at most: it holds their locks until it is rolled back.
@@ -30,11 +29,10 @@ def credits() -> None:
 def renew(dry_run: bool, as_json: bool) -> None:
     """Cross the boundaries that are due, and follow changes of plan."""
 
-    def rehearse(session: Session) -> list[Swept]:
-        now = clock.now()
-        renewed = purchases.sweep_due(session, now=now, limit=REHEARSED)
-        renewed += renewals.sweep_due(session, now=now, limit=REHEARSED)
-        return renewed + plan_changes.sweep(session, now=now, limit=REHEARSED)
+    def rehearse(ctx: Context) -> list[SweepResult]:
+        renewed = purchases.sweep_due(ctx, limit=REHEARSED)
+        renewed += renewals.sweep_due(ctx, limit=REHEARSED)
+        return renewed + plan_changes.sweep(ctx, limit=REHEARSED)
 
     all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
     swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(*all_due)
@@ -47,8 +45,8 @@ def renew(dry_run: bool, as_json: bool) -> None:
 def expire(dry_run: bool, as_json: bool) -> None:
     """Take credits whose time is over out of the books; accounts that are due are renewed first."""
 
-    def rehearse(session: Session) -> list[Swept]:
-        return expiry.sweep(session, now=clock.now(), limit=REHEARSED)
+    def rehearse(ctx: Context) -> list[SweepResult]:
+        return expiry.sweep(ctx, limit=REHEARSED)
 
     swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(expiry.sweep)
     _show(swept, dry_run=dry_run, as_json=as_json)
@@ -60,20 +58,20 @@ def expire(dry_run: bool, as_json: bool) -> None:
 def repair(dry_run: bool, as_json: bool) -> None:
     """Seed accounts that never were, and begin calendars that are missing."""
 
-    def rehearse(session: Session) -> list[Swept]:
-        return repairs.sweep(session, now=clock.now(), limit=REHEARSED).swept
+    def rehearse(ctx: Context) -> list[SweepResult]:
+        return repairs.sweep(ctx, limit=REHEARSED).swept
 
     swept = _rehearsed(rehearse) if dry_run else sweeps.over_all(repairs.sweep)
     _show(swept, dry_run=dry_run, as_json=as_json)
 
 
-def _rehearsed(act: Callable[[Session], list[Swept]]) -> list[Swept]:
+def _rehearsed(act: Callable[[Context], list[SweepResult]]) -> list[SweepResult]:
     """What the act does, which is then rolled back: a dry run can't differ from the run."""
-    with rehearsal() as session:
-        return act(session)
+    with rehearsal() as ctx:
+        return act(ctx)
 
 
-def _show(swept: list[Swept], *, dry_run: bool, as_json: bool) -> None:
+def _show(swept: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         show_json({"dry_run": dry_run, "swept": swept})
         return

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from billing import dead_letters as letters_act
-from billing.dead_letters import UnknownDeadLetter
+from billing.operations import dead_letters as letters_act
+from billing.operations.dead_letters import UnknownDeadLetter
 from billing_client.client import HIDDEN, SENT_AT
 from cli.screen import console, json_option, show_json, table
 from models.operations import DeadLetter
@@ -52,9 +52,9 @@ def dead_letters() -> None:
 def list_letters(task: str | None, limit: int, as_json: bool) -> None:
     """List the open ones, oldest first."""
     letters.collect(_known_tasks())
-    with transaction() as session:
-        found = letters_act.open_letters(session, limit=limit, task=task)
-        total = letters_act.count_open(session)
+    with transaction() as ctx:
+        found = letters_act.open_letters(ctx.session, limit=limit, task=task)
+        total = letters_act.count_open(ctx.session)
     if as_json:
         show_json({"open": total, "letters": found})
         return
@@ -106,8 +106,8 @@ def _close(
         raise click.UsageError("--task goes with --all")
     chosen = list(ids)
     if take_all:
-        with transaction() as session:
-            found = letters_act.open_letters(session, limit=10**6, task=task)
+        with transaction() as ctx:
+            found = letters_act.open_letters(ctx.session, limit=10**6, task=task)
         chosen = [letter.id for letter in found]
     left = {} if dry_run else _close_each(chosen, state)
     done = [letter_id for letter_id in chosen if letter_id not in left]
@@ -140,10 +140,8 @@ def _close_one(letter_id: int, state: str) -> None:
 
     Raises UnknownDeadLetter or NoMessageOfOurs.
     """
-    with transaction() as session:
-        letter = letters_act.close(
-            session, letter_id, state=state, actor=f"operator:{getpass.getuser()}"
-        )
+    with transaction() as ctx:
+        letter = letters_act.close(ctx.by(f"operator:{getpass.getuser()}"), letter_id, state=state)
         if state == "replayed":
             _send(letter)
 

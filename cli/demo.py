@@ -111,7 +111,6 @@ def _main_job(urls: Urls) -> bool:
     from cli import audit as audit_screen
     from cli.demo_outcome import outcome_of, show_ledgers
     from cli.screen import table
-    from worker import clock
     from worker.database import transaction
     from worker.transport import queues
 
@@ -125,8 +124,8 @@ def _main_job(urls: Urls) -> bool:
         lambda: queues.depth(redis, "debits") == 0 and queues.in_hand(redis) == 0,
         "the queue to be empty",
     )
-    with transaction() as session:
-        outcomes = [outcome_of(session, key) for _, key in asked]
+    with transaction() as ctx:
+        outcomes = [outcome_of(ctx.session, key) for _, key in asked]
     table(
         "what became of each debit",
         ("account", "operation", "units", "sent", "outcome"),
@@ -135,10 +134,10 @@ def _main_job(urls: Urls) -> bool:
             for (ask, _), outcome in zip(asked, outcomes, strict=True)
         ],
     )
-    with transaction() as session:
-        show_ledgers(session, sorted({ask.slug for ask in ASKS}))
-    with transaction() as session:
-        report = audit.run(session, now=clock.now())
+    with transaction() as ctx:
+        show_ledgers(ctx, sorted({ask.slug for ask in ASKS}))
+    with transaction() as ctx:
+        report = audit.run(ctx)
     audit_screen.show(report)
     return report.agrees and _all_as_expected(outcomes)
 

@@ -3,13 +3,13 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host import accounts
 from billing.ledger import entry_rows, idempotency
 from billing.support import overview
 from billing.usage import refusals
 from cli.screen import console
 from models.operations import DeadLetter
-from worker import clock
 
 
 def outcome_of(session: Session, key: str) -> str:
@@ -27,11 +27,11 @@ def outcome_of(session: Session, key: str) -> str:
     return f"dead letter: {letter.error} ({letter.reason})" if letter else "nothing yet"
 
 
-def show_ledgers(session: Session, slugs: list[str]) -> None:
+def show_ledgers(ctx: Context, slugs: list[str]) -> None:
     """Print each account's ledger as text."""
     for slug in slugs:
-        if accounts.read(session, slug) is None:
+        if accounts.read(ctx.session, slug) is None:
             continue
-        seen = overview.of(session, slug, now=clock.now())
+        seen = overview.of(ctx, slug)
         console.print(f"\nledger of {slug} ({seen.status}), balance {seen.credits:,}")
         console.print(overview.as_text(seen.entries) or "  (no entries: nothing was ever taken)")

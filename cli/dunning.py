@@ -7,7 +7,6 @@ from billing.lifecycle.dunning import cases as dunning_act
 from billing.lifecycle.dunning.schedule import SCHEDULE, Step
 from cli.screen import console, json_option, show_json, table
 from models.life import DunningCase
-from worker import clock
 from worker.database import transaction
 
 #: Cases that a list shows unless told otherwise.
@@ -25,8 +24,8 @@ def dunning() -> None:
 def list_cases(limit: int, as_json: bool) -> None:
     """List the open cases, the next step first."""
     open_cases = select(DunningCase).where(DunningCase.closed_at.is_(None))
-    with transaction() as session:
-        cases = session.scalars(open_cases.order_by(DunningCase.due_at).limit(limit)).all()
+    with transaction() as ctx:
+        cases = ctx.session.scalars(open_cases.order_by(DunningCase.due_at).limit(limit)).all()
     if as_json:
         show_json({"cases": cases})
         return
@@ -54,6 +53,6 @@ def schedule(as_json: bool) -> None:
 @click.argument("account_id", type=int)
 def stop(account_id: int) -> None:
     """Write off what ACCOUNT_ID owes: nobody asks any more. A suspension stays."""
-    with transaction() as session:
-        is_stopped = dunning_act.stop(session, account_id, reason="written_off", now=clock.now())
+    with transaction() as ctx:
+        is_stopped = dunning_act.stop(ctx, account_id, reason="written_off")
     console.print("stopped" if is_stopped else "no case is open")

@@ -16,8 +16,8 @@ AT_ONCE = 1000
 def limits(limit: int, as_json: bool) -> None:
     """List accounts with more sites, sites with sectors, or users than their plan allows."""
     query = "SELECT * FROM billing.plan_limits_exceeded ORDER BY account_id, what LIMIT :limit"
-    with transaction() as session:
-        rows = session.execute(text(query), {"limit": limit}).all()
+    with transaction() as ctx:
+        rows = ctx.session.execute(text(query), {"limit": limit}).all()
     if as_json:
         show_json([row._asdict() for row in rows])
         return

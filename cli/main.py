@@ -13,8 +13,7 @@ from devstack.stack import outside_urls, read_record
 from worker import logs
 from worker.settings import BadSettings
 
-#: command -> what `billing --help` says of it, without importing it. Its name is that of a module
-#: in ops, and of the attribute there.
+#: The sentence of `billing --help` for each command, which is shown without importing it.
 COMMANDS: dict[str, str] = {
     "accounts": "Look at accounts.",
     "alive": "Exit 0 if a worker has shown a sign of life of late, else 1.",
@@ -39,6 +38,12 @@ COMMANDS: dict[str, str] = {
     "transfers": "Look at money that came by bank, and decide what rules may not.",
     "trials": "List, extend, restore and end trials.",
 }
+#: Where a command stands whose module is not named like it.
+MODULES = {
+    "statements": "bank.statements",
+    "stripe": "stripe.events",
+    "transfers": "bank.transfers",
+}
 #: These bring their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})
 NO_SERVERS = "set DATABASE_URL and REDIS_URL, or start servers with `billing stack start`"
@@ -56,7 +61,8 @@ class Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: Any = getattr(importlib.import_module(f"ops.{name}"), name)
+        module = importlib.import_module(f"cli.{MODULES.get(name, name)}")
+        command: Any = getattr(module, name)
         assert isinstance(command, click.Command)
         return command
 

@@ -4,12 +4,11 @@ import getpass
 from collections.abc import Callable, Sequence
 
 import click
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.events import deliveries
 from billing.events.deliveries import UnknownEvent
 from cli.screen import console, json_option, show_json, table
-from worker import clock
 from worker.database import transaction
 
 #: Events that a list shows, or one replay takes, unless told otherwise.
@@ -34,12 +33,12 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
     """List the dead ones, oldest first."""
     if waiting and event_type:
         raise click.UsageError("--type goes with the dead ones")
-    with transaction() as session:
+    with transaction() as ctx:
         if waiting:
-            found = deliveries.waiting(session, limit=limit)
+            found = deliveries.waiting(ctx.session, limit=limit)
         else:
-            found = deliveries.dead(session, limit=limit, event_type=event_type)
-        number, _, died = deliveries.count(session)
+            found = deliveries.dead(ctx.session, limit=limit, event_type=event_type)
+        number, _, died = deliveries.count(ctx.session)
     if as_json:
         show_json({"waiting": number, "dead": died, "events": found})
         return
@@ -70,8 +69,8 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
 def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
     """Send dead events, or delivered ones by id, once more; they may come out of order."""
 
-    def act(session: Session, event_id: int) -> None:
-        deliveries.replay(session, event_id, actor=_who(), now=clock.now())
+    def act(ctx: Context, event_id: int) -> None:
+        deliveries.replay(ctx.by(_who()), event_id)
 
     _each(ids, take_all, event_type, act, word="replayed", as_json=as_json)
 
@@ -84,8 +83,8 @@ def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: 
 def drop(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
     """Never send dead events, or waiting ones by id; the rows stay."""
 
-    def act(session: Session, event_id: int) -> None:
-        deliveries.drop(session, event_id, actor=_who())
+    def act(ctx: Context, event_id: int) -> None:
+        deliveries.drop(ctx.by(_who()), event_id)
 
     _each(ids, take_all, event_type, act, word="dropped", as_json=as_json)
 
@@ -94,7 +93,7 @@ def _each(
     ids: Sequence[int],
     take_all: bool,
     event_type: str | None,
-    act: Callable[[Session, int], None],
+    act: Callable[[Context, int], None],
     *,
     word: str,
     as_json: bool,
@@ -103,14 +102,14 @@ def _each(
         raise click.UsageError("name events by id, or say --all")
     if event_type and not take_all:
         raise click.UsageError("--type goes with --all")
-    with transaction() as session:
+    with transaction() as ctx:
         chosen = list(ids)
         if take_all:
-            found = deliveries.dead(session, limit=10**6, event_type=event_type)
+            found = deliveries.dead(ctx.session, limit=10**6, event_type=event_type)
             chosen = [event.id for event in found]
         for event_id in chosen:
             try:
-                act(session, event_id)
+                act(ctx, event_id)
             except UnknownEvent:
                 raise click.ClickException(f"no event {event_id} may be {word}") from None
     if as_json:

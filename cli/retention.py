@@ -4,7 +4,6 @@ import click
 
 from billing import closing as retention_act
 from cli.screen import console, json_option, show_json, table
-from worker import clock
 from worker.database import transaction
 
 #: Accounts that a list shows unless told otherwise.
@@ -21,8 +20,8 @@ def retention() -> None:
 @json_option
 def list_accounts(limit: int, as_json: bool) -> None:
     """List those that are not closed yet, the longest overdue first."""
-    with transaction() as session:
-        found = retention_act.listed(session, now=clock.now(), limit=limit)
+    with transaction() as ctx:
+        found = retention_act.listed(ctx, limit=limit)
     if as_json:
         show_json([one._asdict() for one in found])
         return
@@ -34,6 +33,6 @@ def list_accounts(limit: int, as_json: bool) -> None:
 @click.argument("account_ids", type=int, nargs=-1, required=True)
 def close(account_ids: tuple[int, ...]) -> None:
     """Close these accounts: ask the main app to end what bills them, blank what names a person."""
-    with transaction() as session:
-        swept = retention_act.close(session, account_ids, now=clock.now())
+    with transaction() as ctx:
+        swept = retention_act.close(ctx, account_ids)
     console.print(f"{len(swept)} closed")

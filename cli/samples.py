@@ -69,8 +69,8 @@ class AppsOwnTables(click.ClickException):
 def load(unless_the_apps: bool) -> None:
     """Load plans and accounts into an empty database; refuses one that the main app made."""
     try:
-        with transaction() as session:
-            loaded = load_into(session)
+        with transaction() as ctx:
+            loaded = load_into(ctx.session)
     except AppsOwnTables as error:
         if not unless_the_apps:
             raise

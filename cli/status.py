@@ -11,9 +11,9 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from billing import dead_letters
 from billing.events import deliveries
 from billing.lifecycle.trials import sweeps as trial_sweeps
+from billing.operations import dead_letters
 from billing.renewal import due
 from billing.stripe import inbox as stripe_inbox
 from billing.usage import inbox
@@ -148,22 +148,22 @@ def _ask_redis(seen: Status) -> None:
 
 def _ask_postgres(seen: Status) -> None:
     now = clock.now()
-    with transaction() as session:
-        seen.dead_letters = dead_letters.count_open(session)
-        seen.inbox_waiting, oldest = inbox.waiting(session)
+    with transaction() as ctx:
+        seen.dead_letters = dead_letters.count_open(ctx.session)
+        seen.inbox_waiting, oldest = inbox.waiting(ctx.session)
         seen.inbox_oldest_s = round((now - oldest).total_seconds(), 1) if oldest else None
-        seen.renewals_due, seen.lots_due = due.count(session, now=now)
-        seen.holds_overdue = session.execute(
+        seen.renewals_due, seen.lots_due = due.count(ctx.at(now))
+        seen.holds_overdue = ctx.session.execute(
             select(func.count())
             .select_from(Hold)
             .where(Hold.state == "held", Hold.expires_at <= now)
         ).scalar_one()
-        seen.outbox_waiting, left_at, seen.outbox_dead = deliveries.count(session)
+        seen.outbox_waiting, left_at, seen.outbox_dead = deliveries.count(ctx.session)
         seen.outbox_oldest_s = round((now - left_at).total_seconds(), 1) if left_at else None
-        seen.trials_to_confirm = trial_sweeps.to_confirm(session, now=now)
-        stripe = stripe_inbox.counts(session)
+        seen.trials_to_confirm = trial_sweeps.to_confirm(ctx.at(now))
+        stripe = stripe_inbox.counts(ctx.session)
         seen.stripe_failed, seen.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
-        seen.audit_findings = session.execute(
+        seen.audit_findings = ctx.session.execute(
             select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
         ).scalar_one()
 

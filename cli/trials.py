@@ -5,13 +5,13 @@ import getpass
 from collections.abc import Callable, Sequence
 
 import click
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import Rejected
 from billing.host import accounts
 from billing.lifecycle.trials import overrides as trials_act
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 from cli.screen import console, json_option, show_json, table
 from flows import sweeps
 from models.life import Trial
@@ -38,9 +38,9 @@ def trials() -> None:
 def list_trials(due: bool, limit: int, as_json: bool) -> None:
     """List open trials, the soonest suspension first."""
     now = clock.now()
-    with transaction() as session:
-        found = trials_act.listed(session, due_at=now if due else None, limit=limit)
-        to_confirm = trial_sweeps.to_confirm(session, now=now)
+    with transaction() as ctx:
+        found = trials_act.listed(ctx.session, due_at=now if due else None, limit=limit)
+        to_confirm = trial_sweeps.to_confirm(ctx.at(now))
     if as_json:
         show_json({"to_confirm": to_confirm, "trials": found})
         return
@@ -75,11 +75,11 @@ def _move(
     now = clock.now()
     ends_at = until.replace(tzinfo=dt.UTC) if until else now + dt.timedelta(days=days or 0)
     try:
-        with transaction() as session:
-            found = accounts.read(session, account)
+        with transaction() as ctx:
+            found = accounts.read(ctx.session, account)
             if found is None:
                 raise click.ClickException(f"no account has the id or slug {account!r}")
-            has_moved = act(session, found.id, ends_at=ends_at, actor=_who(), now=now)
+            has_moved = act(ctx.session, found.id, ends_at=ends_at, actor=_who(), now=now)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"{account}: {'ends' if has_moved else 'ended already'} {ends_at:%Y-%m-%d %H:%M}")
@@ -92,9 +92,9 @@ def _move(
 def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
     """End the trials that are due, as beat does; many at once only on your word."""
     now = clock.now()
-    with rehearsal() as session:
-        trial_sweeps.begin_missing(session, now=now, limit=REHEARSED)
-        would = _rehearsed(session, now)
+    with rehearsal() as ctx:
+        trial_sweeps.begin_missing(ctx.at(now), limit=REHEARSED)
+        would = _rehearsed(ctx.at(now))
     over = [one for one in would if one.what == "trial_over"]
     if dry_run:
         _show_swept(would, as_json=as_json, title="would be done")
@@ -104,17 +104,17 @@ def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
     elif confirm != len(over):
         raise click.ClickException(f"{len(over)} accounts would be suspended, not {confirm}")
     sweeps.until_done(trial_sweeps.begin_missing)
-    with transaction() as session:
-        trials_act.confirm(session, until=now, actor=_who(), now=now)
+    with transaction() as ctx:
+        trials_act.confirm(ctx.at(now).by(_who()), until=now)
     _show_swept(sweeps.until_done(trial_sweeps.expire_due), as_json=as_json, title="done")
 
 
-def _rehearsed(session: Session, now: dt.datetime) -> list[Swept]:
-    trials_act.confirm(session, until=now, actor=_who(), now=now)
-    return trial_sweeps.expire_due(session, now=now, limit=REHEARSED)
+def _rehearsed(ctx: Context) -> list[SweepResult]:
+    trials_act.confirm(ctx.by(_who()), until=ctx.now)
+    return trial_sweeps.expire_due(ctx, limit=REHEARSED)
 
 
-def _show_swept(swept: list[Swept], *, as_json: bool, title: str) -> None:
+def _show_swept(swept: list[SweepResult], *, as_json: bool, title: str) -> None:
     if as_json:
         show_json({"swept": swept})
         return

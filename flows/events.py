@@ -47,13 +47,13 @@ def deliver_due(to: Sequence[Way], *, budget_s: float = BUDGET_S) -> dict[str, o
     """Send what is due, a claim at a time, until nothing is or the time is spent."""
     deadline, counted = time.monotonic() + budget_s, Counter[str]()
     while to and time.monotonic() < deadline:
-        with transaction() as session:
-            claimed = deliveries.claim(session, now=clock.now())
+        with transaction() as ctx:
+            claimed = deliveries.claim(ctx)
         if not claimed:
             break
         has_ended = _send_all(claimed, to, deadline=deadline)
-        with transaction() as session:
-            deliveries.record(session, claimed, now=clock.now())
+        with transaction() as ctx:
+            deliveries.record(ctx, claimed)
         counted.update(_word(each) for each in claimed)
         if has_ended:
             break

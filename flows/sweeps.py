@@ -1,7 +1,6 @@
 """How a sweep is run: bounded sets, each in its own transaction, until none is left."""
 
 import contextvars
-import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -9,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
-from billing.sweep import Page, Swept
-from worker import clock
+from billing.context import Context
+from billing.sweep import Page, SweepResult
 from worker.database import transaction
 from worker.logs import logger
 
@@ -33,25 +31,25 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 class Sweep(Protocol):
     """An act that does what is due, a bounded set at a time, and says what it did."""
 
-    def __call__(self, session: Session, *, now: dt.datetime) -> list[Swept]:
+    def __call__(self, ctx: Context) -> list[SweepResult]:
         """Do one set; empty when there is nothing more to do."""
 
 
 class PagedSweep(Protocol):
     """An act that looks at accounts above an id, a bounded set at a time."""
 
-    def __call__(self, session: Session, *, now: dt.datetime, after: int) -> Page:
+    def __call__(self, ctx: Context, *, after: int) -> Page:
         """Do one set; its `last` is None when there was none left."""
 
 
-def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> list[Swept]:
+def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> list[SweepResult]:
     """Run each sweep until it finds nothing more, or the time is spent; returns all that was done.
 
     What another process has locked is left to that, or to the next run. `lanes`: so many threads
     take sets at once, of a sweep that passes by what another holds.
     """
     deadline = time.monotonic() + budget_s
-    swept: list[Swept] = []
+    swept: list[SweepResult] = []
     for sweep in sweeps:
         if lanes == 1:
             swept += _lane(sweep, deadline)
@@ -66,16 +64,16 @@ def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> li
     return swept
 
 
-def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
+def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[SweepResult]:
     """Run each sweep, in lanes, for one turn; ask for another with `again` if that was too little.
 
     `again`: a task's `apply_async`. One large sweep runs at a time, whatever their kind, and a
     turn waits behind the messages that were there before: so a hundred thousand accounts that are
     due at one minute take neither all the workers nor all the time.
     """
-    with transaction() as session:
+    with transaction() as ctx:
         # Until the turn is over: this transaction does nothing else.
-        if not session.execute(text(_ALONE)).scalar_one():
+        if not ctx.session.execute(text(_ALONE)).scalar_one():
             again(countdown=TURN_S, expires=TURN_WITHIN_S)
             return []
         began = time.monotonic()
@@ -85,31 +83,31 @@ def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[Swept]:
     return swept
 
 
-def _lane(sweep: Sweep, deadline: float) -> list[Swept]:
-    swept: list[Swept] = []
+def _lane(sweep: Sweep, deadline: float) -> list[SweepResult]:
+    swept: list[SweepResult] = []
     while time.monotonic() < deadline:
-        with transaction() as session:
-            done = sweep(session, now=clock.now())
+        with transaction() as ctx:
+            done = sweep(ctx)
         swept += told(done)
         if not any(one.is_done for one in done):
             break
     return swept
 
 
-def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[Swept]:
+def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[SweepResult]:
     """Run a sweep over every account, a page at a time; returns all that was done."""
     deadline = time.monotonic() + budget_s
-    swept: list[Swept] = []
+    swept: list[SweepResult] = []
     after: int | None = 0
     while after is not None and time.monotonic() < deadline:
-        with transaction() as session:
-            page = sweep(session, now=clock.now(), after=after)
+        with transaction() as ctx:
+            page = sweep(ctx, after=after)
         swept += told(page.swept)
         after = page.last
     return swept
 
 
-def told(swept: list[Swept]) -> list[Swept]:
+def told(swept: list[SweepResult]) -> list[SweepResult]:
     """Say in the log which accounts broke, once a set; returns what was given."""
     for one in swept:
         if not one.is_done:
@@ -117,6 +115,6 @@ def told(swept: list[Swept]) -> list[Swept]:
     return swept
 
 
-def counts(swept: Iterable[Swept]) -> dict[str, object]:
+def counts(swept: Iterable[SweepResult]) -> dict[str, object]:
     """How often what was done, for the log line."""
     return dict(Counter(one.what for one in swept))

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import stripe
 
 from billing.errors import BillingError, StripeAway, StripeRefused
-from gateways.stripe_http import TIMEOUT_S, PatientClient, asked_pause, passes
+from gateways.stripe_http import TIMEOUT_S, PatientClient, asked_pause, is_transient
 from gateways.stripe_kinds import KINDS, Embedded
 
 #: The version whose shapes we ask for, whatever the account's default is. Old shapes come only
@@ -156,7 +156,7 @@ def _in_our_words(error: stripe.StripeError, kind: str) -> BillingError:
     if error.request_id:
         facts["request_id"] = error.request_id
     # Stripe says in JSON what is wrong; else nothing came, or it came from a proxy in between.
-    if status is None or not _said(error) or passes(status, headers):
+    if status is None or not _said(error) or is_transient(status, headers):
         if asked := asked_pause(headers):
             facts["retry_after_s"] = int(asked)
         return StripeAway(**facts)

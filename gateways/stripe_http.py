@@ -27,7 +27,7 @@ _PASSING = frozenset({409, 429})
 _Answer = tuple[bytes, int, Mapping[str, str]]
 
 
-def passes(status: int, headers: Mapping[str, str]) -> bool:
+def is_transient(status: int, headers: Mapping[str, str]) -> bool:
     """Whether the same request may well succeed in a while."""
     advice = headers.get("Stripe-Should-Retry")
     if advice in {"true", "false"}:
@@ -58,7 +58,7 @@ class PatientClient(stripe.RequestsClient):
             else:
                 _, status, answered = answer
                 pause = max(pause, asked_pause(answered))
-                if not passes(status, answered) or pause > MAX_PAUSE_S:
+                if not is_transient(status, answered) or pause > MAX_PAUSE_S:
                     return answer
             self._sleep(pause)
         return super().request(method, url, headers, post_data)

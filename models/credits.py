@@ -28,7 +28,7 @@ from models.base import SCHEMA, Base, Moment
 _HOT = {"postgresql_with": {"fillfactor": 50}}
 
 
-class Book(Base):
+class AccountBalance(Base):
     """One row per adopted account: its balance as our entries make it, its debt and its floor.
 
     `credits` = sum of our entries since the opening = what remains in the lots - `debt`.

@@ -13,7 +13,6 @@ from billing_client.messages import (
     Reverse,
     SeedAccount,
 )
-from worker import clock
 from worker.app import app
 from worker.database import transaction
 from worker.debits.inbox_drain import InboxDrain
@@ -32,9 +31,9 @@ def debit(message: Debit) -> dict[str, object]:
 @app.task(name=DebitMany.TASK, message=DebitMany, bind=True)
 def debit_many(self: object, message: DebitMany) -> dict[str, object]:
     """Take many debits in one transaction."""
-    with transaction() as session:
-        answers = post.apply(session, message.debits, now=clock.now())
-        keep_rejected(session, self.request.id, answers)  # type: ignore[attr-defined]
+    with transaction() as ctx:
+        answers = post.apply(ctx, message.debits)
+        keep_rejected(ctx, self.request.id, answers)  # type: ignore[attr-defined]
     return {"debits": len(answers)}
 
 
@@ -57,14 +56,14 @@ def drain_inbox(message: DrainInbox) -> dict[str, object]:  # noqa: ARG001 - a d
 @app.task(name=Grant.TASK, message=Grant)
 def grant(message: Grant) -> dict[str, object]:
     """Give credits as a lot."""
-    with transaction() as session:
-        granted = grants.apply(session, message, now=clock.now())
+    with transaction() as ctx:
+        granted = grants.apply(ctx.by("main_app"), message)
     return {"entry_id": granted.entry.id, "is_repeat": granted.is_repeat}
 
 
 @app.task(name=SeedAccount.TASK, message=SeedAccount)
 def seed_account(message: SeedAccount) -> dict[str, object]:
     """Give a new account its plan's credits, once."""
-    with transaction() as session:
-        seeded = signup_grant.seed(session, message.account_id, now=clock.now())
+    with transaction() as ctx:
+        seeded = signup_grant.seed(ctx, message.account_id)
     return {"entry_id": seeded.entry and seeded.entry.id, "why_not": seeded.why_not}

@@ -2,7 +2,6 @@
 
 from billing.events import deliveries
 from flows.events import deliver_due, ways
-from worker import clock
 from worker.app import app
 from worker.database import transaction
 
@@ -16,5 +15,5 @@ def deliver() -> dict[str, object]:
 @app.task(name="events.remove_old", is_tick=True)
 def remove_old() -> dict[str, object]:
     """Remove what was delivered long ago."""
-    with transaction() as session:
-        return {"removed": deliveries.remove_old(session, now=clock.now())}
+    with transaction() as ctx:
+        return {"removed": deliveries.remove_old(ctx)}

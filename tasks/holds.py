@@ -3,7 +3,6 @@
 from billing.usage import holds
 from billing_client.messages import Capture, PlaceHold, Release
 from flows import sweeps
-from worker import clock
 from worker.app import app
 from worker.database import transaction
 from worker.debits.single import apply_one
@@ -12,8 +11,8 @@ from worker.debits.single import apply_one
 @app.task(name=PlaceHold.TASK, message=PlaceHold)
 def place(message: PlaceHold) -> dict[str, object]:
     """Set credits aside, by the same SQL function that the main app calls itself."""
-    with transaction() as session:
-        placed = holds.place(session, message, now=clock.now())
+    with transaction() as ctx:
+        placed = holds.place(ctx, message)
     if error := holds.error_of(placed, message):
         raise error
     return {"outcome": placed.outcome, "reason": placed.reason}

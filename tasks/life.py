@@ -8,7 +8,6 @@ from billing.lifecycle.trials import overrides as trial_overrides
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing_client.messages import ExtendTrial, PaymentMethodChanged, RestoreTrial
 from flows import sweeps
-from worker import clock
 from worker.app import app
 from worker.database import transaction
 
@@ -33,13 +32,9 @@ def remind_due() -> dict[str, object]:
 @app.task(name=ExtendTrial.TASK, message=ExtendTrial)
 def extend(message: ExtendTrial) -> dict[str, object]:
     """Give a trial a later end."""
-    with transaction() as session:
+    with transaction() as ctx:
         has_moved = trial_overrides.extend(
-            session,
-            message.account_id,
-            ends_at=message.ends_at,
-            actor="main_app",
-            now=clock.now(),
+            ctx.by("main_app"), message.account_id, ends_at=message.ends_at
         )
     return {"has_moved": has_moved}
 
@@ -47,13 +42,9 @@ def extend(message: ExtendTrial) -> dict[str, object]:
 @app.task(name=RestoreTrial.TASK, message=RestoreTrial)
 def restore(message: RestoreTrial) -> dict[str, object]:
     """Put an account back into its trial."""
-    with transaction() as session:
+    with transaction() as ctx:
         has_moved = trial_overrides.restore(
-            session,
-            message.account_id,
-            ends_at=message.ends_at,
-            actor="main_app",
-            now=clock.now(),
+            ctx.by("main_app"), message.account_id, ends_at=message.ends_at
         )
     return {"has_moved": has_moved}
 
@@ -61,8 +52,8 @@ def restore(message: RestoreTrial) -> dict[str, object]:
 @app.task(name=PaymentMethodChanged.TASK, message=PaymentMethodChanged)
 def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
     """Ask for another try of a missing payment."""
-    with transaction() as session:
-        is_missing = dunning_cases.method_changed(session, message.account_id, now=clock.now())
+    with transaction() as ctx:
+        is_missing = dunning_cases.method_changed(ctx, message.account_id)
     return {"is_missing": is_missing}
 
 

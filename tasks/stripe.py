@@ -7,7 +7,6 @@ from billing_client.messages import ApplyStripeEvent, StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import batch as stripe_batch
 from flows.stripe.apply import DONE_OR_LOCKED
-from worker import clock
 from worker.app import app
 from worker.database import transaction
 
@@ -36,8 +35,8 @@ def apply_due() -> dict[str, object]:
     """Take up what failed, what waits, and what a worker that died left unfinished."""
     deadline, taken = time.monotonic() + BUDGET_S, 0
     while time.monotonic() < deadline:
-        with transaction() as session:
-            numbers = inbox.due(session, now=clock.now(), limit=AT_ONCE)
+        with transaction() as ctx:
+            numbers = inbox.due(ctx, limit=AT_ONCE)
         outcomes = stripe_apply.apply_all(numbers)
         taken += len(outcomes)
         # What another worker has locked stays due: it is left to that one.

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from billing import slots
+from billing.operations import slots
 from billing.stripe import drift
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import fetch as stripe_fetch
@@ -44,11 +44,11 @@ def report_drift() -> dict[str, object]:
     if why_not := _why_not(now):
         return {"why_not": why_not}
     report = stripe_reconcile.look(stripe)
-    with transaction() as session:
+    with transaction() as ctx:
         # Claimed with what it found: a report that fails is done again by the next tick.
-        if not slots.claim(session, "stripe_drift", every=DAY, now=now):
+        if not slots.claim(ctx.at(now), "stripe_drift", every=DAY):
             return {"why_not": "another report was faster"}
-        drift.keep(session, report, now=now)
+        drift.keep(ctx.at(now), report)
     return {"compared": sum(report.compared.values()), "findings": len(report.differences)}
 
 
@@ -56,6 +56,6 @@ def _why_not(now: dt.datetime) -> str | None:
     """Why there is no report to make now."""
     if now.hour < DRIFT_AT_HOUR:
         return "it is not yet time"
-    with transaction() as session:
-        is_done = slots.is_claimed(session, "stripe_drift", every=DAY, now=now)
+    with transaction() as ctx:
+        is_done = slots.is_claimed(ctx.at(now), "stripe_drift", every=DAY)
     return "this night's report is done" if is_done else None

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from billing import findings, slots
+from billing.operations import findings, slots
 from billing.support import audit
 from worker import clock, dead_letters
 from worker.app import app
@@ -32,18 +32,18 @@ def audit_books() -> dict[str, object]:
         return {"why_not": "this hour's audit is done"}
     # Once a night it also reads every seal.
     with_seals = now.hour >= SEALS_AT_HOUR and not _is_claimed("audit_seals", every=DAY, now=now)
-    with transaction(statement_timeout_s=AUDIT_S) as session:
-        report = audit.run(session, now=now, with_seals=with_seals)
-    with transaction() as session:
+    with transaction(statement_timeout_s=AUDIT_S) as ctx:
+        report = audit.run(ctx.at(now), with_seals=with_seals)
+    with transaction() as ctx:
         # Claimed with what it found: an audit that fails is done again by the next tick.
-        if not slots.claim(session, "audit_books", every=HOUR, now=now):
+        if not slots.claim(ctx.at(now), "audit_books", every=HOUR):
             return {"why_not": "another audit was faster"}
         if with_seals:
-            slots.claim(session, "audit_seals", every=DAY, now=now)
-        findings.keep(session, report.findings, now=now)
-    return {"books": report.books, "findings": sum(map(len, report.findings.values()))}
+            slots.claim(ctx.at(now), "audit_seals", every=DAY)
+        findings.keep(ctx.at(now), report.findings)
+    return {"accounts": report.accounts, "findings": sum(map(len, report.findings.values()))}
 
 
 def _is_claimed(job: str, *, every: dt.timedelta, now: dt.datetime) -> bool:
-    with transaction() as session:
-        return slots.is_claimed(session, job, every=every, now=now)
+    with transaction() as ctx:
+        return slots.is_claimed(ctx.at(now), job, every=every)

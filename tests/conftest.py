@@ -183,8 +183,8 @@ def redis_client():
 
 
 @pytest.fixture
-def books(database):
+def ledger(database):
     """Books to tell a story with."""
-    from tests.story import Books
+    from tests.story import Ledger
 
-    return Books()
+    return Ledger()

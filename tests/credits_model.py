@@ -287,7 +287,7 @@ class Model:
 
         def take():
             found = self._hold(account, hold)
-            books = self.accounts[account]
+            ledger = self.accounts[account]
             cost = found.credits
             if units is not None:
                 cost = self.cost(found.operation, units, found.placed_at)
@@ -295,14 +295,14 @@ class Model:
             if found.state == "held":
                 parts = self._end(found, "captured", spend=min(cost, found.credits))
             rest = cost - sum(taken for _, taken in parts)
-            reachable = min(rest, books.room(now))
+            reachable = min(rest, ledger.room(now))
             if reachable < rest and cost - rest + reachable == 0:
                 raise No("InsufficientCredits", is_final=True)
             if reachable < rest:
-                books.refusals.append((own_key, "InsufficientCredits"))
-            parts += books.burn(reachable, now)
-            said = self._take(books, own_key, cost - rest + reachable, now, parts)
-            books.repay(now)
+                ledger.refusals.append((own_key, "InsufficientCredits"))
+            parts += ledger.burn(reachable, now)
+            said = self._take(ledger, own_key, cost - rest + reachable, now, parts)
+            ledger.repay(now)
             return said
 
         return self._once("finish", hold, asked, own_key=own_key, act=take)
@@ -324,7 +324,7 @@ class Model:
         def give_back():
             if key in self.holds and ("finish", key) not in self.known:
                 raise No("HoldNotFinished")
-            books = self._account(account)
+            ledger = self._account(account)
             if ("key", key) not in self.known:
                 refused = No("ReversedFirst", is_final=True)
                 self.known["key", key] = (None, refused.said)
@@ -334,7 +334,7 @@ class Model:
                 paid_as, (_, said) = f"billing:finish:{key}", self.known["finish", key]
             if said.outcome not in {"taken", "granted"}:
                 raise No("NothingToReverse", is_final=True)
-            paid = [e for e in books.entries if e.key == paid_as and e.kind == "deduction"]
+            paid = [e for e in ledger.entries if e.key == paid_as and e.kind == "deduction"]
             entry = paid[0] if paid else None
             if entry is None:
                 raise No("KeyReused")
@@ -342,12 +342,12 @@ class Model:
             for lot, taken in entry.from_lots:
                 lot.remaining += taken
             entry.is_reversed = True
-            off_debt = min(owed, books.debt)
-            books.debt -= off_debt
+            off_debt = min(owed, ledger.debt)
+            ledger.debt -= off_debt
             if owed > off_debt:
-                books.pay_in(owed - off_debt, key=own_key, source="reversal")
-            books.entries.append(Entry(own_key, "reversal", -entry.amount, now))
-            books.repay(now)
+                ledger.pay_in(owed - off_debt, key=own_key, source="reversal")
+            ledger.entries.append(Entry(own_key, "reversal", -entry.amount, now))
+            ledger.repay(now)
             return Said("given", -entry.amount)
 
         return self._once("reverse", key, ("reverse", account), own_key=own_key, act=give_back)

@@ -11,7 +11,7 @@ from billing.ledger import grants
 from billing.lifecycle import status
 from billing.renewal import expiry, plan_changes, renewals, repairs, signup_grant
 from billing.support import audit, overview
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 from billing.usage.post import Answer
 from billing_client import Debit, Grant
 from models.calendar import CreditCalendar
@@ -23,30 +23,30 @@ NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
 
 @dataclass
-class Books:
+class Ledger:
     """Real books in a real database; accounts go by their slug, time moves only when told."""
 
     now: dt.datetime = NOON
     ids: dict[str, int] = field(default_factory=dict)
 
     def plan(self, slug="starter", *, included_credits=1000, **policy) -> int:
-        with transaction() as session:
-            found = session.execute(select(Plan.id).where(Plan.slug == slug)).scalar()
+        with transaction() as ctx:
+            found = ctx.session.execute(select(Plan.id).where(Plan.slug == slug)).scalar()
             if found is not None:
                 return found
             values = {"slug": slug, "name": slug, "price": 0, "max_sites": 1, "max_users": 1}
-            plan_id = session.execute(
+            plan_id = ctx.session.execute(
                 insert(Plan).values(**values, included_credits=included_credits).returning(Plan.id)
             ).scalar_one()
             if policy:
-                session.execute(insert(PlanPolicy).values(plan_id=plan_id, **policy))
+                ctx.session.execute(insert(PlanPolicy).values(plan_id=plan_id, **policy))
         return plan_id
 
     def open_account(self, slug, *, credits=0, plan="starter", status="active", **fields) -> int:
         plan_id = self.plan(plan) if plan else None
         fields.setdefault("created_at", self.now)
-        with transaction() as session:
-            self.ids[slug] = session.execute(
+        with transaction() as ctx:
+            self.ids[slug] = ctx.session.execute(
                 insert(Account)
                 .values(
                     slug=slug, name=slug, credits=credits, plan_id=plan_id, status=status, **fields
@@ -61,51 +61,51 @@ class Books:
         return self.debit_all([message])[0]
 
     def debit_all(self, messages) -> list[Answer]:
-        with transaction() as session:
-            return debits.apply(session, messages, now=self.now)
+        with transaction() as ctx:
+            return debits.apply(ctx.at(self.now), messages)
 
     def grant(self, slug, amount, source="goodwill", *, key, **fields) -> grants.Granted:
         message = Grant(self.ids.get(slug, 999_999), amount, source, key, **fields)
-        with transaction() as session:
-            return grants.apply(session, message, now=self.now)
+        with transaction() as ctx:
+            return grants.apply(ctx.at(self.now).by("main_app"), message)
 
     def seed(self, slug) -> signup_grant.Seeded:
-        with transaction() as session:
-            return signup_grant.seed(session, self.ids.get(slug, 999_999), now=self.now)
+        with transaction() as ctx:
+            return signup_grant.seed(ctx.at(self.now), self.ids.get(slug, 999_999))
 
     def change_status(self, slug, to, *, reason) -> None:
-        with transaction() as session:
-            account_id, how = self.ids[slug], {"actor": "operator:test", "now": self.now}
+        with transaction() as ctx:
+            account_id, operator = self.ids[slug], ctx.at(self.now).by("operator:test")
             if to == "suspended":
-                status.suspend(session, account_id, reason=reason, **how)
-            elif status.suspension_reasons(session, account_id):
-                status.lift(session, account_id, reason=reason, to=to, **how)
+                status.suspend(operator, account_id, reason=reason)
+            elif status.suspension_reasons(ctx.session, account_id):
+                status.lift(operator, account_id, reason=reason, to=to)
             else:
-                status.change(session, account_id, to=to, reason=reason, **how)
+                status.change(operator, account_id, to=to, reason=reason)
 
     def change_plan(self, slug, plan) -> None:
         """Let the main app write another plan."""
         self.set_host(slug, plan_id=self.plan(plan))
 
-    def sweep(self, *sweeps) -> list[Swept]:
+    def sweep(self, *sweeps) -> list[SweepResult]:
         """Run these sweeps, else renewals, changes of plan and expiry, until nothing is due."""
         swept = []
         for sweep in sweeps or (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
             while True:
-                with transaction() as session:
-                    done = sweep(session, now=self.now)
+                with transaction() as ctx:
+                    done = sweep(ctx.session, now=self.now)
                 swept += done
                 if not done:
                     break
         return swept
 
-    def repair(self) -> list[Swept]:
-        with transaction() as session:
-            return repairs.sweep(session, now=self.now).swept
+    def repair(self) -> list[SweepResult]:
+        with transaction() as ctx:
+            return repairs.sweep(ctx.at(self.now)).swept
 
     def calendar(self, slug) -> CreditCalendar | None:
-        with transaction() as session:
-            return session.get(CreditCalendar, self.ids[slug])
+        with transaction() as ctx:
+            return ctx.session.get(CreditCalendar, self.ids[slug])
 
     def pass_time(self, **duration) -> None:
         self.now += dt.timedelta(**duration)
@@ -115,18 +115,18 @@ class Books:
         self.now = dt.datetime(*moment, *[12][len(moment) - 3 :], tzinfo=dt.UTC)
 
     def delete_account(self, slug) -> None:
-        with transaction() as session:
-            session.execute(update(Account).where(Account.slug == slug).values(is_deleted=True))
+        with transaction() as ctx:
+            ctx.session.execute(update(Account).where(Account.slug == slug).values(is_deleted=True))
 
     def set_host(self, slug, **fields) -> None:
         """Let the main app write its own row."""
-        with transaction() as session:
-            session.execute(update(Account).where(Account.slug == slug).values(**fields))
+        with transaction() as ctx:
+            ctx.session.execute(update(Account).where(Account.slug == slug).values(**fields))
 
     def app_writes_entry(self, slug, amount, *, balance_after=0) -> None:
         """Let the main app write a ledger row of its own."""
-        with transaction() as session:
-            session.execute(
+        with transaction() as ctx:
+            ctx.session.execute(
                 insert(CreditTransaction).values(
                     account_id=self.ids[slug],
                     type="deduction",
@@ -137,22 +137,22 @@ class Books:
             )
 
     def see(self, slug) -> overview.Overview:
-        with transaction() as session:
-            return overview.of(session, slug, now=self.now, last=10_000)
+        with transaction() as ctx:
+            return overview.of(ctx.at(self.now), slug, last=10_000)
 
-    def history(self, slug) -> "Ledger":
-        return Ledger(overview.as_text(self.see(slug).entries))
+    def history(self, slug) -> "History":
+        return History(overview.as_text(self.see(slug).entries))
 
     def lots(self, slug) -> dict[str, int]:
         """What remains, by source, in the order it burns."""
         return {lot.source: lot.remaining for lot in self.see(slug).lots}
 
     def audit(self) -> audit.Report:
-        with transaction() as session:
-            return audit.run(session, now=self.now)
+        with transaction() as ctx:
+            return audit.run(ctx.at(self.now))
 
 
-class Ledger(str):
+class History(str):
     """A ledger as text; equal to another whatever its indentation and the width of its blanks."""
 
     __slots__ = ()

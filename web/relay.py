@@ -88,13 +88,9 @@ _bell = Bell()
 
 def into_inbox(webhook: Webhook) -> None:
     """Keep the event in Postgres, and ring."""
-    with transaction() as session:
+    with transaction() as ctx:
         number = store_event.keep(
-            session,
-            webhook.event,
-            source="webhook",
-            received_at=webhook.received_at,
-            now=clock.now(),
+            ctx, webhook.event, source="webhook", received_at=webhook.received_at
         )
     if number is not None:
         _bell.ring(number)

@@ -8,12 +8,12 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from billing.ledger.ledger import LEDGER_KEY
-from billing.policy import POLICY, Policy
-from billing.postgres.transient import is_locked, passes
+from billing.context import Context, Policy
+from billing.postgres.transient import is_locked, is_transient
+from worker import clock
 from worker.settings import settings
 
-__all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_locked", "passes", "transaction"]
+__all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_locked", "is_transient", "transaction"]
 
 #: Seconds that one statement of the audit may take: it reads whole tables.
 AUDIT_S = 1800
@@ -47,26 +47,29 @@ def engine() -> Engine:
 
 
 @contextmanager
-def transaction(*, statement_timeout_s: int | None = None) -> Iterator[Session]:
-    """One transaction: commits at the end, rolls back on any error.
+def transaction(
+    *, actor: str = "billing", statement_timeout_s: int | None = None
+) -> Iterator[Context]:
+    """Open one transaction: commit at the end, roll back on any error.
 
-    `statement_timeout_s`: for the few that may take longer than the setting allows.
+    Args:
+        actor: The name recorded as the cause of its changes.
+        statement_timeout_s: For the few statements that may take longer than the setting allows.
     """
-    with Session(engine(), expire_on_commit=False, info=_info()) as session, session.begin():
+    with Session(engine(), expire_on_commit=False) as session, session.begin():
         if statement_timeout_s is not None:
             event.listen(session, "after_begin", _allow(statement_timeout_s))
-        yield session
+        yield _context(session, actor)
 
 
 @contextmanager
-def rehearsal() -> Iterator[Session]:
-    """One transaction that is always rolled back: what it did is seen by nobody else."""
-    with Session(engine(), expire_on_commit=False, info=_info()) as session:
-        yield session
+def rehearsal() -> Iterator[Context]:
+    """Open one transaction that is always rolled back, so that nobody else sees its changes."""
+    with Session(engine(), expire_on_commit=False) as session:
+        yield _context(session, "billing")
 
 
-def _info() -> dict[object, object]:
-    """What a session carries: the settings that the domain needs, which does not read them."""
+def _context(session: Session, actor: str) -> Context:
     config = settings()
     secret = config.ledger_key.get_secret_value() if config.ledger_key else ""
     policy = Policy(
@@ -77,7 +80,7 @@ def _info() -> dict[object, object]:
         repeated_trials=config.repeated_trials,
         closes_deleted=config.close_deleted,
     )
-    return {LEDGER_KEY: secret.encode() or None, POLICY: policy}
+    return Context(session, clock.now(), actor, policy, secret.encode() or None)
 
 
 def _allow(seconds: int) -> Callable[..., None]:

@@ -11,11 +11,10 @@ import re
 from collections.abc import Container, Sequence
 from typing import cast
 
-from billing import dead_letters
-from billing.dead_letters import Letter
 from billing.errors import Malformed
-from worker import clock
-from worker.database import passes, transaction
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter
+from worker.database import is_transient, transaction
 from worker.logs import logger
 from worker.transport import envelope, queues
 
@@ -125,7 +124,7 @@ def _kept(letters: Sequence[Letter]) -> list[bool]:
         _write(letters)
         return [True] * len(letters)
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
     return [_wrote(letter) for letter in letters]
 
@@ -134,7 +133,7 @@ def _wrote(letter: Letter) -> bool:
     try:
         _write([letter])
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
         log.exception("dead_letter_refused", task=letter.task, error=type(error).__name__)
         return False
@@ -142,8 +141,8 @@ def _wrote(letter: Letter) -> bool:
 
 
 def _write(letters: Sequence[Letter]) -> None:
-    with transaction() as session:
-        dead_letters.keep(session, letters, now=clock.now())
+    with transaction() as ctx:
+        dead_letters.keep(ctx, letters)
 
 
 def waiting() -> int:

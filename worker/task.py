@@ -16,8 +16,8 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Task, signals
 from celery.exceptions import Reject
 
-from billing.dead_letters import Letter
 from billing.errors import BillingError, Rejected, TryLater
+from billing.operations.dead_letters import Letter
 from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
@@ -32,10 +32,10 @@ class Dead(Exception):
     """The task's end for Celery's events: the error's name alone; its text may tell too much."""
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error's cause may be gone at the next try."""
     passing = (TryLater, redis.ConnectionError, redis.TimeoutError)
-    return isinstance(error, passing) or database.passes(error)
+    return isinstance(error, passing) or database.is_transient(error)
 
 
 class BillingTask(Task):  # type: ignore[type-arg]
@@ -59,7 +59,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
         except (Rejected, InvalidMessage) as error:
             self._die(error, kwargs)
         except Exception as error:
-            if passes(error):
+            if is_transient(error):
                 self._try_later(error, kwargs)
             log.exception(
                 "task_broke", task=self.name, message_id=self.request.id, error=type(error).__name__

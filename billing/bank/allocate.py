@@ -5,7 +5,6 @@ by guarded deltas, so that a transfer never gives more than it has, nor an invoi
 open, whatever two workers do.
 """
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from billing.bank import invoice_effects
 from billing.bank.errors import PartsRefused, TransferChanged, UnknownInvoice, UnknownTransfer
 from billing.bank.matching import payers
 from billing.bank.matching.types import ENGINE_VERSION
+from billing.context import Context
 from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredPayment
@@ -44,17 +44,10 @@ def lock(session: Session, transfer_id: int, *, version: int | None = None) -> T
 
 
 def remember(
-    session: Session,
-    transfer: Transfer,
-    *,
-    rule: str,
-    outcome: str,
-    evidence: Mapping[str, Any],
-    actor: str,
-    now: dt.datetime,
+    ctx: Context, transfer: Transfer, *, rule: str, outcome: str, evidence: Mapping[str, Any]
 ) -> int:
     """Write a decision down; returns its id. The transfer is at its next version from now on."""
-    decision = session.execute(
+    decision = ctx.session.execute(
         insert(Decision)
         .values(
             transfer_id=transfer.id,
@@ -62,8 +55,8 @@ def remember(
             outcome=outcome,
             evidence=dict(evidence),
             engine_version=ENGINE_VERSION,
-            actor=actor,
-            decided_at=now,
+            actor=ctx.actor,
+            decided_at=ctx.now,
         )
         .returning(Decision.id)
     ).scalar_one()
@@ -73,13 +66,12 @@ def remember(
 
 
 def apply(
-    session: Session,
+    ctx: Context,
     transfer: Transfer,
     parts: Parts,
     *,
     decision_id: int,
     credit_to: int | None = None,
-    now: dt.datetime,
 ) -> None:
     """Allocate the parts [invoice, minor units], and keep the rest as `credit_to`'s unapplied cash.
 
@@ -92,18 +84,18 @@ def apply(
         raise PartsRefused(problem="the parts are more than the transfer", over_minor=-rest)
     if rest and credit_to is None:
         raise PartsRefused(problem="the rest is nobody's", rest_minor=rest)
-    locked = lock_invoices(session, [invoice for invoice, _ in parts], also=credit_to)
+    locked = lock_invoices(ctx.session, [invoice for invoice, _ in parts], also=credit_to)
     for invoice_id, amount in sorted(parts):
-        _allocate(session, transfer, locked[invoice_id], amount, decision_id, now=now)
+        _allocate(ctx, transfer, locked[invoice_id], amount, decision_id)
     if rest and credit_to is not None:
-        credit(session, transfer, credit_to, rest, "kept", decision_id=decision_id, now=now)
+        credit(ctx, transfer, credit_to, rest, "kept", decision_id=decision_id)
     transfer.state = "settled" if parts else "credited"
-    session.flush()
+    ctx.session.flush()
     owners = {invoice.account_id for invoice in locked.values()}
     owners |= {credit_to} if credit_to is not None else set()
-    payers.show(session, transfer.payer_iban, owners, now=now)
+    payers.show(ctx, transfer.payer_iban, owners)
     for invoice in sorted(locked.values(), key=lambda one: one.id):
-        invoice_effects.follow(session, invoice, now=now)
+        invoice_effects.follow(ctx, invoice)
 
 
 def lock_invoices(
@@ -130,49 +122,41 @@ def lock_invoices(
 
 
 def _allocate(
-    session: Session,
-    transfer: Transfer,
-    invoice: TransferInvoice,
-    amount: int,
-    decision_id: int,
-    *,
-    now: dt.datetime,
+    ctx: Context, transfer: Transfer, invoice: TransferInvoice, amount: int, decision_id: int
 ) -> None:
     if invoice.currency != transfer.currency:
         raise PartsRefused(problem=f"{invoice.number} is in {invoice.currency}")
     if invoice.state != "open" or not 0 < amount <= invoice.due_minor - invoice.settled_minor:
         raise PartsRefused(problem=f"{invoice.number} can't take {amount}: it is {invoice.state}")
-    session.execute(
+    ctx.session.execute(
         insert(Allocation).values(
             transfer_id=transfer.id,
             transfer_invoice_id=invoice.id,
             amount_minor=amount,
             decision_id=decision_id,
-            recorded_at=now,
+            recorded_at=ctx.now,
         )
     )
     invoice.settled_minor += amount
     transfer.allocated_minor += amount
-    session.flush()
-    write_payment(session, transfer, invoice, now=now)
+    ctx.session.flush()
+    write_payment(ctx, transfer, invoice)
 
 
-def write_payment(
-    session: Session, transfer: Transfer, invoice: TransferInvoice, *, now: dt.datetime
-) -> None:
+def write_payment(ctx: Context, transfer: Transfer, invoice: TransferInvoice) -> None:
     """Make the main app's payment row say what of this transfer is on this invoice."""
-    total = session.scalar(
+    total = ctx.session.scalar(
         select(func.coalesce(func.sum(Allocation.amount_minor), 0)).where(
             Allocation.transfer_id == transfer.id, Allocation.transfer_invoice_id == invoice.id
         )
     )
-    given = session.scalar(
+    given = ctx.session.scalar(
         select(func.max(Allocation.amount_minor)).where(
             Allocation.transfer_id == transfer.id, Allocation.transfer_invoice_id == invoice.id
         )
     )
     invoices.write_payment(
-        session,
+        ctx.session,
         MirroredPayment(
             account_id=invoice.account_id,
             invoice_id=invoice.invoice_id,
@@ -181,26 +165,19 @@ def write_payment(
             status="succeeded" if total else "refunded",
             currency=transfer.currency,
             amount_minor=int(total or given or 0),
-            happened_at=now,
+            happened_at=ctx.now,
         ),
     )
 
 
 def credit(
-    session: Session,
-    transfer: Transfer,
-    account_id: int,
-    amount: int,
-    why: str,
-    *,
-    decision_id: int,
-    now: dt.datetime,
+    ctx: Context, transfer: Transfer, account_id: int, amount: int, why: str, *, decision_id: int
 ) -> None:
     """Move money of a transfer into, or for a negative amount out of, an account's unapplied cash.
 
     The account is locked already.
     """
-    session.execute(
+    ctx.session.execute(
         insert(UnappliedCash).values(
             account_id=account_id,
             currency=transfer.currency,
@@ -208,7 +185,7 @@ def credit(
             why=why,
             transfer_id=transfer.id,
             decision_id=decision_id,
-            recorded_at=now,
+            recorded_at=ctx.now,
         )
     )
     transfer.credited_minor += amount
@@ -217,4 +194,4 @@ def credit(
         "currency": transfer.currency,
         "amount_minor": amount,
     }
-    outbox.leave(session, "transfer.unapplied", account_id=account_id, payload=payload, now=now)
+    outbox.leave(ctx, "transfer.unapplied", account_id=account_id, payload=payload)

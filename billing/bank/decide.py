@@ -1,7 +1,6 @@
 """One run of matching over what is undecided, and each of its decisions made true."""
 
 import dataclasses
-import datetime as dt
 from typing import Any
 
 from sqlalchemy import select, text
@@ -14,6 +13,7 @@ from billing.bank.matching import rows as match_rows
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import Decision, Policy
 from billing.bank.review import request
+from billing.context import Context
 from models.transfers import Decision as DecisionRow
 
 ACTOR = "rule"
@@ -37,60 +37,49 @@ def decide(session: Session, *, policy: Policy) -> list[tuple[Decision, int]]:
         return []
     since = min(one.incoming.booking_date for one in found)
     versions = {one.incoming.id: one.version for one in found}
-    ledger = match_rows.ledger(session, since=since)
-    decisions = match([one.incoming for one in found], ledger, policy)
+    open_items = match_rows.open_items(session, since=since)
+    decisions = match([one.incoming for one in found], open_items, policy)
     return [(decision, versions[decision.transfer_id]) for decision in decisions]
 
 
-def carry_out(session: Session, decision: Decision, version: int, *, now: dt.datetime) -> bool:
+def carry_out(ctx: Context, decision: Decision, version: int) -> bool:
     """Make one decision true; False where the world has moved on, and the next run decides anew.
 
     Raises what `settling.apply` does, less what only says that the invoice is not what it was.
     """
     try:
-        transfer = allocate.lock(session, decision.transfer_id, version=version)
+        transfer = allocate.lock(ctx.session, decision.transfer_id, version=version)
     except TransferChanged:
         return False
     evidence = evidence_of(decision)
-    if not decision.is_automatic and _is_known(session, transfer.decision_id, decision, evidence):
+    if not decision.is_automatic and _is_known(
+        ctx.session, transfer.decision_id, decision, evidence
+    ):
         return False
     decision_id = allocate.remember(
-        session,
-        transfer,
-        rule=decision.rule,
-        outcome=decision.outcome,
-        evidence=evidence,
-        actor=ACTOR,
-        now=now,
+        ctx.by(ACTOR), transfer, rule=decision.rule, outcome=decision.outcome, evidence=evidence
     )
     if not decision.is_automatic:
-        request.ask_a_person(session, transfer, decision.review, rule=decision.rule, now=now)
+        request.ask_a_person(ctx, transfer, decision.review, rule=decision.rule)
         return True
     transfer.review = decision.review
-    how: dict[str, Any] = {"decision_id": decision_id, "now": now}
-    allocate.apply(session, transfer, decision.parts, credit_to=decision.account_id, **how)
+    allocate.apply(
+        ctx, transfer, decision.parts, decision_id=decision_id, credit_to=decision.account_id
+    )
     if decision.rule in MAKES_PAYER_KNOWN and decision.account_id is not None:
-        payers.know(session, transfer.payer_iban, decision.account_id, matched=1)
+        payers.know(ctx.session, transfer.payer_iban, decision.account_id, matched=1)
     return True
 
 
-def leave_to_person(
-    session: Session, decision: Decision, version: int, error: Exception, *, now: dt.datetime
-) -> None:
+def leave_to_person(ctx: Context, decision: Decision, version: int, error: Exception) -> None:
     """A decision that could not be made true: the account is gone, its balance full."""
-    transfer = allocate.lock(session, decision.transfer_id, version=version)
+    transfer = allocate.lock(ctx.session, decision.transfer_id, version=version)
     evidence = {**evidence_of(decision), "error": type(error).__name__, "says": str(error)}
     allocate.remember(
-        session,
-        transfer,
-        rule=decision.rule,
-        outcome="suggest",
-        evidence=evidence,
-        actor=ACTOR,
-        now=now,
+        ctx.by(ACTOR), transfer, rule=decision.rule, outcome="suggest", evidence=evidence
     )
     why = f"{decision.rule}, but {type(error).__name__}"
-    request.ask_a_person(session, transfer, why, rule=decision.rule, now=now)
+    request.ask_a_person(ctx, transfer, why, rule=decision.rule)
 
 
 def is_outdated(error: Exception) -> bool:

@@ -10,6 +10,7 @@ import datetime as dt
 from sqlalchemy.orm import Session
 
 from billing.bank.invoicing import dunning_steps
+from billing.context import Context
 from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredInvoice, MirroredSubscription
@@ -27,17 +28,17 @@ METHOD = "bank_transfer"
 LATE_AFTER = dt.timedelta(days=15)
 
 
-def follow(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def follow(ctx: Context, invoice: TransferInvoice) -> None:
     """Make the account agree with its invoice, whose row and account are locked here.
 
     Raises UnknownAccount, AccountDeleted or BalanceTooLarge.
     """
     is_whole = invoice.settled_minor == invoice.due_minor
     if is_whole and invoice.state == "open":
-        _pay(session, invoice, now=now)
+        _pay(ctx, invoice)
     elif not is_whole and invoice.state == "paid":
-        _reopen(session, invoice, now=now)
-    mirror(session, invoice)
+        _reopen(ctx, invoice)
+    mirror(ctx.session, invoice)
 
 
 def origin(invoice: TransferInvoice) -> str:
@@ -45,31 +46,31 @@ def origin(invoice: TransferInvoice) -> str:
     return idempotency.own("invoice", invoice.number)
 
 
-def _pay(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
-    invoice.state, invoice.finished_at, invoice.next_step_at = "paid", now, None
-    if invoice.period_start is None or now > invoice.period_start + LATE_AFTER:
-        invoice.period_start = now
+def _pay(ctx: Context, invoice: TransferInvoice) -> None:
+    invoice.state, invoice.finished_at, invoice.next_step_at = "paid", ctx.now, None
+    if invoice.period_start is None or ctx.now > invoice.period_start + LATE_AFTER:
+        invoice.period_start = ctx.now
     invoice.period_end = periods.boundary(invoice.period_start, invoice.months)
-    accounts.set_plan(session, invoice.account_id, invoice.plan_id)
-    _subscribe(session, invoice, now=now)
-    _give_credits(session, invoice, now=now)
-    reactivation.money_landed(session, invoice.account_id, actor=ACTOR, now=now)
+    accounts.set_plan(ctx.session, invoice.account_id, invoice.plan_id)
+    _subscribe(ctx, invoice)
+    _give_credits(ctx, invoice)
+    reactivation.money_landed(ctx.by(ACTOR), invoice.account_id)
     paid = {
         "payment": invoice.number,
         "currency": invoice.currency,
         "amount_minor": invoice.settled_minor,
     }
     account_id = invoice.account_id
-    outbox.leave(session, "invoice.paid", account_id=account_id, payload=paid, now=now)
+    outbox.leave(ctx, "invoice.paid", account_id=account_id, payload=paid)
 
 
-def _give_credits(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def _give_credits(ctx: Context, invoice: TransferInvoice) -> None:
     assert invoice.period_start is not None, "what is paid for has a period"
-    plan = accounts.plan(session, invoice.plan_id)
+    plan = accounts.plan(ctx.session, invoice.plan_id)
     if plan is None or plan.included_credits <= 0:
         return
     opened = purchases.open_one(
-        session,
+        ctx,
         Bought(
             key=origin(invoice),
             account_id=invoice.account_id,
@@ -80,39 +81,38 @@ def _give_credits(session: Session, invoice: TransferInvoice, *, now: dt.datetim
             ends_at=invoice.period_end,
             plan_id=invoice.plan_id,
         ),
-        now=now,
     )
     if opened is None:  # paid before, taken back, and paid again
-        _settle_credits(session, invoice, now=now)
+        _settle_credits(ctx, invoice)
 
 
-def _settle_credits(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def _settle_credits(ctx: Context, invoice: TransferInvoice) -> None:
     returned = invoice.due_minor - invoice.settled_minor
-    bought = purchases.of_origins(session, [origin(invoice)])
-    clawbacks.settle(session, bought, Standing(invoice.due_minor, returned, {}), now=now)
+    bought = purchases.of_origins(ctx.session, [origin(invoice)])
+    clawbacks.settle(ctx, bought, Standing(invoice.due_minor, returned, {}))
 
 
-def _reopen(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def _reopen(ctx: Context, invoice: TransferInvoice) -> None:
     """The money went back: what it bought goes as far as it is unspent, and reminding begins anew.
 
     The account keeps its access while it is reminded.
     """
     invoice.state, invoice.finished_at = "open", None
-    invoice.due_at = now + dunning_steps.DUE_AFTER_RETURN
-    invoice.steps_done, invoice.next_step_at = dunning_steps.first(invoice.due_at, now=now)
-    _settle_credits(session, invoice, now=now)
-    _tell(session, invoice, "invoice.reopened", now=now)
+    invoice.due_at = ctx.now + dunning_steps.DUE_AFTER_RETURN
+    invoice.steps_done, invoice.next_step_at = dunning_steps.first(invoice.due_at, now=ctx.now)
+    _settle_credits(ctx, invoice)
+    _tell(ctx, invoice, "invoice.reopened")
 
 
-def _subscribe(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def _subscribe(ctx: Context, invoice: TransferInvoice) -> None:
     """The account's subscription is what this invoice pays for; paid ahead, it goes on longer."""
     assert invoice.period_start is not None, "what is paid for has a period"
     assert invoice.period_end is not None, "what is paid for has a period"
-    running = invoices.subscription(session, invoice.account_id)
-    is_ahead = running is not None and invoice.period_start > now
+    running = invoices.subscription(ctx.session, invoice.account_id)
+    is_ahead = running is not None and invoice.period_start > ctx.now
     starts_at = running.starts_at if running and is_ahead else invoice.period_start
     invoices.write_subscription(
-        session,
+        ctx.session,
         MirroredSubscription(
             account_id=invoice.account_id,
             status="active",
@@ -146,9 +146,9 @@ def mirror(session: Session, invoice: TransferInvoice) -> None:
     session.flush()
 
 
-def _tell(session: Session, invoice: TransferInvoice, event: str, *, now: dt.datetime) -> None:
+def _tell(ctx: Context, invoice: TransferInvoice, event: str) -> None:
     payload = facts_of(invoice)
-    outbox.leave(session, event, account_id=invoice.account_id, payload=payload, now=now)
+    outbox.leave(ctx, event, account_id=invoice.account_id, payload=payload)
 
 
 def facts_of(invoice: TransferInvoice) -> dict[str, object]:

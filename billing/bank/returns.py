@@ -1,6 +1,5 @@
 """Money that is taken back: its transfer is undone, once, whichever of the two came first."""
 
-import datetime as dt
 from typing import Any
 
 from sqlalchemy import text
@@ -12,6 +11,7 @@ from billing.bank.matching.rows import Undecided
 from billing.bank.return_links import Original, Returned, link, names_of
 from billing.bank.review import request
 from billing.bank.transfers import parts_of
+from billing.context import Context
 from billing.events import outbox
 from models.transfers import Transfer
 
@@ -36,34 +36,32 @@ def waiting(session: Session) -> list[Undecided]:
     return [one for one in match_rows.undecided(session) if one.is_return]
 
 
-def settle(session: Session, found: Undecided, *, now: dt.datetime) -> bool:
+def settle(ctx: Context, found: Undecided) -> bool:
     """Undo what a return takes back, or say why a person must; False if nothing has changed.
 
     Both transfers are locked, the lower id first.
     """
     incoming = found.incoming
-    returned = _original(session, found)
+    returned = _original(ctx.session, found)
     ids = sorted({incoming.id, *([returned.original] if returned.original else [])})
-    locked = {id: allocate.lock(session, id) for id in ids}
+    locked = {id: allocate.lock(ctx.session, id) for id in ids}
     mine = locked[incoming.id]
     if mine.version != found.version or mine.state not in {"open", "waiting"}:
         return False
     if returned.original is None:
-        return _leave_to_person(session, mine, returned, now=now)
+        return _leave_to_person(ctx, mine, returned)
     original = locked[returned.original]
     if original.reversed_by is not None:
         return False
-    _reverse(session, original, mine, returned.why, now=now)
+    _reverse(ctx, original, mine, returned.why)
     return True
 
 
-def leave_to_person(
-    session: Session, found: Undecided, error: Exception, *, now: dt.datetime
-) -> bool:
+def leave_to_person(ctx: Context, found: Undecided, error: Exception) -> bool:
     """A return that could not be carried out: the account is deleted, its balance full."""
-    mine = allocate.lock(session, found.incoming.id)
+    mine = allocate.lock(ctx.session, found.incoming.id)
     why = f"a return, but {type(error).__name__}: what it took back is not undone"
-    return _leave_to_person(session, mine, Returned(None, (), why), now=now)
+    return _leave_to_person(ctx, mine, Returned(None, (), why))
 
 
 def _original(session: Session, found: Undecided) -> Returned:
@@ -85,53 +83,41 @@ def _as_original(row: Any) -> Original:
     return Original(row.id, row.amount_minor, names, row.is_reversed)
 
 
-def _reverse(
-    session: Session, original: Transfer, mine: Transfer, why: str, *, now: dt.datetime
-) -> None:
+def _reverse(ctx: Context, original: Transfer, mine: Transfer, why: str) -> None:
     for transfer, outcome, other in ((original, "reversed", mine), (mine, "reverses", original)):
         evidence = {"reasons": [why], "other": other.id}
         decision_id = allocate.remember(
-            session,
-            transfer,
-            rule=RULE,
-            outcome=outcome,
-            evidence=evidence,
-            actor=ACTOR,
-            now=now,
+            ctx.by(ACTOR), transfer, rule=RULE, outcome=outcome, evidence=evidence
         )
         if outcome == "reversed":
-            touched = undo.take_out(session, transfer, decision_id=decision_id, now=now)
+            touched = undo.take_out(ctx, transfer, decision_id=decision_id)
         transfer.state, transfer.review = outcome, None
     original.reversed_by = mine.id
-    session.flush()
+    ctx.session.flush()
     for account_id in touched:
         payload: dict[str, object] = {
             "transfer_id": original.id,
             "currency": original.currency,
             "amount_minor": original.amount_minor,
         }
-        outbox.leave(session, "transfer.returned", account_id=account_id, payload=payload, now=now)
+        outbox.leave(ctx, "transfer.returned", account_id=account_id, payload=payload)
 
 
-def _leave_to_person(
-    session: Session, mine: Transfer, returned: Returned, *, now: dt.datetime
-) -> bool:
+def _leave_to_person(ctx: Context, mine: Transfer, returned: Returned) -> bool:
     """Say why; what it may be of is frozen, so that nothing more is paid with it meanwhile."""
     if mine.state == "waiting" and mine.review == returned.why:
         return False
     allocate.remember(
-        session,
+        ctx.by(ACTOR),
         mine,
         rule=RULE,
         outcome="suggest",
         evidence={"reasons": [returned.why], "others": list(returned.doubtful)},
-        actor=ACTOR,
-        now=now,
     )
-    request.ask_a_person(session, mine, returned.why, rule=RULE, now=now)
-    session.flush()
+    request.ask_a_person(ctx, mine, returned.why, rule=RULE)
+    ctx.session.flush()
     for id in returned.doubtful:
-        other = allocate.lock(session, id)
+        other = allocate.lock(ctx.session, id)
         if other.state in {"open", "waiting"}:
             other.state = "frozen"
         other.review = f"perhaps taken back by transfer {mine.id}"

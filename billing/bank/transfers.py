@@ -3,13 +3,12 @@
 The line is the money; its details only split it, and only where they add up to it.
 """
 
-import datetime as dt
 from typing import Any
 
 from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from models.bank import BankLine
 from models.transfers import Transfer
 
@@ -33,9 +32,9 @@ ORDER BY l.key LIMIT :limit FOR UPDATE OF l SKIP LOCKED
 """
 
 
-def split_lines(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> int:
+def split_lines(ctx: Context, *, limit: int = AT_ONCE) -> int:
     """Make the transfers of lines that have none yet; returns how many lines were looked at."""
-    lines = session.execute(text(_LINES), {"limit": limit}).all()
+    lines = ctx.session.execute(text(_LINES), {"limit": limit}).all()
     transfers = [
         {
             "line": line.key,
@@ -46,16 +45,16 @@ def split_lines(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> 
             "booking_date": line.booking_date,
             "payer_iban": detail.get("counterparty_iban"),
             "customer_id": line.customer_id,
-            "recorded_at": now,
+            "recorded_at": ctx.now,
         }
         for line in lines
         for place, amount, detail in parts_of(line.payload, line.amount_minor)
         if is_of_interest(line.payload, detail, amount)
     ]
     if transfers:
-        session.execute(insert(Transfer).on_conflict_do_nothing(), transfers)
+        ctx.session.execute(insert(Transfer).on_conflict_do_nothing(), transfers)
     keys = [line.key for line in lines]
-    session.execute(update(BankLine).where(BankLine.key.in_(keys)).values(is_split=True))
+    ctx.session.execute(update(BankLine).where(BankLine.key.in_(keys)).values(is_split=True))
     return len(lines)
 
 

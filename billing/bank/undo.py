@@ -1,50 +1,45 @@
 """Undoing what a transfer did: by counter-entries that name what they undo, never by a change."""
 
-import datetime as dt
-
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from billing.bank import allocate, invoice_effects
+from billing.context import Context
 from billing.host import accounts
 from models.transfers import Allocation, Transfer, UnappliedCash
 
 
-def take_out(
-    session: Session, transfer: Transfer, *, decision_id: int, now: dt.datetime
-) -> list[int]:
+def take_out(ctx: Context, transfer: Transfer, *, decision_id: int) -> list[int]:
     """Undo all that a transfer did, by counter-entries; returns the accounts that it touched.
 
     Invoices are open again, what they had bought goes back as far as it is unspent, and an
     account's unapplied cash may go below zero where it was used since. The transfer is locked.
     """
-    given = _not_undone(session, transfer)
-    credited = kept(session, transfer)
+    given = _not_undone(ctx.session, transfer)
+    credited = kept(ctx.session, transfer)
     wanted = sorted({one.transfer_invoice_id for one in given})
-    accounts.lock(session, credited)
-    locked = allocate.lock_invoices(session, wanted)
+    accounts.lock(ctx.session, credited)
+    locked = allocate.lock_invoices(ctx.session, wanted)
     for one in given:
-        session.execute(
+        ctx.session.execute(
             insert(Allocation).values(
                 transfer_id=transfer.id,
                 transfer_invoice_id=one.transfer_invoice_id,
                 amount_minor=-one.amount_minor,
                 decision_id=decision_id,
                 undoes=one.id,
-                recorded_at=now,
+                recorded_at=ctx.now,
             )
         )
         locked[one.transfer_invoice_id].settled_minor -= one.amount_minor
         transfer.allocated_minor -= one.amount_minor
-        session.flush()
-        allocate.write_payment(session, transfer, locked[one.transfer_invoice_id], now=now)
+        ctx.session.flush()
+        allocate.write_payment(ctx, transfer, locked[one.transfer_invoice_id])
     for account_id, amount in sorted(credited.items()):
-        allocate.credit(
-            session, transfer, account_id, -amount, "undone", decision_id=decision_id, now=now
-        )
-    session.flush()
+        allocate.credit(ctx, transfer, account_id, -amount, "undone", decision_id=decision_id)
+    ctx.session.flush()
     for invoice in sorted(locked.values(), key=lambda one: one.id):
-        invoice_effects.follow(session, invoice, now=now)
+        invoice_effects.follow(ctx, invoice)
     return sorted({*credited, *(invoice.account_id for invoice in locked.values())})
 
 

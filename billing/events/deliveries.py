@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import BillingError
 from billing.host import recipients
 from billing_client.events import Event
@@ -74,12 +75,12 @@ RETURNING outbox.id, outbox.type, outbox.account_id, outbox.happened_at, outbox.
 """
 
 
-def claim(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Outgoing]:
+def claim(ctx: Context, *, limit: int = AT_ONCE) -> list[Outgoing]:
     """Claim events that are due, oldest first; none if another process is at it."""
-    if not session.execute(text(_ONE_CLAIM)).scalar():
+    if not ctx.session.execute(text(_ONE_CLAIM)).scalar():
         return []
-    rows = session.execute(text(_CLAIM), {"now": now, "limit": limit, "lease": LEASE}).all()
-    to = recipients.of(session, {row.account_id for row in rows if row.account_id is not None})
+    rows = ctx.session.execute(text(_CLAIM), {"now": ctx.now, "limit": limit, "lease": LEASE}).all()
+    to = recipients.of(ctx.session, {row.account_id for row in rows if row.account_id is not None})
     return [
         Outgoing(
             event=Event(
@@ -97,21 +98,21 @@ def claim(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[O
     ]
 
 
-def record(session: Session, tried: Iterable[Outgoing], *, now: dt.datetime) -> None:
+def record(ctx: Context, tried: Iterable[Outgoing]) -> None:
     """Keep what became of claimed events: delivered, due again, or dead.
 
     What a slower process has claimed since, or a person has dropped, is left as it is.
     """
     for each in tried:
         to = each.event.recipient
-        session.execute(
+        ctx.session.execute(
             update(OutboxEvent)
             .where(OutboxEvent.id == each.event.id, OutboxEvent.state == "waiting")
             .values(
                 sent_to=sorted(each.sent_to),
                 recipient=to.source if to else "no recipient",
                 error=each.error and each.error[:MAX_ERROR],
-                **_outcome(each, now),
+                **_outcome(each, ctx.now),
             )
         )
 
@@ -127,14 +128,14 @@ def _outcome(each: Outgoing, now: dt.datetime) -> dict[str, object]:
     return {"due_at": now + PAUSES[attempts - 1], "attempts": attempts}
 
 
-def remove_old(session: Session, *, now: dt.datetime) -> int:
+def remove_old(ctx: Context) -> int:
     """Remove events that were delivered long ago; returns how many."""
     old = select(OutboxEvent.id).where(
-        OutboxEvent.state == "delivered", OutboxEvent.delivered_at < now - KEPT
+        OutboxEvent.state == "delivered", OutboxEvent.delivered_at < ctx.now - KEPT
     )
     old = old.order_by(OutboxEvent.delivered_at).limit(REMOVED_AT_ONCE)
     removed = delete(OutboxEvent).where(OutboxEvent.id.in_(old)).returning(OutboxEvent.id)
-    return len(session.execute(removed).all())
+    return len(ctx.session.execute(removed).all())
 
 
 def dead(session: Session, *, limit: int, event_type: str | None = None) -> Sequence[OutboxEvent]:
@@ -159,18 +160,29 @@ def count(session: Session) -> tuple[int, dt.datetime | None, int]:
     return number, oldest, session.execute(died).scalar_one()
 
 
-def replay(session: Session, event_id: int, *, actor: str, now: dt.datetime) -> None:
+def replay(ctx: Context, event_id: int) -> None:
     """Let a dead or delivered event be sent again, to every way, with all its tries.
 
     It may then come after later ones of its account. Raises UnknownEvent.
     """
-    fresh = {"state": "waiting", "due_at": now, "attempts": 0, "sent_to": [], "delivered_at": None}
-    _close(session, event_id, {**fresh, "closed_by": actor}, states=("dead", "delivered"))
+    fresh = {
+        "state": "waiting",
+        "due_at": ctx.now,
+        "attempts": 0,
+        "sent_to": [],
+        "delivered_at": None,
+    }
+    _close(ctx.session, event_id, {**fresh, "closed_by": ctx.actor}, states=("dead", "delivered"))
 
 
-def drop(session: Session, event_id: int, *, actor: str) -> None:
+def drop(ctx: Context, event_id: int) -> None:
     """Never send an event that waits or is dead; the row stays. Raises UnknownEvent."""
-    _close(session, event_id, {"state": "dropped", "closed_by": actor}, states=("dead", "waiting"))
+    _close(
+        ctx.session,
+        event_id,
+        {"state": "dropped", "closed_by": ctx.actor},
+        states=("dead", "waiting"),
+    )
 
 
 def _close(

@@ -3,12 +3,10 @@
 Leave an account's event under its lock: so its ids rise in the order in which things happened.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.postgres import arrays
 from billing_client import events
 
@@ -22,15 +20,10 @@ class NewEvent(NamedTuple):
 
 
 def leave(
-    session: Session,
-    event_type: str,
-    *,
-    account_id: int | None,
-    payload: Mapping[str, object],
-    now: dt.datetime,
+    ctx: Context, event_type: str, *, account_id: int | None, payload: Mapping[str, object]
 ) -> None:
     """Leave an event, such as `account.suspended`; it goes out after the commit, at least once."""
-    leave_all(session, [NewEvent(event_type, account_id, payload)], now=now)
+    leave_all(ctx, [NewEvent(event_type, account_id, payload)])
 
 
 _LEAVE = """
@@ -41,18 +34,18 @@ FROM unnest(%(accounts)s::bigint[], %(types)s::text[], %(payloads)s::jsonb[])
 """
 
 
-def leave_all(session: Session, left: Iterable[NewEvent], *, now: dt.datetime) -> None:
+def leave_all(ctx: Context, left: Iterable[NewEvent]) -> None:
     """Leave many events, in this order, in one statement."""
     rows = list(left)
     for row in rows:
         events.check(row.type, row.payload)
     if rows:
-        session.connection().exec_driver_sql(
+        ctx.session.connection().exec_driver_sql(
             _LEAVE,
             {
                 "accounts": arrays.numbers([row.account_id for row in rows]),
                 "types": arrays.texts([row.type for row in rows]),
                 "payloads": arrays.objects([row.payload for row in rows]),
-                "now": now,
+                "now": ctx.now,
             },
         )

@@ -115,7 +115,7 @@ WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = wanted.id)
 """
 
 
-def lock_free(session: Session, ids: Iterable[int]) -> list[int]:
+def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
     """Lock those of these accounts that nobody holds; ids of no account are returned as well."""
     rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": arrays.numbers(sorted(ids))})
     return [row[0] for row in rows.all()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.postgres import arrays
 
 #: How the statuses of a payment and of a subscription say that there is money.
@@ -49,11 +50,9 @@ LEFT JOIN igny8_subscriptions AS s ON s.tenant_id = asked.id
 """
 
 
-def of(
-    session: Session, since: Mapping[int, dt.datetime], *, now: dt.datetime
-) -> dict[int, Evidence]:
+def of(ctx: Context, since: Mapping[int, dt.datetime]) -> dict[int, Evidence]:
     """What is known of these accounts; payments count from the time given for each."""
-    rows = session.connection().exec_driver_sql(
+    rows = ctx.session.connection().exec_driver_sql(
         _EVIDENCE,
         {
             "ids": arrays.numbers(since),
@@ -61,7 +60,7 @@ def of(
             "paid": list(PAID),
             "subscribed": list(SUBSCRIBED),
             "trying": list(TRIES_AT_STRIPE),
-            "now": now,
+            "now": ctx.now,
         },
     )
     return {row[0]: Evidence(*row[1:]) for row in rows.all()}

@@ -14,7 +14,7 @@ MAX_SPENT = 2**31 - 1
 
 
 @dataclass(slots=True)
-class OpenBook:
+class Balance:
     """One account's book in work: `lots` in burn order, the expired ones included.
 
     `debt_limit` is the plan's, and may be less than the `debt`. `spent` counts what operations cost

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host.accounts import HostAccount
-from billing.ledger.balance import OpenBook
+from billing.ledger.balance import Balance
 from billing.ledger.lots import OpenLot
 from billing.postgres import arrays, driver
 
 
-class BookRow(NamedTuple):
+class BalanceRow(NamedTuple):
     """A book as it is kept, with the account's spend cap, and what of `held` disputes froze.
 
     `frozen` is read where there is a cap, and 0 where there is none.
@@ -49,11 +50,11 @@ class NewLot:
     period_number: int | None = None
 
 
-def adopt(session: Session, ids: Iterable[int], now: dt.datetime) -> None:
+def adopt(ctx: Context, ids: Iterable[int]) -> None:
     """Open books with the balances that the app shows, and never ask how they came about."""
-    session.connection().exec_driver_sql(
+    ctx.session.connection().exec_driver_sql(
         "SELECT billing.open_book(id, %(now)s) FROM unnest(%(ids)s::bigint[]) AS id",
-        {"ids": arrays.numbers(ids), "now": now},
+        {"ids": arrays.numbers(ids), "now": ctx.now},
     )
 
 
@@ -64,7 +65,7 @@ class Read(NamedTuple):
     """
 
     account: HostAccount
-    book: BookRow | None
+    balance: BalanceRow | None
     is_due: bool
     lots: list[OpenLot]
 
@@ -72,19 +73,19 @@ class Read(NamedTuple):
 _READ_LOCKED = "SELECT * FROM billing.locked_books(%(ids)s::bigint[], %(now)s)"
 
 
-def read_locked(session: Session, ids: Iterable[int], now: dt.datetime) -> dict[int, Read]:
+def read_locked(ctx: Context, ids: Iterable[int]) -> dict[int, Read]:
     """Lock these accounts in ascending id, and read them with their books and open lots.
 
     Unknown ids are left out. The lock is that of `billing.host.accounts.lock`.
     """
-    asked = {"ids": arrays.numbers(ids), "now": now}
+    asked = {"ids": arrays.numbers(ids), "now": ctx.now}
     read: dict[int, Read] = {}
-    for row in driver.rows(session, _READ_LOCKED, asked):
+    for row in driver.rows(ctx.session, _READ_LOCKED, asked):
         known = read.get(row[0])
         if known is None:
             # A book without a balance is none.
-            book = None if row[7] is None else BookRow._make(row[7:16])
-            known = read[row[0]] = Read(HostAccount._make(row[:7]), book, row[16], [])
+            balance = None if row[7] is None else BalanceRow._make(row[7:16])
+            known = read[row[0]] = Read(HostAccount._make(row[:7]), balance, row[16], [])
         if row[17] is not None:
             known.lots.append(OpenLot(*row[17:]))
     return read
@@ -127,10 +128,10 @@ RETURNING id
 """
 
 
-def insert_lot(session: Session, lot: NewLot, now: dt.datetime) -> OpenLot:
+def insert_lot(ctx: Context, lot: NewLot) -> OpenLot:
     """Write a new lot; returns it opened."""
     values = {each.name: getattr(lot, each.name) for each in fields(lot)}
-    row = session.connection().exec_driver_sql(_INSERT_LOT, {**values, "recorded_at": now})
+    row = ctx.session.connection().exec_driver_sql(_INSERT_LOT, {**values, "recorded_at": ctx.now})
     return OpenLot(
         id=row.scalar_one(),
         source=lot.source,
@@ -151,9 +152,9 @@ SELECT billing.write_books(
 """
 
 
-def write(session: Session, books: Sequence[OpenBook], lots: Sequence[OpenLot]) -> None:
+def write(session: Session, balances: Sequence[Balance], lots: Sequence[OpenLot]) -> None:
     """Write these books and lots as they now stand, and move the main app's balances by as much."""
-    if not books and not lots:
+    if not balances and not lots:
         return
     driver.rows(
         session,
@@ -162,15 +163,19 @@ def write(session: Session, books: Sequence[OpenBook], lots: Sequence[OpenLot]) 
             "lot_ids": arrays.numbers([lot.id for lot in lots]),
             "remaining": arrays.numbers([lot.remaining for lot in lots]),
             "lot_held": arrays.numbers([lot.held for lot in lots]),
-            "ids": arrays.numbers([book.account.id for book in books]),
-            "credits": arrays.numbers([book.credits for book in books]),
-            "debt": arrays.numbers([book.debt for book in books]),
+            "ids": arrays.numbers([balance.account.id for balance in balances]),
+            "credits": arrays.numbers([balance.credits for balance in balances]),
+            "debt": arrays.numbers([balance.debt for balance in balances]),
             # A debt may be older than the plan's present limit.
-            "debt_limit": arrays.numbers([max(book.debt_limit, book.debt) for book in books]),
-            "held": arrays.numbers([book.held for book in books]),
-            "spent": arrays.numbers([book.spent for book in books]),
-            "spent_since": arrays.moments([book.spent_since for book in books]),
-            "chain": arrays.binaries([book.chain for book in books]),
-            "deltas": arrays.numbers([book.credits - book.was_credits for book in books]),
+            "debt_limit": arrays.numbers(
+                [max(balance.debt_limit, balance.debt) for balance in balances]
+            ),
+            "held": arrays.numbers([balance.held for balance in balances]),
+            "spent": arrays.numbers([balance.spent for balance in balances]),
+            "spent_since": arrays.moments([balance.spent_since for balance in balances]),
+            "chain": arrays.binaries([balance.chain for balance in balances]),
+            "deltas": arrays.numbers(
+                [balance.credits - balance.was_credits for balance in balances]
+            ),
         },
     )

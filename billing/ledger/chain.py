@@ -23,11 +23,11 @@ def seal(
 ) -> bytes:
     """The 32 bytes that seal what is `said` of an entry (`entry_rows`), and its details."""
     shown = details and json.dumps(_canonical(details), sort_keys=True)
-    covered = previous + f"{said}\x1f{shown}".encode()
+    funded_accounts = previous + f"{said}\x1f{shown}".encode()
     if key is None:
-        return hashlib.sha256(covered).digest()
+        return hashlib.sha256(funded_accounts).digest()
     mac = _begun(key).copy()
-    mac.update(covered)
+    mac.update(funded_accounts)
     return mac.digest()
 
 

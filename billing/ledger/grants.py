@@ -3,13 +3,12 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import AlreadyExpired, KeyReused
 from billing.ledger import entry_rows, idempotency
-from billing.ledger.balance import OpenBook
+from billing.ledger.balance import Balance
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.ledger import Ledger, open_accounts
 from billing_client.messages import Grant
 
 
@@ -21,7 +20,7 @@ class Granted:
     is_repeat: bool = False
 
 
-def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "main_app") -> Granted:
+def apply(ctx: Context, grant: Grant) -> Granted:
     """Pay the credits in as one lot, what the account owes first; the same key pays in once.
 
     Raises UnknownAccount, AccountDeleted, AlreadyExpired, BalanceTooLarge or KeyReused, having
@@ -29,33 +28,35 @@ def apply(session: Session, grant: Grant, *, now: dt.datetime, actor: str = "mai
     """
     uuid = idempotency.as_uuid(grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
-    books = open_books(session, [grant.account_id], keys_asked=[uuid], now=now)
-    known = books.known.get(uuid)
+    ledger = open_accounts(ctx, [grant.account_id], keys_asked=[uuid])
+    known = ledger.known.get(uuid)
     if known is not None:
         if known.content != content or known.entry_id is None:
             raise KeyReused(key=grant.key, account_id=grant.account_id)
-        return Granted(entry_rows.entries_by_id(session, [known.entry_id])[known.entry_id], True)
-    book = books.of(grant.account_id)
-    if grant.expires_at is not None and grant.expires_at <= now:
+        return Granted(
+            entry_rows.entries_by_id(ctx.session, [known.entry_id])[known.entry_id], True
+        )
+    balance = ledger.of(grant.account_id)
+    if grant.expires_at is not None and grant.expires_at <= ctx.now:
         raise AlreadyExpired(key=grant.key, expires_at=grant.expires_at.isoformat())
     entry = pay_in(
-        books,
-        book,
+        ledger,
+        balance,
         grant.amount,
         source=grant.source,
         key=grant.key,
         content=content,
-        actor=actor,
+        actor=ctx.actor,
         expires_at=grant.expires_at,
         priority=grant.priority,
     )
-    books.write()
+    ledger.write()
     return Granted(entry)
 
 
 def pay_in(
-    books: Books,
-    book: OpenBook,
+    ledger: Ledger,
+    balance: Balance,
     amount: int,
     *,
     source: str,
@@ -69,17 +70,17 @@ def pay_in(
 
     For acts that have the books open already; the caller writes them.
     """
-    lots = books.give(
-        book, amount, source=source, key=key, expires_at=expires_at, priority=priority
+    lots = ledger.give(
+        balance, amount, source=source, key=key, expires_at=expires_at, priority=priority
     )
-    return books.post(
-        book,
+    return ledger.post(
+        balance,
         content=content,
         amount=amount,
         type="grant",
         description=source,
         key=key,
         actor=actor,
-        happened_at=books.now,
+        happened_at=ledger.ctx.now,
         lots=lots,
     )

@@ -8,52 +8,47 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
 from billing.events import outbox
 from billing.host import accounts
 from billing.host.accounts import PlanTerms
 from billing.ledger import balance_rows as rows
 from billing.ledger import chain, entry_rows, idempotency, low_balance
-from billing.ledger.balance import OpenBook
+from billing.ledger.balance import Balance
 from billing.ledger.entry_rows import Entry
 from billing.ledger.idempotency import Known
 from billing.ledger.lots import SOURCES, OpenLot, burn_order
 
 #: The main app keeps the balance in an int4.
 MAX_BALANCE = 2**31 - 1
-#: Where a session carries the key of the seals (see billing.ledger.chain).
-LEDGER_KEY = "ledger_key"
 
 
 @dataclass(slots=True)
-class Books:
+class Ledger:
     """The open books of one transaction, with all that is to be written.
 
     `known` are the keys that already stand for something, those of this transaction included.
     `due` are the accounts whose period has ended, and that no sweep has come to yet.
     """
 
-    session: Session
-    now: dt.datetime
-    by_account: dict[int, OpenBook]
+    ctx: Context
+    by_account: dict[int, Balance]
     known: dict[str, Known]
     terms: Mapping[int | None, PlanTerms]
-    ledger_key: bytes | None
     due: Sequence[int] = ()
     _entries: list[Entry] = field(default_factory=list)
     _new_keys: dict[str, Known] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
 
-    def of(self, account_id: int) -> OpenBook:
+    def of(self, account_id: int) -> Balance:
         """The account's book. Raises UnknownAccount or AccountDeleted."""
-        book = self.by_account.get(account_id)
-        if book is None:
+        balance = self.by_account.get(account_id)
+        if balance is None:
             raise UnknownAccount(account_id=account_id)
-        if book.account.is_deleted:
+        if balance.account.is_deleted:
             raise AccountDeleted(account_id=account_id)
-        return book
+        return balance
 
     def remember(self, key: str, content: int, entry_id: int | None) -> None:
         """From now on the key stands for this."""
@@ -65,11 +60,11 @@ class Books:
 
     def reserve(self, count: int) -> None:
         """Fetch `count` entry ids at once; without it, ids are fetched one by one."""
-        self._ids = entry_rows.next_ids(self.session, count)[::-1] + self._ids
+        self._ids = entry_rows.next_ids(self.ctx.session, count)[::-1] + self._ids
 
     def post(
         self,
-        book: OpenBook,
+        balance: Balance,
         *,
         content: int,
         amount: int,
@@ -90,18 +85,18 @@ class Books:
         """
         if not self._ids:
             self.reserve(1)
-        account_id = book.account.id
+        account_id = balance.account.id
         entry = Entry(
             self._ids.pop(),
             account_id,
             type,
             amount,
-            book.credits,
+            balance.credits,
             description,
             key,
             actor,
             happened_at,
-            self.now,
+            self.ctx.now,
             reference,
             units,
             lots,
@@ -113,7 +108,7 @@ class Books:
 
     def give(
         self,
-        book: OpenBook,
+        balance: Balance,
         amount: int,
         *,
         source: str,
@@ -126,12 +121,12 @@ class Books:
 
         Raises BalanceTooLarge, having changed nothing.
         """
-        self.check_fits(book, amount)
-        repaid = min(book.debt, amount)
-        book.debt -= repaid
-        book.credits += amount
+        self.check_fits(balance, amount)
+        repaid = min(balance.debt, amount)
+        balance.debt -= repaid
+        balance.credits += amount
         lot = rows.NewLot(
-            account_id=book.account.id,
+            account_id=balance.account.id,
             source=source,
             priority=SOURCES[source].priority if priority is None else priority,
             is_promotional=SOURCES[source].is_promotional,
@@ -142,58 +137,60 @@ class Books:
             key=key,
             period_number=period_number,
         )
-        return [[self.add_lot(book, lot).id, lot.remaining]]
+        return [[self.add_lot(balance, lot).id, lot.remaining]]
 
-    def repay(self, book: OpenBook) -> None:
+    def repay(self, balance: Balance) -> None:
         """Pay what the account owes with what came free, by an entry of 0: the balance is the same.
 
         Free credits beside a debt cannot be spent; if they lapsed, the account would owe for what
         it never had.
         """
-        if not book.debt or not (used := book.repay(self.now)):
+        if not balance.debt or not (used := balance.repay(self.ctx.now)):
             return
         if not self._ids:
             self.reserve(1)
         key = idempotency.own("repayment", self._ids[-1])
         self.post(
-            book,
+            balance,
             content=idempotency.digest(key),
             amount=0,
             type="repayment",
             description="debt repaid from credits that came free",
             key=key,
             actor="billing",
-            happened_at=self.now,
+            happened_at=self.ctx.now,
             lots=used,
         )
 
-    def add_lot(self, book: OpenBook, lot: rows.NewLot) -> OpenLot:
+    def add_lot(self, balance: Balance, lot: rows.NewLot) -> OpenLot:
         """Write a new lot and open it; what it adds to the balance is the caller's to count."""
-        opened = rows.insert_lot(self.session, lot, self.now)
-        book.lots.append(opened)
-        book.lots.sort(key=burn_order)
+        opened = rows.insert_lot(self.ctx, lot)
+        balance.lots.append(opened)
+        balance.lots.sort(key=burn_order)
         return opened
 
-    def check_fits(self, book: OpenBook, amount: int) -> None:
+    def check_fits(self, balance: Balance, amount: int) -> None:
         """Raises BalanceTooLarge if the balance, ours or the one shown, has no room for it."""
-        shown_by_app = book.account.credits + book.credits - book.was_credits
-        if max(book.credits, shown_by_app) + amount > MAX_BALANCE:
-            raise BalanceTooLarge(account_id=book.account.id, amount=amount)
+        shown_by_app = balance.account.credits + balance.credits - balance.was_credits
+        if max(balance.credits, shown_by_app) + amount > MAX_BALANCE:
+            raise BalanceTooLarge(account_id=balance.account.id, amount=amount)
 
-    def open_lots(self, book: OpenBook, lot_ids: Iterable[int]) -> None:
+    def open_lots(self, balance: Balance, lot_ids: Iterable[int]) -> None:
         """Make sure that these lots are open, spent ones too; unknown ids are left out."""
-        missing = set(lot_ids) - {lot.id for lot in book.lots}
+        missing = set(lot_ids) - {lot.id for lot in balance.lots}
         if missing:
-            book.lots += rows.read_lots_by_id(self.session, missing)
-            book.lots.sort(key=burn_order)
+            balance.lots += rows.read_lots_by_id(self.ctx.session, missing)
+            balance.lots.sort(key=burn_order)
 
     def _sealed(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
         """The entries, each sealed as it is written, with what is said of it."""
         for entry in entries:
-            book = self.by_account[entry.account_id]
-            previous = book.chain or chain.genesis(entry.account_id, book.opening_credits)
+            balance = self.by_account[entry.account_id]
+            previous = balance.chain or chain.genesis(entry.account_id, balance.opening_credits)
             said = entry_rows.said(entry)
-            entry.chain = book.chain = chain.seal(self.ledger_key, previous, said, entry.details)
+            entry.chain = balance.chain = chain.seal(
+                self.ctx.ledger_key, previous, said, entry.details
+            )
             yield entry, said
 
     def write(self, posting: Iterator[Entry] | None = None) -> None:
@@ -203,53 +200,52 @@ class Books:
         next is worked out.
         """
         if posting is not None:
-            entry_rows.append(self.session, self._sealed(posting))
+            entry_rows.append(self.ctx.session, self._sealed(posting))
             self._entries.clear()
-        for book in self.by_account.values():
-            if book.debt and book.has_changed:
-                self.repay(book)
+        for balance in self.by_account.values():
+            if balance.debt and balance.has_changed:
+                self.repay(balance)
         if self._entries:
-            entry_rows.append(self.session, self._sealed(self._entries))
+            entry_rows.append(self.ctx.session, self._sealed(self._entries))
         if self._new_keys:
-            idempotency.claim(self.session, self._new_keys)
-        books = self.by_account.values()
-        changed = [book for book in books if book.has_changed]
-        rows.write(self.session, changed, [o for b in books for o in b.lots if o.has_changed])
+            idempotency.claim(self.ctx.session, self._new_keys)
+        balances = self.by_account.values()
+        changed = [balance for balance in balances if balance.has_changed]
+        lots = [lot for balance in balances for lot in balance.lots if lot.has_changed]
+        rows.write(self.ctx.session, changed, lots)
         low = [low_balance.event_of(b, self.terms.get(b.account.plan_id)) for b in changed]
-        outbox.leave_all(self.session, [event for event in low if event], now=self.now)
+        outbox.leave_all(self.ctx, [event for event in low if event])
 
 
-def open_books(
-    session: Session, account_ids: Iterable[int], *, keys_asked: Iterable[str], now: dt.datetime
-) -> Books:
+def open_accounts(ctx: Context, account_ids: Iterable[int], *, keys_asked: Iterable[str]) -> Ledger:
     """Lock the accounts, adopt those without a book, and read books, lots and known keys.
 
     `keys_asked` are uuids of `idempotency.as_uuid`. Every read comes after the lock, in a
     statement of its own, so that its snapshot sees what the last holder of the lock committed.
     """
-    read = rows.read_locked(session, set(account_ids), now)
-    if missing := [account_id for account_id, each in read.items() if each.book is None]:
-        rows.adopt(session, missing, now)
-        read |= rows.read_locked(session, missing, now)
-    known = idempotency.lookup(session, keys_asked)
-    terms = accounts.plan_terms(session)
+    read = rows.read_locked(ctx, set(account_ids))
+    if missing := [account_id for account_id, each in read.items() if each.balance is None]:
+        rows.adopt(ctx, missing)
+        read |= rows.read_locked(ctx, missing)
+    known = idempotency.lookup(ctx.session, keys_asked)
+    terms = accounts.plan_terms(ctx.session)
     by_account = {
-        account_id: _open(each.account, each.book, each.lots, terms)
+        account_id: _open(each.account, each.balance, each.lots, terms)
         for account_id, each in read.items()
-        if each.book is not None
+        if each.balance is not None
     }
     due = [account_id for account_id, each in read.items() if each.is_due]
-    return Books(session, now, by_account, known, terms, session.info.get(LEDGER_KEY), due)
+    return Ledger(ctx, by_account, known, terms, due)
 
 
 def _open(
     account: accounts.HostAccount,
-    row: rows.BookRow,
+    row: rows.BalanceRow,
     lots: list[OpenLot],
     terms: Mapping[int | None, PlanTerms],
-) -> OpenBook:
+) -> Balance:
     plan = terms.get(account.plan_id)
-    return OpenBook(
+    return Balance(
         account=account,
         credits=row.credits,
         debt=row.debt,

@@ -2,7 +2,7 @@
 
 from billing.events.outbox import NewEvent
 from billing.host.accounts import PlanTerms
-from billing.ledger.balance import OpenBook
+from billing.ledger.balance import Balance
 
 #: In per cent of the plan's monthly credits, falling.
 THRESHOLDS = (20, 5, 0)
@@ -14,16 +14,16 @@ def crossed(before: int, after: int, included: int) -> int | None:
     return min(fallen, default=None)
 
 
-def event_of(book: OpenBook, plan: PlanTerms | None) -> NewEvent | None:
+def event_of(balance: Balance, plan: PlanTerms | None) -> NewEvent | None:
     """A `credits.low` event if this transaction took the balance across a threshold."""
-    if plan is None or book.credits >= book.was_credits:
+    if plan is None or balance.credits >= balance.was_credits:
         return None
-    percent = crossed(book.was_credits, book.credits, plan.included_credits)
+    percent = crossed(balance.was_credits, balance.credits, plan.included_credits)
     if percent is None:
         return None
     payload = {
-        "credits": book.credits,
+        "credits": balance.credits,
         "included_credits": plan.included_credits,
         "threshold_percent": percent,
     }
-    return NewEvent("credits.low", book.account.id, payload)
+    return NewEvent("credits.low", balance.account.id, payload)

@@ -13,7 +13,7 @@ from billing.errors import KeyReused, NothingToReverse, ReversedFirst
 from billing.ledger import entry_rows, idempotency
 from billing.ledger.entry_rows import Entry
 from billing.ledger.idempotency import Known
-from billing.ledger.ledger import Books
+from billing.ledger.ledger import Ledger
 from billing_client.messages import Reverse
 
 #: The content of a key that was reversed before anyone knew what it stood for.
@@ -47,32 +47,32 @@ def entries_of(
 
 
 def reverse(
-    books: Books, entries: Mapping[str, Entry], message: Reverse, *, uuid: str, content: int
+    ledger: Ledger, entries: Mapping[str, Entry], message: Reverse, *, uuid: str, content: int
 ) -> Entry:
     """Give back what the debit took. Raises a Rejected if there is nothing to give back.
 
     `uuid`: that of the reversal's own key, `content`: what it stands for.
     """
-    book = books.of(message.account_id)
+    balance = ledger.of(message.account_id)
     taken_by = idempotency.as_uuid(message.key)
-    known = books.known.get(taken_by)
+    known = ledger.known.get(taken_by)
     if known is not None and known.entry_id is None:
         # It may be a hold's: then its capture is what took the credits.
         taken_by = idempotency.as_uuid(finish_key(message.key))
-        known = books.known.get(taken_by, known)
+        known = ledger.known.get(taken_by, known)
     if known is None:
-        books.remember(taken_by, ANY_CONTENT, None)
+        ledger.remember(taken_by, ANY_CONTENT, None)
         raise ReversedFirst(key=message.key)
     if known.entry_id is None:
         raise NothingToReverse(key=message.key)
-    entry = entries.get(taken_by) or books.entry(known.entry_id)
+    entry = entries.get(taken_by) or ledger.entry(known.entry_id)
     if entry.account_id != message.account_id or entry.type != "deduction":
         raise KeyReused(key=message.key)
     key = key_of(message.key)
-    lots = give_back(books, entry, key=key)
-    book.uncount(-entry.amount, spent_at=entry.recorded_at, now=books.now)
-    return books.post(
-        book,
+    lots = give_back(ledger, entry, key=key)
+    balance.uncount(-entry.amount, spent_at=entry.recorded_at, now=ledger.ctx.now)
+    return ledger.post(
+        balance,
         uuid=uuid,
         content=content,
         amount=-entry.amount,
@@ -81,26 +81,26 @@ def reverse(
         key=key,
         reference=message.key,
         actor="main_app",
-        happened_at=books.now,
+        happened_at=ledger.ctx.now,
         units=entry.units,
         lots=lots,
         details={"reason": message.reason},
     )
 
 
-def give_back(books: Books, entry: Entry, *, key: str) -> list[object]:
+def give_back(ledger: Ledger, entry: Entry, *, key: str) -> list[object]:
     """Put what an entry took back where it came from; returns the [[lot id, credits]] it gave.
 
     What it had taken as debt comes off the debt; what of it was repaid meanwhile comes as a lot of
     its own, with `key`. Raises BalanceTooLarge, having changed nothing.
     """
-    book = books.of(entry.account_id)
+    balance = ledger.of(entry.account_id)
     parts = cast("list[list[int]]", entry.lots or [])
-    books.open_lots(book, [lot_id for lot_id, _ in parts])
+    ledger.open_lots(balance, [lot_id for lot_id, _ in parts])
     owed = -entry.amount + sum([taken for _, taken in parts])
-    off_debt = min(owed, book.debt)
-    books.check_fits(book, -entry.amount)
-    lots = book.give_back(parts, debt=off_debt)
+    off_debt = min(owed, balance.debt)
+    ledger.check_fits(balance, -entry.amount)
+    lots = balance.give_back(parts, debt=off_debt)
     if owed > off_debt:
-        lots += books.give(book, owed - off_debt, source="reversal", key=key)
+        lots += ledger.give(balance, owed - off_debt, source="reversal", key=key)
     return lots

@@ -6,9 +6,9 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.ledger import chain, entry_rows, idempotency
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import LEDGER_KEY
 
 #: Rows that are fetched at a time: memory stays small whatever the size of the ledger.
 FETCHED_AT_ONCE = 5000
@@ -40,14 +40,14 @@ class Row(NamedTuple):
     head: bytes | None
 
 
-def broken(session: Session, account_id: int | None = None) -> Iterator[Finding]:
+def broken(ctx: Context, account_id: int | None = None) -> Iterator[Finding]:
     """The first entry of each account whose seal does not cover it and what came before.
 
     Reads every entry, of one account or of all: about 100,000 a second. An entry that was removed
     shows at the next one, or at the end of the account.
     """
-    key = session.info.get(LEDGER_KEY)
-    for account, rows in groupby(_entries(session, account_id), key=_account_of):
+    key = ctx.ledger_key
+    for account, rows in groupby(_entries(ctx.session, account_id), key=_account_of):
         if found := _first_broken(key, account, rows):
             yield found
 

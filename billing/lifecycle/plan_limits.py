@@ -1,15 +1,15 @@
 """What accounts use beyond their plan, noticed at once or by a sweep; nothing is deleted."""
 
-import datetime as dt
 from collections.abc import Iterable
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
-from billing.sweep import AT_ONCE, Page, Swept
+from billing.sweep import AT_ONCE, Page, SweepResult
 from models.life import LimitBreach
 
 # Only what is new, or has grown, is returned: the same breach is told once.
@@ -34,15 +34,15 @@ SELECT id FROM igny8_tenants WHERE id > :after AND NOT is_deleted ORDER BY id LI
 """
 
 
-def look(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
+def look(ctx: Context, account_ids: Iterable[int]) -> list[SweepResult]:
     """Compare these accounts with their plans; a new breach leaves `plan.limit_exceeded`.
 
     Accounts that somebody else works on are left to the next look.
     """
-    ids = accounts.lock_free(session, account_ids)
-    asked = {"ids": ids, "now": now}
-    kept = session.scalars(text(_END), asked).all()
-    new = [row for row in session.execute(text(_NOTE), asked).all() if row.is_new]
+    ids = accounts.try_lock(ctx.session, account_ids)
+    asked = {"ids": ids, "now": ctx.now}
+    kept = ctx.session.scalars(text(_END), asked).all()
+    new = [row for row in ctx.session.execute(text(_NOTE), asked).all() if row.is_new]
     events = [
         NewEvent(
             "plan.limit_exceeded",
@@ -51,16 +51,16 @@ def look(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> l
         )
         for row in new
     ]
-    outbox.leave_all(session, events, now=now)
-    return [Swept(row.account_id, "limit_exceeded", now) for row in new] + [
-        Swept(account_id, "limit_kept", now) for account_id in kept
+    outbox.leave_all(ctx, events)
+    return [SweepResult(row.account_id, "limit_exceeded", ctx.now) for row in new] + [
+        SweepResult(account_id, "limit_kept", ctx.now) for account_id in kept
     ]
 
 
-def sweep(session: Session, *, now: dt.datetime, after: int = 0, limit: int = AT_ONCE) -> Page:
+def sweep(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> Page:
     """Look at accounts above id `after`, up to `limit`; each is looked at once a run."""
-    ids = session.scalars(text(_PAGE), {"after": after, "limit": limit}).all()
-    return Page(look(session, ids, now=now), max(ids, default=None))
+    ids = ctx.session.scalars(text(_PAGE), {"after": after, "limit": limit}).all()
+    return Page(look(ctx, ids), max(ids, default=None))
 
 
 def open_breaches(session: Session, account_id: int) -> list[tuple[str, int, int]]:

@@ -1,10 +1,10 @@
 """Money has landed: what that does to an account's status, in the transaction that records it."""
 
-import datetime as dt
 from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host import accounts
 from billing.lifecycle import status, status_rows
 from billing.lifecycle.dunning import rows as dunning_rows
@@ -32,14 +32,14 @@ def asked_or_out(session: Session, account_ids: Iterable[int]) -> set[int]:
     return {row[0] for row in session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)}
 
 
-def let_in(session: Session, account_ids: Iterable[int], *, actor: str, now: dt.datetime) -> None:
+def let_in(ctx: Context, account_ids: Iterable[int]) -> None:
     """As `money_landed`, for many that are neither suspended nor asked for money, locked."""
-    found = accounts.lock(session, account_ids).values()
+    found = accounts.lock(ctx.session, account_ids).values()
     waiting = [each.id for each in found if each.status in LET_IN_BY_MONEY and not each.is_system]
-    status.change_all(session, waiting, to="active", reason="paid", actor=actor, now=now)
+    status.change_all(ctx, waiting, to="active", reason="paid")
 
 
-def money_landed(session: Session, account_id: int, *, actor: str, now: dt.datetime) -> None:
+def money_landed(ctx: Context, account_id: int) -> None:
     """Let the account in: its plan is paid for. Nothing changes for one that is in already.
 
     Closes its dunning case, ends its trial, and lifts the suspensions that money cures. While
@@ -47,15 +47,15 @@ def money_landed(session: Session, account_id: int, *, actor: str, now: dt.datet
     lifted: it has paid, and is not asked again. A system account is let in anyway, and left alone.
     Raises UnknownAccount, AccountDeleted or StatusChangeRefused.
     """
-    account = accounts.lock(session, [account_id])[account_id]
+    account = accounts.lock(ctx.session, [account_id])[account_id]
     if account.is_system:
         return
-    for reason in status.suspension_reasons(session, account_id):
+    for reason in status.suspension_reasons(ctx.session, account_id):
         if reason in MONEY_REASONS:
-            status.lift(session, account_id, reason=reason, to="active", actor=actor, now=now)
-    dunning_rows.close(session, [account_id], outcome="paid", now=now)
-    if status.suspension_reasons(session, account_id):
-        status_rows.set_before(session, account_id, "active")
-        trial_rows.end(session, [account_id], outcome="paid", now=now)
+            status.lift(ctx, account_id, reason=reason, to="active")
+    dunning_rows.close(ctx, [account_id], outcome="paid")
+    if status.suspension_reasons(ctx.session, account_id):
+        status_rows.set_before(ctx.session, account_id, "active")
+        trial_rows.end(ctx, [account_id], outcome="paid")
     elif account.status in LET_IN_BY_MONEY:
-        status.change(session, account_id, to="active", reason="paid", actor=actor, now=now)
+        status.change(ctx, account_id, to="active", reason="paid")

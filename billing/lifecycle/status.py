@@ -3,12 +3,12 @@
 A suspension has reasons; lifting one lets the account back in only when none is left.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import StatusChangeRefused
 from billing.host import accounts
 from billing.host.accounts import HostAccount
@@ -19,9 +19,7 @@ from models.accounts import Suspension
 __all__ = ["STEPS", "SUSPENSION_REASONS", "change", "lift", "suspend", "suspend_all"]
 
 
-def change(
-    session: Session, account_id: int, *, to: str, reason: str, actor: str, now: dt.datetime
-) -> bool:
+def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
     """Take one step; False if the account is there already.
 
     Raises UnknownAccount, AccountDeleted, StatusChangeRefused, and SystemAccount for any step of
@@ -29,51 +27,39 @@ def change(
     may be cancelled. Who comes back from `cancelled`, or was let in by the main app's own hand,
     sheds the reasons that money cures; from `cancelled` he is refused while another stands.
     """
-    account = _locked(session, [account_id])[0]
+    account = _locked(ctx.session, [account_id])[0]
     if "suspended" in (to, account.status) and to != "cancelled":
         raise _refused(account, to, reason, hint="use suspend or lift")
     if to not in ("cancelled", account.status):
-        _check(account, to, reason, actor)
-        status_rows.lift(session, account_id, transitions.MONEY_REASONS, actor=actor, now=now)
-        if account.status == "cancelled" and suspension_reasons(session, account_id):
+        _check(account, to, reason, ctx.actor)
+        status_rows.lift(ctx, account_id, transitions.MONEY_REASONS)
+        if account.status == "cancelled" and suspension_reasons(ctx.session, account_id):
             raise _refused(account, to, reason, hint="lift its suspension first")
-    return bool(_take(session, [account], to=to, reason=reason, actor=actor, now=now))
+    return bool(_take(ctx, [account], to=to, reason=reason))
 
 
-def change_all(
-    session: Session,
-    account_ids: Iterable[int],
-    *,
-    to: str,
-    reason: str,
-    actor: str,
-    now: dt.datetime,
-) -> None:
+def change_all(ctx: Context, account_ids: Iterable[int], *, to: str, reason: str) -> None:
     """Take one step with many that nothing suspends; those that are there already stay.
 
     Raises as `change`, for the first that can't take it.
     """
-    locked = _locked(session, account_ids)
-    _take(session, locked, to=to, reason=reason, actor=actor, now=now)
+    locked = _locked(ctx.session, account_ids)
+    _take(ctx, locked, to=to, reason=reason)
 
 
-def suspend(
-    session: Session, account_id: int, *, reason: str, actor: str, now: dt.datetime
-) -> bool:
+def suspend(ctx: Context, account_id: int, *, reason: str) -> bool:
     """Add a reason for suspension, and suspend; False if the reason stood already.
 
     `reason`: trial_over, payment_failed, dispute or manual. Raises as `change`.
     """
-    return bool(suspend_all(session, [account_id], reason=reason, actor=actor, now=now))
+    return bool(suspend_all(ctx, [account_id], reason=reason))
 
 
 def suspend_all(
-    session: Session,
+    ctx: Context,
     account_ids: Iterable[int],
     *,
     reason: str,
-    actor: str,
-    now: dt.datetime,
     locked: Mapping[int, HostAccount] | None = None,
 ) -> list[int]:
     """Suspend many for one reason; returns those for whom this changed something.
@@ -82,58 +68,48 @@ def suspend_all(
     again. `locked`: what the caller has locked and read in this transaction, and not changed since.
     Raises as `change`, for the first that can't be.
     """
-    found = _locked(session, account_ids, locked)
-    return _suspend(session, found, reason=reason, actor=actor, now=now)
+    found = _locked(ctx.session, account_ids, locked)
+    return _suspend(ctx, found, reason=reason)
 
 
-def _suspend(
-    session: Session, locked: Sequence[HostAccount], *, reason: str, actor: str, now: dt.datetime
-) -> list[int]:
-    stands = status_rows.reasons_of(session, locked)
+def _suspend(ctx: Context, locked: Sequence[HostAccount], *, reason: str) -> list[int]:
+    stands = status_rows.reasons_of(ctx.session, locked)
     new = [account for account in locked if reason not in stands.get(account.id, {})]
     for account in locked:
         if reason not in SUSPENSION_REASONS or account.status == "cancelled":
             raise _refused(account, "suspended", reason)
-        _check_actor(account, "suspended", reason, actor)
+        _check_actor(account, "suspended", reason, ctx.actor)
     before = {a.id: _status_before(a, stands.get(a.id, {})) for a in new}
-    status_rows.insert_suspensions(session, before, reason=reason, actor=actor, now=now)
-    moved = _take(session, locked, to="suspended", reason=reason, actor=actor, now=now)
+    status_rows.insert_suspensions(ctx, before, reason=reason)
+    moved = _take(ctx, locked, to="suspended", reason=reason)
     if reason == effects.ENDS_TRIAL_BY_SUSPENSION:
         ids = [account.id for account in locked]
-        effects.ends_trial(session, ids, outcome="expired", now=now)
+        effects.ends_trial(ctx, ids, outcome="expired")
     return sorted(before.keys() | {account.id for account in moved})
 
 
-def lift(
-    session: Session,
-    account_id: int,
-    *,
-    reason: str,
-    actor: str,
-    now: dt.datetime,
-    to: str | None = None,
-) -> bool:
+def lift(ctx: Context, account_id: int, *, reason: str, to: str | None = None) -> bool:
     """Lift one reason; with none left, go `to` (default: the status before). False if not open.
 
     Raises UnknownAccount, AccountDeleted, SystemAccount or StatusChangeRefused.
     """
-    account = _locked(session, [account_id])[0]
-    before = session.execute(
+    account = _locked(ctx.session, [account_id])[0]
+    before = ctx.session.execute(
         update(Suspension)
         .where(
             Suspension.account_id == account_id,
             Suspension.reason == reason,
             Suspension.lifted_at.is_(None),
         )
-        .values(lifted_at=now, lifted_by=actor)
+        .values(lifted_at=ctx.now, lifted_by=ctx.actor)
         .returning(Suspension.status_before)
     ).scalar()
     if before is None:
         return False
-    if account.status == "suspended" and not suspension_reasons(session, account_id):
+    if account.status == "suspended" and not suspension_reasons(ctx.session, account_id):
         came_from = {account_id: before}
         to = to or before
-        _take(session, [account], to=to, reason="lifted", actor=actor, now=now, came_from=came_from)
+        _take(ctx, [account], to=to, reason="lifted", came_from=came_from)
     return True
 
 
@@ -166,13 +142,11 @@ def _status_before(account: HostAccount, reasons: Mapping[str, str]) -> str:
 
 
 def _take(
-    session: Session,
+    ctx: Context,
     found: Sequence[HostAccount],
     *,
     to: str,
     reason: str,
-    actor: str,
-    now: dt.datetime,
     came_from: Mapping[int, str] | None = None,
 ) -> list[HostAccount]:
     """Take the step with each that is elsewhere; returns these.
@@ -181,14 +155,14 @@ def _take(
     """
     moving = [account for account in found if account.status != to]
     for account in moving:
-        _check(account, to, reason, actor)
+        _check(account, to, reason, ctx.actor)
     for account in moving:
         if account.status == "active":
-            effects.leaves_active(session, account.id, now=now)
-    accounts.set_status(session, [account.id for account in moving], to)
+            effects.leaves_active(ctx, account.id)
+    accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
-    effects.have_reached(session, to, came_from=before if moving else {}, now=now)
-    status_rows.remember(session, moving, to=to, reason=reason, actor=actor, now=now)
+    effects.have_reached(ctx, to, came_from=before if moving else {})
+    status_rows.remember(ctx, moving, to=to, reason=reason)
     return moving
 
 

@@ -1,11 +1,11 @@
 """The rows that changes of status write, in sets: suspensions, the history of steps, the events."""
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host.accounts import HostAccount
@@ -35,35 +35,31 @@ FROM unnest(%(ids)s::bigint[], %(before)s::text[]) AS new (account_id, before)
 """
 
 
-def insert_suspensions(
-    session: Session, before: Mapping[int, str], *, reason: str, actor: str, now: dt.datetime
-) -> None:
+def insert_suspensions(ctx: Context, before: Mapping[int, str], *, reason: str) -> None:
     """Open the reason for these accounts; `before` is the status that each goes back to."""
     if before:
-        session.connection().exec_driver_sql(
+        ctx.session.connection().exec_driver_sql(
             _SUSPEND,
             {
                 "ids": arrays.numbers(before),
                 "before": arrays.texts(before.values()),
                 "reason": reason,
-                "actor": actor,
-                "now": now,
+                "actor": ctx.actor,
+                "now": ctx.now,
             },
         )
 
 
-def lift(
-    session: Session, account_id: int, reasons: Iterable[str], *, actor: str, now: dt.datetime
-) -> None:
+def lift(ctx: Context, account_id: int, reasons: Iterable[str]) -> None:
     """Lift these reasons of an account, those of them that stand."""
-    session.execute(
+    ctx.session.execute(
         update(Suspension)
         .where(
             Suspension.account_id == account_id,
             Suspension.reason.in_(list(reasons)),
             Suspension.lifted_at.is_(None),
         )
-        .values(lifted_at=now, lifted_by=actor)
+        .values(lifted_at=ctx.now, lifted_by=ctx.actor)
     )
 
 
@@ -84,35 +80,27 @@ FROM unnest(%(ids)s::bigint[], %(froms)s::text[]) AS new (account_id, status_fro
 """
 
 
-def remember(
-    session: Session,
-    moved: Sequence[HostAccount],
-    *,
-    to: str,
-    reason: str,
-    actor: str,
-    now: dt.datetime,
-) -> None:
+def remember(ctx: Context, moved: Sequence[HostAccount], *, to: str, reason: str) -> None:
     """Write these steps into the history, and leave an event of each."""
     if not moved:
         return
-    session.connection().exec_driver_sql(
+    ctx.session.connection().exec_driver_sql(
         _REMEMBER,
         {
             "ids": arrays.numbers([account.id for account in moved]),
             "froms": arrays.texts([account.status for account in moved]),
             "to": to,
             "reason": reason,
-            "actor": actor,
-            "now": now,
+            "actor": ctx.actor,
+            "now": ctx.now,
         },
     )
     left = [
         NewEvent(
             transitions.TABLE[account.status, to].event,
             account.id,
-            {"status_from": account.status, "status_to": to, "reason": reason, "actor": actor},
+            {"status_from": account.status, "status_to": to, "reason": reason, "actor": ctx.actor},
         )
         for account in moved
     ]
-    outbox.leave_all(session, left, now=now)
+    outbox.leave_all(ctx, left)

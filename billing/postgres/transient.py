@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 _RACES = frozenset({"keys_pkey", "books_pkey"})
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the cause of a database error may be gone at the next try."""
     if isinstance(error, IntegrityError):
         return getattr(error.orig, "diag", None) is not None and (

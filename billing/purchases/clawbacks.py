@@ -17,10 +17,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.events import outbox
 from billing.ledger import entry_rows, idempotency, reversals
-from billing.ledger.balance import OpenBook
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.balance import Balance
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.purchases import purchases
 from billing.usage.holds import DISPUTE
 from models.credits import Hold, Lot
@@ -48,38 +49,29 @@ class Standing:
         return total * amount // self.paid
 
 
-def settle(
-    session: Session, bought: Sequence[Purchase], standing: Standing, *, now: dt.datetime
-) -> None:
+def settle(ctx: Context, bought: Sequence[Purchase], standing: Standing) -> None:
     """Make what these purchases of one payment gave agree with where the payment stands.
 
     Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
     """
-    settle_all(session, [(bought, standing)], now=now)
+    settle_all(ctx, [(bought, standing)])
 
 
-def settle_all(
-    session: Session, payments: Iterable[tuple[Sequence[Purchase], Standing]], *, now: dt.datetime
-) -> None:
+def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], Standing]]) -> None:
     """As `settle`, for many payments, one after the other."""
     with_purchases = [(bought, standing) for bought, standing in payments if bought]
     if not with_purchases:
         return
-    holds = _frozen(session, [each for bought, _ in with_purchases for each in bought])
+    holds = _frozen(ctx.session, [each for bought, _ in with_purchases for each in bought])
     for bought, standing in with_purchases:
         operations = {_operation(each) for each in bought}
         frozen = [hold for hold in holds if hold.operation in operations]
         if _is_needed(bought, standing, frozen):
-            _settle(session, bought, standing, frozen, now=now)
+            _settle(ctx, bought, standing, frozen)
 
 
 def _settle(
-    session: Session,
-    bought: Sequence[Purchase],
-    standing: Standing,
-    frozen: Sequence[Hold],
-    *,
-    now: dt.datetime,
+    ctx: Context, bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]
 ) -> None:
     account_id = bought[0].account_id
     asked = [
@@ -87,19 +79,19 @@ def _settle(
         for each in bought
         for number in range(each.undone + 1, each.take_backs + 2)
     ]
-    books = open_books(session, [account_id], keys_asked=asked, now=now)
-    book = books.of(account_id)
+    ledger = open_accounts(ctx, [account_id], keys_asked=asked)
+    balance = ledger.of(account_id)
     # What is frozen is unspent, too: a refund takes it, and the disputes freeze what is left.
     for hold in frozen:
-        _thaw(books, book, hold)
+        _thaw(ledger, balance, hold)
     for purchase in bought:
         total = purchase.credits * purchase.lots
-        _take_to(books, book, purchase, standing.share(total, standing.returned))
-        _freeze(books, book, purchase, standing)
+        _take_to(ledger, balance, purchase, standing.share(total, standing.returned))
+        _freeze(ledger, balance, purchase, standing)
         purchase.next_due_at = None if standing.disputes else purchases.due_at(purchase)
-    books.write()
-    session.flush()
-    purchases.give_due(session, bought, now=now)
+    ledger.write()
+    ctx.session.flush()
+    purchases.give_due(ctx, bought)
 
 
 def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
@@ -115,10 +107,10 @@ def _key(purchase: Purchase, number: int) -> str:
     return idempotency.own("take-back", purchase.key, number)
 
 
-def _take_to(books: Books, book: OpenBook, purchase: Purchase, target: int) -> None:
+def _take_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: int) -> None:
     """Have exactly `target` credits of the purchase taken back, lots still to come first."""
     if target < purchase.taken_back:
-        _undo(books, purchase)
+        _undo(ledger, purchase)
     more = target - purchase.taken_back
     if more <= 0:
         return
@@ -126,22 +118,22 @@ def _take_to(books: Books, book: OpenBook, purchase: Purchase, target: int) -> N
     cancelled = min(more, max(purchases.still_to_come(purchase), 0))
     purchase.cancelled += cancelled
     if more > cancelled:
-        _take(books, book, purchase, more - cancelled)
+        _take(ledger, balance, purchase, more - cancelled)
 
 
-def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> None:
-    lot_ids = _lot_ids(books.session, purchase)
-    books.open_lots(book, lot_ids)
-    terms = books.terms.get(book.account.plan_id)
-    used, owed = book.take_back(
+def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) -> None:
+    lot_ids = _lot_ids(ledger.ctx.session, purchase)
+    ledger.open_lots(balance, lot_ids)
+    terms = ledger.terms.get(balance.account.plan_id)
+    used, owed = balance.take_back(
         lot_ids, credits, debt_limit=terms.take_back_debt_limit if terms else None
     )
     taken = -sum([part for _, part in used])
     written_off = credits - taken - owed
     purchase.take_backs += 1
     key = _key(purchase, purchase.take_backs)
-    books.post(
-        book,
+    ledger.post(
+        balance,
         content=idempotency.digest("take-back", key),
         amount=-(taken + owed),
         type="take_back",
@@ -149,36 +141,35 @@ def _take(books: Books, book: OpenBook, purchase: Purchase, credits: int) -> Non
         key=key,
         reference=purchase.origin,
         actor="billing",
-        happened_at=books.now,
+        happened_at=ledger.ctx.now,
         lots=used,
         details={"unspent": taken, "debt": owed, "written_off": written_off},
     )
     outbox.leave(
-        books.session,
+        ledger.ctx,
         "credits.taken_back",
-        account_id=book.account.id,
+        account_id=balance.account.id,
         payload={
             "payment": purchase.origin,
             "unspent": taken,
             "debt": owed,
             "written_off": written_off,
         },
-        now=books.now,
     )
 
 
-def _undo(books: Books, purchase: Purchase) -> None:
+def _undo(ledger: Ledger, purchase: Purchase) -> None:
     """Give back all that was taken, to where it came from: the money has come back after all."""
     numbers = range(purchase.undone + 1, purchase.take_backs + 1)
-    known = [books.known[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
+    known = [ledger.known[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
     found = entry_rows.entries_by_id(
-        books.session, [each.entry_id for each in known if each.entry_id]
+        ledger.ctx.session, [each.entry_id for each in known if each.entry_id]
     )
     for entry in sorted(found.values(), key=lambda each: -each.id):
         key = idempotency.own("take-back-undone", entry.key)
-        lots = reversals.give_back(books, entry, key=key)
-        books.post(
-            books.of(entry.account_id),
+        lots = reversals.give_back(ledger, entry, key=key)
+        ledger.post(
+            ledger.of(entry.account_id),
             content=idempotency.digest("take-back-undone", key),
             amount=-entry.amount,
             type="reversal",
@@ -186,7 +177,7 @@ def _undo(books: Books, purchase: Purchase) -> None:
             key=key,
             reference=entry.key,
             actor="billing",
-            happened_at=books.now,
+            happened_at=ledger.ctx.now,
             lots=lots,
         )
     purchase.taken_back, purchase.cancelled, purchase.undone = 0, 0, purchase.take_backs
@@ -218,29 +209,29 @@ def _frozen(session: Session, bought: Iterable[Purchase]) -> list[Hold]:
     return list(session.scalars(rows))
 
 
-def _thaw(books: Books, book: OpenBook, hold: Hold) -> None:
+def _thaw(ledger: Ledger, balance: Balance, hold: Hold) -> None:
     """Give free what a dispute froze."""
     parts = cast("list[list[int]]", hold.lots)
-    books.open_lots(book, [lot_id for lot_id, _ in parts])
-    book.end_hold(parts, spend=0, now=books.now)
-    hold.state, hold.finished_at = "released", books.now
+    ledger.open_lots(balance, [lot_id for lot_id, _ in parts])
+    balance.end_hold(parts, spend=0, now=ledger.ctx.now)
+    hold.state, hold.finished_at = "released", ledger.ctx.now
 
 
-def _freeze(books: Books, book: OpenBook, purchase: Purchase, standing: Standing) -> None:
+def _freeze(ledger: Ledger, balance: Balance, purchase: Purchase, standing: Standing) -> None:
     """Set aside what is unspent of what is disputed, by a hold for each dispute that is open."""
     total = purchase.credits * purchase.lots
     for dispute, amount in sorted(standing.disputes.items()):
-        lot_ids = _lot_ids(books.session, purchase)
-        books.open_lots(book, lot_ids)
-        parts = book.set_aside(lot_ids, standing.share(total, amount))
+        lot_ids = _lot_ids(ledger.ctx.session, purchase)
+        ledger.open_lots(balance, lot_ids)
+        parts = balance.set_aside(lot_ids, standing.share(total, amount))
         if parts:
-            _write_hold(books, purchase, _hold_key(dispute, purchase), parts)
+            _write_hold(ledger, purchase, _hold_key(dispute, purchase), parts)
 
 
-def _write_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
+def _write_hold(ledger: Ledger, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
     """Write the hold, which may have frozen other credits before."""
     uuid = UUID(idempotency.as_uuid(key))
-    hold = books.session.get(Hold, uuid)
+    hold = ledger.ctx.session.get(Hold, uuid)
     if hold is None:
         hold = Hold(
             key=uuid,
@@ -248,9 +239,9 @@ def _write_hold(books: Books, purchase: Purchase, key: str, parts: list[list[int
             account_id=purchase.account_id,
             operation=_operation(purchase),
             units=1,
-            placed_at=books.now,
+            placed_at=ledger.ctx.now,
             expires_at=NEVER,
         )
-        books.session.add(hold)
+        ledger.ctx.session.add(hold)
     hold.credits = sum([credits for _, credits in parts])
     hold.lots, hold.state, hold.finished_at = [*parts], "held", None

@@ -12,14 +12,15 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import BalanceTooLarge
 from billing.host import accounts
 from billing.ledger import idempotency
-from billing.ledger.balance import OpenBook
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.balance import Balance
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OF_A_PERIOD
 from billing.renewal import cycle_rows, cycles, due, periods, rollover
-from billing.sweep import AT_ONCE, Swept, all_or_each
+from billing.sweep import AT_ONCE, SweepResult, all_or_each
 from models.purchases import Purchase
 
 #: The mean month of the Gregorian calendar: 400 years have 4,800 of them.
@@ -56,15 +57,15 @@ def months_of(starts_at: dt.datetime, ends_at: dt.datetime) -> int:
     return max(1, round((ends_at - starts_at) / MONTH))
 
 
-def open_one(session: Session, bought: Bought, *, now: dt.datetime) -> Purchase | None:
+def open_one(ctx: Context, bought: Bought) -> Purchase | None:
     """Record what was bought and give the credits that are due; None if it was there already.
 
     As `open_all`, for one.
     """
-    return next(iter(open_all(session, [bought], now=now)), None)
+    return next(iter(open_all(ctx, [bought])), None)
 
 
-def open_all(session: Session, bought: Sequence[Bought], *, now: dt.datetime) -> list[Purchase]:
+def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
     """Record what was bought and give the credits that are due; returns what was not there yet.
 
     A plan's purchase takes the account over from its calendar: what is left of that period's lots
@@ -72,22 +73,24 @@ def open_all(session: Session, bought: Sequence[Bought], *, now: dt.datetime) ->
     """
     if not bought:
         return []
-    accounts.lock(session, {each.account_id for each in bought})
+    accounts.lock(ctx.session, {each.account_id for each in bought})
     rows = [
         {
             **{each.name: getattr(one, each.name) for each in fields(one)},
             "lots": months_of(one.starts_at, one.ends_at) if one.ends_at else 1,
             "next_due_at": one.starts_at,
-            "recorded_at": now,
+            "recorded_at": ctx.now,
         }
         for one in bought
     ]
     new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
-    opened = list(session.scalars(new.returning(Purchase)))
-    covered = {each.account_id for each in opened if _covers(each, now)}
-    for account_id in sorted(cycle_rows.read(session, covered)) if covered else ():
-        take_over(session, account_id, now=now)
-    give_due(session, opened, now=now)
+    opened = list(ctx.session.scalars(new.returning(Purchase)))
+    funded_accounts = {each.account_id for each in opened if _covers(each, ctx.now)}
+    for account_id in (
+        sorted(cycle_rows.read(ctx.session, funded_accounts)) if funded_accounts else ()
+    ):
+        take_over(ctx, account_id)
+    give_due(ctx, opened)
     return opened
 
 
@@ -97,26 +100,26 @@ def _covers(purchase: Purchase, now: dt.datetime) -> bool:
     return purchase.plan_id is not None and is_running
 
 
-def take_over(session: Session, account_id: int, *, now: dt.datetime) -> None:
+def take_over(ctx: Context, account_id: int) -> None:
     """End the account's calendar, and what its running period has left."""
-    each = cycle_rows.read(session, [account_id]).get(account_id)
+    each = cycle_rows.read(ctx.session, [account_id]).get(account_id)
     if each is None or each.ended_at is not None:
         return
-    cycles.end(session, account_id, now=now)
-    books = open_books(session, [account_id], keys_asked=(), now=now)
-    book = books.of(account_id)
+    cycles.end(ctx, account_id)
+    ledger = open_accounts(ctx, [account_id], keys_asked=())
+    balance = ledger.of(account_id)
     lots = [
         lot
-        for lot in book.lots
+        for lot in balance.lots
         if lot.source in OF_A_PERIOD and lot.expires_at == each.next_due_at and lot.free
     ]
-    rollover.ask(books, lots)
+    rollover.ask(ledger, lots)
     for lot in lots:
-        rollover.expire(books, book, lot, happened_at=now)
-    books.write()
+        rollover.expire(ledger, balance, lot, happened_at=ctx.now)
+    ledger.write()
 
 
-def give_due(session: Session, purchases: Iterable[Purchase], *, now: dt.datetime) -> list[Swept]:
+def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
     """Give every lot of these purchases that is due. Their accounts are locked already.
 
     Raises UnknownAccount, AccountDeleted or, for a purchase that has given nothing yet,
@@ -131,43 +134,51 @@ def give_due(session: Session, purchases: Iterable[Purchase], *, now: dt.datetim
         for number in range(each.given + 1, each.lots + 1)
     ]
     ids = {each.account_id for each in wanted}
-    books = open_books(session, ids, keys_asked=asked, now=now)
-    books.reserve(len(wanted))
-    swept = [one for each in wanted for one in _give(books, books.of(each.account_id), each)]
-    books.write()
-    session.flush()
+    ledger = open_accounts(ctx, ids, keys_asked=asked)
+    ledger.reserve(len(wanted))
+    swept = [one for each in wanted for one in _give(ledger, ledger.of(each.account_id), each)]
+    ledger.write()
+    ctx.session.flush()
     return swept
 
 
-def _give(books: Books, book: OpenBook, purchase: Purchase) -> list[Swept]:
+def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepResult]:
     swept = []
-    while purchase.next_due_at is not None and purchase.next_due_at <= books.now:
+    while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
         amount = min(purchase.credits, still_to_come(purchase))
         try:
-            _give_lot(books, book, purchase, amount, number=number, at=at)
+            _give_lot(ledger, balance, purchase, amount, number=number, at=at)
         except BalanceTooLarge:
             if purchase.given == 0:
                 raise
-            purchase.next_due_at = books.now + FULL_WAITS
+            purchase.next_due_at = ledger.ctx.now + FULL_WAITS
             break
         purchase.given = number
         purchase.next_due_at = due_at(purchase)
-        swept.append(Swept(book.account.id, "bought", at, granted=amount, plan_id=purchase.plan_id))
+        swept.append(
+            SweepResult(balance.account.id, "bought", at, granted=amount, plan_id=purchase.plan_id)
+        )
     return swept
 
 
 def _give_lot(
-    books: Books, book: OpenBook, purchase: Purchase, amount: int, *, number: int, at: dt.datetime
+    ledger: Ledger,
+    balance: Balance,
+    purchase: Purchase,
+    amount: int,
+    *,
+    number: int,
+    at: dt.datetime,
 ) -> None:
     key = lot_key(purchase, number)
-    if idempotency.as_uuid(key) in books.known:
+    if idempotency.as_uuid(key) in ledger.known:
         return
-    lots = books.give(
-        book, amount, source=purchase.source, key=key, expires_at=ends_at(purchase, number)
+    lots = ledger.give(
+        balance, amount, source=purchase.source, key=key, expires_at=ends_at(purchase, number)
     )
-    books.post(
-        book,
+    ledger.post(
+        balance,
         content=idempotency.digest("bought", key),
         amount=amount,
         type="grant",
@@ -175,7 +186,7 @@ def _give_lot(
         key=key,
         reference=purchase.origin,
         actor="billing",
-        happened_at=min(at, books.now),
+        happened_at=min(at, ledger.ctx.now),
         lots=lots,
         details={"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id},
     )
@@ -206,12 +217,12 @@ def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
     return list(session.scalars(rows))
 
 
-def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Give the monthly lots that are due, up to `limit` accounts; empty when none is left."""
-    mine = accounts.lock_free(session, due.purchases(session, now=now, limit=limit))
+    mine = accounts.try_lock(ctx.session, due.purchases(ctx, limit=limit))
 
-    def give(ids: Sequence[int]) -> list[Swept]:
-        is_due = Purchase.account_id.in_(ids), Purchase.next_due_at <= now
-        return give_due(session, list(session.scalars(select(Purchase).where(*is_due))), now=now)
+    def give(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
+        is_due = Purchase.account_id.in_(ids), Purchase.next_due_at <= ctx.now
+        return give_due(ctx, list(ctx.session.scalars(select(Purchase).where(*is_due))))
 
-    return all_or_each(session, mine, give, now=now) if mine else []
+    return all_or_each(ctx, mine, give) if mine else []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.postgres import arrays
 from billing.renewal import periods
 
@@ -52,9 +53,9 @@ def read(session: Session, ids: Iterable[int]) -> dict[int, OpenCalendar]:
     return {row[0]: OpenCalendar(*row) for row in found}
 
 
-def insert(session: Session, new: OpenCalendar, now: dt.datetime) -> None:
+def insert(ctx: Context, new: OpenCalendar) -> None:
     """Write a calendar that was just begun."""
-    session.connection().exec_driver_sql(
+    ctx.session.connection().exec_driver_sql(
         "INSERT INTO billing.credit_calendars (account_id, anchor_at, period_number, first_period,"
         " next_due_at, plan_id, recorded_at) VALUES (%(account_id)s, %(anchor_at)s, %(number)s,"
         " %(first)s, %(next_due_at)s, %(plan_id)s, %(now)s)",
@@ -65,7 +66,7 @@ def insert(session: Session, new: OpenCalendar, now: dt.datetime) -> None:
             "first": new.first_period,
             "next_due_at": new.next_due_at,
             "plan_id": new.plan_id,
-            "now": now,
+            "now": ctx.now,
         },
     )
 

@@ -4,12 +4,11 @@ They only propose: every act locks the accounts, and looks again. A system accou
 one is never proposed, but where its calendar is to end.
 """
 
-import datetime as dt
-
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
-from billing.host.coverage import COVERED
+from billing.host.funding import FUNDED
 
 #: Of an account `a`: whether a sweep may touch it.
 _MAY_TOUCH = "NOT a.is_deleted AND a.slug <> ALL (%(system)s)"
@@ -27,13 +26,13 @@ ORDER BY next_due_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-def renewals(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def renewals(ctx: Context, *, limit: int) -> list[int]:
     """Claim accounts whose period has ended, the longest overdue first.
 
     The claim keeps two sweeps off the same accounts. It comes before the accounts' locks, against
     their order; that is safe because a sweep takes those by SKIP LOCKED, and so never waits.
     """
-    return _ids(session, _RENEWALS, now=now, limit=limit)
+    return _ids(ctx.session, _RENEWALS, now=ctx.now, limit=limit)
 
 
 _LOTS_OVER = f"""
@@ -46,9 +45,9 @@ SELECT DISTINCT account_id FROM (
 """
 
 
-def expiries(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def expiries(ctx: Context, *, limit: int) -> list[int]:
     """Accounts of up to `limit` lots whose time is over and that still have credits to lose."""
-    return _ids(session, _EXPIRIES, now=now, limit=limit)
+    return _ids(ctx.session, _EXPIRIES, now=ctx.now, limit=limit)
 
 
 _PLAN_CHANGES = f"""
@@ -70,7 +69,7 @@ SELECT a.id FROM igny8_tenants AS a
 JOIN igny8_plans AS p ON p.id = a.plan_id AND p.is_active
 LEFT JOIN billing.credit_calendars AS c ON c.account_id = a.id
 WHERE a.id > %(after)s AND {_MAY_TOUCH} AND (
-    a.status = 'active' AND NOT {COVERED.format(now="%(now)s")} AND (
+    a.status = 'active' AND NOT {FUNDED.format(now="%(now)s")} AND (
         c.account_id IS NULL OR c.ended_at IS NOT NULL
         OR c.next_due_at > %(now)s AND c.period_number >= c.first_period
            AND p.included_credits > 0 AND c.plan_id = a.plan_id AND NOT EXISTS (
@@ -83,9 +82,9 @@ ORDER BY a.id LIMIT %(limit)s
 """
 
 
-def repairs(session: Session, *, now: dt.datetime, after: int, limit: int) -> list[int]:
+def repairs(ctx: Context, *, after: int, limit: int) -> list[int]:
     """Accounts above id `after` that should have credits, or a calendar, and seem to have none."""
-    return _ids(session, _REPAIRS, now=now, after=after, limit=limit)
+    return _ids(ctx.session, _REPAIRS, now=ctx.now, after=after, limit=limit)
 
 
 _PURCHASES_DUE = """
@@ -97,9 +96,9 @@ SELECT p.account_id FROM {_PURCHASES_DUE} ORDER BY p.next_due_at LIMIT %(limit)s
 """
 
 
-def purchases(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def purchases(ctx: Context, *, limit: int) -> list[int]:
     """Accounts of up to `limit` purchases whose next monthly lot is due."""
-    return sorted(set(_ids(session, _PURCHASES, now=now, limit=limit)))
+    return sorted(set(_ids(ctx.session, _PURCHASES, now=ctx.now, limit=limit)))
 
 
 _COUNT = f"""
@@ -110,11 +109,11 @@ SELECT (SELECT count(*) FROM billing.credit_calendars
 """
 
 
-def count(session: Session, *, now: dt.datetime) -> tuple[int, int]:
+def count(ctx: Context) -> tuple[int, int]:
     """How many periods wait for their renewal, and how many lots for their expiry.
 
     What was bought by the year has periods, too.
     """
-    asked = {"now": now, "system": sorted(SYSTEM_SLUGS)}
-    renewals, lots = session.connection().exec_driver_sql(_COUNT, asked).one()
+    asked = {"now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
+    renewals, lots = ctx.session.connection().exec_driver_sql(_COUNT, asked).one()
     return renewals, lots

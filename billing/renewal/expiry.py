@@ -4,80 +4,81 @@ They can't be spent from their last moment on, swept or not (`billing.lots`); th
 balance say so. What a hold has set aside is left to it, and expires if the hold gives it back.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy.orm import Session
 
-from billing import policy
+from billing.context import Context
 from billing.host import accounts
-from billing.ledger.balance import OpenBook
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.balance import Balance
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OpenLot
 from billing.postgres import arrays
 from billing.renewal import due, renewals, rollover
-from billing.sweep import AT_ONCE, Swept, all_or_each
+from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
 
-def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Expire up to about `limit` lots whose time is over; empty when none is left.
 
     Accounts that are due are renewed first, so that what may roll over does not expire.
     """
-    ids = accounts.lock_free(session, due.expiries(session, now=now, limit=limit))
+    ids = accounts.try_lock(ctx.session, due.expiries(ctx, limit=limit))
     if not ids:
         return []
-    return all_or_each(session, ids, lambda part: _expire(session, part, now), now=now)
+    return all_or_each(ctx, ids, _expire)
 
 
-def _expire(session: Session, ids: Sequence[int], now: dt.datetime) -> list[Swept]:
-    swept = renewals.renew_all(session, ids, now=now)
-    books = open_books(session, ids, keys_asked=(), now=now)
-    over = [(book, lot) for book, lot in rollover.expired(books) if _may_touch(book)]
-    rollover.ask(books, [lot for _, lot in over])
-    books.reserve(len(over))
-    for book, lot in over:
-        at = lot.expires_at or now
-        entry = rollover.expire(books, book, lot, happened_at=at)
-        swept.append(Swept(book.account.id, "expired", at, expired=-entry.amount, lot_id=lot.id))
-    books.write()
+def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
+    swept = renewals.renew_all(ctx, ids)
+    ledger = open_accounts(ctx, ids, keys_asked=())
+    over = [(balance, lot) for balance, lot in rollover.expired(ledger) if _may_touch(balance)]
+    rollover.ask(ledger, [lot for _, lot in over])
+    ledger.reserve(len(over))
+    for balance, lot in over:
+        at = lot.expires_at or ctx.now
+        entry = rollover.expire(ledger, balance, lot, happened_at=at)
+        swept.append(
+            SweepResult(balance.account.id, "expired", at, expired=-entry.amount, lot_id=lot.id)
+        )
+    ledger.write()
     return swept
 
 
-def _may_touch(book: OpenBook) -> bool:
-    return not book.account.is_deleted and not book.account.is_system
+def _may_touch(balance: Balance) -> bool:
+    return not balance.account.is_deleted and not balance.account.is_system
 
 
-def end_trial_credits(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> int:
+def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
     """Expire at once what is left of these accounts' trials; returns the credits, 0 if none.
 
     Opens no book that is not open yet.
     """
-    with_lots = _with_trial_credits(session, account_ids)
+    with_lots = _with_trial_credits(ctx.session, account_ids)
     if not with_lots:
         return 0
-    books = open_books(session, with_lots, keys_asked=(), now=now)
-    lots = [(book, lot) for book in books.by_account.values() for lot in _of_trial(book)]
-    rollover.ask(books, [lot for _, lot in lots])
-    books.reserve(len(lots))
-    entries = [rollover.expire(books, book, lot, happened_at=now) for book, lot in lots]
-    books.write()
+    ledger = open_accounts(ctx, with_lots, keys_asked=())
+    lots = [(balance, lot) for balance in ledger.by_account.values() for lot in _of_trial(balance)]
+    rollover.ask(ledger, [lot for _, lot in lots])
+    ledger.reserve(len(lots))
+    entries = [rollover.expire(ledger, balance, lot, happened_at=ctx.now) for balance, lot in lots]
+    ledger.write()
     return -sum([entry.amount for entry in entries])
 
 
-def end_trial(books: Books, book: OpenBook) -> int:
+def end_trial(ledger: Ledger, balance: Balance) -> int:
     """Expire what is left of an account's trial, in books that the caller writes: credits.
 
     Nothing where the policy lets trial credits outlive the trial.
     """
-    lots = _of_trial(book) if policy.of(books.session).trial_credits_lapse else []
-    rollover.ask(books, lots)
-    entries = [rollover.expire(books, book, lot, happened_at=books.now) for lot in lots]
+    lots = _of_trial(balance) if ledger.ctx.policy.trial_credits_lapse else []
+    rollover.ask(ledger, lots)
+    entries = [rollover.expire(ledger, balance, lot, happened_at=ledger.ctx.now) for lot in lots]
     return -sum([entry.amount for entry in entries])
 
 
-def _of_trial(book: OpenBook) -> list[OpenLot]:
-    return [lot for lot in book.lots if lot.source == "trial" and lot.free]
+def _of_trial(balance: Balance) -> list[OpenLot]:
+    return [lot for lot in balance.lots if lot.source == "trial" and lot.free]
 
 
 _WITH_TRIAL_CREDITS = """

@@ -5,19 +5,17 @@ given from. A change is seen by comparing the two, and is what it does to the mo
 price of 0 does not mean free (enterprise costs 0), so free to paid is more, paid to free is fewer.
 """
 
-import datetime as dt
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import PlanTerms
 from billing.ledger import idempotency
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import cycle_rows, due, renewals
 from billing.renewal.cycle_rows import OpenCalendar
-from billing.sweep import AT_ONCE, Swept, all_or_each
+from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
 
 class PlanChange(NamedTuple):
@@ -47,39 +45,39 @@ def compare(old: PlanTerms | None, new: PlanTerms) -> str:
     return "more" if difference > 0 else "fewer" if difference < 0 else "as many"
 
 
-def follow(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept]:
+def follow(ctx: Context, account_id: int) -> list[SweepResult]:
     """Apply the account's change of plan; empty if there is none."""
-    return follow_all(session, [account_id], now=now)
+    return follow_all(ctx, [account_id])
 
 
-def sweep(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Apply changes of plan that the main app made, up to `limit`; empty when none is left."""
-    ids = accounts.lock_free(session, due.plan_changes(session, limit=limit))
+    ids = accounts.try_lock(ctx.session, due.plan_changes(ctx.session, limit=limit))
     if not ids:
         return []
-    return all_or_each(session, ids, lambda part: follow_all(session, part, now=now), now=now)
+    return all_or_each(ctx, ids, follow_all)
 
 
-def follow_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
+def follow_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
     """As `follow`, for many. A boundary that is due is crossed first, into the new plan."""
     wanted = list(ids)
-    swept = renewals.renew_all(session, wanted, now=now)
-    calendars = cycle_rows.read(session, wanted)
+    swept = renewals.renew_all(ctx, wanted)
+    calendars = cycle_rows.read(ctx.session, wanted)
     asked: list[str] = []
-    locked = accounts.lock(session, calendars)
+    locked = accounts.lock(ctx.session, calendars)
     for account_id, each in calendars.items():
         plan_id = locked[account_id].plan_id if account_id in locked else None
         asked.append(idempotency.as_uuid(key_of(each, plan_id)))
-    books = open_books(session, locked, keys_asked=asked, now=now)
+    ledger = open_accounts(ctx, locked, keys_asked=asked)
     changed = [
         each
         for each in calendars.values()
-        if each.ended_at is None and renewals.is_renewable(books, each.account_id)
+        if each.ended_at is None and renewals.is_renewable(ledger, each.account_id)
     ]
     for each in changed:
-        swept += _follow(books, each)
-    books.write()
-    cycle_rows.update(session, changed)
+        swept += _follow(ledger, each)
+    ledger.write()
+    cycle_rows.update(ctx.session, changed)
     return swept
 
 
@@ -88,12 +86,12 @@ def key_of(each: OpenCalendar, plan_id: int | None) -> str:
     return idempotency.own("plan_change", each.account_id, each.period_number, plan_id)
 
 
-def _follow(books: Books, each: OpenCalendar) -> list[Swept]:
-    book = books.by_account[each.account_id]
-    wanted = book.account.plan_id
+def _follow(ledger: Ledger, each: OpenCalendar) -> list[SweepResult]:
+    balance = ledger.by_account[each.account_id]
+    wanted = balance.account.plan_id
     if wanted is None or wanted == (each.next_plan_id or each.plan_id):
         return []
-    old, new = books.terms.get(each.plan_id), books.terms[wanted]
+    old, new = ledger.terms.get(each.plan_id), ledger.terms[wanted]
     change = TAKEN_BACK if wanted == each.plan_id else PLAN_CHANGES[compare(old, new)]
     if change.is_now:
         each.plan_id, each.next_plan_id = wanted, None
@@ -101,12 +99,12 @@ def _follow(books: Books, each: OpenCalendar) -> list[Swept]:
         each.next_plan_id = wanted
     granted = 0
     if change.gives_difference and old is not None:
-        granted = _give_difference(books, each, old, new)
+        granted = _give_difference(ledger, each, old, new)
     return [
-        Swept(
+        SweepResult(
             each.account_id,
             change.what,
-            books.now,
+            ledger.ctx.now,
             granted=granted,
             period_number=each.period_number,
             plan_id=wanted,
@@ -114,20 +112,20 @@ def _follow(books: Books, each: OpenCalendar) -> list[Swept]:
     ]
 
 
-def _give_difference(books: Books, each: OpenCalendar, old: PlanTerms, new: PlanTerms) -> int:
+def _give_difference(ledger: Ledger, each: OpenCalendar, old: PlanTerms, new: PlanTerms) -> int:
     """Give what the new plan has more for the running period, whose lot it is if that had none."""
     had = max(old.included_credits, 0)
     key = key_of(each, each.plan_id)
-    if idempotency.as_uuid(key) in books.known:
+    if idempotency.as_uuid(key) in ledger.known:
         return 0
     has_lot = had > 0 or each.period_number < each.first_period
-    has_lot = has_lot or cycle_rows.has_lot(books.session, each.account_id, each.period_number)
+    has_lot = has_lot or cycle_rows.has_lot(ledger.ctx.session, each.account_id, each.period_number)
     return renewals.give(
-        books,
-        books.by_account[each.account_id],
+        ledger,
+        ledger.by_account[each.account_id],
         each,
         new.included_credits - had,
         key=key,
-        happened_at=books.now,
+        happened_at=ledger.ctx.now,
         period=None if has_lot else each.period_number,
     )

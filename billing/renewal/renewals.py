@@ -2,7 +2,7 @@
 
 A period begins and ends by the account's own calendar, apart from any invoice. Only an account
 that is let in is renewed: active, neither deleted nor the system's, on an active plan, and not
-living on what it pays for (`host.coverage`). Where that ends, its calendar ends too; when it
+living on what it pays for (`host.funding`). Where that ends, its calendar ends too; when it
 comes back, it gets the lot of the period then running, if it has not had it, and nothing for the
 time between (decision 0007).
 """
@@ -10,17 +10,16 @@ time between (decision 0007).
 import datetime as dt
 from collections.abc import Iterable
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import BalanceTooLarge
-from billing.host import accounts, coverage
+from billing.host import accounts, funding
 from billing.host.accounts import HostAccount
 from billing.ledger import idempotency
-from billing.ledger.balance import OpenBook
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.balance import Balance
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import cycle_rows, due, periods, rollover
 from billing.renewal.cycle_rows import OpenCalendar
-from billing.sweep import AT_ONCE, Swept, all_or_each
+from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
 #: Boundaries of one account that one transaction catches up: ten years. The next takes the rest.
 MAX_CATCH_UP = 120
@@ -30,53 +29,55 @@ KEYS_A_BOUNDARY = 2
 ENTRIES_A_BOUNDARY = 3
 
 
-def renew(session: Session, account_id: int, *, now: dt.datetime) -> list[Swept]:
+def renew(ctx: Context, account_id: int) -> list[SweepResult]:
     """Cross every boundary that the account has missed, in order; empty if none is due."""
-    return renew_all(session, [account_id], now=now)
+    return renew_all(ctx, [account_id])
 
 
-def sweep_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Renew accounts that are due, up to `limit`; empty when none is left that is not locked."""
-    ids = accounts.lock_free(session, due.renewals(session, now=now, limit=limit))
+    ids = accounts.try_lock(ctx.session, due.renewals(ctx, limit=limit))
     if not ids:
         return []
-    return all_or_each(session, ids, lambda part: renew_all(session, part, now=now), now=now)
+    return all_or_each(ctx, ids, renew_all)
 
 
-def renew_all(session: Session, ids: Iterable[int], *, now: dt.datetime) -> list[Swept]:
+def renew_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
     """As `renew`, for many: entries say when the boundary was, so that late is as good as on time.
 
     The plan of a new period is the account's as it stands now.
     """
     wanted = list(ids)
-    accounts.lock(session, wanted)
+    accounts.lock(ctx.session, wanted)
     calendars = {
         account_id: each
-        for account_id, each in cycle_rows.read(session, wanted).items()
-        if each.is_due(now)
+        for account_id, each in cycle_rows.read(ctx.session, wanted).items()
+        if each.is_due(ctx.now)
     }
     if not calendars:
         return []
-    asked = [idempotency.as_uuid(key) for each in calendars.values() for key in _keys(each, now)]
-    books = open_books(session, calendars, keys_asked=asked, now=now)
-    books.reserve(ENTRIES_A_BOUNDARY * len(asked) // KEYS_A_BOUNDARY)
-    rollover.ask(books, [lot for _, lot in rollover.expired(books)])
-    swept = [one for each in calendars.values() for one in _catch_up(books, each)]
-    books.write()
-    cycle_rows.update(session, list(calendars.values()))
+    asked = [
+        idempotency.as_uuid(key) for each in calendars.values() for key in _keys(each, ctx.now)
+    ]
+    ledger = open_accounts(ctx, calendars, keys_asked=asked)
+    ledger.reserve(ENTRIES_A_BOUNDARY * len(asked) // KEYS_A_BOUNDARY)
+    rollover.ask(ledger, [lot for _, lot in rollover.expired(ledger)])
+    swept = [one for each in calendars.values() for one in _catch_up(ledger, each)]
+    ledger.write()
+    cycle_rows.update(ctx.session, list(calendars.values()))
     return swept
 
 
-def is_renewable(books: Books, account_id: int) -> bool:
+def is_renewable(ledger: Ledger, account_id: int) -> bool:
     """Whether a period's lot is due to the account: it is let in, and does not pay for its own."""
-    book = books.by_account.get(account_id)
-    if book is None or not _is_let_in(books, book.account):
+    balance = ledger.by_account.get(account_id)
+    if balance is None or not _is_let_in(ledger, balance.account):
         return False
-    return not coverage.is_covered(books.session, account_id, now=books.now)
+    return not funding.is_funded(ledger.ctx, account_id)
 
 
-def _is_let_in(books: Books, account: HostAccount) -> bool:
-    plan = books.terms.get(account.plan_id)
+def _is_let_in(ledger: Ledger, account: HostAccount) -> bool:
+    plan = ledger.terms.get(account.plan_id)
     in_force = account.status == "active" and not account.is_deleted and not account.is_system
     return in_force and plan is not None and plan.is_active
 
@@ -98,32 +99,32 @@ def _keys(each: OpenCalendar, now: dt.datetime) -> list[str]:
     ]
 
 
-def _catch_up(books: Books, each: OpenCalendar) -> list[Swept]:
-    if not is_renewable(books, each.account_id):
+def _catch_up(ledger: Ledger, each: OpenCalendar) -> list[SweepResult]:
+    if not is_renewable(ledger, each.account_id):
         each.ended_at = each.next_due_at
-        return [Swept(each.account_id, "ended", each.next_due_at)]
-    book = books.by_account[each.account_id]
-    swept: list[Swept] = []
-    while each.is_due(books.now) and len(swept) < MAX_CATCH_UP:
-        swept.append(_cross(books, book, each))
+        return [SweepResult(each.account_id, "ended", each.next_due_at)]
+    balance = ledger.by_account[each.account_id]
+    swept: list[SweepResult] = []
+    while each.is_due(ledger.ctx.now) and len(swept) < MAX_CATCH_UP:
+        swept.append(_cross(ledger, balance, each))
     return swept
 
 
-def _cross(books: Books, book: OpenBook, each: OpenCalendar) -> Swept:
+def _cross(ledger: Ledger, balance: Balance, each: OpenCalendar) -> SweepResult:
     """Cross one boundary: what is left of the old period goes or rolls over, the new one begins."""
-    at, plan_before = each.next_due_at, books.terms.get(each.plan_id)
-    assert book.account.plan_id is not None, "an account that is let in has a plan"
-    each.go_to(each.period_number + 1, book.account.plan_id)
+    at, plan_before = each.next_due_at, ledger.terms.get(each.plan_id)
+    assert balance.account.plan_id is not None, "an account that is let in has a plan"
+    each.go_to(each.period_number + 1, balance.account.plan_id)
     expired, carried = rollover.close_period(
-        books,
-        book,
+        ledger,
+        balance,
         ends_at=at,
         cap=plan_before.rollover_cap if plan_before else 0,
         until=each.next_due_at,
         number=each.period_number,
     )
-    granted = give_period(books, book, each, happened_at=at)
-    return Swept(
+    granted = give_period(ledger, balance, each, happened_at=at)
+    return SweepResult(
         each.account_id,
         "renewed",
         at,
@@ -136,8 +137,8 @@ def _cross(books: Books, book: OpenBook, each: OpenCalendar) -> Swept:
 
 
 def give_period(
-    books: Books,
-    book: OpenBook,
+    ledger: Ledger,
+    balance: Balance,
     each: OpenCalendar,
     *,
     happened_at: dt.datetime,
@@ -148,17 +149,17 @@ def give_period(
     A balance that could not hold it gets none: the audit names the account, the repair tries again.
     """
     key = key or key_of(each.account_id, each.period_number)
-    amount = books.terms[each.plan_id].included_credits
-    if amount <= 0 or idempotency.as_uuid(key) in books.known:
+    amount = ledger.terms[each.plan_id].included_credits
+    if amount <= 0 or idempotency.as_uuid(key) in ledger.known:
         return 0
     return give(
-        books, book, each, amount, key=key, happened_at=happened_at, period=each.period_number
+        ledger, balance, each, amount, key=key, happened_at=happened_at, period=each.period_number
     )
 
 
 def give(
-    books: Books,
-    book: OpenBook,
+    ledger: Ledger,
+    balance: Balance,
     each: OpenCalendar,
     amount: int,
     *,
@@ -168,8 +169,8 @@ def give(
 ) -> int:
     """Give `amount` credits that last as long as the running period; 0 if the balance is full."""
     try:
-        lots = books.give(
-            book,
+        lots = ledger.give(
+            balance,
             amount,
             source="plan",
             key=key,
@@ -178,8 +179,8 @@ def give(
         )
     except BalanceTooLarge:
         return 0
-    books.post(
-        book,
+    ledger.post(
+        balance,
         content=idempotency.digest("period", key),
         amount=amount,
         type="grant",

@@ -10,9 +10,9 @@ from functools import lru_cache
 
 from billing.ledger import balance_rows as rows
 from billing.ledger import idempotency
-from billing.ledger.balance import OpenBook
+from billing.ledger.balance import Balance
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import Books
+from billing.ledger.ledger import Ledger
 from billing.ledger.lots import OF_A_PERIOD, SOURCES, OpenLot
 
 #: Keys of a lot that are looked up at once, after its first: it lapses again for each late hold.
@@ -34,55 +34,61 @@ def _uuid_of(lot_id: int, number: int) -> str:
     return idempotency.as_uuid(key_of(lot_id, number))
 
 
-def ask(books: Books, lots: Iterable[OpenLot]) -> None:
+def ask(ledger: Ledger, lots: Iterable[OpenLot]) -> None:
     """Find out how often these lots have expired before, so that each expiry has its own key."""
     pending = [lot.id for lot in lots]
     first, count = 1, 1  # nearly every lot lapses once
     while pending:
         asked = {lot_id: [_uuid_of(lot_id, first + n) for n in range(count)] for lot_id in pending}
         known = idempotency.lookup(
-            books.session, [uuid for uuids in asked.values() for uuid in uuids]
+            ledger.ctx.session, [uuid for uuids in asked.values() for uuid in uuids]
         )
-        books.known.update(known)
+        ledger.known.update(known)
         pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
         first, count = first + count, ASKED_AT_ONCE
 
 
-def expired(books: Books) -> list[tuple[OpenBook, OpenLot]]:
+def expired(ledger: Ledger) -> list[tuple[Balance, OpenLot]]:
     """The open lots whose time is over and that have something to lose, the earliest first."""
     found = [
-        (book, lot)
-        for book in books.by_account.values()
-        for lot in book.lots
-        if lot.free and lot.has_expired(books.now)
+        (balance, lot)
+        for balance in ledger.by_account.values()
+        for lot in balance.lots
+        if lot.free and lot.has_expired(ledger.ctx.now)
     ]
-    return sorted(found, key=lambda pair: (pair[1].expires_at or books.now, pair[1].id))
+    return sorted(found, key=lambda pair: (pair[1].expires_at or ledger.ctx.now, pair[1].id))
 
 
-def expire(books: Books, book: OpenBook, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
+def expire(ledger: Ledger, balance: Balance, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
     """Take out what the lot has left in no hold. Call `ask` before, for a lot that was there."""
     number = 1
-    while _uuid_of(lot.id, number) in books.known:
+    while _uuid_of(lot.id, number) in ledger.known:
         number += 1
     amount = lot.free
     assert amount > 0, "a lot with nothing left has nothing to lose"
     lot.remaining -= amount
-    book.credits -= amount
-    return books.post(
-        book,
+    balance.credits -= amount
+    return ledger.post(
+        balance,
         content=idempotency.digest("expiry", lot.id, number),
         amount=-amount,
         type="expiry",
         description=f"{lot.source} expired",
         key=key_of(lot.id, number),
         actor="billing",
-        happened_at=happened_at if number == 1 else books.now,
+        happened_at=happened_at if number == 1 else ledger.ctx.now,
         lots=[[lot.id, -amount]],
     )
 
 
 def close_period(
-    books: Books, book: OpenBook, *, ends_at: dt.datetime, cap: int, until: dt.datetime, number: int
+    ledger: Ledger,
+    balance: Balance,
+    *,
+    ends_at: dt.datetime,
+    cap: int,
+    until: dt.datetime,
+    number: int,
 ) -> tuple[int, int]:
     """End the lots of the period that ends at `ends_at`; returns credits (expired, carried).
 
@@ -91,16 +97,16 @@ def close_period(
     """
     lots = [
         lot
-        for lot in book.lots
+        for lot in balance.lots
         if lot.source in OF_A_PERIOD and lot.expires_at == ends_at and lot.free
     ]
-    key = idempotency.own("rollover", book.account.id, number)
-    if idempotency.as_uuid(key) in books.known:
+    key = idempotency.own("rollover", balance.account.id, number)
+    if idempotency.as_uuid(key) in ledger.known:
         cap = 0
     carried = _take(lots, cap)
-    lost = [expire(books, book, lot, happened_at=ends_at).amount for lot in lots if lot.free]
+    lost = [expire(ledger, balance, lot, happened_at=ends_at).amount for lot in lots if lot.free]
     if carried:
-        _carry(books, book, carried, key=key, happened_at=ends_at, until=until)
+        _carry(ledger, balance, carried, key=key, happened_at=ends_at, until=until)
     return -sum(lost), -sum([credits for _, credits in carried])
 
 
@@ -117,8 +123,8 @@ def _take(lots: Sequence[OpenLot], cap: int) -> list[list[int]]:
 
 
 def _carry(
-    books: Books,
-    book: OpenBook,
+    ledger: Ledger,
+    balance: Balance,
     taken: list[list[int]],
     *,
     key: str,
@@ -127,10 +133,10 @@ def _carry(
 ) -> None:
     """Put what was taken into a lot of its own, what the account owes first."""
     credits = -sum([part for _, part in taken])
-    repaid = min(book.debt, credits)
-    book.debt -= repaid
+    repaid = min(balance.debt, credits)
+    balance.debt -= repaid
     lot = rows.NewLot(
-        account_id=book.account.id,
+        account_id=balance.account.id,
         source="rollover",
         priority=SOURCES["rollover"].priority,
         is_promotional=SOURCES["rollover"].is_promotional,
@@ -140,9 +146,9 @@ def _carry(
         expires_at=until,
         key=key,
     )
-    opened = books.add_lot(book, lot)
-    books.post(
-        book,
+    opened = ledger.add_lot(balance, lot)
+    ledger.post(
+        balance,
         content=idempotency.digest("rollover", key),
         amount=0,
         type="rollover",

@@ -4,19 +4,19 @@ An active account's calendar begins with them; one in trial gets trial credits, 
 when it becomes active (`billing.lifecycle.effects`).
 """
 
-import datetime as dt
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import NoPlan, SystemAccount
 from billing.host import accounts
 from billing.ledger import entry_rows, grants, idempotency
-from billing.ledger.balance import OpenBook
+from billing.ledger.balance import Balance
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import cycle_rows, cycles
-from billing.sweep import Swept
+from billing.sweep import SweepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Seeded:
 
     entry: Entry | None
     why_not: str | None = None
-    swept: Swept | None = None
+    swept: SweepResult | None = None
 
 
-def seed(session: Session, account_id: int, *, now: dt.datetime) -> Seeded:
+def seed(ctx: Context, account_id: int) -> Seeded:
     """Give the account its plan's credits unless it has had its first ones.
 
     It has had them where we seeded it, where it had credits at its opening, or where the main app
@@ -39,54 +39,47 @@ def seed(session: Session, account_id: int, *, now: dt.datetime) -> Seeded:
     A balance of 0 proves nothing. Raises UnknownAccount, AccountDeleted, SystemAccount or NoPlan.
     """
     key = idempotency.own("seed", account_id)
-    books = open_books(session, [account_id], keys_asked=[idempotency.as_uuid(key)], now=now)
-    book = books.of(account_id)
-    if book.account.is_system:
-        raise SystemAccount(account_id=account_id, slug=book.account.slug)
-    seeded_before = idempotency.as_uuid(key) in books.known
-    why_not = "seeded before" if seeded_before else _given_by_the_app(session, book)
-    if book.account.status == "active":
-        return _begin(session, book, key, why_not, seeded_before=seeded_before, now=now)
+    ledger = open_accounts(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
+    balance = ledger.of(account_id)
+    if balance.account.is_system:
+        raise SystemAccount(account_id=account_id, slug=balance.account.slug)
+    seeded_before = idempotency.as_uuid(key) in ledger.known
+    why_not = "seeded before" if seeded_before else _given_by_the_app(ctx.session, balance)
+    if balance.account.status == "active":
+        return _begin(ctx, balance, key, why_not, seeded_before=seeded_before)
     if why_not:
         return Seeded(None, why_not)
-    if book.account.status != "trial":
-        return Seeded(None, f"its credits begin when it is active; it is {book.account.status}")
-    return _give_trial(books, book, key)
+    if balance.account.status != "trial":
+        return Seeded(None, f"its credits begin when it is active; it is {balance.account.status}")
+    return _give_trial(ledger, balance, key)
 
 
-def _given_by_the_app(session: Session, book: OpenBook) -> str | None:
-    if accounts.has_history(session, book.account.id):
+def _given_by_the_app(session: Session, balance: Balance) -> str | None:
+    if accounts.has_history(session, balance.account.id):
         return "the main app's ledger shows its first credits"
-    if book.opening_credits:
+    if balance.opening_credits:
         return "it had credits at its opening"
     return None
 
 
 def _begin(
-    session: Session,
-    book: OpenBook,
-    key: str,
-    why_not: str | None,
-    *,
-    seeded_before: bool,
-    now: dt.datetime,
+    ctx: Context, balance: Balance, key: str, why_not: str | None, *, seeded_before: bool
 ) -> Seeded:
     """Begin the calendar of an active account, with its first lot unless the main app gave that.
 
     One that we seeded in its trial has been made active by the main app, and its first period
     begins as we see it.
     """
-    account_id = book.account.id
-    if cycle_rows.read(session, [account_id]):
+    account_id = balance.account.id
+    if cycle_rows.read(ctx.session, [account_id]):
         return Seeded(None, why_not or "its calendar has begun")
-    if why_not is None and accounts.plan(session, book.account.plan_id) is None:
+    if why_not is None and accounts.plan(ctx.session, balance.account.plan_id) is None:
         raise NoPlan(account_id=account_id)
-    subscription_began_at, created_at = accounts.anchors(session, account_id)
+    subscription_began_at, created_at = accounts.anchors(ctx.session, account_id)
     begun = cycles.begin(
-        session,
+        ctx,
         account_id,
-        anchor_at=subscription_began_at or (now if seeded_before else created_at),
-        now=now,
+        anchor_at=subscription_began_at or (ctx.now if seeded_before else created_at),
         key=None if seeded_before else key,
         is_given=why_not is not None and not seeded_before,
     )
@@ -94,26 +87,28 @@ def _begin(
         return Seeded(None, why_not or "its plan is not active")
     if begun.entry_id is None:
         return Seeded(None, why_not or "the plan includes no credits", begun)
-    entry = entry_rows.entries_by_id(session, [begun.entry_id])[begun.entry_id]
+    entry = entry_rows.entries_by_id(ctx.session, [begun.entry_id])[begun.entry_id]
     return Seeded(entry, swept=begun)
 
 
-def _give_trial(books: Books, book: OpenBook, key: str) -> Seeded:
-    account_id = book.account.id
-    plan = accounts.plan(books.session, book.account.plan_id)
+def _give_trial(ledger: Ledger, balance: Balance, key: str) -> Seeded:
+    account_id = balance.account.id
+    plan = accounts.plan(ledger.ctx.session, balance.account.plan_id)
     if plan is None:
         raise NoPlan(account_id=account_id)
     if plan.included_credits <= 0:
         return Seeded(None, "the plan includes no credits")
     entry = grants.pay_in(
-        books,
-        book,
+        ledger,
+        balance,
         plan.included_credits,
         source="trial",
         key=key,
         content=idempotency.digest("seed", account_id),
         actor="billing",
     )
-    books.write()
-    swept = Swept(account_id, "seeded", books.now, granted=entry.amount, entry_id=entry.id)
+    ledger.write()
+    swept = SweepResult(
+        account_id, "seeded", ledger.ctx.now, granted=entry.amount, entry_id=entry.id
+    )
     return Seeded(entry, swept=swept)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import Rejected
 from billing.host import accounts
 from billing.stripe import apply_one, catalog, events, inbox, object_rows, sync
@@ -34,49 +35,45 @@ class _Read(NamedTuple):
     at: dt.datetime
 
 
-def apply_all(
-    session: Session, taken: Sequence[Taken], *, guard: Guard, now: dt.datetime
-) -> list[StripeEvent]:
+def apply_all(ctx: Context, taken: Sequence[Taken], *, guard: Guard) -> list[StripeEvent]:
     """Apply the usual ones of these events; returns their rows, which say what became of them.
 
     Nothing is done about the others. What is wrong with an event its row says. Raises a Rejected
     for what shows too late for that: one event of the set breaks it, and the others are innocent.
     """
     done: list[StripeEvent] = []
-    read = [each for one in taken if (each := _read(session, one, done, guard=guard, now=now))]
-    prices = catalog.load(session, [p for each in read for p in catalog.prices_of(each.facts)])
-    usual = [each for each in read if _is_explained(each, prices, done, now=now)]
-    customers = _customers(session, usual)
-    owners = accounts.lock_customers(session, set(customers.values())) if customers else {}
+    read = [each for one in taken if (each := _read(ctx, one, done, guard=guard))]
+    prices = catalog.load(ctx.session, [p for each in read for p in catalog.prices_of(each.facts)])
+    usual = [each for each in read if _is_explained(each, prices, done, now=ctx.now)]
+    customers = _customers(ctx.session, usual)
+    owners = accounts.lock_customers(ctx.session, set(customers.values())) if customers else {}
     found = [
         (each.row, Found(each.facts, each.at, owner))
         for each in usual
         if (owner := owners.get(customers.get(each.facts.id, ""))) and not owner.is_deleted
     ]
-    said = sync.bring_up(session, [one for _, one in found], prices=prices, now=now)
+    said = sync.bring_up(ctx, [one for _, one in found], prices=prices)
     for (row, one), facts in zip(found, said, strict=True):
-        inbox.finish(row, "applied", now=now, facts=facts)
+        inbox.finish(row, "applied", now=ctx.now, facts=facts)
         row.account_id = one.account.id
         done.append(row)
     return done
 
 
-def _read(
-    session: Session, taken: Taken, done: list[StripeEvent], *, guard: Guard, now: dt.datetime
-) -> _Read | None:
+def _read(ctx: Context, taken: Taken, done: list[StripeEvent], *, guard: Guard) -> _Read | None:
     """What the event's object is; None if it is done, or not usual."""
     fetched = taken.fetched
     if fetched is not None and (fetched.object is None or fetched.prices):
         return None
     try:
         event = events.of_payload(taken.row.payload, is_kept=True)
-        known = apply_one.read(session, event, guard=guard, fetched=fetched, now=now)
+        known = apply_one.read(ctx, event, guard=guard, fetched=fetched)
     except Rejected as error:
-        apply_one.note(taken.row, error, now=now)
+        apply_one.note(taken.row, error, now=ctx.now)
         done.append(taken.row)
         return None
     if known is None:
-        inbox.finish(taken.row, "ignored", now=now, reason=apply_one.UNHANDLED)
+        inbox.finish(taken.row, "ignored", now=ctx.now, reason=apply_one.UNHANDLED)
         done.append(taken.row)
         return None
     return _Read(taken.row, *known)

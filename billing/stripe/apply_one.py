@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, customers, events, inbox, object_rows
 from billing.stripe import sync as sync_sets
@@ -77,40 +76,31 @@ class Known(NamedTuple):
     at: dt.datetime
 
 
-def apply(
-    session: Session,
-    row: StripeEvent,
-    *,
-    guard: Guard,
-    now: dt.datetime,
-    fetched: Fetched | None = None,
-) -> None:
+def apply(ctx: Context, row: StripeEvent, *, guard: Guard, fetched: Fetched | None = None) -> None:
     """Apply an event that was claimed, and say in its row what became of it.
 
     Raises nothing for what is wrong with the event: then its row says it, and nothing else changes.
     """
-    savepoint = session.begin_nested()
+    savepoint = ctx.session.begin_nested()
     known: Known | None = None
     try:
         event = events.of_payload(row.payload, is_kept=True)
-        known = read(session, event, guard=guard, fetched=fetched, now=now)
+        known = read(ctx, event, guard=guard, fetched=fetched)
         if known is None:
-            inbox.finish(row, "ignored", now=now, reason=UNHANDLED)
+            inbox.finish(row, "ignored", now=ctx.now, reason=UNHANDLED)
         else:
-            inbox.finish(row, "applied", now=now, facts=sync(session, *known, now=now, row=row))
+            inbox.finish(row, "applied", now=ctx.now, facts=sync(ctx, *known, row=row))
     except Rejected as error:
         savepoint.rollback()
         if isinstance(error, UnknownPayment) and known is not None:
             # It counts as soon as its payment comes, before this event is taken up again.
-            object_rows.keep(session, known.facts, account_id=None, version_at=known.at, now=now)
-        note(row, error, now=now)
+            object_rows.keep(ctx, known.facts, account_id=None, version_at=known.at)
+        note(row, error, now=ctx.now)
     else:
         savepoint.commit()
 
 
-def read(
-    session: Session, event: Event, *, guard: Guard, now: dt.datetime, fetched: Fetched | None
-) -> Known | None:
+def read(ctx: Context, event: Event, *, guard: Guard, fetched: Fetched | None) -> Known | None:
     """What the event's object is now; None if it is of no kind that we handle.
 
     Raises LivemodeMismatch, ForeignAccount, NeedsApiKey, StripeKnowsNone or a BadObject.
@@ -128,23 +118,21 @@ def read(
             raise StripeKnowsNone(object=event.object_id)
         if not event.is_thin:
             return Known(facts_of(kind, event.newest), fetched.at)
-    facts = fetched_facts(session, kind, event.object_id, fetched, now=now)
+    facts = fetched_facts(ctx, kind, event.object_id, fetched)
     return Known(facts, fetched.at)
 
 
-def fetched_facts(
-    session: Session, kind: str, object_id: str, fetched: Fetched, *, now: dt.datetime
-) -> Facts:
+def fetched_facts(ctx: Context, kind: str, object_id: str, fetched: Fetched) -> Facts:
     """The facts of what was fetched; of what Stripe knows no more, what we knew, as deleted.
 
     Keeps the prices that came along. Raises StripeKnowsNone or a BadObject.
     """
     for price in fetched.prices:
         whole = facts_of("price", price)
-        object_rows.keep(session, whole, account_id=None, version_at=fetched.at, now=now)
+        object_rows.keep(ctx, whole, account_id=None, version_at=fetched.at)
     if fetched.object is not None:
         return facts_of(kind, fetched.object)
-    known = object_rows.read(session, object_id)
+    known = object_rows.read(ctx.session, object_id)
     gone = known.gone() if known is not None and kind == known.KIND else None
     if gone is None:
         raise StripeKnowsNone(object=object_id)
@@ -162,12 +150,7 @@ def note(row: StripeEvent, error: Rejected, *, now: dt.datetime) -> None:
 
 
 def sync(
-    session: Session,
-    facts: Facts,
-    version_at: dt.datetime,
-    *,
-    now: dt.datetime,
-    row: StripeEvent | None = None,
+    ctx: Context, facts: Facts, version_at: dt.datetime, *, row: StripeEvent | None = None
 ) -> dict[str, object]:
     """Bring one object up to date here; returns what was done, as facts.
 
@@ -175,18 +158,18 @@ def sync(
     does.
     """
     if isinstance(facts, CatalogPrice):
-        is_newer = object_rows.keep(session, facts, account_id=None, version_at=version_at, now=now)
-        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
+        is_newer = object_rows.keep(ctx, facts, account_id=None, version_at=version_at)
+        inbox.wake(ctx, reason=UnknownPrice.__name__)
         return {"is_newer": is_newer}
-    prices = catalog.load(session, catalog.prices_of(facts))
-    if catalog.learn(session, facts, prices, version_at=version_at, now=now):
-        inbox.wake(session, now=now, reason=UnknownPrice.__name__)
+    prices = catalog.load(ctx.session, catalog.prices_of(facts))
+    if catalog.learn(ctx, facts, prices, version_at=version_at):
+        inbox.wake(ctx, reason=UnknownPrice.__name__)
     catalog.check(facts, prices)
     if isinstance(facts, PaymentMethod) and facts.customer is None:
         raise DetachedMethod(object=facts.id)
-    account = customers.find(session, facts)
+    account = customers.find(ctx.session, facts)
     found = Found(facts, version_at, account)
-    (done,) = sync_sets.bring_up(session, [found], prices=prices, now=now)
+    (done,) = sync_sets.bring_up(ctx, [found], prices=prices)
     if row is not None:
         row.account_id = account.id
     return done

@@ -11,6 +11,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.stripe import store_event
 from billing.stripe.events import Event
 from billing.stripe.store_event import Arrived
@@ -51,14 +52,12 @@ class Window(NamedTuple):
             start = part.until + SECOND
 
 
-def window(
-    session: Session, *, is_live: bool, now: dt.datetime, since: dt.datetime | None = None
-) -> Window:
+def window(ctx: Context, *, is_live: bool, since: dt.datetime | None = None) -> Window:
     """What is to be read now: from the cursor, less the overlap; or `since` a time of one's own."""
-    cursor = _cursor(session, is_live=is_live)
-    wanted = since or (cursor.read_until - OVERLAP if cursor else now - FIRST_LOOK)
-    oldest = now - LISTED_FOR
-    return Window(max(wanted, oldest), now, max(oldest - wanted, dt.timedelta(0)))
+    cursor = _cursor(ctx.session, is_live=is_live)
+    wanted = since or (cursor.read_until - OVERLAP if cursor else ctx.now - FIRST_LOOK)
+    oldest = ctx.now - LISTED_FOR
+    return Window(max(wanted, oldest), ctx.now, max(oldest - wanted, dt.timedelta(0)))
 
 
 def unknown(session: Session, events: Sequence[Event]) -> list[Event]:
@@ -76,27 +75,25 @@ def unknown(session: Session, events: Sequence[Event]) -> list[Event]:
     return [each for each in events if (each.id, each.type, each.happened_at) not in known]
 
 
-def keep(session: Session, events: Iterable[Event], *, now: dt.datetime) -> list[int]:
+def keep(ctx: Context, events: Iterable[Event]) -> list[int]:
     """Keep events that the inbox had not; the numbers there of those that it still had not."""
-    listed = [Arrived(event, now) for event in events]
-    rows = store_event.keep_all(session, listed, source="gap_fill", now=now)
+    listed = [Arrived(event, ctx.now) for event in events]
+    rows = store_event.keep_all(ctx, listed, source="gap_fill")
     return [row.id for row in rows if row is not None]
 
 
-def move_cursor(
-    session: Session, until: dt.datetime, *, since: dt.datetime, is_live: bool, now: dt.datetime
-) -> bool:
+def move_cursor(ctx: Context, until: dt.datetime, *, since: dt.datetime, is_live: bool) -> bool:
     """Note that all from `since` to `until` is kept; whether that moved the cursor.
 
     It moves on only: not back, and not over what can be read and nobody has.
     """
-    cursor = _cursor(session, is_live=is_live)
-    first = now - (LISTED_FOR if cursor else FIRST_LOOK)
+    cursor = _cursor(ctx.session, is_live=is_live)
+    first = ctx.now - (LISTED_FOR if cursor else FIRST_LOOK)
     reached = max(cursor.read_until, first) if cursor else first
     if not since <= reached + SECOND or until <= reached:
         return False
     new = insert(StripeCursor).values(
-        name=CURSOR, read_until=until, is_live=is_live, recorded_at=now
+        name=CURSOR, read_until=until, is_live=is_live, recorded_at=ctx.now
     )
     furthest = case(
         (
@@ -105,7 +102,7 @@ def move_cursor(
         ),
         else_=new.excluded.read_until,
     )
-    session.execute(
+    ctx.session.execute(
         new.on_conflict_do_update(
             index_elements=[StripeCursor.name],
             set_={
@@ -118,10 +115,10 @@ def move_cursor(
     return True
 
 
-def lag(session: Session, *, is_live: bool, now: dt.datetime) -> dt.timedelta | None:
+def lag(ctx: Context, *, is_live: bool) -> dt.timedelta | None:
     """How far the reading of Stripe's list is behind; None if it was never read."""
-    cursor = _cursor(session, is_live=is_live)
-    return now - cursor.read_until if cursor else None
+    cursor = _cursor(ctx.session, is_live=is_live)
+    return ctx.now - cursor.read_until if cursor else None
 
 
 def _cursor(session: Session, *, is_live: bool) -> StripeCursor | None:

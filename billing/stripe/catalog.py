@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import HostPlan
 from billing.postgres import arrays
@@ -144,14 +145,12 @@ def unlearned(facts: Facts, catalog: Catalog) -> list[Price]:
     ]
 
 
-def learn(
-    session: Session, facts: Facts, catalog: Catalog, *, version_at: dt.datetime, now: dt.datetime
-) -> bool:
+def learn(ctx: Context, facts: Facts, catalog: Catalog, *, version_at: dt.datetime) -> bool:
     """Keep the prices that an object carries whole, so that others may only name them."""
     learned = False
     for price in unlearned(facts, catalog):
         whole = CatalogPrice(price.id or "", None, None, price, is_deleted=False)
-        learned |= object_rows.keep(session, whole, account_id=None, version_at=version_at, now=now)
+        learned |= object_rows.keep(ctx, whole, account_id=None, version_at=version_at)
     return learned
 
 
@@ -160,21 +159,13 @@ def links(session: Session) -> list[StripePrice]:
     return list(session.scalars(select(StripePrice).order_by(StripePrice.id)))
 
 
-def link(
-    session: Session,
-    price: str,
-    *,
-    plan_id: int | None,
-    credits: int | None,
-    actor: str,
-    now: dt.datetime,
-) -> None:
+def link(ctx: Context, price: str, *, plan_id: int | None, credits: int | None) -> None:
     """Say what a price or a product is: a plan, credits a unit, or (neither) none of ours."""
     said = insert(StripePrice).values(
-        id=price, plan_id=plan_id, credits=credits, actor=actor, recorded_at=now
+        id=price, plan_id=plan_id, credits=credits, actor=ctx.actor, recorded_at=ctx.now
     )
     new = said.excluded
-    session.execute(
+    ctx.session.execute(
         said.on_conflict_do_update(
             index_elements=[StripePrice.id],
             set_={

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from billing import findings
+from billing.context import Context
 from billing.errors import Rejected
 from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
+from billing.operations import findings
 from billing.stripe import catalog, object_rows, subscriptions
 from billing.stripe import json_fields as read
 from billing.stripe.errors import ForeignProduct, UnknownPrice
@@ -147,12 +148,12 @@ def _customers(session: Session) -> Iterator[str]:
         after = page[-1]
 
 
-def keep(session: Session, report: Report, *, now: dt.datetime) -> None:
+def keep(ctx: Context, report: Report) -> None:
     """Keep the differences as findings; those that are no longer seen are closed."""
     by_check: dict[str, list[tuple[str, Shown]]] = {name: [] for name, _ in CHECKS.values()}
     for each in report.differences:
         by_check[CHECKS[each.kind][0]].append((f"{each.kind} {each.id}", each.facts))
-    findings.keep(session, by_check, now=now)
+    findings.keep(ctx, by_check)
 
 
 def _owner(session: Session, facts: Facts | None, object_id: str) -> HostAccount | None:

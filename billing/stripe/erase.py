@@ -1,10 +1,8 @@
 """What names a person in Stripe's words about a closed account, blanked; facts of money stay."""
 
-import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.postgres import arrays
 
 # What still waits can't be applied any more: the account is closed.
@@ -23,14 +21,12 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND kind IN ('charge', 'payment_method
 """
 
 
-def blank(
-    session: Session, account_ids: Sequence[int], customers: Sequence[str], *, now: dt.datetime
-) -> None:
+def blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
     """Blank the events of these accounts, and of these customers; forget their cards."""
     asked = {
         "ids": arrays.numbers(account_ids),
         "customers": arrays.texts(customers),
-        "now": now,
+        "now": ctx.now,
     }
-    session.connection().exec_driver_sql(_EVENTS, asked)
-    session.connection().exec_driver_sql(_CARDS, asked)
+    ctx.session.connection().exec_driver_sql(_EVENTS, asked)
+    ctx.session.connection().exec_driver_sql(_CARDS, asked)

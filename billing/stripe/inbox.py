@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import BillingError
 from billing.postgres import arrays
 from models.stripe import StripeEvent
@@ -61,16 +62,18 @@ def payloads(session: Session, numbers: Iterable[int]) -> dict[int, dict[str, ob
     return {number: payload for number, payload in session.execute(rows) if payload is not None}
 
 
-def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def due(ctx: Context, *, limit: int) -> list[int]:
     """The numbers of events that are to be taken up, the longest overdue first."""
-    rows = select(StripeEvent.id).where(StripeEvent.due_at <= now)
-    return list(session.scalars(rows.order_by(StripeEvent.due_at, StripeEvent.id).limit(limit)))
+    rows = select(StripeEvent.id).where(StripeEvent.due_at <= ctx.now)
+    return list(ctx.session.scalars(rows.order_by(StripeEvent.due_at, StripeEvent.id).limit(limit)))
 
 
-def postpone(session: Session, numbers: Iterable[int], *, now: dt.datetime) -> None:
+def postpone(ctx: Context, numbers: Iterable[int]) -> None:
     """Let these events wait for a moment, though nothing is wrong with them: others go first."""
-    later = update(StripeEvent).where(StripeEvent.id.in_(list(numbers)), StripeEvent.due_at <= now)
-    session.execute(later.values(due_at=now + TAKEN_UP_AGAIN))
+    later = update(StripeEvent).where(
+        StripeEvent.id.in_(list(numbers)), StripeEvent.due_at <= ctx.now
+    )
+    ctx.session.execute(later.values(due_at=ctx.now + TAKEN_UP_AGAIN))
 
 
 def finish(
@@ -159,9 +162,8 @@ WHERE id IN (SELECT id FROM billing.stripe_events
 
 
 def wake(
-    session: Session,
+    ctx: Context,
     *,
-    now: dt.datetime,
     customers: Iterable[str] = (),
     object_ids: Iterable[str] = (),
     reason: str | None = None,
@@ -170,27 +172,27 @@ def wake(
 
     Those of these customers, of these objects, or that wait for this reason.
     """
-    woken = session.connection().exec_driver_sql(
+    woken = ctx.session.connection().exec_driver_sql(
         _WAKE,
         {
             "objects": arrays.texts(object_ids),
             "customers": arrays.texts(customers),
             "reason": reason,
-            "now": now,
+            "now": ctx.now,
         },
     )
     return woken.rowcount
 
 
-def wake_foreign(session: Session, price: str, *, now: dt.datetime) -> int:
+def wake_foreign(ctx: Context, price: str) -> int:
     """Have events taken up again that were ignored since this price meant nothing; how many."""
     named = StripeEvent.facts["prices"].contains([price])
     rows = select(StripeEvent.id).where(
         StripeEvent.state == "ignored", StripeEvent.reason == "ForeignProduct", named
     )
     woken = update(StripeEvent).where(StripeEvent.id.in_(rows))
-    woken = woken.values(state="received", due_at=now, finished_at=None)
-    return len(session.execute(woken.returning(StripeEvent.id)).all())
+    woken = woken.values(state="received", due_at=ctx.now, finished_at=None)
+    return len(ctx.session.execute(woken.returning(StripeEvent.id)).all())
 
 
 def listed(
@@ -213,29 +215,33 @@ def counts(session: Session) -> dict[str, int]:
     return {state: number for state, number in rows}  # noqa: C416 - Row is no pair to mypy
 
 
-def oldest_due(session: Session, *, now: dt.datetime) -> dt.datetime | None:
+def oldest_due(ctx: Context) -> dt.datetime | None:
     """Since when the event is due that has been so for longest; None if none is."""
-    return session.scalar(select(func.min(StripeEvent.due_at)).where(StripeEvent.due_at <= now))
+    return ctx.session.scalar(
+        select(func.min(StripeEvent.due_at)).where(StripeEvent.due_at <= ctx.now)
+    )
 
 
-def replay(session: Session, number: int, *, now: dt.datetime) -> StripeEvent:
+def replay(ctx: Context, number: int) -> StripeEvent:
     """Have an event taken up again, whatever became of it: what it did is not done twice.
 
     Raises UnknownEvent for a number that is none, or a body that was refused or is no longer kept.
     """
-    row = session.get(StripeEvent, number, with_for_update=True)
+    row = ctx.session.get(StripeEvent, number, with_for_update=True)
     if row is None or row.payload is None:
         raise UnknownEvent(number=number)
-    row.state, row.due_at, row.attempts, row.finished_at = "received", now, 0, None
+    row.state, row.due_at, row.attempts, row.finished_at = "received", ctx.now, 0, None
     return row
 
 
-def ignore(session: Session, number: int, *, actor: str, now: dt.datetime) -> StripeEvent:
+def ignore(ctx: Context, number: int) -> StripeEvent:
     """Take an open event off the list by a person's word. Raises UnknownEvent."""
-    row = session.get(StripeEvent, number, with_for_update=True)
+    row = ctx.session.get(StripeEvent, number, with_for_update=True)
     if row is None or row.state not in OPEN:
         raise UnknownEvent(number=number)
-    finish(row, "ignored", now=now, reason="ByHand", facts={"actor": actor, "was": row.reason})
+    finish(
+        row, "ignored", now=ctx.now, reason="ByHand", facts={"actor": ctx.actor, "was": row.reason}
+    )
     return row
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.postgres import arrays
 from billing.stripe.types import KINDS, Facts
 from billing.stripe.versions import digest_of, rank_of, written
@@ -55,20 +56,13 @@ SELECT * FROM unnest(%(from_ids)s::text[], %(to_ids)s::text[]) ON CONFLICT DO NO
 """
 
 
-def keep(
-    session: Session,
-    facts: Facts,
-    *,
-    account_id: int | None,
-    version_at: dt.datetime,
-    now: dt.datetime,
-) -> bool:
+def keep(ctx: Context, facts: Facts, *, account_id: int | None, version_at: dt.datetime) -> bool:
     """Keep a state if it is newer than the one that is known; whether it was."""
     state = State(facts, version_at, account_id)
-    return keep_all(session, [state], now=now)[0] is not None
+    return keep_all(ctx, [state])[0] is not None
 
 
-def keep_all(session: Session, states: Sequence[State], *, now: dt.datetime) -> list[Kept | None]:
+def keep_all(ctx: Context, states: Sequence[State]) -> list[Kept | None]:
     """Keep those of these states that are the newest; None for each that is not.
 
     Call it under the accounts' locks: what another transaction writes meanwhile is not seen.
@@ -85,7 +79,7 @@ def keep_all(session: Session, states: Sequence[State], *, now: dt.datetime) -> 
             newest[state.facts.id] = place
     places = list(newest.values())
     chosen = [states[place] for place in places]
-    rows = session.connection().exec_driver_sql(
+    rows = ctx.session.connection().exec_driver_sql(
         _KEEP,
         {
             "ids": arrays.texts(newest),
@@ -96,13 +90,13 @@ def keep_all(session: Session, states: Sequence[State], *, now: dt.datetime) -> 
             "version_at": arrays.moments([each.at for each in chosen]),
             "ranks": arrays.texts([arrays.numbers(versions[place][1]) for place in places]),
             "digests": arrays.binaries([versions[place][2] for place in places]),
-            "now": now,
+            "now": ctx.now,
         },
     )
     kept: list[Kept | None] = [None] * len(states)
     for object_id, kind, before in rows.all():
         kept[newest[object_id]] = Kept(KINDS[kind].from_json(before) if kind else None)
-    _link(session, [state.facts for state in states])
+    _link(ctx.session, [state.facts for state in states])
     return kept
 
 

@@ -3,10 +3,9 @@
 Stripe tries again by itself; dunning asks the customer, and says how long access lasts.
 """
 
-import datetime as dt
-
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
 from billing.lifecycle.dunning import cases as dunning_cases
@@ -21,14 +20,7 @@ NOT_OWED = frozenset({"void", "uncollectible", "deleted"})
 ASKED = frozenset({"active", "suspended"})
 
 
-def follow(
-    session: Session,
-    account: HostAccount,
-    before: Invoice | None,
-    invoice: Invoice,
-    *,
-    now: dt.datetime,
-) -> bool:
+def follow(ctx: Context, account: HostAccount, before: Invoice | None, invoice: Invoice) -> bool:
     """Open a case for an attempt that failed, and close it when the invoice is owed no more.
 
     Returns whether the account was asked for money, or may be.
@@ -36,22 +28,19 @@ def follow(
     has_failed = invoice.status == "open" and invoice.attempts > (before.attempts if before else 0)
     if not has_failed and invoice.status not in NOT_OWED:
         return False
-    invoice_id = invoices.id_of(session, invoice.id)
+    invoice_id = invoices.id_of(ctx.session, invoice.id)
     if invoice.status in NOT_OWED and invoice_id is not None:
-        dunning_cases.stop(
-            session, account.id, reason="written_off", invoice_id=invoice_id, now=now
-        )
-    status = accounts.lock(session, [account.id])[account.id].status
+        dunning_cases.stop(ctx, account.id, reason="written_off", invoice_id=invoice_id)
+    status = accounts.lock(ctx.session, [account.id])[account.id].status
     if has_failed and status in ASKED and not account.is_system:
         next_at = invoice.next_attempt
         dunning_cases.open_case(
-            session,
+            ctx,
             account.id,
             cause="card_failed",
             invoice_id=invoice_id,
-            decline_code=_decline(session, invoice),
+            decline_code=_decline(ctx.session, invoice),
             retry_at=read.moment(next_at) if next_at else None,
-            now=now,
         )
     return has_failed
 

@@ -4,12 +4,10 @@ All of it follows from the newest states of the payment's objects, so that the o
 came does not matter.
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.events import outbox
 from billing.host import invoices
 from billing.host.accounts import HostAccount
@@ -79,9 +77,7 @@ class Payment:
         return self.given > 0 or (invoice.id in self.news and not is_quiet)
 
 
-def settle(
-    session: Session, payments: Sequence[Payment], *, prices: Catalog, now: dt.datetime
-) -> None:
+def settle(ctx: Context, payments: Sequence[Payment], *, prices: Catalog) -> None:
     """Make what we have of these payments equal to Stripe's: purchases, what went back, mirrors.
 
     Raises what `billing.stripe.invoice_lines.of_payment` does, or BalanceTooLarge.
@@ -91,21 +87,15 @@ def settle(
         for payment in payments
         for line in invoice_lines.of_payment(payment.objects, prices, payment.account.id)
     }
-    opened = purchases.open_all(session, [line for _, line in lines.values()], now=now)
+    opened = purchases.open_all(ctx, [line for _, line in lines.values()])
     for purchase in opened:
         lines[purchase.key][0].given += purchase.credits * purchase.given
     standings = [standing_of(payment.objects) for payment in payments]
-    _take_back(session, payments, standings, now=now)
-    _mirror(session, payments, standings, now=now)
+    _take_back(ctx, payments, standings)
+    _mirror(ctx, payments, standings)
 
 
-def _take_back(
-    session: Session,
-    payments: Sequence[Payment],
-    standings: Sequence[Standing],
-    *,
-    now: dt.datetime,
-) -> None:
+def _take_back(ctx: Context, payments: Sequence[Payment], standings: Sequence[Standing]) -> None:
     origins = {
         each.id: place
         for place, payment in enumerate(payments)
@@ -115,10 +105,10 @@ def _take_back(
     if not origins:
         return
     found: dict[int, list[Purchase]] = {}
-    for purchase in purchases.of_origins(session, origins):
+    for purchase in purchases.of_origins(ctx.session, origins):
         found.setdefault(origins[purchase.origin], []).append(purchase)
     settled = [(each, standings[place]) for place, each in sorted(found.items())]
-    clawbacks.settle_all(session, settled, now=now)
+    clawbacks.settle_all(ctx, settled)
 
 
 def standing_of(payment: Sequence[Facts]) -> Standing:
@@ -157,19 +147,13 @@ def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
     return made - sum([each.amount for each in mine if each.status in NOT_RETURNED])
 
 
-def _mirror(
-    session: Session,
-    payments: Sequence[Payment],
-    standings: Sequence[Standing],
-    *,
-    now: dt.datetime,
-) -> None:
+def _mirror(ctx: Context, payments: Sequence[Payment], standings: Sequence[Standing]) -> None:
     billed = [
         _mirrored_invoice(payment.account, payment.invoice)
         for payment in payments
         if payment.invoice is not None
     ]
-    ids = invoices.write_of_stripe(session, billed)
+    ids = invoices.write_of_stripe(ctx.session, billed)
     written = []
     for payment, money in zip(payments, standings, strict=True):
         source = _source(payment)
@@ -183,10 +167,10 @@ def _mirror(
             status=_payment_status(money),
             currency=source.currency,
             amount_minor=read.minor(money.paid, source.currency),
-            happened_at=now,
+            happened_at=ctx.now,
         )
         written.append((mirrored, [each.id for each in payment.objects]))
-    invoices.write_payments(session, written)
+    invoices.write_payments(ctx.session, written)
 
 
 def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | None:
@@ -228,23 +212,21 @@ def _mirrored_invoice(account: HostAccount, invoice: Invoice) -> MirroredInvoice
     )
 
 
-def tell(
-    session: Session, account: HostAccount, before: Facts | None, facts: Facts, *, now: dt.datetime
-) -> bool:
+def tell(ctx: Context, account: HostAccount, before: Facts | None, facts: Facts) -> bool:
     """Leave the events that a new state of an invoice or a dispute brings, once each.
 
     Returns whether the account was asked for money.
     """
     if isinstance(facts, Invoice):
         old = before if isinstance(before, Invoice) else None
-        is_asked = payment_failures.follow(session, account, old, facts, now=now)
+        is_asked = payment_failures.follow(ctx, account, old, facts)
         payload = _about(facts.id, facts.currency, facts.paid or facts.due)
         if facts.status == "paid" and facts.paid and (old is None or old.status != "paid"):
-            outbox.leave(session, "invoice.paid", account_id=account.id, payload=payload, now=now)
+            outbox.leave(ctx, "invoice.paid", account_id=account.id, payload=payload)
         elif facts.status == "open" and facts.attempts > (old.attempts if old else 0):
             next_at = read.moment(facts.next_attempt).isoformat() if facts.next_attempt else None
             payload |= {"attempts": facts.attempts, "next_attempt_at": next_at}
-            outbox.leave(session, "payment.failed", account_id=account.id, payload=payload, now=now)
+            outbox.leave(ctx, "payment.failed", account_id=account.id, payload=payload)
         return is_asked
     if isinstance(facts, Dispute):
         old_dispute = before if isinstance(before, Dispute) else None
@@ -252,7 +234,7 @@ def tell(
             payload = _about(facts.id, facts.currency, facts.amount)
             payload |= {"status": facts.status}
             event = "dispute.opened" if facts.is_open and old_dispute is None else "dispute.changed"
-            outbox.leave(session, event, account_id=account.id, payload=payload, now=now)
+            outbox.leave(ctx, event, account_id=account.id, payload=payload)
     return False
 
 

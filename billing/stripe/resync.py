@@ -1,10 +1,10 @@
 """One object of Stripe's brought up to date by a person: what mends a difference."""
 
-import datetime as dt
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host import accounts
 from billing.lifecycle import status
 from billing.stripe import apply_one, customers
@@ -34,15 +34,7 @@ class Synced:
     after: Standing | None = None
 
 
-def bring(
-    session: Session,
-    kind: str,
-    object_id: str,
-    fetched: Fetched,
-    *,
-    guard: Guard,
-    now: dt.datetime,
-) -> Synced:
+def bring(ctx: Context, kind: str, object_id: str, fetched: Fetched, *, guard: Guard) -> Synced:
     """Bring an object up to date here, as an event about it would.
 
     Raises what `billing.stripe.apply_one.sync` does, StripeKnowsNone or LivemodeMismatch.
@@ -51,13 +43,13 @@ def bring(
         is_live = fetched.object["livemode"] is True
         if is_live != guard.is_live:
             raise LivemodeMismatch(object_is_live=is_live, we_are_live=guard.is_live)
-    facts = apply_one.fetched_facts(session, kind, object_id, fetched, now=now)
+    facts = apply_one.fetched_facts(ctx, kind, object_id, fetched)
     if isinstance(facts, CatalogPrice):
-        return Synced(kind, object_id, None, apply_one.sync(session, facts, fetched.at, now=now))
-    account_id = customers.find(session, facts).id
-    before = _standing(session, account_id)
-    done = apply_one.sync(session, facts, fetched.at, now=now)
-    return Synced(kind, object_id, account_id, done, before, _standing(session, account_id))
+        return Synced(kind, object_id, None, apply_one.sync(ctx, facts, fetched.at))
+    account_id = customers.find(ctx.session, facts).id
+    before = _standing(ctx.session, account_id)
+    done = apply_one.sync(ctx, facts, fetched.at)
+    return Synced(kind, object_id, account_id, done, before, _standing(ctx.session, account_id))
 
 
 def _standing(session: Session, account_id: int) -> Standing:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import Rejected
 from billing.postgres import arrays
 from billing.stripe.events import Event
@@ -49,9 +49,7 @@ RETURNING id, event_id, digest, deliveries
 """
 
 
-def keep_all(
-    session: Session, arrived: Sequence[Arrived], *, source: str, now: dt.datetime
-) -> list[StripeEvent | None]:
+def keep_all(ctx: Context, arrived: Sequence[Arrived], *, source: str) -> list[StripeEvent | None]:
     """Keep these events; for each its row, or None if it was there already.
 
     An event that comes more than once in the set has its row at the first; each delivery counts.
@@ -64,7 +62,7 @@ def keep_all(
     counts = Counter(keys)
     first = dict(zip(reversed(keys), reversed(arrived), strict=True))
     events = [each.event for each in first.values()]
-    rows = session.connection().exec_driver_sql(
+    rows = ctx.session.connection().exec_driver_sql(
         _KEEP,
         {
             "event_ids": arrays.texts([event.id for event in events]),
@@ -77,8 +75,8 @@ def keep_all(
             "received_at": arrays.moments([each.received_at for each in first.values()]),
             "payloads": json.dumps([event.payload for event in events]),
             "source": source,
-            "now": now,
-            "due_at": now + TAKEN_UP_AGAIN,
+            "now": ctx.now,
+            "due_at": ctx.now + TAKEN_UP_AGAIN,
         },
     )
     new: dict[tuple[str, bytes], StripeEvent] = {}
@@ -87,27 +85,19 @@ def keep_all(
         if deliveries == counts[key]:
             payload = first[key].event.payload
             new[key] = StripeEvent(
-                id=number, payload=payload, state="received", attempts=0, recorded_at=now
+                id=number, payload=payload, state="received", attempts=0, recorded_at=ctx.now
             )
     return [new.pop(key, None) for key in keys]
 
 
-def keep(
-    session: Session, event: Event, *, source: str, received_at: dt.datetime, now: dt.datetime
-) -> int | None:
+def keep(ctx: Context, event: Event, *, source: str, received_at: dt.datetime) -> int | None:
     """Keep one event, as `keep_all`; its number, or None if it was there already."""
-    (row,) = keep_all(session, [Arrived(event, received_at)], source=source, now=now)
+    (row,) = keep_all(ctx, [Arrived(event, received_at)], source=source)
     return None if row is None else row.id
 
 
 def refuse(
-    session: Session,
-    body: bytes,
-    error: Rejected,
-    *,
-    source: str,
-    received_at: dt.datetime,
-    now: dt.datetime,
+    ctx: Context, body: bytes, error: Rejected, *, source: str, received_at: dt.datetime
 ) -> int:
     """Keep the beginning of a body that is no event of ours, and why; returns its number."""
     digest = hashlib.sha256(body).digest()[:16]
@@ -120,10 +110,10 @@ def refuse(
         reason=error.name,
         facts={**error.facts, "bytes": len(body)},
         received_at=received_at,
-        recorded_at=now,
-        finished_at=now,
+        recorded_at=ctx.now,
+        finished_at=ctx.now,
     )
-    return session.execute(
+    return ctx.session.execute(
         new.on_conflict_do_update(
             index_elements=[StripeEvent.event_id, StripeEvent.digest],
             set_={

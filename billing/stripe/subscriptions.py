@@ -5,12 +5,12 @@ the newest. Within one second Stripe may say that a payment failed and that it s
 invoice of the period decides.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
@@ -70,19 +70,19 @@ class Standings:
                 state = "active"
         return state if state in CONSEQUENCES else None
 
-    def let_in(self, session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> None:
+    def let_in(self, ctx: Context, account_ids: Iterable[int]) -> None:
         """Let those of these accounts in that are quiet, all at once."""
         ids = (set(account_ids) & self.quiet) - self.paid
         if ids:
-            reactivation.let_in(session, ids, actor=ACTOR, now=now)
+            reactivation.let_in(ctx.by(ACTOR), ids)
             self.paid.update(ids)
 
-    def follow(self, session: Session, account_id: int, state: str, *, now: dt.datetime) -> None:
+    def follow(self, ctx: Context, account_id: int, state: str) -> None:
         """Make the account's status follow this state of its subscription."""
         if state == "active" and account_id in self.paid:
             return
         self.stir(account_id)
-        _follow(session, account_id, state, now=now)
+        _follow(ctx, account_id, state)
 
     def stir(self, account_id: int) -> None:
         """Something has happened to the account, so that it is to be looked at again."""
@@ -90,9 +90,7 @@ class Standings:
         self.paid.discard(account_id)
 
 
-def read(
-    session: Session, locked: Iterable[HostAccount], *, prices: Catalog, now: dt.datetime
-) -> Standings:
+def read(ctx: Context, locked: Iterable[HostAccount], *, prices: Catalog) -> Standings:
     """Read what Stripe says of these accounts, and make their plans and subscriptions equal to it.
 
     `prices`: what is known of some already.
@@ -103,18 +101,18 @@ def read(
     found = {
         account_id: [each for each in subscriptions if isinstance(each, Subscription)]
         for account_id, subscriptions in object_rows.of_accounts(
-            session, by_id, "subscription"
+            ctx.session, by_id, "subscription"
         ).items()
     }
     counting = {
         account_id: max(each, key=lambda one: (not one.is_ended, one.created or 0, one.id))
         for account_id, each in found.items()
     }
-    best = dict(zip(counting, _with_status(session, list(counting.values())), strict=True))
-    _mirror(session, best, now=now)
-    _give_plans(session, by_id, best, prices)
+    best = dict(zip(counting, _with_status(ctx.session, list(counting.values())), strict=True))
+    _mirror(ctx, best)
+    _give_plans(ctx.session, by_id, best, prices)
     names = {id: frozenset([each.id for each in known]) for id, known in found.items()}
-    quiet = by_id.keys() - reactivation.asked_or_out(session, by_id)
+    quiet = by_id.keys() - reactivation.asked_or_out(ctx.session, by_id)
     is_in = {id for id in quiet if by_id[id].status not in reactivation.LET_IN_BY_MONEY}
     return Standings(best, names, quiet, is_in)
 
@@ -143,19 +141,19 @@ def _status(subscription: Subscription, invoice: Invoice | None) -> str:
     return subscription.status
 
 
-def _follow(session: Session, account_id: int, state: str, *, now: dt.datetime) -> None:
+def _follow(ctx: Context, account_id: int, state: str) -> None:
     consequence = CONSEQUENCES[state]
-    account = accounts.lock(session, [account_id])[account_id]
+    account = accounts.lock(ctx.session, [account_id])[account_id]
     if account.is_system:
         return
     if consequence == "let in":
-        reactivation.money_landed(session, account_id, actor=ACTOR, now=now)
+        reactivation.money_landed(ctx.by(ACTOR), account_id)
     elif consequence == "cancelled":
         if account.status in ENDED_BY_SUBSCRIPTION:
             reason = "subscription_ended"
-            status.change(session, account_id, to=consequence, reason=reason, actor=ACTOR, now=now)
+            status.change(ctx.by(ACTOR), account_id, to=consequence, reason=reason)
     elif account.status != "cancelled":
-        status.suspend(session, account_id, reason=consequence, actor=ACTOR, now=now)
+        status.suspend(ctx.by(ACTOR), account_id, reason=consequence)
 
 
 def _give_plans(
@@ -175,12 +173,10 @@ def _give_plans(
             accounts.set_plan(session, account_id, plan.id)
 
 
-def _mirror(
-    session: Session, best: Mapping[int, tuple[Subscription, str]], *, now: dt.datetime
-) -> None:
+def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:
     mirrored = []
     for account_id, (each, state) in best.items():
-        start = read_moment(each.start or each.created or int(now.timestamp()))
+        start = read_moment(each.start or each.created or int(ctx.now.timestamp()))
         mirrored.append(
             MirroredSubscription(
                 account_id=account_id,
@@ -192,4 +188,4 @@ def _mirror(
                 payment_method="stripe",
             )
         )
-    invoices.write_subscriptions(session, mirrored)
+    invoices.write_subscriptions(ctx.session, mirrored)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.host.accounts import HostAccount
 from billing.stripe import (
     card_fingerprints,
@@ -53,9 +54,7 @@ class Step(NamedTuple):
     payment: Payment | None
 
 
-def bring_up(
-    session: Session, found: Sequence[Found], *, prices: Catalog, now: dt.datetime
-) -> list[dict[str, object]]:
+def bring_up(ctx: Context, found: Sequence[Found], *, prices: Catalog) -> list[dict[str, object]]:
     """Bring these objects up to date; returns for each what was done, as facts.
 
     `prices`: what is known of theirs. Raises what `payments.settle` does, or StatusChangeRefused.
@@ -63,26 +62,25 @@ def bring_up(
     if not found:
         return []
     states = [State(each.facts, each.at, each.account.id) for each in found]
-    kept = object_rows.keep_all(session, states, now=now)
+    kept = object_rows.keep_all(ctx, states)
     new = [
         (each.account.id, each.facts)
         for each, news in zip(found, kept, strict=True)
         if news is not None and news.before is None
     ]
-    card_fingerprints.show(session, new, now=now)
-    of_payment = _payments(session, found, kept)
+    card_fingerprints.show(ctx, new)
+    of_payment = _payments(ctx.session, found, kept)
     steps = [
         Step(each, news, of_payment.get((each.account.id, each.facts.id)))
         for each, news in zip(found, kept, strict=True)
     ]
     settled = list({id(payment): payment for payment in of_payment.values()}.values())
     named = [price for each in settled for one in each.objects for price in catalog.prices_of(one)]
-    prices = catalog.load(session, named, known=prices)
-    payments.settle(session, settled, prices=prices, now=now)
-    _follow(session, steps, prices=prices, now=now)
+    prices = catalog.load(ctx.session, named, known=prices)
+    payments.settle(ctx, settled, prices=prices)
+    _follow(ctx, steps, prices=prices)
     inbox.wake(
-        session,
-        now=now,
+        ctx,
         customers={each.facts.customer for each in found if each.facts.customer},
         object_ids={each.facts.id for each in found}
         | {one.id for payment in settled for one in payment.objects},
@@ -112,11 +110,11 @@ def _payments(
     return by_object
 
 
-def _follow(session: Session, steps: Sequence[Step], *, prices: Catalog, now: dt.datetime) -> None:
+def _follow(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> None:
     """Make the accounts' standing follow, and tell of what is new, in the order of the events."""
     decisive = [step for step in steps if _is_decisive(step)]
     locked = {step.found.account.id: step.found.account for step in decisive}
-    standings = subscriptions.read(session, locked.values(), prices=prices, now=now)
+    standings = subscriptions.read(ctx, locked.values(), prices=prices)
     last = {id(step.payment): step for step in decisive if step.payment}
     states = [
         _state(step, standings, prices)
@@ -124,13 +122,13 @@ def _follow(session: Session, steps: Sequence[Step], *, prices: Catalog, now: dt
         else None
         for step in steps
     ]
-    standings.let_in(session, _unquestioned(steps, states), now=now)
+    standings.let_in(ctx, _unquestioned(steps, states))
     for step, state in zip(steps, states, strict=True):
         account = step.found.account
         if state is not None:
-            standings.follow(session, account.id, state, now=now)
+            standings.follow(ctx, account.id, state)
         if step.kept is not None and payments.tell(
-            session, account, step.kept.before, step.found.facts, now=now
+            ctx, account, step.kept.before, step.found.facts
         ):
             standings.stir(account.id)
 

@@ -4,19 +4,18 @@ It reads one snapshot, repairs nothing, and keeps what it found as findings. The
 `credits` itself shows up here as `drift`.
 """
 
-import datetime as dt
 import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session
 
 from billing.bank import audit_checks
-from billing.findings import MAX_FINDINGS
+from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
 from billing.ledger import verify_chain
-from models.credits import Book
+from billing.operations.findings import MAX_FINDINGS
+from models.credits import AccountBalance
 
 
 class Check(NamedTuple):
@@ -199,7 +198,7 @@ LONG_CHECKS = (
 class Report:
     """What an audit saw: how many books, and the findings of each check by name."""
 
-    books: int
+    accounts: int
     findings: dict[str, list[tuple[str, dict[str, object]]]]
 
     @property
@@ -213,21 +212,21 @@ SEALS = "seals"
 SEALS_PROMISE = "each entry is as it was written, and none is missing (see billing.ledger.chain)"
 
 
-def run(session: Session, *, now: dt.datetime, with_seals: bool = True) -> Report:
+def run(ctx: Context, *, with_seals: bool = True) -> Report:
     """Look at everything in one snapshot. The transaction must not have begun.
 
     `with_seals` reads the whole ledger, about 100,000 entries a second, and what hangs on that.
     """
-    asked = {"most": MAX_FINDINGS, "now": now, "system": sorted(SYSTEM_SLUGS)}
-    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    asked = {"most": MAX_FINDINGS, "now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
+    ctx.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     findings = {
         check.name: [
             (subject, facts)
-            for subject, facts in session.execute(text(f"{check.broken} LIMIT :most"), asked)
+            for subject, facts in ctx.session.execute(text(f"{check.broken} LIMIT :most"), asked)
         ]
         for check in CHECKS + (LONG_CHECKS if with_seals else ())
     }
     if with_seals:
-        findings[SEALS] = list(itertools.islice(verify_chain.broken(session), MAX_FINDINGS))
-    books = session.execute(select(func.count()).select_from(Book)).scalar_one()
-    return Report(books, findings)
+        findings[SEALS] = list(itertools.islice(verify_chain.broken(ctx), MAX_FINDINGS))
+    accounts = ctx.session.execute(select(func.count()).select_from(AccountBalance)).scalar_one()
+    return Report(accounts, findings)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.ledger import entry_rows
 from billing.ledger.entry_rows import Entry
 from billing.support import overview
@@ -45,14 +44,14 @@ class Line:
     balance: int | None
 
 
-def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Line], list[str]]:
+def of(ctx: Context, id_or_slug: str) -> tuple[list[Line], list[str]]:
     """The story of an account, and where its credits are now, in words. Raises UnknownAccount.
 
     Operations of one kind on one day that follow each other make one line.
     """
-    seen = overview.of(session, id_or_slug, now=now, last=1)
-    entries = entry_rows.entries(session, seen.account_id, last=MOST)
-    refused = refusals.last(session, seen.account_id, count=MOST)
+    seen = overview.of(ctx, id_or_slug, last=1)
+    entries = entry_rows.entries(ctx.session, seen.account_id, last=MOST)
+    refused = refusals.last(ctx.session, seen.account_id, count=MOST)
     steps: list[Entry | Refusal] = [*entries, *refused]
     steps.sort(key=lambda step: step.recorded_at)
     lines = [_line(list(group)) for _, group in groupby(steps, key=_kind)]
@@ -61,7 +60,7 @@ def of(session: Session, id_or_slug: str, *, now: dt.datetime) -> tuple[list[Lin
         lines = [line for line in lines if line.when >= first.recorded_at]
         before = first.balance_after - first.amount
         lines.insert(0, Line(first.recorded_at, "earlier entries, left out here", 0, 0, before))
-    return lines, _now(seen, entries, now)
+    return lines, _now(seen, entries, ctx.now)
 
 
 def _kind(step: Entry | Refusal) -> tuple[object, ...]:

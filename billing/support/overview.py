@@ -1,10 +1,8 @@
 """An account as support sees it: balance, lots, holds, last entries and refusals."""
 
-import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.ledger import balance_rows as rows
@@ -13,7 +11,7 @@ from billing.ledger.entry_rows import Entry
 from billing.ledger.lots import OpenLot, burn_order
 from billing.lifecycle import status
 from billing.usage import holds, refusals
-from models.credits import Book, Hold, Refusal
+from models.credits import AccountBalance, Hold, Refusal
 
 #: Entries and refusals that are shown unless asked for more.
 SHOWN = 20
@@ -39,30 +37,30 @@ class Overview:
     refusals: list[Refusal]
 
 
-def of(session: Session, id_or_slug: str, *, now: dt.datetime, last: int = SHOWN) -> Overview:
+def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
     """The account with this id or slug. Raises UnknownAccount."""
-    account = accounts.read(session, id_or_slug)
+    account = accounts.read(ctx.session, id_or_slug)
     if account is None:
-        raise UnknownAccount(account=id_or_slug)
-    book = session.get(Book, account.id)
-    lots = sorted(rows.read_lots(session, [account.id]).get(account.id, ()), key=burn_order)
-    free = sum([lot.free for lot in lots if lot.is_live(now)])
-    debt = book.debt if book else 0
+        raise UnknownAccount(account_id=id_or_slug)
+    balance = ctx.session.get(AccountBalance, account.id)
+    lots = sorted(rows.read_lots(ctx.session, [account.id]).get(account.id, ()), key=burn_order)
+    free = sum([lot.free for lot in lots if lot.is_live(ctx.now)])
+    debt = balance.debt if balance else 0
     return Overview(
         account_id=account.id,
         slug=account.slug,
         status=account.status,
-        suspension_reasons=status.suspension_reasons(session, account.id),
+        suspension_reasons=status.suspension_reasons(ctx.session, account.id),
         app_credits=account.credits,
-        credits=book.credits if book else account.credits,
-        held=book.held if book else 0,
+        credits=balance.credits if balance else account.credits,
+        held=balance.held if balance else 0,
         debt=debt,
-        available=max(free - debt, 0) if book else max(account.credits, 0),
-        is_adopted=book is not None,
+        available=max(free - debt, 0) if balance else max(account.credits, 0),
+        is_adopted=balance is not None,
         lots=lots,
-        holds=holds.open_of(session, account.id, count=last),
-        entries=entry_rows.entries(session, account.id, last=last),
-        refusals=refusals.last(session, account.id, count=last),
+        holds=holds.open_of(ctx.session, account.id, count=last),
+        entries=entry_rows.entries(ctx.session, account.id, last=last),
+        refusals=refusals.last(ctx.session, account.id, count=last),
     )
 
 

@@ -12,13 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing import errors
+from billing.context import Context
 from billing.errors import Rejected, UnknownHold
 from billing.host import accounts
 from billing.ledger import idempotency
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.postgres import arrays
 from billing.renewal import renewals
-from billing.sweep import Swept, all_or_each
+from billing.sweep import SweepResult, all_or_each
 from billing_client.messages import PlaceHold
 from models.credits import Hold
 
@@ -60,10 +61,10 @@ class Placed:
     held_until: dt.datetime | None
 
 
-def place(session: Session, message: PlaceHold, *, now: dt.datetime) -> Placed:
+def place(ctx: Context, message: PlaceHold) -> Placed:
     """Set credits aside; the same key gets the first answer. Raises nothing for what is asked."""
-    renewals.renew(session, message.account_id, now=now)
-    row = session.connection().exec_driver_sql(
+    renewals.renew(ctx, message.account_id)
+    row = ctx.session.connection().exec_driver_sql(
         "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("
         "%(account_id)s, %(operation)s, %(units)s, %(key)s, %(ttl_s)s, %(now)s)",
         {
@@ -72,7 +73,7 @@ def place(session: Session, message: PlaceHold, *, now: dt.datetime) -> Placed:
             "units": message.units,
             "key": message.key,
             "ttl_s": message.ttl_s,
-            "now": now,
+            "now": ctx.now,
         },
     )
     return Placed(*row.one())
@@ -115,10 +116,10 @@ def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
     return hold
 
 
-def end(books: Books, hold: OpenHold, *, state: str, spend: int = 0) -> list[object]:
+def end(ledger: Ledger, hold: OpenHold, *, state: str, spend: int = 0) -> list[object]:
     """Give back what the hold set aside, less `spend`; returns the [[lot id, -credits]] spent."""
-    book = books.by_account[hold.account_id]
-    used = book.end_hold(hold.parts, spend=spend, now=books.now)
+    balance = ledger.by_account[hold.account_id]
+    used = balance.end_hold(hold.parts, spend=spend, now=ledger.ctx.now)
     hold.state = state
     hold.has_changed = True
     return used
@@ -131,16 +132,16 @@ WHERE holds.key = ended.key
 """
 
 
-def write(session: Session, holds: Iterable[OpenHold], *, now: dt.datetime) -> None:
+def write(ctx: Context, holds: Iterable[OpenHold]) -> None:
     """Write those that have ended."""
     ended = [hold for hold in holds if hold.has_changed]
     if ended:
-        session.connection().exec_driver_sql(
+        ctx.session.connection().exec_driver_sql(
             _WRITE,
             {
                 "keys": "{" + ",".join([hold.key for hold in ended]) + "}",
                 "states": arrays.texts([hold.state for hold in ended]),
-                "now": now,
+                "now": ctx.now,
             },
         )
 
@@ -152,36 +153,38 @@ WHERE h.state = 'held' AND h.expires_at <= %(now)s ORDER BY h.expires_at LIMIT %
 """
 
 
-def sweep(session: Session, *, now: dt.datetime, limit: int = EXPIRED_AT_ONCE) -> list[Swept]:
+def sweep(ctx: Context, *, limit: int = EXPIRED_AT_ONCE) -> list[SweepResult]:
     """Let up to `limit` holds expire whose time is over; twice or late changes nothing more."""
-    found = session.connection().exec_driver_sql(_DUE, {"now": now, "limit": limit}).all()
+    found = ctx.session.connection().exec_driver_sql(_DUE, {"now": ctx.now, "limit": limit}).all()
     due: dict[int, list[str]] = {}
     for key, account_id in found:
         due.setdefault(account_id, []).append(key)
     # An account that somebody holds is left for the next sweep, and keeps up no other.
-    mine = accounts.lock_free(session, due) if due else []
+    mine = accounts.try_lock(ctx.session, due) if due else []
     if not mine:
         return []
 
-    def expire(ids: Sequence[int]) -> list[Swept]:
-        return _expire(session, ids, [key for id in ids for key in due[id]], now)
+    def expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
+        return _expire(ctx, ids, [key for id in ids for key in due[id]])
 
-    return all_or_each(session, mine, expire, now=now)
+    return all_or_each(ctx, mine, expire)
 
 
-def _expire(
-    session: Session, ids: Sequence[int], uuids: Sequence[str], now: dt.datetime
-) -> list[Swept]:
-    books = open_books(session, ids, keys_asked=(), now=now)
-    expired: list[Swept] = []
-    holds = load(session, uuids)
+def _expire(ctx: Context, ids: Sequence[int], uuids: Sequence[str]) -> list[SweepResult]:
+    ledger = open_accounts(ctx, ids, keys_asked=())
+    expired: list[SweepResult] = []
+    holds = load(ctx.session, uuids)
     for hold in holds.values():
         # Read again under the lock: it may have been captured or released meanwhile.
-        if hold.state == "held" and hold.expires_at <= now and hold.account_id in books.by_account:
-            end(books, hold, state="expired")
-            expired.append(Swept(hold.account_id, "hold expired", hold.expires_at))
-    books.write()
-    write(session, holds.values(), now=now)
+        if (
+            hold.state == "held"
+            and hold.expires_at <= ctx.now
+            and hold.account_id in ledger.by_account
+        ):
+            end(ledger, hold, state="expired")
+            expired.append(SweepResult(hold.account_id, "hold expired", hold.expires_at))
+    ledger.write()
+    write(ctx, holds.values())
     return expired
 
 

@@ -21,11 +21,12 @@ import msgspec
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from billing import dead_letters
-from billing.dead_letters import Letter
+from billing.context import Context
 from billing.host import accounts
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter
 from billing.postgres import arrays, driver
-from billing.postgres.transient import is_locked, passes
+from billing.postgres.transient import is_locked, is_transient
 from billing.usage import post
 from billing.usage.post import Answer, Message
 from billing_client import InvalidMessage
@@ -88,48 +89,46 @@ _HAS_EARLIER = "SELECT billing.inbox_has_earlier(%(accounts)s::bigint[], %(ids)s
 Row: TypeAlias = tuple[int, int, str, str]
 
 
-def drain(
-    session: Session, *, limit: int, after: int, now: dt.datetime, one_by_one: bool = False
-) -> Drained:
+def drain(ctx: Context, *, limit: int, after: int, one_by_one: bool = False) -> Drained:
     """Take up to `limit` rows and do what they ask; the rows are gone when the caller commits.
 
     `one_by_one` does each in a savepoint of its own, after a set broke: what breaks alone becomes
     a dead letter. Raises InOtherHands.
     """
-    waiting, is_all = _accounts_waiting(session, after, most=min(limit, ACCOUNTS_AT_ONCE))
+    waiting, is_all = _accounts_waiting(ctx.session, after, most=min(limit, ACCOUNTS_AT_ONCE))
     if not waiting:
         return Drained(0, [], 0, LOWEST)
-    mine = accounts.lock_free(session, waiting)
+    mine = accounts.try_lock(ctx.session, waiting)
     # There are others to look at, or nobody who will be done with the first one soon.
-    if not mine and not (is_all and _is_drained(session, waiting[0])):
+    if not mine and not (is_all and _is_drained(ctx.session, waiting[0])):
         raise InOtherHands(waiting[-1])
-    rows = _take(session, mine or waiting[:1], limit)
+    rows = _take(ctx.session, mine or waiting[:1], limit)
     messages, dead = _opened(rows)
-    if rows and not _has_turn(session, rows, mine=bool(mine)):
+    if rows and not _has_turn(ctx.session, rows, mine=bool(mine)):
         raise InOtherHands(waiting[-1])
     done = messages
     if one_by_one:
-        done, answers, broken = _one_by_one(session, messages, now)
+        done, answers, broken = _one_by_one(ctx, messages)
         dead += broken
     else:
-        answers = post.apply(session, [message for _, message in messages], now=now)
+        answers = post.apply(ctx, [message for _, message in messages])
     for (row_id, message), answer in zip(done, answers, strict=True):
         if answer.is_rejected and answer.error:
             dead.append(_letter(row_id, message.TASK, message.arguments(), answer.error))
-    dead_letters.keep(session, dead, now=now)
+    dead_letters.keep(ctx, dead)
     return Drained(len(rows), answers, len(dead), waiting[-1])
 
 
 def _one_by_one(
-    session: Session, messages: Sequence[tuple[int, Message]], now: dt.datetime
+    ctx: Context, messages: Sequence[tuple[int, Message]]
 ) -> tuple[list[tuple[int, Message]], list[Answer], list[Letter]]:
     done, answers, broken = [], [], []
     for row_id, message in messages:
         try:
-            with session.begin_nested():
-                (answer,) = post.apply(session, [message], now=now)
+            with ctx.session.begin_nested():
+                (answer,) = post.apply(ctx, [message])
         except Exception as error:
-            if passes(error):
+            if is_transient(error):
                 raise
             broken.append(_letter(row_id, message.TASK, message.arguments(), error))
         else:
@@ -171,7 +170,7 @@ def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
             if is_locked(error):
                 return False
             raise
-    elif not mine and not accounts.lock_free(session, last):
+    elif not mine and not accounts.try_lock(session, last):
         return False
     # Under the lock, in a statement of its own: the drain before may have given up.
     return not has_earlier()

@@ -4,7 +4,6 @@ A single act is the batch with one item, so that both stay right together. What 
 message does is one function and one line of ACTS.
 """
 
-import datetime as dt
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TypeAlias
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import (
     AccountDeleted,
     HoldNotFinished,
@@ -25,7 +25,7 @@ from billing.errors import (
 )
 from billing.ledger import entry_rows, idempotency, reversals
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import Books, open_books
+from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import renewals
 from billing.usage import holds, prices, refusals
 from billing.usage.holds import OpenHold
@@ -81,14 +81,14 @@ def counts_of(answers: Iterable[Answer]) -> Counter[str]:
 class Work:
     """What the acts of one transaction share."""
 
-    books: Books
+    ledger: Ledger
     prices: PriceBook
     holds: dict[str, OpenHold]
     reversed_entries: dict[str, Entry]
     refused: list[refusals.Refused] = field(default_factory=list)
 
 
-def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) -> list[Answer]:
+def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
     """Do what each message asks, in the order given; one answer for each.
 
     Never raises for what is wrong with one message: its answer carries the Rejected, the others
@@ -96,18 +96,18 @@ def apply(session: Session, messages: Sequence[Message], *, now: dt.datetime) ->
     passing database error (`worker.database.passes`).
     """
     uuids = [idempotency.as_uuid(key_of(message)) for message in messages]
-    work = _open(session, messages, uuids, now)
+    work = _open(ctx, messages, uuids)
     answers: list[Answer] = []
     posting = _walk(work, messages, uuids, answers)
     if all(isinstance(message, Debit) for message in messages):
-        work.books.write(posting)
+        work.ledger.write(posting)
     else:
         # What ends a hold, or gives back, may have to read or write meanwhile.
         deque(posting, maxlen=0)
-        work.books.write()
-    holds.write(session, work.holds.values(), now=now)
-    refusals.record(session, work.refused, now=now)
-    return _with_first_answers(session, answers)
+        work.ledger.write()
+    holds.write(ctx, work.holds.values())
+    refusals.record(ctx, work.refused)
+    return _with_first_answers(ctx.session, answers)
 
 
 def _walk(
@@ -153,9 +153,7 @@ def _debit_content(account_id: int, operation: str, units: int) -> int:
     return idempotency.digest("debit", account_id, operation, units)
 
 
-def _open(
-    session: Session, messages: Sequence[Message], uuids: Sequence[str], now: dt.datetime
-) -> Work:
+def _open(ctx: Context, messages: Sequence[Message], uuids: Sequence[str]) -> Work:
     asked = set(uuids)
     reversed_keys = [m.key for m in messages if isinstance(m, Reverse)]
     for key in reversed_keys:
@@ -163,23 +161,23 @@ def _open(
     hold_keys = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
     hold_keys.update([idempotency.as_uuid(key) for key in reversed_keys])
     ids = {message.account_id for message in messages}
-    books = open_books(session, ids, keys_asked=asked, now=now)
-    if books.due:
+    ledger = open_accounts(ctx, ids, keys_asked=asked)
+    if ledger.due:
         # Nobody is refused between a boundary and the next sweep.
-        renewals.renew_all(session, books.due, now=now)
-        books = open_books(session, ids, keys_asked=asked, now=now)
-    books.reserve(len(messages))
+        renewals.renew_all(ctx, ledger.due)
+        ledger = open_accounts(ctx, ids, keys_asked=asked)
+    ledger.reserve(len(messages))
     return Work(
-        books,
-        prices.load(session),
-        holds.load(session, hold_keys),
-        reversals.entries_of(session, books.known, reversed_keys),
+        ledger,
+        prices.load(ctx.session),
+        holds.load(ctx.session, hold_keys),
+        reversals.entries_of(ctx.session, ledger.known, reversed_keys),
     )
 
 
 def _answer(work: Work, message: Message, uuid: str) -> Answer:
     content = content_of(message)
-    known = work.books.known.get(uuid)
+    known = work.ledger.known.get(uuid)
     if known is not None:
         if known.content not in (content, reversals.ANY_CONTENT):
             return Answer(message, error=KeyReused(key=key_of(message)))
@@ -188,26 +186,26 @@ def _answer(work: Work, message: Message, uuid: str) -> Answer:
         entry = ACTS[type(message)](work, message, uuid, content)
         if not isinstance(message, Debit):
             # What a hold or a reversal set free pays what is owed, before the next act.
-            work.books.repay(work.books.by_account[message.account_id])
+            work.ledger.repay(work.ledger.by_account[message.account_id])
         return Answer(message, entry)
     except FINAL as error:
-        work.books.remember(uuid, content, None)
-        work.refused.append(refusals.of(message, key_of(message), error, now=work.books.now))
+        work.ledger.remember(uuid, content, None)
+        work.refused.append(refusals.of(message, key_of(message), error, now=work.ledger.ctx.now))
         return Answer(message, error=error)
     except Rejected as error:
         return Answer(message, error=error)
 
 
 def _debit(work: Work, message: Debit, uuid: str, content: int) -> Entry:
-    books = work.books
-    book = books.of(message.account_id)
-    now = books.now
+    ledger = work.ledger
+    balance = ledger.of(message.account_id)
+    now = ledger.ctx.now
     happened_at = min(message.happened_at, now) if message.happened_at else now
     cost = work.prices.cost(message.operation, message.units, at=happened_at)
-    book.check_cap(cost, now)
-    lots = book.burn(cost, now)
-    return books.post(
-        book,
+    balance.check_cap(cost, now)
+    lots = balance.burn(cost, now)
+    return ledger.post(
+        balance,
         uuid=uuid,
         content=content,
         amount=-cost,
@@ -228,9 +226,9 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
     What even that does not reach is recorded as refused: the work is done, and its part that can
     be paid is paid.
     """
-    books = work.books
+    ledger = work.ledger
     hold = holds.of(work.holds, message.hold, message.account_id)
-    book = books.of(message.account_id)
+    balance = ledger.of(message.account_id)
     cost, units = hold.credits, hold.units
     if message.units is not None:
         units = message.units
@@ -239,21 +237,21 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
     rest = cost
     if hold.state == "held":
         from_hold = min(cost, hold.credits)
-        used = holds.end(books, hold, state="captured", spend=from_hold)
+        used = holds.end(ledger, hold, state="captured", spend=from_hold)
         rest = cost - from_hold
-    reachable = min(rest, book.room(books.now))
-    used += book.burn(reachable, books.now) if reachable else []
+    reachable = min(rest, balance.room(ledger.ctx.now))
+    used += balance.burn(reachable, ledger.ctx.now) if reachable else []
     if reachable < rest:
-        short = InsufficientCredits(needed=rest, available=reachable, debt=book.debt)
+        short = InsufficientCredits(needed=rest, available=reachable, debt=balance.debt)
         if cost - rest + reachable == 0:
             raise short
         key = key_of(message)
         refused = refusals.of(
-            message, key, short, now=books.now, operation=hold.operation, units=units
+            message, key, short, now=ledger.ctx.now, operation=hold.operation, units=units
         )
         work.refused.append(refused)
-    return books.post(
-        book,
+    return ledger.post(
+        balance,
         uuid=uuid,
         content=content,
         amount=-(cost - rest + reachable),
@@ -262,7 +260,7 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
         key=key_of(message),
         reference=message.hold,
         actor="main_app",
-        happened_at=books.now,
+        happened_at=ledger.ctx.now,
         units=units,
         lots=used,
         details=message.metadata,
@@ -271,18 +269,20 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
 
 def _release(work: Work, message: Release, uuid: str, content: int) -> None:
     hold = holds.of(work.holds, message.hold, message.account_id)
-    work.books.of(message.account_id)
+    work.ledger.of(message.account_id)
     if hold.state == "held":
-        holds.end(work.books, hold, state="released")
-    work.books.remember(uuid, content, None)
+        holds.end(work.ledger, hold, state="released")
+    work.ledger.remember(uuid, content, None)
 
 
 def _reverse(work: Work, message: Reverse, uuid: str, content: int) -> Entry:
     is_hold = idempotency.as_uuid(message.key) in work.holds
     # Not by the hold's state: one that has expired may have been captured late.
-    if is_hold and idempotency.as_uuid(reversals.finish_key(message.key)) not in work.books.known:
+    if is_hold and idempotency.as_uuid(reversals.finish_key(message.key)) not in work.ledger.known:
         raise HoldNotFinished(hold=message.key)
-    return reversals.reverse(work.books, work.reversed_entries, message, uuid=uuid, content=content)
+    return reversals.reverse(
+        work.ledger, work.reversed_entries, message, uuid=uuid, content=content
+    )
 
 
 ACTS: dict[type, Callable[..., Entry | None]] = {

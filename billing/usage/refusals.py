@@ -8,6 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from billing import errors
+from billing.context import Context
 from billing.errors import Rejected, ReversedFirst
 from billing_client.messages import Capture, Debit, Release, Reverse
 from models.credits import Refusal
@@ -50,10 +51,10 @@ def of(
     }
 
 
-def record(session: Session, refused: Sequence[Refused], *, now: dt.datetime) -> None:
+def record(ctx: Context, refused: Sequence[Refused]) -> None:
     """Keep them."""
     if refused:
-        session.execute(insert(Refusal), [{**each, "recorded_at": now} for each in refused])
+        ctx.session.execute(insert(Refusal), [{**each, "recorded_at": ctx.now} for each in refused])
 
 
 def by_key(session: Session, keys: Iterable[str]) -> dict[str, Rejected]:

@@ -4,16 +4,15 @@ import getpass
 from pathlib import Path
 
 import click
-from sqlalchemy.orm import Session
 
 from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import held
+from billing.context import Context
 from billing.errors import Rejected
 from cli.screen import console, json_option, show_json, table
 from flows.bank import import_file as import_file_flow
 from flows.bank import match as bank_match
 from flows.bank.import_file import Outcome
-from worker import clock
 from worker.database import transaction
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; do nothing.")
@@ -90,8 +89,8 @@ def _why(outcome: Outcome) -> str | None:
 @json_option
 def list_statements(only_held: bool, as_json: bool) -> None:
     """List the stored statements of each account, with what holds them; gaps are among that."""
-    with transaction() as session:
-        found = held.listed(session, only_held=only_held)
+    with transaction() as ctx:
+        found = held.listed(ctx.session, only_held=only_held)
     if as_json:
         show_json({"statements": found, "gaps": held.gaps(found)})
         return
@@ -118,9 +117,9 @@ def list_statements(only_held: bool, as_json: bool) -> None:
 @click.option("--because", required=True, help="Why its lines may be applied all the same.")
 def release(statement: str, because: str) -> None:
     """Let a held STATEMENT (the beginning of its digest) be applied; kept with your name."""
-    with transaction() as session:
+    with transaction() as ctx:
         try:
-            digest = held.release(session, statement, actor=actor(), because=because)
+            digest = held.release(ctx.by(actor()), statement, because=because)
         except Rejected as error:
             raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"released {digest}")
@@ -143,12 +142,12 @@ def account(
 
     Money is recognised from one format for each account, so that it is never counted twice.
     """
-    with transaction() as session:
+    with transaction() as ctx:
         if number is not None:
             if currency is None or source_format is None:
                 raise click.UsageError("NUMBER goes with --currency and --format")
-            _register(session, number, currency, source_format, customer)
-        known = bank_accounts.registered(session)
+            _register(ctx, number, currency, source_format, customer)
+        known = bank_accounts.registered(ctx.session)
     if as_json:
         show_json({"accounts": known})
         return
@@ -160,17 +159,15 @@ def account(
 
 
 def _register(
-    session: Session, number: str, currency: str, source_format: str, customer: int | None
+    ctx: Context, number: str, currency: str, source_format: str, customer: int | None
 ) -> None:
     try:
         bank_accounts.add(
-            session,
+            ctx.by(actor()),
             number,
             currency=currency,
             source_format=source_format,
             customer_id=customer,
-            actor=actor(),
-            now=clock.now(),
         )
     except Rejected as error:
         raise click.ClickException(str(error)) from None

@@ -8,7 +8,7 @@ import click
 
 from billing.bank import unapplied
 from billing.bank.review import decisions, queue, typed_input
-from billing.bank.review.decisions import Hand
+from billing.bank.review.decisions import Review
 from billing.bank.review.queue import Waiting
 from billing.bank.review.reviewers import staff
 from billing.errors import Rejected
@@ -40,8 +40,8 @@ def transfers() -> None:
 @json_option
 def review_queue(limit: int, as_json: bool) -> None:
     """List what waits for a person, the largest amount first, with candidates and reasons."""
-    with transaction() as session:
-        found = queue.waiting(session, limit=limit)
+    with transaction() as ctx:
+        found = queue.waiting(ctx.session, limit=limit)
     if as_json:
         show_json({"transfers": found})
         return
@@ -78,8 +78,8 @@ def _printable(said: str) -> str:
 @json_option
 def show(transfer: int, as_json: bool) -> None:
     """Show every decision about TRANSFER: by which rule or person, and why."""
-    with transaction() as session:
-        told = queue.history(session, transfer)
+    with transaction() as ctx:
+        told = queue.history(ctx.session, transfer)
     if as_json:
         show_json({"decisions": told})
         return
@@ -115,8 +115,10 @@ def run(as_json: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def report(file: Path) -> None:
     """Write a page for a browser into FILE: matched, held, waiting, unapplied, with amounts."""
-    with transaction() as session:
-        page = transfer_report.page(queue.sums(session), queue.waiting(session), now=clock.now())
+    with transaction() as ctx:
+        page = transfer_report.page(
+            queue.sums(ctx.session), queue.waiting(ctx.session), now=clock.now()
+        )
     file.write_text(page, encoding="utf-8")
     console.print(f"wrote {file}")
 
@@ -129,8 +131,8 @@ def report(file: Path) -> None:
 def confirm(transfer: int, invoice: str, who: str, version: int) -> None:
     """TRANSFER pays INVOICE (its number), as far as it goes; the rest is the customer's credit."""
 
-    def act(hand: Hand) -> str:
-        return decisions.confirm(hand, [typed_input.part(hand, invoice)])
+    def act(review: Review) -> str:
+        return decisions.confirm(review, [typed_input.part(review, invoice)])
 
     _decide(transfer, who, version, act)
 
@@ -146,9 +148,9 @@ def split(
 ) -> None:
     """TRANSFER pays several invoices, such as BT-2026-000001=89.00 BT-2026-000002=11.00."""
 
-    def act(hand: Hand) -> str:
+    def act(review: Review) -> str:
         return decisions.confirm(
-            hand, [typed_input.stated_part(hand, part) for part in parts], credit_to=credit
+            review, [typed_input.stated_part(review, part) for part in parts], credit_to=credit
         )
 
     _decide(transfer, who, version, act)
@@ -168,9 +170,9 @@ def reassign(
     if (invoice is None) == (account is None):
         raise click.UsageError("say --invoice or --account")
 
-    def act(hand: Hand) -> str:
-        parts = [typed_input.part(hand, invoice)] if invoice else []
-        return decisions.reassign(hand, parts, credit_to=account, reason=reason)
+    def act(review: Review) -> str:
+        parts = [typed_input.part(review, invoice)] if invoice else []
+        return decisions.reassign(review, parts, credit_to=account, reason=reason)
 
     _decide(transfer, who, version, act)
 
@@ -184,7 +186,10 @@ def reassign(
 def keep_as_credit(transfer: int, account: int, reason: str, who: str, version: int) -> None:
     """TRANSFER is the unapplied cash of ACCOUNT (its id), and on no invoice yet."""
     _decide(
-        transfer, who, version, lambda hand: decisions.keep_as_credit(hand, account, reason=reason)
+        transfer,
+        who,
+        version,
+        lambda review: decisions.keep_as_credit(review, account, reason=reason),
     )
 
 
@@ -195,7 +200,7 @@ def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Comman
     @who_option
     @version_option
     def command(transfer: int, reason: str, who: str, version: int) -> None:
-        _decide(transfer, who, version, lambda hand: act(hand, reason=reason))
+        _decide(transfer, who, version, lambda review: act(review, reason=reason))
 
     return command
 
@@ -224,9 +229,9 @@ def seen(transfer: int, who: str, version: int) -> None:
 def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> None:
     """Ask for AMOUNT of TRANSFER to go back to its payer; it is sent by people, elsewhere."""
 
-    def act(hand: Hand) -> str:
-        minor = typed_input.amount_of(hand, amount)
-        return decisions.request_refund(hand, minor, reason=reason)
+    def act(review: Review) -> str:
+        minor = typed_input.amount_of(review, amount)
+        return decisions.request_refund(review, minor, reason=reason)
 
     _decide(transfer, who, version, act)
 
@@ -237,22 +242,22 @@ def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> N
 def use_credit(invoice: str, who: str) -> None:
     """Let the customer's unapplied cash pay INVOICE (its number), as far as it goes."""
     try:
-        with transaction() as session:
-            person = staff(session, who)
-            found = typed_input.by_number(session, invoice)
-            used = unapplied.use(session, person, found.id, now=clock.now())
+        with transaction() as ctx:
+            person = staff(ctx.session, who)
+            found = typed_input.by_number(ctx.session, invoice)
+            used = unapplied.use(ctx, person, found.id)
             shown = shown_amount(used, found.currency)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"{shown} used for {invoice}")
 
 
-def _decide(transfer: int, who: str, version: int, act: Callable[[Hand], Any]) -> None:
+def _decide(transfer: int, who: str, version: int, act: Callable[[Review], Any]) -> None:
     limit = settings().four_eyes_minor
     try:
-        with transaction() as session:
-            hand = Hand(session, staff(session, who), transfer, version, limit, clock.now())
-            outcome = act(hand)
+        with transaction() as ctx:
+            review = Review(ctx, staff(ctx.session, who), transfer, version, limit)
+            outcome = act(review)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"transfer {transfer}: {outcome}")

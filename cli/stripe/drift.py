@@ -37,8 +37,8 @@ def drift(as_json: bool) -> None:
             )
     except BillingError as error:
         raise click.ClickException(f"{error.name}: {error}") from None
-    with transaction() as session:
-        differences.keep(session, report, now=now)
+    with transaction() as ctx:
+        differences.keep(ctx.at(now), report)
     if as_json:
         show_json(report)
     else:
@@ -56,15 +56,8 @@ def sync(kind: str, object_id: str, *, dry_run: bool, as_json: bool) -> None:
     """Bring one object up to date: ask Stripe what it is now, and do what follows from that."""
     try:
         fetched = stripe_fetch.fetch(gateway(), kind, object_id)
-        with rehearsal() if dry_run else transaction() as session:
-            synced = resync.bring(
-                session,
-                kind,
-                object_id,
-                fetched,
-                guard=stripe_apply.guard(),
-                now=clock.now(),
-            )
+        with rehearsal() if dry_run else transaction() as ctx:
+            synced = resync.bring(ctx, kind, object_id, fetched, guard=stripe_apply.guard())
     except (Rejected, BillingError) as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     if as_json:

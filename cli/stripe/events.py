@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Sequence
 
 import click
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import Rejected
 from billing.stripe import customers, inbox
 from billing.stripe.inbox import UnknownEvent
@@ -16,7 +16,6 @@ from cli.stripe.drift import drift, sync
 from cli.stripe.prices import prices
 from flows.stripe import apply as stripe_apply
 from models.stripe import StripeEvent
-from worker import clock
 from worker.database import rehearsal, transaction
 
 #: Events that a list shows, or one call takes, unless told otherwise.
@@ -54,9 +53,9 @@ stripe.add_command(sync)
 @json_option
 def events(states: Sequence[str], reason: str | None, limit: int, as_json: bool) -> None:
     """List events, newest first: those that wait or failed, unless told otherwise."""
-    with transaction() as session:
-        found = inbox.listed(session, states=_open_or(states), reason=reason, limit=limit)
-        counts = inbox.counts(session)
+    with transaction() as ctx:
+        found = inbox.listed(ctx.session, states=_open_or(states), reason=reason, limit=limit)
+        counts = inbox.counts(ctx.session)
     if as_json:
         show_json({"counts": counts, "events": found})
         return
@@ -86,8 +85,8 @@ def events(states: Sequence[str], reason: str | None, limit: int, as_json: bool)
 @json_option
 def show(number: int, as_json: bool) -> None:
     """Show event NUMBER whole, as it came."""
-    with transaction() as session:
-        row = session.get(StripeEvent, number)
+    with transaction() as ctx:
+        row = ctx.session.get(StripeEvent, number)
     if row is None:
         raise click.ClickException(f"no event has the number {number}")
     if as_json:
@@ -125,7 +124,7 @@ def replay(
     chosen = _chosen(numbers, take_all, states, reason, limit)
     outcomes = []
     if not dry_run:
-        _each(chosen, lambda session, number: inbox.replay(session, number, now=clock.now()))
+        _each(chosen, inbox.replay)
         outcomes = [stripe_apply.apply(number) for number in chosen]
     if as_json:
         show_json(
@@ -161,7 +160,7 @@ def ignore(
     if not dry_run:
         _each(
             chosen,
-            lambda session, number: inbox.ignore(session, number, actor=actor, now=clock.now()),
+            lambda ctx, number: inbox.ignore(ctx.by(actor), number),
         )
     if as_json:
         show_json({"dry_run": dry_run, "numbers": chosen})
@@ -176,11 +175,10 @@ def ignore(
 @json_option
 def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
     """Say that ACCOUNT_ID is CUSTOMER (cus_…) at Stripe; events that waited for it go on."""
-    now = clock.now()
     try:
-        with rehearsal() if dry_run else transaction() as session:
-            is_new = customers.link(session, account_id, customer)
-            woken = inbox.wake(session, customers=[customer], now=now)
+        with rehearsal() if dry_run else transaction() as ctx:
+            is_new = customers.link(ctx.session, account_id, customer)
+            woken = inbox.wake(ctx, customers=[customer])
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     facts = {"dry_run": dry_run, "is_new": is_new, "events": woken}
@@ -206,16 +204,16 @@ def _chosen(
         raise click.UsageError("name events by number, or say --all")
     if numbers:
         return list(numbers)
-    with transaction() as session:
-        found = inbox.listed(session, states=_open_or(states), reason=reason, limit=limit)
+    with transaction() as ctx:
+        found = inbox.listed(ctx.session, states=_open_or(states), reason=reason, limit=limit)
     return sorted(row.id for row in found)
 
 
-def _each(numbers: Sequence[int], act: Callable[[Session, int], object]) -> None:
+def _each(numbers: Sequence[int], act: Callable[[Context, int], object]) -> None:
     for number in numbers:
         try:
-            with transaction() as session:
-                act(session, number)
+            with transaction() as ctx:
+                act(ctx, number)
         except UnknownEvent:
             raise click.ClickException(f"event {number} can't be taken so: see `show`") from None
 

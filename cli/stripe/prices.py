@@ -22,9 +22,9 @@ def prices() -> None:
 @json_option
 def list_prices(as_json: bool) -> None:
     """List what a person has said; prices whose own metadata says it need no line here."""
-    with transaction() as session:
-        found = catalog.links(session)
-        slugs = {plan.id: plan.slug for plan in accounts.plans_by_slug(session).values()}
+    with transaction() as ctx:
+        found = catalog.links(ctx.session)
+        slugs = {plan.id: plan.slug for plan in accounts.plans_by_slug(ctx.session).values()}
     if as_json:
         show_json({"prices": found})
         return
@@ -46,18 +46,13 @@ def link(price: str, plan: str | None, credits: int | None, foreign: bool, as_js
     if [plan is not None, credits is not None, foreign].count(True) != 1:
         raise click.UsageError("say one of --plan, --credits and --foreign")
     now = clock.now()
-    with transaction() as session:
-        plan_id = _plan_id(session, plan) if plan else None
+    with transaction() as ctx:
+        plan_id = _plan_id(ctx.session, plan) if plan else None
         catalog.link(
-            session,
-            price,
-            plan_id=plan_id,
-            credits=credits,
-            actor=f"operator:{getpass.getuser()}",
-            now=now,
+            ctx.at(now).by(f"operator:{getpass.getuser()}"), price, plan_id=plan_id, credits=credits
         )
-        woken = inbox.wake(session, reason="UnknownPrice", now=now)
-        woken += inbox.wake_foreign(session, price, now=now)
+        woken = inbox.wake(ctx.at(now), reason="UnknownPrice")
+        woken += inbox.wake_foreign(ctx.at(now), price)
     if as_json:
         show_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken})
     else:
@@ -68,8 +63,8 @@ def link(price: str, plan: str | None, credits: int | None, foreign: bool, as_js
 @click.argument("price")
 def unlink(price: str) -> None:
     """Take back what was said of PRICE; what it brought stays."""
-    with transaction() as session:
-        known = catalog.unlink(session, price)
+    with transaction() as ctx:
+        known = catalog.unlink(ctx.session, price)
     if not known:
         raise click.ClickException(f"nobody has said what {price} is")
     console.print(f"{price} is no longer linked")

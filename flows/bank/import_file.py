@@ -33,10 +33,8 @@ class Outcome:
 def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> Outcome:
     """Keep a file's bytes, then import them; the same bytes again change nothing."""
     try:
-        with transaction() as session:
-            received = bank_files.receive(
-                session, source, name=name, now=clock.now(), account=account
-            )
+        with transaction() as ctx:
+            received = bank_files.receive(ctx, source, name=name, account=account)
     except StatementRefused as refusal:
         return _refused(None, refusal)
     return import_file(received.id)
@@ -48,9 +46,9 @@ def import_file(file_id: int) -> Outcome:
     Run twice, or by two workers at once, it leaves the same rows. A file that can't be read is
     refused and kept, and nothing of it is stored.
     """
-    with transaction() as session:
-        file = bank_files.load(session, file_id)
-        known = held.of_file(session, file_id)
+    with transaction() as ctx:
+        file = bank_files.load(ctx.session, file_id)
+        known = held.of_file(ctx.session, file_id)
     if file.state == "imported":
         return Outcome(file_id, "repeat", held=known)
     if file.state == "refused":
@@ -58,34 +56,32 @@ def import_file(file_id: int) -> Outcome:
     try:
         found = _read(file_id, file.name)
     except StatementRefused as refusal:
-        with transaction() as session:
+        with transaction() as ctx:
             reason = str(refusal)
-            bank_files.finish(session, file_id, now=clock.now(), error=refusal.name, reason=reason)
+            bank_files.finish(ctx, file_id, error=refusal.name, reason=reason)
         return _refused(file_id, refusal)
     stored = _store(file_id, found, file.account)
-    with transaction() as session:
-        return Outcome(file_id, "imported", stored, held=held.of_file(session, file_id))
+    with transaction() as ctx:
+        return Outcome(file_id, "imported", stored, held=held.of_file(ctx.session, file_id))
 
 
 def _read(file_id: int, name: str) -> list[Statement]:
     with tempfile.TemporaryFile() as copy:
-        with transaction() as session:
-            bank_files.write_content(session, file_id, copy)
+        with transaction() as ctx:
+            bank_files.write_content(ctx.session, file_id, copy)
         return statement_store.read(copy, name=name, today=clock.now().date())
 
 
 def _store(file_id: int, found: list[Statement], account: str | None) -> list[Imported]:
     stored = []
     for statement in found:
-        with transaction() as session:
+        with transaction() as ctx:
             stored.append(
-                statement_store.store(
-                    session, statement, file_id=file_id, now=clock.now(), stated_account=account
-                )
+                statement_store.store(ctx, statement, file_id=file_id, stated_account=account)
             )
-    with transaction() as session:
-        statement_store.look_again(session, stored)
-        bank_files.finish(session, file_id, now=clock.now())
+    with transaction() as ctx:
+        statement_store.look_again(ctx.session, stored)
+        bank_files.finish(ctx, file_id)
     return stored
 
 
@@ -93,19 +89,19 @@ def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> Outc
     """What importing this file would do; nothing stays."""
     now = clock.now()
     try:
-        with rehearsal() as session:
-            file = bank_files.receive(session, source, name=name, now=now, account=account)
+        with rehearsal() as ctx:
+            file = bank_files.receive(ctx.at(now), source, name=name, account=account)
             if file.state != "received":
                 return Outcome(file.id, "repeat" if file.state == "imported" else file.state)
             source.seek(0)
             stored = [
                 statement_store.store(
-                    session, statement, file_id=file.id, now=now, stated_account=account
+                    ctx.at(now), statement, file_id=file.id, stated_account=account
                 )
                 for statement in statement_store.read(source, name=name, today=now.date())
             ]
-            statement_store.look_again(session, stored)
-            why = held.of_file(session, file.id)
+            statement_store.look_again(ctx.session, stored)
+            why = held.of_file(ctx.session, file.id)
     except StatementRefused as refusal:
         return _refused(None, refusal)
     return Outcome(None, "imported", stored, held=why)

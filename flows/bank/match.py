@@ -14,7 +14,6 @@ from billing.bank.invoicing import renew
 from billing.bank.matching import rows as match_rows
 from billing.bank.matching.types import Decision, Policy
 from billing.errors import Rejected
-from worker import clock
 from worker.database import transaction
 from worker.logs import logger
 from worker.settings import settings
@@ -48,8 +47,8 @@ def run() -> Ran:
     """Do all that can be done now. What it leaves is a person's, or waits for what is to come."""
     ran = Ran()
     while True:
-        with transaction() as session:
-            lines = transfers.split_lines(session, now=clock.now())
+        with transaction() as ctx:
+            lines = transfers.split_lines(ctx)
         ran.lines += lines
         if not lines:
             break
@@ -61,8 +60,8 @@ def run() -> Ran:
 
 def _decide(ran: Ran) -> bool:
     """Decide about as many as one run takes; whether there may be more."""
-    with transaction() as session:
-        decided = decide.decide(session, policy=policy())
+    with transaction() as ctx:
+        decided = decide.decide(ctx.session, policy=policy())
     before = (ran.settled, ran.credited, ran.waiting)
     for decision, version in decided:
         _carry_out(ran, decision, version)
@@ -71,28 +70,28 @@ def _decide(ran: Ran) -> bool:
 
 
 def _undo_returns(ran: Ran) -> None:
-    with transaction() as session:
-        found = returns.waiting(session)
+    with transaction() as ctx:
+        found = returns.waiting(ctx.session)
     for one in found:
         try:
-            with transaction() as session:
-                ran.returned += returns.settle(session, one, now=clock.now())
+            with transaction() as ctx:
+                ran.returned += returns.settle(ctx, one)
         except Rejected as error:
             log.warning("return_left", transfer_id=one.incoming.id, error=error.name)
-            with transaction() as session:
-                returns.leave_to_person(session, one, error, now=clock.now())
+            with transaction() as ctx:
+                returns.leave_to_person(ctx, one, error)
 
 
 def _carry_out(ran: Ran, decision: Decision, version: int) -> None:
     try:
-        with transaction() as session:
-            done = decide.carry_out(session, decision, version, now=clock.now())
+        with transaction() as ctx:
+            done = decide.carry_out(ctx, decision, version)
     except Rejected as error:
         if decide.is_outdated(error):
             return
         log.warning("transfer_left", transfer_id=decision.transfer_id, error=error.name)
-        with suppress(TransferChanged), transaction() as session:
-            decide.leave_to_person(session, decision, version, error, now=clock.now())
+        with suppress(TransferChanged), transaction() as ctx:
+            decide.leave_to_person(ctx, decision, version, error)
         ran.waiting += 1
         return
     if done:
@@ -106,10 +105,10 @@ def bill() -> dict[str, object]:
     done: Counter[str] = Counter()
     currency = settings().invoice_currency
     while True:
-        with transaction() as session:
-            renewed = renew.renew(session, currency=currency, now=clock.now())
-        with transaction() as session:
-            stepped = renew.remind(session, now=clock.now())
+        with transaction() as ctx:
+            renewed = renew.renew(ctx, currency=currency)
+        with transaction() as ctx:
+            stepped = renew.remind(ctx)
         done.update(one.what for one in (*renewed, *stepped))
         if not renewed and not stepped:
             return dict(done)

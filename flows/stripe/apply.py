@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import BillingError
 from billing.stripe import apply_batch, apply_one, events, inbox
 from billing.stripe.apply_batch import Taken
@@ -20,7 +21,7 @@ from flows.stripe import fetch as stripe_fetch
 from flows.stripe.fetch import Asked
 from models.stripe import StripeEvent
 from worker import clock
-from worker.database import is_away, passes, transaction
+from worker.database import is_away, is_transient, transaction
 from worker.logs import logger
 from worker.settings import settings
 
@@ -52,12 +53,12 @@ def guard() -> Guard:
     return Guard(is_live=config.takes_live_events, stripe_account=config.stripe_account)
 
 
-def apply_in(session: Session, taken: Sequence[Taken], *, now: dt.datetime) -> list[StripeEvent]:
+def apply_in(ctx: Context, taken: Sequence[Taken]) -> list[StripeEvent]:
     """Apply the usual ones of these events, and write what became of them; returns their rows."""
     if len(taken) > 1:
-        _wait_for_locks(session, LOCK_WAIT_MS)
-    done = apply_batch.apply_all(session, taken, guard=guard(), now=now)
-    inbox.write_all(session, done)
+        _wait_for_locks(ctx.session, LOCK_WAIT_MS)
+    done = apply_batch.apply_all(ctx, taken, guard=guard())
+    inbox.write_all(ctx.session, done)
     return done
 
 
@@ -73,7 +74,7 @@ def outcome_of(row: StripeEvent) -> Outcome:
 def log_broken(error: Exception, **about: object) -> None:
     """A bug is said with all that led to it; what passes only by its name."""
     name = type(error).__name__
-    if passes(error):
+    if is_transient(error):
         log.warning("stripe_events_wait", error=name, **about)
     elif not isinstance(error, BillingError):
         log.error("stripe_event_broke", error=name, exc_info=error, **about)
@@ -100,8 +101,8 @@ def apply_all(numbers: Sequence[int]) -> list[Outcome]:
     done |= {number: _apply_left(number) for number in asked.fetched if number not in done}
     outcomes = [done.get(number, Outcome(number, WAITING)) for number in numbers]
     if left := [each.number for each in outcomes if each.state == WAITING and each.number]:
-        with transaction() as session:
-            inbox.postpone(session, left, now=clock.now())
+        with transaction() as ctx:
+            inbox.postpone(ctx, left)
     return outcomes
 
 
@@ -121,11 +122,10 @@ def _apply_set(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
 
 
 def _apply_claimed(fetched: Mapping[int, Fetched | None]) -> dict[int, Outcome]:
-    now = clock.now()
-    with transaction() as session:
-        rows = {row.id: row for row in inbox.claim_all(session, fetched)}
+    with transaction() as ctx:
+        rows = {row.id: row for row in inbox.claim_all(ctx.session, fetched)}
         taken = [Taken(rows[number], fetched[number]) for number in fetched if number in rows]
-        done = apply_in(session, taken, now=now)
+        done = apply_in(ctx, taken)
     others = [number for number in fetched if number not in rows]
     return {row.id: outcome_of(row) for row in done} | {
         number: Outcome(number, DONE_OR_LOCKED) for number in others
@@ -137,7 +137,7 @@ def _apply_left(number: int) -> Outcome:
     try:
         return apply(number, lock_wait_ms=LOCK_WAIT_MS)
     except Exception as error:
-        if is_away(error) or not passes(error):
+        if is_away(error) or not is_transient(error):
             raise
         log_broken(error, number=number)
         return Outcome(number, WAITING, type(error).__name__)
@@ -150,16 +150,16 @@ def apply(number: int, *, lock_wait_ms: int | None = None) -> Outcome:
     """
     try:
         fetched = _fetch(number)
-        with transaction() as session:
+        with transaction() as ctx:
             if lock_wait_ms is not None:
-                _wait_for_locks(session, lock_wait_ms)
-            row = inbox.claim(session, number)
+                _wait_for_locks(ctx.session, lock_wait_ms)
+            row = inbox.claim(ctx.session, number)
             if row is None:
                 return Outcome(number, DONE_OR_LOCKED)
-            apply_one.apply(session, row, guard=guard(), fetched=fetched, now=clock.now())
+            apply_one.apply(ctx, row, guard=guard(), fetched=fetched)
             return outcome_of(row)
     except Exception as error:
-        if passes(error):
+        if is_transient(error):
             raise
         log_broken(error, number=number)
         return _fail(number, error)
@@ -168,8 +168,8 @@ def apply(number: int, *, lock_wait_ms: int | None = None) -> Outcome:
 def _fail(number: int, error: Exception) -> Outcome:
     """A bug, or Stripe away: the event is tried again, and in the end waits for a person."""
     facts = error.facts if isinstance(error, BillingError) else None
-    with transaction() as session:
-        row = inbox.claim(session, number)
+    with transaction() as ctx:
+        row = inbox.claim(ctx.session, number)
         if row is None:
             return Outcome(number, DONE_OR_LOCKED)
         inbox.fail(row, type(error).__name__, facts=facts, may_pass=True, now=clock.now())
@@ -195,8 +195,8 @@ def _fetch_all(numbers: Sequence[int]) -> Asked:
     stripe = stripe_fetch.gateway()
     if stripe is None:
         return Asked(dict.fromkeys(numbers), {})
-    with transaction() as session:
-        payloads = inbox.payloads(session, numbers)
+    with transaction() as ctx:
+        payloads = inbox.payloads(ctx.session, numbers)
     wanted: dict[int, Event] = {}
     for number, payload in payloads.items():
         with suppress(Unreadable, BadObject, NoneOfOurs):
@@ -213,8 +213,8 @@ def prune(*, limit: int) -> int:
     while True:
         now = clock.now()
         before = now - dt.timedelta(days=settings().stripe_retention_days)
-        with transaction() as session:
-            count = inbox.prune(session, before=before, limit=limit)
+        with transaction() as ctx:
+            count = inbox.prune(ctx.session, before=before, limit=limit)
         pruned += count
         if count < limit:
             return pruned

@@ -52,8 +52,8 @@ def fill(
     """
     deadline = time.monotonic() + (budget_s or float("inf"))
     is_live, now = stripe_apply.guard().is_live, clock.now()
-    with transaction() as session:
-        window = backfill.window(session, is_live=is_live, now=now, since=since)
+    with transaction() as ctx:
+        window = backfill.window(ctx.at(now), is_live=is_live, since=since)
     done = Filled(window)
     for part in window.slices:
         if time.monotonic() > deadline:
@@ -62,10 +62,8 @@ def fill(
         numbers = _keep(stripe, part, done, is_rehearsal=is_rehearsal, watch=watch)
         if is_rehearsal:
             continue
-        with transaction() as session:
-            backfill.move_cursor(
-                session, part.until, since=part.since, is_live=is_live, now=clock.now()
-            )
+        with transaction() as ctx:
+            backfill.move_cursor(ctx, part.until, since=part.since, is_live=is_live)
         for number in numbers:
             if time.monotonic() < deadline:
                 done.outcomes.append(stripe_apply.apply(number))
@@ -81,10 +79,10 @@ def _keep(
     listed = stripe.events(since=part.since, until=part.until)
     while payloads := list(itertools.islice(listed, backfill.AT_ONCE)):
         found = _read(payloads, done, is_rehearsal=is_rehearsal)
-        with transaction() as session:
-            new = backfill.unknown(session, found)
+        with transaction() as ctx:
+            new = backfill.unknown(ctx.session, found)
             if not is_rehearsal:
-                numbers += backfill.keep(session, new, now=clock.now())
+                numbers += backfill.keep(ctx, new)
         done.listed += len(payloads)
         done.new |= {event.id for event in new}
         watch(done)
@@ -106,5 +104,5 @@ def _read(payloads: Iterable[object], done: Filled, *, is_rehearsal: bool) -> li
 
 def _refuse(payload: object, error: Rejected) -> None:
     now, body = clock.now(), json.dumps(payload, sort_keys=True).encode()
-    with transaction() as session:
-        store_event.refuse(session, body, error, source="gap_fill", received_at=now, now=now)
+    with transaction() as ctx:
+        store_event.refuse(ctx.at(now), body, error, source="gap_fill", received_at=now)

@@ -47,8 +47,8 @@ def fetch(stripe: StripeGateway, kind: str, object_id: str) -> Fetched:
     if found is None:
         return Fetched(None, (), at)
     facts = facts_of(kind, found)
-    with transaction() as session:
-        known = catalog.load(session, catalog.prices_of(facts))
+    with transaction() as ctx:
+        known = catalog.load(ctx.session, catalog.prices_of(facts))
         unknown = catalog.unexplained(facts, known)
     prices = [price for each in unknown if (price := stripe.fetch("price", each)) is not None]
     return Fetched(found, prices, at)

@@ -13,8 +13,7 @@ from billing_client.messages import StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
 from flows.stripe.apply import Outcome
-from worker import clock
-from worker.database import is_away, passes, transaction
+from worker.database import is_away, is_transient, transaction
 from worker.settings import settings
 
 _SEEN = Outcome(None, "seen before")
@@ -55,7 +54,7 @@ def _keep(arrived: Sequence[Arrived]) -> list[Outcome]:
         except Rejected:
             pass  # what is wrong with one of them is met again, and written down
         except Exception as error:
-            if is_away(error) or (passes(error) and len(arrived) == 1):
+            if is_away(error) or (is_transient(error) and len(arrived) == 1):
                 raise
             stripe_apply.log_broken(error, events=len(arrived))
     return _keep_in_one(arrived, is_applied=False)
@@ -63,12 +62,11 @@ def _keep(arrived: Sequence[Arrived]) -> list[Outcome]:
 
 def _keep_in_one(arrived: Sequence[Arrived], *, is_applied: bool) -> list[Outcome]:
     """Keep events, and apply what is usual, in one transaction; an error takes all back."""
-    now = clock.now()
-    with transaction() as session:
-        rows = store_event.keep_all(session, arrived, source="webhook", now=now)
+    with transaction() as ctx:
+        rows = store_event.keep_all(ctx, arrived, source="webhook")
         if is_applied:
             taken = [Taken(row) for row in rows if row is not None]
-            stripe_apply.apply_in(session, taken, now=now)
+            stripe_apply.apply_in(ctx, taken)
     return [stripe_apply.outcome_of(row) if row is not None else _SEEN for row in rows]
 
 
@@ -88,13 +86,8 @@ def verified(webhook: StripeWebhook) -> Event:
 
 
 def _refuse(webhook: StripeWebhook, error: Rejected) -> Outcome:
-    with transaction() as session:
+    with transaction() as ctx:
         number = store_event.refuse(
-            session,
-            webhook.body,
-            error,
-            source="webhook",
-            received_at=webhook.received_at,
-            now=clock.now(),
+            ctx, webhook.body, error, source="webhook", received_at=webhook.received_at
         )
     return Outcome(number, "refused", error.name)

@@ -60,23 +60,23 @@ def _suspects(
         report.compared[kind] += len(page)
         watch(report)
         yield from differing
-    with transaction() as session:
-        unseen = drift.unseen(session, kind, seen, since=since)
+    with transaction() as ctx:
+        unseen = drift.unseen(ctx.session, kind, seen, since=since)
     yield from unseen
 
 
 def _differing(kind: str, page: Iterable[dict[str, Any]]) -> list[str]:
     is_live = stripe_apply.guard().is_live
     differing = []
-    with transaction() as session:
+    with transaction() as ctx:
         for each in page:
             if bool(each.get("livemode")) != is_live:
                 raise LivemodeMismatch(object=each["id"], we_are_live=is_live)
             try:
                 facts = facts_of(kind, each)
-                is_different = drift.compare(session, kind, each["id"], facts) is not None
+                is_different = drift.compare(ctx.session, kind, each["id"], facts) is not None
             except Rejected:
-                is_different = drift.is_ours(session, kind, each)
+                is_different = drift.is_ours(ctx.session, kind, each)
             if is_different:
                 differing.append(each["id"])
     return differing
@@ -86,13 +86,13 @@ def _second_look(stripe: StripeGateway, kind: str, object_id: str) -> Difference
     """What differs now, with the prices that the object names known."""
     try:
         fetched = stripe_fetch.fetch(stripe, kind, object_id)
-        with transaction() as session:
+        with transaction() as ctx:
             facts = (
-                apply_one.fetched_facts(session, kind, object_id, fetched, now=clock.now())
+                apply_one.fetched_facts(ctx, kind, object_id, fetched)
                 if fetched.object is not None
                 else None
             )
-            return drift.compare(session, kind, object_id, facts)
+            return drift.compare(ctx.session, kind, object_id, facts)
     except StripeKnowsNone:
         return None
     except Rejected as error:

@@ -44,11 +44,11 @@ def debit(redis_client):
 
 
 @pytest.fixture
-def unpriced(books, debit):
+def unpriced(ledger, debit):
     """A debit of account 1 that died for want of a price."""
-    books.open_account("acme", credits=100)
+    ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="translation", units=3, key="k1")
-    return books
+    return ledger
 
 
 def depth(queue):

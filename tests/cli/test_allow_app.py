@@ -43,8 +43,8 @@ def app(role):
         yield connection
 
 
-def test_the_app_may_place_holds_and_leave_debits(books, app):
-    account = books.open_account("acme", credits=100)
+def test_the_app_may_place_holds_and_leave_debits(ledger, app):
+    account = ledger.open_account("acme", credits=100)
     client = BillingClient("redis://127.0.0.1:1/0")
 
     held = client.place_hold(app, account, "image_generation", key="h")
@@ -52,12 +52,12 @@ def test_the_app_may_place_holds_and_leave_debits(books, app):
     app.commit()
 
     assert held
-    assert books.see("acme").held == 5
+    assert ledger.see("acme").held == 5
     with engine().connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM billing.inbox")).scalar() == 1
 
 
-def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(books, app):
+def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(ledger, app):
     client = BillingClient("redis://127.0.0.1:1/0")
     content = b"x" * (statement_files.PART_BYTES + 1)
 
@@ -66,15 +66,15 @@ def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(books
     app.commit()
 
     assert first == again
-    with transaction() as session:
-        kept, copy = bank_files.load(session, first), io.BytesIO()
-        bank_files.write_content(session, first, copy)
+    with transaction() as ctx:
+        kept, copy = bank_files.load(ctx.session, first), io.BytesIO()
+        bank_files.write_content(ctx.session, first, copy)
         assert (kept.name, kept.account, kept.state) == ("a?.sta", "DE1", "received")
         assert copy.read() == content
 
 
-def test_the_app_may_ask_who_is_let_in(books, app):
-    account = books.open_account("acme")
+def test_the_app_may_ask_who_is_let_in(ledger, app):
+    account = ledger.open_account("acme")
 
     assert access(app, account)
     assert access(app, api_key="none").reason == "unknown_key"

@@ -16,17 +16,17 @@ def run(*words):
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """An account that is two boundaries behind by the real clock, with an expired gift."""
     from worker import clock
 
-    books.now = clock.now()
-    books.pass_time(days=-70)
-    books.open_account("acme")
-    books.seed("acme")
-    books.grant("acme", 5, key="gift", expires_at=clock.now().replace(year=2099))
-    books.open_account("forgotten", created_at=clock.now())
-    return books
+    ledger.now = clock.now()
+    ledger.pass_time(days=-70)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.grant("acme", 5, key="gift", expires_at=clock.now().replace(year=2099))
+    ledger.open_account("forgotten", created_at=clock.now())
+    return ledger
 
 
 @pytest.mark.parametrize(

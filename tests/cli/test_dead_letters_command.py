@@ -16,14 +16,14 @@ from worker.transport import queues
 
 
 def set_a_price():
-    with transaction() as session:
+    with transaction() as ctx:
         columns = {"operation": "translation", "credits_per_unit": 4}
-        session.execute(insert(CreditCostConfig).values(columns))
+        ctx.session.execute(insert(CreditCostConfig).values(columns))
 
 
 def states():
-    with transaction() as session:
-        rows = session.scalars(select(DeadLetter).order_by(DeadLetter.id))
+    with transaction() as ctx:
+        rows = ctx.session.scalars(select(DeadLetter).order_by(DeadLetter.id))
         return {letter.id: (letter.state, letter.closed_by) for letter in rows}
 
 

@@ -24,7 +24,7 @@ AWAY = {
 @pytest.fixture
 def folder():
     """Not tmp_path: where Postgres must run as nobody, nobody has to reach the data."""
-    with tempfile.TemporaryDirectory(prefix="billing-ops-") as place:
+    with tempfile.TemporaryDirectory(prefix="billing-cli-") as place:
         Path(place).chmod(0o711)
         yield Path(place) / "data"
 

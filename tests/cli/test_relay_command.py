@@ -71,8 +71,8 @@ def announce(port, size):
 
 
 def kept():
-    with transaction() as session:
-        return session.execute(select(func.count()).select_from(StripeEvent)).scalar_one()
+    with transaction() as ctx:
+        return ctx.session.execute(select(func.count()).select_from(StripeEvent)).scalar_one()
 
 
 def test_what_is_posted_to_it_lies_in_the_inbox(relay):
@@ -176,5 +176,5 @@ def test_it_takes_what_localstripe_signs(relay, monkeypatch):
 
 
 def types():
-    with transaction() as session:
-        return set(session.scalars(select(StripeEvent.type)))
+    with transaction() as ctx:
+        return set(ctx.session.scalars(select(StripeEvent.type)))

@@ -80,10 +80,10 @@ def test_status_without_servers_says_so_and_does_not_end_in_a_traceback():
     assert [problem.split(":")[0] for problem in seen["problems"]] == ["postgres", "redis"]
 
 
-def test_an_account_is_shown_with_its_holds_under_way(billing, billing_json, books):
-    account = books.open_account("acme", credits=100)
-    with transaction() as session:
-        holds.place(session, PlaceHold(account, "clustering", "hold:1"), now=books.now)
+def test_an_account_is_shown_with_its_holds_under_way(billing, billing_json, ledger):
+    account = ledger.open_account("acme", credits=100)
+    with transaction() as ctx:
+        holds.place(ctx.at(ledger.now), PlaceHold(account, "clustering", "hold:1"))
 
     shown, seen = billing("accounts", "show", "acme"), billing_json("accounts", "show", "acme")
 
@@ -94,8 +94,8 @@ def test_an_account_is_shown_with_its_holds_under_way(billing, billing_json, boo
 
 
 @pytest.mark.parametrize("name", ["acme", "1"], ids=["by its slug", "by its id"])
-def test_an_account_is_shown_with_its_lots_entries_and_refusals(billing, books, debit, name):
-    books.open_account("acme", credits=100)
+def test_an_account_is_shown_with_its_lots_entries_and_refusals(billing, ledger, debit, name):
+    ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="image_prompt_extraction", key="k1")
     debit(account_id=1, operation="image_generation", units=50, key="k2")
 
@@ -106,8 +106,8 @@ def test_an_account_is_shown_with_its_lots_entries_and_refusals(billing, books, 
     assert "InsufficientCredits" in shown
 
 
-def test_an_account_for_machines(billing_json, books, debit):
-    books.open_account("acme", credits=100)
+def test_an_account_for_machines(billing_json, ledger, debit):
+    ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="image_prompt_extraction", key="k1")
 
     seen = billing_json("accounts", "show", "acme")
@@ -116,8 +116,8 @@ def test_an_account_for_machines(billing_json, books, debit):
     assert [entry["amount"] for entry in seen["entries"]] == [100, -2]
 
 
-def test_an_account_that_the_books_do_not_know_yet_is_shown_all_the_same(billing, books):
-    books.open_account("new", credits=5)
+def test_an_account_that_the_books_do_not_know_yet_is_shown_all_the_same(billing, ledger):
+    ledger.open_account("new", credits=5)
 
     assert "not adopted yet" in billing("accounts", "show", "new")
 
@@ -128,18 +128,18 @@ def test_an_unknown_account_is_said(billing, database):
     )
 
 
-def test_an_audit_of_books_that_agree(billing, billing_json, books, debit):
-    books.open_account("acme", credits=100)
+def test_an_audit_of_books_that_agree(billing, billing_json, ledger, debit):
+    ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="image_prompt_extraction", key="k1")
 
     assert "the books agree" in billing("audit")
     assert billing_json("audit")["agrees"] is True
 
 
-def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_json, books, debit):
-    books.open_account("acme", credits=100)
+def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_json, ledger, debit):
+    ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="image_prompt_extraction", key="k1")
-    books.set_host("acme", credits=7)
+    ledger.set_host("acme", credits=7)
 
     shown, seen = billing("audit", exit_code=1), billing_json("audit", exit_code=1)
 
@@ -155,16 +155,18 @@ def test_preflight_on_good_ground(billing, billing_json, database):
 
 
 def test_preflight_ends_with_1_and_the_list_of_what_is_wrong(billing, billing_json, database):
-    with transaction() as session:
-        session.execute(sa.text("UPDATE billing.alembic_version SET version_num = '0001'"))
-        kept = session.execute(sa.text("SELECT version_num FROM billing.alembic_version")).scalar()
+    with transaction() as ctx:
+        ctx.session.execute(sa.text("UPDATE billing.alembic_version SET version_num = '0001'"))
+        kept = ctx.session.execute(
+            sa.text("SELECT version_num FROM billing.alembic_version")
+        ).scalar()
     try:
         shown, seen = billing("preflight", exit_code=1), billing_json("preflight", exit_code=1)
     finally:
         from worker import schema
 
-        with transaction() as session:
-            session.execute(
+        with transaction() as ctx:
+            ctx.session.execute(
                 sa.text("UPDATE billing.alembic_version SET version_num = :head"),
                 {"head": schema.head()},
             )
@@ -185,17 +187,17 @@ def test_samples_are_loaded_once(billing, database):
 
 
 def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
-    with transaction() as session:
-        made = session.execute(
+    with transaction() as ctx:
+        made = ctx.session.execute(
             sa.text("DELETE FROM billing.host_changes RETURNING what, table_name, column_name")
         ).all()
     try:
         refused = billing("samples", "load", exit_code=1)
         left_alone = billing("samples", "load", "--unless-the-apps")
     finally:
-        with transaction() as session:
+        with transaction() as ctx:
             for row in made:
-                session.execute(
+                ctx.session.execute(
                     sa.text(
                         "INSERT INTO billing.host_changes (what, table_name, column_name)"
                         " VALUES (:what, :table_name, :column_name)"

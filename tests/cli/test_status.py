@@ -46,13 +46,13 @@ def test_a_queue_that_no_worker_reads_is_said_and_fails(database, redis_client):
     assert (exit_code, seen["problems"]) == (1, ["no worker reads the queue debits"])
 
 
-def test_what_waits_for_more_than_a_minute_is_said(books, redis_client):
+def test_what_waits_for_more_than_a_minute_is_said(ledger, redis_client):
     sent = clock.now() - dt.timedelta(seconds=90)
     redis_client.lpush("credits", raw(with_headers(message(), **{SENT_AT: sent.isoformat()})))
-    books.open_account("acme", credits=100)
-    with transaction() as session:
+    ledger.open_account("acme", credits=100)
+    with transaction() as ctx:
         row = {"account_id": 1, "task": "credits.debit", "arguments": {}, "sent_at": sent}
-        session.execute(insert(InboxRow).values(**row))
+        ctx.session.execute(insert(InboxRow).values(**row))
 
     _, seen = status()
 

@@ -179,5 +179,5 @@ def test_importing_the_client_loads_none_of_our_other_packages():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout
 
-    for package in ("billing'", "models'", "worker'", "tasks'", "ops'", "sqlalchemy'", "stripe'"):
+    for package in ("billing'", "models'", "worker'", "tasks'", "cli'", "sqlalchemy'", "stripe'"):
         assert f"'{package}" not in loaded

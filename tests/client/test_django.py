@@ -24,17 +24,17 @@ OWNER = "jane@acme.test"
 
 
 @pytest.fixture
-def app(books, redis_client):
+def app(ledger, redis_client):
     """Asks the main app; two customers have a site each, `key-acme` and `key-lost`."""
-    books.open_account("acme", credits=100)
-    books.open_account("lost", credits=100)
-    with transaction() as session:
-        values = {"email": OWNER, "role": "owner", "account_id": books.ids["acme"]}
-        owner = session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
-        for slug, account_id in books.ids.items():
+    ledger.open_account("acme", credits=100)
+    ledger.open_account("lost", credits=100)
+    with transaction() as ctx:
+        values = {"email": OWNER, "role": "owner", "account_id": ledger.ids["acme"]}
+        owner = ctx.session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
+        for slug, account_id in ledger.ids.items():
             site = {"account_id": account_id, "name": slug, "slug": slug}
-            session.execute(insert(Site).values(**site, wp_api_key=f"key-{slug}"))
-    books.set_host("acme", owner_id=owner)
+            ctx.session.execute(insert(Site).values(**site, wp_api_key=f"key-{slug}"))
+    ledger.set_host("acme", owner_id=owner)
     url = engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
     told = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
     child = Path(__file__).with_name("django_child.py")
@@ -55,16 +55,16 @@ def app(books, redis_client):
         process.stdin.close()
 
 
-def suspend(books, slug, reason):
-    with transaction() as session:
-        how = {"reason": reason, "actor": "operator:test", "now": books.now}
-        status.suspend(session, books.ids[slug], **how)
+def suspend(ledger, slug, reason):
+    with transaction() as ctx:
+        operator = ctx.at(ledger.now).by("operator:test")
+        status.suspend(operator, ledger.ids[slug], reason=reason)
 
 
-def test_the_middleware_lets_a_customer_in_and_a_suspended_one_to_the_way_to_pay(app, books):
-    acme = books.ids["acme"]
+def test_the_middleware_lets_a_customer_in_and_a_suspended_one_to_the_way_to_pay(app, ledger):
+    acme = ledger.ids["acme"]
     before = app("/page/", account=acme)
-    suspend(books, "acme", "payment_failed")
+    suspend(ledger, "acme", "payment_failed")
 
     after = app("/page/", account=acme)
 
@@ -81,13 +81,13 @@ def test_the_middleware_lets_a_customer_in_and_a_suspended_one_to_the_way_to_pay
         pytest.param("manual", 403, id="by hand"),
     ],
 )
-def test_a_suspended_account_does_not_get_in_by_its_key(app, books, reason, expected):
+def test_a_suspended_account_does_not_get_in_by_its_key(app, ledger, reason, expected):
     before = app("/bridge/", key="key-acme")
-    suspend(books, "acme", reason)
+    suspend(ledger, "acme", reason)
 
     after = app("/bridge/", key="key-acme")
 
-    assert before["body"] == {"account": books.ids["acme"], "site": 1, "user": OWNER}
+    assert before["body"] == {"account": ledger.ids["acme"], "site": 1, "user": OWNER}
     assert (after["status"], after["body"]["detail"][-1:]) == (expected, ".")
 
 
@@ -98,10 +98,10 @@ def test_a_key_that_is_none_is_told_how_to_come(app):
     assert app("/bridge/")["status"] == 401
 
 
-def test_an_account_without_an_owner_gets_in_by_its_key(app, books):
+def test_an_account_without_an_owner_gets_in_by_its_key(app, ledger):
     answer = app("/bridge/", key="key-lost")
 
-    assert (answer["status"], answer["body"]["account"]) == (200, books.ids["lost"])
+    assert (answer["status"], answer["body"]["account"]) == (200, ledger.ids["lost"])
 
 
 def test_the_throttle_counts_by_account_and_says_when_to_come_again(app):
@@ -112,23 +112,23 @@ def test_the_throttle_counts_by_account_and_says_when_to_come_again(app):
     assert app("/bridge/", key="key-lost")["status"] == 200
 
 
-def test_an_account_without_a_plan_is_asked_to_choose_before_it_is_counted(app, books):
-    books.set_host("acme", plan_id=None)
+def test_an_account_without_a_plan_is_asked_to_choose_before_it_is_counted(app, ledger):
+    ledger.set_host("acme", plan_id=None)
 
     assert app("/bridge/", key="key-acme")["status"] == 402
 
 
-def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, books):
-    acme = books.ids["acme"]
+def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, ledger):
+    acme = ledger.ids["acme"]
 
     done = app("/work/?key=job-1", account=acme)
     failed = app("/work/?key=job-2&fails=1", account=acme)
 
     assert (done["status"], done["body"]) == (200, {"held": True})
     assert (failed["status"], failed["body"]) == (500, {"held": True})
-    with transaction() as session:
-        assert session.scalar(select(func.count()).select_from(Hold)) == 2
-        assert session.scalar(select(func.count()).select_from(InboxRow)) == 2
+    with transaction() as ctx:
+        assert ctx.session.scalar(select(func.count()).select_from(Hold)) == 2
+        assert ctx.session.scalar(select(func.count()).select_from(InboxRow)) == 2
 
 
 def test_a_signed_event_is_taken_and_a_forged_one_is_not(app):

@@ -138,8 +138,10 @@ def test_the_readme_says_how_often_beat_asks_for_the_task(entry):
 
 
 def test_the_readme_has_each_default_price(database):
-    with transaction() as session:
-        rows = session.execute(select(PriceVersion.operation, PriceVersion.credits_per_unit)).all()
+    with transaction() as ctx:
+        rows = ctx.session.execute(
+            select(PriceVersion.operation, PriceVersion.credits_per_unit)
+        ).all()
 
     assert rows
     for operation, credits_per_unit in rows:

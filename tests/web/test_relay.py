@@ -66,8 +66,8 @@ def ask(configured, database, redis_client):
 
 
 def kept():
-    with transaction() as session:
-        return list(session.scalars(select(StripeEvent).order_by(StripeEvent.id)))
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(StripeEvent).order_by(StripeEvent.id)))
 
 
 def queued(redis_client):
@@ -126,13 +126,13 @@ def test_without_postgres_the_event_goes_to_the_queue_as_it_came(ask, redis_clie
 
 
 def test_a_bug_in_the_way_to_the_inbox_costs_no_event(ask, redis_client):
-    with transaction() as session:
-        session.execute(text("ALTER TABLE billing.stripe_events RENAME TO elsewhere"))
+    with transaction() as ctx:
+        ctx.session.execute(text("ALTER TABLE billing.stripe_events RENAME TO elsewhere"))
     try:
         assert ask()[0] == "200 OK"
     finally:
-        with transaction() as session:
-            session.execute(text("ALTER TABLE billing.elsewhere RENAME TO stripe_events"))
+        with transaction() as ctx:
+            ctx.session.execute(text("ALTER TABLE billing.elsewhere RENAME TO stripe_events"))
 
     assert [message.task for message in queued(redis_client)] == ["stripe.receive"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from billing import dead_letters
+from billing.operations import dead_letters
 from billing_client import BillingClient
 from models.credits import Refusal
 from worker import dead_letters as letters
@@ -118,15 +118,17 @@ def client(redis_client):
 
 
 @pytest.fixture
-def outcome(redis_client, books):
+def outcome(redis_client, ledger):
     """Waits until nothing is queued or in hand, then tells what became of the messages."""
 
     def look():
         wait_until(lambda: is_idle(redis_client))
         letters.collect(TASKS)
-        with transaction() as session:
-            refusals = list(session.scalars(select(Refusal.reason)))
-            return refusals + [each.error for each in dead_letters.open_letters(session, limit=99)]
+        with transaction() as ctx:
+            refusals = list(ctx.session.scalars(select(Refusal.reason)))
+            return refusals + [
+                each.error for each in dead_letters.open_letters(ctx.session, limit=99)
+            ]
 
     return look
 

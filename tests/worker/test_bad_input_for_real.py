@@ -13,12 +13,12 @@ DEBIT = {"account_id": 1, "operation": "clustering", "key": KEY}
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """Account 1, with credits for a few debits of 2; account 2 is deleted."""
-    assert books.open_account("acme", credits=100) == DEBIT["account_id"]
-    books.open_account("gone", credits=100)
-    books.delete_account("gone")
-    return books
+    assert ledger.open_account("acme", credits=100) == DEBIT["account_id"]
+    ledger.open_account("gone", credits=100)
+    ledger.delete_account("gone")
+    return ledger
 
 
 @pytest.mark.parametrize(

@@ -20,19 +20,12 @@ pytestmark = pytest.mark.usefixtures("standing")
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """A customer in trial, a plan with a price, and a bank account of ours in dollars."""
-    account_id = books.open_account("acme", status="trial")
-    with transaction() as session:
-        session.execute(sa.update(Plan).values(price=89))
-        bank_accounts.add(
-            session,
-            OWN_IBAN,
-            currency="USD",
-            source_format="camt.053",
-            actor="test",
-            now=clock.now(),
-        )
+    account_id = ledger.open_account("acme", status="trial")
+    with transaction() as ctx:
+        ctx.session.execute(sa.update(Plan).values(price=89))
+        bank_accounts.add(ctx.by("test"), OWN_IBAN, currency="USD", source_format="camt.053")
     return account_id
 
 
@@ -44,30 +37,30 @@ def announced(client, acme):
 def received(client, **said):
     file = statement(line("89.00", currency="USD", **said), day=clock.now().date())
     content = io.BytesIO(file.replace(b"EUR", b"USD"))
-    with transaction() as session:
-        file_id = bank_files.receive(session, content, name="a file", now=clock.now()).id
+    with transaction() as ctx:
+        file_id = bank_files.receive(ctx, content, name="a file").id
     client.send(ImportStatement(file_id))
 
 
 def one(query):
-    with transaction() as session:
-        return session.scalars(query).first()
+    with transaction() as ctx:
+        return ctx.session.scalars(query).first()
 
 
-def test_an_announced_transfer_that_comes_with_its_reference_activates(client, acme, books):
+def test_an_announced_transfer_that_comes_with_its_reference_activates(client, acme, ledger):
     invoice = announced(client, acme)
 
     received(client, reference=invoice.reference)
 
-    wait_until(lambda: books.see("acme").status == "active")
+    wait_until(lambda: ledger.see("acme").status == "active")
     assert one(sa.select(Invoice.status)) == "paid"
-    assert books.lots("acme") == {"plan": 1000}
+    assert ledger.lots("acme") == {"plan": 1000}
 
 
-def test_a_transfer_without_a_reference_is_confirmed_by_a_person(client, acme, books):
+def test_a_transfer_without_a_reference_is_confirmed_by_a_person(client, acme, ledger):
     invoice = announced(client, acme)
-    with transaction() as session:
-        user_id = session.execute(
+    with transaction() as ctx:
+        user_id = ctx.session.execute(
             sa.insert(User).values(email="dev@example.com", role="developer").returning(User.id)
         ).scalar_one()
     received(client, text="first month")
@@ -75,4 +68,4 @@ def test_a_transfer_without_a_reference_is_confirmed_by_a_person(client, acme, b
 
     client.send(ConfirmTransfer(waiting.id, waiting.version, invoice.invoice_id, user_id))
 
-    wait_until(lambda: books.see("acme").status == "active")
+    wait_until(lambda: ledger.see("acme").status == "active")

@@ -115,20 +115,20 @@ def test_every_tick_has_a_task_that_is_not_tried_again_and_ends_when_the_next_on
 
 
 @pytest.mark.parametrize("name", [entry["task"] for entry in celeryconfig.beat_schedule.values()])
-def test_a_tick_that_comes_twice_changes_no_more_than_one(tasks, books, redis_client, name):
-    books.open_account("acme", credits=100)
-    books.grant("acme", 10, key="g")
+def test_a_tick_that_comes_twice_changes_no_more_than_one(tasks, ledger, redis_client, name):
+    ledger.open_account("acme", credits=100)
+    ledger.grant("acme", 10, key="g")
     once = tasks[name]()
-    before = books.history("acme"), books.lots("acme")
+    before = ledger.history("acme"), ledger.lots("acme")
 
     again = tasks[name]()
 
-    assert (books.history("acme"), books.lots("acme")) == before
+    assert (ledger.history("acme"), ledger.lots("acme")) == before
     assert once is not None
     assert again is not None
 
 
-def test_an_audit_that_is_done_is_not_done_again_within_the_hour(tasks, books):
+def test_an_audit_that_is_done_is_not_done_again_within_the_hour(tasks, ledger):
     audit = tasks["upkeep.audit_books"]
     audit()
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billing_client import Debit
 from tests.worker.conftest import wait_until
-from worker.database import engine, passes, transaction
+from worker.database import engine, is_transient, transaction
 
 
 def caught(work):
@@ -19,15 +19,15 @@ def caught(work):
 
 
 def run(*statements):
-    with transaction() as session:
+    with transaction() as ctx:
         for statement in statements:
-            session.execute(sa.text(statement))
+            ctx.session.execute(sa.text(statement))
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    return books
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    return ledger
 
 
 LOCK_ACME = "SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"
@@ -37,16 +37,16 @@ def test_a_lock_that_could_not_be_had_passes(acme):
     def wait_for_it():
         run("SET LOCAL lock_timeout = '20ms'", LOCK_ACME)
 
-    with transaction() as session:
-        session.execute(sa.text(LOCK_ACME))
-        assert passes(caught(wait_for_it))
+    with transaction() as ctx:
+        ctx.session.execute(sa.text(LOCK_ACME))
+        assert is_transient(caught(wait_for_it))
 
 
 def test_a_statement_that_took_too_long_passes(database):
     def sleep():
         run("SET LOCAL statement_timeout = '20ms'", "SELECT pg_sleep(9)")
 
-    assert passes(caught(sleep))
+    assert is_transient(caught(sleep))
 
 
 def test_a_deadlock_passes(acme):
@@ -58,17 +58,17 @@ def test_a_deadlock_passes(acme):
     )
 
     def cross():
-        with transaction() as session:
-            session.execute(sa.text("SET LOCAL deadlock_timeout = '50ms'"))
-            session.execute(sa.text(LOCK_ACME))
+        with transaction() as ctx:
+            ctx.session.execute(sa.text("SET LOCAL deadlock_timeout = '50ms'"))
+            ctx.session.execute(sa.text(LOCK_ACME))
             asking.start()
             wait_until(lambda: waits_for_a_lock(other.info.backend_pid))
-            session.execute(sa.text(LOCK_ACME.replace("1 FOR", "2 FOR")))
+            ctx.session.execute(sa.text(LOCK_ACME.replace("1 FOR", "2 FOR")))
 
     with other, other.cursor() as cursor:
         cursor.execute(LOCK_ACME.replace("1 FOR", "2 FOR"))
         asking = threading.Thread(target=cursor.execute, args=(LOCK_ACME,))
-        assert passes(caught(cross))
+        assert is_transient(caught(cross))
         asking.join()
     other.close()
 
@@ -83,7 +83,7 @@ def test_a_lost_connection_passes(database):
     def lose_it():
         run("SELECT pg_terminate_backend(pg_backend_pid())", "SELECT 1")
 
-    assert passes(caught(lose_it))
+    assert is_transient(caught(lose_it))
 
 
 def test_after_a_lost_connection_the_next_one_is_good(database):
@@ -97,14 +97,14 @@ def test_after_a_lost_connection_the_next_one_is_good(database):
 def test_a_server_that_is_away_passes():
     nobody = sa.create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none")
 
-    assert passes(caught(nobody.connect))
+    assert is_transient(caught(nobody.connect))
 
 
 def test_a_race_for_one_key_passes(acme):
     acme.debit_all([Debit(1, "clustering", "k")])
     twice = "INSERT INTO billing.keys SELECT * FROM billing.keys"
 
-    assert passes(caught(lambda: run(twice)))
+    assert is_transient(caught(lambda: run(twice)))
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_a_race_for_one_key_passes(acme):
     ],
 )
 def test_a_bug_does_not_pass(database, statement):
-    assert not passes(caught(lambda: run(statement)))
+    assert not is_transient(caught(lambda: run(statement)))
 
 
 def test_an_error_of_ours_does_not_pass():
-    assert not passes(ValueError("no"))
+    assert not is_transient(ValueError("no"))
 
 
 def test_an_error_does_not_quote_what_was_asked(database):
     def ask():
-        with transaction() as session:
-            session.execute(sa.text("SELECT 1/0, :what"), {"what": "the-secret"})
+        with transaction() as ctx:
+            ctx.session.execute(sa.text("SELECT 1/0, :what"), {"what": "the-secret"})
 
     assert "the-secret" not in str(caught(ask))

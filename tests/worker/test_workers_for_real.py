@@ -8,8 +8,8 @@ import pytest
 from celery.exceptions import Reject
 from sqlalchemy import func, select
 
-from billing import dead_letters
 from billing.errors import TryLater
+from billing.operations import dead_letters
 from billing_client import BillingClient, Debit, new_key
 from devstack.folder import DataFolder
 from devstack.guard import Guard
@@ -68,22 +68,22 @@ def dead():
     """Error and attempts of every open dead letter."""
 
     def look():
-        with transaction() as session:
-            return [(d.error, d.attempts) for d in dead_letters.open_letters(session, limit=9)]
+        with transaction() as ctx:
+            return [(d.error, d.attempts) for d in dead_letters.open_letters(ctx.session, limit=9)]
 
     return look
 
 
 def entries():
-    with transaction() as session:
+    with transaction() as ctx:
         keyed = select(func.count()).where(CreditTransaction.key.is_not(None))
-        return session.execute(keyed).scalar_one()
+        return ctx.session.execute(keyed).scalar_one()
 
 
 def test_a_kill_9_among_2000_debits_loses_none_and_takes_none_twice(
-    books, redis_client, client, start
+    ledger, redis_client, client, start
 ):
-    accounts = [books.open_account(f"account-{n}", credits=10_000) for n in range(20)]
+    accounts = [ledger.open_account(f"account-{n}", credits=10_000) for n in range(20)]
     reader = ("-Q", "debits", "--pool", "solo")
     debits = [Debit(a, "image_prompt_extraction", new_key()) for a in accounts for _ in range(100)]
     raws = [raw(message(**debit.arguments())) for debit in debits]
@@ -98,8 +98,8 @@ def test_a_kill_9_among_2000_debits_loses_none_and_takes_none_twice(
     start("third", *reader, BILLING_DEBIT_SET_SIZE="50")
 
     wait_until(lambda: is_idle(redis_client))
-    assert [books.see(f"account-{n}").credits for n in range(20)] == [10_000 - 100 * 2] * 20
-    assert books.audit().agrees
+    assert [ledger.see(f"account-{n}").credits for n in range(20)] == [10_000 - 100 * 2] * 20
+    assert ledger.audit().agrees
     assert redis_client.hlen(queues.UNACKED) == 0
 
 
@@ -208,8 +208,8 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_short_and_gives_the_rest
     assert queues.depth(redis_client, "credits") == 3
 
 
-def test_a_stopped_debit_worker_leaves_nothing_in_hand(books, redis_client, start):
-    acme = books.open_account("acme", credits=10_000)
+def test_a_stopped_debit_worker_leaves_nothing_in_hand(ledger, redis_client, start):
+    acme = ledger.open_account("acme", credits=10_000)
     reader = start("debits", "-Q", "debits", "--pool", "solo", BILLING_DEBIT_SET_SIZE="5")
     raws = [
         raw(message(account_id=acme, operation="image_prompt_extraction", key=new_key()))
@@ -224,8 +224,8 @@ def test_a_stopped_debit_worker_leaves_nothing_in_hand(books, redis_client, star
     assert entries() - 1 + queues.depth(redis_client, "debits") == 500
 
 
-def test_a_stock_reader_can_take_over_the_queue_of_debits(books, client, redis_client, start):
-    acme = books.open_account("acme", credits=100)
+def test_a_stock_reader_can_take_over_the_queue_of_debits(ledger, client, redis_client, start):
+    acme = ledger.open_account("acme", credits=100)
     start("stock", "-Q", "debits", "--concurrency", "1", BILLING_DEBIT_READER="stock")
 
     client.debit(acme, "image_prompt_extraction", key="debit:1")
@@ -233,7 +233,7 @@ def test_a_stock_reader_can_take_over_the_queue_of_debits(books, client, redis_c
 
     wait_until(lambda: is_idle(redis_client))
     assert (
-        books.history("acme")
+        ledger.history("acme")
         == """
         opening balance               +100   100
         image_prompt_extraction         -2    98
@@ -276,8 +276,8 @@ def other_redis(tmp_path):
         yield server.url, kill_and_restart
 
 
-def test_a_redis_that_dies_and_comes_back_finds_its_workers_again(books, other_redis, start):
-    acme = books.open_account("acme", credits=100)
+def test_a_redis_that_dies_and_comes_back_finds_its_workers_again(ledger, other_redis, start):
+    acme = ledger.open_account("acme", credits=100)
     url, kill_and_restart = other_redis
     start("general", "-Q", "credits", "--concurrency", "1", REDIS_URL=url)
     start("debits", "-Q", "debits", "--pool", "solo", REDIS_URL=url)
@@ -287,4 +287,4 @@ def test_a_redis_that_dies_and_comes_back_finds_its_workers_again(books, other_r
     sender.debit(acme, "image_prompt_extraction", key="debit:1")
     sender.grant(acme, 5, "goodwill", key="grant:1")
 
-    wait_until(lambda: books.see("acme").credits == 103)
+    wait_until(lambda: ledger.see("acme").credits == 103)

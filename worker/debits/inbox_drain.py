@@ -3,8 +3,7 @@
 import time
 
 from billing.usage import inbox, post
-from worker import clock
-from worker.database import passes, transaction
+from worker.database import is_transient, transaction
 from worker.logs import logger
 from worker.settings import settings
 
@@ -53,7 +52,7 @@ class InboxDrain:
                     time.sleep(PAUSE_S)
                 self._after = error.after
             except Exception as error:
-                if one_by_one or passes(error):
+                if one_by_one or is_transient(error):
                     raise
                 # One row breaks the set: alone it becomes a dead letter, and holds up no other.
                 log.exception("inbox_set_broke", error=type(error).__name__)
@@ -64,11 +63,7 @@ class InboxDrain:
         return None
 
     def _drain(self, *, one_by_one: bool = False) -> inbox.Drained:
-        with transaction() as session:
+        with transaction() as ctx:
             return inbox.drain(
-                session,
-                limit=settings().debit_set_size,
-                after=self._after,
-                now=clock.now(),
-                one_by_one=one_by_one,
+                ctx, limit=settings().debit_set_size, after=self._after, one_by_one=one_by_one
             )

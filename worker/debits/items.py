@@ -3,8 +3,8 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from billing.dead_letters import Letter
 from billing.errors import Malformed
+from billing.operations.dead_letters import Letter
 from billing.usage.post import Message
 from billing_client import InvalidMessage
 from billing_client.messages import Capture, Debit, DebitMany, DrainInbox, Release, Reverse

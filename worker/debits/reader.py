@@ -19,8 +19,8 @@ from celery import bootsteps
 from celery.exceptions import ImproperlyConfigured
 from sqlalchemy.exc import IntegrityError
 
-from billing import dead_letters
 from billing.host import accounts
+from billing.operations import dead_letters
 from billing.usage import post
 from billing.usage.post import Answer
 from worker import clock
@@ -34,7 +34,7 @@ from worker.debits.prefetch import SetTaker
 from worker.debits.single import rejected
 from worker.logs import logger
 from worker.settings import settings
-from worker.task import passes
+from worker.task import is_transient
 from worker.transport import queues as mailbox
 
 log = logger(__name__)
@@ -133,7 +133,7 @@ class DebitReader:
                 break
             except Exception as error:
                 tries += 1
-                if not passes(error) or (tries >= MAX_TRIES and not is_away(error)):
+                if not is_transient(error) or (tries >= MAX_TRIES and not is_away(error)):
                     self._halve(items, error)
                     return
                 if self._stop.is_set():
@@ -154,9 +154,9 @@ class DebitReader:
 
         The app may keep an account's row locked, as by a hold in a long transaction.
         """
-        with transaction() as session:
+        with transaction() as ctx:
             asked = {message.account_id for item in items for message in item.messages}
-            free = set(accounts.lock_free(session, asked))
+            free = set(accounts.try_lock(ctx.session, asked))
         others: list[Item] = []
         left: list[Item] = []
         for item in items:
@@ -169,18 +169,18 @@ class DebitReader:
         return others
 
     def _apply(self, items: Sequence[Item]) -> list[Answer]:
-        with transaction() as session:
-            session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+        with transaction() as ctx:
+            ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
             now = clock.now()
             asked = [message for item in items for message in item.messages]
-            answers = post.apply(session, asked, now=now) if asked else []
+            answers = post.apply(ctx.at(now), asked) if asked else []
             dead = [item.fault for item in items if item.fault is not None]
             dead += [
                 rejected(message_id, answer)
                 for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
                 if answer.is_rejected
             ]
-            dead_letters.keep(session, [letters.storable(letter) for letter in dead], now=now)
+            dead_letters.keep(ctx.at(now), [letters.storable(letter) for letter in dead])
         return answers
 
     def _halve(self, items: Sequence[Item], error: Exception) -> None:
@@ -191,7 +191,7 @@ class DebitReader:
             self._see_through(items[middle:])
             return
         (item,) = items
-        if passes(error) and not isinstance(error, IntegrityError):
+        if is_transient(error) and not isinstance(error, IntegrityError):
             # Somebody holds its account for long: the others need not wait for that.
             log.warning("debit_sent_back", error=type(error).__name__)
             mailbox.send_back(self._redis, QUEUE, item.tag, item.raw)

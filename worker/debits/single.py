@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy.orm import Session
-
-from billing import dead_letters
-from billing.dead_letters import Letter
+from billing.context import Context
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter
 from billing.usage import post
 from billing.usage.post import Answer, Message
-from worker import clock
 from worker.database import transaction
 
 
@@ -17,21 +15,21 @@ def apply_one(message: Message) -> dict[str, object]:
 
     Raises the Rejected of a message that may be replayed once its cause is gone.
     """
-    with transaction() as session:
-        (answer,) = post.apply(session, [message], now=clock.now())
+    with transaction() as ctx:
+        (answer,) = post.apply(ctx, [message])
     if answer.error is not None and answer.is_rejected:
         raise answer.error
     return {"outcome": answer.outcome, "is_repeat": answer.is_repeat}
 
 
-def keep_rejected(session: Session, message_id: str, answers: Sequence[Answer]) -> int:
+def keep_rejected(ctx: Context, message_id: str, answers: Sequence[Answer]) -> int:
     """Keep what a message of many could not do, each as a letter that can be replayed alone."""
     letters = [
         rejected(f"{message_id}:{number}", answer)
         for number, answer in enumerate(answers)
         if answer.is_rejected
     ]
-    dead_letters.keep(session, letters, now=clock.now())
+    dead_letters.keep(ctx, letters)
     return len(letters)
 
 

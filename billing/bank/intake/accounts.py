@@ -1,12 +1,11 @@
 """The bank accounts of ours that may receive money, and from which format each recognises it."""
 
-import datetime as dt
-
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.bank.intake import checks
+from billing.context import Context
 from billing.currencies import exponent_of
 from billing.errors import Rejected
 from models.bank import BankAccount
@@ -20,14 +19,7 @@ class BankAccountRefused(Rejected):
 
 
 def add(
-    session: Session,
-    number: str,
-    *,
-    currency: str,
-    source_format: str,
-    actor: str,
-    now: dt.datetime,
-    customer_id: int | None = None,
+    ctx: Context, number: str, *, currency: str, source_format: str, customer_id: int | None = None
 ) -> bool:
     """Register an account of ours; False where it is registered just so already.
 
@@ -40,25 +32,25 @@ def add(
     if exponent_of(currency) is None:
         raise BankAccountRefused(problem=f"{currency!a} is not a currency of ISO 4217")
     plain = "".join(number.split())
-    made = session.execute(
+    made = ctx.session.execute(
         insert(BankAccount)
         .values(
             number=plain,
             currency=currency,
             format=source_format,
             customer_id=customer_id,
-            added_by=actor,
-            added_at=now,
+            added_by=ctx.actor,
+            added_at=ctx.now,
         )
         .on_conflict_do_nothing()
         .returning(BankAccount.number)
     ).first()
-    known = session.get_one(BankAccount, (plain, currency))
+    known = ctx.session.get_one(BankAccount, (plain, currency))
     if (known.format, known.customer_id) != (source_format, customer_id):
         raise BankAccountRefused(
             problem=f"registered with format {known.format} and customer {known.customer_id}"
         )
-    checks.refresh(session, plain)
+    checks.refresh(ctx.session, plain)
     return made is not None
 
 

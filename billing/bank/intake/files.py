@@ -1,6 +1,5 @@
 """Statement files as bytes in the database: what is received is kept, and read later by its id."""
 
-import datetime as dt
 import hashlib
 import tempfile
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import Rejected
 from billing.statements.errors import EmptyFile, FileTooLarge
 from billing.statements.limits import MAX_FILE_BYTES
@@ -30,9 +30,7 @@ class Received:
     is_repeat: bool = False
 
 
-def receive(
-    session: Session, source: BinaryIO, *, name: str, now: dt.datetime, account: str | None = None
-) -> Received:
+def receive(ctx: Context, source: BinaryIO, *, name: str, account: str | None = None) -> Received:
     """Keep a file; the same bytes are kept once.
 
     `account`: the number of the account that the file is of, where it does not say so itself.
@@ -47,19 +45,19 @@ def receive(
             "name": shown_name(name),
             "account": account,
             "size": size,
-            "received_at": now,
+            "received_at": ctx.now,
         }
-        made = session.execute(
+        made = ctx.session.execute(
             insert(StatementFile)
             .values(**values)
             .on_conflict_do_nothing(index_elements=["sha256"])
             .returning(StatementFile.id)
         ).scalar()
         if made is not None:
-            _keep_parts(session, made, copy)
+            _keep_parts(ctx.session, made, copy)
             return Received(made, "received")
     known = select(StatementFile.id, StatementFile.state).where(StatementFile.sha256 == sha256)
-    file_id, state = session.execute(known).one()
+    file_id, state = ctx.session.execute(known).one()
     return Received(file_id, state, is_repeat=True)
 
 
@@ -111,17 +109,12 @@ def waiting(session: Session, *, limit: int) -> list[int]:
 
 
 def finish(
-    session: Session,
-    file_id: int,
-    *,
-    now: dt.datetime,
-    error: str | None = None,
-    reason: str | None = None,
+    ctx: Context, file_id: int, *, error: str | None = None, reason: str | None = None
 ) -> None:
     """Say what became of the file: imported, or refused for this reason."""
     state = "refused" if error else "imported"
-    session.execute(
+    ctx.session.execute(
         update(StatementFile)
         .where(StatementFile.id == file_id)
-        .values(state=state, error=error, reason=reason, finished_at=now)
+        .values(state=state, error=error, reason=reason, finished_at=ctx.now)
     )

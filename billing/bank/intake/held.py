@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Text, cast, select, update
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import Rejected
 from models.bank import FileStatement, Statement
 
@@ -88,19 +89,19 @@ def _listed(row: Statement) -> Listed:
     )
 
 
-def release(session: Session, beginning: str, *, actor: str, because: str) -> uuid.UUID:
+def release(ctx: Context, beginning: str, *, because: str) -> uuid.UUID:
     """Let a held statement be applied. Raises UnknownStatement."""
     if len(beginning) < MIN_DIGEST:
         raise UnknownStatement(beginning=beginning)
     named = select(Statement.digest).where(
         cast(Statement.digest, Text).startswith(beginning, autoescape=True)
     )
-    found = session.scalars(named.limit(2)).all()
+    found = ctx.session.scalars(named.limit(2)).all()
     if len(found) != 1:
         raise UnknownStatement(beginning=beginning)
-    session.execute(
+    ctx.session.execute(
         update(Statement)
         .where(Statement.digest == found[0])
-        .values(released_by=actor, released_because=because, is_held=False)
+        .values(released_by=ctx.actor, released_because=because, is_held=False)
     )
     return found[0]

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from billing.bank.intake import checks as holds
 from billing.bank.intake import line_rows
 from billing.bank.intake.line_keys import account_of, digest, identity_of, keyed_lines
+from billing.context import Context
 from billing.statements.canonical import Balance, Hold, HoldReason, Statement
 from billing.statements.errors import AmountTooLarge
 from billing.statements.read import hold_distant_dates, read_statements
@@ -54,12 +55,7 @@ def read(source: BinaryIO, *, name: str, today: dt.date) -> list[Statement]:
 
 
 def store(
-    session: Session,
-    statement: Statement,
-    *,
-    file_id: int,
-    now: dt.datetime,
-    stated_account: str | None = None,
+    ctx: Context, statement: Statement, *, file_id: int, stated_account: str | None = None
 ) -> Imported:
     """Store one statement with its lines, and note which file brought it.
 
@@ -67,21 +63,23 @@ def store(
     `holds.refresh`, once for each account of a file.
     """
     account = account_of(statement, stated_account)
-    session.execute(
+    ctx.session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"), {"account": account}
     )
     # Lines are made once, and wait in a file for the digest that all of them make.
     with tempfile.TemporaryFile("w+", encoding="ascii") as file:
         said = line_rows.spool(keyed_lines(statement, account), file)
         key = digest(identity_of(statement, account), *said)
-        is_new = _insert(session, statement, account=account, key=key, now=now)
-        session.execute(
+        is_new = _insert(ctx, statement, account=account, key=key)
+        ctx.session.execute(
             insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
         )
         new = 0
         if is_new:
             lines = line_rows.spooled(file)
-            new = line_rows.store(session, lines, statement=statement, digest=key, account=account)
+            new = line_rows.store(
+                ctx.session, lines, statement=statement, digest=key, account=account
+            )
     return Imported(
         digest=key,
         account=account,
@@ -100,9 +98,7 @@ def look_again(session: Session, stored: Sequence[Imported]) -> None:
         holds.refresh(session, account)
 
 
-def _insert(
-    session: Session, statement: Statement, *, account: str, key: str, now: dt.datetime
-) -> bool:
+def _insert(ctx: Context, statement: Statement, *, account: str, key: str) -> bool:
     found = [_plain_hold(hold) for hold in statement.holds]
     row = insert(StatementRow).values(
         digest=key,
@@ -123,11 +119,11 @@ def _insert(
         line_count=len(statement.entries),
         holds=_merged(found),
         is_held=bool(found),
-        recorded_at=now,
+        recorded_at=ctx.now,
     )
-    made = session.execute(row.on_conflict_do_nothing().returning(StatementRow.digest)).first()
+    made = ctx.session.execute(row.on_conflict_do_nothing().returning(StatementRow.digest)).first()
     if made is None:
-        _merge_holds(session, key, found)
+        _merge_holds(ctx.session, key, found)
     return made is not None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from billing.bank import invoice_effects
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
 from billing.bank.invoicing import dunning_steps, references
+from billing.context import Context
 from billing.currencies import exponent_of
 from billing.errors import KeyReused
 from billing.events import outbox
@@ -23,49 +24,44 @@ ACTOR = "main_app"
 AWAITS_PAYMENT = frozenset({"trial", "cancelled"})
 
 
-def announce(
-    session: Session, message: AnnounceTransfer, *, currency: str, now: dt.datetime
-) -> TransferInvoice:
+def announce(ctx: Context, message: AnnounceTransfer, *, currency: str) -> TransferInvoice:
     """The invoice for a plan that the account will pay for by transfer.
 
     The same key, or the same plan while its invoice is open, gets the invoice that is there; an
     open one for another plan is void. `currency`: the plans' prices are in it. Raises
     UnknownAccount, AccountDeleted, SystemAccount, PlanNotForSale, InvoicePartlyPaid, KeyReused.
     """
-    account = accounts.lock_billable(session, message.account_id)
+    account = accounts.lock_billable(ctx.session, message.account_id)
     of_key = select(TransferInvoice).where(TransferInvoice.key == message.key)
-    known = session.scalars(of_key).first()
+    known = ctx.session.scalars(of_key).first()
     asked = (message.account_id, message.plan_id, message.months)
     if known is not None:
         if (known.account_id, known.plan_id, known.months) != asked:
             raise KeyReused(key=message.key, account_id=message.account_id)
         return known
-    for other in open_invoices(session, account.id):
+    for other in open_invoices(ctx.session, account.id):
         if (other.account_id, other.plan_id, other.months) == asked:
             return other
         if other.settled_minor:
             raise InvoicePartlyPaid(account_id=account.id, number=other.number)
-        void(session, other, now=now)
+        void(ctx, other)
     invoice = issue(
-        session,
+        ctx,
         account_id=account.id,
         plan_id=message.plan_id,
         months=message.months,
         key=message.key,
         currency=currency,
-        due_at=now + dunning_steps.DUE_AFTER,
-        now=now,
+        due_at=ctx.now + dunning_steps.DUE_AFTER,
     )
     if account.status in AWAITS_PAYMENT:
         reason = "transfer_announced"
-        status.change(
-            session, account.id, to="pending_payment", reason=reason, actor=ACTOR, now=now
-        )
+        status.change(ctx.by(ACTOR), account.id, to="pending_payment", reason=reason)
     return invoice
 
 
 def issue(
-    session: Session,
+    ctx: Context,
     *,
     account_id: int,
     plan_id: int,
@@ -73,42 +69,41 @@ def issue(
     key: str,
     currency: str,
     due_at: dt.datetime,
-    now: dt.datetime,
     period_start: dt.datetime | None = None,
 ) -> TransferInvoice:
     """Make the invoice, and tell the main app of it. The account is locked already.
 
     Raises PlanNotForSale.
     """
-    due_minor = price_minor(session, plan_id, currency=currency) * months
-    id = session.scalar(
+    due_minor = price_minor(ctx.session, plan_id, currency=currency) * months
+    id = ctx.session.scalar(
         text("SELECT nextval(pg_get_serial_sequence('billing.transfer_invoices', 'id'))")
     )
     assert id is not None, "a sequence always has a next value"
-    steps_done, next_step_at = dunning_steps.first(due_at, now=now)
-    invoice = session.scalars(
+    steps_done, next_step_at = dunning_steps.first(due_at, now=ctx.now)
+    invoice = ctx.session.scalars(
         insert(TransferInvoice)
         .values(
             id=id,
             account_id=account_id,
             plan_id=plan_id,
-            number=f"BT-{now.year}-{id:06d}",
+            number=f"BT-{ctx.now.year}-{id:06d}",
             reference=references.reference(id),
             key=key,
             currency=currency,
             due_minor=due_minor,
             months=months,
             period_start=period_start,
-            issued_at=now,
+            issued_at=ctx.now,
             due_at=due_at,
             steps_done=steps_done,
             next_step_at=next_step_at,
         )
         .returning(TransferInvoice)
     ).one()
-    invoice_effects.mirror(session, invoice)
-    payload = {**invoice_effects.facts_of(invoice), "pay_to": _pay_to(session, currency)}
-    outbox.leave(session, "invoice.issued", account_id=account_id, payload=payload, now=now)
+    invoice_effects.mirror(ctx.session, invoice)
+    payload = {**invoice_effects.facts_of(invoice), "pay_to": _pay_to(ctx.session, currency)}
+    outbox.leave(ctx, "invoice.issued", account_id=account_id, payload=payload)
     return invoice
 
 
@@ -123,12 +118,12 @@ def price_minor(session: Session, plan_id: int, *, currency: str) -> int:
     return int(minor)
 
 
-def void(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def void(ctx: Context, invoice: TransferInvoice) -> None:
     """Take back an invoice that has no money on it."""
-    invoice.state, invoice.finished_at, invoice.next_step_at = "void", now, None
-    invoice_effects.mirror(session, invoice)
+    invoice.state, invoice.finished_at, invoice.next_step_at = "void", ctx.now, None
+    invoice_effects.mirror(ctx.session, invoice)
     payload = invoice_effects.facts_of(invoice)
-    outbox.leave(session, "invoice.void", account_id=invoice.account_id, payload=payload, now=now)
+    outbox.leave(ctx, "invoice.void", account_id=invoice.account_id, payload=payload)
 
 
 def open_invoices(session: Session, account_id: int) -> list[TransferInvoice]:

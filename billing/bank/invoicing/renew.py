@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from billing.bank import invoice_effects
 from billing.bank.errors import PlanNotForSale
 from billing.bank.invoicing import dunning_steps, issue
+from billing.context import Context
 from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.ledger import idempotency
@@ -46,37 +47,32 @@ class Stepped:
     number: str
 
 
-def renew(
-    session: Session, *, currency: str, now: dt.datetime, limit: int = AT_ONCE
-) -> list[Stepped]:
+def renew(ctx: Context, *, currency: str, limit: int = AT_ONCE) -> list[Stepped]:
     """Send the next period's invoice to subscriptions that end soon; empty when none is left."""
-    before = now + dunning_steps.DUE_AFTER
-    rows = session.execute(text(_ENDING), {"before": before, "limit": limit}).all()
+    before = ctx.now + dunning_steps.DUE_AFTER
+    rows = ctx.session.execute(text(_ENDING), {"before": before, "limit": limit}).all()
     ends = {row.tenant_id: row.current_period_end for row in rows}
-    mine = sorted(accounts.lock_free(session, ends))
-    renewed = [_renew(session, id, ends[id], currency=currency, now=now) for id in mine]
+    mine = sorted(accounts.try_lock(ctx.session, ends))
+    renewed = [_renew(ctx, id, ends[id], currency=currency) for id in mine]
     return [one for one in renewed if one]
 
 
-def _renew(
-    session: Session, account_id: int, ends_at: dt.datetime, *, currency: str, now: dt.datetime
-) -> Stepped | None:
+def _renew(ctx: Context, account_id: int, ends_at: dt.datetime, *, currency: str) -> Stepped | None:
     key = idempotency.own("renewal", account_id, ends_at.date())
     last = select(TransferInvoice).where(TransferInvoice.account_id == account_id)
-    known = list(session.scalars(last.order_by(TransferInvoice.id.desc())))
+    known = list(ctx.session.scalars(last.order_by(TransferInvoice.id.desc())))
     if not known or any(one.key == key or one.state == "open" for one in known):
         return None
-    plan_id = accounts.lock(session, [account_id])[account_id].plan_id
+    plan_id = accounts.lock(ctx.session, [account_id])[account_id].plan_id
     try:
         invoice = issue.issue(
-            session,
+            ctx,
             account_id=account_id,
             plan_id=plan_id or known[0].plan_id,
             months=known[0].months,
             key=key,
             currency=currency,
-            due_at=max(ends_at, now),
-            now=now,
+            due_at=max(ends_at, ctx.now),
             period_start=ends_at,
         )
     except PlanNotForSale:
@@ -84,79 +80,76 @@ def _renew(
     return Stepped(account_id, "renewed", invoice.number)
 
 
-def remind(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Stepped]:
+def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[Stepped]:
     """Take the steps that are due of unpaid invoices; empty when none is left."""
     due = select(TransferInvoice).where(
-        TransferInvoice.state == "open", TransferInvoice.next_step_at <= now
+        TransferInvoice.state == "open", TransferInvoice.next_step_at <= ctx.now
     )
     owners = select(TransferInvoice.account_id).where(
         TransferInvoice.id.in_(
             select(TransferInvoice.id)
-            .where(TransferInvoice.state == "open", TransferInvoice.next_step_at <= now)
+            .where(TransferInvoice.state == "open", TransferInvoice.next_step_at <= ctx.now)
             .order_by(TransferInvoice.next_step_at)
             .limit(limit)
         )
     )
-    mine = accounts.lock_free(session, set(session.scalars(owners)))
+    mine = accounts.try_lock(ctx.session, set(ctx.session.scalars(owners)))
     rows = due.where(TransferInvoice.account_id.in_(mine)).order_by(TransferInvoice.id)
-    found = session.scalars(rows.with_for_update().execution_options(populate_existing=True)).all()
-    return [_step(session, invoice, now=now) for invoice in found]
+    found = ctx.session.scalars(
+        rows.with_for_update().execution_options(populate_existing=True)
+    ).all()
+    return [_step(ctx, invoice) for invoice in found]
 
 
-def _step(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> Stepped:
+def _step(ctx: Context, invoice: TransferInvoice) -> Stepped:
     """Take the last step that is due: a worker that was away does not send three at once."""
-    past, next_step_at = dunning_steps.first(invoice.due_at, now=now)
+    past, next_step_at = dunning_steps.first(invoice.due_at, now=ctx.now)
     event = dunning_steps.STEPS[past - 1].event
     invoice.steps_done, invoice.next_step_at = past, next_step_at
-    session.flush()
+    ctx.session.flush()
     if event in ENDS_ACCESS:
-        _expire(session, invoice, now=now)
+        _expire(ctx, invoice)
     if event == "invoice.written_off":
-        _give_up(session, invoice, now=now)
+        _give_up(ctx, invoice)
     outbox.leave(
-        session,
-        event,
-        account_id=invoice.account_id,
-        payload=invoice_effects.facts_of(invoice),
-        now=now,
+        ctx, event, account_id=invoice.account_id, payload=invoice_effects.facts_of(invoice)
     )
     return Stepped(invoice.account_id, event, invoice.number)
 
 
-def _give_up(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def _give_up(ctx: Context, invoice: TransferInvoice) -> None:
     """The end of the schedule: whoever is still suspended for it is a customer no more.
 
     A first invoice that nothing came for is void. Any other stays open: money that comes later
     still fits it.
     """
-    account = accounts.lock(session, [invoice.account_id]).get(invoice.account_id)
+    account = accounts.lock(ctx.session, [invoice.account_id]).get(invoice.account_id)
     if invoice.period_start is None and not invoice.settled_minor:
-        issue.void(session, invoice, now=now)
+        issue.void(ctx, invoice)
     if account is None or account.is_deleted or account.status != "suspended":
         return
-    if "payment_failed" in status.suspension_reasons(session, account.id):
-        how = {"reason": "never_paid", "actor": ACTOR}
-        status.change(session, account.id, to="cancelled", **how, now=now)
+    if "payment_failed" in status.suspension_reasons(ctx.session, account.id):
+        status.change(ctx.by(ACTOR), account.id, to="cancelled", reason="never_paid")
 
 
-def _expire(session: Session, invoice: TransferInvoice, *, now: dt.datetime) -> None:
+def _expire(ctx: Context, invoice: TransferInvoice) -> None:
     """The end of waiting: access ends, for a first invoice as for a renewal.
 
     An account that is active by other means keeps it when its first invoice is not paid.
     """
-    account = accounts.lock(session, [invoice.account_id]).get(invoice.account_id)
+    account = accounts.lock(ctx.session, [invoice.account_id]).get(invoice.account_id)
     is_first = invoice.period_start is None
     if is_first and invoice.settled_minor:
-        _ask_about(session, invoice)
+        _ask_about(ctx.session, invoice)
     if account is None or account.is_deleted or account.is_system:
         return
     waits = account.status == "pending_payment" or (not is_first and account.status == "active")
     if not waits:
         return
-    status.suspend(session, account.id, reason="payment_failed", actor=ACTOR, now=now)
-    running = None if is_first else invoices.subscription(session, account.id)
+    status.suspend(ctx.by(ACTOR), account.id, reason="payment_failed")
+    running = None if is_first else invoices.subscription(ctx.session, account.id)
     if running is not None and running.payment_method == invoice_effects.METHOD:
-        invoices.write_subscription(session, replace(running, status="unpaid"))
+        invoices.write_subscription(ctx.session, replace(running, status="unpaid"))
 
 
 def _ask_about(session: Session, invoice: TransferInvoice) -> None:

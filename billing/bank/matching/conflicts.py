@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from billing.bank.matching.types import Candidate, Decision, Incoming, Ledger
+from billing.bank.matching.types import Candidate, Decision, Incoming, OpenItems
 from billing.bank.matching.vetoes import DOUBLE_WITHIN
 
 
 def settle_competition(
-    ordered: Sequence[Incoming], decisions: Sequence[Decision], ledger: Ledger
+    ordered: Sequence[Incoming], decisions: Sequence[Decision], open_items: OpenItems
 ) -> list[Decision]:
     """The decisions, less those whose invoice would get more than is open, or the same twice."""
     claimed: Counter[int] = Counter()
@@ -23,7 +23,10 @@ def settle_competition(
         invoice
         for invoice, total in claimed.items()
         if len(claimants[invoice]) > 1
-        and (total > ledger.invoices[invoice].due_minor or _has_twins(claimants[invoice], ordered))
+        and (
+            total > open_items.invoices[invoice].due_minor
+            or _has_twins(claimants[invoice], ordered)
+        )
     }
     return [_yielded(decision, contested, claimants) for decision in decisions]
 

@@ -1,11 +1,11 @@
 """Who paid for whom before: IBANs that references matched, and people confirmed or declined."""
 
-import datetime as dt
 from collections.abc import Iterable
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.lifecycle.trials import fingerprint_rows, fingerprints
 from models.transfers import Payer
 
@@ -37,13 +37,11 @@ def know(
     )
 
 
-def show(
-    session: Session, iban: str | None, account_ids: Iterable[int], *, now: dt.datetime
-) -> None:
+def show(ctx: Context, iban: str | None, account_ids: Iterable[int]) -> None:
     """Record that these accounts pay from this IBAN: one trial for each (`identity_rows`)."""
     if iban is not None:
         payer = [fingerprints.of_iban(iban)]
-        fingerprint_rows.record(session, dict.fromkeys(account_ids, payer), now=now)
+        fingerprint_rows.record(ctx, dict.fromkeys(account_ids, payer))
 
 
 def unshow(session: Session, iban: str | None, account_ids: Iterable[int]) -> None:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from billing.bank.matching.types import Incoming, Invoice, Ledger
+from billing.bank.matching.types import Incoming, Invoice, OpenItems
 from billing.statements.references import (
     Found,
     Scheme,
@@ -65,11 +65,11 @@ def normalised(text: str) -> str:
     return " ".join(kept.split())
 
 
-def read(incoming: Incoming, ledger: Ledger) -> Said:
+def read(incoming: Incoming, open_items: OpenItems) -> Said:
     """What a transfer says about what it pays."""
     lines = [normalised(text) for text in incoming.texts]
-    structured, at_odds, others = _structured(incoming, ledger)
-    in_text = _issued_in(lines, ledger)
+    structured, at_odds, others = _structured(incoming, open_items)
+    in_text = _issued_in(lines, open_items)
     whole = " ".join(lines)
     found = [*others, *find_references(whole), *find_references("".join(lines))]
     ours = [invoice.reference for invoice in (*structured, *in_text)]
@@ -79,22 +79,22 @@ def read(incoming: Incoming, ledger: Ledger) -> Said:
         structured=structured,
         in_text=in_text,
         foreign=_once([one.value for one in strange if one.is_valid]),
-        mistyped=tuple((value, _near(value, ledger)) for value in _once(bad)),
-        numbered=_numbered(whole, ledger),
+        mistyped=tuple((value, _near(value, open_items)) for value in _once(bad)),
+        numbered=_numbered(whole, open_items),
         at_odds=at_odds,
         speaks_of_return=bool(_RETURN_WORDS.search(whole)),
     )
 
 
 def _structured(
-    incoming: Incoming, ledger: Ledger
+    incoming: Incoming, open_items: OpenItems
 ) -> tuple[tuple[Invoice, ...], tuple[str, ...], list[Found]]:
     invoices, at_odds, others = [], [], []
     for reference in incoming.structured:
         found = check_reference(normalised(reference.value))
         if found is None:
             continue
-        invoice = ledger.by_reference.get(found.value)
+        invoice = open_items.by_reference.get(found.value)
         if invoice is None:
             others.append(found)
             continue
@@ -106,18 +106,18 @@ def _structured(
     return _once(invoices), tuple(at_odds), others
 
 
-def _issued_in(lines: list[str], ledger: Ledger) -> tuple[Invoice, ...]:
+def _issued_in(lines: list[str], open_items: OpenItems) -> tuple[Invoice, ...]:
     """Issued references that stand in the text as whole tokens, whatever blanks are in them.
 
     A line may end inside a reference, for formats break lines where they are full.
     """
     bare, begins = _bare(lines)
     found = []
-    for length in sorted(ledger.lengths):
+    for length in sorted(open_items.lengths):
         for at in _starts(bare):
             end = at + length
             if begins[at] and (end >= len(bare) or begins[end]):
-                invoice = ledger.by_reference.get(bare[at:end])
+                invoice = open_items.by_reference.get(bare[at:end])
                 if invoice is not None:
                     found.append(invoice)
     return _once(found)
@@ -151,9 +151,9 @@ def _is_part(value: str, ours: list[str]) -> bool:
     return any(value.startswith(one) or one.startswith(value[:SURE]) for one in ours)
 
 
-def _near(value: str, ledger: Ledger) -> tuple[Invoice, ...]:
+def _near(value: str, open_items: OpenItems) -> tuple[Invoice, ...]:
     """Issued references that one slip of the hand makes into this."""
-    near = {ledger.by_reference[one] for one in _slips(value) if one in ledger.by_reference}
+    near = {open_items.by_reference[one] for one in _slips(value) if one in open_items.by_reference}
     return tuple(sorted(near, key=lambda invoice: invoice.id))
 
 
@@ -168,10 +168,10 @@ def _slips(value: str) -> Iterator[str]:
             yield value[:at] + letter + value[at:]
 
 
-def _numbered(text: str, ledger: Ledger) -> tuple[Invoice, ...]:
+def _numbered(text: str, open_items: OpenItems) -> tuple[Invoice, ...]:
     """Invoices whose number stands in the text as a token of its own."""
     tokens = re.findall(r"[A-Z0-9]+(?:[-/][A-Z0-9]+)*", text)
-    return _once([ledger.by_number[one] for one in tokens if one in ledger.by_number])
+    return _once([open_items.by_number[one] for one in tokens if one in open_items.by_number])
 
 
 _T = TypeVar("_T")

@@ -10,7 +10,7 @@ from billing.bank.matching.types import (
     Earlier,
     Incoming,
     Invoice,
-    Ledger,
+    OpenItems,
     Trust,
     earlier_by_likeness,
 )
@@ -137,7 +137,7 @@ FROM billing.transfer_invoices AS i LEFT JOIN igny8_tenants AS a ON a.id = i.acc
 """
 
 
-def ledger(session: Session, *, since: dt.date) -> Ledger:
+def open_items(session: Session, *, since: dt.date) -> OpenItems:
     """Every invoice that was ever issued, every payer, and payments since shortly before `since`.
 
     Closed invoices count too: their references are how a late or double payment shows itself.
@@ -158,7 +158,7 @@ def ledger(session: Session, *, since: dt.date) -> Ledger:
         )
         for row in session.execute(text(_INVOICES))
     }
-    return Ledger(
+    return OpenItems(
         invoices,
         payers=_payers(session),
         earlier=earlier_by_likeness(_earlier(session, since - DOUBLE_WITHIN)),

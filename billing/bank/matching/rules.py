@@ -10,7 +10,7 @@ from dataclasses import replace
 from billing.bank.matching import remittance, subsets, suggestions, vetoes
 from billing.bank.matching.conflicts import settle_competition
 from billing.bank.matching.remittance import Said
-from billing.bank.matching.types import Candidate, Decision, Incoming, Invoice, Ledger, Policy
+from billing.bank.matching.types import Candidate, Decision, Incoming, Invoice, OpenItems, Policy
 
 #: rule -> what it says, as a person reads it
 RULES = {
@@ -30,30 +30,30 @@ RULES = {
 _INEXACT = frozenset({"A3", "A4", "D"})
 
 
-def match(transfers: Iterable[Incoming], ledger: Ledger, policy: Policy) -> list[Decision]:
+def match(transfers: Iterable[Incoming], open_items: OpenItems, policy: Policy) -> list[Decision]:
     """A decision for each transfer, in the order of booking date and line."""
     ordered = sorted(transfers, key=lambda one: (one.booking_date, one.order))
-    decisions = [decide(one, ledger, policy) for one in ordered]
-    return settle_competition(ordered, decisions, ledger)
+    decisions = [decide(one, open_items, policy) for one in ordered]
+    return settle_competition(ordered, decisions, open_items)
 
 
-def decide(incoming: Incoming, ledger: Ledger, policy: Policy) -> Decision:
+def decide(incoming: Incoming, open_items: OpenItems, policy: Policy) -> Decision:
     """What becomes of one transfer if no other competes with it."""
-    said = remittance.read(incoming, ledger)
+    said = remittance.read(incoming, open_items)
     named = said.named
     against = vetoes.of_transfer(incoming, said, policy)
     if len({invoice.account_id for invoice in named}) > 1:
         return _several_customers(incoming, named, against)
     if named:
-        decision = _by_reference(incoming, said, ledger)
-        against += vetoes.of_match(incoming, named, ledger)
+        decision = _by_reference(incoming, said, open_items)
+        against += vetoes.of_match(incoming, named, open_items)
         if decision.rule in _INEXACT:
-            against += vetoes.of_inexact(incoming, named[0], ledger)
+            against += vetoes.of_inexact(incoming, named[0], open_items)
         against += _unread(said) if decision.rule in {"A3", "A4"} else []
     else:
-        decision = _without_reference(incoming, said, ledger, policy)
-        paid = [ledger.invoices[one] for one, _ in decision.parts]
-        against += vetoes.of_match(incoming, paid, ledger) if paid else []
+        decision = _without_reference(incoming, said, open_items, policy)
+        paid = [open_items.invoices[one] for one, _ in decision.parts]
+        against += vetoes.of_match(incoming, paid, open_items) if paid else []
     return vetoed(decision, against)
 
 
@@ -113,7 +113,7 @@ def _several_customers(
     )
 
 
-def _by_reference(incoming: Incoming, said: Said, ledger: Ledger) -> Decision:
+def _by_reference(incoming: Incoming, said: Said, open_items: OpenItems) -> Decision:
     named = said.named
     closed = [invoice for invoice in named if not invoice.is_open]
     if len(named) == 1 and closed:
@@ -131,7 +131,7 @@ def _by_reference(incoming: Incoming, said: Said, ledger: Ledger) -> Decision:
             reasons=tuple(f"{one.reference} is named" for one in named),
         )
     why = f"{len(named)} invoices are named; {due} is open, {incoming.amount_minor} came"
-    found = suggestions.within_account(incoming, named[0].account_id, ledger)
+    found = suggestions.within_account(incoming, named[0].account_id, open_items)
     return _suggest(incoming, "S3", found, why, account_id=named[0].account_id)
 
 
@@ -167,19 +167,21 @@ def _late(incoming: Incoming, invoice: Invoice) -> Decision:
     )
 
 
-def _without_reference(incoming: Incoming, said: Said, ledger: Ledger, policy: Policy) -> Decision:
+def _without_reference(
+    incoming: Incoming, said: Said, open_items: OpenItems, policy: Policy
+) -> Decision:
     if incoming.virtual_owner is not None:
-        return _by_virtual_iban(incoming, incoming.virtual_owner, ledger)
+        return _by_virtual_iban(incoming, incoming.virtual_owner, open_items)
     hints = suggestions.by_slip_or_number(incoming, said)
-    known = ledger.known_for(incoming.payer_iban)
+    known = open_items.known_for(incoming.payer_iban)
     if len(known) == 1 and not said.foreign and not said.mistyped and not hints:
-        found = _by_known_payer(incoming, next(iter(known)), ledger, policy)
+        found = _by_known_payer(incoming, next(iter(known)), open_items, policy)
         if found is not None:
             return found
     if len(known) == 1:
-        hints += suggestions.within_account(incoming, next(iter(known)), ledger)
+        hints += suggestions.within_account(incoming, next(iter(known)), open_items)
     rule = "S3" if hints and len(known) == 1 and not said.mistyped else "S4"
-    alike, count = suggestions.by_amount(incoming, ledger)
+    alike, count = suggestions.by_amount(incoming, open_items)
     if not hints and not alike:
         why = f"no reference of ours; {count} open invoices of this amount, none by this name"
         return Decision(incoming.id, "X", "none", reasons=(why,), review="nothing that we know")
@@ -188,13 +190,13 @@ def _without_reference(incoming: Incoming, said: Said, ledger: Ledger, policy: P
 
 
 def _by_known_payer(
-    incoming: Incoming, account_id: int, ledger: Ledger, policy: Policy
+    incoming: Incoming, account_id: int, open_items: OpenItems, policy: Policy
 ) -> Decision | None:
     """S1: exactly one open invoice of the payer's customer equals the amount, and no set does."""
-    equal = _only_equal(incoming, account_id, ledger)
+    equal = _only_equal(incoming, account_id, open_items)
     if equal is None:
         return None
-    trust = ledger.payers[incoming.payer_iban or ""][account_id]
+    trust = open_items.payers[incoming.payer_iban or ""][account_id]
     why = (
         f"the payer is known for account {account_id}, and {equal.number} is the one of the amount"
     )
@@ -206,9 +208,11 @@ def _by_known_payer(
     return _suggest(incoming, "S1", [Candidate(part, account_id, 85, why)], why)
 
 
-def _only_equal(incoming: Incoming, account_id: int, ledger: Ledger) -> Invoice | None:
+def _only_equal(incoming: Incoming, account_id: int, open_items: OpenItems) -> Invoice | None:
     mine = [
-        one for one in ledger.by_account.get(account_id, []) if one.currency == incoming.currency
+        one
+        for one in open_items.by_account.get(account_id, [])
+        if one.currency == incoming.currency
     ]
     sums = subsets.adding_up(mine, incoming.amount_minor, members=3)
     if sums.is_whole and len(sums.found) == 1 and len(sums.found[0]) == 1:
@@ -216,10 +220,10 @@ def _only_equal(incoming: Incoming, account_id: int, ledger: Ledger) -> Invoice 
     return None
 
 
-def _by_virtual_iban(incoming: Incoming, account_id: int, ledger: Ledger) -> Decision:
+def _by_virtual_iban(incoming: Incoming, account_id: int, open_items: OpenItems) -> Decision:
     """S2: the customer is sure, the invoice only where just one is of the amount."""
     why = f"received on the virtual IBAN of account {account_id}"
-    equal = _only_equal(incoming, account_id, ledger)
+    equal = _only_equal(incoming, account_id, open_items)
     if equal is not None:
         part = ((equal.id, equal.due_minor),)
         return Decision(incoming.id, "S2", "settle", account_id, part, reasons=(why,))
@@ -230,7 +234,7 @@ def _by_virtual_iban(incoming: Incoming, account_id: int, ledger: Ledger) -> Dec
         account_id,
         surplus_minor=incoming.amount_minor,
         reasons=(why,),
-        candidates=suggestions.ranked(suggestions.within_account(incoming, account_id, ledger)),
+        candidates=suggestions.ranked(suggestions.within_account(incoming, account_id, open_items)),
         review=f"{why}; no single invoice is of the amount: kept as the customer's credit",
     )
 

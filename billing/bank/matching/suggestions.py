@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from billing.bank.matching import subsets
 from billing.bank.matching.names import folded, likeness
 from billing.bank.matching.remittance import Said
-from billing.bank.matching.types import Candidate, Incoming, Invoice, Ledger
+from billing.bank.matching.types import Candidate, Incoming, Invoice, OpenItems
 
 #: Candidates that a person is shown; more would hide the best.
 SHOWN = 5
@@ -15,10 +15,12 @@ MAX_COMPARED = 200
 USUAL_DAYS = 30
 
 
-def within_account(incoming: Incoming, account_id: int, ledger: Ledger) -> list[Candidate]:
+def within_account(incoming: Incoming, account_id: int, open_items: OpenItems) -> list[Candidate]:
     """S3: sets of the account's open invoices that add up; every one that the search finds."""
     invoices = [
-        one for one in ledger.by_account.get(account_id, []) if one.currency == incoming.currency
+        one
+        for one in open_items.by_account.get(account_id, [])
+        if one.currency == incoming.currency
     ]
     sums = subsets.adding_up(invoices, incoming.amount_minor)
     more = "" if sums.is_whole else ", and there may be more"
@@ -47,17 +49,17 @@ def by_slip_or_number(incoming: Incoming, said: Said) -> list[Candidate]:
     return [one for one in found if one is not None]
 
 
-def by_amount(incoming: Incoming, ledger: Ledger) -> tuple[list[Candidate], int]:
+def by_amount(incoming: Incoming, open_items: OpenItems) -> tuple[list[Candidate], int]:
     """S4: open invoices of just this amount, ranked by name and date; and how many there are."""
     amount = (incoming.currency, incoming.amount_minor)
-    alike = ledger.by_amount.get(amount, [])
+    alike = open_items.by_amount.get(amount, [])
     compared: Iterable[Invoice] = alike
     if len(alike) > MAX_COMPARED:
         words = folded(incoming.payer_name or "")
         sharing = {
             one.id: one
             for word in words
-            for one in ledger.by_amount_and_word.get((*amount, word), [])
+            for one in open_items.by_amount_and_word.get((*amount, word), [])
         }
         compared = [sharing[one] for one in sorted(sharing)][:MAX_COMPARED]
     found = []

@@ -129,7 +129,7 @@ class Decision:
 
 
 @dataclass(slots=True)
-class Ledger:
+class OpenItems:
     """The invoices and payers of one run, indexed. `by_word`: one invoice of each account."""
 
     invoices: Mapping[int, Invoice]

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from billing.bank.matching.names import folded, likeness
 from billing.bank.matching.remittance import Said
-from billing.bank.matching.types import Incoming, Invoice, Ledger, Policy
+from billing.bank.matching.types import Incoming, Invoice, OpenItems, Policy
 
 #: The same payer, amount and reference within this is perhaps one payment sent twice.
 DOUBLE_WITHIN = timedelta(days=10)
@@ -26,15 +26,15 @@ def of_transfer(incoming: Incoming, said: Said, policy: Policy) -> list[str]:
     return found
 
 
-def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) -> list[str]:
+def of_match(incoming: Incoming, invoices: Sequence[Invoice], open_items: OpenItems) -> list[str]:
     """What stands against paying these invoices, all of one account, with this transfer."""
     account_id = invoices[0].account_id
     found = []
-    known = ledger.known_for(incoming.payer_iban)
+    known = open_items.known_for(incoming.payer_iban)
     if known and account_id not in known:
         others = ", ".join(str(one) for one in sorted(known))
         found.append(f"the payer's IBAN is known to pay for account {others}")
-    if not known and (other := _bearer_of_name(incoming, invoices[0], ledger)) is not None:
+    if not known and (other := _bearer_of_name(incoming, invoices[0], open_items)) is not None:
         found.append(f"the payer's name is that of account {other}, not of {account_id}")
     if incoming.virtual_owner not in {None, account_id}:
         found.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
@@ -45,12 +45,12 @@ def of_match(incoming: Incoming, invoices: Sequence[Invoice], ledger: Ledger) ->
             found.append(f"a dispute or credit note is open on {invoice.number}")
     # For an invoice that is closed that is no doubt: it is what a late rule keeps as credit.
     still_open = [invoice for invoice in invoices if invoice.is_open]
-    if _was_sent_before(incoming, still_open, ledger):
+    if _was_sent_before(incoming, still_open, open_items):
         found.append("the same payer sent the same amount for the same invoice within 10 days")
     return found
 
 
-def of_inexact(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> list[str]:
+def of_inexact(incoming: Incoming, invoice: Invoice, open_items: OpenItems) -> list[str]:
     """Money that is not what is open here, where all but the reference may point elsewhere.
 
     A payer who pays for others, such as an accountant, may have named the wrong one: then it is
@@ -60,8 +60,10 @@ def of_inexact(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> list[str
     if invoice.is_open and incoming.amount_minor == invoice.due_minor:
         return []
     amount = (incoming.currency, incoming.amount_minor)
-    fitting = {one.account_id for one in ledger.by_amount.get(amount, [])} - {invoice.account_id}
-    others = ledger.known_for(incoming.payer_iban).keys() - {invoice.account_id}
+    fitting = {one.account_id for one in open_items.by_amount.get(amount, [])} - {
+        invoice.account_id
+    }
+    others = open_items.known_for(incoming.payer_iban).keys() - {invoice.account_id}
     if fitting & others:
         other = min(fitting & others)
         return [f"the amount is just what is open of account {other}, for which this payer paid"]
@@ -72,24 +74,26 @@ def of_inexact(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> list[str
     return ["the amount is just what other customers owe, and the payer's name is not this one's"]
 
 
-def _bearer_of_name(incoming: Incoming, invoice: Invoice, ledger: Ledger) -> int | None:
+def _bearer_of_name(incoming: Incoming, invoice: Invoice, open_items: OpenItems) -> int | None:
     """Another customer that plainly bears the payer's name, and more so than this one."""
     words = folded(incoming.payer_name or "")
     if not words:
         return None
     enough = max(SAME_NAME, likeness(incoming.payer_name, invoice.names) + MORE)
-    rarest = min((ledger.by_word.get(word, []) for word in words), key=len)
+    rarest = min((open_items.by_word.get(word, []) for word in words), key=len)
     for other in rarest[:MAX_BEARERS]:
         if likeness(incoming.payer_name, other.names) >= enough:
             return other.account_id
     return None
 
 
-def _was_sent_before(incoming: Incoming, invoices: Iterable[Invoice], ledger: Ledger) -> bool:
+def _was_sent_before(
+    incoming: Incoming, invoices: Iterable[Invoice], open_items: OpenItems
+) -> bool:
     # A bank that names no payer may name none twice: then the same may be the same.
     alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
     ids = {invoice.id for invoice in invoices}
     return any(
         ids & one.invoice_ids and abs(incoming.booking_date - one.booking_date) <= DOUBLE_WITHIN
-        for one in ledger.earlier.get(alike, ())
+        for one in open_items.earlier.get(alike, ())
     )

@@ -1,16 +1,11 @@
 """A transfer that waits for a person: why, and one event that says so."""
 
-import datetime as dt
-
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.events import outbox
 from models.transfers import Transfer
 
 
-def ask_a_person(
-    session: Session, transfer: Transfer, why: str | None, *, rule: str, now: dt.datetime
-) -> None:
+def ask_a_person(ctx: Context, transfer: Transfer, why: str | None, *, rule: str) -> None:
     """Let a transfer wait, and leave `transfer.needs_review` the first time that it does.
 
     The transfer is locked and its decision is written down. The event is no account's, for whose
@@ -27,4 +22,4 @@ def ask_a_person(
             "rule": rule,
             "why": why or "",
         }
-        outbox.leave(session, "transfer.needs_review", account_id=None, payload=payload, now=now)
+        outbox.leave(ctx, "transfer.needs_review", account_id=None, payload=payload)

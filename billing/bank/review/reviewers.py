@@ -1,12 +1,12 @@
 """Who may decide about a transfer: staff, never for an account of their own, two above a limit."""
 
-import datetime as dt
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from billing.bank.errors import NotAllowed
+from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import HostUser
 from models.transfers import ConfirmationRequest, Transfer
@@ -49,13 +49,7 @@ def must_not_own(person: Person, account_ids: set[int]) -> None:
 
 
 def has_second(
-    session: Session,
-    transfer: Transfer,
-    person: Person,
-    wanted: list[object],
-    *,
-    limit_minor: int,
-    now: dt.datetime,
+    ctx: Context, transfer: Transfer, person: Person, wanted: list[object], *, limit_minor: int
 ) -> bool:
     """Whether what the person wants may be done: two want the same, or it is within the limit.
 
@@ -68,21 +62,19 @@ def has_second(
         ConfirmationRequest.second_actor.is_(None),
         ConfirmationRequest.is_withdrawn.is_(False),
     )
-    asked = session.scalars(open_one).first()
+    asked = ctx.session.scalars(open_one).first()
     is_same = asked is not None and (asked.version, asked.parts) == (transfer.version, wanted)
     if asked is not None and is_same:
         if asked.first_actor == person.actor:
             return False
         asked.second_actor = person.actor
         return True
-    _ask(session, transfer, person, wanted, now)
+    _ask(ctx, transfer, person, wanted)
     return False
 
 
-def _ask(
-    session: Session, transfer: Transfer, person: Person, wanted: list[object], now: dt.datetime
-) -> None:
-    session.execute(
+def _ask(ctx: Context, transfer: Transfer, person: Person, wanted: list[object]) -> None:
+    ctx.session.execute(
         update(ConfirmationRequest)
         .where(
             ConfirmationRequest.transfer_id == transfer.id,
@@ -90,12 +82,12 @@ def _ask(
         )
         .values(is_withdrawn=True)
     )
-    session.execute(
+    ctx.session.execute(
         insert(ConfirmationRequest).values(
             transfer_id=transfer.id,
             version=transfer.version,
             parts=wanted,
             first_actor=person.actor,
-            asked_at=now,
+            asked_at=ctx.now,
         )
     )

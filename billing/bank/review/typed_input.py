@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.bank.errors import PartsRefused, UnknownInvoice
-from billing.bank.review.decisions import Hand
+from billing.bank.review.decisions import Review
 from billing.statements.money import currency_exponent, to_minor
 from models.transfers import Transfer, TransferInvoice
 
@@ -18,28 +18,28 @@ def by_number(session: Session, number: str) -> TransferInvoice:
     return found
 
 
-def part(hand: Hand, number: str) -> tuple[int, int]:
+def part(review: Review, number: str) -> tuple[int, int]:
     """[invoice, minor units]: as much of the transfer as the invoice may take.
 
     Raises UnknownInvoice or UnknownTransfer.
     """
-    invoice = by_number(hand.session, number)
-    transfer = hand.take()
+    invoice = by_number(review.ctx.session, number)
+    transfer = review.take()
     return invoice.id, min(transfer.amount_minor, invoice.due_minor - invoice.settled_minor)
 
 
-def stated_part(hand: Hand, said: str) -> tuple[int, int]:
+def stated_part(review: Review, said: str) -> tuple[int, int]:
     """[invoice, minor units] of `NUMBER=AMOUNT`. Raises also PartsRefused and MoneyRefused."""
     number, mark, amount = said.partition("=")
     if not mark:
         raise PartsRefused(problem=f"{said!a} is not NUMBER=AMOUNT")
-    invoice = by_number(hand.session, number)
+    invoice = by_number(review.ctx.session, number)
     return invoice.id, _minor(amount, invoice.currency)
 
 
-def amount_of(hand: Hand, amount: str) -> int:
+def amount_of(review: Review, amount: str) -> int:
     """Minor units of a decimal amount in the transfer's currency. Raises MoneyRefused."""
-    transfer: Transfer = hand.take()
+    transfer: Transfer = review.take()
     return _minor(amount, transfer.currency)
 
 

@@ -6,8 +6,7 @@ in which the money lands. `billing.lifecycle.dunning.sweep` takes the steps betw
 
 import datetime as dt
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.events import outbox
 from billing.host import accounts
 from billing.lifecycle.dunning import rows as dunning_rows
@@ -20,11 +19,10 @@ ASKED = frozenset({"trial", "active", "pending_payment", "suspended"})
 
 
 def open_case(
-    session: Session,
+    ctx: Context,
     account_id: int,
     *,
     cause: str,
-    now: dt.datetime,
     invoice_id: int | None = None,
     decline_code: str | None = None,
     retry_at: dt.datetime | None = None,
@@ -39,80 +37,67 @@ def open_case(
     """
     if cause not in CAUSES:
         raise ValueError(f"no cause of dunning: {cause}")
-    account = accounts.lock_billable(session, account_id)
+    account = accounts.lock_billable(ctx.session, account_id)
     if account.status not in ASKED:
         return None
     opened = dunning_rows.open_case(
-        session,
+        ctx,
         account_id,
         cause=cause,
-        now=now,
         invoice_id=invoice_id,
         decline_code=decline_code,
         retry_at=retry_at,
     )
     if opened is not None:
         return opened.id
-    return _learn(session, account_id, decline_code=decline_code, retry_at=retry_at, now=now)
+    return _learn(ctx, account_id, decline_code=decline_code, retry_at=retry_at)
 
 
-def stop(
-    session: Session,
-    account_id: int,
-    *,
-    reason: str,
-    now: dt.datetime,
-    invoice_id: int | None = None,
-) -> bool:
+def stop(ctx: Context, account_id: int, *, reason: str, invoice_id: int | None = None) -> bool:
     """Close the account's open case, as `reason` says: paid, written_off; False if none is open.
 
     `invoice_id`: only if it is about this invoice. Call it in the transaction in which the money
     lands. Lifting `payment_failed` is the caller's.
     """
-    accounts.lock(session, [account_id])
-    case = dunning_rows.of_account(session, account_id)
+    accounts.lock(ctx.session, [account_id])
+    case = dunning_rows.of_account(ctx.session, account_id)
     if invoice_id is not None and (case is None or case.invoice_id != invoice_id):
         return False
-    return bool(dunning_rows.close(session, [account_id], outcome=reason, now=now))
+    return bool(dunning_rows.close(ctx, [account_id], outcome=reason))
 
 
-def method_changed(session: Session, account_id: int, *, now: dt.datetime) -> bool:
+def method_changed(ctx: Context, account_id: int) -> bool:
     """A new way to pay is there: try at once; False if nothing is missing.
 
     What the old card was declined for counts no more.
     """
-    accounts.lock(session, [account_id])
-    case = dunning_rows.of_account(session, account_id)
+    accounts.lock(ctx.session, [account_id])
+    case = dunning_rows.of_account(ctx.session, account_id)
     if case is None or case.schedule != "card":
         return False
     case.decline_code = case.retry_at = None
-    session.flush()
+    ctx.session.flush()
     hint = dunning_rows.event(case, "payment.retry_due", day=max(case.done_until, 0))
-    outbox.leave_all(session, [hint], now=now)
+    outbox.leave_all(ctx, [hint])
     return True
 
 
 def _learn(
-    session: Session,
-    account_id: int,
-    *,
-    decline_code: str | None,
-    retry_at: dt.datetime | None,
-    now: dt.datetime,
+    ctx: Context, account_id: int, *, decline_code: str | None, retry_at: dt.datetime | None
 ) -> int | None:
     """A case that is open hears of another failure: its clock goes on, or skips ahead once.
 
     What made a retry pointless stays until there is another way to pay.
     """
-    case = dunning_rows.of_account(session, account_id)
+    case = dunning_rows.of_account(ctx.session, account_id)
     assert case is not None, "one is open, under the account's lock"
     case.retry_at = retry_at
     if case.decline_code not in HARD_DECLINES:
         if decline_code in HARD_DECLINES:
-            case.starts_at = min(case.starts_at, now - dunning_schedule.SKIPPED)
-            case.due_at = min(due_at(case) or now, case.due_at or now)
+            case.starts_at = min(case.starts_at, ctx.now - dunning_schedule.SKIPPED)
+            case.due_at = min(due_at(case) or ctx.now, case.due_at or ctx.now)
         case.decline_code = decline_code or case.decline_code
-    session.flush()
+    ctx.session.flush()
     return case.id
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.lifecycle.dunning import schedule as dunning_schedule
@@ -24,20 +25,21 @@ from models.life import DunningCase, DunningStep
 
 
 def open_case(
-    session: Session,
+    ctx: Context,
     account_id: int,
     *,
     cause: str,
-    now: dt.datetime,
     invoice_id: int | None = None,
     decline_code: str | None = None,
     retry_at: dt.datetime | None = None,
 ) -> DunningCase | None:
     """Open a case; None where one is open. Call it under the account's lock."""
     schedule, due_after = CAUSES[cause]
-    starts_at = now + due_after - (SKIPPED if decline_code in HARD_DECLINES else dt.timedelta(0))
+    starts_at = (
+        ctx.now + due_after - (SKIPPED if decline_code in HARD_DECLINES else dt.timedelta(0))
+    )
     first_at = dunning_schedule.next_due(schedule, starts_at, done_until=BEFORE_ALL)
-    opened = session.execute(
+    opened = ctx.session.execute(
         insert(DunningCase)
         .values(
             account_id=account_id,
@@ -45,10 +47,10 @@ def open_case(
             cause=cause,
             invoice_id=invoice_id,
             decline_code=decline_code,
-            opened_at=now,
+            opened_at=ctx.now,
             starts_at=starts_at,
             done_until=BEFORE_ALL,
-            due_at=max(first_at or now, now),
+            due_at=max(first_at or ctx.now, ctx.now),
             retry_at=retry_at,
         )
         .on_conflict_do_nothing()
@@ -86,29 +88,27 @@ def billed(session: Session, account_ids: Iterable[int]) -> set[int]:
     return {row[0] for row in rows.all()}
 
 
-def due(session: Session, *, now: dt.datetime, limit: int) -> Sequence[DunningCase]:
+def due(ctx: Context, *, limit: int) -> Sequence[DunningCase]:
     """Claim cases with a step that is due; before the accounts' locks, as the sweep of trials."""
     rows = (
         select(DunningCase)
-        .where(DunningCase.closed_at.is_(None), DunningCase.due_at <= now)
+        .where(DunningCase.closed_at.is_(None), DunningCase.due_at <= ctx.now)
         .order_by(DunningCase.due_at, DunningCase.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return session.scalars(rows.execution_options(populate_existing=True)).all()
+    return ctx.session.scalars(rows.execution_options(populate_existing=True)).all()
 
 
-def close(
-    session: Session, account_ids: Iterable[int], *, outcome: str, now: dt.datetime
-) -> list[int]:
+def close(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> list[int]:
     """Close the open cases of these accounts; each leaves an event. Returns the cases' ids."""
     ids = list(account_ids)
     if not ids:
         return []
-    rows = session.execute(
+    rows = ctx.session.execute(
         update(DunningCase)
         .where(DunningCase.account_id.in_(ids), DunningCase.closed_at.is_(None))
-        .values(closed_at=now, outcome=outcome, due_at=None)
+        .values(closed_at=ctx.now, outcome=outcome, due_at=None)
         .returning(DunningCase.id, DunningCase.account_id, DunningCase.invoice_id)
         .execution_options(synchronize_session=False)
     ).all()
@@ -120,17 +120,15 @@ def close(
         )
         for case_id, account_id, invoice_id in sorted(rows)
     ]
-    outbox.leave_all(session, events, now=now)
+    outbox.leave_all(ctx, events)
     return [row[0] for row in rows]
 
 
-def remember(
-    session: Session, case_id: int, day: int, action: str, *, is_done: bool, now: dt.datetime
-) -> bool:
+def remember(ctx: Context, case_id: int, day: int, action: str, *, is_done: bool) -> bool:
     """Record a step; False if it was taken before."""
-    new = session.execute(
+    new = ctx.session.execute(
         insert(DunningStep)
-        .values(case_id=case_id, day=day, action=action, is_done=is_done, happened_at=now)
+        .values(case_id=case_id, day=day, action=action, is_done=is_done, happened_at=ctx.now)
         .on_conflict_do_nothing()
         .returning(DunningStep.case_id)
     )

@@ -4,13 +4,12 @@ Whoever sees an identity records it, in one statement that waits for nobody; the
 Of a repeated one the main app hears; a setting refuses the trial.
 """
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from billing import policy
+from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
@@ -29,18 +28,18 @@ ON CONFLICT DO NOTHING
 """
 
 
-def record(session: Session, found: Mapping[int, Sequence[Identity]], *, now: dt.datetime) -> None:
+def record(ctx: Context, found: Mapping[int, Sequence[Identity]]) -> None:
     """Record what accounts show of themselves, of those that are, or have been, in trial."""
     flat = [(account_id, each) for account_id, all_ in found.items() for each in all_]
     if not flat:
         return
-    session.connection().exec_driver_sql(
+    ctx.session.connection().exec_driver_sql(
         _RECORD,
         {
             "kinds": arrays.texts([each.kind for _, each in flat]),
             "digests": arrays.binaries([each.digest for _, each in flat]),
             "ids": arrays.numbers([account_id for account_id, _ in flat]),
-            "now": now,
+            "now": ctx.now,
         },
     )
 
@@ -74,16 +73,16 @@ RETURNING mine.account_id, mine.kind, judged.others
 NAMED = 10
 
 
-def judge(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def judge(ctx: Context, *, limit: int) -> list[int]:
     """Compare the identities that are new, up to `limit`; returns the accounts that repeat one.
 
     Each of them leaves an event `trial.repeated`, once for what it showed at one time. What
     belongs to accounts that others hold is left to the next run.
     """
-    connection = session.connection()
+    connection = ctx.session.connection()
     new = connection.exec_driver_sql(_NEW, {"limit": limit})
     waiting = sorted(row[0] for row in new.all())
-    ids = accounts.lock_free(session, waiting) if waiting else []
+    ids = accounts.try_lock(ctx.session, waiting) if waiting else []
     if not ids:
         return []
     connection.exec_driver_sql(_ONE_AT_A_TIME)
@@ -92,9 +91,9 @@ def judge(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
     for account_id, kind, others in connection.exec_driver_sql(_JUDGE, asked).all():
         if others:
             repeats[account_id].append((kind, others))
-    is_refused = policy.of(session).repeated_trials == "refuse"
+    is_refused = ctx.policy.repeated_trials == "refuse"
     left = [_event(id, repeats[id], is_refused=is_refused) for id in sorted(repeats)]
-    outbox.leave_all(session, left, now=now)
+    outbox.leave_all(ctx, left)
     return sorted(repeats)
 
 

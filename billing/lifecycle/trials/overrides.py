@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from billing import policy
+from billing.context import Context
 from billing.errors import (
     TrialEndRefused,
 )
@@ -21,61 +21,61 @@ from models.life import Trial, TrialConfirmation
 LONGEST = dt.timedelta(days=730)
 
 
-def extend(
-    session: Session, account_id: int, *, ends_at: dt.datetime, actor: str, now: dt.datetime
-) -> bool:
+def extend(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
     """Give a running trial a later end; False if it has that end already.
 
     An absolute time, so that asking twice is asking once. Raises UnknownAccount, AccountDeleted,
     SystemAccount, or TrialEndRefused for a trial that is over, an end that is not later, or one
     too far away.
     """
-    account = accounts.lock_billable(session, account_id)
-    trial = session.get(Trial, account_id)
+    account = accounts.lock_billable(ctx.session, account_id)
+    trial = ctx.session.get(Trial, account_id)
     if account.status == "trial" and (trial is None or trial.ended_at is not None):
         # The sweep has not given it an end yet: it signed up, or was put back, within this minute.
-        trial_sweeps.begin_missing(session, now=now, after=account_id - 1, limit=1)
-        trial = session.get(Trial, account_id, populate_existing=True)
+        trial_sweeps.begin_missing(ctx, after=account_id - 1, limit=1)
+        trial = ctx.session.get(Trial, account_id, populate_existing=True)
     if trial is not None and trial.ends_at == ends_at:
         return False
     if account.status not in ("trial", "suspended"):
         raise TrialEndRefused(
-            account_id=account_id, status=account.status, hint="it is in no trial"
+            account_id=account_id, status=account.status, problem="it is in no trial"
         )
     if trial is None or trial.ended_at is not None:
-        raise TrialEndRefused(account_id=account_id, status=account.status, hint="restore it")
-    _check(trial, ends_at, now=now)
-    _move(session, trial, ends_at=ends_at, actor=actor, now=now)
+        raise TrialEndRefused(
+            account_id=account_id, status=account.status, problem="it is over; restore it instead"
+        )
+    _check(trial, ends_at, now=ctx.now)
+    _move(ctx, trial, ends_at=ends_at)
     return True
 
 
-def restore(
-    session: Session, account_id: int, *, ends_at: dt.datetime, actor: str, now: dt.datetime
-) -> bool:
+def restore(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
     """Put an account whose trial was over back into it; False if it is in one with this end.
 
     Lifts `trial_over`; other reasons of suspension stay. What lapsed of its credits stays lapsed:
     grant new ones. Raises as `extend`, and StatusChangeRefused for an actor who may not.
     """
-    account = accounts.lock_billable(session, account_id)
-    trial = session.get(Trial, account_id)
+    account = accounts.lock_billable(ctx.session, account_id)
+    trial = ctx.session.get(Trial, account_id)
     if trial is not None and trial.ended_at is None and trial.ends_at == ends_at:
         return False
     if trial is None or trial.outcome != "expired" or account.status != "suspended":
         raise TrialEndRefused(
-            account_id=account_id, status=account.status, hint="it did not expire"
+            account_id=account_id, status=account.status, problem="it did not expire"
         )
-    _check(trial, ends_at, now=now)
-    status.lift(session, account_id, reason="trial_over", actor=actor, now=now, to="trial")
+    _check(trial, ends_at, now=ctx.now)
+    status.lift(ctx, account_id, reason="trial_over", to="trial")
     trial.ended_at = trial.outcome = None
-    _move(session, trial, ends_at=ends_at, actor=actor, now=now)
+    _move(ctx, trial, ends_at=ends_at)
     return True
 
 
-def confirm(session: Session, *, until: dt.datetime, actor: str, now: dt.datetime) -> None:
+def confirm(ctx: Context, *, until: dt.datetime) -> None:
     """Let every trial be suspended that was to be until then, however many they are."""
-    session.execute(
-        insert(TrialConfirmation).values(confirmed_until=until, actor=actor, recorded_at=now)
+    ctx.session.execute(
+        insert(TrialConfirmation).values(
+            confirmed_until=until, actor=ctx.actor, recorded_at=ctx.now
+        )
     )
 
 
@@ -89,19 +89,22 @@ def listed(session: Session, *, due_at: dt.datetime | None, limit: int) -> Seque
 
 def _check(trial: Trial, ends_at: dt.datetime, *, now: dt.datetime) -> None:
     if ends_at <= max(now, trial.ends_at):
-        raise TrialEndRefused(account_id=trial.account_id, hint="the end must be later")
+        raise TrialEndRefused(
+            account_id=trial.account_id,
+            problem="the new end must be later than now and than the present end",
+        )
     if ends_at - trial.started_at > LONGEST:
-        raise TrialEndRefused(account_id=trial.account_id, hint=f"{LONGEST.days} days at most")
+        raise TrialEndRefused(
+            account_id=trial.account_id, problem=f"a trial lasts {LONGEST.days} days at most"
+        )
 
 
-def _move(
-    session: Session, trial: Trial, *, ends_at: dt.datetime, actor: str, now: dt.datetime
-) -> None:
-    trial_rows.move(trial, ends_at=ends_at, grace=policy.of(session).grace, now=now)
+def _move(ctx: Context, trial: Trial, *, ends_at: dt.datetime) -> None:
+    trial_rows.move(trial, ends_at=ends_at, grace=ctx.policy.grace, now=ctx.now)
     payload = {
         "ends_at": trial.ends_at.isoformat(),
         "suspends_at": trial.suspends_at.isoformat(),
-        "actor": actor,
+        "actor": ctx.actor,
     }
-    session.flush()
-    outbox.leave(session, "trial.moved", account_id=trial.account_id, payload=payload, now=now)
+    ctx.session.flush()
+    outbox.leave(ctx, "trial.moved", account_id=trial.account_id, payload=payload)

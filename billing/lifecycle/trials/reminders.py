@@ -1,10 +1,8 @@
 """The reminders of trials that end, in sets: which are due, which were sent, when the next is."""
 
-import datetime as dt
 from collections.abc import Collection, Iterable
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials.rows import DAY, REMINDERS, OpenTrial
 from billing.postgres import arrays
@@ -16,9 +14,9 @@ ORDER BY next_reminder_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def due(ctx: Context, *, limit: int) -> list[int]:
     """Claim trials with a reminder that is due; as `billing.lifecycle.trials.rows.due`."""
-    rows = session.connection().exec_driver_sql(_TO_REMIND, {"now": now, "limit": limit})
+    rows = ctx.session.connection().exec_driver_sql(_TO_REMIND, {"now": ctx.now, "limit": limit})
     return [row[0] for row in rows.all()]
 
 
@@ -32,9 +30,7 @@ RETURNING account_id, days_before, is_sent
 """
 
 
-def remember(
-    session: Session, trials: Iterable[OpenTrial], *, told: Collection[int], now: dt.datetime
-) -> dict[int, int]:
+def remember(ctx: Context, trials: Iterable[OpenTrial], *, told: Collection[int]) -> dict[int, int]:
     """Record the reminders that are due; returns account -> days left of those to be sent.
 
     Of several that are due the last is sent, to accounts that are to be `told`; the others are
@@ -45,21 +41,21 @@ def remember(
         due = [
             days
             for days in REMINDERS
-            if trial.ends_at - days * DAY <= now
+            if trial.ends_at - days * DAY <= ctx.now
             and (days == 0 or trial.ends_at - days * DAY > trial.started_at)
         ]
         is_told = trial.account_id in told
         rows += [(trial, days, is_told and days == min(due)) for days in due]
     if not rows:
         return {}
-    new = session.connection().exec_driver_sql(
+    new = ctx.session.connection().exec_driver_sql(
         _REMEMBER,
         {
             "ids": arrays.numbers([trial.account_id for trial, _, _ in rows]),
             "ends": arrays.moments([trial.ends_at for trial, _, _ in rows]),
             "days": arrays.numbers([days for _, days, _ in rows]),
             "sent": arrays.texts([str(is_sent) for _, _, is_sent in rows]),
-            "now": now,
+            "now": ctx.now,
         },
     )
     return {row[0]: row[1] for row in new.all() if row[2]}
@@ -72,11 +68,11 @@ WHERE trials.account_id = new.account_id
 """
 
 
-def set_next(session: Session, trials: Iterable[OpenTrial], *, now: dt.datetime) -> None:
+def set_next(ctx: Context, trials: Iterable[OpenTrial]) -> None:
     """Note when each of these trials is to be reminded next."""
     rows = list(trials)
-    coming = [trial_rows.next_reminder(trial.ends_at, after=now) for trial in rows]
-    session.connection().exec_driver_sql(
+    coming = [trial_rows.next_reminder(trial.ends_at, after=ctx.now) for trial in rows]
+    ctx.session.connection().exec_driver_sql(
         _SET_NEXT,
         {
             "ids": arrays.numbers([trial.account_id for trial in rows]),

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from billing.context import Context, Policy
 from billing.host.accounts import SYSTEM_SLUGS
-from billing.policy import Policy
 from billing.postgres import arrays
 from models.life import Trial
 
@@ -59,18 +59,16 @@ RETURNING t.account_id
 """
 
 
-def begin(
-    session: Session, terms: Policy, *, now: dt.datetime, after: int, limit: int
-) -> list[int]:
+def begin(ctx: Context, terms: Policy, *, after: int, limit: int) -> list[int]:
     """Give up to `limit` accounts in trial, above id `after`, that know no end one.
 
     It counts from the account's creation. One whose trial had ended and that the main app put back
     into trial keeps its old end, and gets a grace from now on.
     """
-    rows = session.connection().exec_driver_sql(
+    rows = ctx.session.connection().exec_driver_sql(
         _BEGIN,
         {
-            "now": now,
+            "now": ctx.now,
             "days": terms.trial_days,
             "grace": terms.grace,
             "reminders": arrays.numbers(REMINDERS),
@@ -89,13 +87,13 @@ ORDER BY suspends_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-def due(session: Session, *, now: dt.datetime, limit: int) -> list[int]:
+def due(ctx: Context, *, limit: int) -> list[int]:
     """Claim trials whose grace is over, the longest overdue first.
 
     The claim comes before the accounts' locks, against their order; that is safe because a sweep
     takes those by SKIP LOCKED, and so never waits.
     """
-    rows = session.connection().exec_driver_sql(_DUE, {"now": now, "limit": limit})
+    rows = ctx.session.connection().exec_driver_sql(_DUE, {"now": ctx.now, "limit": limit})
     return [row[0] for row in rows.all()]
 
 
@@ -117,18 +115,18 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL
 """
 
 
-def end(session: Session, account_ids: Sequence[int], *, outcome: str, now: dt.datetime) -> None:
+def end(ctx: Context, account_ids: Sequence[int], *, outcome: str) -> None:
     """End the open trials of these accounts."""
-    asked = {"ids": arrays.numbers(account_ids), "outcome": outcome, "now": now}
-    session.connection().exec_driver_sql(_END, asked)
+    asked = {"ids": arrays.numbers(account_ids), "outcome": outcome, "now": ctx.now}
+    ctx.session.connection().exec_driver_sql(_END, asked)
 
 
-def cut_short(session: Session, account_ids: Iterable[int], *, now: dt.datetime) -> None:
+def cut_short(ctx: Context, account_ids: Iterable[int]) -> None:
     """Let these trials end as they began, without a reminder and without grace."""
-    session.execute(
+    ctx.session.execute(
         update(Trial)
         .where(Trial.account_id.in_(sorted(account_ids)), Trial.ended_at.is_(None))
-        .values(ends_at=Trial.started_at, suspends_at=now, next_reminder_at=None)
+        .values(ends_at=Trial.started_at, suspends_at=ctx.now, next_reminder_at=None)
         .execution_options(synchronize_session=False)
     )
 

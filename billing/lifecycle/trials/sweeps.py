@@ -5,12 +5,11 @@ Each is a bounded set under the accounts' locks; run twice, late or by two beats
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from billing import policy
+from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts, payment_evidence, recipients
@@ -21,7 +20,7 @@ from billing.lifecycle.trials import fingerprint_rows, fingerprints
 from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials.rows import OpenTrial
-from billing.sweep import Swept, all_or_each
+from billing.sweep import SweepResult, all_or_each
 from models.life import Trial, TrialConfirmation
 
 #: Trials that one transaction takes: larger than other sweeps' sets, for all is done in sets.
@@ -34,95 +33,90 @@ AWAITS = "pending_payment"
 RUNS = frozenset({"trial", "suspended"})
 
 
-def begin_missing(
-    session: Session, *, now: dt.datetime, after: int = 0, limit: int = AT_ONCE
-) -> list[Swept]:
+def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list[SweepResult]:
     """Give accounts in trial that know no end one; a repeated one ends at once, if refused.
 
     Compares also what customers have shown since of themselves, by a card or a transfer.
     """
-    terms = policy.of(session)
-    begun = trial_rows.begin(session, terms, now=now, after=after, limit=limit)
-    emails = recipients.of(session, begun)
+    terms = ctx.policy
+    begun = trial_rows.begin(ctx, terms, after=after, limit=limit)
+    emails = recipients.of(ctx.session, begun)
     found = {id: fingerprints.of_email(to.email) for id, to in emails.items()}
-    fingerprint_rows.record(session, found, now=now)
-    repeated = fingerprint_rows.judge(session, now=now, limit=limit)
+    fingerprint_rows.record(ctx, found)
+    repeated = fingerprint_rows.judge(ctx, limit=limit)
     if terms.repeated_trials == "refuse":
-        trial_rows.cut_short(
-            session, fingerprint_rows.repeated(session, [*begun, *repeated]), now=now
-        )
-    told = [Swept(account_id, "trial_repeated", now) for account_id in repeated]
-    return [Swept(account_id, "trial_begun", now) for account_id in begun] + told
+        trial_rows.cut_short(ctx, fingerprint_rows.repeated(ctx.session, [*begun, *repeated]))
+    told = [SweepResult(account_id, "trial_repeated", ctx.now) for account_id in repeated]
+    return [SweepResult(account_id, "trial_begun", ctx.now) for account_id in begun] + told
 
 
-def remind_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def remind_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Leave the reminders that are due; of several that are, as after a pause, the last one."""
-    ids = accounts.lock_free(session, trial_reminders.due(session, now=now, limit=limit))
-    return all_or_each(session, ids, partial(_remind, session, now), now=now) if ids else []
+    ids = accounts.try_lock(ctx.session, trial_reminders.due(ctx, limit=limit))
+    return all_or_each(ctx, ids, _remind) if ids else []
 
 
-def _remind(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swept]:
-    found = accounts.lock(session, ids)
-    trials = trial_rows.read(session, ids)
+def _remind(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
+    found = accounts.lock(ctx.session, ids)
+    trials = trial_rows.read(ctx.session, ids)
     running = {
         id: trial
         for id, trial in trials.items()
         if id in found and (_runs(found[id]) or _awaits(found[id]))
     }
-    settled = _settle(session, found, trials.keys() - running.keys(), now=now)
+    settled = _settle(ctx, found, trials.keys() - running.keys())
     told = {id for id in running if found[id].status == "trial"}
-    sent = trial_reminders.remember(session, running.values(), told=told, now=now)
-    trial_reminders.set_next(session, running.values(), now=now)
+    sent = trial_reminders.remember(ctx, running.values(), told=told)
+    trial_reminders.set_next(ctx, running.values())
     events = [_reminder(trials[id], days) for id, days in sorted(sent.items())]
-    outbox.leave_all(session, events, now=now)
-    return settled + [Swept(id, "reminded", trials[id].ends_at) for id in running]
+    outbox.leave_all(ctx, events)
+    return settled + [SweepResult(id, "reminded", trials[id].ends_at) for id in running]
 
 
-def expire_due(session: Session, *, now: dt.datetime, limit: int = AT_ONCE) -> list[Swept]:
+def expire_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """End the trials whose grace is over: suspend those that nothing speaks for.
 
     Looks again, under the locks, for a payment, an announced transfer and a subscription. Of more
     trials than the policy lets one run suspend, only those that a person confirmed are taken.
     """
-    until = confirmed_until(session) if to_confirm(session, now=now) else now
-    due = trial_rows.due(session, now=min(until, now), limit=limit)
-    ids = accounts.lock_free(session, due)
-    return all_or_each(session, ids, partial(_expire, session, now), now=now) if ids else []
+    until = confirmed_until(ctx.session) if to_confirm(ctx) else ctx.now
+    due = trial_rows.due(ctx.at(min(until, ctx.now)), limit=limit)
+    ids = accounts.try_lock(ctx.session, due)
+    return all_or_each(ctx, ids, _expire) if ids else []
 
 
-def _expire(session: Session, now: dt.datetime, ids: Sequence[int]) -> list[Swept]:
-    found = accounts.lock(session, ids)
-    trials = trial_rows.read(session, ids)
+def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
+    found = accounts.lock(ctx.session, ids)
+    trials = trial_rows.read(ctx.session, ids)
     running = {id: trials[id].started_at for id in trials if id in found and _runs(found[id])}
-    swept = _settle(session, found, trials.keys() - running.keys(), now=now)
-    known = payment_evidence.of(session, running, now=now) if running else {}
+    swept = _settle(ctx, found, trials.keys() - running.keys())
+    known = payment_evidence.of(ctx, running) if running else {}
     paid = [id for id, each in known.items() if each.is_paid or each.is_subscribed]
     for account_id in paid:
-        swept.append(_paid(session, found[account_id], now=now))
+        swept.append(_paid(ctx, found[account_id]))
     trying = {id: each for id, each in known.items() if each.tries_until and id not in paid}
-    if trying and policy.of(session).repeated_trials == "refuse":
-        for account_id in fingerprint_rows.repeated(session, trying):
+    if trying and ctx.policy.repeated_trials == "refuse":
+        for account_id in fingerprint_rows.repeated(ctx.session, trying):
             del trying[account_id]
-    swept += _go_on(session, trying, now=now)
+    swept += _go_on(ctx, trying)
     over = sorted(running.keys() - set(paid) - trying.keys())
-    how = {"reason": "trial_over", "actor": "billing"}
-    status.suspend_all(session, over, **how, locked=found, now=now)
-    return swept + [Swept(id, "trial_over", trials[id].suspends_at) for id in over]
+    status.suspend_all(ctx.by("billing"), over, reason="trial_over", locked=found)
+    return swept + [SweepResult(id, "trial_over", trials[id].suspends_at) for id in over]
 
 
-def to_confirm(session: Session, *, now: dt.datetime) -> int:
+def to_confirm(ctx: Context) -> int:
     """How many trials wait for a person's word before they are suspended; 0 if none does.
 
     Counted no further than is needed to know.
     """
-    most = policy.of(session).suspended_at_once
+    most = ctx.policy.suspended_at_once
     waits = select(Trial.account_id).where(
         Trial.ended_at.is_(None),
-        Trial.suspends_at <= now,
-        Trial.suspends_at > confirmed_until(session),
+        Trial.suspends_at <= ctx.now,
+        Trial.suspends_at > confirmed_until(ctx.session),
     )
     counted = select(func.count()).select_from(waits.limit(most + COUNTED_BEYOND).subquery())
-    number = session.execute(counted).scalar_one()
+    number = ctx.session.execute(counted).scalar_one()
     return number if number > most else 0
 
 
@@ -146,8 +140,8 @@ def _awaits(account: HostAccount) -> bool:
 
 
 def _settle(
-    session: Session, found: Mapping[int, HostAccount], ids: Iterable[int], *, now: dt.datetime
-) -> list[Swept]:
+    ctx: Context, found: Mapping[int, HostAccount], ids: Iterable[int]
+) -> list[SweepResult]:
     """Close the rows of accounts that are in no trial any more; the accounts stay as they are."""
     swept = []
     for account_id in sorted(ids):
@@ -155,29 +149,28 @@ def _settle(
         outcome = "deleted"
         if account is not None and not account.is_deleted:
             outcome = OUTCOMES.get(account.status, "left")
-        trial_rows.end(session, [account_id], outcome=outcome, now=now)
-        swept.append(Swept(account_id, "trial_settled", now))
+        trial_rows.end(ctx, [account_id], outcome=outcome)
+        swept.append(SweepResult(account_id, "trial_settled", ctx.now))
     return swept
 
 
-def _paid(session: Session, account: HostAccount, *, now: dt.datetime) -> Swept:
+def _paid(ctx: Context, account: HostAccount) -> SweepResult:
     """Money came, and nobody let the account in: it is, unless another reason keeps it out."""
     if account.status == "trial":
-        how = {"reason": "paid", "actor": "billing"}
-        status.change(session, account.id, to="active", **how, now=now)
-    trial_rows.end(session, [account.id], outcome="paid", now=now)
-    return Swept(account.id, "trial_paid", now)
+        status.change(ctx.by("billing"), account.id, to="active", reason="paid")
+    trial_rows.end(ctx, [account.id], outcome="paid")
+    return SweepResult(account.id, "trial_paid", ctx.now)
 
 
-def _go_on(session: Session, trying: Mapping[int, Evidence], *, now: dt.datetime) -> list[Swept]:
+def _go_on(ctx: Context, trying: Mapping[int, Evidence]) -> list[SweepResult]:
     """A trial at Stripe runs longer than ours: ours ends with it."""
-    grace = policy.of(session).grace
+    grace = ctx.policy.grace
     for account_id, each in trying.items():
-        trial = session.get_one(Trial, account_id)
+        trial = ctx.session.get_one(Trial, account_id)
         assert each.tries_until is not None, "asked for above"
-        trial_rows.move(trial, ends_at=each.tries_until, grace=grace, now=now)
-    session.flush()
-    return [Swept(account_id, "trial_goes_on", now) for account_id in sorted(trying)]
+        trial_rows.move(trial, ends_at=each.tries_until, grace=grace, now=ctx.now)
+    ctx.session.flush()
+    return [SweepResult(account_id, "trial_goes_on", ctx.now) for account_id in sorted(trying)]
 
 
 def _reminder(trial: OpenTrial, days_left: int) -> NewEvent:

@@ -9,9 +9,8 @@ from billing.bank import transfers as splitting
 from billing.bank.errors import PartsRefused
 from billing.bank.invoicing import issue, renew
 from billing.bank.matching.types import Policy
-from billing.bank.review import decisions as review
-from billing.bank.review import queue, reviewers
-from billing.bank.review.decisions import Hand
+from billing.bank.review import decisions, queue, reviewers
+from billing.bank.review.decisions import Review
 from billing.errors import Rejected
 from billing.purchases import purchases
 from billing.renewal import expiry, renewals
@@ -20,7 +19,7 @@ from models.host import Account, Invoice, Payment, Plan, Subscription, User
 from models.operations import OutboxEvent
 from models.transfers import Decision, Transfer, TransferInvoice
 from tests.billing.bank.story import Bank, statement
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 CURRENCY = "EUR"
@@ -28,7 +27,7 @@ LIMIT = 100_000
 
 
 @dataclass
-class Customers(Books):
+class Customers(Ledger):
     """Books, a bank, and people at the main app; prices are in euro."""
 
     bank: Bank = field(default_factory=Bank)
@@ -37,13 +36,13 @@ class Customers(Books):
 
     def sell(self, slug, price, *, included_credits=1000):
         plan_id = self.plan(slug, included_credits=included_credits)
-        with transaction() as session:
-            session.execute(sa.update(Plan).where(Plan.id == plan_id).values(price=price))
+        with transaction() as ctx:
+            ctx.session.execute(sa.update(Plan).where(Plan.id == plan_id).values(price=price))
         return plan_id
 
     def hire(self, email, *, role="developer", account=None, superuser=False, owns=None):
-        with transaction() as session:
-            user_id = session.execute(
+        with transaction() as ctx:
+            user_id = ctx.session.execute(
                 sa.insert(User)
                 .values(
                     email=email,
@@ -54,7 +53,7 @@ class Customers(Books):
                 .returning(User.id)
             ).scalar_one()
             if owns:
-                session.execute(
+                ctx.session.execute(
                     sa.update(Account).where(Account.slug == owns).values(owner_id=user_id)
                 )
         return user_id
@@ -63,8 +62,8 @@ class Customers(Books):
         message = AnnounceTransfer(
             self.ids.get(slug, 999_999), self.plan(plan), key or f"announce:{slug}", months
         )
-        with transaction() as session:
-            return issue.announce(session, message, currency=CURRENCY, now=self.now)
+        with transaction() as ctx:
+            return issue.announce(ctx.at(self.now), message, currency=CURRENCY)
 
     def receive(self, *lines, **more):
         """Import the next day's statement, and match what it brought."""
@@ -83,112 +82,114 @@ class Customers(Books):
 
     def match(self, policy=None):
         while True:
-            with transaction() as session:
-                if not splitting.split_lines(session, now=self.now):
+            with transaction() as ctx:
+                if not splitting.split_lines(ctx.at(self.now)):
                     break
-        with transaction() as session:
-            found = returns.waiting(session)
+        with transaction() as ctx:
+            found = returns.waiting(ctx.session)
         for one in found:
-            with transaction() as session:
-                returns.settle(session, one, now=self.now)
-        with transaction() as session:
-            decided = decide.decide(session, policy=policy or Policy())
+            with transaction() as ctx:
+                returns.settle(ctx.at(self.now), one)
+        with transaction() as ctx:
+            decided = decide.decide(ctx.session, policy=policy or Policy())
         for decision, version in decided:
             self._carry_out(decision, version)
         return [decision.rule for decision, _ in decided]
 
     def _carry_out(self, decision, version):
         try:
-            with transaction() as session:
-                decide.carry_out(session, decision, version, now=self.now)
+            with transaction() as ctx:
+                decide.carry_out(ctx.at(self.now), decision, version)
         except PartsRefused:
             return
         except Rejected as error:
-            with transaction() as session:
-                decide.leave_to_person(session, decision, version, error, now=self.now)
+            with transaction() as ctx:
+                decide.leave_to_person(ctx.at(self.now), decision, version, error)
 
-    def hand(self, session, who, transfer_id, *, version=None, limit=LIMIT):
-        person = reviewers.staff(session, str(who))
-        seen = version or session.get_one(Transfer, transfer_id).version
-        session.expire_all()
-        return Hand(session, person, transfer_id, seen, limit, self.now)
+    def review(self, ctx, who, transfer_id, *, version=None, limit=LIMIT):
+        person = reviewers.staff(ctx.session, str(who))
+        seen = version or ctx.session.get_one(Transfer, transfer_id).version
+        ctx.session.expire_all()
+        return Review(ctx.at(self.now), person, transfer_id, seen, limit)
 
     def act(self, name, who, transfer_id, *arguments, version=None, limit=LIMIT, **named):
         """Let a person decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
-        with transaction() as session:
-            hand = self.hand(session, who, transfer_id, version=version, limit=limit)
-            return getattr(review, name)(hand, *arguments, **named)
+        with transaction() as ctx:
+            review = self.review(ctx, who, transfer_id, version=version, limit=limit)
+            return getattr(decisions, name)(review, *arguments, **named)
 
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""
-        with transaction() as session:
-            renewed = renew.renew(session, currency=CURRENCY, now=self.now)
-        with transaction() as session:
-            stepped = renew.remind(session, now=self.now)
+        with transaction() as ctx:
+            renewed = renew.renew(ctx.at(self.now), currency=CURRENCY)
+        with transaction() as ctx:
+            stepped = renew.remind(ctx.at(self.now))
         return [one.what for one in (*renewed, *stepped)]
 
     def use_credit(self, who, invoice_id):
-        with transaction() as session:
-            person = reviewers.staff(session, str(who))
-            return unapplied.use(session, person, invoice_id, now=self.now)
+        with transaction() as ctx:
+            person = reviewers.staff(ctx.session, str(who))
+            return unapplied.use(ctx.at(self.now), person, invoice_id)
 
     def credit(self, slug):
-        with transaction() as session:
-            return unapplied.balance(session, self.ids[slug], CURRENCY)
+        with transaction() as ctx:
+            return unapplied.balance(ctx.session, self.ids[slug], CURRENCY)
 
     def status(self, slug):
         return self.see(slug).status
 
     def invoices(self, slug):
         """Each of the account's invoices: state, settled of due."""
-        with transaction() as session:
+        with transaction() as ctx:
             rows = sa.select(TransferInvoice).where(TransferInvoice.account_id == self.ids[slug])
             return [
                 (row.state, row.settled_minor, row.due_minor)
-                for row in session.scalars(rows.order_by(TransferInvoice.id))
+                for row in ctx.session.scalars(rows.order_by(TransferInvoice.id))
             ]
 
     def transfers(self):
         """Each transfer: state and amount, in the order in which they came."""
-        with transaction() as session:
-            rows = session.scalars(sa.select(Transfer).order_by(Transfer.id))
+        with transaction() as ctx:
+            rows = ctx.session.scalars(sa.select(Transfer).order_by(Transfer.id))
             return [(row.state, row.amount_minor) for row in rows]
 
     def decisions(self):
-        with transaction() as session:
-            rows = session.scalars(sa.select(Decision).order_by(Decision.id))
+        with transaction() as ctx:
+            rows = ctx.session.scalars(sa.select(Decision).order_by(Decision.id))
             return [(row.transfer_id, row.rule, row.outcome, row.actor) for row in rows]
 
     def queue(self):
-        with transaction() as session:
-            return queue.waiting(session)
+        with transaction() as ctx:
+            return queue.waiting(ctx.session)
 
     def events(self, *kinds):
-        with transaction() as session:
-            rows = session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
+        with transaction() as ctx:
+            rows = ctx.session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
             return [row.type for row in rows if not kinds or row.type.startswith(kinds)]
 
     def event_data(self, kind):
         """What the events of this type carry."""
-        with transaction() as session:
-            rows = session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
+        with transaction() as ctx:
+            rows = ctx.session.scalars(sa.select(OutboxEvent).order_by(OutboxEvent.id))
             return [row.payload for row in rows if row.type == kind]
 
     def host(self):
         """What the main app sees: invoices, payments and subscriptions."""
-        with transaction() as session:
+        with transaction() as ctx:
             return (
                 [
                     (row.number, row.status, row.paid_minor, row.due_minor)
-                    for row in session.scalars(sa.select(Invoice).order_by(Invoice.id))
+                    for row in ctx.session.scalars(sa.select(Invoice).order_by(Invoice.id))
                 ],
                 [
                     (row.status, row.amount_minor)
-                    for row in session.scalars(sa.select(Payment).order_by(Payment.id))
+                    for row in ctx.session.scalars(sa.select(Payment).order_by(Payment.id))
                 ],
                 [
                     (row.status, row.payment_method, row.current_period_end.date())
-                    for row in session.scalars(sa.select(Subscription).order_by(Subscription.id))
+                    for row in ctx.session.scalars(
+                        sa.select(Subscription).order_by(Subscription.id)
+                    )
                 ],
             )
 

@@ -119,44 +119,42 @@ class Bank:
     results: list = field(default_factory=list)
 
     def register(self, number=OWN_IBAN, *, currency="EUR", source_format="camt.053", customer=None):
-        with transaction() as session:
+        with transaction() as ctx:
             return bank_accounts.add(
-                session,
+                ctx.at(self.now).by("test"),
                 number,
                 currency=currency,
                 source_format=source_format,
                 customer_id=customer,
-                actor="test",
-                now=self.now,
             )
 
     def receive(self, *contents, account=None):
         """Import these files; what became of the statements of the last one."""
         stored = []
         for content in contents:
-            with transaction() as session:
+            with transaction() as ctx:
                 file = bank_files.receive(
-                    session, io.BytesIO(content), name="a file", now=self.now, account=account
+                    ctx.at(self.now), io.BytesIO(content), name="a file", account=account
                 )
             stored = []
             for one in statement_store.read(
                 io.BytesIO(content), name="a file", today=self.now.date()
             ):
-                with transaction() as session:
+                with transaction() as ctx:
                     stored.append(
                         statement_store.store(
-                            session, one, file_id=file.id, now=self.now, stated_account=account
+                            ctx.at(self.now), one, file_id=file.id, stated_account=account
                         )
                     )
-            with transaction() as session:
-                statement_store.look_again(session, stored)
-                bank_files.finish(session, file.id, now=self.now)
+            with transaction() as ctx:
+                statement_store.look_again(ctx.session, stored)
+                bank_files.finish(ctx.at(self.now), file.id)
         return stored
 
     def statements(self):
-        with transaction() as session:
+        with transaction() as ctx:
             rows = sa.select(Statement).order_by(Statement.closing_day, Statement.sequence)
-            return list(session.scalars(rows))
+            return list(ctx.session.scalars(rows))
 
     def holds(self):
         """Why each statement is held, in the order of their days."""
@@ -166,8 +164,8 @@ class Bank:
 
     def amounts(self):
         """Minor units of all lines, small to large."""
-        with transaction() as session:
-            return sorted(session.scalars(sa.select(BankLine.amount_minor)))
+        with transaction() as ctx:
+            return sorted(ctx.session.scalars(sa.select(BankLine.amount_minor)))
 
     def dump(self):
         """All that was read, as rows that do not say when or from which file."""
@@ -177,8 +175,8 @@ class Bank:
             LineWording: list(LineWording.__table__.c),
             StatementLine: list(StatementLine.__table__.c),
         }
-        with transaction() as session:
+        with transaction() as ctx:
             return {
-                table.__name__: sorted(map(repr, session.execute(sa.select(*of)).all()))
+                table.__name__: sorted(map(repr, ctx.session.execute(sa.select(*of)).all()))
                 for table, of in columns.items()
             }

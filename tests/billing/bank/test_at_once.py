@@ -65,8 +65,8 @@ def test_two_runs_at_once_settle_each_transfer_once(shop):
     for number in range(8):
         shop.open_account(f"a{number}", status="trial")
         shop.announce(f"a{number}")
-    with transaction() as session:
-        references = list(session.scalars(sa.select(TransferInvoice.reference)))
+    with transaction() as ctx:
+        references = list(ctx.session.scalars(sa.select(TransferInvoice.reference)))
     receive_only(shop, *[line("89.00", reference=one) for one in references])
 
     assert at_once(shop.match, shop.match, shop.match) == [None] * 3
@@ -80,14 +80,14 @@ def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_de
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
-    with transaction() as session:
-        transfers.split_lines(session, now=shop.now)
-    with transaction() as session:
-        [(decision, version)] = decide.decide(session, policy=Policy())
+    with transaction() as ctx:
+        transfers.split_lines(ctx.at(shop.now))
+    with transaction() as ctx:
+        [(decision, version)] = decide.decide(ctx.session, policy=Policy())
 
     shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="first", version=version)
-    with transaction() as session:
-        assert not decide.carry_out(session, decision, version, now=shop.now)
+    with transaction() as ctx:
+        assert not decide.carry_out(ctx.at(shop.now), decision, version)
 
     assert (shop.invoices("acme"), shop.credit("acme")) == ([("open", 0, 8900)], 8900)
     shop.check()
@@ -98,8 +98,8 @@ def test_a_clerk_and_the_engine_at_the_same_moment_decide_once(shop, seed):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
-    with transaction() as session:
-        transfers.split_lines(session, now=shop.now)
+    with transaction() as ctx:
+        transfers.split_lines(ctx.at(shop.now))
 
     def clerk():
         shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="mine", version=1)
@@ -115,16 +115,16 @@ def test_an_invoice_that_is_void_before_its_match_is_carried_out_gets_nothing(sh
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
-    with transaction() as session:
-        transfers.split_lines(session, now=shop.now)
-    with transaction() as session:
-        [(decision, version)] = decide.decide(session, policy=Policy())
-    with transaction() as session:
-        [row] = issue.open_invoices(session, shop.ids["acme"])
-        issue.void(session, row, now=shop.now)
+    with transaction() as ctx:
+        transfers.split_lines(ctx.at(shop.now))
+    with transaction() as ctx:
+        [(decision, version)] = decide.decide(ctx.session, policy=Policy())
+    with transaction() as ctx:
+        [row] = issue.open_invoices(ctx.session, shop.ids["acme"])
+        issue.void(ctx.at(shop.now), row)
 
-    with pytest.raises(PartsRefused), transaction() as session:
-        decide.carry_out(session, decision, version, now=shop.now)
+    with pytest.raises(PartsRefused), transaction() as ctx:
+        decide.carry_out(ctx.at(shop.now), decision, version)
 
     assert shop.match() == ["D"]
     assert (shop.invoices("acme"), shop.credit("acme")) == ([("void", 0, 8900)], 8900)
@@ -161,8 +161,8 @@ def test_the_database_refuses_more_than_there_is(shop, table, change):
     shop.announce("acme")
     shop.receive(line("89.00"))
 
-    with pytest.raises(sa.exc.IntegrityError), transaction() as session:
-        session.execute(sa.update(table).values(**change))
+    with pytest.raises(sa.exc.IntegrityError), transaction() as ctx:
+        ctx.session.execute(sa.update(table).values(**change))
 
 
 def test_files_split_and_ordered_otherwise_end_in_the_same_allocations(database):
@@ -180,9 +180,9 @@ def _end_of(seed):
     for slug in ("a", "b", "c", "d"):
         shop.open_account(slug, status="trial")
         shop.announce(slug)
-    with transaction() as session:
+    with transaction() as ctx:
         asked = sa.select(TransferInvoice.reference).order_by(TransferInvoice.id)
-        one, two, three, four = session.scalars(asked)
+        one, two, three, four = ctx.session.scalars(asked)
     lines = [
         line("89.00", reference=one, bank_reference="B1"),
         line("40.00", reference=two, bank_reference="B2"),
@@ -198,8 +198,8 @@ def _end_of(seed):
     chance.shuffle(files)
     shop.bank.receive(*files)
     shop.match()
-    with transaction() as session:
-        rows = session.execute(sa.text(_ENDS)).all()
+    with transaction() as ctx:
+        rows = ctx.session.execute(sa.text(_ENDS)).all()
     return sorted(map(tuple, rows)), [shop.invoices(slug) for slug in ("a", "b", "c", "d")]
 
 

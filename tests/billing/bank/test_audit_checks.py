@@ -31,7 +31,7 @@ def test_money_that_was_matched_agrees(acme):
     ],
 )
 def test_a_counter_that_was_changed_by_hand_is_found(acme, change, subject):
-    with transaction() as session:
-        session.execute(change)
+    with transaction() as ctx:
+        ctx.session.execute(change)
 
     assert [found for found, _ in acme.audit().findings["transfers"]] == [subject]

@@ -1,14 +1,15 @@
 """Of a closed account the bank's words are blanked: who paid, and what they wrote; the money stays."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 from billing import closing
 from billing.bank import erase
+from billing.context import Policy
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.policy import POLICY, Policy
 from models.transfers import TransferInvoice
 from tests.billing.bank.story import line, statement
 from tests.billing.lifecycle.conftest import tables_that_say
@@ -26,13 +27,13 @@ def gone(shop):
     """Two customers who have paid; the first one's account is deleted for good."""
     for slug in ("acme", "other"):
         shop.open_account(slug, status="trial")
-    with transaction() as session:
-        trial_sweeps.begin_missing(session, now=shop.now)
+    with transaction() as ctx:
+        trial_sweeps.begin_missing(ctx.at(shop.now))
     for slug in ("acme", "other"):
         shop.announce(slug)
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(TransferInvoice.reference).order_by(TransferInvoice.id)
-        one, two = session.scalars(rows)
+        one, two = ctx.session.scalars(rows)
     shop.lines = (
         line("89.00", reference=one, text="for Jane", payer="Jane Doe"),
         line("89.00", reference=two, text="for Joe", payer="Joe Roe", iban=OTHER_IBAN),
@@ -45,9 +46,11 @@ def gone(shop):
 
 
 def close(shop):
-    with transaction() as session:
-        session.info[POLICY] = Policy(closes_deleted=True)
-        return [one.what for one in closing.sweep(session, now=shop.now)]
+    with transaction() as ctx:
+        return [
+            one.what
+            for one in closing.sweep(replace(ctx.at(shop.now), policy=Policy(closes_deleted=True)))
+        ]
 
 
 def test_nothing_of_ours_says_any_more_who_paid(gone):

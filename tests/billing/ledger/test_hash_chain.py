@@ -13,9 +13,9 @@ from worker.database import engine, transaction
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    books.open_account("other", credits=100)
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.open_account("other", credits=100)
     for number in range(4):
         metadata = {
             "n": number,
@@ -24,9 +24,9 @@ def acme(books):
             "zero": -0.0,
             "text": ["ä", None, True],
         }
-        books.debit("acme", key=f"d{number}", metadata=metadata)
-        books.debit("other", key=f"o{number}")
-    return books
+        ledger.debit("acme", key=f"d{number}", metadata=metadata)
+        ledger.debit("other", key=f"o{number}")
+    return ledger
 
 
 def tamper(statement):
@@ -36,8 +36,8 @@ def tamper(statement):
 
 
 def broken():
-    with transaction() as session:
-        return [subject for subject, _ in verify_chain.broken(session)]
+    with transaction() as ctx:
+        return [subject for subject, _ in verify_chain.broken(ctx)]
 
 
 def test_an_untouched_ledger_keeps_its_seals(acme):
@@ -106,9 +106,9 @@ def test_a_change_is_found_where_it_begins(acme, statement, subjects):
 
 
 def test_with_a_secret_key_the_seals_cannot_be_made_anew_by_sql_alone(acme):
-    with transaction() as session:
-        session.info[LEDGER_KEY] = b"secret"
-        subjects = [subject for subject, _ in verify_chain.broken(session)]
+    with transaction() as ctx:
+        ctx.session.info[LEDGER_KEY] = b"secret"
+        subjects = [subject for subject, _ in verify_chain.broken(ctx)]
 
     assert len(subjects) == 2
     entry = acme.see("acme").entries[-1]
@@ -152,6 +152,6 @@ def test_what_was_sealed_once_is_sealed_the_same_for_ever(entry, seal):
 def test_the_seals_of_one_account_can_be_read_alone(acme):
     tamper("UPDATE igny8_credit_transactions SET description = 'x' WHERE idempotency_key = 'd1'")
 
-    with transaction() as session:
-        assert list(verify_chain.broken(session, acme.ids["other"])) == []
-        assert len(list(verify_chain.broken(session, acme.ids["acme"]))) == 1
+    with transaction() as ctx:
+        assert list(verify_chain.broken(ctx, acme.ids["other"])) == []
+        assert len(list(verify_chain.broken(ctx, acme.ids["acme"]))) == 1

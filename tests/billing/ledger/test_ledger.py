@@ -15,18 +15,18 @@ from worker.database import engine
         "TRUNCATE igny8_credit_transactions",
     ],
 )
-def test_an_entry_cannot_be_changed_or_removed(books, statement):
-    books.open_account("acme", credits=10)
-    books.debit("acme", "clustering", key="1")
+def test_an_entry_cannot_be_changed_or_removed(ledger, statement):
+    ledger.open_account("acme", credits=10)
+    ledger.debit("acme", "clustering", key="1")
 
     with engine().begin() as connection, pytest.raises(IntegrityError, match="append-only"):
         connection.execute(sa.text(statement))
 
-    assert len(books.see("acme").entries) == 2
+    assert len(ledger.see("acme").entries) == 2
 
 
-def test_removing_no_entry_is_let_pass(books):
-    books.open_account("acme")
+def test_removing_no_entry_is_let_pass(ledger):
+    ledger.open_account("acme")
 
     with engine().begin() as connection:
         connection.execute(sa.text("DELETE FROM igny8_credit_transactions WHERE tenant_id = 1"))
@@ -42,21 +42,21 @@ def test_removing_no_entry_is_let_pass(books):
         pytest.param("UPDATE billing.lots SET held = 11", id="more held than there is"),
     ],
 )
-def test_the_database_itself_refuses_what_cannot_be(books, statement):
-    books.open_account("acme", credits=10)
-    books.debit("acme", key="1")
+def test_the_database_itself_refuses_what_cannot_be(ledger, statement):
+    ledger.open_account("acme", credits=10)
+    ledger.debit("acme", key="1")
 
     with engine().begin() as connection, pytest.raises(IntegrityError):
         connection.execute(sa.text(statement))
 
 
 @pytest.mark.parametrize("key", ["None", "\\N", "\\.", "a\\tb", "\\x1f", "ключ 鍵"])
-def test_a_text_that_copy_would_read_as_something_else_is_kept_as_it_is(books, key):
-    books.open_account("acme", credits=100)
+def test_a_text_that_copy_would_read_as_something_else_is_kept_as_it_is(ledger, key):
+    ledger.open_account("acme", credits=100)
 
-    books.debit("acme", "clustering", key=key, metadata={"title": key})
-    books.debit("acme", "clustering", key=key, metadata={"title": key})
+    ledger.debit("acme", "clustering", key=key, metadata={"title": key})
+    ledger.debit("acme", "clustering", key=key, metadata={"title": key})
 
-    (entry,) = books.see("acme").entries[1:]
+    (entry,) = ledger.see("acme").entries[1:]
     assert (entry.key, entry.details) == (key, {"title": key})
-    assert books.audit().agrees
+    assert ledger.audit().agrees

@@ -9,8 +9,8 @@ from worker.database import transaction
 
 
 def events():
-    with transaction() as session:
-        rows = session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
+    with transaction() as ctx:
+        rows = ctx.session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
         return [(row.type, row.payload["threshold_percent"]) for row in rows]
 
 
@@ -31,19 +31,19 @@ def test_a_threshold_is_crossed_downwards_only(before, after, threshold):
     assert low_balance.crossed(before, after, 1000) == threshold
 
 
-def test_an_event_is_left_at_the_crossing_only(books):
-    books.open_account("acme", credits=215)  # its plan gives 1,000 a month
+def test_an_event_is_left_at_the_crossing_only(ledger):
+    ledger.open_account("acme", credits=215)  # its plan gives 1,000 a month
     for number in range(4):
-        books.debit("acme", "clustering", key=str(number))
+        ledger.debit("acme", "clustering", key=str(number))
 
     assert events() == [("credits.low", 20)]
 
 
-def test_credits_that_come_and_go_cross_again(books):
-    books.open_account("acme", credits=205)
-    books.debit("acme", "clustering", key="1")
-    books.grant("acme", 100, key="gift")
-    books.debit("acme", "clustering", units=1, key="2")
-    books.debit("acme", "image_generation", units=17, key="3")
+def test_credits_that_come_and_go_cross_again(ledger):
+    ledger.open_account("acme", credits=205)
+    ledger.debit("acme", "clustering", key="1")
+    ledger.grant("acme", 100, key="gift")
+    ledger.debit("acme", "clustering", units=1, key="2")
+    ledger.debit("acme", "image_generation", units=17, key="3")
 
     assert events() == [("credits.low", 20), ("credits.low", 20)]

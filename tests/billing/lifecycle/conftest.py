@@ -1,22 +1,22 @@
 """The words in which tests tell an account's life: the books' own, and time-driven sweeps."""
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from sqlalchemy import insert, select, text
 
+from billing.context import Policy
 from billing.host import accounts
 from billing.lifecycle import reactivation, status
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import overrides as trial_overrides
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.policy import POLICY, Policy
 from models.accounts import Suspension
 from models.host import Payment, Subscription
 from models.life import DunningCase, Trial
 from models.operations import OutboxEvent
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 SWEEPS = (
@@ -28,17 +28,16 @@ SWEEPS = (
 
 
 @dataclass
-class Life(Books):
+class Life(Ledger):
     """Books whose accounts also age; `policy` is what the operator has chosen."""
 
     policy: Policy = field(default_factory=Policy)
 
-    def act(self, act, slug=None, **given):
+    def act(self, act, slug=None, actor="billing", **given):
         """Call an act of the domain, on an account if one is named, at the present time."""
-        with transaction() as session:
-            session.info[POLICY] = self.policy
+        with transaction(actor=actor) as ctx:
             asked = [] if slug is None else [self.ids[slug]]
-            return act(session, *asked, now=self.now, **given)
+            return act(replace(ctx, now=self.now, policy=self.policy), *asked, **given)
 
     def age(self, *sweeps):
         """Run these sweeps, else all, until nothing is due."""
@@ -54,13 +53,13 @@ class Life(Books):
         self.age(trial_sweeps.begin_missing)
 
     def trial(self, slug) -> Trial:
-        with transaction() as session:
-            return session.get(Trial, self.ids[slug])
+        with transaction() as ctx:
+            return ctx.session.get(Trial, self.ids[slug])
 
     def case(self, slug) -> DunningCase | None:
         rows = select(DunningCase).where(DunningCase.account_id == self.ids[slug])
-        with transaction() as session:
-            return session.scalars(rows.order_by(DunningCase.id.desc())).first()
+        with transaction() as ctx:
+            return ctx.session.scalars(rows.order_by(DunningCase.id.desc())).first()
 
     def extend(self, slug, *, days):
         how = {"actor": "operator:test", "ends_at": self.now + dt.timedelta(days=days)}
@@ -72,31 +71,31 @@ class Life(Books):
 
     def record_payment(self, slug, *, paid="succeeded", invoice_id=None):
         """The payment's row alone, as the main app may write it."""
-        with transaction() as session:
+        with transaction() as ctx:
             values = {"account_id": self.ids[slug], "status": paid, "happened_at": self.now}
-            session.execute(insert(Payment).values(**values, invoice_id=invoice_id))
+            ctx.session.execute(insert(Payment).values(**values, invoice_id=invoice_id))
 
     def subscribe(self, slug, *, until, status="active"):
         """The subscription's row alone."""
-        with transaction() as session:
+        with transaction() as ctx:
             values = {
                 "account_id": self.ids[slug],
                 "status": status,
                 "current_period_start": self.now,
                 "current_period_end": until,
             }
-            session.execute(insert(Subscription).values(**values))
+            ctx.session.execute(insert(Subscription).values(**values))
 
     def pay(self, slug, *, actor="bank"):
         """Money lands: the account is let in, whatever money cures, in one transaction."""
 
-        def land(session, account_id, *, now):
-            accounts.lock(session, [account_id])
-            values = {"account_id": account_id, "status": "succeeded", "happened_at": now}
-            session.execute(insert(Payment).values(**values))
-            reactivation.money_landed(session, account_id, actor=actor, now=now)
+        def land(ctx, account_id):
+            accounts.lock(ctx.session, [account_id])
+            values = {"account_id": account_id, "status": "succeeded", "happened_at": ctx.now}
+            ctx.session.execute(insert(Payment).values(**values))
+            reactivation.money_landed(ctx, account_id)
 
-        self.act(land, slug)
+        self.act(land, slug, actor=actor)
 
     def announce(self, slug):
         how = {"to": "pending_payment", "reason": "transfer_announced", "actor": "bank"}
@@ -107,8 +106,8 @@ class Life(Books):
         self.act(status.change, slug, **how)
 
     def reasons(self, slug):
-        with transaction() as session:
-            return status.suspension_reasons(session, self.ids[slug])
+        with transaction() as ctx:
+            return status.suspension_reasons(ctx.session, self.ids[slug])
 
     def status(self, slug):
         return self.see(slug).status
@@ -116,8 +115,8 @@ class Life(Books):
     def events(self, *types):
         """The events left so far, of these types: (type, payload)."""
         rows = select(OutboxEvent.type, OutboxEvent.payload).order_by(OutboxEvent.id)
-        with transaction() as session:
-            found = session.execute(rows).all()
+        with transaction() as ctx:
+            found = ctx.session.execute(rows).all()
         return [(kind, payload) for kind, payload in found if not types or kind in types]
 
     def reminders(self):
@@ -126,8 +125,8 @@ class Life(Books):
 
     def suspensions(self):
         rows = select(Suspension.account_id, Suspension.reason).order_by(Suspension.id)
-        with transaction() as session:
-            return session.execute(rows).all()
+        with transaction() as ctx:
+            return ctx.session.execute(rows).all()
 
 
 @pytest.fixture
@@ -139,11 +138,13 @@ def life(database):
 def tables_that_say(*words):
     """The tables of ours in which one of these words stands, anywhere in a row."""
     said = set()
-    with transaction() as session:
-        names = session.scalars(
+    with transaction() as ctx:
+        names = ctx.session.scalars(
             text("SELECT tablename FROM pg_tables WHERE schemaname = 'billing' ORDER BY tablename")
         )
         for name in list(names):
-            rows = session.scalars(text(f"SELECT row_to_json(t)::text FROM billing.{name} AS t"))
+            rows = ctx.session.scalars(
+                text(f"SELECT row_to_json(t)::text FROM billing.{name} AS t")
+            )
             said |= {name for row in rows if any(word in row for word in words)}
     return said

@@ -25,17 +25,17 @@ def app(database):
         yield DjangoConnection(connection)
 
 
-def suspend(books, slug, *reasons):
-    with transaction() as session:
+def suspend(ledger, slug, *reasons):
+    with transaction() as ctx:
         for reason in reasons:
-            how = {"reason": reason, "actor": "operator:test", "now": books.now}
-            status.suspend(session, books.ids[slug], **how)
+            operator = ctx.at(ledger.now).by("operator:test")
+            status.suspend(operator, ledger.ids[slug], reason=reason)
 
 
 def site(account_id, key, *, is_active=True, slug="blog"):
-    with transaction() as session:
+    with transaction() as ctx:
         values = {"account_id": account_id, "name": slug, "slug": slug, "wp_api_key": key}
-        session.execute(insert(Site).values(**values, is_active=is_active))
+        ctx.session.execute(insert(Site).values(**values, is_active=is_active))
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def site(account_id, key, *, is_active=True, slug="blog"):
         ),
     ],
 )
-def test_an_account_is_let_in_or_told_why_not(books, app, account, reasons, answer):
+def test_an_account_is_let_in_or_told_why_not(ledger, app, account, reasons, answer):
     slug = account.pop("slug", "acme")
-    account_id = books.open_account(slug, **{"status": "active", **account})
-    suspend(books, slug, *reasons)
+    account_id = ledger.open_account(slug, **{"status": "active", **account})
+    suspend(ledger, slug, *reasons)
 
     given = access(app, account_id)
 
@@ -83,18 +83,18 @@ def test_an_account_is_let_in_or_told_why_not(books, app, account, reasons, answ
     assert given.account_id == account_id
 
 
-def test_an_account_on_a_plan_that_is_no_longer_offered_is_asked_to_choose(books, app):
-    account_id = books.open_account("acme")
-    with transaction() as session:
-        session.execute(sa.update(Plan).values(is_active=False))
+def test_an_account_on_a_plan_that_is_no_longer_offered_is_asked_to_choose(ledger, app):
+    account_id = ledger.open_account("acme")
+    with transaction() as ctx:
+        ctx.session.execute(sa.update(Plan).values(is_active=False))
 
     assert access(app, account_id).reason == "plan_inactive"
 
 
-def test_a_lifted_suspension_counts_no_more(books, app):
-    account_id = books.open_account("acme")
-    suspend(books, "acme", "dispute")
-    books.change_status("acme", "active", reason="dispute")
+def test_a_lifted_suspension_counts_no_more(ledger, app):
+    account_id = ledger.open_account("acme")
+    suspend(ledger, "acme", "dispute")
+    ledger.change_status("acme", "active", reason="dispute")
 
     assert access(app, account_id)
 
@@ -103,11 +103,11 @@ def test_an_account_that_is_none_is_not_let_in(app):
     assert access(app, 404) == Access(False, 403, "unknown_account", "No such account.")
 
 
-def test_a_suspended_account_does_not_get_in_through_its_api_key(books, app):
-    account_id = books.open_account("acme")
+def test_a_suspended_account_does_not_get_in_through_its_api_key(ledger, app):
+    account_id = ledger.open_account("acme")
     site(account_id, "secret-key")
     before = access(app, api_key="secret-key")
-    suspend(books, "acme", "payment_failed")
+    suspend(ledger, "acme", "payment_failed")
 
     after = access(app, api_key="secret-key")
 
@@ -117,29 +117,29 @@ def test_a_suspended_account_does_not_get_in_through_its_api_key(books, app):
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "nul\x00", "ключ", "k" * 5000])
-def test_a_key_that_opens_nothing_is_no_error(books, app, key):
-    site(books.open_account("acme"), "")
+def test_a_key_that_opens_nothing_is_no_error(ledger, app, key):
+    site(ledger.open_account("acme"), "")
 
     given = access(app, api_key=key)
 
     assert (given.is_allowed, given.http_status, given.reason) == (False, 401, "unknown_key")
 
 
-def test_the_key_of_a_site_that_is_not_active_opens_nothing(books, app):
-    site(books.open_account("acme"), "key", is_active=False)
+def test_the_key_of_a_site_that_is_not_active_opens_nothing(ledger, app):
+    site(ledger.open_account("acme"), "key", is_active=False)
 
     assert access(app, api_key="key").reason == "unknown_key"
 
 
-def test_a_key_that_two_accounts_have_opens_neither(books, app):
-    site(books.open_account("acme"), "key")
-    site(books.open_account("other"), "key")
+def test_a_key_that_two_accounts_have_opens_neither(ledger, app):
+    site(ledger.open_account("acme"), "key")
+    site(ledger.open_account("other"), "key")
 
     assert access(app, api_key="key").reason == "ambiguous_key"
 
 
-def test_a_key_that_two_sites_of_one_account_have_opens_it(books, app):
-    account_id = books.open_account("acme")
+def test_a_key_that_two_sites_of_one_account_have_opens_it(ledger, app):
+    account_id = ledger.open_account("acme")
     site(account_id, "key")
     site(account_id, "key", slug="shop")
 
@@ -177,9 +177,9 @@ FILLS = (
     ],
 )
 def test_the_answer_is_found_by_an_index_and_no_table_of_accounts_is_read_through(
-    books, question, index
+    ledger, question, index
 ):
-    books.plan()
+    ledger.plan()
     with engine().begin() as connection:
         fill = {"many": MANY}
         for statement in FILLS:

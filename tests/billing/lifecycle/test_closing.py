@@ -5,10 +5,11 @@ import datetime as dt
 import pytest
 from sqlalchemy import func, select
 
-from billing import closing, dead_letters
-from billing.dead_letters import Letter
+from billing import closing
+from billing.context import Policy
 from billing.lifecycle.trials import fingerprints
-from billing.policy import Policy
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter
 from models.life import Closure, TrialIdentity
 from worker.database import transaction
 
@@ -30,13 +31,13 @@ def gone(life):
 
 
 def listed(life):
-    with transaction() as session:
-        return [one.slug for one in closing.listed(session, now=life.now, limit=10)]
+    with transaction() as ctx:
+        return [one.slug for one in closing.listed(ctx.at(life.now), limit=10)]
 
 
 def closures():
-    with transaction() as session:
-        return session.execute(select(func.count()).select_from(Closure)).scalar()
+    with transaction() as ctx:
+        return ctx.session.execute(select(func.count()).select_from(Closure)).scalar()
 
 
 def test_it_is_listed_and_left_alone_unless_the_operator_wants(gone):
@@ -59,7 +60,7 @@ def test_closing_asks_the_main_app_to_end_what_bills_it(gone):
 
 
 def test_closing_blanks_what_names_a_person_and_keeps_money(gone):
-    with transaction() as session:
+    with transaction() as ctx:
         letter = Letter(
             message_id="m",
             error="Malformed",
@@ -69,14 +70,14 @@ def test_closing_blanks_what_names_a_person_and_keeps_money(gone):
             arguments={"account_id": gone.ids["acme"], "metadata": {"name": "Jane"}},
             attempts=1,
         )
-        dead_letters.keep(session, [letter], now=gone.now)
+        dead_letters.keep(ctx.at(gone.now), [letter])
     before = gone.history("acme")
 
     gone.act(closing.sweep)
 
-    with transaction() as session:
-        assert session.execute(select(func.count()).select_from(TrialIdentity)).scalar() == 0
-        assert dead_letters.count_open(session) == 0
+    with transaction() as ctx:
+        assert ctx.session.execute(select(func.count()).select_from(TrialIdentity)).scalar() == 0
+        assert dead_letters.count_open(ctx.session) == 0
     assert gone.history("acme") == before
 
 
@@ -113,8 +114,8 @@ def test_a_system_account_is_not_closed(life):
 
 
 def test_an_identity_is_kept_as_a_digest_that_shows_nothing(gone):
-    with transaction() as session:
-        digests = session.scalars(select(TrialIdentity.digest)).all()
+    with transaction() as ctx:
+        digests = ctx.session.scalars(select(TrialIdentity.digest)).all()
 
     expected = {each.digest for each in fingerprints.of_email("Jane+x@ACME.test")}
     assert {bytes(each) for each in digests} == expected

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 
+from billing.context import Policy
 from billing.lifecycle.dunning import cases as dunning_act
-from billing.policy import Policy
 from billing_client import ExtendTrial, PaymentMethodChanged, RestoreTrial
 from cli.main import main
 from flows import events as event_delivery
@@ -160,8 +160,8 @@ def test_beat_s_ticks_do_what_is_due_and_say_how_much(life, monkeypatch):
     assert events.deliver.run() == {}
     assert events.remove_old.run() == {"removed": 0}
     life.set_host("acme", billing_email="x@example.com")
-    with transaction() as session:
-        session.execute(update(Trial).values(suspends_at=clock.now()))
+    with transaction() as ctx:
+        ctx.session.execute(update(Trial).values(suspends_at=clock.now()))
     assert tasks.expire_due.run() == {"trial_over": 2}
 
 
@@ -194,10 +194,10 @@ def test_the_schedule_is_shown(life):
 
 def test_accounts_beyond_their_plan_are_listed(life):
     life.open_account("acme")
-    with transaction() as session:
+    with transaction() as ctx:
         for number in range(2):
             values = {"account_id": 1, "name": "s", "slug": str(number)}
-            session.add(Site(**values))
+            ctx.session.add(Site(**values))
 
     assert billing_json("limits") == [{"account_id": 1, "what": "sites", "used": 2, "allowed": 1}]
     assert "sites" in billing("limits")
@@ -217,19 +217,19 @@ def test_deleted_accounts_are_listed_and_closed_by_hand(life):
 
 
 def set_events(**values):
-    with transaction() as session:
-        session.execute(update(OutboxEvent).values(**values))
+    with transaction() as ctx:
+        ctx.session.execute(update(OutboxEvent).values(**values))
 
 
 def states():
-    with transaction() as session:
-        return list(session.scalars(select(OutboxEvent.state).order_by(OutboxEvent.id)))
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(OutboxEvent.state).order_by(OutboxEvent.id)))
 
 
 def test_events_that_wait_and_dead_ones_are_listed_and_counted(database, redis_client):
     leave(1, 2, happened_at=clock.now() - dt.timedelta(minutes=5))
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             update(OutboxEvent).where(OutboxEvent.id == 1).values(state="dead", error="no")
         )
 

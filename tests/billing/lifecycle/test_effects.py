@@ -7,19 +7,19 @@ from billing.lifecycle.status import STEPS, SUSPENSION_REASONS
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """An account that was seeded on the 31st of January."""
-    books.go_to(2027, 1, 31)
-    books.open_account("acme")
-    books.seed("acme")
-    return books
+    ledger.go_to(2027, 1, 31)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    return ledger
 
 
-def lots_given(books, slug):
+def lots_given(ledger, slug):
     """On which days a period's lot was given."""
     return [
         e.happened_at.strftime("%Y-%m-%d")
-        for e in books.see(slug).entries
+        for e in ledger.see(slug).entries
         if e.type == "grant" and e.description == "plan"
     ]
 
@@ -57,28 +57,28 @@ def test_what_was_due_before_a_suspension_is_given_though_no_sweep_came(acme):
 
 
 @pytest.mark.parametrize("way", [["trial"], ["pending_payment"], ["trial", "pending_payment"]])
-def test_an_account_that_is_paid_for_begins_its_first_period_at_once(books, way):
-    books.open_account("acme", status=way[0])
-    books.seed("acme")
-    books.pass_time(days=10)
+def test_an_account_that_is_paid_for_begins_its_first_period_at_once(ledger, way):
+    ledger.open_account("acme", status=way[0])
+    ledger.seed("acme")
+    ledger.pass_time(days=10)
     for to in way[1:]:
-        books.change_status("acme", to, reason="transfer_announced")
+        ledger.change_status("acme", to, reason="transfer_announced")
 
-    books.change_status("acme", "active", reason="paid")
+    ledger.change_status("acme", "active", reason="paid")
 
-    assert books.lots("acme") == {"plan": 1000}
-    assert books.see("acme").credits == 1000
-    assert books.calendar("acme").anchor_at == books.now
-    assert books.seed("acme").entry is None
+    assert ledger.lots("acme") == {"plan": 1000}
+    assert ledger.see("acme").credits == 1000
+    assert ledger.calendar("acme").anchor_at == ledger.now
+    assert ledger.seed("acme").entry is None
 
 
-def test_trial_credits_last_while_a_transfer_is_on_its_way(books):
-    books.open_account("acme", status="trial")
-    books.seed("acme")
+def test_trial_credits_last_while_a_transfer_is_on_its_way(ledger):
+    ledger.open_account("acme", status="trial")
+    ledger.seed("acme")
 
-    books.change_status("acme", "pending_payment", reason="transfer_announced")
+    ledger.change_status("acme", "pending_payment", reason="transfer_announced")
 
-    assert books.lots("acme") == {"trial": 1000}
+    assert ledger.lots("acme") == {"trial": 1000}
 
 
 @pytest.mark.parametrize(
@@ -89,24 +89,24 @@ def test_trial_credits_last_while_a_transfer_is_on_its_way(books):
         pytest.param("suspended", "dispute", 1000, id="a dispute only interrupts it"),
     ],
 )
-def test_trial_credits_end_with_the_trial(books, to, reason, left):
-    books.open_account("acme", status="trial")
-    books.seed("acme")
+def test_trial_credits_end_with_the_trial(ledger, to, reason, left):
+    ledger.open_account("acme", status="trial")
+    ledger.seed("acme")
 
-    books.change_status("acme", to, reason=reason)
+    ledger.change_status("acme", to, reason=reason)
 
-    assert books.see("acme").credits == left
-    assert books.audit().agrees
+    assert ledger.see("acme").credits == left
+    assert ledger.audit().agrees
 
 
-def test_a_trial_that_is_over_ends_also_for_an_account_suspended_before(books):
-    books.open_account("acme", status="trial")
-    books.seed("acme")
-    books.change_status("acme", "suspended", reason="manual")
+def test_a_trial_that_is_over_ends_also_for_an_account_suspended_before(ledger):
+    ledger.open_account("acme", status="trial")
+    ledger.seed("acme")
+    ledger.change_status("acme", "suspended", reason="manual")
 
-    books.change_status("acme", "suspended", reason="trial_over")
+    ledger.change_status("acme", "suspended", reason="trial_over")
 
-    assert books.see("acme").credits == 0
+    assert ledger.see("acme").credits == 0
 
 
 def test_every_status_that_ends_a_trial_exists():
@@ -114,10 +114,10 @@ def test_every_status_that_ends_a_trial_exists():
     assert effects.ENDS_TRIAL_BY_SUSPENSION in SUSPENSION_REASONS
 
 
-def test_an_account_in_trial_has_no_calendar(books):
-    books.open_account("acme", status="trial")
-    books.seed("acme")
-    books.pass_time(days=100)
+def test_an_account_in_trial_has_no_calendar(ledger):
+    ledger.open_account("acme", status="trial")
+    ledger.seed("acme")
+    ledger.pass_time(days=100)
 
-    assert books.sweep() == []
-    assert books.calendar("acme") is None
+    assert ledger.sweep() == []
+    assert ledger.calendar("acme") is None

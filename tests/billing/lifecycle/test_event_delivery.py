@@ -26,20 +26,19 @@ STEP = {"status_from": "trial", "status_to": "active", "reason": "paid", "actor"
 
 def leave(*accounts, happened_at=None):
     """One event for each account, in this order."""
-    with transaction() as session:
+    with transaction() as ctx:
         for account_id in accounts:
             outbox.leave(
-                session,
+                ctx.at(happened_at or clock.now()),
                 "account.activated",
                 account_id=account_id,
                 payload=STEP,
-                now=happened_at or clock.now(),
             )
 
 
 def rows():
-    with transaction() as session:
-        return session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
+    with transaction() as ctx:
+        return ctx.session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
 
 
 def states():
@@ -48,8 +47,8 @@ def states():
 
 def let_time_pass():
     """Bring every pause to its end."""
-    with transaction() as session:
-        session.execute(update(OutboxEvent).values(due_at=clock.now()))
+    with transaction() as ctx:
+        ctx.session.execute(update(OutboxEvent).values(due_at=clock.now()))
 
 
 @pytest.fixture
@@ -160,16 +159,16 @@ def test_later_events_of_the_account_wait_for_the_one_that_failed_and_others_do_
 
 def test_an_event_does_not_overtake_one_that_another_process_has_claimed(receiver, webhooks):
     leave(7, 7)
-    with transaction() as session:
-        deliveries.claim(session, now=clock.now(), limit=1)
+    with transaction() as ctx:
+        deliveries.claim(ctx, limit=1)
 
     assert events.deliver_due([webhooks]) == {}
 
 
 def test_what_a_dead_process_had_claimed_is_due_again(receiver, webhooks):
     leave(7)
-    with transaction() as session:
-        deliveries.claim(session, now=clock.now() - deliveries.LEASE)
+    with transaction() as ctx:
+        deliveries.claim(ctx.at(clock.now() - deliveries.LEASE))
 
     assert events.deliver_due([webhooks]) == {"delivered": 1}
 
@@ -178,8 +177,8 @@ def test_two_claims_at_once_share_nothing(database):
     leave(*range(1, 11))
 
     with transaction() as one, transaction() as other:
-        first = deliveries.claim(one, now=clock.now(), limit=5)
-        second = deliveries.claim(other, now=clock.now(), limit=5)
+        first = deliveries.claim(one, limit=5)
+        second = deliveries.claim(other, limit=5)
 
     assert (len(first), second) == (5, [])
 
@@ -226,11 +225,11 @@ def test_an_event_dies_when_no_try_is_left_and_lets_later_ones_pass(receiver, we
 
 def test_a_dead_event_is_replayed_with_all_its_tries(receiver, webhooks):
     leave(7)
-    with transaction() as session:
-        session.execute(update(OutboxEvent).values(state="dead", attempts=9))
+    with transaction() as ctx:
+        ctx.session.execute(update(OutboxEvent).values(state="dead", attempts=9))
 
-    with transaction() as session:
-        deliveries.replay(session, 1, actor="operator:jane", now=clock.now())
+    with transaction() as ctx:
+        deliveries.replay(ctx.by("operator:jane"), 1)
     events.deliver_due([webhooks])
 
     assert [(row.state, row.attempts) for row in rows()] == [("delivered", 1)]
@@ -238,21 +237,21 @@ def test_a_dead_event_is_replayed_with_all_its_tries(receiver, webhooks):
 
 def test_a_dropped_event_is_not_sent(receiver, webhooks):
     leave(7)
-    with transaction() as session:
-        deliveries.drop(session, 1, actor="operator:jane")
+    with transaction() as ctx:
+        deliveries.drop(ctx.by("operator:jane"), 1)
 
     assert events.deliver_due([webhooks]) == {}
 
 
 def test_a_late_record_does_not_undo_a_drop(database):
     leave(7)
-    with transaction() as session:
-        claimed = deliveries.claim(session, now=clock.now())
-        deliveries.drop(session, 1, actor="operator:jane")
+    with transaction() as ctx:
+        claimed = deliveries.claim(ctx)
+        deliveries.drop(ctx.by("operator:jane"), 1)
 
-    with transaction() as session:
+    with transaction() as ctx:
         claimed[0].is_tried = True
-        deliveries.record(session, claimed, now=clock.now())
+        deliveries.record(ctx, claimed)
 
     assert states() == ["dropped"]
 
@@ -260,15 +259,15 @@ def test_a_late_record_does_not_undo_a_drop(database):
 def test_delivered_events_are_removed_when_they_are_old(database):
     leave(7, 8)
     old = clock.now() - deliveries.KEPT - dt.timedelta(days=1)
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             update(OutboxEvent)
             .where(OutboxEvent.account_id == 7)
             .values(state="delivered", delivered_at=old)
         )
 
-    with transaction() as session:
-        assert deliveries.remove_old(session, now=clock.now()) == 1
+    with transaction() as ctx:
+        assert deliveries.remove_old(ctx) == 1
 
     assert [row.account_id for row in rows()] == [8]
 
@@ -277,15 +276,15 @@ def test_delivered_events_are_removed_when_they_are_old(database):
 
 
 def user(role, email, account_id):
-    with transaction() as session:
-        return session.execute(
+    with transaction() as ctx:
+        return ctx.session.execute(
             insert(User).values(role=role, email=email, account_id=account_id).returning(User.id)
         ).scalar_one()
 
 
 def set_account(account_id, **fields):
-    with transaction() as session:
-        session.execute(update(Account).where(Account.id == account_id).values(**fields))
+    with transaction() as ctx:
+        ctx.session.execute(update(Account).where(Account.id == account_id).values(**fields))
 
 
 @pytest.mark.parametrize(
@@ -297,8 +296,8 @@ def set_account(account_id, **fields):
         pytest.param({"viewer", "editor", "system_bot"}, None, id="else nobody"),
     ],
 )
-def test_an_event_says_for_whom_it_is(books, receiver, webhooks, who, source):
-    account_id = books.open_account("acme", billing_email="")
+def test_an_event_says_for_whom_it_is(ledger, receiver, webhooks, who, source):
+    account_id = ledger.open_account("acme", billing_email="")
     for role in sorted(who - {"billing_email"}):
         user_id = user(role, f"{role}@example.com", account_id)
         if role == "owner":
@@ -314,8 +313,8 @@ def test_an_event_says_for_whom_it_is(books, receiver, webhooks, who, source):
     assert rows()[0].recipient == (source or "no recipient")
 
 
-def test_an_owner_of_no_address_is_passed_over(books, receiver, webhooks):
-    account_id = books.open_account("acme")
+def test_an_owner_of_no_address_is_passed_over(ledger, receiver, webhooks):
+    account_id = ledger.open_account("acme")
     set_account(account_id, owner_id=user("owner", "", account_id))
     user("admin", "b@example.com", account_id)
     leave(account_id)

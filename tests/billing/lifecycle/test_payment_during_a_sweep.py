@@ -117,21 +117,21 @@ def test_an_account_that_pays_at_any_statement_of_a_sweep_ends_up_active(databas
 
 def announces(life):
     """A transfer is announced, as the main app asks for it."""
-    with transaction() as session:
-        session.execute(update(Plan).values(price=89))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).values(price=89))
         message = AnnounceTransfer(life.ids["acme"], life.plan(), "announce:acme", 1)
-        issue.announce(session, message, currency="EUR", now=life.now)
+        issue.announce(ctx.at(life.now), message, currency="EUR")
 
 
 def subscribes(life):
     """A subscription begins at Stripe, as its events say."""
 
-    def let_in(session, account_id, *, now):
-        accounts.lock(session, [account_id])
-        values = {"account_id": account_id, "status": "active", "current_period_start": now}
-        values |= {"current_period_end": now + dt.timedelta(days=30)}
-        session.execute(insert(Subscription).values(**values))
-        landing.money_landed(session, account_id, actor="stripe", now=now)
+    def let_in(ctx, account_id):
+        accounts.lock(ctx.session, [account_id])
+        values = {"account_id": account_id, "status": "active", "current_period_start": ctx.now}
+        values |= {"current_period_end": ctx.now + dt.timedelta(days=30)}
+        ctx.session.execute(insert(Subscription).values(**values))
+        landing.money_landed(ctx.by("stripe"), account_id)
 
     life.act(let_in, "acme")
 

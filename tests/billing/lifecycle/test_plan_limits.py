@@ -17,7 +17,7 @@ def acme(life):
 
 
 def add(life, kind, count, slug="acme", **fields):
-    with transaction() as session:
+    with transaction() as ctx:
         for number in range(count):
             name = f"{kind.__name__}{number}"
             values = {
@@ -25,7 +25,7 @@ def add(life, kind, count, slug="acme", **fields):
                 User: {"email": f"{slug}-{name}@example.com", "role": "editor"},
                 Sector: {"site_id": number + 1},
             }[kind]
-            session.execute(insert(kind).values(account_id=life.ids[slug], **values, **fields))
+            ctx.session.execute(insert(kind).values(account_id=life.ids[slug], **values, **fields))
 
 
 def look(life):
@@ -37,8 +37,8 @@ def told(life):
 
 
 def breaches(life):
-    with transaction() as session:
-        return sorted(plan_limits.open_breaches(session, life.ids["acme"]))
+    with transaction() as ctx:
+        return sorted(plan_limits.open_breaches(ctx.session, life.ids["acme"]))
 
 
 def test_an_account_within_its_plan_is_left_alone(acme):
@@ -68,13 +68,13 @@ def test_sites_that_have_sectors_and_users_count_too(acme):
 
 
 def test_a_downgrade_shows(acme):
-    with transaction() as session:
-        session.execute(update(Plan).values(max_sites=5))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).values(max_sites=5))
     add(acme, Site, 3)
     assert look(acme) == []
 
-    with transaction() as session:
-        session.execute(update(Plan).values(max_sites=2))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).values(max_sites=2))
 
     assert look(acme) == ["limit_exceeded"]
 
@@ -82,8 +82,8 @@ def test_a_downgrade_shows(acme):
 def test_more_of_it_is_kept_and_not_told_again(acme):
     add(acme, User, 2)
     look(acme)
-    with transaction() as session:
-        session.execute(update(User).where(User.id == 1).values(email="x@example.com"))
+    with transaction() as ctx:
+        ctx.session.execute(update(User).where(User.id == 1).values(email="x@example.com"))
     add(acme, User, 1)
 
     look(acme)
@@ -94,13 +94,13 @@ def test_more_of_it_is_kept_and_not_told_again(acme):
 def test_who_is_within_the_plan_again_and_exceeds_it_again_is_told_again(acme):
     add(acme, Site, 2)
     look(acme)
-    with transaction() as session:
-        session.execute(delete(Site).where(Site.id == 1))
+    with transaction() as ctx:
+        ctx.session.execute(delete(Site).where(Site.id == 1))
     assert look(acme) == ["limit_kept"]
     assert breaches(acme) == []
 
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             insert(Site).values(account_id=acme.ids["acme"], name="x", slug="x", is_active=True)
         )
     look(acme)
@@ -128,7 +128,7 @@ def test_every_account_is_looked_at_a_page_at_a_time(life):
         life.open_account(f"acme{number}")
         add(life, Site, 2, f"acme{number}")
 
-    def by_three(session, *, now, after):
-        return plan_limits.sweep(session, now=now, after=after, limit=3)
+    def by_three(ctx, *, after):
+        return plan_limits.sweep(ctx, after=after, limit=3)
 
     assert sweeps.counts(sweeps.over_all(by_three)) == {"limit_exceeded": 7}

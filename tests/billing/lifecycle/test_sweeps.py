@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 import tasks.credits_calendar
 import tasks.life
 from billing import closing
+from billing.context import Policy
 from billing.events import deliveries, outbox
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import rows as dunning_rows
@@ -18,7 +19,6 @@ from billing.lifecycle.trials import fingerprint_rows
 from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.policy import Policy
 from flows import sweeps
 from models.credits import Lot
 from models.host import Account
@@ -69,14 +69,14 @@ class Kept(list):
         pass
 
 
-def plan_of(session, act):
+def plan_of(ctx, act):
     """The plans of all statements that an act sends."""
-    session.execute(text("LOAD 'auto_explain'"))
-    session.execute(text("SET LOCAL auto_explain.log_min_duration = 0"))
-    session.execute(text("SET LOCAL client_min_messages = log"))
-    raw = session.connection().connection.driver_connection
+    ctx.session.execute(text("LOAD 'auto_explain'"))
+    ctx.session.execute(text("SET LOCAL auto_explain.log_min_duration = 0"))
+    ctx.session.execute(text("SET LOCAL client_min_messages = log"))
+    raw = ctx.session.connection().connection.driver_connection
     raw.notices = Kept()
-    act(session)
+    act(ctx)
     plans, raw.notices = "\n".join(raw.notices), []
     return plans
 
@@ -85,42 +85,44 @@ def plan_of(session, act):
     ("act", "index"),
     [
         pytest.param(
-            lambda s: trial_rows.due(s, now=NOON, limit=100), "trials_due_idx", id="trials that end"
+            lambda ctx: trial_rows.due(ctx.at(NOON), limit=100),
+            "trials_due_idx",
+            id="trials that end",
         ),
         pytest.param(
-            lambda s: trial_reminders.due(s, now=NOON, limit=100),
+            lambda ctx: trial_reminders.due(ctx.at(NOON), limit=100),
             "trials_reminder_idx",
             id="reminders",
         ),
         pytest.param(
-            lambda s: trial_sweeps.to_confirm(s, now=NOON), "trials_due_idx", id="the guard"
+            lambda ctx: trial_sweeps.to_confirm(ctx.at(NOON)), "trials_due_idx", id="the guard"
         ),
         pytest.param(
-            lambda s: trial_rows.begin(s, Policy(), now=NOON, after=0, limit=100),
+            lambda ctx: trial_rows.begin(ctx.at(NOON), Policy(), after=0, limit=100),
             "igny8_tenants_trial_billing_idx",
             id="trials without an end",
         ),
         pytest.param(
-            lambda s: fingerprint_rows.judge(s, now=NOON, limit=100),
+            lambda ctx: fingerprint_rows.judge(ctx.at(NOON), limit=100),
             "trial_identities_new_idx",
             id="identities that are new",
         ),
         pytest.param(
-            lambda s: dunning_rows.due(s, now=NOON, limit=100),
+            lambda ctx: dunning_rows.due(ctx.at(NOON), limit=100),
             "dunning_cases_due_idx",
             id="dunning",
         ),
-        pytest.param(lambda s: deliveries.claim(s, now=NOON), "outbox_due_idx", id="events"),
+        pytest.param(lambda ctx: deliveries.claim(ctx.at(NOON)), "outbox_due_idx", id="events"),
         pytest.param(
-            lambda s: closing.listed(s, now=NOON, limit=100),
+            lambda ctx: closing.listed(ctx.at(NOON), limit=100),
             "igny8_tenants_restore_until_billing_idx",
             id="deleted accounts",
         ),
     ],
 )
 def test_what_is_due_is_found_by_an_index(crowd, act, index):
-    with transaction() as session:
-        plan = plan_of(session, act)
+    with transaction() as ctx:
+        plan = plan_of(ctx, act)
 
     assert index in plan, plan
 
@@ -128,9 +130,11 @@ def test_what_is_due_is_found_by_an_index(crowd, act, index):
 def broken_book(life, slug):
     """A lot of the trial whose account's books were removed by SQL."""
     life.seed(slug)
-    with transaction() as session:
-        session.execute(update(Lot).where(Lot.account_id == life.ids[slug]).values(remaining=999))
-        session.execute(text("DELETE FROM billing.books WHERE account_id = 1"))
+    with transaction() as ctx:
+        ctx.session.execute(
+            update(Lot).where(Lot.account_id == life.ids[slug]).values(remaining=999)
+        )
+        ctx.session.execute(text("DELETE FROM billing.books WHERE account_id = 1"))
 
 
 def test_a_trial_that_breaks_holds_up_no_other(life):
@@ -147,17 +151,17 @@ def test_a_trial_that_breaks_holds_up_no_other(life):
 
 def test_rows_of_an_account_that_was_removed_are_closed(life):
     life.open_account("acme", status="active")
-    with transaction() as session:
+    with transaction() as ctx:
         gone = {"account_id": 404, "started_at": NOON, "ends_at": NOON, "suspends_at": NOON}
-        session.execute(insert(Trial).values(**gone, recorded_at=NOON, next_reminder_at=NOON))
-        dunning_rows.open_case(session, 404, cause="card_failed", now=NOON)
+        ctx.session.execute(insert(Trial).values(**gone, recorded_at=NOON, next_reminder_at=NOON))
+        dunning_rows.open_case(ctx.at(NOON), 404, cause="card_failed")
     life.pass_time(days=SUSPEND_DAY)
 
     life.age()
 
-    with transaction() as session:
-        assert session.get(Trial, 404).outcome == "deleted"
-        assert session.get(DunningCase, 1).outcome == "account_deleted"
+    with transaction() as ctx:
+        assert ctx.session.get(Trial, 404).outcome == "deleted"
+        assert ctx.session.get(DunningCase, 1).outcome == "account_deleted"
 
 
 def test_an_account_on_no_plan_and_without_an_owner_ages_like_any_other(life):
@@ -174,9 +178,9 @@ def test_an_account_on_no_plan_and_without_an_owner_ages_like_any_other(life):
 def test_a_slow_run_leaves_the_rest_to_the_next(life):
     for number in range(3):
         life.try_out(f"acme{number}", created_at=NOON - 100 * DAY)
-    with transaction() as session:
-        session.execute(update(Trial).values(suspends_at=NOON))
-        session.execute(update(Account).values(status="trial"))
+    with transaction() as ctx:
+        ctx.session.execute(update(Trial).values(suspends_at=NOON))
+        ctx.session.execute(update(Account).values(status="trial"))
 
     assert sweeps.until_done(trial_sweeps.expire_due, budget_s=0) == []
     assert len(sweeps.until_done(trial_sweeps.expire_due)) == 3
@@ -200,7 +204,7 @@ def test_two_lanes_end_each_trial_once(over):
 
 
 def test_an_error_in_a_lane_is_raised(over):
-    def breaks(session, *, now):
+    def breaks(ctx):
         raise OperationalError("", {}, Exception("gone"))
 
     with pytest.raises(OperationalError):
@@ -248,7 +252,7 @@ def test_what_may_be_due_for_very_many_at_once_goes_in_turns(database, monkeypat
 def test_no_second_large_sweep_runs_beside_the_first(over):
     again, beside = [], []
 
-    def meanwhile(session, *, now):
+    def meanwhile(ctx):
         beside.append(sweeps.in_turns(lambda **how: again.append(how), trial_sweeps.expire_due))
         return []
 
@@ -260,9 +264,9 @@ def test_no_second_large_sweep_runs_beside_the_first(over):
 
 
 def test_events_of_one_sweep_are_left_in_one_statement(life):
-    with transaction() as session:
+    with transaction() as ctx:
         left = [outbox.NewEvent("credits.low", n, LOW) for n in range(1, 1001)]
-        outbox.leave_all(session, left, now=NOON)
+        outbox.leave_all(ctx.at(NOON), left)
 
     assert len(life.events("credits.low")) == 1000
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import insert, select
 
+from billing.context import Policy
 from billing.lifecycle import status
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.policy import Policy
 from models.accounts import Suspension
 from models.host import Account as AccountRow
 from models.life import Trial
@@ -80,12 +80,12 @@ class World:
         slugs = [f"acme{first + number}" for number in range(count)]
         if not slugs:
             return
-        with transaction() as session:
+        with transaction() as ctx:
             values = [
                 {"slug": s, "name": s, "plan_id": 1, "status": "trial", "created_at": now}
                 for s in slugs
             ]
-            rows = session.execute(
+            rows = ctx.session.execute(
                 insert(AccountRow).returning(AccountRow.slug, AccountRow.id), values
             )
             self.life.ids |= dict(rows.all())
@@ -158,16 +158,18 @@ class World:
     # --- what became of them ---
 
     def compare(self):
-        with transaction() as session:
-            statuses = dict(session.execute(select(AccountRow.slug, AccountRow.status)).all())
+        with transaction() as ctx:
+            statuses = dict(ctx.session.execute(select(AccountRow.slug, AccountRow.status)).all())
             reasons, reminders, asked = defaultdict(set), defaultdict(Counter), defaultdict(Counter)
-            trying = set(session.scalars(select(Trial.account_id).where(Trial.ended_at.is_(None))))
+            trying = set(
+                ctx.session.scalars(select(Trial.account_id).where(Trial.ended_at.is_(None)))
+            )
             open_ones = select(Suspension.account_id, Suspension.reason)
-            for id, reason in session.execute(open_ones.where(Suspension.lifted_at.is_(None))):
+            for id, reason in ctx.session.execute(open_ones.where(Suspension.lifted_at.is_(None))):
                 reasons[id].add(reason)
             rows = select(OutboxEvent.account_id, OutboxEvent.type, OutboxEvent.payload)
             kinds = {"payment.missing": "remind", "payment.retry_due": "retry"}
-            for id, kind, said in session.execute(rows):
+            for id, kind, said in ctx.session.execute(rows):
                 if kind == "trial.ending":
                     end = dt.datetime.fromisoformat(said["ends_at"])
                     reminders[id][end, said["days_left"]] += 1

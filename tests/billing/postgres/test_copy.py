@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from billing.postgres import copy as copy_in
-from billing.postgres.transient import passes
+from billing.postgres.transient import is_transient
 from worker.database import transaction
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -18,11 +18,11 @@ TEXT = st.sampled_from(["None", "\\N", "\\.", ""]) | st.text(
 
 
 def copy(lines):
-    with transaction() as session:
+    with transaction() as ctx:
         table = "CREATE TEMP TABLE copied (id int PRIMARY KEY, said text) ON COMMIT DROP"
-        session.execute(text(table))
-        copy_in.rows(session, "copied", "id, said", lines)
-        return list(session.scalars(text("SELECT said FROM copied ORDER BY id")))
+        ctx.session.execute(text(table))
+        copy_in.rows(ctx.session, "copied", "id, said", lines)
+        return list(ctx.session.scalars(text("SELECT said FROM copied ORDER BY id")))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,7 +52,7 @@ def test_an_error_of_postgres_is_the_one_that_a_statement_raises(lines, error):
     with pytest.raises(error) as caught:
         copy(lines)
 
-    assert not passes(caught.value) or error is IntegrityError
+    assert not is_transient(caught.value) or error is IntegrityError
 
 
 def test_an_error_while_a_line_is_made_is_that_error_and_none_of_postgres():

@@ -12,22 +12,22 @@ from worker.database import transaction
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """An account with 10 credits that expire in a day, and 100 that do not."""
-    books.open_account("acme", credits=100, status="trial")
-    books.grant("acme", 10, "goodwill", key="gift", expires_at=NOON + dt.timedelta(days=1))
-    return books
+    ledger.open_account("acme", credits=100, status="trial")
+    ledger.grant("acme", 10, "goodwill", key="gift", expires_at=NOON + dt.timedelta(days=1))
+    return ledger
 
 
-def hold(books, slug, *, key):
-    message = PlaceHold(books.ids[slug], "image_prompt_extraction", key)
-    with transaction() as session:
-        assert holds.place(session, message, now=books.now).outcome == "held"
+def hold(ledger, slug, *, key):
+    message = PlaceHold(ledger.ids[slug], "image_prompt_extraction", key)
+    with transaction() as ctx:
+        assert holds.place(ctx.at(ledger.now), message).outcome == "held"
 
 
-def act(books, message):
-    with transaction() as session:
-        post.apply(session, [message], now=books.now)
+def act(ledger, message):
+    with transaction() as ctx:
+        post.apply(ctx.at(ledger.now), [message])
 
 
 def test_an_expired_lot_leaves_the_books_as_an_entry_of_its_own_moment(acme):
@@ -119,59 +119,59 @@ def test_what_a_reversal_gives_back_to_an_expired_lot_expires_again(acme):
         pytest.param("gone", {"is_deleted": True}, id="deleted"),
     ],
 )
-def test_some_accounts_are_not_swept(books, slug, fields):
-    books.open_account(slug)
-    books.grant(slug, 10, key="gift", expires_at=NOON + dt.timedelta(days=1))
-    books.set_host(slug, **fields)
-    books.pass_time(days=2)
+def test_some_accounts_are_not_swept(ledger, slug, fields):
+    ledger.open_account(slug)
+    ledger.grant(slug, 10, key="gift", expires_at=NOON + dt.timedelta(days=1))
+    ledger.set_host(slug, **fields)
+    ledger.pass_time(days=2)
 
-    assert books.sweep() == []
-    assert books.audit().agrees
+    assert ledger.sweep() == []
+    assert ledger.audit().agrees
 
 
-def test_many_lots_are_swept_in_bounded_sets(books):
+def test_many_lots_are_swept_in_bounded_sets(ledger):
     for number in range(7):
-        books.open_account(f"a{number}")
-        books.grant(f"a{number}", 10, key=f"{number}", expires_at=NOON + dt.timedelta(days=1))
-    books.pass_time(days=1)
+        ledger.open_account(f"a{number}")
+        ledger.grant(f"a{number}", 10, key=f"{number}", expires_at=NOON + dt.timedelta(days=1))
+    ledger.pass_time(days=1)
     sets = []
 
-    def in_threes(session, *, now):
-        sets.append(expiry.sweep(session, now=now, limit=3))
+    def in_threes(ctx):
+        sets.append(expiry.sweep(ctx, limit=3))
         return sets[-1]
 
-    books.sweep(in_threes)
+    ledger.sweep(in_threes)
 
     assert [len(done) for done in sets] == [3, 3, 1, 0]
 
 
-def test_an_expiry_that_comes_before_the_renewal_lets_credits_roll_over_all_the_same(books):
-    books.plan("starter", rollover_cap=200)
-    books.open_account("acme")
-    books.seed("acme")
-    books.go_to(2026, 4, 1)
+def test_an_expiry_that_comes_before_the_renewal_lets_credits_roll_over_all_the_same(ledger):
+    ledger.plan("starter", rollover_cap=200)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.go_to(2026, 4, 1)
 
-    books.sweep(expiry.sweep)
+    ledger.sweep(expiry.sweep)
 
-    assert books.lots("acme") == {"rollover": 200, "plan": 1000}
+    assert ledger.lots("acme") == {"rollover": 200, "plan": 1000}
 
 
-def test_what_is_held_over_a_renewal_does_not_roll_over(books):
-    books.plan("starter", rollover_cap=5000)
-    books.open_account("acme")
-    books.seed("acme")
-    books.go_to(2026, 4, 1)
-    books.pass_time(minutes=-1)
-    hold(books, "acme", key="hold:1")
-    books.pass_time(minutes=1)
-    books.sweep()
-    assert (books.see("acme").credits, books.see("acme").available) == (2000, 1998)
+def test_what_is_held_over_a_renewal_does_not_roll_over(ledger):
+    ledger.plan("starter", rollover_cap=5000)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.go_to(2026, 4, 1)
+    ledger.pass_time(minutes=-1)
+    hold(ledger, "acme", key="hold:1")
+    ledger.pass_time(minutes=1)
+    ledger.sweep()
+    assert (ledger.see("acme").credits, ledger.see("acme").available) == (2000, 1998)
 
-    act(books, Release(books.ids["acme"], "hold:1"))
-    books.sweep()
+    act(ledger, Release(ledger.ids["acme"], "hold:1"))
+    ledger.sweep()
 
-    assert books.see("acme").credits == 1998
-    assert books.audit().agrees
+    assert ledger.see("acme").credits == 1998
+    assert ledger.audit().agrees
 
 
 def test_a_lot_that_nobody_sweeps_for_a_day_is_a_finding(acme):
@@ -185,7 +185,7 @@ def test_a_lot_that_nobody_sweeps_for_a_day_is_a_finding(acme):
 def test_trial_credits_end_when_told_and_only_they(acme):
     acme.grant("acme", 50, "trial", key="trial")
 
-    with transaction() as session:
-        expired = expiry.end_trial_credits(session, [acme.ids["acme"]], now=acme.now)
+    with transaction() as ctx:
+        expired = expiry.end_trial_credits(ctx.at(acme.now), [acme.ids["acme"]])
 
     assert (expired, acme.lots("acme")) == (50, {"goodwill": 10, "opening_balance": 100})

@@ -8,20 +8,20 @@ from worker.database import transaction
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """An account on starter, seeded on the first of March."""
-    books.plan("free", included_credits=100)
-    books.plan("growth", included_credits=2000)
-    books.plan("enterprise", included_credits=10_000)
-    books.plan("starter-2", included_credits=1000)
-    books.open_account("acme")
-    books.seed("acme")
-    books.go_to(2026, 3, 10)
-    return books
+    ledger.plan("free", included_credits=100)
+    ledger.plan("growth", included_credits=2000)
+    ledger.plan("enterprise", included_credits=10_000)
+    ledger.plan("starter-2", included_credits=1000)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.go_to(2026, 3, 10)
+    return ledger
 
 
-def sweep(books):
-    return books.sweep(plan_changes.sweep)
+def sweep(ledger):
+    return ledger.sweep(plan_changes.sweep)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def test_a_change_of_plan_that_the_app_made(acme, to, what, credits, after_the_p
     assert acme.audit().agrees
 
 
-def test_free_to_paid_gives_the_difference_at_once(books):
-    books.plan("free", included_credits=100)
-    books.open_account("acme", plan="free")
-    books.seed("acme")
+def test_free_to_paid_gives_the_difference_at_once(ledger):
+    ledger.plan("free", included_credits=100)
+    ledger.open_account("acme", plan="free")
+    ledger.seed("acme")
 
-    books.change_plan("acme", "starter")
-    sweep(books)
+    ledger.change_plan("acme", "starter")
+    sweep(ledger)
 
-    assert books.history("acme") == "plan +100 100\nplan +900 1000"
+    assert ledger.history("acme") == "plan +100 100\nplan +900 1000"
 
 
 def test_the_difference_expires_with_the_period(acme):
@@ -122,17 +122,17 @@ def test_a_change_seen_with_a_boundary_takes_effect_at_the_boundary(acme):
     )
 
 
-def test_from_a_plan_without_credits_the_whole_lot_is_the_periods(books):
-    books.plan("bare", included_credits=0)
-    books.open_account("acme", plan="bare")
-    books.seed("acme")
+def test_from_a_plan_without_credits_the_whole_lot_is_the_periods(ledger):
+    ledger.plan("bare", included_credits=0)
+    ledger.open_account("acme", plan="bare")
+    ledger.seed("acme")
 
-    books.change_plan("acme", "starter")
-    sweep(books)
-    books.repair()
+    ledger.change_plan("acme", "starter")
+    sweep(ledger)
+    ledger.repair()
 
-    assert books.lots("acme") == {"plan": 1000}
-    assert books.audit().agrees
+    assert ledger.lots("acme") == {"plan": 1000}
+    assert ledger.audit().agrees
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_a_plan_that_is_not_active_changes_nothing(acme):
     from models.host import Plan
 
     acme.change_plan("acme", "growth")
-    with transaction() as session:
-        session.execute(update(Plan).where(Plan.slug == "growth").values(is_active=False))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).where(Plan.slug == "growth").values(is_active=False))
 
     assert sweep(acme) == []
 
@@ -164,8 +164,8 @@ def test_a_plan_that_is_not_active_changes_nothing(acme):
 def test_one_account_can_be_told_to_follow(acme):
     acme.change_plan("acme", "growth")
 
-    with transaction() as session:
-        (change,) = plan_changes.follow(session, acme.ids["acme"], now=acme.now)
+    with transaction() as ctx:
+        (change,) = plan_changes.follow(ctx.at(acme.now), acme.ids["acme"])
 
     assert (change.what, change.granted) == ("upgraded", 1000)
 

@@ -14,12 +14,12 @@ from worker.database import engine, transaction
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """Two accounts with a period's lot, of which one will be broken."""
     for slug in ("broken", "acme"):
-        books.open_account(slug)
-        books.seed(slug)
-    return books
+        ledger.open_account(slug)
+        ledger.seed(slug)
+    return ledger
 
 
 def break_by_sql(statement):
@@ -27,12 +27,12 @@ def break_by_sql(statement):
         connection.execute(sa.text(statement))
 
 
-def one_set(books, sweep):
-    with transaction() as session:
+def one_set(ledger, sweep):
+    with transaction() as ctx:
         return {
             (slug, each.what, each.error)
-            for each in sweep(session, now=books.now)
-            for slug, account_id in books.ids.items()
+            for each in sweep(ctx.session, now=ledger.now)
+            for slug, account_id in ledger.ids.items()
             if account_id == each.account_id
         }
 
@@ -63,9 +63,9 @@ def test_a_renewal_that_breaks_harms_no_other_account(acme):
 
 def test_a_hold_that_can_not_expire_harms_no_other(acme):
     for slug in ("broken", "acme"):
-        with transaction() as session:
+        with transaction() as ctx:
             message = PlaceHold(acme.ids[slug], "clustering", f"hold:{slug}")
-            holds.place(session, message, now=acme.now)
+            holds.place(ctx.at(acme.now), message)
     break_by_sql("DELETE FROM billing.lots WHERE account_id = 1")
     acme.pass_time(hours=1)
 
@@ -82,8 +82,8 @@ def test_a_repair_that_breaks_harms_no_other_account(acme):
     break_by_sql("DELETE FROM billing.lots WHERE account_id = 1")
     break_by_sql("UPDATE billing.credit_calendars SET plan_id = 404 WHERE account_id = 1")
 
-    def repair(session, *, now):
-        return repairs.sweep(session, now=now).swept
+    def repair(ctx):
+        return repairs.sweep(ctx).swept
 
     assert ("acme", "resumed", None) in one_set(acme, repair)
 

@@ -13,19 +13,19 @@ from worker.database import transaction
 
 
 @pytest.fixture
-def acme(books):
+def acme(ledger):
     """An account that was seeded on the 31st of January."""
-    books.go_to(2027, 1, 31)
-    books.open_account("acme")
-    books.seed("acme")
-    return books
+    ledger.go_to(2027, 1, 31)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    return ledger
 
 
-def renewals_of(books, slug):
+def renewals_of(ledger, slug):
     """When each period's lot was given, as the ledger says."""
     return [
         e.happened_at.strftime("%Y-%m-%d")
-        for e in books.see(slug).entries
+        for e in ledger.see(slug).entries
         if e.type == "grant" and e.description == "plan"
     ]
 
@@ -113,35 +113,35 @@ def test_the_lot_of_a_period_can_be_spent_until_its_last_moment(acme):
         pytest.param(100, 200, id="more than the cap: the cap"),
     ],
 )
-def test_up_to_the_cap_rolls_over(books, spent_words, rolled):
-    books.plan("starter", rollover_cap=200)
-    books.open_account("acme")
-    books.seed("acme")
-    books.debit("acme", "content_generation", units=spent_words, key="1")
-    books.go_to(2026, 4, 1)
+def test_up_to_the_cap_rolls_over(ledger, spent_words, rolled):
+    ledger.plan("starter", rollover_cap=200)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.debit("acme", "content_generation", units=spent_words, key="1")
+    ledger.go_to(2026, 4, 1)
 
-    books.sweep()
+    ledger.sweep()
 
-    assert books.lots("acme") == {"rollover": rolled, "plan": 1000}
-    assert books.see("acme").credits == 1000 + rolled
-    assert books.audit().agrees
+    assert ledger.lots("acme") == {"rollover": rolled, "plan": 1000}
+    assert ledger.see("acme").credits == 1000 + rolled
+    assert ledger.audit().agrees
 
 
-def test_what_has_rolled_over_burns_first_and_counts_against_the_next_cap(books):
-    books.plan("starter", rollover_cap=200)
-    books.open_account("acme")
-    books.seed("acme")
-    books.go_to(2026, 4, 1)
-    books.sweep()
-    books.debit("acme", "clustering", key="1")
-    assert books.lots("acme") == {"rollover": 190, "plan": 1000}
-    books.go_to(2026, 5, 1)
+def test_what_has_rolled_over_burns_first_and_counts_against_the_next_cap(ledger):
+    ledger.plan("starter", rollover_cap=200)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.go_to(2026, 4, 1)
+    ledger.sweep()
+    ledger.debit("acme", "clustering", key="1")
+    assert ledger.lots("acme") == {"rollover": 190, "plan": 1000}
+    ledger.go_to(2026, 5, 1)
 
-    books.sweep()
+    ledger.sweep()
 
-    assert books.lots("acme") == {"rollover": 200, "plan": 1000}
+    assert ledger.lots("acme") == {"rollover": 200, "plan": 1000}
     assert (
-        books.history("acme")
+        ledger.history("acme")
         == """
         plan              +1000    1000
         plan expired       -800     200
@@ -155,18 +155,18 @@ def test_what_has_rolled_over_burns_first_and_counts_against_the_next_cap(books)
     )
 
 
-def test_what_rolls_over_into_a_plan_without_credits_is_kept_and_sealed(books):
-    books.plan("starter", rollover_cap=5000)
-    books.plan("bare", included_credits=0)
-    books.open_account("acme")
-    books.seed("acme")
-    books.change_plan("acme", "bare")
-    books.go_to(2026, 4, 1)
+def test_what_rolls_over_into_a_plan_without_credits_is_kept_and_sealed(ledger):
+    ledger.plan("starter", rollover_cap=5000)
+    ledger.plan("bare", included_credits=0)
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.change_plan("acme", "bare")
+    ledger.go_to(2026, 4, 1)
 
-    books.sweep()
+    ledger.sweep()
 
-    assert books.lots("acme") == {"rollover": 1000}
-    assert books.audit().agrees
+    assert ledger.lots("acme") == {"rollover": 1000}
+    assert ledger.audit().agrees
 
 
 def test_credits_that_were_bought_are_not_touched_by_a_renewal(acme):
@@ -178,18 +178,18 @@ def test_credits_that_were_bought_are_not_touched_by_a_renewal(acme):
     assert acme.lots("acme") == {"plan": 1000, "top_up": 50}
 
 
-def test_a_renewal_pays_the_debt_first(books):
-    books.plan("generous", included_credits=100, debt_limit=30)
-    books.open_account("acme", plan="generous")
-    books.seed("acme")
-    books.debit("acme", "image_generation", units=26, key="1")
-    assert books.see("acme").credits == -30
-    books.go_to(2026, 4, 1)
+def test_a_renewal_pays_the_debt_first(ledger):
+    ledger.plan("generous", included_credits=100, debt_limit=30)
+    ledger.open_account("acme", plan="generous")
+    ledger.seed("acme")
+    ledger.debit("acme", "image_generation", units=26, key="1")
+    assert ledger.see("acme").credits == -30
+    ledger.go_to(2026, 4, 1)
 
-    books.sweep()
+    ledger.sweep()
 
-    assert (books.see("acme").credits, books.see("acme").debt) == (70, 0)
-    assert books.audit().agrees
+    assert (ledger.see("acme").credits, ledger.see("acme").debt) == (70, 0)
+    assert ledger.audit().agrees
 
 
 @pytest.mark.parametrize(
@@ -228,54 +228,54 @@ def test_a_balance_that_cannot_hold_the_lot_goes_without_until_it_can(acme):
     assert acme.audit().agrees
 
 
-def test_two_sweeps_at_once_renew_each_account_once(books):
+def test_two_sweeps_at_once_renew_each_account_once(ledger):
     slugs = [f"a{n}" for n in range(30)]
     for slug in slugs:
-        books.open_account(slug)
-        books.seed(slug)
-    books.go_to(2026, 6, 15)
+        ledger.open_account(slug)
+        ledger.seed(slug)
+    ledger.go_to(2026, 6, 15)
     barrier = threading.Barrier(3)
 
     def sweep(_):
         barrier.wait()
         while True:
-            with transaction() as session:
-                if not renewals.sweep_due(session, now=books.now, limit=7):
+            with transaction() as ctx:
+                if not renewals.sweep_due(ctx.at(ledger.now), limit=7):
                     break
 
     run_together(sweep, 3)
 
-    books.sweep()
+    ledger.sweep()
     for slug in slugs:
-        assert len(renewals_of(books, slug)) == 4
-        assert books.lots(slug) == {"plan": 1000}
-    assert books.audit().agrees
+        assert len(renewals_of(ledger, slug)) == 4
+        assert ledger.lots(slug) == {"plan": 1000}
+    assert ledger.audit().agrees
 
 
-def test_a_sweep_passes_an_account_that_is_at_work_and_takes_it_next_time(books):
+def test_a_sweep_passes_an_account_that_is_at_work_and_takes_it_next_time(ledger):
     for slug in ("acme", "busy"):
-        books.open_account(slug)
-        books.seed(slug)
-    books.go_to(2026, 4, 1)
+        ledger.open_account(slug)
+        ledger.seed(slug)
+    ledger.go_to(2026, 4, 1)
 
     from billing.host import accounts
 
     with transaction() as at_work:
-        accounts.lock(at_work, [books.ids["busy"]])
-        first = books.sweep()
-    then = books.sweep()
+        accounts.lock(at_work, [ledger.ids["busy"]])
+        first = ledger.sweep()
+    then = ledger.sweep()
 
-    assert [one.account_id for one in first] == [books.ids["acme"]]
-    assert [one.account_id for one in then] == [books.ids["busy"]]
+    assert [one.account_id for one in first] == [ledger.ids["acme"]]
+    assert [one.account_id for one in then] == [ledger.ids["busy"]]
 
 
-def test_the_anchor_is_the_moment_of_signup(books):
-    books.open_account("acme")
-    books.pass_time(minutes=3)
+def test_the_anchor_is_the_moment_of_signup(ledger):
+    ledger.open_account("acme")
+    ledger.pass_time(minutes=3)
 
-    books.seed("acme")
+    ledger.seed("acme")
 
-    assert books.calendar("acme").anchor_at == NOON
+    assert ledger.calendar("acme").anchor_at == NOON
 
 
 def test_a_debit_that_comes_before_the_sweep_finds_the_new_lot(acme):
@@ -293,9 +293,7 @@ def test_a_hold_that_comes_before_the_sweep_finds_the_new_lot(acme):
     acme.debit("acme", "content_generation", units=100_000, key="1")
     acme.go_to(2027, 2, 28)
 
-    with transaction() as session:
-        placed = holds.place(
-            session, PlaceHold(acme.ids["acme"], "clustering", "hold:1"), now=acme.now
-        )
+    with transaction() as ctx:
+        placed = holds.place(ctx.at(acme.now), PlaceHold(acme.ids["acme"], "clustering", "hold:1"))
 
     assert placed.outcome == "held"

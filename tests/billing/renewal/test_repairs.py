@@ -14,11 +14,11 @@ def what(swept):
     return [(one.what, one.granted) for one in swept]
 
 
-def subscribe(books, slug, began_at):
-    with transaction() as session:
-        session.execute(
+def subscribe(ledger, slug, began_at):
+    with transaction() as ctx:
+        ctx.session.execute(
             insert(Subscription).values(
-                account_id=books.ids[slug],
+                account_id=ledger.ids[slug],
                 status="active",
                 current_period_start=began_at,
                 current_period_end=began_at + dt.timedelta(days=365),
@@ -27,39 +27,39 @@ def subscribe(books, slug, began_at):
 
 
 @pytest.mark.parametrize("status", ["active", "trial"])
-def test_an_account_that_was_never_seeded_is(books, status):
-    books.open_account("auto-remote", status=status)
+def test_an_account_that_was_never_seeded_is(ledger, status):
+    ledger.open_account("auto-remote", status=status)
 
-    swept = books.repair()
+    swept = ledger.repair()
 
     assert [one.granted for one in swept] == [1000]
-    assert books.seed("auto-remote").entry is None
-    assert books.repair() == []
+    assert ledger.seed("auto-remote").entry is None
+    assert ledger.repair() == []
 
 
-def test_one_that_was_forgotten_for_months_gets_the_running_period_alone(books):
-    books.open_account("acme", created_at=NOON - dt.timedelta(days=200))
+def test_one_that_was_forgotten_for_months_gets_the_running_period_alone(ledger):
+    ledger.open_account("acme", created_at=NOON - dt.timedelta(days=200))
 
-    books.repair()
+    ledger.repair()
 
-    assert books.lots("acme") == {"plan": 1000}
-    calendar = books.calendar("acme")
+    assert ledger.lots("acme") == {"plan": 1000}
+    calendar = ledger.calendar("acme")
     assert (calendar.anchor_at, calendar.period_number) == (NOON - dt.timedelta(days=200), 7)
 
 
 def test_an_adopted_account_gets_a_calendar_from_its_creation_and_no_credits_before_its_boundary(
-    books,
+    ledger,
 ):
-    books.open_account("home-g8", credits=8000, created_at=NOON - dt.timedelta(days=10))
+    ledger.open_account("home-g8", credits=8000, created_at=NOON - dt.timedelta(days=10))
 
-    swept = books.repair()
+    swept = ledger.repair()
     assert what(swept) == [("begun", 0)]
-    assert (books.repair(), books.audit().agrees) == ([], True)
-    books.go_to(2026, 3, 19)
-    books.sweep()
+    assert (ledger.repair(), ledger.audit().agrees) == ([], True)
+    ledger.go_to(2026, 3, 19)
+    ledger.sweep()
 
     assert (
-        books.history("home-g8")
+        ledger.history("home-g8")
         == """
         opening balance   +8000   8000
         plan              +1000   9000
@@ -67,62 +67,64 @@ def test_an_adopted_account_gets_a_calendar_from_its_creation_and_no_credits_bef
     )
 
 
-def test_an_adopted_account_with_a_subscription_is_anchored_there(books):
+def test_an_adopted_account_with_a_subscription_is_anchored_there(ledger):
     """An annual plan drips monthly, from the day on which its year began."""
-    books.open_account("acme", credits=8000, created_at=NOON - dt.timedelta(days=500))
-    subscribe(books, "acme", dt.datetime(2025, 12, 31, 8, tzinfo=dt.UTC))
+    ledger.open_account("acme", credits=8000, created_at=NOON - dt.timedelta(days=500))
+    subscribe(ledger, "acme", dt.datetime(2025, 12, 31, 8, tzinfo=dt.UTC))
 
-    books.repair()
+    ledger.repair()
 
-    calendar = books.calendar("acme")
+    calendar = ledger.calendar("acme")
     assert calendar.next_due_at == dt.datetime(2026, 3, 31, 8, tzinfo=dt.UTC)
 
 
-def test_what_the_app_gave_and_the_customer_spent_is_not_given_again(books):
-    books.open_account("acme", credits=0)
-    books.app_writes_entry("acme", -1000)
+def test_what_the_app_gave_and_the_customer_spent_is_not_given_again(ledger):
+    ledger.open_account("acme", credits=0)
+    ledger.app_writes_entry("acme", -1000)
 
-    assert what(books.repair()) == [("begun", 0)]
+    assert what(ledger.repair()) == [("begun", 0)]
 
 
-def test_an_account_that_the_app_activated_itself_begins_its_first_period_and_its_trial_ends(books):
-    books.open_account("acme", status="trial")
-    books.seed("acme")
-    books.pass_time(days=7)
-    books.set_host("acme", status="active")
+def test_an_account_that_the_app_activated_itself_begins_its_first_period_and_its_trial_ends(
+    ledger,
+):
+    ledger.open_account("acme", status="trial")
+    ledger.seed("acme")
+    ledger.pass_time(days=7)
+    ledger.set_host("acme", status="active")
 
-    (begun,) = books.repair()
+    (begun,) = ledger.repair()
 
     assert (begun.granted, begun.expired) == (1000, 1000)
-    assert books.lots("acme") == {"plan": 1000}
-    assert books.calendar("acme").anchor_at == books.now
+    assert ledger.lots("acme") == {"plan": 1000}
+    assert ledger.calendar("acme").anchor_at == ledger.now
 
 
-def test_an_account_that_the_app_let_in_again_goes_on(books):
-    books.open_account("acme")
-    books.seed("acme")
-    books.set_host("acme", status="suspended")
-    books.go_to(2026, 5, 10)
-    books.sweep()
-    books.set_host("acme", status="active")
+def test_an_account_that_the_app_let_in_again_goes_on(ledger):
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.set_host("acme", status="suspended")
+    ledger.go_to(2026, 5, 10)
+    ledger.sweep()
+    ledger.set_host("acme", status="active")
 
-    assert what(books.repair()) == [("resumed", 1000)]
-    assert books.calendar("acme").next_due_at.day == 1
+    assert what(ledger.repair()) == [("resumed", 1000)]
+    assert ledger.calendar("acme").next_due_at.day == 1
 
 
-def test_a_plan_that_gets_credits_within_a_period_gives_them(books):
+def test_a_plan_that_gets_credits_within_a_period_gives_them(ledger):
     from sqlalchemy import update
 
     from models.host import Plan
 
-    books.plan("bare", included_credits=0)
-    books.open_account("acme", plan="bare")
-    books.seed("acme")
-    with transaction() as session:
-        session.execute(update(Plan).where(Plan.slug == "bare").values(included_credits=50))
+    ledger.plan("bare", included_credits=0)
+    ledger.open_account("acme", plan="bare")
+    ledger.seed("acme")
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).where(Plan.slug == "bare").values(included_credits=50))
 
-    assert what(books.repair()) == [("filled", 50)]
-    assert books.repair() == []
+    assert what(ledger.repair()) == [("filled", 50)]
+    assert ledger.repair() == []
 
 
 @pytest.mark.parametrize(
@@ -137,39 +139,39 @@ def test_a_plan_that_gets_credits_within_a_period_gives_them(books):
         pytest.param("acme", {"status": "trial", "credits": 100}, id="a trial with credits"),
     ],
 )
-def test_some_accounts_are_not_repaired(books, slug, fields):
-    books.open_account(slug, **fields)
+def test_some_accounts_are_not_repaired(ledger, slug, fields):
+    ledger.open_account(slug, **fields)
 
-    assert books.repair() == []
-    assert books.see(slug).entries == []
-
-
-def test_a_trial_that_spent_what_the_app_gave_is_not_repaired(books):
-    books.open_account("acme", status="trial")
-    books.app_writes_entry("acme", -100)
-
-    assert books.repair() == []
+    assert ledger.repair() == []
+    assert ledger.see(slug).entries == []
 
 
-def test_two_repairs_at_once_seed_once(books):
+def test_a_trial_that_spent_what_the_app_gave_is_not_repaired(ledger):
+    ledger.open_account("acme", status="trial")
+    ledger.app_writes_entry("acme", -100)
+
+    assert ledger.repair() == []
+
+
+def test_two_repairs_at_once_seed_once(ledger):
     from billing.renewal import repairs
     from tests.billing.usage.test_debits_at_once import run_together
 
     for number in range(10):
-        books.open_account(f"a{number}")
+        ledger.open_account(f"a{number}")
 
     def repair(_):
-        with transaction() as session:
-            repairs.sweep(session, now=books.now)
+        with transaction() as ctx:
+            repairs.sweep(ctx.at(ledger.now))
 
     run_together(repair, 3)
 
-    assert {books.see(f"a{number}").credits for number in range(10)} == {1000}
+    assert {ledger.see(f"a{number}").credits for number in range(10)} == {1000}
 
 
-def test_a_renewal_that_is_a_day_late_is_a_finding(books):
-    books.open_account("acme")
-    books.seed("acme")
-    books.go_to(2026, 4, 2, 13)
+def test_a_renewal_that_is_a_day_late_is_a_finding(ledger):
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    ledger.go_to(2026, 4, 2, 13)
 
-    assert books.audit().findings["late_renewals"]
+    assert ledger.audit().findings["late_renewals"]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import empty_database
-from tests.story import Books
+from tests.story import Ledger
 
 PLANS = {"free": 100, "starter": 1000, "growth": 2000}
 CAPS = {"free": 0, "starter": 150, "growth": 5000}
@@ -135,57 +135,57 @@ acts = st.one_of(
 )
 
 
-def do(books, model, act, number):
+def do(ledger, model, act, number):
     match act:
         case ("sweep",):
-            model.sweep(books.now)
-            books.sweep()
+            model.sweep(ledger.now)
+            ledger.sweep()
         case ("sweep twice",):
-            model.sweep(books.now)
-            books.sweep()
-            assert books.sweep() == []
+            model.sweep(ledger.now)
+            ledger.sweep()
+            assert ledger.sweep() == []
         case ("debit", words):
-            model.debit(books.now, -(-words // 100))
-            books.debit("acme", "content_generation", units=words, key=f"debit:{number}")
+            model.debit(ledger.now, -(-words // 100))
+            ledger.debit("acme", "content_generation", units=words, key=f"debit:{number}")
         case ("gift", days):
-            ends_at = books.now + days * DAY
+            ends_at = ledger.now + days * DAY
             model.lots.append(Lot("goodwill", 30, ends_at))
-            books.grant("acme", 30, key=f"gift:{number}", expires_at=ends_at)
+            ledger.grant("acme", 30, key=f"gift:{number}", expires_at=ends_at)
         case ("suspend or come back",) if model.is_active:
-            model.suspend(books.now)
-            books.change_status("acme", "suspended", reason="manual")
+            model.suspend(ledger.now)
+            ledger.change_status("acme", "suspended", reason="manual")
         case ("suspend or come back",):
-            model.come_back(books.now)
-            books.change_status("acme", "active", reason="manual")
+            model.come_back(ledger.now)
+            ledger.change_status("acme", "active", reason="manual")
         case ("plan", plan):
             model.wanted = plan
-            books.change_plan("acme", plan)
+            ledger.change_plan("acme", plan)
 
 
-def move(books, model, gap):
+def move(ledger, model, gap):
     if isinstance(gap, dt.timedelta):
-        books.now += gap
+        ledger.now += gap
         return
     boundary = months_after(model.anchor, model.period)
     if gap == "just before the boundary":
         boundary -= dt.timedelta(microseconds=1)
-    books.now = max(books.now, boundary)
+    ledger.now = max(ledger.now, boundary)
 
 
-def open_books(start):
+def open_accounts(start):
     empty_database()
-    books = Books(now=start)
+    ledger = Ledger(now=start)
     for slug, credits in PLANS.items():
-        books.plan(slug, included_credits=credits, rollover_cap=CAPS[slug])
-    books.open_account("acme")
-    books.seed("acme")
-    return books
+        ledger.plan(slug, included_credits=credits, rollover_cap=CAPS[slug])
+    ledger.open_account("acme")
+    ledger.seed("acme")
+    return ledger
 
 
-def lots_left(books):
-    seen = books.see("acme").lots
+def lots_left(ledger):
+    seen = ledger.see("acme").lots
     return sorted(
-        (lot.source, lot.remaining, lot.expires_at) for lot in seen if lot.expires_at > books.now
+        (lot.source, lot.remaining, lot.expires_at) for lot in seen if lot.expires_at > ledger.now
     )
 
 
@@ -196,41 +196,41 @@ def lots_left(books):
 )
 @given(st.sampled_from(STARTS), st.lists(st.tuples(gaps, acts), min_size=15, max_size=60))
 def test_whatever_happens_in_two_years_each_account_has_exactly_its_due_lots(start, happenings):
-    books = open_books(start)
+    ledger = open_accounts(start)
     model = Model(start, given=[1], lots=[Lot("plan", 1000, months_after(start, 1))])
 
     for number, (gap, act) in enumerate(happenings):
-        move(books, model, gap)
-        if books.now >= start + TWO_YEARS:
+        move(ledger, model, gap)
+        if ledger.now >= start + TWO_YEARS:
             break
-        do(books, model, act, number)
-        assert lots_left(books) == model.lots_left(books.now)
-    books.now = max(books.now, start + TWO_YEARS)
-    model.sweep(books.now)
-    books.sweep()
+        do(ledger, model, act, number)
+        assert lots_left(ledger) == model.lots_left(ledger.now)
+    ledger.now = max(ledger.now, start + TWO_YEARS)
+    model.sweep(ledger.now)
+    ledger.sweep()
 
-    assert lots_left(books) == model.lots_left(books.now)
-    assert books.see("acme").credits == sum(left for _, left, _ in model.lots_left(books.now))
-    assert periods_given(books) == model.given
-    report = books.audit()
+    assert lots_left(ledger) == model.lots_left(ledger.now)
+    assert ledger.see("acme").credits == sum(left for _, left, _ in model.lots_left(ledger.now))
+    assert periods_given(ledger) == model.given
+    report = ledger.audit()
     assert report.agrees, report.findings
 
 
-def periods_given(books):
+def periods_given(ledger):
     """The numbers of the periods whose lot came, in order."""
-    keys = [e.key.split(":") for e in books.see("acme").entries]
+    keys = [e.key.split(":") for e in ledger.see("acme").entries]
     return [1 if key[1] == "seed" else int(key[3]) for key in keys if key[1] in ("seed", "renewal")]
 
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.isoformat())
 def test_one_late_sweep_writes_what_a_sweep_each_day_would_have_written(start):
     def after(step):
-        books = open_books(start)
-        while books.now < start + TWO_YEARS:
-            books.now = min(books.now + step, start + TWO_YEARS)
-            books.sweep()
-        assert periods_given(books) == list(range(1, len(periods_given(books)) + 1))
-        return books.history("acme"), [e.happened_at for e in books.see("acme").entries]
+        ledger = open_accounts(start)
+        while ledger.now < start + TWO_YEARS:
+            ledger.now = min(ledger.now + step, start + TWO_YEARS)
+            ledger.sweep()
+        assert periods_given(ledger) == list(range(1, len(periods_given(ledger)) + 1))
+        return ledger.history("acme"), [e.happened_at for e in ledger.see("acme").entries]
 
     often, once = after(7 * DAY), after(TWO_YEARS)
 

@@ -10,9 +10,9 @@ from worker.settings import settings
 
 
 @pytest.fixture
-def stripe(books):
+def stripe(ledger):
     """Stripe's events delivered, one transaction each, without an API key."""
-    return Stripe(books)
+    return Stripe(ledger)
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def configure(monkeypatch):
 
 
 @pytest.fixture
-def door(configure, books):
+def door(configure, ledger):
     """The worker's own door, with the endpoint's secret, at the books' time, which is now."""
     configure(BILLING_STRIPE_WEBHOOK_SECRETS=SECRET)
-    books.now = clock.now()
+    ledger.now = clock.now()
     return Door()

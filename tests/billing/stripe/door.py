@@ -40,5 +40,5 @@ class Door:
         return outcome.state if outcome.reason is None else f"{outcome.state}: {outcome.reason}"
 
     def rows(self) -> list[StripeEvent]:
-        with transaction() as session:
-            return list(session.scalars(select(StripeEvent).order_by(StripeEvent.id)))
+        with transaction() as ctx:
+            return list(ctx.session.scalars(select(StripeEvent).order_by(StripeEvent.id)))

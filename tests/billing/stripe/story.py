@@ -15,7 +15,7 @@ from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
 from tests.billing.stripe.writing import Shop
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 
@@ -23,14 +23,14 @@ from worker.database import transaction
 class Stripe:
     """Delivers events to the inbox at the books' time, and applies each at once."""
 
-    books: Books
+    ledger: Ledger
     guard: Guard = field(default_factory=lambda: Guard(is_live=False))
 
     def shop(self, slug=None, **fields) -> Shop:
         """A shop whose customer is this account, at the books' time."""
-        fields.setdefault("now", int(self.books.now.timestamp()))
+        fields.setdefault("now", int(self.ledger.now.timestamp()))
         if slug is not None:
-            self.books.set_host(slug, stripe_customer_id=fields.get("customer", "cus_1"))
+            self.ledger.set_host(slug, stripe_customer_id=fields.get("customer", "cus_1"))
         return Shop(**fields)
 
     def deliver(self, *payloads) -> list[str]:
@@ -38,10 +38,10 @@ class Stripe:
         return [self.deliver_one(payload) for payload in payloads]
 
     def deliver_one(self, payload) -> str:
-        now = self.books.now
-        with transaction() as session:
+        now = self.ledger.now
+        with transaction() as ctx:
             event = events.of_payload(payload)
-            number = store_event.keep(session, event, source="webhook", received_at=now, now=now)
+            number = store_event.keep(ctx.at(now), event, source="webhook", received_at=now)
         if number is None:
             return "seen before"
         self.apply(number)
@@ -49,79 +49,81 @@ class Stripe:
 
     def deliver_set(self, *payloads) -> list[str]:
         """Deliver these events at once, as a worker does that found them in its queue."""
-        now = self.books.now
+        now = self.ledger.now
         arrived = [Arrived(events.of_payload(payload), now) for payload in payloads]
-        with transaction() as session:
-            rows = store_event.keep_all(session, arrived, source="webhook", now=now)
+        with transaction() as ctx:
+            rows = store_event.keep_all(ctx.at(now), arrived, source="webhook")
             taken = [Taken(row) for row in rows if row is not None]
-            done = apply_batch.apply_all(session, taken, guard=self.guard, now=now)
-            inbox.write_all(session, done)
+            done = apply_batch.apply_all(ctx.at(now), taken, guard=self.guard)
+            inbox.write_all(ctx.session, done)
         for row in rows:
             if row is not None and row not in done:
                 self.apply(row.id)
         return [self.outcome(row.id) if row is not None else "seen before" for row in rows]
 
     def apply(self, number) -> None:
-        with transaction() as session:
-            row = inbox.claim(session, number)
+        with transaction() as ctx:
+            row = inbox.claim(ctx.session, number)
             if row is not None:
-                apply_one.apply(session, row, guard=self.guard, now=self.books.now)
+                apply_one.apply(ctx.at(self.ledger.now), row, guard=self.guard)
 
     def sweep(self) -> None:
         """Take up what is due, until nothing is."""
         while True:
-            with transaction() as session:
-                due = inbox.due(session, now=self.books.now, limit=100)
+            with transaction() as ctx:
+                due = inbox.due(ctx.at(self.ledger.now), limit=100)
             if not due:
                 return
             for number in due:
                 self.apply(number)
 
     def outcome(self, number) -> str:
-        with transaction() as session:
-            row = session.get(StripeEvent, number)
+        with transaction() as ctx:
+            row = ctx.session.get(StripeEvent, number)
             return row.state if row.reason is None else f"{row.state}: {row.reason}"
 
     def outcomes(self) -> list[str]:
         """What became of every event, oldest first."""
-        with transaction() as session:
-            numbers = list(session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
+        with transaction() as ctx:
+            numbers = list(ctx.session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
         return [self.outcome(number) for number in numbers]
 
     def status(self, slug) -> str:
         """The account's status, with its suspensions' reasons."""
-        with transaction() as session:
-            account = accounts.read(session, slug)
-            reasons = status.suspension_reasons(session, account.id)
+        with transaction() as ctx:
+            account = accounts.read(ctx.session, slug)
+            reasons = status.suspension_reasons(ctx.session, account.id)
         return " ".join([account.status, *reasons])
 
     def subscription(self, slug) -> Subscription | None:
-        with transaction() as session:
-            return session.scalars(
-                select(Subscription).where(Subscription.account_id == self.books.ids[slug])
+        with transaction() as ctx:
+            return ctx.session.scalars(
+                select(Subscription).where(Subscription.account_id == self.ledger.ids[slug])
             ).first()
 
     def invoices(self) -> list[tuple]:
-        with transaction() as session:
+        with transaction() as ctx:
             rows = select(Invoice.status, Invoice.currency, Invoice.due_minor, Invoice.paid_minor)
-            return [tuple(row) for row in session.execute(rows.order_by(Invoice.stripe_invoice_id))]
+            return [
+                tuple(row) for row in ctx.session.execute(rows.order_by(Invoice.stripe_invoice_id))
+            ]
 
     def payments(self) -> list[tuple]:
-        with transaction() as session:
+        with transaction() as ctx:
             rows = select(Payment.status, Payment.currency, Payment.amount_minor)
             rows = rows.order_by(Payment.external_payment_id)
-            return [tuple(row) for row in session.execute(rows)]
+            return [tuple(row) for row in ctx.session.execute(rows)]
 
     def told(self) -> list[str]:
         """The types of the events left for the main app."""
-        with transaction() as session:
-            return list(session.scalars(select(OutboxEvent.type).order_by(OutboxEvent.id)))
+        with transaction() as ctx:
+            return list(ctx.session.scalars(select(OutboxEvent.type).order_by(OutboxEvent.id)))
 
     def end_state(self, slug) -> dict:
         """All that must not depend on the order in which events came."""
-        seen = self.books.see(slug)
-        with transaction() as session:
-            account = session.get(Account, self.books.ids[slug])
+        seen = self.ledger.see(slug)
+        with transaction() as ctx:
+            account = ctx.session.get(Account, self.ledger.ids[slug])
             mirrored = {"plan": account.plan_id, "customer": account.stripe_customer_id}
         subscription = self.subscription(slug)
         return {
@@ -139,9 +141,9 @@ class Stripe:
                 subscription.current_period_end,
                 subscription.cancel_at_period_end,
             ),
-            "audit": self.books.audit().findings,
+            "audit": self.ledger.audit().findings,
         }
 
     def drip(self) -> None:
         """Give the monthly lots that are due."""
-        self.books.sweep(purchases.sweep_due)
+        self.ledger.sweep(purchases.sweep_due)

@@ -7,7 +7,7 @@ import pytest
 from tests.billing.stripe.story import Stripe
 from tests.billing.stripe.writing import Shop, seconds
 from tests.conftest import empty_database
-from tests.story import Books
+from tests.story import Ledger
 
 MARCH, APRIL, MAY, JUNE = [seconds(2026, month, 1) for month in (3, 4, 5, 6)]
 
@@ -87,14 +87,14 @@ def a_life(*, basil, step, ending) -> Shop:
 def told(events) -> dict:
     """What the books say once these events have come, in April."""
     empty_database()
-    books = Books()
-    books.go_to(2026, 4, 20)
-    books.open_account("acme", status="trial", plan="starter", id=1)
-    stripe = Stripe(books)
+    ledger = Ledger()
+    ledger.go_to(2026, 4, 20)
+    ledger.open_account("acme", status="trial", plan="starter", id=1)
+    stripe = Stripe(ledger)
     stripe.deliver(*events)
-    books.pass_time(hours=7)
+    ledger.pass_time(hours=7)
     stripe.sweep()
-    books.sweep()
+    ledger.sweep()
     return stripe.end_state("acme")
 
 

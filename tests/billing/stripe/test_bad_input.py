@@ -15,26 +15,28 @@ from worker.database import transaction
 
 
 @pytest.fixture
-def shop(door, stripe, books):
+def shop(door, stripe, ledger):
     """A shop whose customer `cus_1` is acme, and whose customer `cus_gone` is a deleted account."""
-    books.open_account("acme", status="trial", plan="starter")
-    books.open_account("gone", status="active", stripe_customer_id="cus_gone")
-    books.delete_account("gone")
+    ledger.open_account("acme", status="trial", plan="starter")
+    ledger.open_account("gone", status="active", stripe_customer_id="cus_gone")
+    ledger.delete_account("gone")
     return stripe.shop("acme")
 
 
 @pytest.fixture
-def still_works(door, books, shop):
+def still_works(door, ledger, shop):
     """After a bad event: nothing was given, nothing died, and the next event is applied."""
 
     def check():
-        with transaction() as session:
+        with transaction() as ctx:
             for table in (Purchase, DeadLetter):
-                assert session.execute(select(func.count()).select_from(table)).scalar_one() == 0
-        assert books.see("acme").credits == 0
+                assert (
+                    ctx.session.execute(select(func.count()).select_from(table)).scalar_one() == 0
+                )
+        assert ledger.see("acme").credits == 0
         assert door.post(paid(shop)) == "applied"
-        assert books.see("acme").credits == 1000
-        assert books.audit().agrees
+        assert ledger.see("acme").credits == 1000
+        assert ledger.audit().agrees
 
     return check
 
@@ -155,27 +157,27 @@ def test_an_event_that_makes_no_sense(door, shop, still_works, change, outcome):
     still_works()
 
 
-def test_metadata_that_is_none_says_nothing(door, books, shop):
+def test_metadata_that_is_none_says_nothing(door, ledger, shop):
     assert door.post(paid(shop, metadata=nested(40))) == "applied"
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
-def test_of_keys_that_come_twice_the_last_counts(door, books, shop):
+def test_of_keys_that_come_twice_the_last_counts(door, ledger, shop):
     body = body_of(paid(shop)).replace(b'"livemode": false', b'"livemode": true, "livemode": false')
 
     assert door.post(body) == "applied"
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
-def test_a_customer_that_two_accounts_have_waits_for_a_person(door, books, shop, still_works):
-    books.open_account("twin", stripe_customer_id="cus_2")
-    books.open_account("other-twin", stripe_customer_id="cus_2")
+def test_a_customer_that_two_accounts_have_waits_for_a_person(door, ledger, shop, still_works):
+    ledger.open_account("twin", stripe_customer_id="cus_2")
+    ledger.open_account("other-twin", stripe_customer_id="cus_2")
 
     assert door.post(paid(shop, customer="cus_2")) == "failed: CustomerAmbiguous"
     still_works()
 
 
-def test_an_event_of_our_own_account_is_ours_and_of_no_other(door, books, shop, configure):
+def test_an_event_of_our_own_account_is_ours_and_of_no_other(door, ledger, shop, configure):
     configure(BILLING_STRIPE_ACCOUNT="acct_1")
 
     assert door.post(paid(shop, event={"account": "acct_9"})) == "ignored: ForeignAccount"
@@ -189,7 +191,7 @@ def test_where_live_events_are_taken_test_events_are_not(door, shop, configure):
     assert door.post(paid(shop, event={"livemode": True})) == "applied"
 
 
-def test_an_id_that_comes_again_with_other_content_is_another_event(door, books, shop):
+def test_an_id_that_comes_again_with_other_content_is_another_event(door, ledger, shop):
     first = paid(shop)
     other = paid(shop, event={"id": first["id"]}, line={"id": "il_9"}, id="in_9")
 
@@ -198,7 +200,7 @@ def test_an_id_that_comes_again_with_other_content_is_another_event(door, books,
         "applied",
         "seen before",
     ]
-    assert books.see("acme").credits == 2000
+    assert ledger.see("acme").credits == 2000
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.billing.stripe.story import Stripe
 from tests.billing.stripe.test_any_order import ENDINGS, a_life, shuffled
 from tests.billing.stripe.writing import MONTH_S, Shop
 from tests.conftest import empty_database
-from tests.story import Books
+from tests.story import Ledger
 from worker import clock
 from worker.database import engine, transaction
 
@@ -33,17 +33,17 @@ def two_lives(*, basil, step, ending) -> list[dict]:
 def told(sets, *, is_linked) -> dict:
     """What the books of both accounts say once these sets have come."""
     empty_database()
-    books = Books()
-    books.go_to(2026, 4, 20)
+    ledger = Ledger()
+    ledger.go_to(2026, 4, 20)
     for number, (slug, customer) in enumerate((("acme", "cus_1"), ("bolt", "cus_b1")), start=1):
         known = {"stripe_customer_id": customer} if is_linked else {}
-        books.open_account(slug, status="trial", plan="starter", id=number, **known)
-    stripe = Stripe(books)
+        ledger.open_account(slug, status="trial", plan="starter", id=number, **known)
+    stripe = Stripe(ledger)
     for events in sets:
         (stripe.deliver_set if len(events) > 1 else stripe.deliver)(*events)
-    books.pass_time(hours=7)
+    ledger.pass_time(hours=7)
     stripe.sweep()
-    books.sweep()
+    ledger.sweep()
     assert {row.partition(":")[0] for row in stripe.outcomes()} == {"applied"}
     return {slug: stripe.end_state(slug) for slug in ("acme", "bolt")}
 
@@ -92,51 +92,51 @@ def paid(shop, name="1", **changes) -> dict:
 
 
 @pytest.fixture
-def shops(books, stripe):
+def shops(ledger, stripe):
     """A shop for each of three accounts, and the price of their plan."""
     for slug in ("acme", "bolt", "cord"):
-        books.open_account(slug, status="trial")
+        ledger.open_account(slug, status="trial")
     shops = [stripe.shop(slug, customer=f"cus_{slug}") for slug in ("acme", "bolt", "cord")]
     stripe.deliver(shops[0].event("price.created", shops[0].price()))
     return shops
 
 
-def test_the_usual_event_of_a_set_is_applied_in_one_transaction(books, stripe, shops):
+def test_the_usual_event_of_a_set_is_applied_in_one_transaction(ledger, stripe, shops):
     events = [paid(shop) for shop in shops]
 
     assert stripe.deliver_set(*events) == ["applied"] * 3
-    assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3
-    with transaction() as session:
+    assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3
+    with transaction() as ctx:
         times = text("SELECT count(DISTINCT xmin::text) FROM billing.stripe_events WHERE id > 1")
-        assert session.execute(times).scalar_one() == 1
+        assert ctx.session.execute(times).scalar_one() == 1
 
 
-def test_an_event_twice_in_one_set_is_applied_once_and_counted_twice(books, stripe, shops):
+def test_an_event_twice_in_one_set_is_applied_once_and_counted_twice(ledger, stripe, shops):
     event = paid(shops[0])
 
     outcomes = stripe.deliver_set(event, event | {"pending_webhooks": 3}, paid(shops[1]))
 
     assert outcomes == ["applied", "seen before", "applied"]
-    assert books.see("acme").credits == 1000
-    with transaction() as session:
+    assert ledger.see("acme").credits == 1000
+    with transaction() as ctx:
         counted = text("SELECT deliveries FROM billing.stripe_events WHERE event_id = :id")
-        assert session.execute(counted, {"id": event["id"]}).scalar_one() == 2
+        assert ctx.session.execute(counted, {"id": event["id"]}).scalar_one() == 2
 
 
-def test_twins_in_one_set_give_once_and_each_says_what_it_did(books, stripe, shops):
+def test_twins_in_one_set_give_once_and_each_says_what_it_did(ledger, stripe, shops):
     event = paid(shops[0])
     twin = event | {"id": "evt_twin", "type": "invoice.payment_succeeded"}
 
     assert stripe.deliver_set(event, twin) == ["applied", "applied"]
 
-    assert books.see("acme").credits == 1000
-    with transaction() as session:
+    assert ledger.see("acme").credits == 1000
+    with transaction() as ctx:
         said = select(text("facts FROM billing.stripe_events WHERE id > 1 ORDER BY event_id"))
-        facts = [row[0] for row in session.execute(said)]
+        facts = [row[0] for row in ctx.session.execute(said)]
     assert facts == [{"is_newer": True, "credits": 1000}, {"is_newer": False, "credits": 0}]
 
 
-def test_of_a_failure_that_is_over_within_a_set_nothing_is_told(books, stripe, shops):
+def test_of_a_failure_that_is_over_within_a_set_nothing_is_told(ledger, stripe, shops):
     failed = paid(shops[0], "1", status="open", amount_paid=0, attempt_count=1)
     recovered = paid(shops[0], "1", attempt_count=2) | {"id": "evt_later"}
     recovered["created"] += 60
@@ -149,7 +149,7 @@ def test_of_a_failure_that_is_over_within_a_set_nothing_is_told(books, stripe, s
 
 
 def test_what_is_unusual_in_a_set_has_its_own_outcome_and_the_others_are_applied(
-    books, stripe, shops
+    ledger, stripe, shops
 ):
     stranger = stripe.shop(customer="cus_nobody")
     pack = shops[1].line(shops[1].price("foreign", product="x"), start=1, end=2)
@@ -171,24 +171,24 @@ def test_what_is_unusual_in_a_set_has_its_own_outcome_and_the_others_are_applied
         "failed: UnknownCurrency",
         "applied",
     ]
-    assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
+    assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
 
 
 def statuses_after(pay, statuses) -> list:
     """What becomes of accounts of these statuses, each of which pays for a month."""
     empty_database()
-    books = Books()
-    stripe, shops = Stripe(books), []
+    ledger = Ledger()
+    stripe, shops = Stripe(ledger), []
     for number, how in enumerate(statuses):
         slug, status = f"a-{number}", how if how in STATUSES else "active"
-        books.open_account(slug, status=status, stripe_customer_id=f"cus_{number}")
+        ledger.open_account(slug, status=status, stripe_customer_id=f"cus_{number}")
         for reason in how.split("+") if how not in STATUSES else ():
-            books.change_status(slug, "suspended", reason=reason)
+            ledger.change_status(slug, "suspended", reason=reason)
         shops.append(stripe.shop(customer=f"cus_{number}"))
     stripe.deliver(shops[0].event("price.created", shops[0].price()))
     pay(stripe, [paid(shop) for shop in shops])
     told = Counter(stripe.told())
-    return [told, *[(stripe.end_state(slug), books.calendar(slug)) for slug in books.ids]]
+    return [told, *[(stripe.end_state(slug), ledger.calendar(slug)) for slug in ledger.ids]]
 
 
 STATUSES = ("trial", "active", "pending_payment", "cancelled")
@@ -205,7 +205,7 @@ def test_accounts_of_every_status_are_let_in_by_a_set_as_one_by_one(database):
     assert in_a_set[0]["account.activated"] == 2
 
 
-def test_a_set_lets_in_only_whom_it_pays_for(books, stripe, shops):
+def test_a_set_lets_in_only_whom_it_pays_for(ledger, stripe, shops):
     trial = shops[1].subscription(
         shops[1].price(), start=shops[1].now, end=shops[1].now + MONTH_S, status="trialing"
     )
@@ -224,26 +224,26 @@ def test_a_set_lets_in_only_whom_it_pays_for(books, stripe, shops):
     ]
 
 
-def test_who_pays_within_the_set_that_tells_of_a_first_failure_is_not_asked(books, stripe, shops):
+def test_who_pays_within_the_set_that_tells_of_a_first_failure_is_not_asked(ledger, stripe, shops):
     failed = paid(shops[0], "1", status="open", amount_paid=0, attempt_count=1)
 
     stripe.deliver_set(failed, paid(shops[0], "2"), paid(shops[1]))
 
     assert stripe.status("acme") == "active"
-    with transaction() as session:
-        assert session.scalars(select(DunningCase)).all() == []
+    with transaction() as ctx:
+        assert ctx.session.scalars(select(DunningCase)).all() == []
 
 
 # --- what breaks a set ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-def sent(door, books):
+def sent(door, ledger):
     """Sends sets through the worker's own door; three accounts, whose plan's price is known."""
     shops = []
     for slug in ("acme", "bolt", "cord"):
-        books.open_account(slug, status="trial", stripe_customer_id=f"cus_{slug}")
-        shops.append(Shop(now=int(books.now.timestamp()), customer=f"cus_{slug}"))
+        ledger.open_account(slug, status="trial", stripe_customer_id=f"cus_{slug}")
+        shops.append(Shop(now=int(ledger.now.timestamp()), customer=f"cus_{slug}"))
     door.post(shops[0].event("price.created", shops[0].price()))
 
     def send(*payloads):
@@ -255,7 +255,7 @@ def sent(door, books):
     return send
 
 
-def test_an_event_that_breaks_its_set_fails_alone(sent, books):
+def test_an_event_that_breaks_its_set_fails_alone(sent, ledger):
     line = {"quantity": 10**9}
     odd = paid(sent.shops[1])
     odd["data"]["object"]["lines"]["data"][0] |= line
@@ -263,19 +263,19 @@ def test_an_event_that_breaks_its_set_fails_alone(sent, books):
     outcomes = sent(paid(sent.shops[0]), odd, paid(sent.shops[2]))
 
     assert outcomes == ["applied", "failed: AbsurdCredits", "applied"]
-    assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
-    assert books.audit().agrees
+    assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
+    assert ledger.audit().agrees
 
 
-def test_an_event_that_meets_a_bug_fails_alone_and_is_tried_again(sent, books):
-    with transaction() as session:
-        session.execute(
+def test_an_event_that_meets_a_bug_fails_alone_and_is_tried_again(sent, ledger):
+    with transaction() as ctx:
+        ctx.session.execute(
             text(
                 "CREATE FUNCTION pg_temp.break() RETURNS trigger LANGUAGE plpgsql AS"
                 " $$ BEGIN RAISE EXCEPTION 'a bug'; END $$"
             )
         )
-        session.execute(
+        ctx.session.execute(
             text(
                 "CREATE TRIGGER broken BEFORE INSERT ON billing.purchases FOR EACH ROW"
                 " WHEN (NEW.origin = 'in_cus_bolt_1') EXECUTE FUNCTION pg_temp.break()"
@@ -284,24 +284,24 @@ def test_an_event_that_meets_a_bug_fails_alone_and_is_tried_again(sent, books):
     try:
         outcomes = sent(paid(sent.shops[0]), paid(sent.shops[1]), paid(sent.shops[2]))
     finally:
-        with transaction() as session:
-            session.execute(text("DROP TRIGGER IF EXISTS broken ON billing.purchases"))
+        with transaction() as ctx:
+            ctx.session.execute(text("DROP TRIGGER IF EXISTS broken ON billing.purchases"))
 
     assert outcomes == ["applied", "failed: InternalError", "applied"]
-    assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
+    assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
 
 
-def test_a_bad_signature_among_good_ones_is_refused_alone(sent, books):
+def test_a_bad_signature_among_good_ones_is_refused_alone(sent, ledger):
     hooks = [webhook(body_of(paid(shop))) for shop in sent.shops]
     hooks[1] = webhook(body_of(paid(sent.shops[1])), secret="whsec_of_somebody")
 
     outcomes = stripe_apply.finish(stripe_receive.take_in(hooks))
 
     assert [each.state for each in outcomes] == ["applied", "refused", "applied"]
-    assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
+    assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
 
 
-def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, books, monkeypatch):
+def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, ledger, monkeypatch):
     monkeypatch.setattr(stripe_apply, "LOCK_WAIT_MS", 50)
     with engine().begin() as connection:
         connection.execute(text("SELECT FROM igny8_tenants WHERE slug = 'bolt' FOR UPDATE"))
@@ -309,7 +309,7 @@ def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, books, mo
         outcomes = sent(*[paid(shop) for shop in sent.shops])
 
     assert outcomes == ["applied", "received: OperationalError", "applied"]
-    with transaction() as session:
-        swept = inbox.due(session, now=clock.now() + inbox.TAKEN_UP_AGAIN, limit=10)
+    with transaction() as ctx:
+        swept = inbox.due(ctx.at(clock.now() + inbox.TAKEN_UP_AGAIN), limit=10)
     assert [each.state for each in stripe_apply.apply_all(swept)] == ["applied"]
-    assert [books.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3
+    assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3

@@ -17,16 +17,16 @@ OLD_CARD = {"source": {"id": "card_1", "object": "card", "fingerprint": FINGERPR
 
 
 @pytest.fixture
-def shop(stripe, books):
-    books.open_account("acme", status="trial")
+def shop(stripe, ledger):
+    ledger.open_account("acme", status="trial")
     return stripe.shop("acme")
 
 
-def cards(books):
+def cards(ledger):
     """Who has shown which card."""
-    slugs = {account_id: slug for slug, account_id in books.ids.items()}
-    with transaction() as session:
-        rows = session.execute(
+    slugs = {account_id: slug for slug, account_id in ledger.ids.items()}
+    with transaction() as ctx:
+        rows = ctx.session.execute(
             select(TrialIdentity.account_id, TrialIdentity.digest)
             .where(TrialIdentity.kind == "card")
             .order_by(TrialIdentity.account_id)
@@ -40,7 +40,7 @@ SEEN = fingerprints.of_card(FINGERPRINT).digest
 @pytest.mark.parametrize(
     "card", [pytest.param(CARD, id="today"), pytest.param(OLD_CARD, id="before 2018")]
 )
-def test_the_card_of_a_charge_is_known(stripe, books, shop, card):
+def test_the_card_of_a_charge_is_known(stripe, ledger, shop, card):
     charge = shop.charge(8900, **card)
 
     outcomes = stripe.deliver(
@@ -48,20 +48,20 @@ def test_the_card_of_a_charge_is_known(stripe, books, shop, card):
     )
 
     assert outcomes == ["applied", "applied"]
-    assert cards(books) == [("acme", SEEN)]
+    assert cards(ledger) == [("acme", SEEN)]
 
 
-def test_so_is_one_that_was_refused(stripe, books, shop):
+def test_so_is_one_that_was_refused(stripe, ledger, shop):
     stripe.deliver(shop.event("charge.failed", shop.charge(8900, status="failed", **CARD)))
 
-    assert cards(books) == [("acme", SEEN)]
+    assert cards(ledger) == [("acme", SEEN)]
 
 
-def test_so_is_one_that_was_attached_for_the_end_of_a_trial(stripe, books, shop):
+def test_so_is_one_that_was_attached_for_the_end_of_a_trial(stripe, ledger, shop):
     outcomes = stripe.deliver(shop.event("payment_method.attached", payment_method()))
 
     assert outcomes == ["applied"]
-    assert cards(books) == [("acme", SEEN)]
+    assert cards(ledger) == [("acme", SEEN)]
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_so_is_one_that_was_attached_for_the_end_of_a_trial(stripe, books, shop)
         ),
     ],
 )
-def test_nothing_is_known_of_a_method(stripe, books, shop, changes, outcome):
+def test_nothing_is_known_of_a_method(stripe, ledger, shop, changes, outcome):
     outcomes = stripe.deliver(shop.event("payment_method.attached", payment_method(**changes)))
 
     assert outcomes == [outcome]
-    assert cards(books) == []
+    assert cards(ledger) == []
 
 
-def test_a_method_of_a_customer_that_nobody_knows_waits_for_him(stripe, books, shop):
+def test_a_method_of_a_customer_that_nobody_knows_waits_for_him(stripe, ledger, shop):
     outcomes = stripe.deliver(
         shop.event("payment_method.attached", payment_method(customer="cus_9"))
     )
@@ -92,39 +92,41 @@ def test_a_method_of_a_customer_that_nobody_knows_waits_for_him(stripe, books, s
     assert outcomes == ["parked: UnknownCustomer"]
 
 
-def test_who_never_tried_leaves_no_card(stripe, books, shop):
-    books.set_host("acme", status="active")
+def test_who_never_tried_leaves_no_card(stripe, ledger, shop):
+    ledger.set_host("acme", status="active")
 
     stripe.deliver(shop.event("charge.succeeded", shop.charge(8900, **CARD)))
 
-    assert cards(books) == []
+    assert cards(ledger) == []
 
 
-def test_the_fingerprint_itself_is_in_no_state_that_we_keep(stripe, books, shop):
+def test_the_fingerprint_itself_is_in_no_state_that_we_keep(stripe, ledger, shop):
     stripe.deliver(
         shop.event("charge.succeeded", shop.charge(8900, **CARD)),
         shop.event("payment_method.attached", payment_method()),
     )
 
-    with transaction() as session:
-        kept = [str(facts) for facts in session.scalars(select(StripeObject.facts))]
+    with transaction() as ctx:
+        kept = [str(facts) for facts in ctx.session.scalars(select(StripeObject.facts))]
     assert len(kept) == 2
     assert not any(FINGERPRINT in each for each in kept)
 
 
-def test_a_second_trial_with_one_card_is_told(stripe, books, shop):
-    books.open_account("acme2", status="trial")
+def test_a_second_trial_with_one_card_is_told(stripe, ledger, shop):
+    ledger.open_account("acme2", status="trial")
     other = stripe.shop("acme2", customer="cus_2")
     stripe.deliver(
         shop.event("payment_method.attached", payment_method()),
         other.event("payment_method.attached", payment_method("pm_2", customer="cus_2")),
     )
 
-    with transaction() as session:
-        trial_sweeps.begin_missing(session, now=books.now)
+    with transaction() as ctx:
+        trial_sweeps.begin_missing(ctx.at(ledger.now))
 
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(OutboxEvent.account_id, OutboxEvent.payload)
-        ((account_id, said),) = session.execute(rows.where(OutboxEvent.type == "trial.repeated"))
-    assert account_id == books.ids["acme2"]
-    assert said == {"kinds": ["card"], "accounts": [books.ids["acme"]], "is_refused": False}
+        ((account_id, said),) = ctx.session.execute(
+            rows.where(OutboxEvent.type == "trial.repeated")
+        )
+    assert account_id == ledger.ids["acme2"]
+    assert said == {"kinds": ["card"], "accounts": [ledger.ids["acme"]], "is_refused": False}

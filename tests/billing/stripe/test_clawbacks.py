@@ -10,9 +10,9 @@ MARCH, APRIL = seconds(2026, 3, 1), seconds(2026, 4, 1)
 
 
 @pytest.fixture
-def shop(stripe, books):
+def shop(stripe, ledger):
     """Acme has paid 89 dollars for a month of 1000 credits; `shop.charge_of_it` is that charge."""
-    books.open_account("acme", status="trial", plan="starter")
+    ledger.open_account("acme", status="trial", plan="starter")
     shop = stripe.shop("acme")
     charge = shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
     stripe.deliver(*shop.events)
@@ -36,22 +36,22 @@ def refund(stripe, shop):
     return refund
 
 
-def spend(books, credits, *, key) -> str:
+def spend(ledger, credits, *, key) -> str:
     """An operation of 2 credits a unit."""
-    return books.debit("acme", "idea_generation", key=key, units=credits // 2).outcome
+    return ledger.debit("acme", "idea_generation", key=key, units=credits // 2).outcome
 
 
-def state(books) -> tuple:
+def state(ledger) -> tuple:
     """Credits, debt, held and available."""
-    seen = books.see("acme")
+    seen = ledger.see("acme")
     return seen.credits, seen.debt, seen.held, seen.available
 
 
-def test_a_full_refund_takes_all_that_is_unspent(stripe, books, refund):
+def test_a_full_refund_takes_all_that_is_unspent(stripe, ledger, refund):
     refund(8900)
 
     assert (
-        books.history("acme")
+        ledger.history("acme")
         == """
         plan                +1000   1000
         plan taken back     -1000      0
@@ -61,72 +61,72 @@ def test_a_full_refund_takes_all_that_is_unspent(stripe, books, refund):
     assert "credits.taken_back" in stripe.told()
 
 
-def test_a_partial_refund_takes_its_part_rounded_down(stripe, books, refund):
+def test_a_partial_refund_takes_its_part_rounded_down(stripe, ledger, refund):
     refund(2999)
 
-    assert state(books) == (1000 - 1000 * 2999 // 8900, 0, 0, 664)
+    assert state(ledger) == (1000 - 1000 * 2999 // 8900, 0, 0, 664)
     assert stripe.payments() == [("partially_refunded", "USD", 8900)]
 
 
-def test_refunds_add_up_and_the_last_takes_the_rest(stripe, books, refund):
+def test_refunds_add_up_and_the_last_takes_the_rest(stripe, ledger, refund):
     for cents in (3000, 3000, 2900):
         refund(cents)
 
-    assert state(books) == (0, 0, 0, 0)
-    taken = [entry.amount for entry in books.see("acme").entries[1:]]
+    assert state(ledger) == (0, 0, 0, 0)
+    taken = [entry.amount for entry in ledger.see("acme").entries[1:]]
     assert taken == [-337, -337, -326]
 
 
-def test_a_refund_told_three_times_takes_once(stripe, books, shop, refund):
+def test_a_refund_told_three_times_takes_once(stripe, ledger, shop, refund):
     shop.refunds(shop.charge_of_it, 4450)
 
     stripe.deliver(*shop.events * 3)
 
-    assert state(books) == (500, 0, 0, 500)
+    assert state(ledger) == (500, 0, 0, 500)
 
 
-def test_more_money_than_was_paid_takes_no_more_than_was_given(stripe, books, shop, refund):
+def test_more_money_than_was_paid_takes_no_more_than_was_given(stripe, ledger, shop, refund):
     refund(8900)
     dispute = shop.opens_dispute(shop.charge_of_it)
     shop.closes_dispute(dispute, "lost")
 
     stripe.deliver(*shop.events)
 
-    assert state(books) == (0, 0, 0, 0)
-    assert books.audit().agrees
+    assert state(ledger) == (0, 0, 0, 0)
+    assert ledger.audit().agrees
 
 
-def test_a_refund_that_fails_gives_back_to_the_lots_it_took_from(stripe, books, shop, refund):
+def test_a_refund_that_fails_gives_back_to_the_lots_it_took_from(stripe, ledger, shop, refund):
     made = refund(8900)
 
     stripe.deliver(shop.event("refund.failed", made | {"status": "failed"}))
 
     assert (
-        books.history("acme")
+        ledger.history("acme")
         == """
         plan                                +1000   1000
         plan taken back                     -1000      0
         reversal of plan taken back         +1000   1000
     """
     )
-    assert books.lots("acme") == {"plan": 1000}
+    assert ledger.lots("acme") == {"plan": 1000}
     assert stripe.payments() == [("succeeded", "USD", 8900)]
 
 
-def test_of_two_refunds_one_fails_and_the_other_stays(stripe, books, shop, refund):
+def test_of_two_refunds_one_fails_and_the_other_stays(stripe, ledger, shop, refund):
     refund(4450)
     second = refund(4450)
 
     stripe.deliver(shop.event("refund.failed", second | {"status": "failed"}))
 
-    assert state(books) == (500, 0, 0, 500)
+    assert state(ledger) == (500, 0, 0, 500)
 
 
-def test_a_refund_that_waits_for_the_customer_takes_nothing_yet(stripe, books, shop):
+def test_a_refund_that_waits_for_the_customer_takes_nothing_yet(stripe, ledger, shop):
     waiting = shop.refund(shop.charge_of_it, 8900, status="requires_action")
 
     stripe.deliver(shop.event("refund.created", waiting))
-    before = state(books)
+    before = state(ledger)
     shop.now += 60
     shop.charge_of_it["amount_refunded"] = 8900
     stripe.deliver(
@@ -134,100 +134,100 @@ def test_a_refund_that_waits_for_the_customer_takes_nothing_yet(stripe, books, s
         shop.event("charge.refunded", shop.charge_of_it),
     )
 
-    assert (before[0], state(books)[0]) == (1000, 0)
+    assert (before[0], state(ledger)[0]) == (1000, 0)
 
 
-def test_other_credits_are_not_touched(books, refund):
-    books.grant("acme", 300, "goodwill", key="grant:1")
-
-    refund(8900)
-
-    assert books.lots("acme") == {"goodwill": 300}
-
-
-def test_what_was_spent_becomes_debt_and_the_next_lot_repays_it(books, refund):
-    spend(books, 600, key="debit:1")
+def test_other_credits_are_not_touched(ledger, refund):
+    ledger.grant("acme", 300, "goodwill", key="grant:1")
 
     refund(8900)
-    owed = state(books)
-    books.grant("acme", 1000, "top_up", key="grant:1")
+
+    assert ledger.lots("acme") == {"goodwill": 300}
+
+
+def test_what_was_spent_becomes_debt_and_the_next_lot_repays_it(ledger, refund):
+    spend(ledger, 600, key="debit:1")
+
+    refund(8900)
+    owed = state(ledger)
+    ledger.grant("acme", 1000, "top_up", key="grant:1")
 
     assert owed == (-600, 600, 0, 0)
-    assert state(books) == (400, 0, 0, 400)
+    assert state(ledger) == (400, 0, 0, 400)
 
 
 @pytest.mark.parametrize(
     ("limit", "debt"), [(0, 0), (250, 250), (600, 600), (5000, 600), (None, 600)]
 )
-def test_the_debt_of_a_refund_grows_as_far_as_the_plan_lets_it(stripe, books, limit, debt):
-    books.plan("growth", included_credits=1000, take_back_debt_limit=limit)
-    books.open_account("acme", status="trial", plan="growth")
+def test_the_debt_of_a_refund_grows_as_far_as_the_plan_lets_it(stripe, ledger, limit, debt):
+    ledger.plan("growth", included_credits=1000, take_back_debt_limit=limit)
+    ledger.open_account("acme", status="trial", plan="growth")
     shop = stripe.shop("acme")
     charge = shop.pays(shop.bills(shop.price("growth"), start=MARCH, end=APRIL))
     stripe.deliver(*shop.events)
-    spend(books, 600, key="debit:1")
+    spend(ledger, 600, key="debit:1")
 
     shop.refunds(charge, 8900)
     stripe.deliver(*shop.events)
 
-    (entry,) = [each for each in books.see("acme").entries if each.type == "take_back"]
-    assert state(books)[:2] == (-debt, debt)
+    (entry,) = [each for each in ledger.see("acme").entries if each.type == "take_back"]
+    assert state(ledger)[:2] == (-debt, debt)
     assert entry.details == {"unspent": 400, "debt": debt, "written_off": 600 - debt}
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
-def test_an_account_in_debt_is_refused_until_it_is_repaid(books, refund):
-    spend(books, 600, key="debit:1")
+def test_an_account_in_debt_is_refused_until_it_is_repaid(ledger, refund):
+    spend(ledger, 600, key="debit:1")
     refund(8900)
 
-    assert spend(books, 2, key="debit:2") == "refused"
+    assert spend(ledger, 2, key="debit:2") == "refused"
 
 
-def test_an_annual_plan_gives_up_the_months_to_come_first(stripe, books):
-    books.open_account("acme", status="trial", plan="starter")
+def test_an_annual_plan_gives_up_the_months_to_come_first(stripe, ledger):
+    ledger.open_account("acme", status="trial", plan="starter")
     shop = stripe.shop("acme")
     line = shop.line(shop.price(unit=120_000), start=MARCH, end=seconds(2027, 3, 1))
     charge = shop.pays(shop.invoice([line], subscription="sub_1", status="open"))
     stripe.deliver(*shop.events)
     for month in (4, 5, 6):
-        books.go_to(2026, month, 2)
+        ledger.go_to(2026, month, 2)
         stripe.drip()
-        books.sweep()
+        ledger.sweep()
 
     shop.now = seconds(2026, 6, 3)
     shop.refunds(charge, 70_000)
     stripe.deliver(*shop.events)
-    after_refund = books.see("acme").credits
+    after_refund = ledger.see("acme").credits
     granted = []
     for month in (7, 8):
-        books.go_to(2026, month, 2)
+        ledger.go_to(2026, month, 2)
         stripe.drip()
-        books.sweep()
-        granted.append(books.see("acme").credits)
+        ledger.sweep()
+        granted.append(ledger.see("acme").credits)
 
     assert after_refund == 1000, "7 of 8 months to come are cancelled, June's stays"
     assert granted == [1000, 0]
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
-def test_a_year_refunded_whole_takes_the_running_month_and_what_was_spent(stripe, books):
-    books.open_account("acme", status="trial", plan="starter")
+def test_a_year_refunded_whole_takes_the_running_month_and_what_was_spent(stripe, ledger):
+    ledger.open_account("acme", status="trial", plan="starter")
     shop = stripe.shop("acme")
     line = shop.line(shop.price(unit=120_000), start=MARCH, end=seconds(2027, 3, 1))
     charge = shop.pays(shop.invoice([line], subscription="sub_1", status="open"))
     stripe.deliver(*shop.events)
-    spend(books, 400, key="debit:1")
+    spend(ledger, 400, key="debit:1")
 
     shop.refunds(charge, 120_000)
     stripe.deliver(*shop.events)
-    books.go_to(2026, 5, 2)
+    ledger.go_to(2026, 5, 2)
     stripe.drip()
 
-    assert state(books)[:2] == (-400, 400)
+    assert state(ledger)[:2] == (-400, 400)
 
 
-def test_a_top_up_is_taken_back_as_a_plan_is(stripe, books):
-    books.open_account("acme", status="active", plan=None)
+def test_a_top_up_is_taken_back_as_a_plan_is(stripe, ledger):
+    ledger.open_account("acme", status="active", plan=None)
     shop = stripe.shop("acme")
     pack = shop.price("", unit=2500, credits="500")
     line = shop.line(pack, start=MARCH, end=MARCH + 1)
@@ -236,13 +236,13 @@ def test_a_top_up_is_taken_back_as_a_plan_is(stripe, books):
     shop.refunds(charge, 1250)
     stripe.deliver(*shop.events)
 
-    assert state(books) == (250, 0, 0, 250)
+    assert state(ledger) == (250, 0, 0, 250)
 
 
-def test_support_reads_in_words_that_money_went_back(books, refund):
+def test_support_reads_in_words_that_money_went_back(ledger, refund):
     refund(4450)
 
-    with transaction() as session:
-        lines, _ = explain.of(session, "acme", now=books.now)
+    with transaction() as ctx:
+        lines, _ = explain.of(ctx.at(ledger.now), "acme")
 
     assert lines[-1].what == "credits whose money went back: plan taken back"

@@ -15,7 +15,7 @@ from models.purchases import Purchase
 from tests.billing.stripe.story import Stripe
 from tests.billing.stripe.writing import seconds
 from tests.conftest import empty_database
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import transaction
 
 MARCH = seconds(2026, 3, 1)
@@ -26,15 +26,15 @@ CENTS = st.sampled_from([1, 2225, 4450, 8899, 8900])
 class Tale:
     """Acme's quarter, paid for with 89 dollars, and all that may become of it."""
 
-    books: Books = field(default_factory=Books)
+    ledger: Ledger = field(default_factory=Ledger)
     refunds: list[dict] = field(default_factory=list)
     disputes: list[dict] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     step: int = 0
 
     def __post_init__(self):
-        self.books.open_account("acme", status="trial", plan="starter")
-        self.stripe = Stripe(self.books)
+        self.ledger.open_account("acme", status="trial", plan="starter")
+        self.stripe = Stripe(self.ledger)
         self.shop = self.stripe.shop("acme")
         line = self.shop.line(self.shop.price(), start=MARCH, end=seconds(2026, 6, 1))
         invoice = self.shop.invoice([line], subscription="sub_1", status="open")
@@ -75,38 +75,38 @@ class Tale:
             self.shop.closes_dispute(self.disputes[which % len(self.disputes)], status)
 
     def debit(self, much):
-        self.books.debit("acme", "idea_generation", key=f"debit:{self.step}", units=much // 20 + 1)
+        self.ledger.debit("acme", "idea_generation", key=f"debit:{self.step}", units=much // 20 + 1)
 
     def hold(self, much):
         message = PlaceHold(
-            self.books.ids["acme"], "idea_generation", f"hold:{self.step}", units=much // 50 + 1
+            self.ledger.ids["acme"], "idea_generation", f"hold:{self.step}", units=much // 50 + 1
         )
-        with transaction() as session:
-            holds.place(session, message, now=self.books.now)
+        with transaction() as ctx:
+            holds.place(ctx.at(self.ledger.now), message)
         self.held.append(message.key)
 
     def finish(self, which):
         if self.held:
             finish = Capture if which % 2 else Release
-            self.books.debit_all([finish(self.books.ids["acme"], self.held.pop())])
+            self.ledger.debit_all([finish(self.ledger.ids["acme"], self.held.pop())])
 
     def top_up(self, much):
-        self.books.grant("acme", much, "top_up", key=f"grant:{self.step}")
+        self.ledger.grant("acme", much, "top_up", key=f"grant:{self.step}")
 
     def time_passes(self, much):
-        self.books.pass_time(days=much // 200)
-        self.books.sweep(holds.sweep)
+        self.ledger.pass_time(days=much // 200)
+        self.ledger.sweep(holds.sweep)
         self.stripe.drip()
-        self.books.sweep()
+        self.ledger.sweep()
 
     def check(self):
         # As each minute: what a hold gave back into a lot whose time was over has expired by then.
-        self.books.sweep(expiry.sweep)
-        findings = {name: found for name, found in self.books.audit().findings.items() if found}
+        self.ledger.sweep(expiry.sweep)
+        findings = {name: found for name, found in self.ledger.audit().findings.items() if found}
         assert not findings
-        with transaction() as session:
-            purchase = session.scalars(select(Purchase)).one()
-            frozen = session.execute(
+        with transaction() as ctx:
+            purchase = ctx.session.scalars(select(Purchase)).one()
+            frozen = ctx.session.execute(
                 select(func.count()).where(Hold.state == "held", Hold.operation.like("billing:%"))
             ).scalar_one()
         assert 0 <= purchase.taken_back <= purchase.credits * purchase.lots

@@ -11,9 +11,9 @@ MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1
 
 
 @pytest.fixture(params=["before basil", "since basil"])
-def shop(request, stripe, books):
+def shop(request, stripe, ledger):
     """A shop whose customer has paid for March."""
-    books.open_account("acme", status="trial", plan="starter")
+    ledger.open_account("acme", status="trial", plan="starter")
     shop = stripe.shop("acme", basil=request.param == "since basil")
     stripe.deliver(shop.event("price.created", shop.price()))
     shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
@@ -23,8 +23,8 @@ def shop(request, stripe, books):
 
 
 def cases():
-    with transaction() as session:
-        return list(session.scalars(select(DunningCase).order_by(DunningCase.id)))
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(DunningCase).order_by(DunningCase.id)))
 
 
 def fails(shop, *, code="card_declined", attempts=1, next_attempt=MAY):
@@ -93,8 +93,8 @@ def test_an_invoice_that_is_voided_is_not_asked_for_any_more(stripe, shop):
     assert [case.outcome for case in cases()] == ["written_off"]
 
 
-def test_the_first_payment_of_a_trial_is_no_missing_money(stripe, books, shop):
-    books.set_host("acme", status="trial")
+def test_the_first_payment_of_a_trial_is_no_missing_money(stripe, ledger, shop):
+    ledger.set_host("acme", status="trial")
     fails(shop)
 
     stripe.deliver(*shop.events)

@@ -19,10 +19,10 @@ from worker.transport import queues
 
 
 @pytest.fixture
-def shop(door, books, redis_client):
+def shop(door, ledger, redis_client):
     """The shop of one account, whose plan's price is known."""
-    books.open_account("acme", status="trial", stripe_customer_id="cus_1")
-    shop = Shop(now=int(books.now.timestamp()))
+    ledger.open_account("acme", status="trial", stripe_customer_id="cus_1")
+    shop = Shop(now=int(ledger.now.timestamp()))
     door.post(shop.event("price.created", shop.price()))
     return shop
 
@@ -49,13 +49,13 @@ def waiting(redis_client) -> list[bytes]:
     return redis_client.lrange("stripe", 0, -1)[::-1]
 
 
-def test_a_task_takes_along_what_waits_and_acknowledges_it(shop, books, redis_client):
+def test_a_task_takes_along_what_waits_and_acknowledges_it(shop, ledger, redis_client):
     redis_client.lpush("stripe", *[queued(paid(shop, number)) for number in range(1, 40)])
 
     outcomes = stripe_batch.work(first(shop))
 
     assert [each.state for each in outcomes] == ["applied"] * 40
-    assert books.see("acme").credits == 40 * 1000
+    assert ledger.see("acme").credits == 40 * 1000
     assert is_idle(redis_client)
 
 
@@ -75,31 +75,31 @@ def test_a_set_of_large_bodies_ends_before_it_fills_the_memory(shop, redis_clien
     assert len(stripe_batch.work(first(shop))) == 1 + stripe_batch.AT_ONCE
 
 
-def test_doorbells_of_the_relay_are_taken_along(shop, books, redis_client):
+def test_doorbells_of_the_relay_are_taken_along(shop, ledger, redis_client):
     event = events.of_payload(paid(shop, 1))
     now = clock.now()
-    with transaction() as session:
-        number = store_event.keep(session, event, source="webhook", received_at=now, now=now)
+    with transaction() as ctx:
+        number = store_event.keep(ctx.at(now), event, source="webhook", received_at=now)
     redis_client.lpush("stripe", raw(message("stripe.apply", "stripe", number=number)))
 
     states = [each.state for each in stripe_batch.work(first(shop))]
 
     assert states == ["applied", "applied"]
-    assert books.see("acme").credits == 2000
+    assert ledger.see("acme").credits == 2000
     assert is_idle(redis_client)
 
 
-def test_a_bell_that_takes_webhooks_along_keeps_and_applies_them(shop, books, redis_client):
+def test_a_bell_that_takes_webhooks_along_keeps_and_applies_them(shop, ledger, redis_client):
     redis_client.lpush("stripe", queued(paid(shop, 1)))
 
     states = [each.state for each in stripe_batch.work(ApplyStripeEvent(999))]
 
     assert sorted(states) == ["applied", "done or locked"]
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 @every_poison
-def test_what_is_no_message_of_an_event_is_left_to_celery(shop, books, redis_client, poison):
+def test_what_is_no_message_of_an_event_is_left_to_celery(shop, ledger, redis_client, poison):
     good = json.loads(queued(paid(shop, 1)))
     bad = poison(good)
     redis_client.lpush("stripe", bad, queued(paid(shop, 2)))
@@ -110,7 +110,7 @@ def test_what_is_no_message_of_an_event_is_left_to_celery(shop, books, redis_cli
     set_aside = redis_client.lrange(queues.POISON, 0, -1)
     assert waiting(redis_client) + set_aside == [bad]
     assert queues.in_hand(redis_client) == 0
-    assert books.see("acme").credits == 2 * 1000
+    assert ledger.see("acme").credits == 2 * 1000
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_message_that_is_wrong_is_left_to_celery_which_keeps_it(
 
 
 def test_on_an_error_what_was_taken_along_is_put_back_in_its_order(
-    shop, books, redis_client, monkeypatch
+    shop, ledger, redis_client, monkeypatch
 ):
     messages = [queued(paid(shop, number)) for number in range(1, 20)]
     redis_client.lpush("stripe", *messages)
@@ -144,7 +144,7 @@ def test_on_an_error_what_was_taken_along_is_put_back_in_its_order(
 
     assert waiting(redis_client) == messages
     assert queues.in_hand(redis_client) == 0
-    assert books.see("acme").credits == 0
+    assert ledger.see("acme").credits == 0
 
 
 def _dies(*_):
@@ -152,7 +152,7 @@ def _dies(*_):
 
 
 def test_what_was_committed_and_not_acknowledged_comes_again_and_does_nothing_more(
-    shop, books, redis_client, monkeypatch
+    shop, ledger, redis_client, monkeypatch
 ):
     one, other = [webhook(body_of(paid(shop, number))) for number in (1, 2)]
     again = raw(message("stripe.receive", "stripe", **other.arguments()))
@@ -163,12 +163,12 @@ def test_what_was_committed_and_not_acknowledged_comes_again_and_does_nothing_mo
     states = [each.state for each in stripe_batch.work(one)]
 
     assert states == ["seen before", "seen before"]
-    assert books.see("acme").credits == 2000
+    assert ledger.see("acme").credits == 2000
 
 
 def test_a_kill_9_between_the_taking_of_a_set_and_its_commit_loses_nothing(
     shop,
-    books,
+    ledger,
     redis_client,
     start,  # noqa: F811
 ):
@@ -181,5 +181,5 @@ def test_a_kill_9_between_the_taking_of_a_set_and_its_commit_loses_nothing(
 
     start("heir", "-Q", "stripe", "--concurrency", "1")
 
-    wait_until(lambda: books.see("acme").credits == 20 * 1000 and is_idle(redis_client))
-    assert books.audit().agrees
+    wait_until(lambda: ledger.see("acme").credits == 20 * 1000 and is_idle(redis_client))
+    assert ledger.audit().agrees

@@ -25,15 +25,15 @@ TAKES = ("-Q", "stripe", "--concurrency", "2")
 
 
 @pytest.fixture
-def shops(configure, books, redis_client):
+def shops(configure, ledger, redis_client):
     """A shop for each of ten accounts, at the workers' own time; the settings are theirs, too."""
     configure(BILLING_STRIPE_WEBHOOK_SECRETS=SECRET)
-    books.now = clock.now()
+    ledger.now = clock.now()
     shops = []
     for number in range(ACCOUNTS):
         customer = f"cus_{number}"
-        books.open_account(f"acme-{number}", status="trial", stripe_customer_id=customer)
-        shops.append(Shop(now=int(books.now.timestamp()), customer=customer))
+        ledger.open_account(f"acme-{number}", status="trial", stripe_customer_id=customer)
+        shops.append(Shop(now=int(ledger.now.timestamp()), customer=customer))
     return shops
 
 
@@ -45,19 +45,19 @@ def paid(shop, name) -> dict:
 
 
 def states() -> Counter:
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(StripeEvent.state, func.count()).group_by(StripeEvent.state)
-        return Counter(dict(session.execute(rows).all()))
+        return Counter(dict(ctx.session.execute(rows).all()))
 
 
 def grants() -> int:
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(func.count()).where(CreditTransaction.type == "grant")
-        return session.execute(rows).scalar_one()
+        return ctx.session.execute(rows).scalar_one()
 
 
 def test_an_event_goes_from_the_client_through_the_broker_into_the_books(
-    books,
+    ledger,
     shops,
     client,  # noqa: F811
     redis_client,
@@ -69,11 +69,11 @@ def test_an_event_goes_from_the_client_through_the_broker_into_the_books(
     client.stripe_event(body, sign(body, secret=SECRET, at=clock.now()))
 
     wait_until(lambda: states()["applied"] == 1 and is_idle(redis_client))
-    assert books.see("acme-0").credits == CREDITS
+    assert ledger.see("acme-0").credits == CREDITS
 
 
 def test_an_event_goes_from_the_relay_through_the_inbox_into_the_books(
-    books,
+    ledger,
     shops,
     redis_client,
     start,  # noqa: F811
@@ -86,11 +86,11 @@ def test_an_event_goes_from_the_relay_through_the_inbox_into_the_books(
     relay.into_inbox(store)
 
     wait_until(lambda: states()["applied"] == 1 and is_idle(redis_client))
-    assert books.see("acme-0").credits == CREDITS
+    assert ledger.see("acme-0").credits == CREDITS
 
 
 def test_a_kill_9_among_200_events_loses_none_and_applies_none_twice(
-    books,
+    ledger,
     shops,
     redis_client,
     start,  # noqa: F811
@@ -115,15 +115,17 @@ def test_a_kill_9_among_200_events_loses_none_and_applies_none_twice(
         stripe_apply.apply(number)
     assert states() == {"applied": 200}
     assert grants() == 200
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
 def unfinished() -> list[int]:
-    with transaction() as session:
-        return list(session.scalars(select(StripeEvent.id).where(StripeEvent.state == "received")))
+    with transaction() as ctx:
+        return list(
+            ctx.session.scalars(select(StripeEvent.id).where(StripeEvent.state == "received"))
+        )
 
 
-def test_the_same_events_by_eight_threads_are_applied_once(books, shops):
+def test_the_same_events_by_eight_threads_are_applied_once(ledger, shops):
     bodies = [body_of(paid(shop, n)) for n in range(2) for shop in shops]
     hooks = [webhook(body) for body in bodies]
     broken = []
@@ -144,11 +146,11 @@ def test_the_same_events_by_eight_threads_are_applied_once(books, shops):
     assert broken == []
     assert states() == {"applied": 20}
     assert grants() == 20
-    assert {books.see(f"acme-{n}").credits for n in range(ACCOUNTS)} == {2 * CREDITS}
-    assert books.audit().agrees
+    assert {ledger.see(f"acme-{n}").credits for n in range(ACCOUNTS)} == {2 * CREDITS}
+    assert ledger.audit().agrees
 
 
-def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(books, shops):
+def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(ledger, shops):
     shop = shops[0]
     bodies = [body_of(paid(shop, n)) for n in range(16)]
     threads = [
@@ -160,5 +162,5 @@ def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(books, 
         thread.join()
 
     assert states() == {"applied": 16}
-    assert books.see("acme-0").credits == 16 * CREDITS
-    assert books.audit().agrees
+    assert ledger.see("acme-0").credits == 16 * CREDITS
+    assert ledger.audit().agrees

@@ -10,10 +10,10 @@ MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1
 
 
 @pytest.fixture
-def shop(stripe, books):
-    books.open_account("acme", status="trial", plan="free")
-    books.plan("starter")
-    books.plan("growth", included_credits=2000)
+def shop(stripe, ledger):
+    ledger.open_account("acme", status="trial", plan="free")
+    ledger.plan("starter")
+    ledger.plan("growth", included_credits=2000)
     return stripe.shop("acme")
 
 
@@ -50,16 +50,16 @@ def subscribe(stripe, shop):
         pytest.param("active", "quantum", "active", id="a status that stripe has added since"),
     ],
 )
-def test_the_accounts_status_follows(stripe, books, subscribe, before, stripes, after):
-    books.set_host("acme", status=before)
+def test_the_accounts_status_follows(stripe, ledger, subscribe, before, stripes, after):
+    ledger.set_host("acme", status=before)
 
     assert subscribe(stripes) == "applied"
     assert stripe.status("acme") == after
     assert stripe.subscription("acme").status == stripes
 
 
-def test_a_suspension_for_want_of_money_ends_with_the_money(stripe, books, subscribe):
-    books.set_host("acme", status="active")
+def test_a_suspension_for_want_of_money_ends_with_the_money(stripe, ledger, subscribe):
+    ledger.set_host("acme", status="active")
 
     subscribe("unpaid")
     subscribe("active")
@@ -69,31 +69,31 @@ def test_a_suspension_for_want_of_money_ends_with_the_money(stripe, books, subsc
 
 
 @pytest.mark.parametrize("reason", ["manual", "dispute"])
-def test_a_suspension_by_a_person_does_not_end_with_money(stripe, books, subscribe, reason):
-    books.set_host("acme", status="active")
-    books.change_status("acme", "suspended", reason=reason)
+def test_a_suspension_by_a_person_does_not_end_with_money(stripe, ledger, subscribe, reason):
+    ledger.set_host("acme", status="active")
+    ledger.change_status("acme", "suspended", reason=reason)
 
     subscribe("active")
 
     assert stripe.status("acme") == f"suspended {reason}"
 
 
-def test_the_first_payment_ends_the_trial_and_its_credits(stripe, books, shop, subscribe):
-    books.plan("trial-plan", included_credits=300)
-    books.change_plan("acme", "trial-plan")
-    books.seed("acme")
+def test_the_first_payment_ends_the_trial_and_its_credits(stripe, ledger, shop, subscribe):
+    ledger.plan("trial-plan", included_credits=300)
+    ledger.change_plan("acme", "trial-plan")
+    ledger.seed("acme")
     subscribe("trialing")
-    before = stripe.status("acme"), books.lots("acme")
+    before = stripe.status("acme"), ledger.lots("acme")
 
     shop.now += 60
     shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
     stripe.deliver(*shop.events)
 
     assert before == ("trial", {"trial": 300})
-    assert (stripe.status("acme"), books.lots("acme")) == ("active", {"plan": 1000})
+    assert (stripe.status("acme"), ledger.lots("acme")) == ("active", {"plan": 1000})
 
 
-def test_a_cancellation_at_the_periods_end_changes_nothing_until_then(stripe, books, subscribe):
+def test_a_cancellation_at_the_periods_end_changes_nothing_until_then(stripe, ledger, subscribe):
     subscribe("active", cancel_at_period_end=True)
     planned = stripe.subscription("acme").cancel_at_period_end, stripe.status("acme")
 
@@ -103,7 +103,7 @@ def test_a_cancellation_at_the_periods_end_changes_nothing_until_then(stripe, bo
     assert stripe.status("acme") == "cancelled"
 
 
-def test_the_mirror_shows_the_running_period(stripe, books, subscribe):
+def test_the_mirror_shows_the_running_period(stripe, ledger, subscribe):
     subscribe("active")
 
     mirrored = stripe.subscription("acme")
@@ -124,31 +124,31 @@ def test_the_mirror_shows_the_running_period(stripe, books, subscribe):
     ],
 )
 def test_a_plan_is_the_accounts_while_its_subscription_goes_on(
-    stripe, books, subscribe, status, plan
+    stripe, ledger, subscribe, status, plan
 ):
     subscribe(status)
 
-    assert stripe.end_state("acme")["plan"] == books.plan(plan)
+    assert stripe.end_state("acme")["plan"] == ledger.plan(plan)
 
 
-def test_another_plan_follows_the_subscription(stripe, books, subscribe):
+def test_another_plan_follows_the_subscription(stripe, ledger, subscribe):
     subscribe("active")
     subscribe("active", plan="growth")
 
-    assert stripe.end_state("acme")["plan"] == books.plan("growth")
+    assert stripe.end_state("acme")["plan"] == ledger.plan("growth")
 
 
-def test_an_older_state_undoes_nothing(stripe, books, shop, subscribe):
+def test_an_older_state_undoes_nothing(stripe, ledger, shop, subscribe):
     subscribe("active", plan="growth")
     shop.now -= 3600
 
     subscribe("canceled", what="deleted")
 
     assert stripe.status("acme") == "active"
-    assert stripe.end_state("acme")["plan"] == books.plan("growth")
+    assert stripe.end_state("acme")["plan"] == ledger.plan("growth")
 
 
-def test_of_two_subscriptions_the_one_that_goes_on_counts(stripe, books, subscribe):
+def test_of_two_subscriptions_the_one_that_goes_on_counts(stripe, ledger, subscribe):
     subscribe("active", plan="growth", id="sub_2", created=APRIL)
     subscribe("canceled", what="deleted", id="sub_1", created=MARCH)
 
@@ -156,14 +156,14 @@ def test_of_two_subscriptions_the_one_that_goes_on_counts(stripe, books, subscri
     assert stripe.subscription("acme").stripe_subscription_id == "sub_2"
 
 
-def test_of_two_that_go_on_the_newer_counts(stripe, books, subscribe):
+def test_of_two_that_go_on_the_newer_counts(stripe, ledger, subscribe):
     subscribe("active", plan="growth", id="sub_2", created=APRIL)
     subscribe("past_due", id="sub_1", created=MARCH)
 
-    assert stripe.end_state("acme")["plan"] == books.plan("growth")
+    assert stripe.end_state("acme")["plan"] == ledger.plan("growth")
 
 
-def test_when_both_are_over_the_account_is_cancelled(stripe, books, subscribe):
+def test_when_both_are_over_the_account_is_cancelled(stripe, ledger, subscribe):
     subscribe("active", id="sub_2", created=APRIL)
     for name in ("sub_1", "sub_2"):
         subscribe("canceled", what="deleted", id=name)
@@ -171,22 +171,22 @@ def test_when_both_are_over_the_account_is_cancelled(stripe, books, subscribe):
     assert stripe.status("acme") == "cancelled"
 
 
-def test_a_system_account_keeps_its_status_and_plan(stripe, books, shop, subscribe):
-    books.open_account("aws-admin", status="active", plan="free", stripe_customer_id="cus_sys")
+def test_a_system_account_keeps_its_status_and_plan(stripe, ledger, shop, subscribe):
+    ledger.open_account("aws-admin", status="active", plan="free", stripe_customer_id="cus_sys")
 
     outcome = subscribe("canceled", what="deleted", customer="cus_sys")
 
     assert outcome == "applied"
     assert stripe.status("aws-admin") == "active"
-    assert stripe.end_state("aws-admin")["plan"] == books.plan("free")
+    assert stripe.end_state("aws-admin")["plan"] == ledger.plan("free")
 
 
-def test_a_deleted_accounts_subscription_waits_until_it_is_restored(stripe, books, subscribe):
-    books.delete_account("acme")
+def test_a_deleted_accounts_subscription_waits_until_it_is_restored(stripe, ledger, subscribe):
+    ledger.delete_account("acme")
     parked = subscribe("active")
 
-    books.set_host("acme", is_deleted=False)
-    books.pass_time(minutes=1)
+    ledger.set_host("acme", is_deleted=False)
+    ledger.pass_time(minutes=1)
     stripe.sweep()
 
     assert parked == "parked: AccountDeleted"
@@ -194,38 +194,38 @@ def test_a_deleted_accounts_subscription_waits_until_it_is_restored(stripe, book
 
 
 @pytest.mark.parametrize("status", ["active", "past_due", "paused", "trialing"])
-def test_while_a_subscription_goes_on_no_calendar_gives_anything(stripe, books, subscribe, status):
-    books.set_host("acme", status="active")
+def test_while_a_subscription_goes_on_no_calendar_gives_anything(stripe, ledger, subscribe, status):
+    ledger.set_host("acme", status="active")
     subscribe(status)
-    books.set_host("acme", status="active")
+    ledger.set_host("acme", status="active")
 
-    books.repair()
-    books.go_to(2026, 5, 2)
-    books.repair()
-    books.sweep()
+    ledger.repair()
+    ledger.go_to(2026, 5, 2)
+    ledger.repair()
+    ledger.sweep()
 
-    assert books.see("acme").entries == []
+    assert ledger.see("acme").entries == []
 
 
-def test_no_payment_no_credits(stripe, books, shop, subscribe):
+def test_no_payment_no_credits(stripe, ledger, shop, subscribe):
     shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL))
     stripe.deliver(*shop.events)
     subscribe("past_due")
 
-    books.go_to(2026, 4, 2)
+    ledger.go_to(2026, 4, 2)
     stripe.drip()
-    books.repair()
-    books.sweep()
+    ledger.repair()
+    ledger.sweep()
 
-    assert books.see("acme").credits == 0
+    assert ledger.see("acme").credits == 0
 
 
-def test_who_cancels_and_is_let_in_by_a_person_lives_on_a_calendar_again(stripe, books, subscribe):
+def test_who_cancels_and_is_let_in_by_a_person_lives_on_a_calendar_again(stripe, ledger, subscribe):
     subscribe("active")
     subscribe("canceled", what="deleted")
-    books.change_status("acme", "active", reason="manual")
+    ledger.change_status("acme", "active", reason="manual")
 
-    books.pass_time(days=40)
-    books.repair()
+    ledger.pass_time(days=40)
+    ledger.repair()
 
-    assert books.lots("acme") == {"plan": 1000}
+    assert ledger.lots("acme") == {"plan": 1000}

@@ -125,10 +125,10 @@ def test_postgres_orders_states_as_python_does(database):
 
 
 def keep(state, at) -> bool:
-    with transaction() as session:
-        return object_rows.keep(session, state, account_id=None, version_at=at, now=NOON)
+    with transaction() as ctx:
+        return object_rows.keep(ctx.at(NOON), state, account_id=None, version_at=at)
 
 
 def known():
-    with transaction() as session:
-        return object_rows.read(session, "x_1")
+    with transaction() as ctx:
+        return object_rows.read(ctx.session, "x_1")

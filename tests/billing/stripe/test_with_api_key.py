@@ -44,21 +44,21 @@ def fake(monkeypatch):
 
 
 @pytest.fixture
-def door(configure, books, fake):
+def door(configure, ledger, fake):
     """The worker's door, with a key for the fake."""
     configure(
         BILLING_STRIPE_WEBHOOK_SECRETS=SECRET,
         BILLING_STRIPE_API_KEY=KEY,
         BILLING_STRIPE_API_BASE=fake.url,
     )
-    books.now = clock.now()
-    books.open_account("acme", status="trial", plan="starter", stripe_customer_id="cus_1")
+    ledger.now = clock.now()
+    ledger.open_account("acme", status="trial", plan="starter", stripe_customer_id="cus_1")
     return Door()
 
 
 @pytest.fixture
-def now(door, books):
-    return int(books.now.timestamp())
+def now(door, ledger):
+    return int(ledger.now.timestamp())
 
 
 @pytest.fixture
@@ -78,32 +78,34 @@ def event(now, about, kind="invoice.paid", **changes):
     return objects.event(about=about, kind=kind, created=now, **changes)
 
 
-def later(books, **duration):
+def later(ledger, **duration):
     """Take up what failed, as the sweep would then."""
-    with transaction() as session:
-        session.execute(
+    with transaction() as ctx:
+        ctx.session.execute(
             text("UPDATE billing.stripe_events SET due_at = now() WHERE due_at > now()")
         )
-        numbers = list(session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id")))
+        numbers = list(
+            ctx.session.scalars(text("SELECT id FROM billing.stripe_events ORDER BY id"))
+        )
     return [stripe_apply.apply(number) for number in numbers]
 
 
-def test_the_objects_present_state_outweighs_the_event(door, books, fake, starter, now):
+def test_the_objects_present_state_outweighs_the_event(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now, status="open", amount_paid=0))
 
     assert door.post(event(now, paid_invoice(now))) == "applied"
-    assert books.see("acme").credits == 0
+    assert ledger.see("acme").credits == 0
 
 
-def test_an_event_that_comes_late_is_applied_as_things_stand_now(door, books, fake, starter, now):
+def test_an_event_that_comes_late_is_applied_as_things_stand_now(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now))
     draft = paid_invoice(now - 3600, status="draft", amount_paid=0)
 
     assert door.post(event(now - 3600, draft, kind="invoice.created")) == "applied"
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
-def test_prices_that_an_invoice_only_names_are_asked_for_once(door, books, fake, starter, now):
+def test_prices_that_an_invoice_only_names_are_asked_for_once(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now), paid_invoice(now, id="in_2"))
 
     door.post(event(now, paid_invoice(now)))
@@ -113,36 +115,36 @@ def test_prices_that_an_invoice_only_names_are_asked_for_once(door, books, fake,
     assert asked == ["/v1/invoices/in_1", "/v1/prices/price_1", "/v1/invoices/in_2"]
 
 
-def test_a_price_that_stripe_does_not_know_either_waits_for_a_person(door, books, fake, now):
+def test_a_price_that_stripe_does_not_know_either_waits_for_a_person(door, ledger, fake, now):
     fake.keep(paid_invoice(now))
 
     assert door.post(event(now, paid_invoice(now))) == "parked: UnknownPrice"
 
 
-def test_all_lines_of_a_long_invoice_are_fetched(door, books, fake, starter, now):
+def test_all_lines_of_a_long_invoice_are_fetched(door, ledger, fake, starter, now):
     period = {"start": now, "end": now + MONTH_S}
     lines = [objects.line(f"il_{n}", period=period) for n in range(23)]
     fake.keep(objects.invoice(lines=lines, created=now))
 
     assert door.post(event(now, paid_invoice(now))) == "applied"
-    assert books.see("acme").credits == 23 * 1000
+    assert ledger.see("acme").credits == 23 * 1000
 
 
-def test_while_stripe_is_away_an_event_waits_and_is_then_applied(door, books, fake, starter, now):
+def test_while_stripe_is_away_an_event_waits_and_is_then_applied(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now))
     fake.fail(500, times=stripe_http.TRIES)
 
     first = door.post(event(now, paid_invoice(now)))
     (row,) = door.rows()
-    later(books)
+    later(ledger)
 
     assert first == "failed: StripeAway"
     assert (row.attempts, row.due_at > clock.now()) == (1, True)
     assert [row.state for row in door.rows()] == ["applied"]
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
-def test_a_short_fault_of_stripes_costs_a_try_and_no_more(door, books, fake, starter, now):
+def test_a_short_fault_of_stripes_costs_a_try_and_no_more(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now))
     fake.fail(429, Retry_After="0")
     fake.drop()
@@ -150,13 +152,13 @@ def test_a_short_fault_of_stripes_costs_a_try_and_no_more(door, books, fake, sta
     assert door.post(event(now, paid_invoice(now))) == "applied"
 
 
-def test_a_key_that_stripe_refuses_is_said_and_tried_again(door, books, fake, starter, now):
+def test_a_key_that_stripe_refuses_is_said_and_tried_again(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now))
     fake.fail(401, code="invalid_request_error", times=1)
 
     outcome = door.post(event(now, paid_invoice(now)))
     (row,) = door.rows()
-    later(books)
+    later(ledger)
 
     assert outcome == "failed: StripeRefused"
     assert row.facts["status"] == 401
@@ -164,11 +166,11 @@ def test_a_key_that_stripe_refuses_is_said_and_tried_again(door, books, fake, st
     assert [row.state for row in door.rows()] == ["applied"]
 
 
-def test_an_object_that_stripe_knows_no_more_is_ignored(door, books, fake, now):
+def test_an_object_that_stripe_knows_no_more_is_ignored(door, ledger, fake, now):
     assert door.post(event(now, paid_invoice(now))) == "ignored: StripeKnowsNone"
 
 
-def test_an_object_whose_end_the_event_tells_is_kept_as_deleted(door, books, fake, now):
+def test_an_object_whose_end_the_event_tells_is_kept_as_deleted(door, ledger, fake, now):
     gone = event(now, objects.invoice("in_1", status="draft"), kind="invoice.deleted")
     gone["data"]["object"]["lines"]["data"][0]["pricing"] = None
 
@@ -177,7 +179,7 @@ def test_an_object_whose_end_the_event_tells_is_kept_as_deleted(door, books, fak
     assert outcome == "applied"
 
 
-def test_a_thin_event_is_fetched_and_applied(door, books, fake, starter, now):
+def test_a_thin_event_is_fetched_and_applied(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now))
     thin = objects.v2_event(
         type="v1.invoice.paid",
@@ -185,7 +187,7 @@ def test_a_thin_event_is_fetched_and_applied(door, books, fake, starter, now):
     )
 
     assert door.post(thin) == "applied"
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_a_thin_event_of_another_type_is_kept_as_ignored(door, fake):
@@ -229,7 +231,7 @@ def in_a_set(*payloads):
     return [each.state for each in stripe_apply.finish(stripe_receive.take_in(hooks))]
 
 
-def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, books, fake, starter, now):
+def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, ledger, fake, starter, now):
     fake.keep(paid_invoice(now))
     twins = [
         event(now, paid_invoice(now), id="evt_1"),
@@ -241,7 +243,7 @@ def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, books, fake,
 
     assert in_a_set(*twins) == ["applied"] * 3
     assert len(fake.asked) == before + 1
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_nothing_is_locked_or_written_while_stripe_is_asked_for_a_set(door, fake, starter, now):
@@ -255,7 +257,7 @@ def test_nothing_is_locked_or_written_while_stripe_is_asked_for_a_set(door, fake
 
 
 def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
-    door, books, fake, starter, now
+    door, ledger, fake, starter, now
 ):
     fake.keep(paid_invoice(now))
     fake.fail(500, times=10_000)

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from billing import findings
+from billing.operations import findings
 from billing.usage import holds
 from billing_client import PlaceHold
 from models.operations import Finding
@@ -13,12 +13,12 @@ from worker.database import engine, transaction
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "clustering", key="1")
-    with transaction() as session:
-        holds.place(session, PlaceHold(books.ids["acme"], "clustering", "h"), now=books.now)
-    return books
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="1")
+    with transaction() as ctx:
+        holds.place(ctx.at(ledger.now), PlaceHold(ledger.ids["acme"], "clustering", "h"))
+    return ledger
 
 
 def run_sql(statement):
@@ -30,7 +30,7 @@ def run_sql(statement):
 def test_books_that_agree_are_found_in_order(acme):
     report = acme.audit()
 
-    assert (report.agrees, report.books) == (True, 1)
+    assert (report.agrees, report.accounts) == (True, 1)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_the_apps_own_entries_are_no_part_of_our_sums(acme):
 def test_a_finding_is_kept_once_and_closed_when_it_is_no_longer_seen(acme):
     def keep_at(minute):
         report = acme.audit()
-        with transaction() as session:
-            findings.keep(session, report.findings, now=NOON.replace(minute=minute))
+        with transaction() as ctx:
+            findings.keep(ctx.at(NOON.replace(minute=minute)), report.findings)
 
     run_sql("UPDATE igny8_tenants SET credits = credits + 5")
     keep_at(1)
@@ -109,7 +109,7 @@ def test_a_finding_is_kept_once_and_closed_when_it_is_no_longer_seen(acme):
     run_sql("UPDATE igny8_tenants SET credits = credits - 5")
     keep_at(3)
 
-    with transaction() as session:
-        (finding,) = session.scalars(select(Finding)).all()
+    with transaction() as ctx:
+        (finding,) = ctx.session.scalars(select(Finding)).all()
     assert (finding.check, finding.found_at.minute, finding.seen_at.minute) == ("drift", 1, 2)
     assert finding.closed_at.minute == 3

@@ -7,25 +7,25 @@ from billing_client import Reverse
 from worker.database import transaction
 
 
-def story(books, slug="acme"):
-    with transaction() as session:
-        lines, now = explain.of(session, slug, now=books.now)
+def story(ledger, slug="acme"):
+    with transaction() as ctx:
+        lines, now = explain.of(ctx.at(ledger.now), slug)
     return [(line.what, line.change, line.balance) for line in lines], now
 
 
-def test_the_story_goes_from_the_opening_to_now(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "image_generation", key="1")
-    books.pass_time(minutes=1)
-    books.debit("acme", "image_generation", key="2")
-    books.pass_time(minutes=1)
-    books.grant("acme", 50, "top_up", key="order:1", expires_at=books.now + dt.timedelta(days=30))
-    books.pass_time(minutes=1)
-    books.debit("acme", "clustering", units=1, key="3")
-    books.pass_time(minutes=1)
-    books.debit("acme", "image_generation", units=100, key="4")
+def test_the_story_goes_from_the_opening_to_now(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "image_generation", key="1")
+    ledger.pass_time(minutes=1)
+    ledger.debit("acme", "image_generation", key="2")
+    ledger.pass_time(minutes=1)
+    ledger.grant("acme", 50, "top_up", key="order:1", expires_at=ledger.now + dt.timedelta(days=30))
+    ledger.pass_time(minutes=1)
+    ledger.debit("acme", "clustering", units=1, key="3")
+    ledger.pass_time(minutes=1)
+    ledger.debit("acme", "image_generation", units=100, key="4")
 
-    lines, now = story(books)
+    lines, now = story(ledger)
 
     assert lines == [
         ("opened with the balance that the main app showed", 100, 100),
@@ -46,16 +46,16 @@ def test_the_story_goes_from_the_opening_to_now(books):
     ]
 
 
-def test_what_was_given_back_and_what_expired_is_told_in_words(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "clustering", key="1")
-    books.pass_time(minutes=1)
-    books.debit_all([Reverse(books.ids["acme"], "1", "the model was down")])
-    books.grant("acme", 50, key="gift", expires_at=books.now + dt.timedelta(days=1))
-    books.pass_time(days=2)
-    books.sweep()
+def test_what_was_given_back_and_what_expired_is_told_in_words(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="1")
+    ledger.pass_time(minutes=1)
+    ledger.debit_all([Reverse(ledger.ids["acme"], "1", "the model was down")])
+    ledger.grant("acme", 50, key="gift", expires_at=ledger.now + dt.timedelta(days=1))
+    ledger.pass_time(days=2)
+    ledger.sweep()
 
-    lines, _ = story(books)
+    lines, _ = story(ledger)
 
     assert [line[0] for line in lines][2:] == [
         "given back: clustering (the model was down)",
@@ -64,13 +64,13 @@ def test_what_was_given_back_and_what_expired_is_told_in_words(books):
     ]
 
 
-def test_refusals_of_one_kind_that_follow_each_other_are_one_line(books):
-    books.open_account("acme", credits=10)
+def test_refusals_of_one_kind_that_follow_each_other_are_one_line(ledger):
+    ledger.open_account("acme", credits=10)
     for key in "123":
-        books.debit("acme", "clustering", key=key)
-        books.pass_time(minutes=1)
+        ledger.debit("acme", "clustering", key=key)
+        ledger.pass_time(minutes=1)
 
-    lines, _ = story(books)
+    lines, _ = story(ledger)
 
     assert [line[0] for line in lines][1:] == [
         "clustering",
@@ -78,23 +78,23 @@ def test_refusals_of_one_kind_that_follow_each_other_are_one_line(books):
     ]
 
 
-def test_a_story_that_is_too_long_begins_with_the_balance_then(books, monkeypatch):
-    books.open_account("acme", credits=100)
+def test_a_story_that_is_too_long_begins_with_the_balance_then(ledger, monkeypatch):
+    ledger.open_account("acme", credits=100)
     for day in range(3):
-        books.debit("acme", "clustering", key=str(day))
-        books.pass_time(days=1)
+        ledger.debit("acme", "clustering", key=str(day))
+        ledger.pass_time(days=1)
     monkeypatch.setattr(explain, "MOST", 2)
 
-    lines, now = story(books)
+    lines, now = story(ledger)
 
     assert lines[:2] == [("earlier entries, left out here", 0, 90), ("clustering", -10, 80)]
     assert now[0] == "balance 70: the last 2 entries"
 
 
-def test_an_account_that_was_not_adopted_yet_is_said_to_be_so(books):
-    books.open_account("acme", credits=100)
+def test_an_account_that_was_not_adopted_yet_is_said_to_be_so(ledger):
+    ledger.open_account("acme", credits=100)
 
-    assert story(books) == (
+    assert story(ledger) == (
         [],
         [
             "balance 100: as the main app shows it; no entry of ours yet",
@@ -103,23 +103,23 @@ def test_an_account_that_was_not_adopted_yet_is_said_to_be_so(books):
     )
 
 
-def test_operations_of_two_days_are_two_lines(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "clustering", key="1")
-    books.pass_time(days=1)
-    books.debit("acme", "clustering", key="2")
+def test_operations_of_two_days_are_two_lines(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="1")
+    ledger.pass_time(days=1)
+    ledger.debit("acme", "clustering", key="2")
 
-    lines, _ = story(books)
+    lines, _ = story(ledger)
 
     assert [line[0] for line in lines][1:] == ["clustering", "clustering"]
 
 
-def test_what_the_app_wrote_itself_is_said(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "clustering", key="1")
-    books.set_host("acme", credits=95)
+def test_what_the_app_wrote_itself_is_said(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="1")
+    ledger.set_host("acme", credits=95)
 
-    _, now = story(books)
+    _, now = story(ledger)
 
     assert now[-1] == (
         "the main app shows 95: it or somebody else has written +5 without an entry of ours"

@@ -10,14 +10,14 @@ from models.credits import PlanPolicy
 from worker.database import transaction
 
 
-def test_the_same_debit_delivered_twice_is_taken_once(books):
-    books.open_account("acme", credits=458)
+def test_the_same_debit_delivered_twice_is_taken_once(ledger):
+    ledger.open_account("acme", credits=458)
 
-    books.debit("acme", "image_prompt_extraction", key="debit:ai:1")
-    books.debit("acme", "image_prompt_extraction", key="debit:ai:1")
+    ledger.debit("acme", "image_prompt_extraction", key="debit:ai:1")
+    ledger.debit("acme", "image_prompt_extraction", key="debit:ai:1")
 
     assert (
-        books.history("acme")
+        ledger.history("acme")
         == """
         opening balance              +458    458
         image_prompt_extraction        -2    456
@@ -25,24 +25,24 @@ def test_the_same_debit_delivered_twice_is_taken_once(books):
     )
 
 
-def test_the_second_asking_gets_the_first_answer(books):
-    books.open_account("acme", credits=458)
-    first = books.debit("acme", key="debit:ai:1")
+def test_the_second_asking_gets_the_first_answer(ledger):
+    ledger.open_account("acme", credits=458)
+    first = ledger.debit("acme", key="debit:ai:1")
 
-    second = books.debit("acme", key="debit:ai:1")
+    second = ledger.debit("acme", key="debit:ai:1")
 
     assert (second.entry, second.is_repeat) == (first.entry, True)
 
 
-def test_the_same_debit_twice_in_one_set_is_taken_once(books):
-    account = books.open_account("acme", credits=10)
+def test_the_same_debit_twice_in_one_set_is_taken_once(ledger):
+    account = ledger.open_account("acme", credits=10)
     message = Debit(account, "image_prompt_extraction", "debit:ai:1")
 
-    first, second = books.debit_all([message, message])
+    first, second = ledger.debit_all([message, message])
 
     assert (first.is_repeat, second.is_repeat) == (False, True)
     assert first.entry == second.entry
-    assert books.see("acme").credits == 8
+    assert ledger.see("acme").credits == 8
 
 
 @pytest.mark.parametrize(
@@ -56,47 +56,47 @@ def test_the_same_debit_twice_in_one_set_is_taken_once(books):
         pytest.param("image_prompt_extraction", 1, 2, id="a prompt costs 2"),
     ],
 )
-def test_an_operation_costs_what_the_price_book_says(books, operation, units, cost):
-    books.open_account("acme", credits=100)
+def test_an_operation_costs_what_the_price_book_says(ledger, operation, units, cost):
+    ledger.open_account("acme", credits=100)
 
-    answer = books.debit("acme", operation, units=units, key=new_key())
+    answer = ledger.debit("acme", operation, units=units, key=new_key())
 
     assert answer.entry.amount == -cost
 
 
-def test_too_few_credits_are_refused_and_the_refusal_is_recorded(books):
-    books.open_account("acme", credits=9)
+def test_too_few_credits_are_refused_and_the_refusal_is_recorded(ledger):
+    ledger.open_account("acme", credits=9)
 
-    answer = books.debit("acme", "clustering", key="debit:ai:1")
+    answer = ledger.debit("acme", "clustering", key="debit:ai:1")
 
     assert answer.outcome == "refused"
     assert answer.error.facts == {"needed": 10, "available": 9, "debt": 0}
-    (refusal,) = books.see("acme").refusals
+    (refusal,) = ledger.see("acme").refusals
     assert (refusal.key, refusal.reason) == ("debit:ai:1", "InsufficientCredits")
-    assert books.see("acme").credits == 9
+    assert ledger.see("acme").credits == 9
 
 
-def test_a_refused_key_stays_refused_when_credits_come(books):
-    books.open_account("acme", credits=0)
-    books.debit("acme", "clustering", key="debit:ai:1")
-    books.grant("acme", 100, key="gift")
+def test_a_refused_key_stays_refused_when_credits_come(ledger):
+    ledger.open_account("acme", credits=0)
+    ledger.debit("acme", "clustering", key="debit:ai:1")
+    ledger.grant("acme", 100, key="gift")
 
-    again = books.debit("acme", "clustering", key="debit:ai:1")
+    again = ledger.debit("acme", "clustering", key="debit:ai:1")
 
     assert (again.outcome, again.is_repeat, again.error.name) == (
         "refused",
         True,
         "InsufficientCredits",
     )
-    assert len(books.see("acme").refusals) == 1
+    assert len(ledger.see("acme").refusals) == 1
 
 
-def test_the_last_credit_can_be_spent(books):
-    books.open_account("acme", credits=10)
+def test_the_last_credit_can_be_spent(ledger):
+    ledger.open_account("acme", credits=10)
 
-    books.debit("acme", "clustering", key="debit:ai:1")
+    ledger.debit("acme", "clustering", key="debit:ai:1")
 
-    assert books.see("acme").credits == 0
+    assert ledger.see("acme").credits == 0
 
 
 @pytest.mark.parametrize(
@@ -107,33 +107,33 @@ def test_the_last_credit_can_be_spent(books):
         pytest.param({"slug": "other"}, id="another account"),
     ],
 )
-def test_a_key_used_for_something_else_is_rejected_and_takes_nothing(books, other):
-    books.open_account("acme", credits=100)
-    books.open_account("other", credits=100)
-    books.debit("acme", "image_generation", key="debit:ai:1")
+def test_a_key_used_for_something_else_is_rejected_and_takes_nothing(ledger, other):
+    ledger.open_account("acme", credits=100)
+    ledger.open_account("other", credits=100)
+    ledger.debit("acme", "image_generation", key="debit:ai:1")
 
-    answer = books.debit(
+    answer = ledger.debit(
         **{"slug": "acme", "operation": "image_generation"} | other, key="debit:ai:1"
     )
 
     assert (answer.outcome, answer.error.name) == ("rejected", "KeyReused")
-    assert (books.see("acme").credits, books.see("other").credits) == (95, 100)
+    assert (ledger.see("acme").credits, ledger.see("other").credits) == (95, 100)
 
 
-def test_time_and_metadata_are_no_part_of_what_a_key_means(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", key="debit:ai:1", metadata={"try": 1})
+def test_time_and_metadata_are_no_part_of_what_a_key_means(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", key="debit:ai:1", metadata={"try": 1})
 
-    again = books.debit("acme", key="debit:ai:1", metadata={"try": 2}, happened_at=books.now)
+    again = ledger.debit("acme", key="debit:ai:1", metadata={"try": 2}, happened_at=ledger.now)
 
     assert again.is_repeat
 
 
-def test_a_key_of_a_grant_is_reused_by_a_debit_of_the_same_key(books):
-    books.open_account("acme", credits=100)
-    books.grant("acme", 5, key="k")
+def test_a_key_of_a_grant_is_reused_by_a_debit_of_the_same_key(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.grant("acme", 5, key="k")
 
-    assert books.debit("acme", key="k").error.name == "KeyReused"
+    assert ledger.debit("acme", key="k").error.name == "KeyReused"
 
 
 @pytest.mark.parametrize(
@@ -143,27 +143,27 @@ def test_a_key_of_a_grant_is_reused_by_a_debit_of_the_same_key(books):
         pytest.param("acme", "mind_reading", "UnknownOperation", id="no such operation"),
     ],
 )
-def test_what_can_be_cured_leaves_the_key_free(books, slug, operation, error):
-    books.open_account("acme", credits=100)
+def test_what_can_be_cured_leaves_the_key_free(ledger, slug, operation, error):
+    ledger.open_account("acme", credits=100)
 
-    answer = books.debit(slug, operation, key="debit:ai:1")
+    answer = ledger.debit(slug, operation, key="debit:ai:1")
 
     assert (answer.outcome, answer.error.name) == ("rejected", error)
-    assert books.debit("acme", "clustering", key="debit:ai:1").outcome == "taken"
+    assert ledger.debit("acme", "clustering", key="debit:ai:1").outcome == "taken"
 
 
-def test_a_deleted_account_pays_nothing(books):
-    books.open_account("acme", credits=100)
-    books.delete_account("acme")
+def test_a_deleted_account_pays_nothing(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.delete_account("acme")
 
-    answer = books.debit("acme", "clustering", key="debit:ai:1")
+    answer = ledger.debit("acme", "clustering", key="debit:ai:1")
 
     assert (answer.outcome, answer.error.name) == ("refused", "AccountDeleted")
-    assert books.see("acme").app_credits == 100
+    assert ledger.see("acme").app_credits == 100
 
 
-def test_a_wrong_debit_harms_nothing_beside_it(books):
-    account = books.open_account("acme", credits=100)
+def test_a_wrong_debit_harms_nothing_beside_it(ledger):
+    account = ledger.open_account("acme", credits=100)
     messages = [
         Debit(account, "clustering", "debit:ai:1"),
         Debit(account, "mind_reading", "debit:ai:2"),
@@ -171,100 +171,100 @@ def test_a_wrong_debit_harms_nothing_beside_it(books):
         Debit(account, "clustering", "debit:ai:4"),
     ]
 
-    outcomes = [answer.outcome for answer in books.debit_all(messages)]
+    outcomes = [answer.outcome for answer in ledger.debit_all(messages)]
 
     assert outcomes == ["taken", "rejected", "rejected", "taken"]
-    assert books.see("acme").credits == 80
+    assert ledger.see("acme").credits == 80
 
 
-def test_the_app_sees_the_balance_move_by_the_same_amount(books):
-    books.open_account("acme", credits=100)
-    books.debit("acme", "clustering", key="debit:ai:1")
-    books.set_host("acme", credits=590)  # the app itself added 500
+def test_the_app_sees_the_balance_move_by_the_same_amount(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="debit:ai:1")
+    ledger.set_host("acme", credits=590)  # the app itself added 500
 
-    books.debit("acme", "clustering", key="debit:ai:2")
+    ledger.debit("acme", "clustering", key="debit:ai:2")
 
-    assert books.see("acme").app_credits == 580
-
-
-def test_an_account_with_a_negative_balance_is_adopted_as_owing_it(books):
-    books.open_account("acme", credits=-30)
-
-    answer = books.debit("acme", "clustering", key="debit:ai:1")
-
-    assert (answer.error.name, books.see("acme").debt) == ("InsufficientCredits", 30)
-    assert books.audit().agrees
+    assert ledger.see("acme").app_credits == 580
 
 
-def test_an_entry_remembers_what_was_asked(books):
-    books.open_account("acme", credits=100)
-    yesterday = books.now - dt.timedelta(days=1)
+def test_an_account_with_a_negative_balance_is_adopted_as_owing_it(ledger):
+    ledger.open_account("acme", credits=-30)
 
-    answer = books.debit(
+    answer = ledger.debit("acme", "clustering", key="debit:ai:1")
+
+    assert (answer.error.name, ledger.see("acme").debt) == ("InsufficientCredits", 30)
+    assert ledger.audit().agrees
+
+
+def test_an_entry_remembers_what_was_asked(ledger):
+    ledger.open_account("acme", credits=100)
+    yesterday = ledger.now - dt.timedelta(days=1)
+
+    answer = ledger.debit(
         "acme", "image_generation", units=2, key="k", happened_at=yesterday, metadata={"site": 7}
     )
 
-    (entry,) = [e for e in books.see("acme").entries if e.type == "deduction"]
+    (entry,) = [e for e in ledger.see("acme").entries if e.type == "deduction"]
     assert entry == answer.entry
     assert (entry.units, entry.happened_at, entry.details, entry.recorded_at) == (
         2,
         yesterday,
         {"site": 7},
-        books.now,
+        ledger.now,
     )
 
 
 @pytest.mark.parametrize("metadata", [{"quote": 'a"b\\c{},'}, {"": None}, {"ä": "€\u200b'"}, {}])
-def test_metadata_comes_back_as_it_went_in(books, metadata):
-    books.open_account("acme", credits=100)
+def test_metadata_comes_back_as_it_went_in(ledger, metadata):
+    ledger.open_account("acme", credits=100)
 
-    books.debit("acme", key='k"\\{},', metadata=metadata)
+    ledger.debit("acme", key='k"\\{},', metadata=metadata)
 
-    entry = books.see("acme").entries[-1]
+    entry = ledger.see("acme").entries[-1]
     assert (entry.key, entry.details) == ('k"\\{},', metadata)
 
 
 class TestDebt:
     """A plan may let an account owe; the default does not."""
 
-    def test_a_plan_that_allows_it_lets_the_balance_go_below_zero_to_its_floor(self, books):
-        books.plan("generous", debt_limit=15)
-        books.open_account("acme", credits=10, plan="generous")
+    def test_a_plan_that_allows_it_lets_the_balance_go_below_zero_to_its_floor(self, ledger):
+        ledger.plan("generous", debt_limit=15)
+        ledger.open_account("acme", credits=10, plan="generous")
 
-        first = books.debit("acme", "clustering", key="1")
-        second = books.debit("acme", "clustering", key="2")
-        third = books.debit("acme", "clustering", key="3")
+        first = ledger.debit("acme", "clustering", key="1")
+        second = ledger.debit("acme", "clustering", key="2")
+        third = ledger.debit("acme", "clustering", key="3")
 
         assert [a.outcome for a in (first, second, third)] == ["taken", "taken", "refused"]
-        assert (books.see("acme").credits, books.see("acme").debt) == (-10, 10)
+        assert (ledger.see("acme").credits, ledger.see("acme").debt) == (-10, 10)
 
     def test_credits_given_back_to_an_account_that_may_owe_no_more_are_spent_less_the_debt(
-        self, books
+        self, ledger
     ):
         """Its balance of 5 fell to -5, for what it owed already was taken for its limit."""
-        generous = books.plan("generous", debt_limit=10)
-        books.open_account("acme", credits=10, plan="generous")
-        books.debit("acme", "clustering", key="1")
-        books.debit("acme", "image_generation", key="2")
-        books.debit_all([Reverse(books.ids["acme"], "1")])
-        with transaction() as session:
-            session.execute(delete(PlanPolicy).where(PlanPolicy.plan_id == generous))
-        assert books.see("acme").credits == 5
+        generous = ledger.plan("generous", debt_limit=10)
+        ledger.open_account("acme", credits=10, plan="generous")
+        ledger.debit("acme", "clustering", key="1")
+        ledger.debit("acme", "image_generation", key="2")
+        ledger.debit_all([Reverse(ledger.ids["acme"], "1")])
+        with transaction() as ctx:
+            ctx.session.execute(delete(PlanPolicy).where(PlanPolicy.plan_id == generous))
+        assert ledger.see("acme").credits == 5
 
-        too_much = books.debit("acme", "clustering", key="3")
-        enough = books.debit("acme", "image_generation", key="4")
+        too_much = ledger.debit("acme", "clustering", key="3")
+        enough = ledger.debit("acme", "image_generation", key="4")
 
         assert (too_much.outcome, enough.outcome) == ("refused", "taken")
         assert too_much.error.facts["available"] == 5
-        assert books.see("acme").credits == 0
+        assert ledger.see("acme").credits == 0
 
-    def test_what_is_owed_is_repaid_first_from_the_next_grant(self, books):
-        books.plan("generous", debt_limit=15)
-        books.open_account("acme", credits=5, plan="generous")
-        books.debit("acme", "clustering", key="1")
+    def test_what_is_owed_is_repaid_first_from_the_next_grant(self, ledger):
+        ledger.plan("generous", debt_limit=15)
+        ledger.open_account("acme", credits=5, plan="generous")
+        ledger.debit("acme", "clustering", key="1")
 
-        books.grant("acme", 100, key="gift")
+        ledger.grant("acme", 100, key="gift")
 
-        assert (books.see("acme").debt, books.lots("acme")) == (0, {"goodwill": 95})
-        assert books.see("acme").credits == 95
-        assert books.audit().agrees
+        assert (ledger.see("acme").debt, ledger.lots("acme")) == (0, {"goodwill": 95})
+        assert ledger.see("acme").credits == 95
+        assert ledger.audit().agrees

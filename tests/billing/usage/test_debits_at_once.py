@@ -8,22 +8,21 @@ import sqlalchemy as sa
 
 from billing import debits
 from billing_client import Debit, new_key
-from worker import clock
 from worker.database import engine, transaction
 
 
 def debit_25_times(account_id, results):
     outcomes = []
     for _ in range(25):
-        with transaction() as session:
+        with transaction() as ctx:
             message = Debit(account_id, "image_prompt_extraction", new_key())
-            (answer,) = debits.apply(session, [message], now=clock.now())
+            (answer,) = debits.apply(ctx, [message])
         outcomes.append(answer.outcome)
     results.put(outcomes)
 
 
-def test_8_processes_debiting_one_account_accept_exactly_what_it_has(books):
-    account = books.open_account("acme", credits=100)
+def test_8_processes_debiting_one_account_accept_exactly_what_it_has(ledger):
+    account = ledger.open_account("acme", credits=100)
     spawn = multiprocessing.get_context("spawn")
     results = spawn.Queue()
     processes = [spawn.Process(target=debit_25_times, args=(account, results)) for _ in range(8)]
@@ -35,9 +34,9 @@ def test_8_processes_debiting_one_account_accept_exactly_what_it_has(books):
         process.join()
 
     assert (outcomes.count("taken"), outcomes.count("refused")) == (50, 150)
-    seen = books.see("acme")
+    seen = ledger.see("acme")
     assert (seen.credits, seen.app_credits, len(seen.refusals)) == (0, 0, 150)
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
 def run_together(work, count):
@@ -57,8 +56,8 @@ def run_together(work, count):
     assert errors == []
 
 
-def test_sets_over_the_same_accounts_do_not_deadlock(books):
-    accounts = [books.open_account(f"a{n}", credits=1000) for n in range(20)]
+def test_sets_over_the_same_accounts_do_not_deadlock(ledger):
+    accounts = [ledger.open_account(f"a{n}", credits=1000) for n in range(20)]
 
     def apply_sets(seed):
         dice = random.Random(seed)
@@ -67,20 +66,20 @@ def test_sets_over_the_same_accounts_do_not_deadlock(books):
                 Debit(dice.choice(accounts), "image_prompt_extraction", new_key())
                 for _ in range(30)
             ]
-            with transaction() as session:
-                debits.apply(session, messages, now=clock.now())
+            with transaction() as ctx:
+                debits.apply(ctx, messages)
 
     run_together(apply_sets, 4)
 
-    total = sum(books.see(f"a{n}").credits for n in range(20))
+    total = sum(ledger.see(f"a{n}").credits for n in range(20))
     assert total == 20_000 - 4 * 10 * 30 * 2
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
-def test_one_key_sent_for_two_accounts_at_once_takes_from_one(books):
+def test_one_key_sent_for_two_accounts_at_once_takes_from_one(ledger):
     """The loser's transaction breaks on the key, goes again, and finds it known."""
-    accounts = [books.open_account(slug, credits=100) for slug in ("one", "other")]
-    from worker.database import passes
+    accounts = [ledger.open_account(slug, credits=100) for slug in ("one", "other")]
+    from worker.database import is_transient
 
     for number in range(20):
         barrier = threading.Barrier(2)
@@ -90,25 +89,25 @@ def test_one_key_sent_for_two_accounts_at_once_takes_from_one(books):
             barrier.wait()
             for _ in range(3):
                 try:
-                    with transaction() as session:
-                        debits.apply(session, [message], now=clock.now())
+                    with transaction() as ctx:
+                        debits.apply(ctx, [message])
                     break
                 except sa.exc.IntegrityError as error:
-                    assert passes(error)
+                    assert is_transient(error)
 
         run_together(debit, 2)
 
-    spent = 200 - books.see("one").credits - books.see("other").credits
+    spent = 200 - ledger.see("one").credits - ledger.see("other").credits
     assert spent == 20 * 2
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
-def test_the_app_may_insert_rows_that_point_at_an_account_while_it_is_locked(books):
+def test_the_app_may_insert_rows_that_point_at_an_account_while_it_is_locked(ledger):
     """The lock is FOR NO KEY UPDATE: a foreign key's check passes it."""
-    account = books.open_account("acme", credits=100)
+    account = ledger.open_account("acme", credits=100)
 
-    with transaction() as session:
-        debits.apply(session, [Debit(account, "clustering", "1")], now=books.now)
+    with transaction() as ctx:
+        debits.apply(ctx.at(ledger.now), [Debit(account, "clustering", "1")])
         with engine().begin() as app:
             app.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
             app.execute(
@@ -118,4 +117,4 @@ def test_the_app_may_insert_rows_that_point_at_an_account_while_it_is_locked(boo
                 {"account": account},
             )
 
-    assert books.see("acme").credits == 90
+    assert ledger.see("acme").credits == 90

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from billing_client import Debit
 from tests.conftest import _EMPTY
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import engine
 
 OPERATIONS = ("clustering", "image_prompt_extraction", "content_generation", "mind_reading")
@@ -34,29 +34,29 @@ def fresh_books():
     with engine().begin() as connection:
         connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
         connection.execute(sa.text(_EMPTY))
-    books = Books()
-    books.plan("generous", debt_limit=7)
-    books.open_account("poor", credits=12)
-    books.open_account("rich", credits=100)
-    books.open_account("owing", credits=0, plan="generous")
-    books.grant("rich", 15, "goodwill", key="gift", expires_at=books.now + dt.timedelta(days=1))
-    return books
+    ledger = Ledger()
+    ledger.plan("generous", debt_limit=7)
+    ledger.open_account("poor", credits=12)
+    ledger.open_account("rich", credits=100)
+    ledger.open_account("owing", credits=0, plan="generous")
+    ledger.grant("rich", 15, "goodwill", key="gift", expires_at=ledger.now + dt.timedelta(days=1))
+    return ledger
 
 
-def messages(books, words):
+def messages(ledger, words):
     return [
-        Debit(books.ids.get(slug, 404), operation, key, units=units)
+        Debit(ledger.ids.get(slug, 404), operation, key, units=units)
         for slug, operation, units, key in words
     ]
 
 
-def state(books):
+def state(ledger):
     return {
         slug: (
-            str(books.history(slug)),
-            books.lots(slug),
-            books.see(slug).debt,
-            [(r.key, r.reason) for r in books.see(slug).refusals],
+            str(ledger.history(slug)),
+            ledger.lots(slug),
+            ledger.see(slug).debt,
+            [(r.key, r.reason) for r in ledger.see(slug).refusals],
         )
         for slug in SLUGS
     }
@@ -69,40 +69,40 @@ def shown(answers):
 @few
 @given(st.lists(debit_words, max_size=25))
 def test_the_books_agree_after_any_set_of_debits(words):
-    books = fresh_books()
+    ledger = fresh_books()
 
-    books.debit_all(messages(books, words))
+    ledger.debit_all(messages(ledger, words))
 
-    report = books.audit()
+    report = ledger.audit()
     assert report.agrees, report.findings
 
 
 @few
 @given(st.lists(debit_words, max_size=20))
 def test_a_set_equals_its_items_one_by_one(words):
-    books = fresh_books()
-    in_one = shown(books.debit_all(messages(books, words)))
-    after_one = state(books)
+    ledger = fresh_books()
+    in_one = shown(ledger.debit_all(messages(ledger, words)))
+    after_one = state(ledger)
 
-    books = fresh_books()
-    one_by_one = [shown(books.debit_all([message]))[0] for message in messages(books, words)]
+    ledger = fresh_books()
+    one_by_one = [shown(ledger.debit_all([message]))[0] for message in messages(ledger, words)]
 
     assert one_by_one == in_one
-    assert state(books) == after_one
+    assert state(ledger) == after_one
 
 
 @few
 @given(st.lists(debit_words, max_size=15), st.data())
 def test_replaying_any_part_of_a_set_changes_nothing(words, data):
-    books = fresh_books()
-    asked = messages(books, words)
-    books.debit_all(asked)
-    before = state(books)
+    ledger = fresh_books()
+    asked = messages(ledger, words)
+    ledger.debit_all(asked)
+    before = state(ledger)
     known = {key for kept in before.values() for key, _ in kept[3]}
-    entries = {e.key for slug in SLUGS for e in books.see(slug).entries}
+    entries = {e.key for slug in SLUGS for e in ledger.see(slug).entries}
 
     replayed = [m for m in asked if m.key in known | entries]
     again = data.draw(st.lists(st.sampled_from(replayed), max_size=20)) if replayed else []
-    books.debit_all(again)
+    ledger.debit_all(again)
 
-    assert state(books) == before
+    assert state(ledger) == before

@@ -12,7 +12,8 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 import tasks.credits
-from billing import dead_letters
+from billing.context import Context
+from billing.operations import dead_letters
 from billing.usage import inbox
 from billing_client import BillingClient, Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
@@ -22,7 +23,7 @@ from worker.debits.inbox_drain import InboxDrain
 
 
 @pytest.fixture
-def app(books):
+def app(ledger):
     with closing(connect()) as connection:
         yield connection
 
@@ -34,13 +35,13 @@ def client():
 
 
 @pytest.fixture
-def drain(books):
+def drain(ledger):
     """Drains a set; returns what it took."""
 
     def one_set(limit=500, after=inbox.LOWEST, **options):
         try:
-            with transaction() as session:
-                return inbox.drain(session, limit=limit, after=after, now=books.now, **options)
+            with transaction() as ctx:
+                return inbox.drain(ctx.at(ledger.now), limit=limit, after=after, **options)
         except inbox.InOtherHands as error:
             return inbox.Drained(0, [], 0, error.after)
 
@@ -57,36 +58,36 @@ def leave_raw(app, account_id, task, arguments):
 
 
 def waiting():
-    with transaction() as session:
-        return inbox.waiting(session)[0]
+    with transaction() as ctx:
+        return inbox.waiting(ctx.session)[0]
 
 
 def letters():
-    with transaction() as session:
-        return dead_letters.open_letters(session, limit=100)
+    with transaction() as ctx:
+        return dead_letters.open_letters(ctx.session, limit=100)
 
 
 class TestTheAppsTransaction:
-    def test_a_debit_counts_when_the_apps_transaction_commits(self, books, app, client, drain):
-        account = books.open_account("acme", credits=10)
+    def test_a_debit_counts_when_the_apps_transaction_commits(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=10)
         client.debit_in(app, account, "image_prompt_extraction", key="d")
         assert drain().rows == 0
 
         app.commit()
 
         assert drain().rows == 1
-        assert books.see("acme").credits == 8
+        assert ledger.see("acme").credits == 8
 
-    def test_a_debit_never_counts_when_it_rolls_back(self, books, app, client, drain):
-        account = books.open_account("acme", credits=10)
+    def test_a_debit_never_counts_when_it_rolls_back(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=10)
         client.debit_in(app, account, "image_prompt_extraction", key="d")
 
         app.rollback()
 
-        assert (drain().rows, books.see("acme").credits) == (0, 10)
+        assert (drain().rows, ledger.see("acme").credits) == (0, 10)
 
-    def test_one_transaction_may_leave_several_messages(self, books, app, client, drain):
-        account = books.open_account("acme", credits=100)
+    def test_one_transaction_may_leave_several_messages(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=100)
         client.place_hold(app, account, "image_generation", key="h")
         client.place_hold(app, account, "image_generation", key="gone")
         client.debit_in(app, account, "clustering", key="d1")
@@ -98,7 +99,7 @@ class TestTheAppsTransaction:
 
         assert [a.outcome for a in answers] == ["taken", "taken", "given", "taken", "released"]
         assert (
-            books.history("acme")
+            ledger.history("acme")
             == """
             opening balance          +100   100
             clustering                -10    90
@@ -108,28 +109,28 @@ class TestTheAppsTransaction:
         """
         )
 
-    def test_left_twice_under_one_key_it_is_taken_once(self, books, app, client, drain):
-        account = books.open_account("acme", credits=10)
+    def test_left_twice_under_one_key_it_is_taken_once(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=10)
         for _ in range(2):
             client.debit_in(app, account, "image_prompt_extraction", key="d")
         app.commit()
 
         assert [a.is_repeat for a in drain().answers] == [False, True]
-        assert books.see("acme").credits == 8
+        assert ledger.see("acme").credits == 8
 
-    def test_1200_debits_are_left_at_once(self, books, app, client, drain):
-        account = books.open_account("acme", credits=5000)
+    def test_1200_debits_are_left_at_once(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=5000)
         debits = [Debit(account, "image_prompt_extraction", f"d{n}") for n in range(1200)]
 
         assert client.debit_many_in(app, debits) == 1200
         app.commit()
 
         assert [drain().rows for _ in range(4)] == [500, 500, 200, 0]
-        assert books.see("acme").credits == 5000 - 2400
-        assert [e.key for e in books.see("acme").entries][1:] == [d.key for d in debits]
+        assert ledger.see("acme").credits == 5000 - 2400
+        assert [e.key for e in ledger.see("acme").entries][1:] == [d.key for d in debits]
 
-    def test_djangos_connection_serves_as_well(self, books, app, client, drain):
-        account = books.open_account("acme", credits=10)
+    def test_djangos_connection_serves_as_well(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=10)
         django = DjangoConnection(app)
 
         with django.atomic():
@@ -143,7 +144,7 @@ class TestTheAppsTransaction:
             raise ZeroDivisionError
 
         assert [a.message.metadata for a in drain().answers] == [{"%": "%s"}]
-        assert (books.see("acme").credits, books.see("acme").held) == (8, 5)
+        assert (ledger.see("acme").credits, ledger.see("acme").held) == (8, 5)
 
     @pytest.mark.parametrize(
         "message",
@@ -152,8 +153,8 @@ class TestTheAppsTransaction:
             pytest.param(PlaceHold(1, "clustering", "h"), id="a hold, which needs its answer"),
         ],
     )
-    def test_a_message_of_another_kind_is_not_left(self, books, app, message, drain):
-        account = books.open_account("acme", credits=10)
+    def test_a_message_of_another_kind_is_not_left(self, ledger, app, message, drain):
+        account = ledger.open_account("acme", credits=10)
 
         with pytest.raises(TypeError, match=type(message).__name__):
             door.leave(app, [Debit(account, "clustering", "d"), message])
@@ -163,8 +164,8 @@ class TestTheAppsTransaction:
 
 
 class TestOrder:
-    def test_the_order_of_an_account_is_kept_with_two_drains_at_once(self, books, app, drain):
-        accounts = [books.open_account(f"a{n}", credits=100_000) for n in range(4)]
+    def test_the_order_of_an_account_is_kept_with_two_drains_at_once(self, ledger, app, drain):
+        accounts = [ledger.open_account(f"a{n}", credits=100_000) for n in range(4)]
         for number in range(150):
             door.leave(app, [Debit(a, "clustering", f"{a}:{number:03}") for a in accounts])
         app.commit()
@@ -177,13 +178,13 @@ class TestOrder:
             list(pool.map(empty_it, range(2)))
 
         for number, account in enumerate(accounts):
-            taken = [e.key for e in books.see(f"a{number}").entries][1:]
+            taken = [e.key for e in ledger.see(f"a{number}").entries][1:]
             assert taken == [f"{account}:{n:03}" for n in range(150)]
-        assert books.audit().agrees
+        assert ledger.audit().agrees
 
-    def test_a_transaction_that_commits_late_is_found(self, books, app, client, drain):
+    def test_a_transaction_that_commits_late_is_found(self, ledger, app, client, drain):
         """Its row has a lower id than one that is long gone."""
-        account = books.open_account("acme", credits=100)
+        account = ledger.open_account("acme", credits=100)
         client.debit_in(app, account, "clustering", key="early id")
         with closing(connect()) as other:
             client.debit_in(other, account, "clustering", key="late id")
@@ -194,8 +195,8 @@ class TestOrder:
 
         assert [a.message.key for a in drain(after=after).answers] == ["early id"]
 
-    def test_a_set_begins_behind_the_account_where_the_last_one_ended(self, books, app, drain):
-        accounts = [books.open_account(f"a{n}", credits=100) for n in range(3)]
+    def test_a_set_begins_behind_the_account_where_the_last_one_ended(self, ledger, app, drain):
+        accounts = [ledger.open_account(f"a{n}", credits=100) for n in range(3)]
         door.leave(app, [Debit(a, "clustering", f"{a}:{n}") for a in accounts for n in range(2)])
         app.commit()
 
@@ -207,18 +208,18 @@ class TestOrder:
 
         assert taken == [0, 1, 2, 0, 1, 2]
 
-    def test_a_set_takes_no_more_rows_than_its_limit(self, books, app, drain):
+    def test_a_set_takes_no_more_rows_than_its_limit(self, ledger, app, drain):
         """It took a row of each account that waited, however many those were."""
-        accounts = [books.open_account(f"a{n}", credits=100) for n in range(30)]
+        accounts = [ledger.open_account(f"a{n}", credits=100) for n in range(30)]
         door.leave(app, [Debit(a, "clustering", f"{a}:{n}") for a in accounts for n in range(2)])
         app.commit()
 
         assert [drain(limit=7).rows for _ in range(2)] == [7, 7]
 
     def test_an_account_that_is_locked_is_left_for_later_and_holds_up_no_other(
-        self, books, app, client, drain
+        self, ledger, app, client, drain
     ):
-        busy, idle = (books.open_account(slug, credits=100) for slug in ("busy", "idle"))
+        busy, idle = (ledger.open_account(slug, credits=100) for slug in ("busy", "idle"))
         door.leave(app, [Debit(busy, "clustering", "b"), Debit(idle, "clustering", "i")])
         app.commit()
         client.place_hold(app, busy, "image_generation", key="h")
@@ -229,21 +230,23 @@ class TestOrder:
         assert while_locked == ["i"]
         assert [a.message.key for a in drain().answers] == ["b"]
 
-    def test_a_set_is_taken_and_done_without_reading_a_whole_table(self, books, app):
+    def test_a_set_is_taken_and_done_without_reading_a_whole_table(self, ledger, app):
         """However many rows wait, and whatever the statistics said when the plan was made."""
-        account = books.open_account("acme", credits=100_000)
-        others = [books.open_account(f"a{n}", credits=100) for n in range(50)]
+        account = ledger.open_account("acme", credits=100_000)
+        others = [ledger.open_account(f"a{n}", credits=100) for n in range(50)]
         door.leave(app, [Debit(a, "clustering", f"{a}") for a in others])
         door.leave(app, [Debit(account, "clustering", f"{n}") for n in range(3000)])
         app.commit()
         with Session(own_connection()) as session:
-            assert inbox.drain(session, limit=500, after=inbox.LOWEST, now=books.now).rows == 500
+            assert (
+                inbox.drain(Context(session, ledger.now), limit=500, after=inbox.LOWEST).rows == 500
+            )
             assert rows_read_in_whole(session) == {}
 
-    def test_few_rows_of_many_accounts_do_not_wait_for_many_rows_of_one(self, books, app, drain):
-        small = [books.open_account(f"a{n}", credits=100) for n in range(10)]
-        big = books.open_account("big", credits=100)
-        more = [books.open_account(f"b{n}", credits=100) for n in range(10)]
+    def test_few_rows_of_many_accounts_do_not_wait_for_many_rows_of_one(self, ledger, app, drain):
+        small = [ledger.open_account(f"a{n}", credits=100) for n in range(10)]
+        big = ledger.open_account("big", credits=100)
+        more = [ledger.open_account(f"b{n}", credits=100) for n in range(10)]
         with app.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO billing.inbox (account_id, task, arguments)"
@@ -304,9 +307,9 @@ class TestWhatCannotBeDone:
         ],
     )
     def test_a_row_that_is_no_message_becomes_a_dead_letter_beside_good_ones(
-        self, books, app, drain, row, reason
+        self, ledger, app, drain, row, reason
     ):
-        account = books.open_account("acme", credits=100)
+        account = ledger.open_account("acme", credits=100)
         assert account == 1
         door.leave(app, [Debit(account, "clustering", "before")])
         leave_raw(app, *row)
@@ -319,7 +322,7 @@ class TestWhatCannotBeDone:
         (letter,) = letters()
         assert (letter.task, letter.message_id) == (row[1], "inbox:2")
         assert letter.reason.startswith(reason)
-        assert [e.key for e in books.see("acme").entries][1:] == ["before", "after"]
+        assert [e.key for e in ledger.see("acme").entries][1:] == ["before", "after"]
 
     def test_a_debit_of_an_account_that_does_not_exist_becomes_a_dead_letter(self, app, drain):
         door.leave(app, [Debit(404, "clustering", "d")])
@@ -330,18 +333,18 @@ class TestWhatCannotBeDone:
         assert (letter.error, letter.task) == ("UnknownAccount", "credits.debit")
         assert Debit.from_arguments(letter.arguments) == Debit(404, "clustering", "d")
 
-    def test_a_refused_debit_is_answered_and_no_dead_letter(self, books, app, drain):
-        account = books.open_account("acme", credits=0)
+    def test_a_refused_debit_is_answered_and_no_dead_letter(self, ledger, app, drain):
+        account = ledger.open_account("acme", credits=0)
         door.leave(app, [Debit(account, "clustering", "d")])
         app.commit()
 
         assert drain().dead == 0
-        assert [r.reason for r in books.see("acme").refusals] == ["InsufficientCredits"]
+        assert [r.reason for r in ledger.see("acme").refusals] == ["InsufficientCredits"]
 
-    def test_row_by_row_a_row_that_breaks_dies_alone(self, books, app, drain):
+    def test_row_by_row_a_row_that_breaks_dies_alone(self, ledger, app, drain):
         """A book that was changed by SQL, beside its lots: Postgres refuses what comes of it."""
-        broken, fine = (books.open_account(slug, credits=100) for slug in ("broken", "fine"))
-        books.debit("broken", key="first")
+        broken, fine = (ledger.open_account(slug, credits=100) for slug in ("broken", "fine"))
+        ledger.debit("broken", key="first")
         with engine().begin() as connection:
             connection.execute(
                 text("UPDATE billing.books SET credits = 7 WHERE account_id = :id"),
@@ -354,28 +357,28 @@ class TestWhatCannotBeDone:
 
         assert (drained.rows, drained.dead, waiting()) == (2, 1, 0)
         assert [letter.error for letter in letters()] == ["IntegrityError"]
-        assert (books.see("broken").credits, books.see("fine").credits) == (7, 90)
+        assert (ledger.see("broken").credits, ledger.see("fine").credits) == (7, 90)
 
 
 class TestTwoDrains:
     """What waits is one busy account's: the second drain opens the rows behind the first one's."""
 
     @pytest.fixture
-    def busy(self, books, app):
-        account = books.open_account("busy", credits=1000)
+    def busy(self, ledger, app):
+        account = ledger.open_account("busy", credits=1000)
         door.leave(app, [Debit(account, "clustering", f"{n}") for n in range(9)])
         app.commit()
         return account
 
     @pytest.fixture
-    def first(self, books, busy):
+    def first(self, ledger, busy):
         """A drain that has done its set, and not committed."""
         with Session(engine()) as session, session.begin():
-            assert inbox.drain(session, limit=3, after=inbox.LOWEST, now=books.now).rows == 3
+            assert inbox.drain(Context(session, ledger.now), limit=3, after=inbox.LOWEST).rows == 3
             yield session
 
     def test_the_second_does_the_rows_behind_once_the_first_has_committed(
-        self, books, first, drain
+        self, ledger, first, drain
     ):
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(drain, limit=3)
@@ -384,9 +387,9 @@ class TestTwoDrains:
 
         assert [answer.message.key for answer in second.result().answers] == ["3", "4", "5"]
         assert drain().rows == 3
-        assert [e.key for e in books.see("busy").entries][1:] == [f"{n}" for n in range(9)]
+        assert [e.key for e in ledger.see("busy").entries][1:] == [f"{n}" for n in range(9)]
 
-    def test_the_second_does_nothing_if_the_first_gives_up(self, books, first, drain):
+    def test_the_second_does_nothing_if_the_first_gives_up(self, ledger, first, drain):
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(drain, limit=3)
             wait_for_a_lock()
@@ -408,9 +411,9 @@ class TestTwoDrains:
         assert [answer.message.key for answer in drain(limit=3).answers] == ["0", "1", "2"]
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_the_order_is_kept_by_drains_that_give_up(self, books, app, seed):
+    def test_the_order_is_kept_by_drains_that_give_up(self, ledger, app, seed):
         """What was committed first is done first, in the order in which it was left."""
-        account = books.open_account("busy", credits=100_000)
+        account = ledger.open_account("busy", credits=100_000)
         left_all = threading.Event()
 
         def leave():
@@ -421,8 +424,8 @@ class TestTwoDrains:
 
         def empty_it(dice):
             while not left_all.is_set() or waiting():
-                with suppress(inbox.InOtherHands, GivenUp), transaction() as session:
-                    inbox.drain(session, limit=11, after=inbox.LOWEST, now=books.now)
+                with suppress(inbox.InOtherHands, GivenUp), transaction() as ctx:
+                    inbox.drain(ctx.at(ledger.now), limit=11, after=inbox.LOWEST)
                     if dice.random() < 0.3:
                         raise GivenUp
 
@@ -432,16 +435,16 @@ class TestTwoDrains:
             for job in jobs:
                 job.result(timeout=60)
 
-        taken = [e.key for e in books.see("busy").entries][1:]
+        taken = [e.key for e in ledger.see("busy").entries][1:]
         assert taken == [f"{number}:{n}" for number in range(60) for n in range(5)]
-        assert books.audit().agrees
+        assert ledger.audit().agrees
 
     def test_the_second_waits_for_the_first_only_so_long(self, first, drain, monkeypatch):
         monkeypatch.setattr(inbox, "WAIT_MS", 50)
 
         assert drain(limit=3).rows == 0
 
-    def test_nobody_waits_for_the_app(self, books, busy, app, client, drain, monkeypatch):
+    def test_nobody_waits_for_the_app(self, ledger, busy, app, client, drain, monkeypatch):
         """It may have the account locked for as long as its transaction lasts."""
         monkeypatch.setattr(inbox, "WAIT_MS", 3_600_000)
         client.place_hold(app, busy, "image_generation", key="h")
@@ -451,9 +454,9 @@ class TestTwoDrains:
         app.commit()
         assert drain().rows == 9
 
-    def test_accounts_in_other_hands_hold_up_none_behind_them(self, books, app, monkeypatch):
+    def test_accounts_in_other_hands_hold_up_none_behind_them(self, ledger, app, monkeypatch):
         monkeypatch.setattr(inbox, "ACCOUNTS_AT_ONCE", 2)
-        accounts = [books.open_account(f"a{n}", credits=100) for n in range(4)]
+        accounts = [ledger.open_account(f"a{n}", credits=100) for n in range(4)]
         door.leave(app, [Debit(a, "clustering", f"{a}") for a in accounts])
         app.commit()
         locked = "SELECT FROM igny8_tenants WHERE id = ANY(%s) FOR UPDATE"
@@ -498,28 +501,28 @@ def rows_read_in_whole(session):
 
 
 class TestCrashes:
-    def test_a_drain_that_dies_before_its_commit_loses_nothing(self, books, app, drain):
-        account = books.open_account("acme", credits=100)
+    def test_a_drain_that_dies_before_its_commit_loses_nothing(self, ledger, app, drain):
+        account = ledger.open_account("acme", credits=100)
         door.leave(app, [Debit(account, "clustering", "d")])
         app.commit()
 
         class Killed(BaseException):
             pass
 
-        with pytest.raises(Killed), transaction() as session:
-            assert inbox.drain(session, limit=9, after=inbox.LOWEST, now=books.now).rows == 1
+        with pytest.raises(Killed), transaction() as ctx:
+            assert inbox.drain(ctx.at(ledger.now), limit=9, after=inbox.LOWEST).rows == 1
             raise Killed
 
-        assert (waiting(), books.see("acme").credits) == (1, 100)
+        assert (waiting(), ledger.see("acme").credits) == (1, 100)
         assert drain().rows == 1
-        assert books.see("acme").credits == 90
+        assert ledger.see("acme").credits == 90
 
 
-def test_the_task_empties_the_inbox(books, app):
-    account = books.open_account("acme", credits=10_000)
+def test_the_task_empties_the_inbox(ledger, app):
+    account = ledger.open_account("acme", credits=10_000)
     door.leave(app, [Debit(account, "image_prompt_extraction", f"d{n}") for n in range(1100)])
     app.commit()
 
     tasks.credits.drain_inbox()
 
-    assert (waiting(), books.see("acme").credits) == (0, 10_000 - 2200)
+    assert (waiting(), ledger.see("acme").credits) == (0, 10_000 - 2200)

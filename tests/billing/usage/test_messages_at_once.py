@@ -16,7 +16,7 @@ from billing.usage import post as posting
 from billing_client import Capture, Debit, PlaceHold, Release, Reverse, new_key
 from billing_client import inbox as door
 from tests.app import connect
-from worker.database import passes, transaction
+from worker.database import is_transient, transaction
 
 ACCOUNTS = 6
 PLANS = ("starter", "generous", "saving")
@@ -25,10 +25,10 @@ PLANS = ("starter", "generous", "saving")
 class Crowd:
     """Threads that keep what they were answered; an error that does not pass fails the test."""
 
-    def __init__(self, books):
-        self.books = books
+    def __init__(self, ledger):
+        self.ledger = ledger
         self.accounts = [
-            books.open_account(f"a{n}", credits=150, plan="generous" if n % 2 else "starter")
+            ledger.open_account(f"a{n}", credits=150, plan="generous" if n % 2 else "starter")
             for n in range(ACCOUNTS)
         ]
         self.keys = [new_key() for _ in range(60)]
@@ -54,10 +54,10 @@ class Crowd:
         """As a worker does: what fails in passing goes again as a whole."""
         for tries in range(50):
             try:
-                with transaction() as session:
-                    return act(session)
+                with transaction() as ctx:
+                    return act(ctx)
             except Exception as error:
-                if not passes(error):
+                if not is_transient(error):
                     raise
                 time.sleep(0.01 * tries)
         raise AssertionError("an error that passes did not pass")
@@ -83,7 +83,7 @@ class Crowd:
         for _ in range(15):
             messages = [self.message(dice) for _ in range(12)]
             self.answers += self.insist(
-                lambda session, asked=messages: posting.apply(session, asked, now=self.books.now)
+                lambda ctx, asked=messages: posting.apply(ctx.at(self.ledger.now), asked)
             )
 
     def leave(self, seed):
@@ -98,8 +98,8 @@ class Crowd:
         while empty < 20:
             try:
                 drained = self.insist(
-                    lambda session, after=after: inbox.drain(
-                        session, limit=40, after=after, now=self.books.now
+                    lambda ctx, after=after: inbox.drain(
+                        ctx.at(self.ledger.now), limit=40, after=after
                     )
                 )
             except inbox.InOtherHands as error:
@@ -121,31 +121,31 @@ class Crowd:
                 ttl_s=60,
             )
             # Some are placed as if they were old, so that the sweep finds them due.
-            placed_at = self.books.now.replace(hour=dice.choice([10, 12]))
-            self.insist(lambda session, m=message, at=placed_at: holds.place(session, m, now=at))
+            placed_at = self.ledger.now.replace(hour=dice.choice([10, 12]))
+            self.insist(lambda ctx, m=message, at=placed_at: holds.place(ctx.at(at), m))
 
     def sweep(self, _):
         for _ in range(30):
-            self.insist(lambda session: holds.sweep(session, now=self.books.now))
+            self.insist(lambda ctx: holds.sweep(ctx.at(self.ledger.now)))
             time.sleep(0.005)
 
     def calendar(self, seed):
         """A year goes by for the sweeps, while the main app changes plans."""
         dice = random.Random(seed)
         for days in range(0, 360, 12):
-            now = self.books.now + dt.timedelta(days=days)
-            self.books.change_plan(f"a{dice.randrange(ACCOUNTS)}", dice.choice(PLANS))
+            now = self.ledger.now + dt.timedelta(days=days)
+            self.ledger.change_plan(f"a{dice.randrange(ACCOUNTS)}", dice.choice(PLANS))
             for sweep in (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
                 self.insist(partial(sweep, now=now))
 
 
 @pytest.fixture
-def crowd(books):
-    books.plan("generous", debt_limit=25)
-    return Crowd(books)
+def crowd(ledger):
+    ledger.plan("generous", debt_limit=25)
+    return Crowd(ledger)
 
 
-def test_any_message_by_any_door_at_once_leaves_the_books_right(crowd, books):
+def test_any_message_by_any_door_at_once_leaves_the_books_right(crowd, ledger):
     crowd.run(
         (crowd.post, 1),
         (crowd.post, 2),
@@ -159,7 +159,7 @@ def test_any_message_by_any_door_at_once_leaves_the_books_right(crowd, books):
     # A drain passes over accounts that others hold: what both passed over is taken now.
     while (
         rest := crowd.insist(
-            lambda session: inbox.drain(session, limit=500, after=inbox.LOWEST, now=books.now)
+            lambda ctx: inbox.drain(ctx.at(ledger.now), limit=500, after=inbox.LOWEST)
         )
     ).rows:
         crowd.answers += rest.answers
@@ -169,16 +169,16 @@ def test_any_message_by_any_door_at_once_leaves_the_books_right(crowd, books):
         if answer.entry and not answer.is_repeat:
             moved[answer.entry.account_id] += answer.entry.amount
     for number, account in enumerate(crowd.accounts):
-        seen = books.see(f"a{number}")
+        seen = ledger.see(f"a{number}")
         assert seen.credits == seen.app_credits == 150 + moved[account]
         assert seen.credits >= -25 * (number % 2)
     assert {answer.outcome for answer in crowd.answers} >= {"taken", "given", "released", "refused"}
-    assert books.audit().agrees
+    assert ledger.audit().agrees
 
 
-def test_a_year_of_renewals_meanwhile_leaves_the_books_right(crowd, books):
-    books.plan("saving", included_credits=400, rollover_cap=100)
-    books.repair()
+def test_a_year_of_renewals_meanwhile_leaves_the_books_right(crowd, ledger):
+    ledger.plan("saving", included_credits=400, rollover_cap=100)
+    ledger.repair()
     crowd.run(
         (crowd.post, 1),
         (crowd.post, 2),
@@ -190,27 +190,25 @@ def test_a_year_of_renewals_meanwhile_leaves_the_books_right(crowd, books):
         (crowd.calendar, 8),
     )
 
-    assert books.audit().agrees
-    books.pass_time(days=360)
-    books.sweep(holds.sweep, renewals.sweep_due, plan_changes.sweep, expiry.sweep)
-    assert books.audit().agrees
+    assert ledger.audit().agrees
+    ledger.pass_time(days=360)
+    ledger.sweep(holds.sweep, renewals.sweep_due, plan_changes.sweep, expiry.sweep)
+    assert ledger.audit().agrees
     for number in range(ACCOUNTS):
-        seen = books.see(f"a{number}")
+        seen = ledger.see(f"a{number}")
         assert seen.credits == seen.app_credits
-        assert books.calendar(f"a{number}").period_number == 12
+        assert ledger.calendar(f"a{number}").period_number == 12
 
 
-def test_50_threads_debiting_one_account_never_overspend(crowd, books):
+def test_50_threads_debiting_one_account_never_overspend(crowd, ledger):
     account = crowd.accounts[0]
 
     def debit(number):
         message = Debit(account, "image_generation", f"debit:{number}")
-        crowd.answers += crowd.insist(
-            lambda session: posting.apply(session, [message], now=books.now)
-        )
+        crowd.answers += crowd.insist(lambda ctx: posting.apply(ctx.at(ledger.now), [message]))
 
     crowd.run(*[(debit, number) for number in range(50)])
 
     assert Counter(answer.outcome for answer in crowd.answers) == {"taken": 30, "refused": 20}
-    assert books.see("a0").credits == 0
-    assert books.audit().agrees
+    assert ledger.see("a0").credits == 0
+    assert ledger.audit().agrees

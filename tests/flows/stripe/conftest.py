@@ -48,11 +48,11 @@ def fake(configure):
 class Customer:
     """One customer of ours, `cus_1`, the account acme on the plan starter, and what it does at Stripe."""
 
-    def __init__(self, books, fake):
-        self.books, self.fake = books, fake
-        self.now = books.now
+    def __init__(self, ledger, fake):
+        self.ledger, self.fake = ledger, fake
+        self.now = ledger.now
         self.names = itertools.count(1)
-        books.open_account("acme", status="trial", stripe_customer_id="cus_1")
+        ledger.open_account("acme", status="trial", stripe_customer_id="cus_1")
         price = objects.price(metadata={"plan": "starter"}, product="prod_1")
         fake.keep(objects.product(), price, objects.customer())
 
@@ -77,8 +77,8 @@ class Customer:
 
     @property
     def status(self):
-        with transaction() as session:
-            return accounts.read(session, "acme").status
+        with transaction() as ctx:
+            return accounts.read(ctx.session, "acme").status
 
     def event(self, kind, about, **ago):
         """An event of so long ago, which Stripe lists."""
@@ -88,6 +88,6 @@ class Customer:
 
 
 @pytest.fixture
-def acme(books, fake):
-    books.now = clock.now()
-    return Customer(books, fake)
+def acme(ledger, fake):
+    ledger.now = clock.now()
+    return Customer(ledger, fake)

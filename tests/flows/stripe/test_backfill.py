@@ -27,20 +27,20 @@ def fill(**how):
 
 def kept():
     """Of each event kept: its id, where it came from, how often, and what became of it."""
-    with transaction() as session:
-        rows = session.scalars(select(StripeEvent).order_by(StripeEvent.event_id))
+    with transaction() as ctx:
+        rows = ctx.session.scalars(select(StripeEvent).order_by(StripeEvent.event_id))
         return [(row.event_id, row.source, row.deliveries, row.state) for row in rows]
 
 
 def cursor():
-    with transaction() as session:
-        found = session.get(StripeCursor, backfill.CURSOR)
+    with transaction() as ctx:
+        found = ctx.session.get(StripeCursor, backfill.CURSOR)
         return found and found.read_until
 
 
 def set_cursor(ago, *, is_live=False):
-    with transaction() as session:
-        session.add(
+    with transaction() as ctx:
+        ctx.session.add(
             StripeCursor(
                 name=backfill.CURSOR,
                 read_until=clock.now() - ago,
@@ -51,36 +51,36 @@ def set_cursor(ago, *, is_live=False):
 
 
 def deliver(event):
-    with transaction() as session:
+    with transaction() as ctx:
         made = events.of_payload(event)
         now = clock.now()
-        return store_event.keep(session, made, source="webhook", received_at=now, now=now)
+        return store_event.keep(ctx.at(now), made, source="webhook", received_at=now)
 
 
 # --- what never came ------------------------------------------------------------------------------
 
 
-def test_a_payment_whose_webhook_never_came_gives_its_credits(acme, books):
+def test_a_payment_whose_webhook_never_came_gives_its_credits(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
     fill()
 
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
     assert kept() == [("evt_1", "gap_fill", 1, "applied")]
 
 
-def test_filling_twice_changes_nothing_more(acme, books):
+def test_filling_twice_changes_nothing_more(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
     fill()
     again = fill(since=clock.now() - 3 * HOUR)
 
     assert (again.listed, again.new, again.outcomes) == (1, set(), [])
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
     assert kept() == [("evt_1", "gap_fill", 1, "applied")]
 
 
-def test_two_that_fill_at_once_keep_and_apply_once(acme, books):
+def test_two_that_fill_at_once_keep_and_apply_once(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
     threads = [threading.Thread(target=fill) for _ in range(2)]
 
@@ -90,7 +90,7 @@ def test_two_that_fill_at_once_keep_and_apply_once(acme, books):
         thread.join()
 
     assert [(name, state) for name, _, _, state in kept()] == [("evt_1", "applied")]
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_what_came_by_webhook_is_not_kept_again(acme):
@@ -121,7 +121,7 @@ def test_events_of_another_mode_or_account_are_kept_as_ignored(acme):
     ]
 
 
-def test_an_event_that_makes_no_sense_is_kept_as_refused_and_the_next_one_applied(acme, books):
+def test_an_event_that_makes_no_sense_is_kept_as_refused_and_the_next_one_applied(acme, ledger):
     acme.fake.keep(objects.event("evt_bad", created=acme.at(hours=1)) | {"data": None})
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
@@ -129,7 +129,7 @@ def test_an_event_that_makes_no_sense_is_kept_as_refused_and_the_next_one_applie
 
     assert done.unreadable == 1
     assert sorted(state for _, _, _, state in kept()) == ["applied", "refused"]
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_more_than_a_page_is_read(acme):
@@ -184,7 +184,7 @@ def test_a_cursor_of_the_other_mode_is_none(acme):
     assert fill().new == {"evt_1"}
 
 
-def test_stripe_away_in_the_middle_leaves_what_was_kept_and_the_old_cursor(acme, books):
+def test_stripe_away_in_the_middle_leaves_what_was_kept_and_the_old_cursor(acme, ledger):
     set_cursor(2 * HOUR)
     before = cursor()
     for _ in range(backfill.AT_ONCE + 1):
@@ -238,11 +238,11 @@ def test_a_rehearsal_says_what_is_new_and_keeps_nothing(acme):
 
 
 def test_how_far_the_reading_is_behind_can_be_asked(acme):
-    with transaction() as session:
-        never = backfill.lag(session, is_live=False, now=clock.now())
+    with transaction() as ctx:
+        never = backfill.lag(ctx, is_live=False)
     set_cursor(HOUR)
-    with transaction() as session:
-        behind = backfill.lag(session, is_live=False, now=clock.now())
+    with transaction() as ctx:
+        behind = backfill.lag(ctx, is_live=False)
 
     assert never is None
     assert HOUR <= behind < 2 * HOUR
@@ -251,24 +251,24 @@ def test_how_far_the_reading_is_behind_can_be_asked(acme):
 # --- the tick -------------------------------------------------------------------------------------
 
 
-def test_the_tick_fills_and_says_how_much(acme, books):
+def test_the_tick_fills_and_says_how_much(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
     answer = stripe_upkeep.fill_gaps.run()
 
     assert answer == {"listed": 1, "new": 1, "left_s": 0.0, "lost_s": 0.0}
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_without_an_api_key_the_tick_says_why_it_does_nothing(database):
     assert stripe_upkeep.fill_gaps.run() == {"why_not": "no API key is set"}
 
 
-def test_a_real_worker_fills_gaps_when_beat_asks(acme, books, redis_client):
+def test_a_real_worker_fills_gaps_when_beat_asks(acme, ledger, redis_client):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
     with running_worker("filling", "-Q", "maintenance", "--pool", "solo"):
         app.send_task("stripe.fill_gaps", queue="maintenance")
         wait_until(lambda: [state for *_, state in kept()] == ["applied"])
 
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000

@@ -35,8 +35,8 @@ def known(acme):
 def look():
     """What differs, as `object: what, ours, Stripe's`."""
     report = stripe_reconcile.look(stripe_fetch.gateway())
-    with transaction() as session:
-        drift.keep(session, report, now=clock.now())
+    with transaction() as ctx:
+        drift.keep(ctx, report)
     return [(each.id, each.what, each.ours, each.stripe) for each in report.differences]
 
 
@@ -48,8 +48,8 @@ def billing(*words, exit_code=0):
 
 def mend():
     """Run each command that the open findings name; what is found after that."""
-    with transaction() as session:
-        commands = [row.facts["command"] for row in open_findings(session)]
+    with transaction() as ctx:
+        commands = [row.facts["command"] for row in open_findings(ctx.session)]
     for command in commands:
         billing(*command.split()[1:])
     return look()
@@ -70,7 +70,7 @@ def test_where_nothing_differs_nothing_is_found(known):
 # --- what differs, and what mends it --------------------------------------------------------------
 
 
-def test_a_payment_that_never_came_is_found_and_mended(acme, books):
+def test_a_payment_that_never_came_is_found_and_mended(acme, ledger):
     acme.buys(hours=2)
 
     found = look()
@@ -80,7 +80,7 @@ def test_a_payment_that_never_came_is_found_and_mended(acme, books):
         ("in_1", "missing here"),
     ]
     assert mend() == []
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
     assert acme.status == "active"
 
 
@@ -126,8 +126,8 @@ def test_a_customer_that_stripe_has_deleted_is_found_and_mended(known):
     assert mend() == []
 
 
-def test_a_customer_that_names_its_account_and_is_not_linked_is_found_and_linked(known, books):
-    globex = books.open_account("globex")
+def test_a_customer_that_names_its_account_and_is_not_linked_is_found_and_linked(known, ledger):
+    globex = ledger.open_account("globex")
     known.fake.keep(objects.customer("cus_2", metadata={"account_id": str(globex)}))
 
     assert [(name, what) for name, what, _, _ in look()] == [("cus_2", "missing here")]
@@ -135,9 +135,9 @@ def test_a_customer_that_names_its_account_and_is_not_linked_is_found_and_linked
 
 
 def test_a_row_of_the_main_app_that_somebody_changed_is_found_and_mended(known):
-    with transaction() as session:
-        session.execute(update(Invoice).values(paid_minor=1))
-        session.execute(update(Subscription).values(status="canceled"))
+    with transaction() as ctx:
+        ctx.session.execute(update(Invoice).values(paid_minor=1))
+        ctx.session.execute(update(Subscription).values(status="canceled"))
 
     assert look() == [
         ("sub_1", "differs", {"app.status": "canceled"}, {"app.status": "active"}),
@@ -158,10 +158,10 @@ def test_a_subscription_that_stripe_does_not_know_has_no_command(known):
     assert (found.id, found.what, found.command) == ("sub_1", "unknown to Stripe", None)
 
 
-def test_an_account_whose_customer_stripe_does_not_know_is_found(known, books):
-    books.open_account("globex", stripe_customer_id="cus_typo")
+def test_an_account_whose_customer_stripe_does_not_know_is_found(known, ledger):
+    ledger.open_account("globex", stripe_customer_id="cus_typo")
 
-    assert look() == [("cus_typo", "unknown to Stripe", {"account_id": books.ids["globex"]}, {})]
+    assert look() == [("cus_typo", "unknown to Stripe", {"account_id": ledger.ids["globex"]}, {})]
 
 
 def test_an_invoice_that_makes_no_sense_is_found(known):
@@ -224,15 +224,15 @@ def test_a_key_of_the_other_mode_is_an_error_and_not_a_thousand_findings(known):
 def test_a_difference_is_an_open_finding_until_it_is_gone(known):
     known.fake.keep(known.invoice | {"status": "void"})
     look()
-    with transaction() as session:
-        (found,) = open_findings(session)
+    with transaction() as ctx:
+        (found,) = open_findings(ctx.session)
     assert (found.check, found.subject) == ("stripe_invoices", "invoice in_1")
     assert found.facts["command"] == "billing stripe sync invoice in_1"
 
     mend()
 
-    with transaction() as session:
-        assert open_findings(session) == []
+    with transaction() as ctx:
+        assert open_findings(ctx.session) == []
 
 
 def test_the_night_looks_once(known, monkeypatch):
@@ -274,7 +274,7 @@ def test_where_nothing_differs_the_command_says_so(known):
     assert "nothing differs" in billing("stripe", "drift")
 
 
-def test_a_dry_run_of_the_sync_says_what_it_would_do_and_does_nothing(acme, books):
+def test_a_dry_run_of_the_sync_says_what_it_would_do_and_does_nothing(acme, ledger):
     acme.buys(hours=2)
 
     shown = billing("stripe", "sync", "invoice", "in_1", "--dry-run")
@@ -292,24 +292,24 @@ def test_a_dry_run_of_the_sync_says_what_it_would_do_and_does_nothing(acme, book
     assert look() != []
 
 
-def test_the_sync_does_what_its_dry_run_said(acme, books):
+def test_the_sync_does_what_its_dry_run_said(acme, ledger):
     acme.buys(hours=2)
     said = json.loads(billing("stripe", "sync", "invoice", "in_1", "--dry-run", "--json"))
 
     done = json.loads(billing("stripe", "sync", "invoice", "in_1", "--json"))
 
     assert done["synced"] == said["synced"]
-    assert (books.see("acme").credits, acme.status) == (1000, "active")
+    assert (ledger.see("acme").credits, acme.status) == (1000, "active")
 
 
-def test_a_sync_a_second_time_gives_nothing_more(acme, books):
+def test_a_sync_a_second_time_gives_nothing_more(acme, ledger):
     acme.buys(hours=2)
 
     for _ in range(2):
         told = billing("stripe", "sync", "invoice", "in_1")
 
     assert "0 credits given" in told
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_without_an_api_key_the_commands_say_what_to_set(acme, configure):
         assert "BILLING_STRIPE_API_KEY" in billing("stripe", *words, exit_code=1)
 
 
-def test_the_command_fills_gaps(acme, books):
+def test_the_command_fills_gaps(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
     would = billing("stripe", "fill-gaps", "--dry-run")
@@ -345,7 +345,7 @@ def test_the_command_fills_gaps(acme, books):
     assert "1 of them new and kept" in did
     assert "1 applied" in did
     assert (again["listed"], again["new"]) == (1, [])
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2099-01-01"])

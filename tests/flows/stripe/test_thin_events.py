@@ -39,8 +39,8 @@ def post(payload, *, secret=SECRET):
 
 def taken_up():
     """Take up each event of the inbox; what became of it."""
-    with transaction() as session:
-        numbers = list(session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
+    with transaction() as ctx:
+        numbers = list(ctx.session.scalars(select(StripeEvent.id).order_by(StripeEvent.id)))
     outcomes = [stripe_apply.apply(number) for number in numbers]
     return [o.state if o.reason is None else f"{o.state}: {o.reason}" for o in outcomes]
 
@@ -61,11 +61,11 @@ def test_a_thin_event_with_a_wrong_signature_is_refused_by_the_relay(acme, redis
     assert taken_up() == []
 
 
-def test_a_thin_event_of_a_paid_invoice_gives_the_credits(told, acme, books):
+def test_a_thin_event_of_a_paid_invoice_gives_the_credits(told, acme, ledger):
     acme.buys(hours=1)
 
     assert told("v1.invoice.paid", "invoice", "in_1") == ["applied"]
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_a_type_that_only_thin_events_have_is_known_by_its_object(told, acme):
@@ -100,7 +100,7 @@ def test_a_thin_event_that_names_no_object_is_kept_as_ignored(acme, redis_client
     assert taken_up() == ["ignored: UnhandledType"]
 
 
-def test_without_an_api_key_a_thin_event_waits_for_one(acme, redis_client, configure, books):
+def test_without_an_api_key_a_thin_event_waits_for_one(acme, redis_client, configure, ledger):
     acme.buys(hours=1)
     post(thin("v1.invoice.paid", "invoice", "in_1"))
     configure(BILLING_STRIPE_API_KEY="")
@@ -163,13 +163,13 @@ def test_a_thin_event_of_the_other_mode_is_ignored(told):
     assert outcome == ["ignored: LivemodeMismatch"]
 
 
-def test_a_thin_event_and_the_one_beside_it_give_the_credits_once(told, acme, books):
+def test_a_thin_event_and_the_one_beside_it_give_the_credits_once(told, acme, ledger):
     invoice = acme.buys(hours=1)
     assert told("v1.invoice.paid", "invoice", "in_1") == ["applied"]
     post(objects.event("evt_beside", "invoice.paid", about=invoice))
 
     assert taken_up()[-1] == "applied"
-    assert books.see("acme").credits == 1000
+    assert ledger.see("acme").credits == 1000
 
 
 def test_every_kind_that_a_thin_event_may_be_about_can_be_fetched_or_is_cash():

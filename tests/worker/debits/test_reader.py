@@ -6,7 +6,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from billing import dead_letters
+from billing.operations import dead_letters
 from billing_client import BillingClient, Debit, new_key
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import message, raw
@@ -43,9 +43,9 @@ def reader(loaded, redis_client):
 
 
 @pytest.fixture
-def acme(books):
-    books.open_account("acme", credits=100)
-    return books
+def acme(ledger):
+    ledger.open_account("acme", credits=100)
+    return ledger
 
 
 def debit(key, operation="image_prompt_extraction", **fields):
@@ -57,8 +57,8 @@ def queue(redis_client, *raws):
 
 
 def errors():
-    with transaction() as session:
-        return {d.error: d for d in dead_letters.open_letters(session, limit=99)}
+    with transaction() as ctx:
+        return {d.error: d for d in dead_letters.open_letters(ctx.session, limit=99)}
 
 
 def nothing_left(redis_client):
@@ -364,9 +364,9 @@ def test_messages_of_many_debits_are_no_larger_a_set_than_single_ones(reader, ac
     read = [reader.read_one_set() for _ in range(5)]
 
     assert read == [1, 1, 1, 2, 1], "one at a time where each is large, then more again"
-    with transaction() as session:
+    with transaction() as ctx:
         taken = sa.text("SELECT count(*) FROM billing.keys GROUP BY xmin::text ORDER BY 1")
-        assert max(session.scalars(taken)) <= 501, "a set, and the opening of the book"
+        assert max(ctx.session.scalars(taken)) <= 501, "a set, and the opening of the book"
     assert nothing_left(redis_client)
 
 

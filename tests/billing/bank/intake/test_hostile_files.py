@@ -12,7 +12,6 @@ from models.bank import Statement, StatementFile, StatementLine
 from tasks.bank import import_statement
 from tests.billing.bank.intake import bulky_files
 from tests.billing.bank.intake.hostile_files import OF_EACH_KIND
-from worker import clock
 from worker.database import transaction
 
 #: Errors that are of the file as a whole, and so name no place in it.
@@ -55,10 +54,10 @@ def test_a_refused_file_is_refused_again_and_its_bytes_stay(database):
 
     import_statement.apply(kwargs={"file_id": file_id}, throw=True)
 
-    with transaction() as session:
+    with transaction() as ctx:
         content = io.BytesIO()
-        bank_files.write_content(session, file_id, content)
-        assert bank_files.load(session, file_id).state == "refused"
+        bank_files.write_content(ctx.session, file_id, content)
+        assert bank_files.load(ctx.session, file_id).state == "refused"
         assert content.read() == b"\x00\x01 no statement"
 
 
@@ -76,20 +75,20 @@ def test_the_largest_files_stay_within_a_hundred_megabytes(shape):
 def _received(content):
     content = content() if callable(content) else content
     plain = content if isinstance(content, bytes) else content.encode()
-    with transaction() as session:
-        return bank_files.receive(session, io.BytesIO(plain), name="a file", now=clock.now()).id
+    with transaction() as ctx:
+        return bank_files.receive(ctx, io.BytesIO(plain), name="a file").id
 
 
 def _became(file_id):
     """The file, what became of it in words, and its statements, the lines they promise and have."""
-    with transaction() as session:
-        file = session.get_one(StatementFile, file_id)
-        statements = session.scalars(sa.select(Statement)).all()
-        linked = session.scalar(sa.select(sa.func.count()).select_from(StatementLine))
+    with transaction() as ctx:
+        file = ctx.session.get_one(StatementFile, file_id)
+        statements = ctx.session.scalars(sa.select(Statement)).all()
+        linked = ctx.session.scalar(sa.select(sa.func.count()).select_from(StatementLine))
         # the account of these files is nobody's, and they are of a day long past
         reasons = {hold["reason"] for one in statements for hold in one.holds}
         reasons = sorted(reasons - {"date_out_of_range", "account_unknown"})
         words = {"refused": f"refused {file.error}", "imported": " ".join(["held", *reasons])}
         outcome = "read" if file.state == "imported" and not reasons else words[file.state]
-        session.expunge_all()
+        ctx.session.expunge_all()
         return file, outcome, (len(statements), sum(one.line_count for one in statements), linked)

@@ -29,8 +29,8 @@ def test_the_same_file_twice_is_one_file_and_adds_nothing(bank):
 
     assert again.is_known
     assert bank.dump() == before
-    with transaction() as session:
-        assert files.receive(session, io.BytesIO(file), name="other", now=bank.now).is_repeat
+    with transaction() as ctx:
+        assert files.receive(ctx.at(bank.now), io.BytesIO(file), name="other").is_repeat
 
 
 def test_the_same_statement_in_another_file_adds_nothing(bank):
@@ -85,8 +85,8 @@ def test_a_line_that_two_statements_word_differently_keeps_both_wordings(bank):
     bank.receive(statement(line("1.00", text="other", bank_reference="B1")))
 
     assert bank.amounts() == [100]
-    with transaction() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(LineWording)) == 2
+    with transaction() as ctx:
+        assert ctx.session.scalar(sa.select(sa.func.count()).select_from(LineWording)) == 2
 
 
 def test_two_statements_of_one_name_with_other_entries_hold_each_other(bank):
@@ -185,8 +185,8 @@ def test_a_held_statement_can_be_released_with_a_reason(bank):
     bank.receive(statement(line("10.00"), closing=900))
     [row] = bank.statements()
 
-    with transaction() as session:
-        held.release(session, str(row.digest)[:8], actor="operator:ann", because="bank confirmed")
+    with transaction() as ctx:
+        held.release(ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed")
     bank.receive(statement(line("10.00"), number=2, opening=900))
 
     first, _ = bank.statements()
@@ -197,8 +197,8 @@ def test_a_held_statement_can_be_released_with_a_reason(bank):
 def test_a_statement_is_released_by_its_own_digest_alone(bank, beginning):
     bank.receive(statement(line("10.00"), closing=900))
 
-    with transaction() as session, pytest.raises(UnknownStatement):
-        held.release(session, beginning, actor="operator:ann", because="guess")
+    with transaction() as ctx, pytest.raises(UnknownStatement):
+        held.release(ctx.by("operator:ann"), beginning, because="guess")
 
 
 def test_a_file_that_names_no_account_is_of_the_account_that_the_sender_states(bank):
@@ -230,8 +230,8 @@ def test_a_batch_too_large_to_keep_is_kept_as_one_amount_for_a_person(bank):
     bank.receive(camt(entry(total, details=many), closing=total).encode())
 
     assert bank.amounts() == [(MAX_BATCH + 1) * 100]
-    with transaction() as session:
-        [wording] = session.scalars(sa.select(LineWording))
+    with transaction() as ctx:
+        [wording] = ctx.session.scalars(sa.select(LineWording))
     assert not wording.payload["split_agrees"]
 
 
@@ -239,8 +239,8 @@ def test_an_entry_that_is_only_pending_is_not_the_booked_one(bank):
     bank.receive(camt(entry("5.00", status="<Sts>PDNG</Sts>"), closing="0.00").encode())
     bank.receive(camt(entry("5.00"), closing="5.00").encode())
 
-    with transaction() as session:
-        assert set(session.scalars(sa.select(BankLine.status))) == {"PDNG", "BOOK"}
+    with transaction() as ctx:
+        assert set(ctx.session.scalars(sa.select(BankLine.status))) == {"PDNG", "BOOK"}
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ def test_an_entry_that_is_only_pending_is_not_the_booked_one(bank):
     ],
 )
 def test_a_file_that_is_no_statement_by_its_size_is_not_kept(database, content, error):
-    with transaction() as session, pytest.raises(error):
-        files.receive(session, io.BytesIO(content), name="x", now=Bank().now)
+    with transaction() as ctx, pytest.raises(error):
+        files.receive(ctx.at(Bank().now), io.BytesIO(content), name="x")
 
 
 @pytest.mark.parametrize(

@@ -183,8 +183,8 @@ def _second_statement():
 
 
 def _received(content):
-    with transaction() as session:
-        return bank_files.receive(session, io.BytesIO(content), name="a file", now=Bank().now).id
+    with transaction() as ctx:
+        return bank_files.receive(ctx.at(Bank().now), io.BytesIO(content), name="a file").id
 
 
 def _leave(path, content):

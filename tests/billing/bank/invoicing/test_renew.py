@@ -191,6 +191,6 @@ def _open_references(shop):
     from models.transfers import TransferInvoice
     from worker.database import transaction
 
-    with transaction() as session:
+    with transaction() as ctx:
         rows = sa.select(TransferInvoice.reference).where(TransferInvoice.state == "open")
-        return list(session.scalars(rows))
+        return list(ctx.session.scalars(rows))

@@ -4,7 +4,7 @@ import datetime as dt
 
 from billing.bank.invoicing.references import reference as rf
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import Incoming, Invoice, Ledger, Policy
+from billing.bank.matching.types import Incoming, Invoice, OpenItems, Policy
 from billing.statements.canonical import Reference
 from tests.statements.writing import OWN_IBAN
 
@@ -45,10 +45,10 @@ def incoming(amount=8900, *texts, ref=None, kind="SCOR", id=1, **more):
     return Incoming(id=id, amount_minor=amount, structured=structured, texts=texts, **fields)
 
 
-def ledger(*invoices, **more):
-    return Ledger({one.id: one for one in invoices}, **more)
+def open_items(*invoices, **more):
+    return OpenItems({one.id: one for one in invoices}, **more)
 
 
 def decide(transfer, *invoices, policy=None, **more):
-    [decision] = match([transfer], ledger(*invoices, **more), policy or Policy())
+    [decision] = match([transfer], open_items(*invoices, **more), policy or Policy())
     return decision

@@ -13,7 +13,7 @@ from tests.billing.bank.matching.matching_facts import (
     decide,
     incoming,
     invoice,
-    ledger,
+    open_items,
     rf,
 )
 
@@ -209,14 +209,14 @@ def test_a_payer_whom_the_bank_does_not_name_may_be_the_one_of_before():
 
 
 def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
-    book = ledger(invoice(1), invoice(2))
+    balance = open_items(invoice(1), invoice(2))
     both = [
         incoming(8900, ref=rf(1), id=1),
         incoming(8900, ref=rf(1), id=2, payer_iban="DE02100100100006820101"),
         incoming(8900, ref=rf(2), id=3, payer_iban="DE02100100100006820101"),
     ]
 
-    decisions = match(both, book, Policy())
+    decisions = match(both, balance, Policy())
 
     assert [one.outcome for one in decisions] == ["suggest", "suggest", "settle"]
     assert "2 transfers" in decisions[0].review
@@ -225,7 +225,7 @@ def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
 def test_two_parts_that_fit_into_one_invoice_both_settle():
     parts = [incoming(5000, ref=rf(1), id=1), incoming(3900, ref=rf(1), id=2)]
 
-    decisions = match(parts, ledger(invoice(1)), Policy())
+    decisions = match(parts, open_items(invoice(1)), Policy())
 
     assert [one.outcome for one in decisions] == ["settle", "settle"]
 
@@ -233,7 +233,7 @@ def test_two_parts_that_fit_into_one_invoice_both_settle():
 def test_two_equal_parts_of_one_payer_within_days_are_perhaps_one_sent_twice():
     parts = [incoming(4000, ref=rf(1), id=1), incoming(4000, ref=rf(1), id=2)]
 
-    decisions = match(parts, ledger(invoice(1)), Policy())
+    decisions = match(parts, open_items(invoice(1)), Policy())
 
     assert [one.outcome for one in decisions] == ["suggest", "suggest"]
 

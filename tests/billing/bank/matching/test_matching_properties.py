@@ -9,7 +9,7 @@ from billing.bank.invoicing.references import reference
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import Policy
 from billing.statements.references import Scheme, check_reference
-from tests.billing.bank.matching.matching_facts import incoming, invoice, ledger, rf
+from tests.billing.bank.matching.matching_facts import incoming, invoice, open_items, rf
 
 PRICES = (8900, 13900, 22900)
 IBANS = (None, "DE89370400440532013000", "DE02100100100006820101")
@@ -53,54 +53,54 @@ _transfers = st.lists(
 
 @given(_invoices, _transfers, st.randoms(use_true_random=False))
 def test_the_order_of_transfers_changes_nothing(invoices, transfers, chance):
-    book = ledger(*invoices)
-    expected = match(transfers, book, Policy())
+    balance = open_items(*invoices)
+    expected = match(transfers, balance, Policy())
     chance.shuffle(transfers)
 
-    assert match(transfers, book, Policy()) == expected
+    assert match(transfers, balance, Policy()) == expected
 
 
 @given(_invoices, _transfers, st.randoms(use_true_random=False))
 def test_the_order_of_invoices_changes_nothing(invoices, transfers, chance):
-    expected = match(transfers, ledger(*invoices), Policy())
+    expected = match(transfers, open_items(*invoices), Policy())
     chance.shuffle(invoices)
 
-    assert match(transfers, ledger(*invoices), Policy()) == expected
+    assert match(transfers, open_items(*invoices), Policy()) == expected
 
 
 @given(_invoices, _transfers)
 def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_has(
     invoices, transfers
 ):
-    book, paid = ledger(*invoices), Counter()
+    balance, paid = open_items(*invoices), Counter()
     amounts = {one.id: one.amount_minor for one in transfers}
 
-    for decision in match(transfers, book, Policy()):
+    for decision in match(transfers, balance, Policy()):
         given_away = sum(part for _, part in decision.parts) + decision.surplus_minor
         assert given_away == (amounts[decision.transfer_id] if decision.is_automatic else 0)
         for id, part in decision.parts:
             assert part > 0
             paid[id] += part
 
-    assert all(paid[id] <= book.invoices[id].due_minor for id in paid)
+    assert all(paid[id] <= balance.invoices[id].due_minor for id in paid)
 
 
 @given(_invoices, _transfers)
 def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfers):
-    book, by_id = ledger(*invoices), {one.id: one for one in transfers}
+    balance, by_id = open_items(*invoices), {one.id: one for one in transfers}
 
-    for decision in match(transfers, book, Policy()):
+    for decision in match(transfers, balance, Policy()):
         said = by_id[decision.transfer_id]
         everything = " ".join([*said.texts, *[one.value for one in said.structured]])
         for id, _ in decision.parts:
-            assert book.invoices[id].reference in everything
-            assert book.invoices[id].is_open
-            assert book.invoices[id].currency == said.currency
+            assert balance.invoices[id].reference in everything
+            assert balance.invoices[id].is_open
+            assert balance.invoices[id].currency == said.currency
 
 
 @given(_invoices, _transfers)
 def test_what_a_person_must_see_says_why(invoices, transfers):
-    for decision in match(transfers, ledger(*invoices), Policy()):
+    for decision in match(transfers, open_items(*invoices), Policy()):
         assert decision.is_automatic or decision.review
         assert decision.reasons
 

@@ -28,14 +28,14 @@ def tried(shop):
 
 
 def sweep(shop):
-    with transaction() as session:
-        trial_sweeps.begin_missing(session, now=shop.now)
+    with transaction() as ctx:
+        trial_sweeps.begin_missing(ctx.at(shop.now))
 
 
 def references():
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(TransferInvoice.reference).order_by(TransferInvoice.id)
-        return list(session.scalars(rows))
+        return list(ctx.session.scalars(rows))
 
 
 def payers(shop):
@@ -44,8 +44,8 @@ def payers(shop):
     rows = select(TrialIdentity.account_id).where(
         TrialIdentity.kind == "iban", TrialIdentity.digest == SEEN
     )
-    with transaction() as session:
-        return sorted(slugs[account_id] for account_id in session.scalars(rows))
+    with transaction() as ctx:
+        return sorted(slugs[account_id] for account_id in ctx.session.scalars(rows))
 
 
 def test_two_trials_that_are_paid_from_one_account_are_told(tried):
@@ -56,9 +56,9 @@ def test_two_trials_that_are_paid_from_one_account_are_told(tried):
     tried.act("confirm", DEV, 2, [(2, 8900)])  # no rule dares: the payer is known for acme
     sweep(tried)
 
-    with transaction() as session:
+    with transaction() as ctx:
         rows = select(OutboxEvent.account_id, OutboxEvent.payload)
-        told = session.execute(rows.where(OutboxEvent.type == "trial.repeated")).all()
+        told = ctx.session.execute(rows.where(OutboxEvent.type == "trial.repeated")).all()
     said = {"kinds": ["iban"], "accounts": [tried.ids["acme"]], "is_refused": False}
     assert [tuple(each) for each in told] == [(tried.ids["acme2"], said)]
     assert tried.status("acme2") == "active"

@@ -280,8 +280,8 @@ def test_what_pays_nothing_is_set_aside_with_its_reason(acme, act, state):
 def test_a_rejected_suggestion_is_remembered_against_the_payer(acme):
     acme.act("reject", DEV, 1, reason="not theirs")
 
-    with transaction() as session:
-        assert [one.declined for one in session.scalars(sa.select(Payer))] == [1]
+    with transaction() as ctx:
+        assert [one.declined for one in ctx.session.scalars(sa.select(Payer))] == [1]
 
 
 def test_what_the_rules_did_is_marked_as_seen(shop):
@@ -301,8 +301,8 @@ def test_a_refund_is_asked_for_and_never_sent(shop):
 
     shop.act("request_refund", DEV, 1, 1100, reason="paid too much")
 
-    with transaction() as session:
-        [asked] = session.scalars(sa.select(RefundRequest))
+    with transaction() as ctx:
+        [asked] = ctx.session.scalars(sa.select(RefundRequest))
     assert (asked.amount_minor, asked.actor) == (1100, "user:1")
     assert shop.credit("acme") == 1100
     assert "transfer.refund_requested" in shop.events()
@@ -324,5 +324,5 @@ def test_what_moved_money_is_never_changed(acme, table, act):
         "recorded_at", "decided_at" if table == "transfer_decisions" else "recorded_at"
     )
 
-    with pytest.raises(sa.exc.InternalError, match="never changed"), transaction() as session:
-        session.execute(sa.text(statement))
+    with pytest.raises(sa.exc.InternalError, match="never changed"), transaction() as ctx:
+        ctx.session.execute(sa.text(statement))

@@ -42,9 +42,11 @@ def told(life):
 
 
 def invoice(life, slug, *, status="open"):
-    with transaction() as session:
+    with transaction() as ctx:
         values = {"account_id": life.ids[slug], "status": status}
-        return session.execute(insert(Invoice).values(**values).returning(Invoice.id)).scalar_one()
+        return ctx.session.execute(
+            insert(Invoice).values(**values).returning(Invoice.id)
+        ).scalar_one()
 
 
 # --- the schedule -----------------------------------------------------------------------------------
@@ -89,10 +91,10 @@ def test_a_transfer_is_asked_for_before_it_is_due_and_never_tried_again(life):
 
 
 def announce_with_invoice(life, slug):
-    with transaction() as session:
-        session.execute(update(Plan).values(price=89))
+    with transaction() as ctx:
+        ctx.session.execute(update(Plan).values(price=89))
         message = AnnounceTransfer(life.ids[slug], 1, key="k")
-        issue.announce(session, message, currency="USD", now=life.now)
+        issue.announce(ctx.at(life.now), message, currency="USD")
 
 
 def test_an_invoice_for_a_transfer_asks_for_itself(life):
@@ -183,9 +185,9 @@ def test_each_step_is_recorded_once(acme):
     fail(acme)
     days_pass(acme, 31, sweeps_a_day=3)
 
-    with transaction() as session:
+    with transaction() as ctx:
         steps = select(DunningStep.day, DunningStep.action).order_by(DunningStep.day)
-        taken = session.execute(steps).all()
+        taken = ctx.session.execute(steps).all()
     assert sorted(taken) == sorted((step.day, step.action) for step in dunning_schedule.of("card"))
 
 

@@ -4,10 +4,10 @@ import datetime as dt
 
 import pytest
 
+from billing.context import Policy
 from billing.host import accounts
 from billing.lifecycle.trials import fingerprint_rows, fingerprints
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.policy import Policy
 from worker.database import transaction
 
 
@@ -85,9 +85,7 @@ def test_what_was_told_is_not_told_again(life):
 
 def show(life, slug, *found):
     life.act(
-        lambda session, account_id, *, now: fingerprint_rows.record(
-            session, {account_id: found}, now=now
-        ),
+        lambda ctx, account_id: fingerprint_rows.record(ctx, {account_id: found}),
         slug,
     )
 
@@ -187,8 +185,8 @@ def test_an_account_that_others_hold_is_judged_later(life):
     for slug in ("acme", "acme2"):
         life.try_out(slug)
         show(life, slug, CARD)
-    with transaction() as session:
-        accounts.lock(session, [life.ids["acme2"]])
+    with transaction() as ctx:
+        accounts.lock(ctx.session, [life.ids["acme2"]])
 
         life.age()
         meanwhile = kinds(life)

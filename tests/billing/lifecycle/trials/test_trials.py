@@ -5,11 +5,11 @@ import datetime as dt
 import pytest
 from sqlalchemy import func, select
 
+from billing.context import Policy
 from billing.errors import AccountDeleted, SystemAccount, TrialEndRefused, UnknownAccount
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.trials import overrides as trial_overrides
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.policy import Policy
 from models.credits import PlanPolicy
 from models.life import Trial, TrialReminder
 from worker.database import transaction
@@ -325,9 +325,9 @@ def test_a_sweep_that_comes_late_sends_the_last_reminder_alone(life):
     life.age()
 
     assert life.reminders() == [1]
-    with transaction() as session:
+    with transaction() as ctx:
         kept = select(TrialReminder.days_before, TrialReminder.is_sent)
-        assert set(session.execute(kept).all()) == {(7, False), (3, False), (1, True)}
+        assert set(ctx.session.execute(kept).all()) == {(7, False), (3, False), (1, True)}
 
 
 def test_a_short_trial_is_not_reminded_on_its_first_day(life):
@@ -549,9 +549,9 @@ def test_accounts_that_somebody_works_on_are_left_to_the_next_run(many):
 
         accounts.lock(app, [many.ids["acme0"], many.ids["acme3"]])
         many.act(trial_sweeps.expire_due)
-        with transaction() as session:
+        with transaction() as ctx:
             open_ones = select(func.count()).where(Trial.ended_at.is_(None))
-            assert session.execute(open_ones).scalar() == 2
+            assert ctx.session.execute(open_ones).scalar() == 2
 
     many.age()
 
@@ -560,13 +560,13 @@ def test_accounts_that_somebody_works_on_are_left_to_the_next_run(many):
 
 def test_a_plan_that_is_not_active_changes_nothing(life):
     life.try_out("acme")
-    with transaction() as session:
+    with transaction() as ctx:
         from sqlalchemy import update
 
         from models.host import Plan
 
-        session.execute(update(Plan).values(is_active=False))
-        assert session.scalars(select(PlanPolicy)).all() == []
+        ctx.session.execute(update(Plan).values(is_active=False))
+        assert ctx.session.scalars(select(PlanPolicy)).all() == []
     life.pass_time(days=17)
 
     life.age()

@@ -1,6 +1,5 @@
 """Messages that could not be handled, kept whole until a person replays or drops them."""
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.context import Context
 from billing.errors import BillingError
 from models.operations import DeadLetter
 
@@ -36,7 +36,7 @@ class Letter:
     attempts: int = 1
 
 
-def keep(session: Session, letters: Sequence[Letter], *, now: dt.datetime) -> None:
+def keep(ctx: Context, letters: Sequence[Letter]) -> None:
     """Keep these messages; one that is kept already counts another attempt and is open again."""
     if not letters:
         return
@@ -50,13 +50,13 @@ def keep(session: Session, letters: Sequence[Letter], *, now: dt.datetime) -> No
             "arguments": letter.arguments,
             "raw": letter.raw,
             "attempts": letter.attempts,
-            "first_at": now,
-            "last_at": now,
+            "first_at": ctx.now,
+            "last_at": ctx.now,
         }
         for letter in {each.message_id: each for each in letters}.values()
     ]
     new = insert(DeadLetter)
-    session.execute(
+    ctx.session.execute(
         new.on_conflict_do_update(
             index_elements=[DeadLetter.message_id],
             set_={
@@ -91,12 +91,12 @@ def count_open(session: Session) -> int:
     return session.execute(rows).scalar_one()
 
 
-def close(session: Session, letter_id: int, *, state: str, actor: str) -> DeadLetter:
+def close(ctx: Context, letter_id: int, *, state: str) -> DeadLetter:
     """Take an open letter off the list, as `replayed` or `dropped`. Raises UnknownDeadLetter."""
-    closed = session.scalars(
+    closed = ctx.session.scalars(
         update(DeadLetter)
         .where(DeadLetter.id == letter_id, DeadLetter.state == "open")
-        .values(state=state, closed_by=actor)
+        .values(state=state, closed_by=ctx.actor)
         .returning(DeadLetter)
     ).first()
     if closed is None:

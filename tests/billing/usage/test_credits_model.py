@@ -32,7 +32,7 @@ from models.calendar import CreditCalendar
 from tests.app import connect
 from tests.conftest import _EMPTY
 from tests.credits_model import FOR_EVER, Account, Calendar, Model, Said
-from tests.story import Books
+from tests.story import Ledger
 from worker.database import engine, transaction
 
 PRICES = {
@@ -135,42 +135,42 @@ class CreditsMachine(RuleBasedStateMachine):
         with engine().begin() as connection:
             connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
             connection.execute(sa.text(_EMPTY))
-        self.books = Books()
+        self.ledger = Ledger()
         self.sent = []
         self.model = Model(
             {"plain": Account(), "owing": Account(debt_limit=15), "capped": Account(cap=40)},
             PRICES,
         )
-        self.books.plan("generous", included_credits=25, debt_limit=15, rollover_cap=8)
+        self.ledger.plan("generous", included_credits=25, debt_limit=15, rollover_cap=8)
         for slug, credits in {"plain": 30, "owing": -4, "capped": 90}.items():
             plan = "generous" if slug == "owing" else "starter"
-            self.books.open_account(slug, credits=credits, plan=plan)
-            self.model.accounts[slug].open(credits, self.books.ids[slug], self.books.now)
-        with transaction() as session:
-            session.execute(
+            self.ledger.open_account(slug, credits=credits, plan=plan)
+            self.model.accounts[slug].open(credits, self.ledger.ids[slug], self.ledger.now)
+        with transaction() as ctx:
+            ctx.session.execute(
                 sa.text("INSERT INTO billing.spend_caps VALUES (:id, 40)"),
-                {"id": self.books.ids["capped"]},
+                {"id": self.ledger.ids["capped"]},
             )
-            session.execute(
+            ctx.session.execute(
                 sa.text("SELECT billing.open_book(id, :now) FROM igny8_tenants"),
-                {"now": self.books.now},
+                {"now": self.ledger.now},
             )
         self.begin_a_calendar("owing")
 
     def begin_a_calendar(self, slug):
         """As if the main app had given the first period's credits."""
-        account_id, due = self.books.ids[slug], self.books.now.replace(month=4)
+        account_id, due = self.ledger.ids[slug], self.ledger.now.replace(month=4)
         self.model.accounts[slug].calendar = Calendar(account_id, due, 25, 8)
-        with transaction() as session:
-            session.add(
+        with transaction() as ctx:
+            ctx.session.add(
                 CreditCalendar(
                     account_id=account_id,
-                    anchor_at=self.books.now,
+                    anchor_at=self.ledger.now,
                     period_number=1,
                     first_period=2,
                     next_due_at=due,
-                    plan_id=self.books.plan("generous"),
-                    recorded_at=self.books.now,
+                    plan_id=self.ledger.plan("generous"),
+                    recorded_at=self.ledger.now,
                 )
             )
 
@@ -205,8 +205,8 @@ class CreditsMachine(RuleBasedStateMachine):
             answers = self.drained(limit=500, one_by_one=how == "in savepoints")
         expected = [self.modelled(message) for message in ordered]
         assert [said(answer) for answer in answers] == expected
-        with transaction() as session:
-            assert inbox.waiting(session)[0] == 0
+        with transaction() as ctx:
+            assert inbox.waiting(ctx.session)[0] == 0
 
     @rule(asked=st.lists(messages, min_size=1, max_size=4))
     def the_same_set_by_two_workers_at_once(self, asked):
@@ -230,16 +230,16 @@ class CreditsMachine(RuleBasedStateMachine):
     )
     def grant(self, own, amount, source, hours):
         account, key = own
-        expires_at = None if hours is None else self.books.now + dt.timedelta(hours=hours)
+        expires_at = None if hours is None else self.ledger.now + dt.timedelta(hours=hours)
         message = Grant(self.id_of(account), amount, source, key, expires_at)
         try:
-            with transaction() as session:
-                granted = grants.apply(session, message, now=self.books.now)
+            with transaction() as ctx:
+                granted = grants.apply(ctx.at(self.ledger.now).by("main_app"), message)
             answer = Said("granted", granted.entry.amount)
         except Rejected as error:
             answer = Said("rejected", reason=error.name)
         assert answer == self.model.grant(
-            self.books.now,
+            self.ledger.now,
             account=account,
             amount=amount,
             source=source,
@@ -251,11 +251,11 @@ class CreditsMachine(RuleBasedStateMachine):
     def place_holds(self, asked):
         for (account, key), operation, units, ttl_s in asked:
             message = PlaceHold(self.id_of(account), operation, key, units=units, ttl_s=ttl_s)
-            with transaction() as session:
-                placed = holds.place(session, message, now=self.books.now)
-            self.model.renew(self.books.now, account)
+            with transaction() as ctx:
+                placed = holds.place(ctx.at(self.ledger.now), message)
+            self.model.renew(self.ledger.now, account)
             told = self.model.place(
-                self.books.now,
+                self.ledger.now,
                 account=account,
                 operation=operation,
                 units=units,
@@ -284,23 +284,23 @@ class CreditsMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep_of_holds(self):
-        with transaction() as session:
-            expired = len(holds.sweep(session, now=self.books.now))
-        assert expired == self.model.expire_holds(self.books.now)
+        with transaction() as ctx:
+            expired = len(holds.sweep(ctx.at(self.ledger.now)))
+        assert expired == self.model.expire_holds(self.ledger.now)
 
     @rule()
     def sweep_of_lots(self):
-        swept = self.books.sweep(expiry.sweep)
-        assert len(swept) == self.model.expire_lots(self.books.now)
+        swept = self.ledger.sweep(expiry.sweep)
+        assert len(swept) == self.model.expire_lots(self.ledger.now)
 
     @rule()
     def sweep_of_renewals(self):
-        swept = self.books.sweep(renewals.sweep_due)
-        assert len(swept) == self.model.renew(self.books.now, *SLUGS)
+        swept = self.ledger.sweep(renewals.sweep_due)
+        assert len(swept) == self.model.renew(self.ledger.now, *SLUGS)
 
     @rule(hours=st.sampled_from((1, 7, 30, 24 * 20)))
     def time_passes(self, hours):
-        self.books.pass_time(hours=hours)
+        self.ledger.pass_time(hours=hours)
 
     @rule(
         operation=st.sampled_from((*PRICES, "mind_reading")),
@@ -310,9 +310,9 @@ class CreditsMachine(RuleBasedStateMachine):
         is_active=st.sampled_from((True, True, True, False)),
     )
     def price_changes(self, operation, credits, per, is_fixed, is_active):
-        self.books.pass_time(seconds=1)
-        with transaction() as session:
-            session.execute(
+        self.ledger.pass_time(seconds=1)
+        with transaction() as ctx:
+            ctx.session.execute(
                 sa.text(
                     "INSERT INTO billing.prices (operation, valid_from, credits_per_unit,"
                     " units_per_price, is_fixed, is_active)"
@@ -320,7 +320,7 @@ class CreditsMachine(RuleBasedStateMachine):
                 ),
                 {
                     "operation": operation,
-                    "now": self.books.now,
+                    "now": self.ledger.now,
                     "credits": credits,
                     "per": per,
                     "is_fixed": is_fixed,
@@ -328,17 +328,17 @@ class CreditsMachine(RuleBasedStateMachine):
                 },
             )
         price = (credits if is_active else None, per, is_fixed)
-        self.model.prices.setdefault(operation, []).append((self.books.now, *price))
+        self.model.prices.setdefault(operation, []).append((self.ledger.now, *price))
 
     # --- what must hold after each of them -------------------------------------------------------------
 
     @invariant()
     def everything_is_as_the_model_says(self):
-        with transaction() as session:
+        with transaction() as ctx:
             for name, (query, in_the_model) in LOOKS.items():
-                seen = [tuple(row) for row in session.execute(sa.text(query))]
+                seen = [tuple(row) for row in ctx.session.execute(sa.text(query))]
                 told = [
-                    (self.books.ids[slug], *row)
+                    (self.ledger.ids[slug], *row)
                     for slug, account in self.model.accounts.items()
                     for row in in_the_model(account)
                 ]
@@ -349,11 +349,11 @@ class CreditsMachine(RuleBasedStateMachine):
         """Of one account after each step, in turn."""
         slug = SLUGS[len(self.sent) % len(SLUGS)]
         account = self.model.accounts[slug]
-        assert self.books.see(slug).available == account.available(self.books.now)
+        assert self.ledger.see(slug).available == account.available(self.ledger.now)
 
     @invariant()
     def the_audit_agrees(self):
-        findings = self.books.audit().findings
+        findings = self.ledger.audit().findings
         # What is over waits for its sweep, which is one of the rules.
         del findings["expired_lots"], findings["late_renewals"]
         assert not any(findings.values()), findings
@@ -366,16 +366,14 @@ class CreditsMachine(RuleBasedStateMachine):
         assert answers == [self.modelled(message) for message in asked]
 
     def posted(self, asked):
-        with transaction() as session:
-            return post.apply(
-                session, [self.real(message) for message in asked], now=self.books.now
-            )
+        with transaction() as ctx:
+            return post.apply(ctx.at(self.ledger.now), [self.real(message) for message in asked])
 
     def modelled(self, message):
         kind, words = message
         self.sent.append(message)
-        self.model.renew(self.books.now, words["account"])
-        return getattr(self.model, kind)(self.books.now, **self.with_time(words))
+        self.model.renew(self.ledger.now, words["account"])
+        return getattr(self.model, kind)(self.ledger.now, **self.with_time(words))
 
     def real(self, message):
         kind, words = message
@@ -385,15 +383,15 @@ class CreditsMachine(RuleBasedStateMachine):
     def with_time(self, words):
         words = dict(words)
         if "hours_ago" in words:
-            words["happened_at"] = self.books.now - dt.timedelta(hours=words.pop("hours_ago"))
+            words["happened_at"] = self.ledger.now - dt.timedelta(hours=words.pop("hours_ago"))
         return words
 
     def drained(self, **options):
-        with transaction() as session:
-            return inbox.drain(session, after=inbox.LOWEST, now=self.books.now, **options).answers
+        with transaction() as ctx:
+            return inbox.drain(ctx.at(self.ledger.now), after=inbox.LOWEST, **options).answers
 
     def id_of(self, slug):
-        return self.books.ids.get(slug, 404)
+        return self.ledger.ids.get(slug, 404)
 
 
 def said(answer):

@@ -4,31 +4,31 @@ import datetime as dt
 
 from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from models.operations import Slot
 
 #: Slots are kept this long for a person to look at; a beat never asks for an older one.
 KEPT = dt.timedelta(days=7)
 
 
-def claim(session: Session, job: str, *, every: dt.timedelta, now: dt.datetime) -> bool:
+def claim(ctx: Context, job: str, *, every: dt.timedelta) -> bool:
     """Whether this transaction is the one that runs `job` for the present slot."""
-    starts_at = _slot(every, now)
-    claimed = session.execute(
+    starts_at = _slot(every, ctx.now)
+    claimed = ctx.session.execute(
         insert(Slot)
-        .values(job=job, starts_at=starts_at, claimed_at=now)
+        .values(job=job, starts_at=starts_at, claimed_at=ctx.now)
         .on_conflict_do_nothing()
         .returning(Slot.job)
     ).first()
     if claimed:
-        session.execute(delete(Slot).where(Slot.job == job, Slot.starts_at < now - KEPT))
+        ctx.session.execute(delete(Slot).where(Slot.job == job, Slot.starts_at < ctx.now - KEPT))
     return claimed is not None
 
 
-def is_claimed(session: Session, job: str, *, every: dt.timedelta, now: dt.datetime) -> bool:
+def is_claimed(ctx: Context, job: str, *, every: dt.timedelta) -> bool:
     """Whether the present slot of `job` is taken already."""
-    return session.get(Slot, (job, _slot(every, now))) is not None
+    return ctx.session.get(Slot, (job, _slot(every, ctx.now))) is not None
 
 
 def _slot(every: dt.timedelta, now: dt.datetime) -> dt.datetime:

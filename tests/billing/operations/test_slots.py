@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from billing import slots
+from billing.operations import slots
 from tests.story import NOON
 from worker.database import transaction
 
@@ -10,8 +10,8 @@ HOUR = dt.timedelta(hours=1)
 
 
 def claim(moment):
-    with transaction() as session:
-        return slots.claim(session, "audit", every=HOUR, now=moment)
+    with transaction() as ctx:
+        return slots.claim(ctx.at(moment), "audit", every=HOUR)
 
 
 def test_one_slot_is_claimed_once(database):

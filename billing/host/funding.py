@@ -7,12 +7,11 @@ not spoken of the subscription yet, a purchase that ended of late stands for it.
 
 from collections.abc import Iterable
 
-from sqlalchemy.orm import Session
-
+from billing.context import Context
 from billing.postgres import arrays
 
 #: Of an account `a`, at `:now`; used by the sweeps' questions and by the audit too.
-COVERED = """(
+FUNDED = """(
     EXISTS (SELECT FROM billing.purchases AS p
             WHERE p.account_id = a.id AND p.plan_id IS NOT NULL AND p.ends_at > {now})
     OR EXISTS (SELECT FROM billing.stripe_objects AS o
@@ -27,18 +26,18 @@ COVERED = """(
                WHERE s.tenant_id = a.id AND s.payment_method = 'bank_transfer'
                  AND s.external_payment_id LIKE 'billing:%%' AND s.status = 'active'))"""
 
-_COVERED_NOW = COVERED.format(now="%(now)s")
+_COVERED_NOW = FUNDED.format(now="%(now)s")
 _COVERED_ONES = f"""
 SELECT a.id FROM igny8_tenants AS a WHERE a.id = ANY(%(ids)s::bigint[]) AND {_COVERED_NOW}
 """  # noqa: S608
 
 
-def is_covered(session: Session, account_id: int, *, now: object) -> bool:
+def is_funded(ctx: Context, account_id: int) -> bool:
     """Whether the account lives on what is paid for. Call it under the account's lock."""
-    return bool(covered(session, [account_id], now=now))
+    return bool(funded_accounts(ctx, [account_id]))
 
 
-def covered(session: Session, account_ids: Iterable[int], *, now: object) -> set[int]:
+def funded_accounts(ctx: Context, account_ids: Iterable[int]) -> set[int]:
     """Those of these accounts that live on what is paid for. Call it under their locks."""
-    asked = {"ids": arrays.numbers(account_ids), "now": now}
-    return {row[0] for row in session.connection().exec_driver_sql(_COVERED_ONES, asked)}
+    asked = {"ids": arrays.numbers(account_ids), "now": ctx.now}
+    return {row[0] for row in ctx.session.connection().exec_driver_sql(_COVERED_ONES, asked)}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from billing import dead_letters
-from billing.dead_letters import Letter, UnknownDeadLetter
+from billing.operations import dead_letters
+from billing.operations.dead_letters import Letter, UnknownDeadLetter
 from tests.story import NOON
 from worker.database import transaction
 
@@ -11,18 +11,18 @@ LETTER = Letter("m-1", "Malformed", "no body", "debits", "credits.debit", {"key"
 
 
 def keep(*letters):
-    with transaction() as session:
-        dead_letters.keep(session, letters, now=NOON)
+    with transaction() as ctx:
+        dead_letters.keep(ctx.at(NOON), letters)
 
 
 def open_letters():
-    with transaction() as session:
-        return dead_letters.open_letters(session, limit=10)
+    with transaction() as ctx:
+        return dead_letters.open_letters(ctx.session, limit=10)
 
 
 def close(letter_id, state="dropped"):
-    with transaction() as session:
-        return dead_letters.close(session, letter_id, state=state, actor="operator:ann")
+    with transaction() as ctx:
+        return dead_letters.close(ctx.by("operator:ann"), letter_id, state=state)
 
 
 def test_a_letter_keeps_what_came_and_why_it_died(database):

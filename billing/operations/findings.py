@@ -1,13 +1,12 @@
 """Findings of the audit and of the drift report: kept until they are no longer seen."""
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
+from billing.context import Context
 from models.operations import Finding
 
 #: Of one check, more findings than this are counted, not kept one by one.
@@ -17,26 +16,26 @@ MAX_FINDINGS = 1000
 Findings: TypeAlias = Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]
 
 
-def keep(session: Session, findings: Findings, *, now: dt.datetime) -> None:
+def keep(ctx: Context, findings: Findings) -> None:
     """Store the findings of these checks; close those that are no longer seen."""
     for check, rows in findings.items():
         for subject, facts in rows:
             new = insert(Finding).values(
-                check=check, subject=subject, facts=facts, found_at=now, seen_at=now
+                check=check, subject=subject, facts=facts, found_at=ctx.now, seen_at=ctx.now
             )
-            session.execute(
+            ctx.session.execute(
                 new.on_conflict_do_update(
                     index_elements=[Finding.check, Finding.subject],
                     index_where=Finding.closed_at.is_(None),
                     set_={"facts": new.excluded.facts, "seen_at": new.excluded.seen_at},
                 )
             )
-    session.execute(
+    ctx.session.execute(
         update(Finding)
         .where(
             Finding.closed_at.is_(None),
-            Finding.seen_at < now,
+            Finding.seen_at < ctx.now,
             Finding.check.in_(list(findings)),
         )
-        .values(closed_at=now)
+        .values(closed_at=ctx.now)
     )

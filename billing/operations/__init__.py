@@ -1,0 +1,1 @@
+"""The records of operation: dead letters, findings, and slots of the timetable."""
