@@ -1,4 +1,4 @@
-"""Refusals of bank files: one named error for each reason, with its facts and the place in the file.
+"""Refusals of bank files: a named error for each reason, with its facts and the place.
 
 StatementRefused
 ├── FileRefused        FileTooLarge, EmptyFile, UnknownFormat, ArchiveRefused, NoStatements,

@@ -1,22 +1,21 @@
-"""Answers about short texts, remembered: days, accounts and amounts come again and again."""
+"""A cache for functions of short texts: the same days, accounts and amounts occur often."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-# No day, account or amount is longer. A longer text has no answer, and is not kept: a file may
-# bring thousands of them.
+# No day, account or amount is longer. Longer texts are not cached, for a file may have thousands.
 LONGEST = 64
-_ANSWERS = 4_096
+_RESULTS = 4_096
 
 
-def remembered(ask: Callable[[str], Answer | None]) -> Callable[[str], Answer | None]:
-    """The question with its last 4,096 answers at hand; None for a text of over 64 characters."""
-    known = lru_cache(maxsize=_ANSWERS)(ask)
+def remembered(function: Callable[[str], Result | None]) -> Callable[[str], Result | None]:
+    """Cache the last 4,096 results; a text of over 64 characters gives None."""
+    cached = lru_cache(maxsize=_RESULTS)(function)
 
-    def answer(text: str) -> Answer | None:
-        return known(text) if len(text) <= LONGEST else None
+    def call(text: str) -> Result | None:
+        return cached(text) if len(text) <= LONGEST else None
 
-    return answer
+    return call

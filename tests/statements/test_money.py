@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.statements.dates import compact_day, entry_day, iso_day, parted_day, swift_day
+from billing.statements.dates import compact_day, entry_day, iso_day, separated_day, swift_day
 from billing.statements.delimited.numbers import read_number
 from billing.statements.errors import (
     AmountTooLarge,
@@ -141,8 +141,8 @@ def test_days_read_back_the_same_in_every_form(day):
     assert iso_day(day.isoformat()) == day
     assert swift_day(day.strftime("%y%m%d")) == day
     assert compact_day(day.strftime("%Y%m%d")) == day
-    assert parted_day(day.strftime("%d.%m.%Y"), "dmy") == day
-    assert parted_day(day.strftime("%m/%d/%y"), "mdy") == day
+    assert separated_day(day.strftime("%d.%m.%Y"), "dmy") == day
+    assert separated_day(day.strftime("%m/%d/%y"), "mdy") == day
 
 
 @given(value=st.dates(date(1990, 1, 1), date(2070, 1, 1)), days=st.integers(-180, 180))

@@ -6,7 +6,7 @@ The order of its dates and the marks of its numbers.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from billing.statements.dates import compact_day, parted_day
+from billing.statements.dates import compact_day, separated_day
 from billing.statements.delimited.numbers import guess_marks, looks_like_number
 from billing.statements.delimited.profiles import GENERIC, Profile
 
@@ -29,7 +29,7 @@ class Survey(NamedTuple):
 
 def day_of(text: str, order: str) -> object:
     """The day of a cell in that order of its parts; None when it is none."""
-    return (compact_day(text) if order == "ymd" and text.isdigit() else None) or parted_day(
+    return (compact_day(text) if order == "ymd" and text.isdigit() else None) or separated_day(
         text, order
     )
 
