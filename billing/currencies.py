@@ -1,8 +1,8 @@
-"""How many decimals a currency has (ISO 4217, list one and list three)."""
+"""The decimals of currencies (ISO 4217, list one and list three)."""
 
-# What a currency that we do not know is counted in; such a statement is held.
+# The decimals assumed for an unknown currency; such a statement is held.
 SHOWN_AS_MINOR = 2
-# ISO 4217 for no currency: what a file without any is read in, and held for.
+# ISO 4217 for no currency: that of a file which names none, and is held for it.
 NO_CURRENCY = "XXX"
 
 _NONE = """
@@ -16,7 +16,7 @@ _TWO = """
     PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS
     TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES WST XCD XCG YER ZAR ZMW ZWG
 """
-# Gone, but still in old files; two decimals hold whatever they had.
+# Withdrawn, but still in old files; two decimals are enough for all of them.
 _GONE = """
     ATS BEF CYP DEM EEK ESP FIM FRF GRD HRK IEP ITL LTL LUF LVL MTL NLG PTE ROL RUR SIT SKK SLL
     TRL VEF ZMK ZWL
@@ -36,8 +36,5 @@ _EXPONENTS = {code: decimals for decimals, codes in _DECIMALS.items() for code i
 
 
 def exponent_of(code: str) -> int | None:
-    """Decimals of an ISO 4217 code, or None for a code that is not in the list.
-
-    XXX and XTS among them.
-    """
+    """The decimals of an ISO 4217 code, or None for a code without, such as XXX and XTS."""
     return _EXPONENTS.get(code)

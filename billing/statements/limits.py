@@ -58,7 +58,7 @@ MAX_HOLDS_OF_A_KIND = 10
 
 
 class Budget:
-    """The entries, units and statements that one file, or all files of an archive, may still use."""
+    """The entries, units and statements that a file or a whole archive may still use."""
 
     def __init__(
         self,

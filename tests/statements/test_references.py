@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from billing.statements.references import (
     Scheme,
     check_reference,
+    drop_placeholder,
     find_references,
     fits_account,
     is_qr_iban,
     is_usable_bank_id,
     is_valid_fi,
     is_valid_iban,
-    meant,
     plain_iban,
 )
 
@@ -124,7 +124,7 @@ def test_a_qr_iban_takes_qrr_and_nothing_else():
     "text", ["NOTPROVIDED", "notprovided", "NONREF", " ", "", None, "NOT PROVIDED"]
 )
 def test_a_placeholder_means_nothing(text):
-    assert meant(text) is None
+    assert drop_placeholder(text) is None
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from billing.statements.errors import (
 )
 from billing.statements.limits import MAX_BAI2_BYTES, Budget
 from billing.statements.money import MAX_MINOR, currency_exponent
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 from billing.statements.source import guess_encoding, lines_of
 
 # The library's int() takes signs, underscores and every script's digits; an amount of money may
@@ -185,7 +185,7 @@ def _entry(detail: Any, currency: str, as_of: date, position: str) -> Entry:
     if amount > MAX_MINOR:
         raise AmountTooLarge(position, text=str(amount))
     minor = _SIGNS.get(code.transaction, 1) * amount
-    customer = meant(detail.customer_reference)
+    customer = drop_placeholder(detail.customer_reference)
     return Entry(
         position=position,
         amount_minor=minor,
@@ -197,7 +197,7 @@ def _entry(detail: Any, currency: str, as_of: date, position: str) -> Entry:
         value_date=(detail.availability or {}).get("date")
         if detail.funds_type is FundsType.value_dated
         else None,
-        bank_reference=meant(detail.bank_reference),
+        bank_reference=drop_placeholder(detail.bank_reference),
         customer_reference=customer,
         type_code=code.code,
         corrects=None,

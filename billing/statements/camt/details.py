@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from billing.statements.camt.fields import direction, first, money, type_code
 from billing.statements.camt.units import Leaves
 from billing.statements.canonical import Detail, Reference
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 
 
 class Side(NamedTuple):
@@ -17,8 +17,8 @@ class Side(NamedTuple):
     own_iban: str | None
 
 
-def _meant(texts: list[str]) -> str | None:
-    return meant(texts[0])
+def _drop_placeholder(texts: list[str]) -> str | None:
+    return drop_placeholder(texts[0])
 
 
 def _iban(texts: list[str]) -> str | None:
@@ -32,12 +32,12 @@ def _text(texts: list[str]) -> str:
 # A path of TxDtls -> the field of a Detail, and how its texts are read.
 Fields = dict[str, tuple[str, Callable[[list[str]], Any]]]
 _FIELDS: Fields = {
-    "Refs/EndToEndId": ("end_to_end_id", _meant),
-    "Refs/TxId": ("transaction_id", _meant),
-    "Refs/UETR": ("uetr", _meant),
-    "Refs/AcctSvcrRef": ("bank_reference", _meant),
-    "Refs/InstrId": ("instruction_id", _meant),
-    "Refs/MndtId": ("mandate_id", _meant),
+    "Refs/EndToEndId": ("end_to_end_id", _drop_placeholder),
+    "Refs/TxId": ("transaction_id", _drop_placeholder),
+    "Refs/UETR": ("uetr", _drop_placeholder),
+    "Refs/AcctSvcrRef": ("bank_reference", _drop_placeholder),
+    "Refs/InstrId": ("instruction_id", _drop_placeholder),
+    "Refs/MndtId": ("mandate_id", _drop_placeholder),
     "RmtInf/Ustrd": ("remittance", tuple),
     "AddtlTxInf": ("note", _text),
 }

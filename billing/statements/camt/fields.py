@@ -10,7 +10,7 @@ from billing.statements.canonical import Account, Balance, Detail, Entry, Status
 from billing.statements.dates import iso_day
 from billing.statements.errors import BadDirection, MissingField, RepeatedField
 from billing.statements.money import currency_exponent, to_minor
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 
 # Since version 8 a party stands inside Pty; before, it did not.
 WRAPPERS = frozenset({"Pty"})
@@ -139,8 +139,8 @@ def entry(leaves: Leaves, details: Sequence[Detail], position: str) -> Entry:
         is_reversal=reversal(leaves, position),
         booking_date=iso_day(booked) if booked else None,
         value_date=iso_day(value) if value else None,
-        bank_reference=meant(first(leaves, "AcctSvcrRef")),
-        customer_reference=meant(first(leaves, "NtryRef")),
+        bank_reference=drop_placeholder(first(leaves, "AcctSvcrRef")),
+        customer_reference=drop_placeholder(first(leaves, "NtryRef")),
         type_code=type_code(leaves),
         corrects=None,
         note=first(leaves, "AddtlNtryInf"),

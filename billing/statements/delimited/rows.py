@@ -12,7 +12,7 @@ from billing.statements.draft import Draft
 from billing.statements.errors import BadDirection
 from billing.statements.limits import Budget
 from billing.statements.money import currency_exponent
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 
 
 class RowReader:
@@ -84,7 +84,7 @@ class RowReader:
         detail = Detail(
             amount_minor=minor,
             currency=currency,
-            end_to_end_id=meant(self._cell(profile.end_to_end)),
+            end_to_end_id=drop_placeholder(self._cell(profile.end_to_end)),
             remittance=texts,
             counterparty=self._cell(profile.counterparty) or None,
             counterparty_iban=iban,
@@ -102,7 +102,7 @@ class RowReader:
                 is_reversal=False,
                 booking_date=day,
                 value_date=self._day(profile.value),
-                bank_reference=meant(self._cell(profile.bank_reference)),
+                bank_reference=drop_placeholder(self._cell(profile.bank_reference)),
                 customer_reference=None,
                 type_code=self._cell(profile.type_code) or None,
                 corrects=None,

@@ -12,7 +12,7 @@ from billing.statements.canonical import Balance
 from billing.statements.dates import entry_day, short_year, swift_day
 from billing.statements.errors import BadLine
 from billing.statements.money import currency_exponent, to_minor
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 
 # Field 61: value date, entry date, mark, funds code, amount, transaction type, references. The
 # amount takes every mark that a number might have, so that 1.000,50 is refused whole and never read
@@ -67,8 +67,8 @@ def read_line(lines: list[str], *, currency: str, position: str) -> Line:
         booked,
         impossible,
         (kind.strip() or None) if kind else None,
-        None if iban else meant(customer),
-        meant(bank),
+        None if iban else drop_placeholder(customer),
+        drop_placeholder(bank),
         iban,
         supplement,
     )

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from billing.statements.canonical import Detail, Reference
 from billing.statements.limits import MAX_SUBFIELDS
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 
 # Germany and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank, ?31
 # account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). The separator is the bank's choice.
@@ -84,7 +84,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
 
 
 def _tag_value(tagged: dict[str, list[str]], tag: str) -> str | None:
-    return meant("".join(tagged[tag])) if tag in tagged else None
+    return drop_placeholder("".join(tagged[tag])) if tag in tagged else None
 
 
 def _account(text: str | None) -> tuple[str | None, str | None]:
@@ -128,9 +128,9 @@ def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
         currency,
         remittance=_kept([head, *remittance]),
         references=references,
-        end_to_end_id=meant(values.get("EREF")),
-        instruction_id=meant(values.get("KREF") or values.get("PREF")),
-        mandate_id=meant(values.get("MARF")),
+        end_to_end_id=drop_placeholder(values.get("EREF")),
+        instruction_id=drop_placeholder(values.get("KREF") or values.get("PREF")),
+        mandate_id=drop_placeholder(values.get("MARF")),
         counterparty=name or None,
         counterparty_iban=account_iban,
         counterparty_account=account,

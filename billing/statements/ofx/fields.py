@@ -6,7 +6,7 @@ from billing.statements.canonical import Detail, Entry, Status
 from billing.statements.dates import compact_day
 from billing.statements.errors import BadAmount, MissingField, RepeatedField
 from billing.statements.money import currency_exponent, signed_minor
-from billing.statements.references import meant, plain_iban
+from billing.statements.references import drop_placeholder, plain_iban
 
 Values = dict[str, str]
 
@@ -104,10 +104,10 @@ def entry_of(values: Values, account_currency: str, position: str) -> Entry:
         is_reversal=bool(values.get("CORRECTFITID")),
         booking_date=compact_day(values.get("DTPOSTED", "")),
         value_date=compact_day(values.get("DTAVAIL", "")),
-        bank_reference=meant(values.get("FITID")),
-        customer_reference=meant(values.get("REFNUM") or values.get("CHECKNUM")),
+        bank_reference=drop_placeholder(values.get("FITID")),
+        customer_reference=drop_placeholder(values.get("REFNUM") or values.get("CHECKNUM")),
         type_code=values.get("TRNTYPE") or None,
-        corrects=meant(values.get("CORRECTFITID")),
+        corrects=drop_placeholder(values.get("CORRECTFITID")),
         note=values.get("CORRECTACTION") or None,
         details=(detail,),
     )
