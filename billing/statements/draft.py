@@ -1,6 +1,7 @@
 """A statement while it is read: takes entries, keeps their sums, and checks them at the end."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -102,7 +103,7 @@ class Draft:
 
     def finish(self) -> Statement:
         """Make the last checks, and return the frozen statement."""
-        self._settle_currency()
+        self._check_currency()
         self._check_balance()
         for reason, count in self._held.items():
             if count > MAX_HOLDS_OF_A_KIND:
@@ -131,7 +132,7 @@ class Draft:
             entries=self.entries.finish(),
         )
 
-    def _settle_currency(self) -> None:
+    def _check_currency(self) -> None:
         stated = [balance.currency for balance in (self.opening, self.closing) if balance]
         if self.currency is None:
             self.currency = self.account.currency or next(iter([*stated, *self._sums]), None)
@@ -157,3 +158,10 @@ class Draft:
         if found != stated:
             message = f"opening balance and booked entries give {found}, the bank states {stated}"
             self.hold(HoldReason.BALANCE_MISMATCH, message, difference_minor=found - stated)
+
+
+def hold_doubtful_encoding(drafts: Iterable[Draft], encoding: str) -> None:
+    """Hold the statements of a text file that is in no usual encoding."""
+    message = f"neither UTF-8 nor Windows-1252: read as {encoding}"
+    for draft in drafts:
+        draft.hold(HoldReason.ENCODING_DOUBT, message)

@@ -1,7 +1,4 @@
-"""The end of a camt statement.
-
-Which balances are its opening and closing, and whether the bank's own totals agree.
-"""
+"""The checks at the end of a camt statement: its balances and the bank's own totals."""
 
 from billing.statements.camt.fields import account, first
 from billing.statements.camt.units import Leaves
@@ -11,7 +8,7 @@ from billing.statements.draft import Draft
 from billing.statements.errors import MoneyRefused
 from billing.statements.money import currency_exponent, to_minor
 
-# Booked balances only: available balances (OPAV, CLAV, FWAV ...) are another sum.
+# Booked balances only; available balances (OPAV, CLAV, FWAV ...) are other sums.
 _OPENING = ("OPBD", "PRCD")
 _CLOSING = ("CLBD",)
 # The balance between two pages of one statement.
@@ -22,7 +19,7 @@ BALANCE_KINDS = frozenset({*_OPENING, *_CLOSING, _INTERIM})
 def conclude(
     draft: Draft, header: Leaves, balances: list[Balance], summaries: list[Leaves]
 ) -> None:
-    """Fill in the statement's head and balances, and check the bank's transaction summary."""
+    """Fill in the header and the balances, and check the bank's transaction summary."""
     draft.account = account(header)
     draft.currency = draft.account.currency
     draft.statement_id = first(header, "Id")
@@ -41,7 +38,7 @@ def conclude(
 
 
 def _use_interim(draft: Draft, interim: list[Balance], header: Leaves) -> None:
-    """A page in the middle of a statement begins and ends with an interim balance."""
+    """Use the interim balances of a page that does not begin or end its statement."""
     if draft.opening is None and draft.page not in {None, "1"}:
         draft.opening = interim[0]
     if draft.closing is None and first(header, "StmtPgntn/LastPgInd") in {"false", "0"}:
@@ -50,24 +47,19 @@ def _use_interim(draft: Draft, interim: list[Balance], header: Leaves) -> None:
 
 def _pick(draft: Draft, balances: list[Balance], kinds: tuple[str, ...]) -> Balance | None:
     for kind in kinds:
-        found = [balance for balance in balances if balance.kind == kind]
-        if len({(balance.amount_minor, balance.currency) for balance in found}) > 1:
-            amounts = ", ".join(str(balance.amount_minor) for balance in found)
+        of_kind = [balance for balance in balances if balance.kind == kind]
+        if len({(balance.amount_minor, balance.currency) for balance in of_kind}) > 1:
+            amounts = ", ".join(str(balance.amount_minor) for balance in of_kind)
             draft.hold(HoldReason.BALANCE_AMBIGUOUS, f"several balances {kind}: {amounts}")
-        if found:
-            return found[0]
+        if of_kind:
+            return of_kind[0]
     return None
 
 
 def _check_summary(draft: Draft, summary: Leaves) -> None:
-    """TxsSummry, present in one file of fifty and wrong in one of five of those.
-
-    A difference holds.
-    """
+    """Check TxsSummry, which one file of fifty has, one of five of those with wrong figures."""
     totals = draft.totals()
-    if (
-        len(totals) > 1
-    ):  # a sum over several currencies means nothing, and such a statement is held anyway
+    if len(totals) > 1:  # the statement is held anyway, and a sum over currencies means nothing
         return
     total = totals[0] if totals else Total(draft.currency or "EUR", 0, 0, 0, 0)
     exponent = currency_exponent(total.currency, "TxsSummry")

@@ -1,4 +1,4 @@
-"""One transaction of a camt entry: its amount, its identifiers, and who is on the other side."""
+"""One transaction of a camt entry: its amount, its identifiers and its counterparty."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from billing.statements.references import drop_placeholder, plain_iban
 
 
 class Side(NamedTuple):
-    """What the details of an entry need to know of it."""
+    """The facts of an entry that its details need."""
 
     sign: int
     is_reversal: bool
@@ -29,7 +29,7 @@ def _text(texts: list[str]) -> str:
     return texts[0]
 
 
-# A path of TxDtls -> the field of a Detail, and how its texts are read.
+# A path of TxDtls -> the field of a Detail, and the function that reads its texts.
 Fields = dict[str, tuple[str, Callable[[list[str]], Any]]]
 _FIELDS: Fields = {
     "Refs/EndToEndId": ("end_to_end_id", _drop_placeholder),
@@ -44,7 +44,7 @@ _FIELDS: Fields = {
 
 
 def _fields_of(party: str) -> Fields:
-    """The fields of a transaction whose other side is `party`, the debtor or the creditor."""
+    """The fields of a transaction whose counterparty is `party`: Dbtr or Cdtr."""
     return _FIELDS | {
         f"RltdPties/{party}/Nm": ("counterparty", _text),
         f"RltdPties/{party}/Agt/FinInstnId/Nm": ("counterparty", _text),
@@ -58,14 +58,21 @@ def _fields_of(party: str) -> Fields:
 
 
 _DEBTOR, _CREDITOR = _fields_of("Dbtr"), _fields_of("Cdtr")
+_REFERENCE_KINDS = (
+    "CdtrRefInf/Tp/CdOrPrtry/Cd",
+    "CdtrRefInf/Tp/CdOrPrtry/Prtry",
+    "CdtrRefInf/Tp/Cd",
+    "CdtrRefInf/Tp/Prtry",
+)
+_DOCUMENT_KINDS = ("RfrdDocInf/Tp/CdOrPrtry/Cd", "RfrdDocInf/RfrdDocTp/Cd")
 _DEBTOR_IBAN, _CREDITOR_IBAN = (f"RltdPties/{party}Acct/Id/IBAN" for party in ("Dbtr", "Cdtr"))
 
 
 def amount_of(leaves: Leaves, side: Side, position: str) -> tuple[int, int | None, str | None]:
-    """Sign, signed minor units and currency of one TxDtls.
+    """The sign, signed minor units and currency of one TxDtls.
 
-    It is the transaction's own Amt or TxAmt, never the instructed amount or a charge. Raises the
-    errors of MoneyRefused and StructureRefused.
+    The amount is the transaction's own Amt or TxAmt, never the instructed amount or a charge.
+    Raises the errors of MoneyRefused and StructureRefused.
     """
     sign = direction(leaves, position) if "CdtDbtInd" in leaves else side.sign
     path = "Amt" if "Amt" in leaves else "AmtDtls/TxAmt/Amt"
@@ -84,35 +91,35 @@ def detail_of(
     structured: list[Leaves],
     returned: Leaves | None,
 ) -> Detail:
-    """One TxDtls, whose amount was read by `amount_of`.
+    """Read one TxDtls, whose amount was read by `amount_of`.
 
-    `structured` has its RmtInf/Strd, and `returned` its RtrInf, None for one that did not come
-    back. Only what is there is looked at: most transactions have few of the fields.
+    `structured` are its RmtInf/Strd. `returned` is its RtrInf, None for a transaction that was not
+    returned. The loop runs over the texts, because most transactions have few of the fields.
     """
-    fields = _counterparty(leaves, side)
-    found: dict[str, Any] = {"amount_minor": amount, "currency": currency}
+    fields = _counterparty_fields(leaves, side)
+    values: dict[str, Any] = {"amount_minor": amount, "currency": currency}
     for path, texts in leaves.items():
         if path in fields:
             name, read = fields[path]
-            if name not in found:
-                found[name] = read(texts)
+            if name not in values:
+                values[name] = read(texts)
     if structured:
-        found["references"] = tuple(_references(structured))
+        values["references"] = tuple(_references(structured))
         lines = [line for group in structured for line in group.get("AddtlRmtInf", ())]
-        found["remittance"] = (*found.get("remittance", ()), *lines)
+        values["remittance"] = (*values.get("remittance", ()), *lines)
     if returned is not None:
-        found["return_reason"] = _return_reason(returned)
-    return Detail(**found, type_code=type_code(leaves))
+        values["return_reason"] = _return_reason(returned)
+    return Detail(**values, type_code=type_code(leaves))
 
 
-def _counterparty(leaves: Leaves, side: Side) -> Fields:
-    """The fields of who is not us: the debtor of a credit.
+def _counterparty_fields(leaves: Leaves, side: Side) -> Fields:
+    """The fields of the debtor for a credit, of the creditor for a debit.
 
-    A reversal names the parties of the transaction that it takes back.
+    A reversal names the parties of the transaction that it reverses.
     """
     is_debtor = (side.sign > 0) is not side.is_reversal
     if side.own_iban is not None:
-        # some banks swap the roles in reversals, some do not; our own account tells
+        # some banks swap the roles in reversals; the party with our own account is not the other
         debtor = plain_iban(first(leaves, _DEBTOR_IBAN)) == side.own_iban
         creditor = plain_iban(first(leaves, _CREDITOR_IBAN)) == side.own_iban
         if debtor is not creditor:
@@ -121,27 +128,15 @@ def _counterparty(leaves: Leaves, side: Side) -> Fields:
 
 
 def _references(structured: list[Leaves]) -> list[Reference]:
-    found = []
+    references = []
     for leaves in structured:
-        kind = first(
-            leaves,
-            *(
-                f"CdtrRefInf/Tp/{path}"
-                for path in ("CdOrPrtry/Cd", "CdOrPrtry/Prtry", "Cd", "Prtry")
-            ),
-        )
-        found += [
-            Reference(kind or "", text)
-            for path in ("Ref", "CdtrRef")
-            for text in leaves.get(f"CdtrRefInf/{path}", ())
-        ]
-        kind = first(leaves, "RfrdDocInf/Tp/CdOrPrtry/Cd", "RfrdDocInf/RfrdDocTp/Cd")
-        found += [
-            Reference(kind or "document", text)
-            for path in ("Nb", "RfrdDocNb")
-            for text in leaves.get(f"RfrdDocInf/{path}", ())
-        ]
-    return found
+        kind = first(leaves, *_REFERENCE_KINDS) or ""
+        for path in ("CdtrRefInf/Ref", "CdtrRefInf/CdtrRef"):
+            references += [Reference(kind, text) for text in leaves.get(path, ())]
+        kind = first(leaves, *_DOCUMENT_KINDS) or "document"
+        for path in ("RfrdDocInf/Nb", "RfrdDocInf/RfrdDocNb"):
+            references += [Reference(kind, text) for text in leaves.get(path, ())]
+    return references
 
 
 def _return_reason(leaves: Leaves) -> str:

@@ -1,6 +1,6 @@
-"""What one camt element says, from its texts by path.
+"""The fields of camt elements, read from their texts by path.
 
-One table of paths serves every version (ISO 20022 camt.05x, 1 to 13).
+The same paths serve every version (ISO 20022 camt.05x, 1 to 13).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from billing.statements.errors import BadDirection, MissingField, RepeatedField
 from billing.statements.money import currency_exponent, to_minor
 from billing.statements.references import drop_placeholder, plain_iban
 
-# Since version 8 a party stands inside Pty; before, it did not.
+# Since version 8 a party is wrapped in Pty.
 WRAPPERS = frozenset({"Pty"})
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _DIRECTIONS = {"CRDT": 1, "DBIT": -1}
@@ -26,7 +26,7 @@ _STATUSES = {
 
 
 def first(leaves: Leaves, *paths: str) -> str | None:
-    """The first text that is there; empty ones were never collected."""
+    """The first text under the first of the paths that has one."""
     for path in paths:
         if path in leaves:
             return leaves[path][0]
@@ -43,49 +43,51 @@ def _single(leaves: Leaves, path: str, position: str) -> str:
 
 
 def money(leaves: Leaves, path: str, position: str) -> tuple[int, str]:
-    """Unsigned minor units and currency of an amount that must be there, once.
+    """The unsigned minor units and the currency of an amount that must be there once.
 
     Raises MissingField, RepeatedField and the errors of MoneyRefused.
     """
     amount, currency = _single(leaves, path, position), _single(leaves, f"{path}@Ccy", position)
-    return to_minor(
-        amount, exponent=currency_exponent(currency, position), position=position
-    ), currency
+    exponent = currency_exponent(currency, position)
+    return to_minor(amount, exponent=exponent, position=position), currency
 
 
 def direction(leaves: Leaves, position: str) -> int:
-    """1 for CRDT, -1 for DBIT, by CdtDbtInd alone: a reversal never flips the sign.
+    """1 for CRDT and -1 for DBIT, by CdtDbtInd alone: a reversal never flips the sign.
 
     Raises BadDirection.
     """
-    said = _single(leaves, "CdtDbtInd", position)
-    sign = _DIRECTIONS.get(said)
+    indicator = _single(leaves, "CdtDbtInd", position)
+    sign = _DIRECTIONS.get(indicator)
     if sign is None:
-        raise BadDirection(position, text=said)
+        raise BadDirection(position, text=indicator)
     return sign
 
 
 def reversal(leaves: Leaves, position: str) -> bool:
-    """RvslInd, an xs:boolean; absent is false. Raises BadDirection for any other word."""
-    said = first(leaves, "RvslInd")
-    if said is None:
+    """Whether the entry is a reversal, by RvslInd, an xs:boolean that may be absent.
+
+    Raises BadDirection.
+    """
+    flag = first(leaves, "RvslInd")
+    if flag is None:
         return False
-    if said not in _FLAGS:
-        raise BadDirection(position, text=said)
-    return _FLAGS[said]
+    if flag not in _FLAGS:
+        raise BadDirection(position, text=flag)
+    return _FLAGS[flag]
 
 
 def status(leaves: Leaves) -> Status | None:
-    """Sts, a text until version 7 and Cd or Prtry since.
+    """The status, in Sts until version 7 and in Sts/Cd or Sts/Prtry since.
 
-    None when absent, which only a statement may take as booked.
+    None if it is absent; only a statement may take that as booked.
     """
-    said = first(leaves, "Sts", "Sts/Cd", "Sts/Prtry")
-    return None if said is None else _STATUSES.get(said, Status.OTHER)
+    code = first(leaves, "Sts", "Sts/Cd", "Sts/Prtry")
+    return None if code is None else _STATUSES.get(code, Status.OTHER)
 
 
 def type_code(leaves: Leaves) -> str | None:
-    """Bank transaction code as domain-family-subfamily, or the bank's own."""
+    """The bank transaction code as domain-family-subfamily, or the bank's own code."""
     domain = leaves.get("BkTxCd/Domn/Cd")
     if domain is None:
         return first(leaves, "BkTxCd/Prtry/Cd")
@@ -97,7 +99,7 @@ def type_code(leaves: Leaves) -> str | None:
 
 
 def account(leaves: Leaves) -> Account:
-    """Our account, from Acct."""
+    """The account of the statement, from Acct."""
     iban = plain_iban(first(leaves, "Acct/Id/IBAN"))
     return Account(
         iban=iban,
@@ -114,7 +116,7 @@ def account(leaves: Leaves) -> Account:
 
 
 def balance(leaves: Leaves, kind: str, position: str) -> Balance:
-    """One balance of the account, signed."""
+    """One balance of the account with its sign."""
     amount, currency = money(leaves, "Amt", position)
     day = first(leaves, "Dt/Dt", "Dt/DtTm")
     return Balance(
@@ -123,9 +125,9 @@ def balance(leaves: Leaves, kind: str, position: str) -> Balance:
 
 
 def entry(leaves: Leaves, details: Sequence[Detail], position: str) -> Entry:
-    """An entry with the details that were read for it.
+    """Read an entry whose details are read already.
 
-    Raises the errors of MoneyRefused, MissingField, RepeatedField.
+    Raises MissingField, RepeatedField and the errors of MoneyRefused.
     """
     amount, currency = money(leaves, "Amt", position)
     sign = direction(leaves, position)
@@ -149,6 +151,6 @@ def entry(leaves: Leaves, details: Sequence[Detail], position: str) -> Entry:
 
 
 def impossible_dates(leaves: Leaves) -> list[str]:
-    """The dates of an entry that no calendar has."""
-    said = (first(leaves, *paths) for paths in (_BOOKED, _VALUE))
-    return [day for day in said if day and iso_day(day) is None]
+    """The dates of an entry that are no days of the calendar."""
+    days = (first(leaves, *paths) for paths in (_BOOKED, _VALUE))
+    return [day for day in days if day and iso_day(day) is None]

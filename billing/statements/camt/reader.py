@@ -1,7 +1,4 @@
-"""camt.052, camt.053 and camt.054, streamed.
-
-One entry in memory at a time (ISO 20022 bank-to-customer cash management).
-"""
+"""The camt reader: streams a message and keeps one entry in memory at a time."""
 
 import re
 from collections.abc import Sized
@@ -47,32 +44,36 @@ _VERSION = re.compile(r"urn:.{0,40}:(camt\.05[234]\.\d{3}\.\d{2})")
 
 
 def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
-    """All statements of one camt file.
-
-    Raises the errors of StatementRefused; then nothing of the file may be used.
-    """
-    taker = _CamtTaker(budget, name)
-    reader = UnitReader(_UNITS, taker.begin, taker.finish, wrappers=fields.WRAPPERS, counted="Ntry")
+    """Read all statements of one camt file; raises the errors of StatementRefused."""
+    message = _CamtMessage(budget, name)
+    reader = UnitReader(
+        _UNITS, message.begin, message.finish, wrappers=fields.WRAPPERS, counted="Ntry"
+    )
     reader.read(source)
-    if taker.format is None:
+    if message.format is None:
         raise UnknownFormat(found="XML without a camt.052, camt.053 or camt.054 message")
-    if not taker.drafts:
-        raise NoStatements(format=taker.format)
-    read = sum(len(draft.entries) for draft in taker.drafts)
+    if not message.drafts:
+        raise NoStatements(format=message.format)
+    _check_message(message.drafts, reader)
+    return [draft.finish() for draft in message.drafts]
+
+
+def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
+    """Hold the statements if the namespace or the number of entries contradicts them."""
+    entry_count = sum(len(draft.entries) for draft in drafts)
     version = _VERSION.fullmatch(reader.namespace)
-    for draft in taker.drafts:
+    for draft in drafts:
         draft.version = version.group(1) if version else None
         if draft.version and not draft.version.startswith(draft.format):
-            said = f"a {draft.format} message in the namespace of {draft.version}"
-            draft.hold(HoldReason.FAMILY_DOUBT, said)
-        if reader.raw_count != read:
-            said = f"{reader.raw_count} Ntry elements in the bytes, {read} read"
-            draft.hold(HoldReason.ENTRY_COUNT, said)
-    return [draft.finish() for draft in taker.drafts]
+            text = f"a {draft.format} message in the namespace of {draft.version}"
+            draft.hold(HoldReason.FAMILY_DOUBT, text)
+        if reader.raw_count != entry_count:
+            text = f"{reader.raw_count} Ntry elements in the bytes, {entry_count} read"
+            draft.hold(HoldReason.ENTRY_COUNT, text)
 
 
-class _CamtTaker:
-    """Takes the units of a message and makes statements of them."""
+class _CamtMessage:
+    """A message while it is read: takes finished units and makes statements of them."""
 
     def __init__(self, budget: Budget, name: str | None) -> None:
         self.budget = budget
@@ -90,7 +91,7 @@ class _CamtTaker:
         self._summaries: list[Leaves] = []
 
     def begin(self, kind: str, around: Leaves, line: int) -> None:
-        """Make room for what the unit will bring."""
+        """Begin a message, statement, entry or detail."""
         if kind in MESSAGES:
             self.format, self.family = MESSAGES[kind]
         elif kind == "statement":
@@ -98,16 +99,14 @@ class _CamtTaker:
             self._balances, self._summaries = [], []
             self.drafts.append(self._draft())
         elif kind == "entry":
-            if not self.drafts[
-                -1
-            ].entries:  # the account stands before the first entry, and entries need it
+            if not self.drafts[-1].entries:  # entries need the account, which stands before them
                 self.drafts[-1].account = fields.account(around)
             self._side, self._details, self._packed, self._count = None, [], None, 0
         elif kind == "detail":
             self._structured, self._returned = [], None
 
     def finish(self, kind: str, leaves: Leaves, around: Leaves, line: int) -> None:
-        """Take a whole unit."""
+        """Take one finished unit."""
         if kind == "detail":
             self._take_detail(leaves, around, line)
         elif kind == "entry":
@@ -161,10 +160,8 @@ class _CamtTaker:
         sign, amount, currency = self._side.sign, None, None
         try:
             sign, amount, currency = amount_of(leaves, self._side, position)
-        except (
-            MoneyRefused,
-            StructureRefused,
-        ) as refusal:  # the entry is the money; this splits it
+        except (MoneyRefused, StructureRefused) as refusal:
+            # the detail only splits the entry, which carries the money
             self.drafts[-1].hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
         side = self._side if sign == self._side.sign else self._side._replace(sign=sign)
         self._details.append(
@@ -181,7 +178,7 @@ class _CamtTaker:
             self._pack_details()
 
     def _pack_details(self) -> Packing[Detail]:
-        """Keep a large batch packed while it grows."""
+        """Move the details of a large batch into a packed sequence."""
         packed = self._packed = self._packed or packing_details()
         for detail in self._details:
             packed.add(detail)
@@ -191,26 +188,23 @@ class _CamtTaker:
     def _take_entry(self, leaves: Leaves, line: int) -> None:
         draft = self.drafts[-1]
         position = f"line {line}, Ntry[{len(draft.entries) + 1}]"
-        details = (
-            self._pack_details().finish() if self._packed is not None else tuple(self._details)
-        )
+        details = tuple(self._details) if self._packed is None else self._pack_details().finish()
         entry = fields.entry(leaves, details, position)
-        missing = entry.booking_date is None or entry.value_date is None
-        for day in fields.impossible_dates(leaves) if missing else ():
-            draft.hold(HoldReason.DATE_IMPOSSIBLE, f"{day!a} is no day of the calendar", position)
+        if entry.booking_date is None or entry.value_date is None:
+            for day in fields.impossible_dates(leaves):
+                text = f"{day!a} is no day of the calendar"
+                draft.hold(HoldReason.DATE_IMPOSSIBLE, text, position)
         draft.add(entry if len(details) > 1 else _with_one_detail(entry))
 
 
 def _with_one_detail(entry: Entry) -> Entry:
-    """An entry of one transaction: the transaction's amount is the entry's where none is stated."""
+    """Complete an entry of at most one transaction: the detail has the amount of the entry."""
     if not entry.details:
         note = (entry.note,) if entry.note else ()
-        return entry._replace(
-            details=(Detail(entry.amount_minor, entry.currency, remittance=note),)
-        )
-    only = entry.details[0]
-    if only.amount_minor is not None:
+        detail = Detail(entry.amount_minor, entry.currency, remittance=note)
+        return entry._replace(details=(detail,))
+    detail = entry.details[0]
+    if detail.amount_minor is not None:
         return entry
-    return entry._replace(
-        details=(only._replace(amount_minor=entry.amount_minor, currency=entry.currency),)
-    )
+    detail = detail._replace(amount_minor=entry.amount_minor, currency=entry.currency)
+    return entry._replace(details=(detail,))
