@@ -1,1 +1,1 @@
-"""MT940 and MT942: SWIFT customer statements."""
+"""The reader for MT940 and MT942: SWIFT customer statements."""

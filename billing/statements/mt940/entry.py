@@ -1,4 +1,4 @@
-"""Fields 61 and 86 of an MT940 made into one entry."""
+"""One entry from the fields 61 and 86 of an MT940."""
 
 from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Entry, Status

@@ -1,6 +1,6 @@
 """The fields of MT940 and MT942 that carry money, parsed strictly.
 
-SWIFT Standards MT category 9, fields 60a, 61, 62a, 90.
+Source: SWIFT Standards MT category 9, fields 60a, 61, 62a and 90.
 """
 
 import re
@@ -15,8 +15,7 @@ from billing.statements.money import currency_exponent, to_minor
 from billing.statements.references import drop_placeholder, plain_iban
 
 # Field 61: value date, entry date, mark, funds code, amount, transaction type, references. The
-# amount takes every mark that a number might have, so that 1.000,50 is refused whole and never read
-# as 1.
+# amount matches every mark that a number might have, so that 1.000,50 is refused and not read as 1.
 _ENTRY = re.compile(
     r"([0-9]{6})([0-9]{4})?(R?[CD]|E[CD])[A-Z]?([0-9][0-9.,']*)([NSF][A-Z0-9 ]{3})?(.*)",
     re.ASCII,
@@ -25,12 +24,12 @@ _ENTRY = re.compile(
 _BALANCE = re.compile(r"([CD])([0-9]{6})([A-Z]{3})([0-9][0-9.,']*)", re.ASCII)
 # Field 90: number of entries, currency, amount.
 _TOTAL = re.compile(r"([0-9]{1,6})([A-Z]{3})([0-9][0-9.,']*)", re.ASCII)
-# A reversed credit takes money, a reversed debit brings it.
+# A reversed credit is negative, a reversed debit positive.
 SIGNS = {"C": 1, "D": -1, "RC": -1, "RD": 1, "EC": 1, "ED": -1}
 
 
 class Line(NamedTuple):
-    """Field 61. Days are None where the calendar has no such day; `impossible` names them."""
+    """Field 61. A day is None if the calendar has no such day; `impossible` lists those."""
 
     mark: str
     amount_minor: int
@@ -45,7 +44,7 @@ class Line(NamedTuple):
 
 
 def read_line(lines: list[str], *, currency: str, position: str) -> Line:
-    """Field 61 with its supplementary lines; raises BadLine and the errors of MoneyRefused."""
+    """Read field 61 and its other lines; raises BadLine and the errors of MoneyRefused."""
     match = _ENTRY.fullmatch(lines[0].rstrip())
     if match is None:
         raise BadLine(position, field=":61:", text=lines[0])
@@ -54,7 +53,7 @@ def read_line(lines: list[str], *, currency: str, position: str) -> Line:
     amount = to_minor(digits, exponent=exponent, position=position, decimal=",")
     value, booked, impossible = _days(day, entry)
     customer, _, bank = rest.partition("//")
-    # some banks fill the reference to 16 characters and write the payer's name behind it
+    # some banks pad the reference to 16 characters and append the payer's name
     customer, _, name = customer.strip().partition("  ")
     iban = plain_iban(customer)
     supplement = ""
@@ -76,7 +75,7 @@ def read_line(lines: list[str], *, currency: str, position: str) -> Line:
 
 @lru_cache(maxsize=4096)  # the entries of a statement share a few days
 def _days(value: str, entry: str | None) -> tuple[date | None, date | None, tuple[str, ...]]:
-    """Value date, booking date, and which of the two the calendar does not have."""
+    """The value date, the booking date, and those of them that are no days of the calendar."""
     valued, booked = swift_day(value), None
     impossible = [] if valued else [value]
     if entry:
@@ -86,13 +85,13 @@ def _days(value: str, entry: str | None) -> tuple[date | None, date | None, tupl
 
 
 def _middle_of(value: str) -> date:
-    """A day near an impossible value date, to find the year of the entry date by."""
+    """A day near an impossible value date, which gives the entry date its year."""
     month = int(value[2:4])
     return date(short_year(int(value[:2])), month if 1 <= month <= 12 else 6, 15)
 
 
 def read_balance(text: str, *, tag: str, position: str) -> Balance:
-    """Fields 60F, 60M, 62F, 62M; raises BadLine and the errors of MoneyRefused."""
+    """Read field 60F, 60M, 62F or 62M; raises BadLine and the errors of MoneyRefused."""
     match = _BALANCE.fullmatch(text.strip())
     if match is None:
         raise BadLine(position, field=f":{tag}:", text=text)
@@ -104,9 +103,9 @@ def read_balance(text: str, *, tag: str, position: str) -> Balance:
 
 
 def read_total(text: str, *, tag: str, position: str) -> tuple[int, int]:
-    """Fields 90C and 90D: number of entries and their sum in minor units.
+    """Read field 90C or 90D: the number of entries and their sum in minor units.
 
-    Raises BadLine and MoneyRefused.
+    Raises BadLine and the errors of MoneyRefused.
     """
     match = _TOTAL.fullmatch(text.strip())
     if match is None:

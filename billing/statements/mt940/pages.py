@@ -1,7 +1,4 @@
-"""A statement in several messages.
-
-Each page opens (:60M:) with what the page before it closed with (:62M:).
-"""
+"""Statements in several messages: each page opens (:60M:) with the last page's closing (:62M:)."""
 
 from itertools import groupby, pairwise
 
@@ -10,7 +7,7 @@ from billing.statements.draft import Draft
 
 
 def check_pages(drafts: list[Draft]) -> None:
-    """Hold the pages of a statement that are out of order, or do not continue each other."""
+    """Hold pages that are out of order or do not open with the previous closing balance."""
     for _, group in groupby(drafts, key=lambda draft: (draft.account, draft.sequence)):
         for before, after in pairwise(group):
             if _is_page(before) or _is_page(after):
@@ -31,5 +28,5 @@ def _check_pair(before: Draft, after: Draft) -> None:
         and before.closing.amount_minor != after.opening.amount_minor
     ):
         difference = after.opening.amount_minor - before.closing.amount_minor
-        said = f"the page opens with {difference} more than the page before it closed with"
-        after.hold(HoldReason.PAGES_OUT_OF_ORDER, said, difference_minor=difference)
+        message = f"the page opens with {difference} more than the page before it closed with"
+        after.hold(HoldReason.PAGES_OUT_OF_ORDER, message, difference_minor=difference)

@@ -1,7 +1,4 @@
-"""What field 86 of an MT940 says about a payment, in the three dialects that most banks speak.
-
-Else as plain lines.
-"""
+"""Field 86 of an MT940: the details of a payment, in three common dialects or as plain lines."""
 
 import re
 from functools import lru_cache
@@ -11,17 +8,16 @@ from billing.statements.limits import MAX_SUBFIELDS
 from billing.statements.references import drop_placeholder, plain_iban
 
 # Germany and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank, ?31
-# account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). The separator is the bank's choice.
+# account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). The bank chooses the separator.
 _NUMBERED = re.compile(r"[0-9]{3}([^A-Za-z0-9\s])(?=[0-9]{2})")
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
 _TAGS = ("EREF", "KREF", "MREF", "CRED", "DEBT", "COAM", "OAMT", "SVWZ", "ABWA", "ABWE")
 _SEPA = re.compile(rf"\b({'|'.join(_TAGS)})\+")
-# The payer's text begins here; what looks like a tag behind it is the payer's, except the two that
-# may follow.
-_TEXT, _BEHIND_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
-_IN_TEXT = frozenset({_TEXT, *_BEHIND_TEXT})
+# The payer's text begins at SVWZ. A later tag is part of it, except the two that may follow.
+_TEXT, _AFTER_TEXT = "SVWZ", frozenset({"ABWA", "ABWE"})
+_IN_TEXT = frozenset({_TEXT, *_AFTER_TEXT})
 # The Netherlands and some others: /TAG/value, in any order.
 _SLASHED = re.compile(
     r"/(EREF|REMI|NAME|IBAN|BIC|TRTP|MARF|CSID|BENM|ORDP|CNTP|ISDT|RTRN|PREF|CREF|KREF|PURP|ULTD|ULTB|ULTC|TRCD|SVCL|NRTX)/"
@@ -31,15 +27,15 @@ _SLASHED_START = re.compile(
 )
 
 
-# What field 86 says: the only detail of the entry, and a note on the entry. Lines of the remittance
-# are kept apart, because a bank may break a reference between two.
+# The only detail of the entry, and a note on the entry. The lines of the remittance stay separate,
+# because a bank may break a reference between two.
 Purpose = tuple[Detail, str | None]
 
 
 def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
-    """Field 86 from its lines, with the amount of its field 61. Reads anything.
+    """Read field 86 from its lines; `amount_minor` is the amount of its field 61.
 
-    What has no known form is remittance text as it stands.
+    A text of no known form is kept as remittance.
     """
     joined = "".join(lines)
     numbered = _NUMBERED.match(joined)
@@ -47,10 +43,10 @@ def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
         return _read_numbered(joined, numbered[1], amount_minor, currency)
     if _SLASHED_START.match(joined):
         return _read_slashed(joined, amount_minor, currency)
-    return Detail(amount_minor, currency, remittance=_kept(lines)), None
+    return Detail(amount_minor, currency, remittance=_stripped(lines)), None
 
 
-def _kept(lines: list[str]) -> tuple[str, ...]:
+def _stripped(lines: list[str]) -> tuple[str, ...]:
     return tuple([plain for line in lines if (plain := line.strip())])
 
 
@@ -72,7 +68,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
         end_to_end_id=_tag_value(tagged, "EREF"),
         instruction_id=_tag_value(tagged, "KREF"),
         mandate_id=_tag_value(tagged, "MREF"),
-        remittance=_kept(tagged.get("", []) + tagged.get(_TEXT, [])),
+        remittance=_stripped(tagged.get("", []) + tagged.get(_TEXT, [])),
         counterparty=(values.get("32", "") + values.get("33", "")).strip() or None,
         counterparty_iban=iban,
         counterparty_account=account,
@@ -88,14 +84,14 @@ def _tag_value(tagged: dict[str, list[str]], tag: str) -> str | None:
 
 
 def _account(text: str | None) -> tuple[str | None, str | None]:
-    """The other side's account: its IBAN, or else its number as it stands."""
+    """The counterparty's IBAN, or else its account number."""
     account = text.strip(" ") if text else None
     iban = plain_iban(account)
     return iban, None if iban else account or None
 
 
 def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
-    """The pieces by SEPA tag; a value runs on into the next piece.
+    """Group the pieces by SEPA tag; a value may continue in the next piece.
 
     Text before any tag has the empty tag.
     """
@@ -104,7 +100,7 @@ def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
     for piece in pieces:
         start = 0
         for match in _SEPA.finditer(piece) if "+" in piece else ():
-            if tag in _IN_TEXT and match[1] not in _BEHIND_TEXT:
+            if tag in _IN_TEXT and match[1] not in _AFTER_TEXT:
                 continue
             if match.start() > start:
                 tagged.setdefault(tag, []).append(piece[start : match.start()])
@@ -126,7 +122,7 @@ def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
     detail = Detail(
         amount_minor,
         currency,
-        remittance=_kept([head, *remittance]),
+        remittance=_stripped([head, *remittance]),
         references=references,
         end_to_end_id=drop_placeholder(values.get("EREF")),
         instruction_id=drop_placeholder(values.get("KREF") or values.get("PREF")),
@@ -142,7 +138,7 @@ def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
 
 
 def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
-    """The value of /REMI/: free text, or a structured reference as STRD/CUR/reference."""
+    """Read the value of /REMI/: free text, or a structured reference as STRD/CUR/reference."""
     if text.startswith("STRD/"):
         _, kind, *rest = text.split("/")
         return [], (Reference(kind, "/".join(rest).strip("/ ")),)
@@ -150,19 +146,19 @@ def _remittance_of(text: str) -> tuple[list[str], tuple[Reference, ...]]:
 
 
 def read_ns(lines: list[str], amount_minor: int, currency: str) -> Purpose:
-    """The German field NS: two digits and a value a line.
+    """Read the German field NS, with two digits and a value on each line.
 
-    01 to 14 purpose, 15 and 16 name, 33 bank, 34 account.
+    01 to 14 are the purpose, 15 and 16 the name, 33 the bank and 34 the account.
     """
     values = [(line[:2], line[2:].strip()) for line in lines]
     purpose = [text for code, text in values if code.isdigit() and 1 <= int(code) <= 14]
-    found = dict(reversed(values))
+    first_values = dict(reversed(values))
     detail = Detail(
         amount_minor,
         currency,
-        remittance=_kept(purpose),
+        remittance=_stripped(purpose),
         counterparty=" ".join(text for code, text in values if code in {"15", "16"}) or None,
-        counterparty_account=found.get("34"),
-        counterparty_bank=found.get("33"),
+        counterparty_account=first_values.get("34"),
+        counterparty_bank=first_values.get("33"),
     )
-    return detail, found.get("17")
+    return detail, first_values.get("17")

@@ -1,19 +1,11 @@
-"""MT940 and MT942, one field at a time.
-
-What a line means depends on its tag and on what came before it.
-"""
+"""The MT940 reader: takes one field at a time, whose meaning depends on those before it."""
 
 import re
 from typing import BinaryIO
 
 from billing.currencies import NO_CURRENCY
-from billing.statements.canonical import (
-    Account,
-    Family,
-    HoldReason,
-    Statement,
-)
-from billing.statements.draft import Draft
+from billing.statements.canonical import Account, Family, HoldReason, Statement
+from billing.statements.draft import Draft, hold_doubtful_encoding
 from billing.statements.errors import (
     BadLine,
     LineTooLong,
@@ -29,56 +21,58 @@ from billing.statements.mt940.purpose import read_ns, read_purpose
 from billing.statements.references import plain_iban
 from billing.statements.source import guess_encoding, lines_of
 
-# Any other tag at the start of a line is text: wrapped times such as `:12:11` are common.
+# Any other tag at the start of a line is text, such as a wrapped time `:12:11`.
 _FIELD = re.compile(
     r":(20|21|25P?|28C?|60[FM]|61|86|62[FM]|64|65|13[CD]?|34F|90[CD]|NS):(.*)", re.DOTALL
 )
-# What stands between two messages of a SWIFT file.
-_FRAMES, _FRAMED = ("-}", "{1:", "{4:"), frozenset("-{")
+# Starts of the lines between two messages of a SWIFT file.
+_FRAMES = ("-}", "{1:", "{4:")
 _INTERIM = frozenset({"34F", "13", "13C", "13D", "90C", "90D"})
 
 
 def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
-    """All statements of one file.
-
-    Raises the errors of StatementRefused; then nothing of the file may be used.
-    """
+    """Read all statements of one file; raises the errors of StatementRefused."""
     encoding, is_doubtful = guess_encoding(source)
     reader = _Mt940Reader(budget, name)
-    raw = 0
+    line_count = _read_fields(source, encoding, reader)
+    drafts = reader.finish()
+    entry_count = sum(len(draft.entries) for draft in drafts)
+    if line_count != entry_count:
+        for draft in drafts:
+            message = f"{line_count} lines :61: in the file, {entry_count} read"
+            draft.hold(HoldReason.ENTRY_COUNT, message)
+    if is_doubtful:
+        hold_doubtful_encoding(drafts, encoding)
+    check_pages(drafts)
+    return [draft.finish() for draft in drafts]
+
+
+def _read_fields(source: BinaryIO, encoding: str, reader: "_Mt940Reader") -> int:
+    """Pass whole fields to the reader; returns the number of fields 61."""
+    line_count = 0
     tag, lines, first, size = "", [""], 0, 0
     for number, line in lines_of(source, encoding):
         match, ends = None, False
         if line[:1] == ":":
             match = _FIELD.match(line)
-        elif line[:1] in _FRAMED:
+        elif line[:1] in {"-", "{"}:
             ends = line.startswith(_FRAMES) or (line.rstrip() == "-" and reader.is_closed(tag))
         if match or ends:
             reader.take(tag, lines, first)
             tag, lines = (match[1], [match[2]]) if match else ("", [""])
             first, size = number, 0
-            raw += tag == "61"
+            line_count += tag == "61"
         elif tag:
             size += len(line)
             if len(lines) >= MAX_FIELD_LINES or size > MAX_LINE_CHARS:
                 raise LineTooLong(f"line {number}", limit=MAX_LINE_CHARS)
             lines.append(line)
     reader.take(tag, lines, first)
-    drafts = reader.finish()
-    read = sum(len(draft.entries) for draft in drafts)
-    for draft in drafts:
-        if raw != read:
-            draft.hold(HoldReason.ENTRY_COUNT, f"{raw} lines :61: in the file, {read} read")
-        if is_doubtful:
-            draft.hold(
-                HoldReason.ENCODING_DOUBT, f"neither UTF-8 nor Windows-1252: read as {encoding}"
-            )
-    check_pages(drafts)
-    return [draft.finish() for draft in drafts]
+    return line_count
 
 
 class _Mt940Reader:
-    """Which statement we are in, and the entry whose text is still to come."""
+    """The current statement, and the entry that waits for its field 86."""
 
     def __init__(self, budget: Budget, name: str | None) -> None:
         self._budget = budget
@@ -90,17 +84,16 @@ class _Mt940Reader:
         self._reads_ns = False
 
     def is_closed(self, tag: str) -> bool:
-        """Whether the field `tag` stands behind the closing balance or the totals.
+        """Whether a lone `-` after the field `tag` ends the message.
 
-        So that a lone `-` ends the message.
+        It does after the closing balance and after the totals.
         """
-        is_behind = (
-            self._draft is not None and self._draft.closing is not None and self._entry is None
-        )
-        return is_behind or tag in {"90C", "90D", "62F", "62M", "64", "65"}
+        draft = self._draft
+        has_closing = draft is not None and draft.closing is not None and self._entry is None
+        return has_closing or tag in {"90C", "90D", "62F", "62M", "64", "65"}
 
     def take(self, tag: str, lines: list[str], number: int) -> None:
-        """Take one whole field."""
+        """Take one field with all its lines."""
         if not tag:
             return
         if tag in {"86", "NS"}:
@@ -118,7 +111,7 @@ class _Mt940Reader:
             self._take_field(tag, lines[0].strip(), position)
 
     def finish(self) -> list[Draft]:
-        """The drafts of all statements; raises NoStatements when there is none."""
+        """The drafts of all statements; raises NoStatements if there are none."""
         self._finish_entry()
         if not self._drafts:
             raise NoStatements(format="MT940")
@@ -138,10 +131,7 @@ class _Mt940Reader:
         return draft
 
     def _open(self, position: str) -> Draft:
-        """The draft that a head field belongs to: a file may leave out :20.
-
-        Between two statements.
-        """
+        """The draft of a header field; a file may leave out :20: between two statements."""
         if self._draft is None or self._draft.closing is not None:
             return self._begin(position)
         return self._draft
@@ -188,10 +178,7 @@ class _Mt940Reader:
             draft.to_date = balance.day
 
     def _take_interim(self, draft: Draft, tag: str, text: str, position: str) -> None:
-        """Fields of an MT942: currency of the floor limit, time of creation.
-
-        Totals of debits and credits.
-        """
+        """Take a field of an MT942: floor limit, time of creation, or totals."""
         if draft.opening is None:
             draft.format, draft.family, draft.needs_balances = "MT942", Family.REPORT, False
         if tag == "34F":
@@ -209,9 +196,9 @@ class _Mt940Reader:
             return
         totals = draft.totals()
         is_credit = tag == "90C"
-        found = sum(total.credits if is_credit else total.debits for total in totals)
+        entries = sum(total.credits if is_credit else total.debits for total in totals)
         minor = sum(total.credits_minor if is_credit else total.debits_minor for total in totals)
-        draft.check(f":{tag}: number", stated=count, found=found)
+        draft.check(f":{tag}: number", stated=count, found=entries)
         draft.check(f":{tag}: sum", stated=amount, found=minor)
 
     def _take_line(self, lines: list[str], position: str) -> None:
