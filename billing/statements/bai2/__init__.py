@@ -1,1 +1,1 @@
-"""BAI2: cash management balance reports."""
+"""The reader for BAI2: cash management balance reports."""

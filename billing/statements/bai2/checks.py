@@ -1,4 +1,4 @@
-"""The control totals of BAI2, counted exactly: banks publish wrong ones, and those hold."""
+"""The control totals of BAI2. Banks publish wrong ones, which hold the statement."""
 
 from itertools import chain
 from typing import Any
@@ -7,7 +7,7 @@ from billing.statements.draft import Draft
 
 
 def check_account(draft: Draft, account: Any) -> None:
-    """Record 49: the sum of all amounts in records 03 and 16, and the number of records."""
+    """Check record 49: the sum of the amounts in records 03 and 16, and the number of records."""
     summed = sum(item.amount or 0 for item in chain(account.header.summary_items, account.children))
     draft.check("49 control total", stated=account.trailer.account_control_total, found=summed)
     draft.check(
@@ -16,9 +16,9 @@ def check_account(draft: Draft, account: Any) -> None:
 
 
 def _records(section: Any) -> int:
-    """Physical records of an account, group or file.
+    """Count the physical records of an account, group or file.
 
-    The library counts them too, but its `rows` of a section grow with each look.
+    The library counts them too, but its `rows` of a section grow with each access.
     """
     if not hasattr(section, "trailer"):
         return len(section.rows)
@@ -29,9 +29,9 @@ def _records(section: Any) -> int:
 def check_sums(
     drafts: list[Draft], record: str, section: Any, stated_sum: int, stated_children: int | None
 ) -> None:
-    """The totals of a group (98) or the file (99) over their accounts or groups.
+    """Check the totals of a group (98) or the file (99) over its accounts or groups.
 
-    A wrong one holds all statements in it.
+    A wrong total holds all statements in it.
     """
     kind = "account" if record == "98" else "group"
     summed = sum(getattr(child.trailer, f"{kind}_control_total") for child in section.children)

@@ -1,6 +1,6 @@
-"""BAI2 by the bai2 library.
+"""The BAI2 reader, built on the bai2 library.
 
-Amounts are looked at before the library sees them, control totals counted exactly after it.
+Amounts are checked before the library parses them, and control totals are counted after it.
 """
 
 import re
@@ -24,7 +24,7 @@ from billing.statements.canonical import (
     Statement,
     Status,
 )
-from billing.statements.draft import Draft
+from billing.statements.draft import Draft, hold_doubtful_encoding
 from billing.statements.errors import (
     AmountTooLarge,
     BadDirection,
@@ -38,17 +38,17 @@ from billing.statements.money import MAX_MINOR, currency_exponent
 from billing.statements.references import drop_placeholder, plain_iban
 from billing.statements.source import guess_encoding, lines_of
 
-# The library's int() takes signs, underscores and every script's digits; an amount of money may
-# have none of them.
+# The library's int() accepts signs, underscores and the digits of every script, which an amount may
+# not have.
 _DETAIL = re.compile(r"16,[0-9]{3},\+?[0-9]{0,18},.*", re.ASCII | re.DOTALL)
 _UNSAFE_NUMBER = re.compile(r"[0-9]_[0-9]|[^\x00-\x7f]")
-# Records whose fields are codes and numbers; in 16 only the first are, and in 88 it depends on the
-# record before.
+# Records of codes and numbers only. In 16 only the first fields are numbers; 88 continues the
+# record before it.
 _NUMERIC = frozenset({"03", "49", "98", "99"})
 _SIGNS = {TypeCodeTransaction.credit: 1, TypeCodeTransaction.debit: -1}
 _OPENING, _CLOSING = "010", "015"
 _SAME_DAY = {AsOfDateModifier.interim_same_day, AsOfDateModifier.final_same_day}
-# What the library raises on a file that it can't read: its own errors, and those of the code in it.
+# Errors of the library on a file that it can't read: its own, and those of Python inside it.
 _LIBRARY_ERRORS = (
     ParsingException,
     NotSupportedYetException,
@@ -63,10 +63,9 @@ _LIBRARY_ERRORS = (
 
 
 def read_bai2(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
-    """One statement for each account of each group. Raises the errors of StatementRefused.
+    """Read one statement for each account of each group; raises the errors of StatementRefused.
 
-    A file whose control totals or counts are wrong is read, and every statement that they cover is
-    held.
+    Wrong control totals or counts hold every statement that they cover.
     """
     if source.seek(0, 2) > MAX_BAI2_BYTES:
         raise FileTooLarge(limit=MAX_BAI2_BYTES)
@@ -89,18 +88,15 @@ def read_bai2(source: BinaryIO, budget: Budget, name: str | None = None) -> list
         )
         drafts += of_group
     check_sums(drafts, "99", file, file.trailer.file_control_total, file.trailer.number_of_groups)
-    for draft in drafts:
-        if is_doubtful:
-            draft.hold(
-                HoldReason.ENCODING_DOUBT, f"neither UTF-8 nor Windows-1252: read as {encoding}"
-            )
+    if is_doubtful:
+        hold_doubtful_encoding(drafts, encoding)
     return [draft.finish() for draft in drafts]
 
 
 def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[str]]:
-    """The records as lines, and where each record 16 stands.
+    """The records as lines, and the position of each record 16.
 
-    Raises BadLine where an amount is no plain number.
+    Raises BadLine if an amount is no plain number, and Truncated.
     """
     lines, places, kind = [], [], ""
     for number, line in lines_of(source, encoding):
@@ -122,10 +118,10 @@ def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[str
 
 
 def _parse(lines: list[str]) -> Any:
-    """The file as the library reads it, its own integrity check made first.
+    """Parse the file with the library.
 
-    A file that fails the check is read all the same: what is wrong in it is found again, with the
-    exact difference. So is one that passes, for the check leaves the library's rows in disorder.
+    The library's integrity check runs first, but its result is ignored: our own checks report the
+    exact difference. The file is then parsed again, because the check damages the library's rows.
     """
     try:
         with suppress(IntegrityException):
@@ -142,9 +138,8 @@ def _read_account(
     number = head.customer_account_number
     budget.spend_statement(f"account {number}")
     currency = (head.currency or above.currency).upper()
-    currency_exponent(
-        currency, f"account {number}"
-    )  # refuses what is no currency; the amounts are minor units already
+    # the amounts are minor units already; this only refuses a text that is no currency
+    currency_exponent(currency, f"account {number}")
     iban = plain_iban(number)
     draft = Draft(
         format="BAI2",
@@ -159,9 +154,8 @@ def _read_account(
         to_date=above.as_of_date,
     )
     if above.group_status is not GroupStatus.update:
-        draft.hold(
-            HoldReason.FAMILY_DOUBT, f"the group is marked {above.group_status.name}, not update"
-        )
+        message = f"the group is marked {above.group_status.name}, not update"
+        draft.hold(HoldReason.FAMILY_DOUBT, message)
     draft.opening = _balance(account, _OPENING, currency, above.as_of_date)
     draft.closing = _balance(account, _CLOSING, currency, above.as_of_date)
     for detail in account.children:
@@ -207,9 +201,9 @@ def _entry(detail: Any, currency: str, as_of: date, position: str) -> Entry:
 
 
 def _text_lines(detail: Any) -> tuple[str, ...]:
-    """The text of a record 16 with each of its 88 lines apart, for a line may break a word."""
+    """The text of a record 16, with its 88 lines kept apart: a line may break a word."""
     text = (detail.text or "").removesuffix("/")
-    more = [row.removesuffix("/") for _, row in detail.rows[1:]]
-    tail = len("".join(more)) + len(more)
-    first = text[: len(text) - tail] if more and len(text) > tail else "" if more else text
-    return tuple(line.strip() for line in (first, *more) if line.strip())
+    lines = [row.removesuffix("/") for _, row in detail.rows[1:]]
+    length = len("".join(lines)) + len(lines)
+    first = text[: max(len(text) - length, 0)] if lines else text
+    return tuple(line.strip() for line in (first, *lines) if line.strip())

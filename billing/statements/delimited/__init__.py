@@ -1,1 +1,1 @@
-"""CSV and other delimited text, read by the profile of each bank."""
+"""The reader for CSV and other delimited text, by a profile for each bank."""

@@ -1,14 +1,11 @@
-"""The running balance of a CSV statement, which proves its rows where it is printed."""
+"""The running balance of a CSV statement, which proves its rows."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class RunningBalance:
-    """The running balance, followed both ways at once.
-
-    Because files run from old to new or from new to old.
-    """
+    """The running balance, followed in both directions: files run from old to new or back."""
 
     first: tuple[int, int] = (0, 0)
     last: tuple[int, int] = (0, 0)
@@ -19,7 +16,7 @@ class RunningBalance:
     gap_down: int = 0
 
     def take(self, amount: int, balance: int) -> None:
-        """Follow one row, both in minor units."""
+        """Add the amount and the balance of one row, in minor units."""
         if self.length == 0:
             self.first = (amount, balance)
         else:
@@ -32,7 +29,7 @@ class RunningBalance:
         self.length += 1
 
     def ends(self) -> tuple[int, int] | None:
-        """Opening and closing balance, or None when the balances do not follow from the amounts."""
+        """The opening and closing balance; None if the balances do not follow from the amounts."""
         if self.breaks_up == 0:
             return self.first[1] - self.first[0], self.last[1]
         if self.breaks_down == 0:
@@ -40,5 +37,5 @@ class RunningBalance:
         return None
 
     def gap(self) -> int:
-        """The first difference, in the direction that has fewer."""
+        """The first difference, in the direction with fewer differences."""
         return self.gap_up if self.breaks_up <= self.breaks_down else self.gap_down

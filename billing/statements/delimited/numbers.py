@@ -1,7 +1,4 @@
-"""Numbers as spreadsheets and banks print them: currency signs, trailing minus, brackets.
-
-And which mark is the decimal one.
-"""
+"""Numbers as spreadsheets and banks print them, and the detection of their decimal mark."""
 
 import re
 from collections.abc import Iterable
@@ -13,12 +10,12 @@ _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})
 _SYMBOL = r"(?:[A-Z]{3}|[$€£¥₹₺₽]|R\$|kr|zł|Kč|Ft)"
 # No number in any style is longer; the pattern below is slow on long runs of blanks.
 _MAX_CHARS = 48
-# sign, symbol, sign, digits and marks, sign, symbol, and the D/C letters of Indian and older
+# sign, symbol, sign, digits and marks, sign, symbol, and the letters CR and DR of Indian and older
 # American exports
 _NUMBER = re.compile(
     rf"(?P<before>[+-]?)\s*(?:{_SYMBOL})?\s*(?P<inside>[+-]?)"
     r"(?P<digits>[0-9][0-9.,'\u2019 \u00a0\u202f]*?|[.,][0-9]+)"
-    rf"\s*(?P<behind>[+-]?)\s*(?:{_SYMBOL})?\s*(?P<letters>CR|DR|Cr|Dr)?",
+    rf"\s*(?P<after>[+-]?)\s*(?:{_SYMBOL})?\s*(?P<letters>CR|DR|Cr|Dr)?",
     re.ASCII,
 )
 _DECIMAL_END = re.compile(r"([.,])[0-9]{1,2}$")
@@ -27,13 +24,13 @@ _BLANK_GROUPS = "'\u2019 \u00a0\u202f"
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a cell holds a number at all, in any style."""
+    """Whether a cell is a number in any style."""
     plain = text.strip().translate(_MINUS).strip("()")
     return len(plain) <= _MAX_CHARS and bool(_NUMBER.fullmatch(plain))
 
 
 def read_number(text: str, *, exponent: int, decimal: str, group: str, position: str) -> int:
-    """Signed minor units of a cell; raises BadAmount, AmountTooPrecise, AmountTooLarge."""
+    """Convert a cell to signed minor units; raises the errors of MoneyRefused."""
     plain = text.strip().translate(_MINUS)
     if len(plain) > _MAX_CHARS:
         raise BadAmount(position, text=text)
@@ -41,7 +38,7 @@ def read_number(text: str, *, exponent: int, decimal: str, group: str, position:
     match = _NUMBER.fullmatch(plain[1:-1] if is_bracketed else plain)
     if match is None:
         raise BadAmount(position, text=text)
-    signs = [mark for mark in (match["before"], match["inside"], match["behind"]) if mark]
+    signs = [mark for mark in (match["before"], match["inside"], match["after"]) if mark]
     if len(signs) + is_bracketed + bool(match["letters"]) > 1:
         raise BadAmount(position, text=text)
     digits = match["digits"]
@@ -52,10 +49,10 @@ def read_number(text: str, *, exponent: int, decimal: str, group: str, position:
 
 
 def guess_marks(cells: Iterable[str], position: str) -> tuple[str, str]:
-    """Decimal and group marks of a file whose bank nobody knows, from all its amounts.
+    """Guess the decimal and group marks of an unknown bank's file from all its amounts.
 
-    One or two digits behind the last mark show the decimals, and every cell must agree. Raises
-    BadAmount where the cells disagree, or where nothing tells whether 1.000 is one or a thousand.
+    One or two digits after the last mark are decimals, and all cells must agree. Raises BadAmount
+    if they disagree, or if nothing shows whether 1.000 is one or a thousand.
     """
     decimals: set[str] = set()
     groups: set[str] = set()

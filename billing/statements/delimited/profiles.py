@@ -1,4 +1,4 @@
-"""The profiles of profiles.toml: how each bank writes its CSV.
+"""The profiles in profiles.toml: the columns and styles of each bank's CSV.
 
 Header names are compared without case, outer blanks and quotes.
 """
@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-# The profile for banks that no other knows; what it reads is held.
+# The profile for unknown banks; statements read by it are held.
 GENERIC_NAME = "generic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One bank's CSV.
+    """The CSV of one bank.
 
-    `signature` are headers that show the bank. Most fields name headers; the first that is there
-    wins, and for `text` all that are there count. `amount` is one signed column, `credit` and
-    `debit` are two, and `direction` is a column whose `words` say the sign (1 or -1). `currency` is
-    for files without a currency column. `orders` are the date orders to try (ymd, dmy, mdy),
-    `decimal` and `group` the marks of numbers. `inverted` turns every sign round, for card exports
-    where a purchase is positive. `statuses` maps words of the `status` column to ISO 20022 codes.
+    `signature` are the headers that identify the bank. Most fields list header names; the first
+    one that the file has counts, for `text` all of them. `amount` is one signed column, `credit`
+    and `debit` are two, and `direction` is a column whose `words` give the sign (1 or -1).
+    `currency` is for files without a currency column. `orders` are the date orders to try (ymd, dmy, mdy),
+    `decimal` and `group` the marks of numbers. `inverted` reverses every sign, for card exports
+    with positive purchases. `statuses` maps words of the `status` column to ISO 20022 codes.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Profile:
 
     @property
     def amounts(self) -> tuple[str, ...]:
-        """All columns that may hold money moved."""
+        """All columns that may contain the amount of a row."""
         return (*self.amount, *self.credit, *self.debit)
 
 

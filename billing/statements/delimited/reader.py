@@ -1,7 +1,4 @@
-"""CSV by declarative profiles.
-
-Find the header, read each row strictly, and prove the running balance where there is one.
-"""
+"""The CSV reader: finds the header by the profiles of banks, then reads each row strictly."""
 
 import csv
 from collections import Counter
@@ -13,6 +10,7 @@ from billing.statements.canonical import HoldReason, Statement
 from billing.statements.delimited.profiles import GENERIC, PROFILES, Profile
 from billing.statements.delimited.rows import RowReader
 from billing.statements.delimited.survey import survey
+from billing.statements.draft import hold_doubtful_encoding
 from billing.statements.errors import MalformedCsv, UnknownFormat
 from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE, Budget
 from billing.statements.source import guess_encoding, lines_of
@@ -22,10 +20,7 @@ _HOLD_GENERIC = "the columns were guessed by their names: no profile knows this 
 
 
 class Layout(NamedTuple):
-    """What the header row says: who wrote the file, how cells are parted.
-
-    Where each column stands.
-    """
+    """The profile, the delimiter, the number of the header row, and the place of each column."""
 
     profile: Profile
     delimiter: str
@@ -34,34 +29,29 @@ class Layout(NamedTuple):
 
 
 def read_csv(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
-    """The one statement of a CSV file, or one for each own account in it.
+    """Read one statement for each own account and currency in a CSV file.
 
     Raises the errors of StatementRefused.
     """
     encoding, is_doubtful = guess_encoding(source)
     layout = find_layout(source, encoding)
-    behind = islice(_rows(source, encoding, layout.delimiter), layout.header_row, None)
-    surveyed = survey(layout.profile, layout.columns, (row for _, row in behind))
-    reader = RowReader(layout.profile, layout.columns, surveyed, budget, name)
+    rows = islice(_rows(source, encoding, layout.delimiter), layout.header_row, None)
+    styles = survey(layout.profile, layout.columns, (row for _, row in rows))
+    reader = RowReader(layout.profile, layout.columns, styles, budget, name)
     for line, row in islice(_rows(source, encoding, layout.delimiter), layout.header_row, None):
         reader.take(row, f"line {line}")
     drafts = reader.finish()
-    for draft in drafts:
-        if is_doubtful:
-            draft.hold(
-                HoldReason.ENCODING_DOUBT, f"neither UTF-8 nor Windows-1252: read as {encoding}"
-            )
-        if layout.profile is GENERIC:
+    if is_doubtful:
+        hold_doubtful_encoding(drafts, encoding)
+    if layout.profile is GENERIC:
+        for draft in drafts:
             draft.hold(HoldReason.FAMILY_DOUBT, _HOLD_GENERIC)
     return [draft.finish() for draft in drafts]
 
 
 def find_layout(source: BinaryIO, encoding: str) -> Layout:
-    """The profile whose signature fits best, with its delimiter and columns.
-
-    Raises UnknownFormat.
-    """
-    found: list[tuple[int, Layout]] = []
+    """Find the profile whose signature fits best; raises UnknownFormat."""
+    layouts: list[Layout] = []
     for delimiter in _DELIMITERS:
         rows = islice(_rows(source, encoding, delimiter), MAX_CSV_PREAMBLE)
         try:
@@ -69,21 +59,19 @@ def find_layout(source: BinaryIO, encoding: str) -> Layout:
                 columns = _columns(row)
                 profile = _fitting(columns)
                 if profile is not None:
-                    found.append(
-                        (len(profile.signature), Layout(profile, delimiter, number, columns))
-                    )
+                    layouts.append(Layout(profile, delimiter, number, columns))
                     break
         except MalformedCsv:
             continue
-    if not found:
+    if not layouts:
         raise UnknownFormat(found="text without a header that any profile knows")
-    return max(found, key=lambda pair: (pair[0], len(pair[1].columns)))[1]
+    return max(layouts, key=lambda layout: (len(layout.profile.signature), len(layout.columns)))
 
 
 def _columns(row: list[str]) -> dict[str, int]:
     names = [cell.strip().strip("\ufeff\"'").strip().casefold() for cell in row]
     counted = Counter(names)
-    # a name that stands twice can't tell which column is meant
+    # a name that occurs twice does not identify a column
     return {name: place for place, name in enumerate(names) if name and counted[name] == 1}
 
 
@@ -100,7 +88,7 @@ def _fitting(columns: dict[str, int]) -> Profile | None:
 
 
 def _rows(source: BinaryIO, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and rows; a quoted cell may hold line breaks. Raises MalformedCsv."""
+    """Yield line numbers and rows; a quoted cell may have line breaks. Raises MalformedCsv."""
     lines = (line + "\n" for _, line in lines_of(source, encoding))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     start = 1

@@ -1,4 +1,4 @@
-"""Rows of a CSV statement made into entries, and the running balance that proves them."""
+"""The rows of a CSV statement: their entries, and the running balance that proves them."""
 
 from datetime import date
 
@@ -16,7 +16,7 @@ from billing.statements.references import drop_placeholder, plain_iban
 
 
 class RowReader:
-    """Takes the rows behind the header; one draft for each own account and currency in them."""
+    """Takes the rows after the header; makes a draft for each own account and currency."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class RowReader:
     def take(self, row: list[str], position: str) -> None:
         """Take one row.
 
-        Raises the errors of MoneyRefused for a row with a date and an amount that can't be read.
+        Raises the errors of MoneyRefused for a row with a date but an unreadable amount.
         """
         self._row = row
         texts = tuple(text for name in self._profile.text if (text := self._cell((name,))))
@@ -56,21 +56,21 @@ class RowReader:
     def finish(self) -> list[Draft]:
         """The drafts, with their balances if the rows prove them.
 
-        One empty draft for a file without entries.
+        A file without entries gives one empty draft.
         """
         drafts = [draft for draft, _ in self._drafts.values()] or [
             self._draft("", self._profile.currency or NO_CURRENCY)[0]
         ]
-        for draft, chain in self._drafts.values():
-            self._conclude(draft, chain)
+        for draft, balance in self._drafts.values():
+            self._conclude(draft, balance)
         for draft in drafts:
             if self._survey.is_ambiguous:
                 draft.hold(
                     HoldReason.DATE_AMBIGUOUS, "day and month can't be told apart in any row"
                 )
             if self._unread:
-                said = f"{self._unread} rows with a day or an amount are no entries"
-                draft.hold(HoldReason.ROW_NOT_READ, said, self._first_unread)
+                message = f"{self._unread} rows with a day or an amount are no entries"
+                draft.hold(HoldReason.ROW_NOT_READ, message, self._first_unread)
         return drafts
 
     def _add(self, day: date, texts: tuple[str, ...], position: str) -> None:
@@ -78,7 +78,7 @@ class RowReader:
         currency = (self._cell(profile.currency_column) or profile.currency or NO_CURRENCY).upper()
         exponent = currency_exponent(currency, position)
         minor = self._amount(exponent, position)
-        draft, chain = self._draft(self._cell(profile.own_account), currency)
+        draft, running = self._draft(self._cell(profile.own_account), currency)
         number = self._cell(profile.counterparty_account)
         iban = plain_iban(number)
         detail = Detail(
@@ -112,7 +112,7 @@ class RowReader:
         )
         balance = self._cell(profile.balance)
         if balance and looks_like_number(balance):
-            chain.take(minor, self._number(balance, exponent, position))
+            running.take(minor, self._number(balance, exponent, position))
 
     def _amount(self, exponent: int, position: str) -> int:
         profile = self._profile
@@ -132,11 +132,11 @@ class RowReader:
             return sign * unsigned * profile.words[word.casefold()]
         if amount:
             return sign * self._number(amount, exponent, position)
-        came, went = self._cell(profile.credit), self._cell(profile.debit)
-        credit = self._number(came, exponent, position) if came else 0
-        debit = abs(self._number(went, exponent, position)) if went else 0
+        credit_cell, debit_cell = self._cell(profile.credit), self._cell(profile.debit)
+        credit = self._number(credit_cell, exponent, position) if credit_cell else 0
+        debit = abs(self._number(debit_cell, exponent, position)) if debit_cell else 0
         if credit < 0 or (credit and debit):
-            raise BadDirection(position, text=f"credit {came}, debit {went}")
+            raise BadDirection(position, text=f"credit {credit_cell}, debit {debit_cell}")
         return sign * (credit - debit)
 
     def _number(self, text: str, exponent: int, position: str) -> int:
@@ -149,7 +149,7 @@ class RowReader:
         )
 
     def _cell(self, names: tuple[str, ...]) -> str:
-        """The first of the columns that is there and not empty, in this row."""
+        """The first non-empty cell of the columns in this row."""
         for name in names:
             place = self._columns.get(name)
             if place is not None and place < len(self._row) and self._row[place].strip():
@@ -178,14 +178,14 @@ class RowReader:
             self._drafts[key] = draft, RunningBalance()
         return self._drafts[key]
 
-    def _conclude(self, draft: Draft, chain: RunningBalance) -> None:
+    def _conclude(self, draft: Draft, balance: RunningBalance) -> None:
         draft.from_date, draft.to_date = draft.first_day, draft.last_day
-        if chain.length == 0 or chain.length != len(draft.entries) or draft.currency is None:
+        if balance.length == 0 or balance.length != len(draft.entries) or draft.currency is None:
             return
-        ends = chain.ends()
+        ends = balance.ends()
         if ends is None:
-            said = "the running balance does not follow from the amounts"
-            draft.hold(HoldReason.BALANCE_MISMATCH, said, difference_minor=chain.gap())
+            message = "the running balance does not follow from the amounts"
+            draft.hold(HoldReason.BALANCE_MISMATCH, message, difference_minor=balance.gap())
             return
         draft.opening = Balance("running", ends[0], draft.currency, draft.first_day)
         draft.closing = Balance("running", ends[1], draft.currency, draft.last_day)

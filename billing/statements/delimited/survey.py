@@ -1,7 +1,4 @@
-"""A first walk over a CSV file, for what only the whole file tells.
-
-The order of its dates and the marks of its numbers.
-"""
+"""The first pass over a CSV file: finds the order of its dates and the marks of its numbers."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,15 +7,16 @@ from billing.statements.dates import compact_day, separated_day
 from billing.statements.delimited.numbers import guess_marks, looks_like_number
 from billing.statements.delimited.profiles import GENERIC, Profile
 
-# Different dates and numbers that are looked at; a year has 366 days, and a thousand amounts show
+# Different dates and numbers that are examined: a year has 366 days, and a thousand amounts show
 # any style.
-_MAX_SEEN = 5_000
+_MAX_SAMPLES = 5_000
 
 
 class Survey(NamedTuple):
-    """Order of dates (ymd, dmy, mdy), whether another order would fit as well.
+    """The styles of a file.
 
-    Decimal mark and group marks.
+    `order` is that of its dates (ymd, dmy, mdy). `is_ambiguous` says whether another order fits as
+    well. `decimal` and `group` are the marks of its numbers.
     """
 
     order: str
@@ -28,16 +26,16 @@ class Survey(NamedTuple):
 
 
 def day_of(text: str, order: str) -> object:
-    """The day of a cell in that order of its parts; None when it is none."""
+    """The day of a cell whose parts have this order, or None."""
     return (compact_day(text) if order == "ymd" and text.isdigit() else None) or separated_day(
         text, order
     )
 
 
 def survey(profile: Profile, columns: dict[str, int], rows: Iterable[list[str]]) -> Survey:
-    """Walk the rows behind the header.
+    """Examine the rows after the header.
 
-    Raises BadAmount where an unknown bank's numbers can be read in two ways.
+    Raises BadAmount if an unknown bank's numbers can be read in two ways.
     """
     dates: set[str] = set()
     numbers: set[str] = set()
@@ -45,10 +43,10 @@ def survey(profile: Profile, columns: dict[str, int], rows: Iterable[list[str]])
     number_places = [columns[name] for name in profile.amounts if name in columns]
     for row in rows:
         for place in date_places:
-            if len(dates) < _MAX_SEEN and place < len(row):
+            if len(dates) < _MAX_SAMPLES and place < len(row):
                 dates.add(row[place].strip())
         for place in number_places:
-            if len(numbers) < _MAX_SEEN and place < len(row) and looks_like_number(row[place]):
+            if len(numbers) < _MAX_SAMPLES and place < len(row) and looks_like_number(row[place]):
                 numbers.add(row[place].strip())
     counted = {
         order: sum(day_of(text, order) is not None for text in dates) for order in profile.orders

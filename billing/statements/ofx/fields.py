@@ -1,4 +1,4 @@
-"""One STMTTRN of OFX: its fields by name, made into an entry (OFX 2.3, 11.4.4.1)."""
+"""One STMTTRN of OFX: its fields by name, and the entry of them (OFX 2.3, 11.4.4.1)."""
 
 import re
 
@@ -10,11 +10,11 @@ from billing.statements.references import drop_placeholder, plain_iban
 
 Values = dict[str, str]
 
-# Elements inside STMTTRN that have fields of their own, which are kept as ELEMENT/FIELD.
+# Elements inside STMTTRN with fields of their own, which are stored as ELEMENT/FIELD.
 _ELEMENTS = """
     PAYEE EXTDPAYEE BANKACCTFROM CCACCTFROM BANKACCTTO CCACCTTO CURRENCY ORIGCURRENCY IMAGEDATA
 """
-# Fields of the transaction itself, wherever a sloppy writer closes the elements before them.
+# Fields of the transaction itself, even if an element before them was not closed.
 _OWN = """
     TRNTYPE DTPOSTED DTUSER DTAVAIL TRNAMT FITID CORRECTFITID CORRECTACTION SRVRTID CHECKNUM REFNUM
     SIC PAYEEID MEMO MEMO2 EXTDNAME INV401KSOURCE
@@ -27,19 +27,19 @@ _INNER = """
 NESTED = frozenset(_ELEMENTS.split())
 _OWN_FIELDS = frozenset(_OWN.split())
 _FIELDS = _OWN_FIELDS | frozenset(_INNER.split())
-# Fields that make the money refuse the file when stated twice; texts stated twice are two lines.
+# Money fields, which refuse the file if stated twice, and texts, which then get a second line.
 _MONEY = frozenset({"TRNAMT", "CURRENCY/CURSYM"})
 _TEXTS = frozenset({"NAME", "MEMO", "MEMO2", "EXTDNAME"})
 _AMOUNT = re.compile(r"[+-]?[0-9]*[.,]?[0-9]*", re.ASCII)
 
 
-def is_known(name: str) -> bool:
-    """Whether OFX knows the field, or a vendor added it in its own name space, as in INTU.BID."""
+def is_field(name: str) -> bool:
+    """Whether OFX defines the field, or a vendor does in its own name space, as in INTU.BID."""
     return name in _FIELDS or "." in name
 
 
-def keep(values: Values, name: str, element: str, text: str, position: str) -> None:
-    """Add a field to those of its transaction; `element` is the one it stands in, or empty.
+def store_field(values: Values, name: str, element: str, text: str, position: str) -> None:
+    """Add a field to its transaction; `element` is the element around it, or empty.
 
     Raises RepeatedField for an amount or its currency.
     """
@@ -53,10 +53,10 @@ def keep(values: Values, name: str, element: str, text: str, position: str) -> N
 
 
 def amount(text: str, currency: str, position: str) -> int:
-    """Signed minor units; a comma or a period marks the decimals, nothing groups the thousands.
+    """Convert to signed minor units; the decimal mark is a comma or a period.
 
-    A comma with more decimals than the currency has is refused even if they are zeros: 1,000 may be
-    a thousand (OFX 2.3, 3.2.9.1). Raises BadAmount and the other errors of MoneyRefused.
+    A comma with more decimals than the currency has is refused even if they are zeros, because
+    1,000 may be a thousand (OFX 2.3, 3.2.9.1). Raises the errors of MoneyRefused.
     """
     if not _AMOUNT.fullmatch(text):
         raise BadAmount(position, text=text)
@@ -71,12 +71,10 @@ def amount(text: str, currency: str, position: str) -> int:
 
 
 def entry_of(values: Values, account_currency: str, position: str) -> Entry:
-    """The entry of one transaction.
+    """The entry of one transaction; raises MissingField and the errors of MoneyRefused.
 
-    Raises MissingField without TRNAMT, and the errors of MoneyRefused.
-
-    CURRENCY says that TRNAMT is in another currency than the account; ORIGCURRENCY only tells what
-    it once was.
+    CURRENCY is the currency of TRNAMT if it is not the account's; ORIGCURRENCY is only the currency
+    before a conversion.
     """
     if "TRNAMT" not in values:
         raise MissingField(position, field="TRNAMT")

@@ -1,4 +1,4 @@
-"""OFX and QFX, versions 1 (SGML) and 2 (XML), by their STMTTRN elements (OFX 2.3, chapter 11)."""
+"""The OFX reader: statements from the tags of a file (OFX 2.3, chapter 11)."""
 
 import re
 from typing import BinaryIO
@@ -6,16 +6,11 @@ from typing import BinaryIO
 from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement
 from billing.statements.dates import compact_day
-from billing.statements.draft import Draft
-from billing.statements.errors import (
-    FileTooLarge,
-    NoStatements,
-    StatementRefused,
-    Truncated,
-)
+from billing.statements.draft import Draft, hold_doubtful_encoding
+from billing.statements.errors import FileTooLarge, NoStatements, StatementRefused, Truncated
 from billing.statements.limits import MAX_OFX_BYTES, Budget
 from billing.statements.money import currency_exponent
-from billing.statements.ofx.fields import NESTED, Values, amount, entry_of, is_known, keep
+from billing.statements.ofx.fields import NESTED, Values, amount, entry_of, is_field, store_field
 from billing.statements.ofx.sgml import Tag, tags_of
 from billing.statements.references import plain_iban
 from billing.statements.source import guess_encoding, head_of
@@ -24,7 +19,7 @@ _STATEMENTS = frozenset({"STMTRS", "CCSTMTRS", "INVSTMTRS"})
 _ACCOUNTS = frozenset({"BANKACCTFROM", "CCACCTFROM", "INVACCTFROM"})
 _CHARSET = re.compile(rb"CHARSET:\s*([\w-]{1,20})", re.IGNORECASE)
 _ENCODING = re.compile(rb"""<\?xml[^>]{0,100}encoding\s*=\s*["']([\w-]{1,20})["']""", re.IGNORECASE)
-# What OFX calls encodings -> what Python does. USASCII files often hold Windows-1252 in truth.
+# OFX name of an encoding -> Python's. Files that declare USASCII often contain Windows-1252.
 _ENCODINGS = {
     "1252": "cp1252",
     "WINDOWS-1252": "cp1252",
@@ -36,10 +31,7 @@ _RAW = "STMTTRN"
 
 
 def read_ofx(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
-    """All statements of one file.
-
-    Raises the errors of StatementRefused; then nothing of the file may be used.
-    """
+    """Read all statements of one file; raises the errors of StatementRefused."""
     if source.seek(0, 2) > MAX_OFX_BYTES:
         raise FileTooLarge(limit=MAX_OFX_BYTES)
     source.seek(0)
@@ -53,10 +45,7 @@ def read_ofx(source: BinaryIO, budget: Budget, name: str | None = None) -> list[
         reader.take(tag)
     drafts = reader.finish()
     if is_doubtful:
-        for draft in drafts:
-            draft.hold(
-                HoldReason.ENCODING_DOUBT, f"neither UTF-8 nor Windows-1252: read as {encoding}"
-            )
+        hold_doubtful_encoding(drafts, encoding)
     return [draft.finish() for draft in drafts]
 
 
@@ -104,13 +93,11 @@ class _OfxReader:
             raise Truncated(f"line {self._line}", inside="a statement")
         if not self._drafts:
             raise NoStatements(format="OFX")
-        read = sum(len(draft.entries) for draft in self._drafts)
+        entry_count = sum(len(draft.entries) for draft in self._drafts)
         for draft in self._drafts:
-            if read != self._transactions:
-                draft.hold(
-                    HoldReason.ENTRY_COUNT,
-                    f"{self._transactions} STMTTRN begin in the file, {read} were read",
-                )
+            if entry_count != self._transactions:
+                message = f"{self._transactions} STMTTRN begin in the file, {entry_count} were read"
+                draft.hold(HoldReason.ENTRY_COUNT, message)
             if not self._is_ended:
                 draft.hold(HoldReason.TRUNCATED, "the closing tag of OFX is missing")
         return self._drafts
@@ -129,17 +116,14 @@ class _OfxReader:
         self._drafts.append(self._draft)
 
     def _leave_statement(self) -> None:
-        """Go on behind a statement whose closing tag is missing: its entries are whole."""
+        """End a statement whose closing tag is missing; its entries are complete."""
         if self._draft is not None:
             self._end_transaction()
             self._draft.hold(HoldReason.TRUNCATED, "the statement has no closing tag")
             self._draft = None
 
     def _take_head(self, draft: Draft, tag: Tag) -> None:
-        """Account, currency, dates and balance.
-
-        What stands in a statement outside its transactions.
-        """
+        """Take a tag outside the transactions: account, currency, dates or balance."""
         if tag.name in _ACCOUNTS:
             if tag.closes and self._account is not None:
                 draft.account = _account(self._account)
@@ -178,14 +162,14 @@ class _OfxReader:
             self._nested = "" if tag.closes else tag.name
         elif tag.closes:
             return
-        elif not is_known(tag.name):
+        elif not is_field(tag.name):
             draft.hold(
                 HoldReason.TEXT_DOUBT,
                 f"<{tag.name}> is no field of a transaction",
                 f"line {tag.line}",
             )
         else:
-            keep(values, tag.name, self._nested, tag.text, f"line {tag.line}")
+            store_field(values, tag.name, self._nested, tag.text, f"line {tag.line}")
             if tag.has_markup:
                 draft.hold(HoldReason.TEXT_DOUBT, f"markup in {tag.name}", f"line {tag.line}")
 
@@ -199,11 +183,10 @@ class _OfxReader:
         self._transaction = None
         entry = entry_of(values, self._draft.currency or NO_CURRENCY, position)
         for field in ("DTPOSTED", "DTAVAIL"):
-            said = values.get(field)
-            if said and compact_day(said) is None:
-                self._draft.hold(
-                    HoldReason.DATE_IMPOSSIBLE, f"{said!a} is no day of the calendar", position
-                )
+            day = values.get(field)
+            if day and compact_day(day) is None:
+                message = f"{day!a} is no day of the calendar"
+                self._draft.hold(HoldReason.DATE_IMPOSSIBLE, message, position)
         if not values.get("DTPOSTED"):
             self._draft.hold(HoldReason.DATE_MISSING, "DTPOSTED is missing", position)
         self._draft.add(entry)

@@ -1,6 +1,6 @@
-"""Tags and values of OFX, SGML or XML alike.
+"""A tokenizer for OFX in SGML and XML.
 
-No entity is expanded beyond the five of XML, nothing is fetched.
+It expands only numeric references and the named ones below, and fetches nothing.
 """
 
 import html
@@ -14,17 +14,17 @@ from billing.statements.source import text_of, without_controls
 
 _CHUNK = 65_536
 _TAG = re.compile(r"(/?)([A-Z][A-Z0-9_.]*)\s*(/?)>(.*)", re.DOTALL)
-# Pieces that may hold further `<` before they end: comments, CDATA, processing instructions.
+# Sections that may contain `<`, and their ends: comments, CDATA, processing instructions.
 _SECTIONS = {"!--": "-->", "![CDATA[": "]]>", "?": "?>"}
 _DECLARATIONS = ("!DOCTYPE", "!ENTITY", "!ELEMENT", "!ATTLIST", "!doctype")
-# What SGML OFX escapes (OFX 1.6, 2.3.2.1), and numeric references as XML has them.
+# Named references of SGML OFX (OFX 1.6, 2.3.2.1), and the numeric references of XML.
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});")
 
 
 class Tag(NamedTuple):
-    """A tag with the text behind it.
+    """A tag with the text after it.
 
-    `has_markup` is whether that text held angle brackets that are no OFX tag.
+    `has_markup` says whether the text contained angle brackets that are no OFX tag.
     """
 
     name: str
@@ -35,12 +35,11 @@ class Tag(NamedTuple):
 
 
 def tags_of(source: BinaryIO, encoding: str) -> Iterator[Tag]:
-    """All tags of an OFX file in order.
-
-    Comments and processing instructions vanish, as in XML; CDATA is text.
+    """Yield all tags of an OFX file in order.
 
     OFX tags are in capitals. Anything else in angle brackets stays in the text of the tag before
-    it, which is then marked. Raises DoctypeRefused, LineTooLong and TooManyTags.
+    it, which is marked. Comments and processing instructions are dropped, as in XML; CDATA is text.
+    Raises DoctypeRefused, LineTooLong and TooManyTags.
     """
     name, closes, text, has_markup, at = "", False, "", False, 0
     for count, (line, piece) in enumerate(_pieces(source, encoding)):
@@ -55,8 +54,8 @@ def tags_of(source: BinaryIO, encoding: str) -> Iterator[Tag]:
             if empty:  # <MEMO/> is an empty value
                 text = ""
         else:
-            more, is_markup = _inner(piece, line)
-            text += more
+            inner_text, is_markup = _inner(piece, line)
+            text += inner_text
             has_markup = has_markup or is_markup
             if len(text) > MAX_LINE_CHARS:
                 raise LineTooLong(f"line {line}", limit=MAX_LINE_CHARS)
@@ -65,14 +64,14 @@ def tags_of(source: BinaryIO, encoding: str) -> Iterator[Tag]:
 
 
 def _inner(piece: str, line: int) -> tuple[str, bool]:
-    """The text of a piece that is no OFX tag, and whether it is markup of another kind."""
+    """The text of a piece that is no OFX tag, and whether the piece is other markup."""
     if piece.startswith("!--"):
         return piece.partition("-->")[2], False
     if piece.startswith("?"):
         return piece.partition("?>")[2], False
     if piece.startswith("![CDATA["):
-        inside, _, behind = piece.removeprefix("![CDATA[").partition("]]>")
-        return inside.replace("&", "&amp;") + behind, False
+        inside, _, after = piece.removeprefix("![CDATA[").partition("]]>")
+        return inside.replace("&", "&amp;") + after, False
     if piece.startswith(_DECLARATIONS):
         raise DoctypeRefused(f"line {line}")
     return f"<{piece}", True
@@ -85,9 +84,9 @@ def _plain(text: str) -> str:
 
 
 def _pieces(source: BinaryIO, encoding: str) -> Iterator[tuple[int, str]]:
-    """Line numbers and the text between each `<` and the next; a section stays whole.
+    """Yield line numbers and the text between each `<` and the next.
 
-    Text before the first `<` is dropped.
+    A section stays whole. Text before the first `<` is dropped.
     """
     section: list[str] = []
     end, size, start = "", 0, 0
