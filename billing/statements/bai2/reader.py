@@ -5,13 +5,12 @@ Amounts are checked before the library parses them, and control totals are count
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import date
 from typing import Any, BinaryIO
 
 from bai2 import bai2
 from bai2.constants import AsOfDateModifier, FundsType, GroupStatus, TypeCodeTransaction
-from bai2.exceptions import IntegrityException, NotSupportedYetException, ParsingException
+from bai2.exceptions import NotSupportedYetException, ParsingException
 
 from billing.statements.bai2.checks import check_account, check_sums
 from billing.statements.canonical import (
@@ -52,7 +51,6 @@ _SAME_DAY = {AsOfDateModifier.interim_same_day, AsOfDateModifier.final_same_day}
 _LIBRARY_ERRORS = (
     ParsingException,
     NotSupportedYetException,
-    IntegrityException,
     LookupError,
     ValueError,
     TypeError,
@@ -120,12 +118,10 @@ def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[str
 def _parse(lines: list[str]) -> Any:
     """Parse the file with the library.
 
-    The library's integrity check runs first, but its result is ignored: our own checks report the
-    exact difference. The file is then parsed again, because the check damages the library's rows.
+    Its integrity check is off, because it damages the library's rows; ours comes afterwards and
+    reports the exact difference.
     """
     try:
-        with suppress(IntegrityException):
-            bai2.parse_from_lines(lines, check_integrity=True)
         return bai2.parse_from_lines(lines, check_integrity=False)
     except _LIBRARY_ERRORS as error:
         raise Bai2Refused(reason=f"{type(error).__name__}: {error}") from None

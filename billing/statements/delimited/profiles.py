@@ -20,9 +20,10 @@ class Profile:
     `signature` are the headers that identify the bank. Most fields list header names; the first
     one that the file has counts, for `text` all of them. `amount` is one signed column, `credit`
     and `debit` are two, and `direction` is a column whose `words` give the sign (1 or -1).
-    `currency` is for files without a currency column. `orders` are the date orders to try (ymd, dmy, mdy),
-    `decimal` and `group` the marks of numbers. `inverted` reverses every sign, for card exports
-    with positive purchases. `statuses` maps words of the `status` column to ISO 20022 codes.
+    `currency` is for files without a currency column. `orders` are the date orders to try (ymd,
+    dmy, mdy), `decimal` and `group` the marks of numbers. `inverted` reverses every sign, for card
+    exports with positive purchases. `statuses` maps words of the `status` column to ISO 20022
+    codes.
     """
 
     name: str
