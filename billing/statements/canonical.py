@@ -52,7 +52,7 @@ class HoldReason(StrEnum):
     )
     DATE_IMPOSSIBLE = "date_impossible"  # 30 February
     DATE_MISSING = "date_missing"
-    DATE_AMBIGUOUS = "date_ambiguous"  # day and month can't be told apart
+    DATE_AMBIGUOUS = "date_ambiguous"  # day and month may be swapped
     DATE_OUT_OF_RANGE = "date_out_of_range"
     PAGES_OUT_OF_ORDER = "pages_out_of_order"
     ENCODING_DOUBT = "encoding_doubt"

@@ -63,7 +63,7 @@ def _minor(text: str, exponent: int, decimal: str, group: str) -> int | None:
 def signed_minor(
     text: str, *, exponent: int, position: str, decimal: str = ".", group: str = ""
 ) -> int:
-    """Convert like `to_minor` an amount with at most one sign, in front of it or behind it."""
+    """Convert an amount like `to_minor`, with at most one sign before or after the digits."""
     sign = 1
     digits = text
     if digits[:1] in {"+", "-"}:

@@ -1,7 +1,7 @@
 """Payment references and IBANs: find, normalise and check them.
 
-A mistyped reference is told from a missing one. A valid check digit is no proof, for 1 % of random
-texts pass modulo 97 and 10 % pass modulo 10; the proof is that we issued the reference.
+A valid check digit is no proof, for 1 % of random texts pass modulo 97 and 10 % pass modulo 10. The
+proof is that we issued the reference.
 """
 
 import re

@@ -129,5 +129,5 @@ def _refuse_line(number: int) -> NoReturn:
 
 
 def without_controls(text: str) -> str:
-    """Text without control characters, line ends kept."""
+    """Remove the control characters from a text, except tab and line ends."""
     return text.translate(_CONTROLS)

@@ -5,36 +5,20 @@ Amounts are checked before the library parses them, and control totals are count
 
 import re
 from collections.abc import Iterator
-from datetime import date
 from typing import Any, BinaryIO
 
 from bai2 import bai2
-from bai2.constants import AsOfDateModifier, FundsType, GroupStatus, TypeCodeTransaction
+from bai2.constants import AsOfDateModifier, GroupStatus
 from bai2.exceptions import NotSupportedYetException, ParsingException
 
 from billing.statements.bai2.checks import check_account, check_sums
-from billing.statements.canonical import (
-    Account,
-    Balance,
-    Detail,
-    Entry,
-    Family,
-    HoldReason,
-    Statement,
-    Status,
-)
+from billing.statements.bai2.fields import balance_of, entry_of
+from billing.statements.canonical import Account, Family, HoldReason, Statement
 from billing.statements.draft import Draft, hold_doubtful_encoding
-from billing.statements.errors import (
-    AmountTooLarge,
-    BadDirection,
-    BadLine,
-    Bai2Refused,
-    FileTooLarge,
-    Truncated,
-)
+from billing.statements.errors import BadLine, Bai2Refused, FileTooLarge, Truncated
 from billing.statements.limits import MAX_BAI2_BYTES, Budget
-from billing.statements.money import MAX_MINOR, currency_exponent
-from billing.statements.references import drop_placeholder, plain_iban
+from billing.statements.money import currency_exponent
+from billing.statements.references import plain_iban
 from billing.statements.source import guess_encoding, lines_of
 
 # The library's int() accepts signs, underscores and the digits of every script, which an amount may
@@ -44,7 +28,6 @@ _UNSAFE_NUMBER = re.compile(r"[0-9]_[0-9]|[^\x00-\x7f]")
 # Records of codes and numbers only. In 16 only the first fields are numbers; 88 continues the
 # record before it.
 _NUMERIC = frozenset({"03", "49", "98", "99"})
-_SIGNS = {TypeCodeTransaction.credit: 1, TypeCodeTransaction.debit: -1}
 _OPENING, _CLOSING = "010", "015"
 _SAME_DAY = {AsOfDateModifier.interim_same_day, AsOfDateModifier.final_same_day}
 # Errors of the library on a file that it can't read: its own, and those of Python inside it.
@@ -110,8 +93,8 @@ def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[str
         elif kind in _NUMERIC and _UNSAFE_NUMBER.search(record):
             raise BadLine(position, field=f"record {kind}", text=record)
         lines.append(record)
-    if kind != "99":  # without its last record the library would read the one before it for ever
-        raise Truncated(f"behind record {len(lines)}", inside="a BAI2 file")
+    if kind != "99":  # without it the library would read the record before it forever
+        raise Truncated(f"after record {len(lines)}", inside="a BAI2 file")
     return lines, places
 
 
@@ -152,54 +135,10 @@ def _read_account(
     if above.group_status is not GroupStatus.update:
         message = f"the group is marked {above.group_status.name}, not update"
         draft.hold(HoldReason.FAMILY_DOUBT, message)
-    draft.opening = _balance(account, _OPENING, currency, above.as_of_date)
-    draft.closing = _balance(account, _CLOSING, currency, above.as_of_date)
+    draft.opening = balance_of(account, _OPENING, currency, above.as_of_date)
+    draft.closing = balance_of(account, _CLOSING, currency, above.as_of_date)
     for detail in account.children:
         position = next(positions)
-        draft.add(_entry(detail, currency, above.as_of_date, position))
+        draft.add(entry_of(detail, currency, above.as_of_date, position))
     check_account(draft, account)
     return draft
-
-
-def _balance(account: Any, code: str, currency: str, day: date) -> Balance | None:
-    for summary in account.header.summary_items:
-        if summary.type_code and summary.type_code.code == code and summary.amount is not None:
-            return Balance(code, summary.amount, currency, day)
-    return None
-
-
-def _entry(detail: Any, currency: str, as_of: date, position: str) -> Entry:
-    code, amount = detail.type_code, detail.amount or 0
-    if amount and code.transaction not in _SIGNS:
-        raise BadDirection(position, text=f"type code {code.code}")
-    if amount > MAX_MINOR:
-        raise AmountTooLarge(position, text=str(amount))
-    minor = _SIGNS.get(code.transaction, 1) * amount
-    customer = drop_placeholder(detail.customer_reference)
-    return Entry(
-        position=position,
-        amount_minor=minor,
-        currency=currency,
-        is_credit=_SIGNS.get(code.transaction, 1) > 0,
-        status=Status.BOOKED,
-        is_reversal=False,
-        booking_date=as_of,
-        value_date=(detail.availability or {}).get("date")
-        if detail.funds_type is FundsType.value_dated
-        else None,
-        bank_reference=drop_placeholder(detail.bank_reference),
-        customer_reference=customer,
-        type_code=code.code,
-        corrects=None,
-        note=code.description,
-        details=(Detail(minor, currency, remittance=_text_lines(detail)),),
-    )
-
-
-def _text_lines(detail: Any) -> tuple[str, ...]:
-    """The text of a record 16, with its 88 lines kept apart: a line may break a word."""
-    text = (detail.text or "").removesuffix("/")
-    lines = [row.removesuffix("/") for _, row in detail.rows[1:]]
-    length = len("".join(lines)) + len(lines)
-    first = text[: max(len(text) - length, 0)] if lines else text
-    return tuple(line.strip() for line in (first, *lines) if line.strip())

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from billing.statements.camt.fields import direction, first, money, type_code
 from billing.statements.camt.units import Leaves
-from billing.statements.canonical import Detail, Reference
+from billing.statements.canonical import Detail, Entry, Reference
 from billing.statements.references import drop_placeholder, plain_iban
 
 
@@ -141,3 +141,16 @@ def _references(structured: list[Leaves]) -> list[Reference]:
 
 def _return_reason(leaves: Leaves) -> str:
     return first(leaves, "Rsn/Cd", "Rsn/Prtry", "RtrRsn/Cd", "AddtlInf") or "not stated"
+
+
+def with_one_detail(entry: Entry) -> Entry:
+    """Complete an entry of at most one transaction: the detail has the amount of the entry."""
+    if not entry.details:
+        note = (entry.note,) if entry.note else ()
+        detail = Detail(entry.amount_minor, entry.currency, remittance=note)
+        return entry._replace(details=(detail,))
+    detail = entry.details[0]
+    if detail.amount_minor is not None:
+        return entry
+    detail = detail._replace(amount_minor=entry.amount_minor, currency=entry.currency)
+    return entry._replace(details=(detail,))

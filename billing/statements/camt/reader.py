@@ -6,9 +6,9 @@ from typing import BinaryIO
 
 from billing.statements.camt import fields
 from billing.statements.camt.checks import BALANCE_KINDS, conclude
-from billing.statements.camt.details import Side, amount_of, detail_of
+from billing.statements.camt.details import Side, amount_of, detail_of, with_one_detail
 from billing.statements.camt.units import OUTSIDE, Leaves, UnitReader, Units
-from billing.statements.canonical import Balance, Detail, Entry, Family, HoldReason, Statement
+from billing.statements.canonical import Balance, Detail, Family, HoldReason, Statement
 from billing.statements.draft import Draft
 from billing.statements.errors import (
     MoneyRefused,
@@ -192,19 +192,6 @@ class _CamtMessage:
         entry = fields.entry(leaves, details, position)
         if entry.booking_date is None or entry.value_date is None:
             for day in fields.impossible_dates(leaves):
-                text = f"{day!a} is no day of the calendar"
+                text = f"{day!a} is not a day of the calendar"
                 draft.hold(HoldReason.DATE_IMPOSSIBLE, text, position)
-        draft.add(entry if len(details) > 1 else _with_one_detail(entry))
-
-
-def _with_one_detail(entry: Entry) -> Entry:
-    """Complete an entry of at most one transaction: the detail has the amount of the entry."""
-    if not entry.details:
-        note = (entry.note,) if entry.note else ()
-        detail = Detail(entry.amount_minor, entry.currency, remittance=note)
-        return entry._replace(details=(detail,))
-    detail = entry.details[0]
-    if detail.amount_minor is not None:
-        return entry
-    detail = detail._replace(amount_minor=entry.amount_minor, currency=entry.currency)
-    return entry._replace(details=(detail,))
+        draft.add(entry if len(details) > 1 else with_one_detail(entry))

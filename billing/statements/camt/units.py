@@ -1,8 +1,8 @@
-"""A reader for XML of unknown origin that hands over one finished unit at a time.
+"""A reader for untrusted XML that passes on one finished unit at a time.
 
 A unit is an element that a table names, such as one transaction. Its texts are collected by path
-and handed over when it ends. There is no tree: expat, from the standard library, calls us for each
-tag. Nothing is fetched, no entity is expanded, and nothing grows without bound.
+and passed on when it ends. There is no tree: expat, from the standard library, calls a method for
+each tag. Nothing is fetched, no entity is expanded, and nothing grows without bound.
 """
 
 import re
@@ -32,7 +32,7 @@ from billing.statements.limits import (
 _CHUNK = 65_536
 # Bytes of a chunk that are searched again with the next: a start tag may stand in both.
 _OVERLAP = 64
-# Places that are remembered; a file with more different tags has the others computed each time.
+# Places that are stored; those of further tags are computed each time.
 _MAX_PLACES = 5_000
 _ENCODING_ERRORS = {
     expat.errors.XML_ERROR_UNKNOWN_ENCODING,
@@ -51,12 +51,12 @@ Finish = Callable[[str, Leaves, Leaves, int], None]
 
 # The unit around everything. Its paths are single names, for a message may stand in any envelope.
 OUTSIDE = "outside"
-# The kind of an element that is passed over with everything in it.
+# The kind of an element that is skipped with everything in it.
 _SKIPPED = "skipped"
 
 
 class _Place:
-    """The place of an element: its path in its unit, and the places below it seen so far."""
+    """The place of an element: its path in its unit, and the places of its children so far."""
 
     __slots__ = ("children", "depth", "kind", "parent", "path", "unit")
 
@@ -74,9 +74,9 @@ class _Place:
 class UnitReader:
     """Feeds a source to expat and passes units to `begin` and `finish`.
 
-    Inside the first unit only elements of its namespace count; all others are passed over.
-    `wrappers` are elements whose children count as their parent's. `raw_count` is how often a start
-    tag `counted` stands in the bytes, comments and CDATA included.
+    Inside the first unit only elements of its namespace count; all others are skipped. `wrappers`
+    are elements whose children count as their parent's. `raw_count` is the number of start tags
+    `counted` in the bytes, comments and CDATA included.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class UnitReader:
         self._counted = re.compile(rb"<(?:[\w.-]{1,50}:)?" + counted.encode() + rb"[\s/>]")
         self._tail = b""
         self._tags = self._places = self._skipped = self._begun = self._last_unit_end = 0
-        # the element around the next event, and the one that began last: only it may have a text
+        # the current element, and the element that began last, which alone may have a text
         self._place = self._leaf = _Place(None, "", OUTSIDE, None, 0)
         self._texts: list[str] = []
         self._leaves: Leaves = {}
@@ -108,7 +108,7 @@ class UnitReader:
         self._parser.ordered_attributes = True  # a list, empty for most, is cheaper than a dict
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
-        # the list's own method: a text is the most frequent event, and this one needs no Python
+        # texts are the most frequent event, and this method runs no Python code
         self._parser.CharacterDataHandler = self._texts.append
         self._parser.StartDoctypeDeclHandler = self._refuse_doctype
         self._parser.EntityDeclHandler = self._refuse_doctype
@@ -131,7 +131,7 @@ class UnitReader:
             raise refusal(f"line {error.lineno}", reason=reason) from None
         except (LookupError, ValueError) as error:
             if self._place.depth:
-                raise  # not pyexpat's word for an encoding that it can't map, but a bug of ours
+                raise  # a bug of ours, and not an encoding that pyexpat can't map
             raise EncodingRefused("line 1", reason=str(error)) from None
 
     def _count(self, chunk: bytes) -> None:
@@ -225,7 +225,7 @@ class UnitReader:
         raise TooDeep(f"line {self._parser.CurrentLineNumber}", limit=MAX_XML_DEPTH)
 
     def _find_place(self, name: str) -> _Place:
-        """The place of an element that was not seen here before."""
+        """Compute the place of a new element, and store it."""
         parent = self._place
         if parent.depth >= MAX_XML_DEPTH:
             self._refuse_depth()
@@ -244,6 +244,6 @@ class UnitReader:
 
 
 def _skip_blanks(source: BinaryIO) -> None:
-    """Go behind blank lines before the XML declaration: gateways add them, expat refuses them."""
+    """Skip blank lines before the XML declaration: gateways add them, expat refuses them."""
     head = source.read(_CHUNK)
     source.seek(len(head) - len(head.lstrip(b" \t\r\n")))

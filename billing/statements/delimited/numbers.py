@@ -64,6 +64,6 @@ def guess_marks(cells: Iterable[str], position: str) -> tuple[str, str]:
         elif match := _GROUP_END.search(digits):
             groups.add(match[1])
     if len(decimals) > 1 or (groups and not decimals) or groups & decimals:
-        raise BadAmount(position, text="numbers whose decimal mark can't be told")
+        raise BadAmount(position, text="numbers with an unclear decimal mark")
     decimal = next(iter(decimals), ".")
     return decimal, ("," if decimal == "." else ".") + _BLANK_GROUPS

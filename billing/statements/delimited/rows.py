@@ -66,10 +66,11 @@ class RowReader:
         for draft in drafts:
             if self._survey.is_ambiguous:
                 draft.hold(
-                    HoldReason.DATE_AMBIGUOUS, "day and month can't be told apart in any row"
+                    HoldReason.DATE_AMBIGUOUS,
+                    "no row shows which number is the day and which the month",
                 )
             if self._unread:
-                message = f"{self._unread} rows with a day or an amount are no entries"
+                message = f"{self._unread} rows with a date or an amount are not entries"
                 draft.hold(HoldReason.ROW_NOT_READ, message, self._first_unread)
         return drafts
 

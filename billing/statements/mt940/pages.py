@@ -21,7 +21,7 @@ def _is_page(draft: Draft) -> bool:
 def _check_pair(before: Draft, after: Draft) -> None:
     pages = [draft.page or "" for draft in (before, after)]
     if all(page.isdigit() for page in pages) and int(pages[0]) >= int(pages[1]):
-        after.hold(HoldReason.PAGES_OUT_OF_ORDER, f"page {pages[1]} stands behind page {pages[0]}")
+        after.hold(HoldReason.PAGES_OUT_OF_ORDER, f"page {pages[1]} follows page {pages[0]}")
     elif (
         before.closing
         and after.opening

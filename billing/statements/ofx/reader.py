@@ -185,7 +185,7 @@ class _OfxReader:
         for field in ("DTPOSTED", "DTAVAIL"):
             day = values.get(field)
             if day and compact_day(day) is None:
-                message = f"{day!a} is no day of the calendar"
+                message = f"{day!a} is not a day of the calendar"
                 self._draft.hold(HoldReason.DATE_IMPOSSIBLE, message, position)
         if not values.get("DTPOSTED"):
             self._draft.hold(HoldReason.DATE_MISSING, "DTPOSTED is missing", position)
