@@ -50,10 +50,7 @@ def read_ofx(source: BinaryIO, budget: Budget, name: str | None = None) -> list[
 
 
 class _OfxReader:
-    """Which statement and which transaction we are in.
-
-    Values are collected until their element ends.
-    """
+    """The current statement and transaction, with their values so far."""
 
     def __init__(self, budget: Budget, name: str | None) -> None:
         self._budget = budget
@@ -85,7 +82,7 @@ class _OfxReader:
         elif self._transaction is not None:
             self._take_value(self._draft, self._transaction, tag)
         else:
-            self._take_head(self._draft, tag)
+            self._take_header(self._draft, tag)
 
     def finish(self) -> list[Draft]:
         """The drafts of all statements; raises Truncated and NoStatements."""
@@ -122,7 +119,7 @@ class _OfxReader:
             self._draft.hold(HoldReason.TRUNCATED, "the statement has no closing tag")
             self._draft = None
 
-    def _take_head(self, draft: Draft, tag: Tag) -> None:
+    def _take_header(self, draft: Draft, tag: Tag) -> None:
         """Take a tag outside the transactions: account, currency, dates or balance."""
         if tag.name in _ACCOUNTS:
             if tag.closes and self._account is not None:

@@ -1,4 +1,4 @@
-"""BAI2: what the bai2 library reads, what is held, and what neither of us accepts."""
+"""BAI2 files: read, held, or refused by the library and by us."""
 
 from datetime import date
 
@@ -97,9 +97,13 @@ def test_commas_slashes_and_continuations_keep_all_of_the_text():
     ],
 )
 def test_funds_types_do_not_shift_the_references(funds, value):
-    [one] = only(bai2(f"16,195,1000,{funds},BANK1,INV-1,Text/")).entries
+    [read_entry] = only(bai2(f"16,195,1000,{funds},BANK1,INV-1,Text/")).entries
 
-    assert (one.bank_reference, one.customer_reference, one.value_date) == ("BANK1", "INV-1", value)
+    assert (read_entry.bank_reference, read_entry.customer_reference, read_entry.value_date) == (
+        "BANK1",
+        "INV-1",
+        value,
+    )
 
 
 @pytest.mark.parametrize("amount", ["1_000", "-1000", "\uff11000", "10.00", "1e3", "9" * 30])

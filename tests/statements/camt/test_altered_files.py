@@ -91,7 +91,7 @@ def _is_well_formed(text):
 
 
 def _read_in_pieces(text, chunk):
-    """What `_read` says, after checking it against small chunks and ElementTree."""
+    """Read a file, and compare the outcome with small chunks and ElementTree."""
     outcome = _read(text)
     assert outcome == _read(text, chunk)
     assert isinstance(outcome, tuple) or _is_well_formed(text)
@@ -196,7 +196,7 @@ def test_an_entry_of_another_namespace_is_passed_over_after_one_of_ours():
 
 
 @pytest.mark.parametrize("text", ["a]]>b", "\ufffe", "\uffff", "\x01", "&x;"])
-def test_what_xml_forbids_in_a_text_is_refused_in_a_later_entry_too(text):
+def test_text_that_xml_forbids_is_refused_in_a_later_entry_too(text):
     first = entry(details=batch(transaction(remittance="<Ustrd>first</Ustrd>")))
 
     kind, _ = _read(write_camt(first, first, first, first.replace("first", text)))

@@ -1,4 +1,4 @@
-"""XML made to break readers: each file is refused by name, or read as what it truly says."""
+"""XML made to break readers: each file is refused by name, or read exactly."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_200_000_levels_are_refused():
         only(camt(entry(more=deep)))
 
 
-def test_depth_in_what_is_passed_over_counts_too():
+def test_depth_in_skipped_elements_counts_too():
     deep = '<x:a xmlns:x="urn:x">' + "<x:a>" * 300 + "</x:a>" * 301
 
     with pytest.raises(TooDeep):
@@ -103,19 +103,19 @@ def test_a_comment_inside_an_amount_or_reference_does_not_cut_it(noise):
         transaction(end_to_end=f"INV{noise}-1", remittance=f"<Ustrd>one{noise} two</Ustrd>")
     )
 
-    [one] = only(camt(entry(f"1{noise}0.00", details=details))).entries
+    [read_entry] = only(camt(entry(f"1{noise}0.00", details=details))).entries
 
-    assert one.amount_minor == 1000
-    assert one.only_detail.end_to_end_id == "INV-1"
-    assert one.only_detail.remittance == ("one two",)
+    assert read_entry.amount_minor == 1000
+    assert read_entry.only_detail.end_to_end_id == "INV-1"
+    assert read_entry.only_detail.remittance == ("one two",)
 
 
 def test_cdata_is_text():
-    [one] = only(
+    [read_entry] = only(
         camt(entry(details=batch(transaction(remittance="<Ustrd><![CDATA[<b> & c]]></Ustrd>"))))
     ).entries
 
-    assert one.only_detail.remittance == ("<b> & c",)
+    assert read_entry.only_detail.remittance == ("<b> & c",)
 
 
 def test_an_entry_in_a_comment_is_not_read_but_noticed():

@@ -1,4 +1,4 @@
-"""What a camt file says, in every version and dress that banks give it."""
+"""The contents of camt files in all versions and variants that banks send."""
 
 import io
 from datetime import date
@@ -45,11 +45,15 @@ def test_a_balanced_statement_is_read_with_all_that_matching_needs():
     assert (statement.account.iban, statement.currency) == (OWN_IBAN, "EUR")
     assert (statement.opening.amount_minor, statement.closing.amount_minor) == (0, 1000)
     assert not statement.is_held
-    [one] = statement.entries
-    assert (one.amount_minor, one.currency, one.status) == (1000, "EUR", Status.BOOKED)
-    assert (one.booking_date, one.value_date) == (date(2026, 1, 31), date(2026, 2, 1))
-    assert one.bank_reference == "REF-1"
-    detail = one.only_detail
+    [read_entry] = statement.entries
+    assert (read_entry.amount_minor, read_entry.currency, read_entry.status) == (
+        1000,
+        "EUR",
+        Status.BOOKED,
+    )
+    assert (read_entry.booking_date, read_entry.value_date) == (date(2026, 1, 31), date(2026, 2, 1))
+    assert read_entry.bank_reference == "REF-1"
+    detail = read_entry.only_detail
     assert detail.end_to_end_id == "INV-1"
     assert detail.remittance == ("Invoice 1",)
     assert (detail.counterparty, detail.counterparty_iban) == ("Payer Ltd", PAYER_IBAN)
@@ -67,9 +71,7 @@ def test_a_balanced_statement_is_read_with_all_that_matching_needs():
         ("BkToCstmrDbtCdtNtfctnV01", "Ntfctn", Family.NOTIFICATION, "camt.054"),
     ],
 )
-def test_the_message_and_not_the_namespace_says_what_a_file_is_for(
-    message, statement, family, format_
-):
+def test_the_family_follows_the_message_and_not_the_namespace(message, statement, family, format_):
     read = only(camt(entry(), message=message, statement=statement, namespace=""))
 
     assert (read.family, read.format, read.version) == (family, format_, None)
@@ -98,15 +100,15 @@ def test_a_namespace_that_is_declared_but_not_used_is_no_namespace():
         "<Document>", '<Document xmlns:c="urn:iso:std:iso:20022:tech:xsd:camt.053.001.02">'
     )
 
-    assert [one.amount_minor for one in only(text).entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in only(text).entries] == [1000]
 
 
-def test_elements_of_another_namespace_say_nothing():
+def test_elements_of_another_namespace_are_skipped():
     evil = '<e:Amt xmlns:e="urn:evil" Ccy="EUR">999.00</e:Amt><e:Ntry xmlns:e="urn:evil"/>'
 
     read = only(camt(entry(more=evil)))
 
-    assert [one.amount_minor for one in read.entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in read.entries] == [1000]
     assert "entry_count" in reasons(read)  # the bytes show an Ntry more than was read
 
 
@@ -178,7 +180,7 @@ def test_only_booked_entries_make_the_balance():
     read = only(camt(*entries, closing="1.00"))
 
     assert not read.is_held
-    assert [one.status for one in read.entries] == [
+    assert [read_entry.status for read_entry in read.entries] == [
         Status.BOOKED,
         Status.PENDING,
         Status.INFORMATION,
@@ -187,7 +189,7 @@ def test_only_booked_entries_make_the_balance():
 
 
 @pytest.mark.parametrize("status", ["<Sts><Cd>BOOK</Cd></Sts>", "<Sts>BOOK</Sts>"])
-def test_the_status_stands_in_a_code_since_version_8(status):
+def test_the_status_is_a_code_since_version_8(status):
     assert only(camt(entry(status=status))).entries[0].status is Status.BOOKED
 
 
@@ -197,25 +199,30 @@ def test_a_missing_status_stays_missing():
 
 @pytest.mark.parametrize(("mark", "amount"), [("CRDT", 1000), ("DBIT", -1000)])
 def test_a_reversal_flag_never_turns_the_sign(mark, amount):
-    [one] = only(camt(entry(mark=mark, more="<RvslInd>true</RvslInd>"))).entries
+    [read_entry] = only(camt(entry(mark=mark, more="<RvslInd>true</RvslInd>"))).entries
 
-    assert (one.amount_minor, one.is_reversal) == (amount, True)
+    assert (read_entry.amount_minor, read_entry.is_reversal) == (amount, True)
 
 
 def test_a_reversed_credit_still_names_the_payer():
     more = "<RvslInd>true</RvslInd>"
 
-    [one] = only(camt(entry(mark="DBIT", more=more, details=batch(transaction(PARTIES))))).entries
+    [read_entry] = only(
+        camt(entry(mark="DBIT", more=more, details=batch(transaction(PARTIES))))
+    ).entries
 
-    assert one.only_detail.counterparty == "Payer Ltd"
+    assert read_entry.only_detail.counterparty == "Payer Ltd"
 
 
-def test_a_debit_names_whom_we_paid():
+def test_a_debit_names_the_payee():
     swapped = PARTIES.replace(OWN_IBAN, "X").replace(PAYER_IBAN, OWN_IBAN).replace("X", PAYER_IBAN)
 
-    [one] = only(camt(entry(mark="DBIT", details=batch(transaction(swapped))))).entries
+    [read_entry] = only(camt(entry(mark="DBIT", details=batch(transaction(swapped))))).entries
 
-    assert (one.only_detail.counterparty, one.only_detail.counterparty_iban) == ("Us", PAYER_IBAN)
+    assert (read_entry.only_detail.counterparty, read_entry.only_detail.counterparty_iban) == (
+        "Us",
+        PAYER_IBAN,
+    )
 
 
 def test_a_batch_keeps_its_transactions_apart():
@@ -227,22 +234,22 @@ def test_a_batch_keeps_its_transactions_apart():
         amount="3.00", end_to_end="NOTPROVIDED", remittance="<Ustrd>a</Ustrd><Ustrd>b</Ustrd>"
     )
 
-    [one] = only(camt(entry(details=batch(first, second)))).entries
+    [read_entry] = only(camt(entry(details=batch(first, second)))).entries
 
-    assert one.split_agrees
-    assert one.only_detail is None
-    assert [detail.amount_minor for detail in one.details] == [700, 300]
-    assert one.details[0].references == (("QRR", "1"),)
-    assert one.details[1].end_to_end_id is None
-    assert one.details[1].remittance == ("a", "b")
+    assert read_entry.split_agrees
+    assert read_entry.only_detail is None
+    assert [detail.amount_minor for detail in read_entry.details] == [700, 300]
+    assert read_entry.details[0].references == (("QRR", "1"),)
+    assert read_entry.details[1].end_to_end_id is None
+    assert read_entry.details[1].remittance == ("a", "b")
 
 
 def test_a_batch_that_does_not_add_up_may_not_be_split():
     details = batch(transaction(amount="7.00"), transaction(amount="2.00"))
 
-    [one] = only(camt(entry(details=details))).entries
+    [read_entry] = only(camt(entry(details=details))).entries
 
-    assert not one.split_agrees
+    assert not read_entry.split_agrees
 
 
 def test_a_batch_larger_than_a_block_is_read_whole():
@@ -250,19 +257,19 @@ def test_a_batch_larger_than_a_block_is_read_whole():
         *[transaction(amount="0.01", end_to_end=f"E{number}") for number in range(1000)]
     )
 
-    [one] = only(camt(entry(details=details))).entries
+    [read_entry] = only(camt(entry(details=details))).entries
 
-    assert one.split_agrees
-    assert len(one.details) == 1000
-    assert one.details[999].end_to_end_id == "E999"
+    assert read_entry.split_agrees
+    assert len(read_entry.details) == 1000
+    assert read_entry.details[999].end_to_end_id == "E999"
 
 
 def test_an_instructed_amount_or_a_charge_is_not_the_amount():
     inner = '<AmtDtls><InstdAmt><Amt Ccy="USD">99.00</Amt></InstdAmt><TxAmt><Amt Ccy="EUR">10.00</Amt></TxAmt></AmtDtls>'
 
-    [one] = only(camt(entry(details=batch(transaction(inner))))).entries
+    [read_entry] = only(camt(entry(details=batch(transaction(inner))))).entries
 
-    assert one.only_detail.amount_minor == 1000
+    assert read_entry.only_detail.amount_minor == 1000
 
 
 def test_equal_entries_of_one_day_are_all_kept():
@@ -294,9 +301,9 @@ def test_the_transaction_summary_is_checked():
 def test_a_return_is_marked_with_its_reason():
     inner = "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>"
 
-    [one] = only(camt(entry(mark="DBIT", details=batch(transaction(inner))))).entries
+    [read_entry] = only(camt(entry(mark="DBIT", details=batch(transaction(inner))))).entries
 
-    assert one.only_detail.return_reason == "AC04"
+    assert read_entry.only_detail.return_reason == "AC04"
 
 
 def test_an_entry_in_another_currency_than_the_account_holds():
@@ -399,7 +406,7 @@ def test_a_file_is_read_as_it_streams_from_disk():
 
     [statement] = read_statements(io.BytesIO(data))
 
-    assert sum(one.amount_minor for one in statement.entries) == 100 * 699 * 700 // 2
+    assert sum(read_entry.amount_minor for read_entry in statement.entries) == 100 * 699 * 700 // 2
     assert statement.entries[698].amount_minor == 69_900
 
 
@@ -411,7 +418,7 @@ def test_a_transaction_whose_amount_is_not_clear_holds_but_the_entry_is_read(amo
         camt(entry(details=batch(transaction(inner), transaction(amount="1.00"))), closing="10.00")
     )
 
-    assert [one.amount_minor for one in read.entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in read.entries] == [1000]
     assert not read.entries[0].split_agrees
     assert set(reasons(read)) <= {"detail_unreadable"}
 

@@ -1,4 +1,4 @@
-"""CSV by profiles: known banks, an unknown one, and everything that looks like a payment but is none."""
+"""CSV by profiles: known banks, an unknown bank, and rows that only look like payments."""
 
 from datetime import date
 
@@ -32,13 +32,13 @@ def test_a_known_bank_is_read_with_all_that_matching_needs():
 
     assert (statement.format, statement.version, statement.currency) == ("CSV", "N26", "EUR")
     assert not statement.is_held
-    [one] = statement.entries
-    assert (one.amount_minor, one.booking_date, one.value_date) == (
+    [read_entry] = statement.entries
+    assert (read_entry.amount_minor, read_entry.booking_date, read_entry.value_date) == (
         1000,
         date(2026, 1, 31),
         date(2026, 2, 1),
     )
-    detail = one.only_detail
+    detail = read_entry.only_detail
     assert (detail.counterparty, detail.counterparty_iban) == (
         "Payer Ltd",
         "DE89370400440532013000",
@@ -52,7 +52,7 @@ def test_the_running_balance_gives_opening_and_closing_from_new_to_old():
     statement = only(SCHWAB + rows)
 
     assert (statement.opening.amount_minor, statement.closing.amount_minor) == (110_000, 103_000)
-    assert [one.amount_minor for one in statement.entries] == [2000, -9000]
+    assert [read_entry.amount_minor for read_entry in statement.entries] == [2000, -9000]
     assert not statement.is_held
 
 
@@ -111,7 +111,7 @@ def test_an_unknown_bank_is_read_by_common_names_and_held():
     read = only(GENERIC + "2026-01-31;Invoice 1;10.00;EUR\n")
 
     assert reasons(read) == ["family_doubt"]
-    assert [one.amount_minor for one in read.entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in read.entries] == [1000]
 
 
 def test_preamble_footer_and_balance_rows_are_no_entries():
@@ -122,7 +122,7 @@ def test_preamble_footer_and_balance_rows_are_no_entries():
     )
 
     read = only(text)
-    assert [one.amount_minor for one in read.entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in read.entries] == [1000]
     assert reasons(read) == ["family_doubt"]
 
 
@@ -140,7 +140,7 @@ def test_any_usual_delimiter_is_found(delimiter):
         ["2026-01-31", "Invoice 1", "10.00", "EUR"]
     )
 
-    assert [one.amount_minor for one in only(text).entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in only(text).entries] == [1000]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -157,10 +157,13 @@ def test_a_quoted_cell_may_hold_line_breaks_and_delimiters():
     assert read.entries[1].position == "line 4"
 
 
-def test_day_and_month_are_told_apart_by_the_whole_file():
+def test_the_whole_file_shows_which_number_is_the_day():
     read = only(GENERIC + "05/03/2026;a;1.00;EUR\n31/03/2026;b;1.00;EUR\n")
 
-    assert [one.booking_date for one in read.entries] == [date(2026, 3, 5), date(2026, 3, 31)]
+    assert [read_entry.booking_date for read_entry in read.entries] == [
+        date(2026, 3, 5),
+        date(2026, 3, 31),
+    ]
     assert "date_ambiguous" not in reasons(read)
 
 
@@ -209,7 +212,7 @@ def test_a_number_that_is_not_beyond_doubt_refuses_the_file(shown, error):
         only(GENERIC + f'2026-01-30;a;"7,00";EUR\n2026-01-31;a;"{shown}";EUR\n')
 
 
-def test_whole_thousands_alone_do_not_tell_their_mark():
+def test_whole_thousands_alone_do_not_show_their_mark():
     with pytest.raises(BadAmount, match="decimal mark"):
         only(GENERIC + "2026-01-31;a;1.000;EUR\n")
 

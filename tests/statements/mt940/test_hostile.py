@@ -1,4 +1,4 @@
-"""MT940 files that would be read wrongly by a trusting reader: refused, or held with the exact difference."""
+"""Hostile MT940 files: refused, or held with the exact difference."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_closing_balance_forged_in_a_payers_text_holds():
     assert "balance_ambiguous" in reasons(only(mt940(LINE, ":86:Invoice 1", *forged)))
 
 
-def test_an_entry_behind_the_closing_balance_holds():
+def test_an_entry_after_the_closing_balance_holds():
     assert "balance_ambiguous" in reasons(
         only(mt940(LINE, closing=f":62F:C260131EUR10,00\r\n{LINE}"))
     )

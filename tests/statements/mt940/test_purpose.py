@@ -1,4 +1,4 @@
-"""Field 86 with numbered subfields, where payers and banks do what the agreement does not say."""
+"""Field 86 with numbered subfields, used in ways that the agreement does not describe."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def _read(purpose: str):
         ("?00CREDIT?lost?20SVWZ+Invoice 12?32Payer", ("Invoice 12",), "Payer"),
     ],
 )
-def test_a_separator_without_two_digits_behind_it_is_text(purpose, remittance, name):
+def test_a_separator_without_two_digits_after_it_is_text(purpose, remittance, name):
     detail = _read(purpose)
 
     assert (detail.remittance, detail.counterparty) == (remittance, name)
@@ -39,7 +39,7 @@ def test_a_purpose_of_very_many_subfields_is_read_whole():
     assert detail.counterparty == "Payer"
 
 
-def test_behind_more_subfields_than_any_bank_sends_the_rest_is_text_and_nothing_is_lost():
+def test_the_text_after_the_largest_number_of_subfields_is_kept():
     """A file of 100 MB full of them took 25 seconds."""
     detail = _read("".join(f"?21{place}" for place in range(100)) + "?32Payer")
 

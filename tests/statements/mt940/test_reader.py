@@ -1,4 +1,4 @@
-"""What an MT940 or MT942 says, in the dialects of several banks."""
+"""The contents of MT940 and MT942 files, in the dialects of several banks."""
 
 from datetime import date
 
@@ -25,12 +25,23 @@ def test_a_balanced_statement_is_read_with_all_that_matching_needs():
     assert (statement.sequence, statement.page, statement.currency) == ("1", "1", "EUR")
     assert (statement.opening.amount_minor, statement.closing.amount_minor) == (0, 1000)
     assert not statement.is_held
-    [one] = statement.entries
-    assert (one.amount_minor, one.status, one.is_reversal) == (1000, Status.BOOKED, False)
-    assert (one.booking_date, one.value_date) == (date(2026, 1, 31), date(2026, 1, 31))
-    assert (one.bank_reference, one.customer_reference, one.type_code) == ("BANK1", None, "NTRF")
-    assert one.note == "GUTSCHRIFT"
-    detail = one.only_detail
+    [read_entry] = statement.entries
+    assert (read_entry.amount_minor, read_entry.status, read_entry.is_reversal) == (
+        1000,
+        Status.BOOKED,
+        False,
+    )
+    assert (read_entry.booking_date, read_entry.value_date) == (
+        date(2026, 1, 31),
+        date(2026, 1, 31),
+    )
+    assert (read_entry.bank_reference, read_entry.customer_reference, read_entry.type_code) == (
+        "BANK1",
+        None,
+        "NTRF",
+    )
+    assert read_entry.note == "GUTSCHRIFT"
+    detail = read_entry.only_detail
     assert (detail.end_to_end_id, detail.mandate_id) == ("INV-1", "M1")
     assert detail.remittance == ("Invoice 12", "34 of January")
     assert (detail.counterparty, detail.counterparty_iban) == ("Payer Ltd", PAYER_IBAN)
@@ -99,9 +110,13 @@ def test_the_ns_field_carries_purpose_and_name():
     ],
 )
 def test_the_mark_says_where_the_money_went(mark, amount, is_reversal, status):
-    [one] = only(mt940(f":61:2601310131{mark}10,00NTRFNONREF")).entries
+    [read_entry] = only(mt940(f":61:2601310131{mark}10,00NTRFNONREF")).entries
 
-    assert (one.amount_minor, one.is_reversal, one.status) == (amount, is_reversal, status)
+    assert (read_entry.amount_minor, read_entry.is_reversal, read_entry.status) == (
+        amount,
+        is_reversal,
+        status,
+    )
 
 
 def test_expected_entries_do_not_count_in_the_balance():
@@ -118,9 +133,9 @@ def test_expected_entries_do_not_count_in_the_balance():
     ],
 )
 def test_the_entry_date_is_in_the_year_nearest_to_the_value_date(days, booked):
-    [one] = only(mt940(f":61:{days}C10,00NTRFNONREF")).entries
+    [read_entry] = only(mt940(f":61:{days}C10,00NTRFNONREF")).entries
 
-    assert one.booking_date == booked
+    assert read_entry.booking_date == booked
 
 
 @pytest.mark.parametrize("days", ["2602300201", "2602290301", "2603010229", "261301"])
@@ -214,7 +229,7 @@ def test_several_accounts_and_currencies_in_one_file_are_statements_apart():
     ]
 
 
-def test_a_statement_without_20_begins_behind_the_closing_balance():
+def test_a_statement_without_20_begins_after_the_closing_balance():
     assert (
         len(read_statements((mt940(LINE) + mt940(LINE).removeprefix(":20:STMT\r\n")).encode())) == 2
     )
@@ -227,9 +242,15 @@ def test_a_statement_of_nothing_but_a_head_is_held_for_its_balance():
 
 
 def test_an_iban_in_place_of_a_reference_is_the_counterparty():
-    [one] = only(mt940(":61:2601310131C10,00NOVBNL91ABNA0417164300\nj payer", ":86:text")).entries
+    [read_entry] = only(
+        mt940(":61:2601310131C10,00NOVBNL91ABNA0417164300\nj payer", ":86:text")
+    ).entries
 
-    assert (one.only_detail.counterparty_iban, one.customer_reference, one.note) == (
+    assert (
+        read_entry.only_detail.counterparty_iban,
+        read_entry.customer_reference,
+        read_entry.note,
+    ) == (
         "NL91ABNA0417164300",
         None,
         "j payer",
@@ -237,11 +258,14 @@ def test_an_iban_in_place_of_a_reference_is_the_counterparty():
 
 
 def test_the_supplementary_line_is_kept():
-    [one] = only(
+    [read_entry] = only(
         mt940(":61:2601310131C10,00FMSC01916//NONREF\n20260131007602198765432000000012")
     ).entries
 
-    assert (one.note, one.bank_reference) == ("20260131007602198765432000000012", None)
+    assert (read_entry.note, read_entry.bank_reference) == (
+        "20260131007602198765432000000012",
+        None,
+    )
 
 
 MT942 = f"""
@@ -258,7 +282,7 @@ MT942 = f"""
 """
 
 
-def test_an_mt942_is_a_report_whose_status_and_balance_nobody_knows():
+def test_an_mt942_is_a_report_without_status_and_balance():
     read = only(MT942)
 
     assert (read.format, read.family, read.created) == ("MT942", Family.REPORT, "2601311200+0100")

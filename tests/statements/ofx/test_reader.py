@@ -1,4 +1,4 @@
-"""OFX and QFX, as SGML and as XML, tame and hostile."""
+"""OFX and QFX, as SGML and as XML, regular and hostile."""
 
 from datetime import date
 
@@ -39,13 +39,13 @@ def test_sgml_without_closing_tags_is_read():
     )
     assert (statement.opening, statement.closing.amount_minor) == (None, 1000)
     assert not statement.is_held
-    [one] = statement.entries
-    assert (one.amount_minor, one.booking_date, one.bank_reference) == (
+    [read_entry] = statement.entries
+    assert (read_entry.amount_minor, read_entry.booking_date, read_entry.bank_reference) == (
         1000,
         date(2026, 1, 31),
         "F1",
     )
-    assert (one.only_detail.counterparty, one.only_detail.remittance) == (
+    assert (read_entry.only_detail.counterparty, read_entry.only_detail.remittance) == (
         "Payer",
         ("Payer", "Invoice 1"),
     )
@@ -55,9 +55,9 @@ def test_xml_is_read_like_sgml():
     statement = only(XML)
 
     assert statement.account.iban == "DE02120300000000202051"
-    [one] = statement.entries
-    assert (one.amount_minor, one.booking_date) == (1000, date(2026, 1, 31))
-    assert one.only_detail.counterparty == "Payer & Sons"
+    [read_entry] = statement.entries
+    assert (read_entry.amount_minor, read_entry.booking_date) == (1000, date(2026, 1, 31))
+    assert read_entry.only_detail.counterparty == "Payer & Sons"
 
 
 def test_one_line_and_many_lines_read_the_same():
@@ -89,13 +89,13 @@ def test_the_cash_of_an_investment_account_is_read():
         "STMTRS>", "INVSTMTRS>"
     )
 
-    assert [one.amount_minor for one in only(text).entries] == [1000]
+    assert [read_entry.amount_minor for read_entry in only(text).entries] == [1000]
 
 
 def test_repeated_and_missing_identifiers_keep_both_entries():
     read = only(ofx(stmttrn(fitid="SAME"), stmttrn(fitid="SAME"), stmttrn(fitid="")))
 
-    assert [one.bank_reference for one in read.entries] == ["SAME", "SAME", None]
+    assert [read_entry.bank_reference for read_entry in read.entries] == ["SAME", "SAME", None]
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,12 @@ def test_a_transaction_in_another_currency_holds():
     assert reasons(only(ofx(stmttrn(more=more)))) == ["currency_mismatch"]
 
 
-def test_a_correction_names_what_it_corrects():
-    [one] = only(ofx(stmttrn("-10.00", more="<CORRECTFITID>F0<CORRECTACTION>DELETE"))).entries
+def test_a_correction_names_the_entry_that_it_corrects():
+    [read_entry] = only(
+        ofx(stmttrn("-10.00", more="<CORRECTFITID>F0<CORRECTACTION>DELETE"))
+    ).entries
 
-    assert (one.is_reversal, one.corrects) == (True, "F0")
+    assert (read_entry.is_reversal, read_entry.corrects) == (True, "F0")
 
 
 @pytest.mark.parametrize(
@@ -186,9 +188,9 @@ def test_a_statement_without_closing_tag_is_read_and_held():
 
 
 def test_a_text_stated_twice_is_two_lines():
-    [one] = only(ofx(stmttrn(more="<MEMO>a<MEMO>b"))).entries
+    [read_entry] = only(ofx(stmttrn(more="<MEMO>a<MEMO>b"))).entries
 
-    assert one.only_detail.remittance == ("a", "b")
+    assert read_entry.only_detail.remittance == ("a", "b")
 
 
 @pytest.mark.parametrize("cut", ["<FITID>", "</BANKTRANLIST>", "</STMTRS>"])
@@ -199,7 +201,7 @@ def test_a_file_cut_inside_a_statement_is_refused(cut):
         only(text[: text.index(cut)])
 
 
-def test_a_file_cut_behind_its_statement_is_held():
+def test_a_file_cut_after_its_statement_is_held():
     text = ofx(stmttrn())
 
     assert reasons(only(text[: text.index("</STMTRS>") + 9])) == ["truncated"]
