@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml client/pyproject.toml
 run: $(READY) ## servers, workers, beat and Flower on this machine until Ctrl-C
 	@exec $(BIN)/billing run --until-parent-ends
 
-demo: $(READY) ## do the main job once, on real servers, and show what happened
+demo: $(READY) ## do the five jobs once, on real servers, and show what became of each
 	@$(BIN)/billing demo
 
 test: $(READY) ## run the test suite on servers of its own
