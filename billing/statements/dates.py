@@ -4,7 +4,7 @@ import re
 from datetime import date
 from functools import lru_cache
 
-from billing.statements.remembered import LONGEST, remembered
+from billing.statements.limits import MAX_CACHED_CHARS
 
 # SWIFT's pivot: years 80 to 99 are of the last century (SWIFT User Handbook, field 61 and 60a).
 _PIVOT = 80
@@ -28,16 +28,24 @@ def calendar_day(year: int, month: int, day: int) -> date | None:
         return None
 
 
-@remembered
 def iso_day(text: str) -> date | None:
     """The day of an xs:date or xs:dateTime as printed; an offset does not move it."""
+    return _iso_day(text) if len(text) <= MAX_CACHED_CHARS else None
+
+
+@lru_cache(maxsize=4096)
+def _iso_day(text: str) -> date | None:
     match = _ISO.fullmatch(text)
     return calendar_day(*map(int, match.groups())) if match else None
 
 
-@remembered
 def compact_day(text: str) -> date | None:
     """The day of an OFX date-time such as 20260131120000.000[-5:EST] (OFX 2.3, 3.2.8.2)."""
+    return _compact_day(text) if len(text) <= MAX_CACHED_CHARS else None
+
+
+@lru_cache(maxsize=4096)
+def _compact_day(text: str) -> date | None:
     match = _COMPACT.fullmatch(text)
     return calendar_day(*map(int, match.groups())) if match else None
 
@@ -64,7 +72,7 @@ def entry_day(month_and_day: str, near: date) -> date | None:
 
 def separated_day(text: str, order: str) -> date | None:
     """The day of three numbers separated by `.`, `/` or `-`; `order` is ymd, dmy or mdy."""
-    return _separated_day(text, order) if len(text) <= LONGEST else None
+    return _separated_day(text, order) if len(text) <= MAX_CACHED_CHARS else None
 
 
 @lru_cache(maxsize=4096)

@@ -45,6 +45,7 @@ class Draft:
     opening: Balance | None = None
     closing: Balance | None = None
     needs_balances: bool = False
+    entry_count: int = 0
     booked_minor: int = 0
     first_day: date | None = None
     last_day: date | None = None
@@ -58,6 +59,7 @@ class Draft:
         """Add one entry; raises TooManyEntries if the file's budget is spent."""
         self.budget.spend_entry(entry.position)
         self.entries.add(entry)
+        self.entry_count += 1
         amount = entry.amount_minor
         sums = self._sums.get(entry.currency)
         if sums is None:

@@ -53,6 +53,9 @@ MAX_CSV_CELLS = 200
 MAX_CSV_PREAMBLE = 60
 # Members of one archive: a month of daily statements, twice over.
 MAX_ARCHIVE_MEMBERS = 100
+# Longest text whose day, IBAN or amount is cached, and read at all: none is longer, and a file may
+# have thousands of long texts.
+MAX_CACHED_CHARS = 64
 # Holds of one kind that a statement lists; further ones are only counted.
 MAX_HOLDS_OF_A_KIND = 10
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from billing.currencies import SHOWN_AS_MINOR, exponent_of
 from billing.statements.errors import AmountTooLarge, AmountTooPrecise, BadAmount, BadCurrency
-from billing.statements.remembered import LONGEST
+from billing.statements.limits import MAX_CACHED_CHARS
 
 # The largest amount in minor units: a sum of many still fits a Postgres bigint (9.2e18).
 MAX_MINOR = 10**17
@@ -31,7 +31,7 @@ def to_minor(
     decimals, and banks send 8.85000). Any other digit there is refused, because no ledger could
     hold it. Raises BadAmount, AmountTooPrecise, AmountTooLarge.
     """
-    minor = _minor(text, exponent, decimal, group) if len(text) <= LONGEST else None
+    minor = _minor(text, exponent, decimal, group) if len(text) <= MAX_CACHED_CHARS else None
     if minor is None:
         raise BadAmount(position, text=text)
     if minor == _TOO_PRECISE:

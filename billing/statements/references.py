@@ -7,6 +7,7 @@ proof is that we issued the reference.
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from stdnum import iban as stdnum_iban
@@ -15,7 +16,7 @@ from stdnum.be import ogm_vcs
 from stdnum.ch import esr
 from stdnum.exceptions import ValidationError
 
-from billing.statements.remembered import remembered
+from billing.statements.limits import MAX_CACHED_CHARS
 
 # Words for "no reference" in fields that must have one (EPC guidelines, SWIFT field 61).
 _PLACEHOLDERS = frozenset(
@@ -72,10 +73,12 @@ def plain_iban(text: str | None) -> str | None:
 
     Its check digits are not tested.
     """
-    return None if text is None or len(text) < _SHORTEST_IBAN else _iban_of(text)
+    if text is None or not _SHORTEST_IBAN <= len(text) <= MAX_CACHED_CHARS:
+        return None
+    return _iban_of(text)
 
 
-@remembered
+@lru_cache(maxsize=4096)
 def _iban_of(text: str) -> str | None:
     plain = "".join(text.split()).upper()
     return plain if _IBAN_FORM.fullmatch(plain) else None

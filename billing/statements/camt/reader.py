@@ -60,7 +60,7 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
 
 def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
     """Hold the statements if the namespace or the number of entries contradicts them."""
-    entry_count = sum(len(draft.entries) for draft in drafts)
+    entry_count = sum(draft.entry_count for draft in drafts)
     version = _VERSION.fullmatch(reader.namespace)
     for draft in drafts:
         draft.version = version.group(1) if version else None
@@ -99,7 +99,9 @@ class _CamtMessage:
             self._balances, self._summaries = [], []
             self.drafts.append(self._draft())
         elif kind == "entry":
-            if not self.drafts[-1].entries:  # entries need the account, which stands before them
+            if not self.drafts[
+                -1
+            ].entry_count:  # entries need the account before them
                 self.drafts[-1].account = fields.account(around)
             self._side, self._details, self._packed, self._count = None, [], None, 0
         elif kind == "detail":
@@ -152,7 +154,7 @@ class _CamtMessage:
 
     def _take_detail(self, leaves: Leaves, entry: Leaves, line: int) -> None:
         self._count += 1
-        position = f"line {line}, Ntry[{len(self.drafts[-1].entries) + 1}]/TxDtls[{self._count}]"
+        position = f"line {line}, Ntry[{self.drafts[-1].entry_count + 1}]/TxDtls[{self._count}]"
         self.budget.spend_units(1, position)
         if self._side is None:
             sign, is_reversal = fields.direction(entry, position), fields.reversal(entry, position)
@@ -187,7 +189,7 @@ class _CamtMessage:
 
     def _take_entry(self, leaves: Leaves, line: int) -> None:
         draft = self.drafts[-1]
-        position = f"line {line}, Ntry[{len(draft.entries) + 1}]"
+        position = f"line {line}, Ntry[{draft.entry_count + 1}]"
         details = tuple(self._details) if self._packed is None else self._pack_details().finish()
         entry = fields.entry(leaves, details, position)
         if entry.booking_date is None or entry.value_date is None:

@@ -181,7 +181,7 @@ class RowReader:
 
     def _conclude(self, draft: Draft, balance: RunningBalance) -> None:
         draft.from_date, draft.to_date = draft.first_day, draft.last_day
-        if balance.length == 0 or balance.length != len(draft.entries) or draft.currency is None:
+        if balance.length == 0 or balance.length != draft.entry_count or draft.currency is None:
             return
         ends = balance.ends()
         if ends is None:

@@ -25,7 +25,7 @@ def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> lis
     reader = MessageReader(budget, name)
     line_count = _read_fields(source, encoding, reader)
     drafts = reader.finish()
-    entry_count = sum(len(draft.entries) for draft in drafts)
+    entry_count = sum(draft.entry_count for draft in drafts)
     if line_count != entry_count:
         for draft in drafts:
             message = f"{line_count} lines :61: in the file, {entry_count} read"

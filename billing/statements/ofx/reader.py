@@ -90,7 +90,7 @@ class _OfxReader:
             raise Truncated(f"line {self._line}", inside="a statement")
         if not self._drafts:
             raise NoStatements(format="OFX")
-        entry_count = sum(len(draft.entries) for draft in self._drafts)
+        entry_count = sum(draft.entry_count for draft in self._drafts)
         for draft in self._drafts:
             if entry_count != self._transactions:
                 message = f"{self._transactions} STMTTRN begin in the file, {entry_count} were read"
@@ -175,7 +175,7 @@ class _OfxReader:
             return
         values, position = (
             self._transaction,
-            f"line {self._line}, STMTTRN[{len(self._draft.entries) + 1}]",
+            f"line {self._line}, STMTTRN[{self._draft.entry_count + 1}]",
         )
         self._transaction = None
         entry = entry_of(values, self._draft.currency or NO_CURRENCY, position)
