@@ -3,7 +3,7 @@
 import marshal
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from functools import lru_cache
 from operator import eq
@@ -151,6 +151,11 @@ class Packing(Generic[Item]):
         self._length += 1
         if len(self._rows) == BLOCK or self._bytes > BLOCK_BYTES:
             self._close_block()
+
+    def extend(self, items: Iterable[Item]) -> None:
+        """Add several items."""
+        for item in items:
+            self.add(item)
 
     def finish(self) -> Packed[Item]:
         """The sequence of all items."""

@@ -1,11 +1,15 @@
 """One transaction of a camt entry: its amount, its identifiers and its counterparty."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, NamedTuple
 
-from billing.statements.camt.fields import direction, first, money, type_code
-from billing.statements.camt.units import Leaves
-from billing.statements.canonical import Detail, Entry, Reference
+from billing.statements.camt.fields import direction, first, money, reversal, type_code
+from billing.statements.camt.units import Leaves, Unit, parts_of
+from billing.statements.canonical import Detail, HoldReason, Reference
+from billing.statements.draft import Draft
+from billing.statements.errors import MoneyRefused, StructureRefused, TooManyEntries
+from billing.statements.limits import MAX_PARTS
+from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
 from billing.statements.references import drop_placeholder, plain_iban
 
 
@@ -68,7 +72,47 @@ _DOCUMENT_KINDS = ("RfrdDocInf/Tp/CdOrPrtry/Cd", "RfrdDocInf/RfrdDocTp/Cd")
 _DEBTOR_IBAN, _CREDITOR_IBAN = (f"RltdPties/{party}Acct/Id/IBAN" for party in ("Dbtr", "Cdtr"))
 
 
-def amount_of(leaves: Leaves, side: Side, position: str) -> tuple[int, int | None, str | None]:
+def read_details(entry: Unit, draft: Draft, place: str) -> Sequence[Detail]:
+    """Read the transactions of an entry; those of a large batch are kept packed.
+
+    An unreadable amount holds the statement, for the entry carries the money and the detail only
+    splits it. Raises BadDirection and TooManyEntries.
+    """
+    details: list[Detail] = []
+    packed: Packing[Detail] | None = None
+    side: Side | None = None
+    for number, unit in enumerate(parts_of(entry), 1):
+        position = f"line {unit.line}, {place}/TxDtls[{number}]"
+        draft.budget.spend_units(1, position)
+        side = side or _side_of(entry.leaves, draft.account.iban, position)
+        details.append(_read_detail(unit, side, draft, position))
+        if len(details) > INLINE_DETAILS:
+            packed = packed or packing_details()
+            packed.extend(details)
+            details = []
+    if packed is None:
+        return tuple(details)
+    packed.extend(details)
+    return packed.finish()
+
+
+def _side_of(entry: Leaves, own_iban: str | None, position: str) -> Side:
+    return Side(direction(entry, position), reversal(entry, position), own_iban)
+
+
+def _read_detail(unit: Unit, side: Side, draft: Draft, position: str) -> Detail:
+    amount, currency = None, None
+    try:
+        sign, amount, currency = _amount_of(unit.leaves, side, position)
+    except (MoneyRefused, StructureRefused) as refusal:
+        draft.hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
+        sign = side.sign
+    if sign != side.sign:
+        side = side._replace(sign=sign)
+    return _detail_of(unit, side, amount, currency)
+
+
+def _amount_of(leaves: Leaves, side: Side, position: str) -> tuple[int, int | None, str | None]:
     """The sign, signed minor units and currency of one TxDtls.
 
     The amount is the transaction's own Amt or TxAmt, never the instructed amount or a charge.
@@ -82,20 +126,9 @@ def amount_of(leaves: Leaves, side: Side, position: str) -> tuple[int, int | Non
     return sign, sign * unsigned, currency
 
 
-def detail_of(
-    leaves: Leaves,
-    side: Side,
-    amount: int | None,
-    currency: str | None,
-    *,
-    structured: list[Leaves],
-    returned: Leaves | None,
-) -> Detail:
-    """Read one TxDtls, whose amount was read by `amount_of`.
-
-    `structured` are its RmtInf/Strd. `returned` is its RtrInf, None for a transaction that was not
-    returned. The loop runs over the texts, because most transactions have few of the fields.
-    """
+def _detail_of(unit: Unit, side: Side, amount: int | None, currency: str | None) -> Detail:
+    """The detail of one TxDtls. Its texts are looped over, for most have few of the fields."""
+    leaves = unit.leaves
     fields = _counterparty_fields(leaves, side)
     values: dict[str, Any] = {"amount_minor": amount, "currency": currency}
     for path, texts in leaves.items():
@@ -103,13 +136,33 @@ def detail_of(
             name, read = fields[path]
             if name not in values:
                 values[name] = read(texts)
+    structured, returned = _inner_units(unit)
     if structured:
         values["references"] = tuple(_references(structured))
         lines = [line for group in structured for line in group.get("AddtlRmtInf", ())]
         values["remittance"] = (*values.get("remittance", ()), *lines)
-    if returned is not None:
+    if returned:
         values["return_reason"] = _return_reason(returned)
     return Detail(**values, type_code=type_code(leaves))
+
+
+def _inner_units(unit: Unit) -> tuple[list[Leaves], Leaves]:
+    """The texts of each RmtInf/Strd, and those of RtrInf, which a returned transaction has."""
+    structured: list[Leaves] = []
+    returned: Leaves = {}
+    for part in parts_of(unit):
+        if part.kind == "returned":
+            returned = part.leaves
+        else:
+            structured.append(part.leaves)
+            check_parts(structured, part.line)
+    return structured, returned
+
+
+def check_parts(parts: Sized, line: int) -> None:
+    """Refuse a file with too many parts of one transaction or statement."""
+    if len(parts) > MAX_PARTS:
+        raise TooManyEntries(f"line {line}", limit=MAX_PARTS)
 
 
 def _counterparty_fields(leaves: Leaves, side: Side) -> Fields:
@@ -141,16 +194,3 @@ def _references(structured: list[Leaves]) -> list[Reference]:
 
 def _return_reason(leaves: Leaves) -> str:
     return first(leaves, "Rsn/Cd", "Rsn/Prtry", "RtrRsn/Cd", "AddtlInf") or "not stated"
-
-
-def with_one_detail(entry: Entry) -> Entry:
-    """Complete an entry of at most one transaction: the detail has the amount of the entry."""
-    if not entry.details:
-        note = (entry.note,) if entry.note else ()
-        detail = Detail(entry.amount_minor, entry.currency, remittance=note)
-        return entry._replace(details=(detail,))
-    detail = entry.details[0]
-    if detail.amount_minor is not None:
-        return entry
-    detail = detail._replace(amount_minor=entry.amount_minor, currency=entry.currency)
-    return entry._replace(details=(detail,))

@@ -1,25 +1,21 @@
 """The camt reader: streams a message and keeps one entry in memory at a time."""
 
 import re
-from collections.abc import Sized
 from typing import BinaryIO
 
 from billing.statements.camt import fields
 from billing.statements.camt.checks import BALANCE_KINDS, conclude
-from billing.statements.camt.details import Side, amount_of, detail_of, with_one_detail
-from billing.statements.camt.units import OUTSIDE, Leaves, UnitReader, Units
-from billing.statements.canonical import Balance, Detail, Family, HoldReason, Statement
+from billing.statements.camt.details import check_parts, read_details
+from billing.statements.camt.parser import OUTSIDE, UnitReader, Units
+from billing.statements.camt.units import Leaves, Unit
+from billing.statements.canonical import Balance, Detail, Entry, Family, HoldReason, Statement
 from billing.statements.draft import Draft
 from billing.statements.errors import (
-    MoneyRefused,
     NoStatements,
     StatementRefused,
-    StructureRefused,
-    TooManyEntries,
     UnknownFormat,
 )
-from billing.statements.limits import MAX_PARTS, Budget
-from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
+from billing.statements.limits import Budget
 
 # message element without the V01 of its first version -> format, family
 MESSAGES = {
@@ -40,6 +36,7 @@ _UNITS: Units = {
     "balance": {},
     "summary": {},
 }
+_CONTAINERS = frozenset({*MESSAGES, "statement"})
 _VERSION = re.compile(r"urn:.{0,40}:(camt\.05[234]\.\d{3}\.\d{2})")
 
 
@@ -47,7 +44,12 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
     """Read all statements of one camt file; raises the errors of StatementRefused."""
     message = _CamtMessage(budget, name)
     reader = UnitReader(
-        _UNITS, message.begin, message.finish, wrappers=fields.WRAPPERS, counted="Ntry"
+        _UNITS,
+        message.begin,
+        message.finish,
+        containers=_CONTAINERS,
+        wrappers=fields.WRAPPERS,
+        counted="Ntry",
     )
     reader.read(source)
     if message.format is None:
@@ -81,50 +83,29 @@ class _CamtMessage:
         self.format: str | None = None
         self.family = Family.STATEMENT
         self.drafts: list[Draft] = []
-        self._side: Side | None = None
-        self._details: list[Detail] = []
-        self._packed: Packing[Detail] | None = None
-        self._count = 0
-        self._structured: list[Leaves] = []
-        self._returned: Leaves | None = None
         self._balances: list[Balance] = []
         self._summaries: list[Leaves] = []
 
-    def begin(self, kind: str, around: Leaves, line: int) -> None:
-        """Begin a message, statement, entry or detail."""
+    def begin(self, kind: str, line: int) -> None:
+        """Begin a message or a statement."""
         if kind in MESSAGES:
             self.format, self.family = MESSAGES[kind]
-        elif kind == "statement":
+        else:
             self.budget.spend_statement(f"line {line}")
             self._balances, self._summaries = [], []
             self.drafts.append(self._draft())
-        elif kind == "entry":
-            if not self.drafts[
-                -1
-            ].entry_count:  # entries need the account before them
-                self.drafts[-1].account = fields.account(around)
-            self._side, self._details, self._packed, self._count = None, [], None, 0
-        elif kind == "detail":
-            self._structured, self._returned = [], None
 
-    def finish(self, kind: str, leaves: Leaves, around: Leaves, line: int) -> None:
-        """Take one finished unit."""
-        if kind == "detail":
-            self._take_detail(leaves, around, line)
-        elif kind == "entry":
-            self._take_entry(leaves, line)
-        elif kind == "structured":
-            self._structured.append(leaves)
-            self._check_parts(self._structured, line)
-        elif kind == "returned":
-            self._returned = leaves or None
-        elif kind == "balance":
-            self._take_balance(leaves, line)
-        elif kind == "summary":
-            self._summaries.append(leaves)
-            self._check_parts(self._summaries, line)
-        elif kind == "statement":
-            conclude(self.drafts[-1], leaves, self._balances, self._summaries)
+    def finish(self, unit: Unit, around: Leaves) -> None:
+        """Take an entry, balance or summary with the header before it, or end a statement."""
+        if unit.kind == "entry":
+            self._take_entry(unit, around)
+        elif unit.kind == "balance":
+            self._take_balance(unit.leaves, unit.line)
+        elif unit.kind == "summary":
+            self._summaries.append(unit.leaves)
+            check_parts(self._summaries, unit.line)
+        elif unit.kind == "statement":
+            conclude(self.drafts[-1], unit.leaves, self._balances, self._summaries)
 
     def _draft(self) -> Draft:
         needs_balances = self.family is Family.STATEMENT
@@ -136,11 +117,6 @@ class _CamtMessage:
             needs_balances=needs_balances,
         )
 
-    @staticmethod
-    def _check_parts(parts: Sized, line: int) -> None:
-        if len(parts) > MAX_PARTS:
-            raise TooManyEntries(f"line {line}", limit=MAX_PARTS)
-
     def _take_balance(self, leaves: Leaves, line: int) -> None:
         kind = fields.first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
         if kind not in BALANCE_KINDS:
@@ -150,50 +126,31 @@ class _CamtMessage:
             self._balances.append(fields.balance(leaves, kind, position))
         except StatementRefused as refusal:
             self.drafts[-1].hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
-        self._check_parts(self._balances, line)
+        check_parts(self._balances, line)
 
-    def _take_detail(self, leaves: Leaves, entry: Leaves, line: int) -> None:
-        self._count += 1
-        position = f"line {line}, Ntry[{self.drafts[-1].entry_count + 1}]/TxDtls[{self._count}]"
-        self.budget.spend_units(1, position)
-        if self._side is None:
-            sign, is_reversal = fields.direction(entry, position), fields.reversal(entry, position)
-            self._side = Side(sign, is_reversal, self.drafts[-1].account.iban)
-        sign, amount, currency = self._side.sign, None, None
-        try:
-            sign, amount, currency = amount_of(leaves, self._side, position)
-        except (MoneyRefused, StructureRefused) as refusal:
-            # the detail only splits the entry, which carries the money
-            self.drafts[-1].hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
-        side = self._side if sign == self._side.sign else self._side._replace(sign=sign)
-        self._details.append(
-            detail_of(
-                leaves,
-                side,
-                amount,
-                currency,
-                structured=self._structured,
-                returned=self._returned,
-            )
-        )
-        if len(self._details) > INLINE_DETAILS:
-            self._pack_details()
-
-    def _pack_details(self) -> Packing[Detail]:
-        """Move the details of a large batch into a packed sequence."""
-        packed = self._packed = self._packed or packing_details()
-        for detail in self._details:
-            packed.add(detail)
-        self._details = []
-        return packed
-
-    def _take_entry(self, leaves: Leaves, line: int) -> None:
+    def _take_entry(self, unit: Unit, header: Leaves) -> None:
         draft = self.drafts[-1]
-        position = f"line {line}, Ntry[{draft.entry_count + 1}]"
-        details = tuple(self._details) if self._packed is None else self._pack_details().finish()
-        entry = fields.entry(leaves, details, position)
+        if not draft.entry_count:  # the details need our account
+            draft.account = fields.account(header)
+        place = f"Ntry[{draft.entry_count + 1}]"
+        position = f"line {unit.line}, {place}"
+        details = read_details(unit, draft, place)
+        entry = fields.entry(unit.leaves, details, position)
         if entry.booking_date is None or entry.value_date is None:
-            for day in fields.impossible_dates(leaves):
+            for day in fields.impossible_dates(unit.leaves):
                 text = f"{day!a} is not a day of the calendar"
                 draft.hold(HoldReason.DATE_IMPOSSIBLE, text, position)
-        draft.add(entry if len(details) > 1 else with_one_detail(entry))
+        draft.add(entry if len(details) > 1 else _with_one_detail(entry))
+
+
+def _with_one_detail(entry: Entry) -> Entry:
+    """Complete an entry of at most one transaction: the detail has the amount of the entry."""
+    if not entry.details:
+        note = (entry.note,) if entry.note else ()
+        detail = Detail(entry.amount_minor, entry.currency, remittance=note)
+        return entry._replace(details=(detail,))
+    detail = entry.details[0]
+    if detail.amount_minor is not None:
+        return entry
+    detail = detail._replace(amount_minor=entry.amount_minor, currency=entry.currency)
+    return entry._replace(details=(detail,))

@@ -1,249 +1,53 @@
-"""A reader for untrusted XML that passes on one finished unit at a time.
+"""Units of an XML file: elements with their texts by path and the units inside them."""
 
-A unit is an element that a table names, such as one transaction. Its texts are collected by path
-and passed on when it ends. There is no tree: expat, from the standard library, calls a method for
-each tag. Nothing is fetched, no entity is expanded, and nothing grows without bound.
-"""
-
-import re
-from collections.abc import Callable
-from typing import BinaryIO
-from xml.parsers import expat
-
-from billing.statements.errors import (
-    DoctypeRefused,
-    ElementTooLarge,
-    EncodingRefused,
-    MalformedXml,
-    MarkupInText,
-    TooDeep,
-    TooManyNames,
-    TooManyTags,
-    TooManyUnits,
-)
-from billing.statements.limits import (
-    MAX_UNIT_BYTES,
-    MAX_XML_DEPTH,
-    MAX_XML_NAMES,
-    MAX_XML_TAGS,
-    MAX_XML_UNITS,
-)
-
-_CHUNK = 65_536
-# Bytes of a chunk that are searched again with the next: a start tag may stand in both.
-_OVERLAP = 64
-# Places that are stored; those of further tags are computed each time.
-_MAX_PLACES = 5_000
-_ENCODING_ERRORS = {
-    expat.errors.XML_ERROR_UNKNOWN_ENCODING,
-    expat.errors.XML_ERROR_INCORRECT_ENCODING,
-}
+import marshal
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 # Texts of a unit by their path; empty ones are left out.
 Leaves = dict[str, list[str]]
-# kind of unit -> path inside it -> kind of the unit that begins there
-Units = dict[str, dict[str, str]]
-# Takes the kind of a unit that begins, what its parent unit has so far, and the line.
-Begin = Callable[[str, Leaves, int], None]
-# Takes the kind of a unit that ended, its texts, what its parent unit has so far, and the line
-# where it began.
-Finish = Callable[[str, Leaves, Leaves, int], None]
-
-# The unit around everything. Its paths are single names, for a message may stand in any envelope.
-OUTSIDE = "outside"
-# The kind of an element that is skipped with everything in it.
-_SKIPPED = "skipped"
+# The parts of a unit that are not compressed yet; most entries have one or two parts.
+_OPEN_PARTS = 64
 
 
-class _Place:
-    """The place of an element: its path in its unit, and the places of its children so far."""
+class Unit(NamedTuple):
+    """A unit; `parts` are the last of the units inside it, `blocks` the others, compressed."""
 
-    __slots__ = ("children", "depth", "kind", "parent", "path", "unit")
-
-    def __init__(
-        self, parent: "_Place | None", path: str, unit: str, kind: str | None, depth: int
-    ) -> None:
-        self.parent = parent or self  # expat balances the tags, so nothing goes above the root
-        self.path = path
-        self.unit = unit  # the kind of unit that the element is part of
-        self.kind = kind  # the kind of unit that begins with the element
-        self.depth = depth
-        self.children: dict[str, _Place] = {}
+    kind: str
+    line: int
+    leaves: Leaves
+    parts: list[Any]
+    blocks: list[bytes]
 
 
-class UnitReader:
-    """Feeds a source to expat and passes units to `begin` and `finish`.
-
-    Inside the first unit only elements of its namespace count; all others are skipped. `wrappers`
-    are elements whose children count as their parent's. `raw_count` is the number of start tags
-    `counted` in the bytes, comments and CDATA included.
-    """
-
-    def __init__(
-        self,
-        units: Units,
-        begin: Begin,
-        finish: Finish,
-        *,
-        wrappers: frozenset[str],
-        counted: str,
-    ) -> None:
-        self.namespace = ""
-        self.raw_count = 0
-        self._units = units
-        self._on_begin = begin
-        self._on_finish = finish
-        self._wrappers = wrappers
-        self._counted = re.compile(rb"<(?:[\w.-]{1,50}:)?" + counted.encode() + rb"[\s/>]")
-        self._tail = b""
-        self._tags = self._places = self._skipped = self._begun = self._last_unit_end = 0
-        # the current element, and the element that began last, which alone may have a text
-        self._place = self._leaf = _Place(None, "", OUTSIDE, None, 0)
-        self._texts: list[str] = []
-        self._leaves: Leaves = {}
-        self._line = 0
-        self._outer: list[tuple[Leaves, int]] = []
-        self._parser = expat.ParserCreate(namespace_separator=" ")
-        self._parser.buffer_text = True
-        self._parser.ordered_attributes = True  # a list, empty for most, is cheaper than a dict
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        # texts are the most frequent event, and this method runs no Python code
-        self._parser.CharacterDataHandler = self._texts.append
-        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
-        self._parser.EntityDeclHandler = self._refuse_doctype
-
-    def read(self, source: BinaryIO) -> None:
-        """Read the source to its end; raises the errors of XmlRefused."""
-        _skip_blanks(source)
-        try:
-            while chunk := source.read(_CHUNK):
-                self._count(chunk)
-                self._parser.Parse(chunk, False)  # expat takes no keywords
-                if len(self._parser.intern) > MAX_XML_NAMES:
-                    raise TooManyNames(limit=MAX_XML_NAMES)
-                if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
-                    raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
-            self._parser.Parse(b"", True)
-        except expat.ExpatError as error:
-            reason = expat.ErrorString(error.code)
-            refusal = EncodingRefused if reason in _ENCODING_ERRORS else MalformedXml
-            raise refusal(f"line {error.lineno}", reason=reason) from None
-        except (LookupError, ValueError) as error:
-            if self._place.depth:
-                raise  # a bug of ours, and not an encoding that pyexpat can't map
-            raise EncodingRefused("line 1", reason=str(error)) from None
-
-    def _count(self, chunk: bytes) -> None:
-        self._tags += chunk.count(b"<") + chunk.count(b"/>")
-        if self._tags > MAX_XML_TAGS:
-            raise TooManyTags(limit=MAX_XML_TAGS)
-        # UTF-16 shows its ASCII once the NULs are gone
-        window = self._tail + chunk.replace(b"\0", b"")
-        matches = self._counted.finditer(window)
-        self.raw_count += sum(match.end() > len(self._tail) for match in matches)
-        self._tail = window[-_OVERLAP:]
-
-    def _refuse_doctype(self, *_: object) -> None:
-        raise DoctypeRefused(f"line {self._parser.CurrentLineNumber}")
-
-    def _start(self, name: str, attributes: list[str]) -> None:
-        texts = self._texts
-        if texts:
-            if not "".join(texts).isspace():
-                self._refuse_mixture()
-            texts.clear()
-        try:
-            place = self._place.children[name]
-        except KeyError:
-            place = self._find_place(name)
-        self._place = self._leaf = place
-        if place.kind is not None:
-            self._begin(place.kind, name)
-        elif attributes:
-            for at in range(0, len(attributes), 2):
-                path = f"{place.path}@{attributes[at]}"
-                self._leaves.setdefault(path, []).append(attributes[at + 1])
-
-    def _end(self, _: str) -> None:
-        place, texts = self._place, self._texts
-        if texts:
-            text = "".join(texts).strip()
-            texts.clear()
-            if text:
-                if place is not self._leaf:
-                    self._refuse_mixture()
-                leaves, path = self._leaves, place.path
-                if path in leaves:
-                    leaves[path].append(text)
-                else:
-                    leaves[path] = [text]
-        self._place = place.parent
-        if place.kind is not None:
-            self._finish(place.kind)
-
-    def _begin(self, kind: str, name: str) -> None:
-        if kind == _SKIPPED:
-            self._parser.StartElementHandler = self._start_skipped
-            self._parser.EndElementHandler = self._end_skipped
-            return
-        if self._place.unit == OUTSIDE:
-            self.namespace = name.rpartition(" ")[0]
-        self._begun += 1
-        if self._begun > MAX_XML_UNITS:
-            raise TooManyUnits(limit=MAX_XML_UNITS)
-        around = self._leaves
-        self._outer.append((around, self._line))
-        self._leaves, self._line = {}, self._parser.CurrentLineNumber
-        self._on_begin(kind, around, self._line)
-
-    def _finish(self, kind: str) -> None:
-        leaves, line = self._leaves, self._line
-        self._leaves, self._line = self._outer.pop()
-        self._last_unit_end = self._parser.CurrentByteIndex
-        self._on_finish(kind, leaves, self._leaves, line)
-
-    def _start_skipped(self, _: str, __: list[str]) -> None:
-        self._skipped += 1
-        if self._place.depth + self._skipped > MAX_XML_DEPTH:
-            self._refuse_depth()
-
-    def _end_skipped(self, _: str) -> None:
-        self._texts.clear()
-        if self._skipped:
-            self._skipped -= 1
-            return
-        self._place = self._place.parent
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-
-    def _refuse_mixture(self) -> None:
-        line = f"line {self._parser.CurrentLineNumber}"
-        raise MarkupInText(line, field=self._place.path or self._place.unit)
-
-    def _refuse_depth(self) -> None:
-        raise TooDeep(f"line {self._parser.CurrentLineNumber}", limit=MAX_XML_DEPTH)
-
-    def _find_place(self, name: str) -> _Place:
-        """Compute the place of a new element, and store it."""
-        parent = self._place
-        if parent.depth >= MAX_XML_DEPTH:
-            self._refuse_depth()
-        unit = parent.kind or parent.unit
-        namespace, _, local = name.rpartition(" ")
-        inside = "" if parent.kind or unit == OUTSIDE else parent.path
-        path = inside if local in self._wrappers else f"{inside}/{local}".removeprefix("/")
-        kind = self._units[unit].get(path)
-        if unit != OUTSIDE and namespace != self.namespace:
-            kind = _SKIPPED
-        place = _Place(parent, "" if kind else path, unit, kind, parent.depth + 1)
-        if self._places < _MAX_PLACES:
-            self._places += 1
-            parent.children[name] = place
-        return place
+def new_unit(kind: str, line: int) -> Unit:
+    """Begin a unit at this line."""
+    return Unit(kind, line, {}, [], [])
 
 
-def _skip_blanks(source: BinaryIO) -> None:
-    """Skip blank lines before the XML declaration: gateways add them, expat refuses them."""
-    head = source.read(_CHUNK)
-    source.seek(len(head) - len(head.lstrip(b" \t\r\n")))
+def add_part(unit: Unit, part: Unit) -> None:
+    """Add a finished unit to the one around it; the many of a batch are compressed."""
+    unit.parts.append(part)
+    if len(unit.parts) > _OPEN_PARTS:
+        rows = [_row_of(part) for part in unit.parts]
+        unit.blocks.append(zlib.compress(marshal.dumps(rows), 1))
+        unit.parts.clear()
+
+
+def parts_of(unit: Unit) -> Iterator[Unit]:
+    """Yield the units inside a unit."""
+    for block in unit.blocks:
+        for row in marshal.loads(zlib.decompress(block)):  # noqa: S302 - our own bytes
+            yield _unit_of(row)
+    yield from unit.parts
+
+
+def _row_of(unit: Unit) -> tuple[Any, ...]:
+    """The unit as plain values, for marshal."""
+    return (*unit[:3], [_row_of(part) for part in unit.parts], unit.blocks)
+
+
+def _unit_of(row: tuple[Any, ...]) -> Unit:
+    kind, line, leaves, parts, blocks = row
+    return Unit(kind, line, leaves, [_unit_of(part) for part in parts], blocks)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.statements import limits
-from billing.statements.camt import units
+from billing.statements.camt import parser
 from billing.statements.camt.reader import read_camt
 from billing.statements.errors import (
     MalformedXml,
@@ -73,7 +73,7 @@ def _read(text, chunk=65_536):
     """The statements of a file with their entries, or the class and the message of its refusal."""
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(units, "_CHUNK", chunk)
+        patch.setattr(parser, "_CHUNK", chunk)
         try:
             statements = read_camt(io.BytesIO(data), Budget())
         except StatementRefused as refusal:
@@ -236,7 +236,7 @@ def test_a_text_between_elements_is_refused_with_its_line():
 
 
 def test_more_different_names_than_the_limit_are_refused(monkeypatch):
-    monkeypatch.setattr(units, "MAX_XML_NAMES", 60)
+    monkeypatch.setattr(parser, "MAX_XML_NAMES", 60)
     many = [entry(more=f"<a{number}/>") for number in range(70)]
 
     kind, _ = _read(write_camt(*many), chunk=300)
@@ -246,7 +246,7 @@ def test_more_different_names_than_the_limit_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("limit", [20, 21, 22, 23])
 def test_more_units_than_the_limit_are_refused(monkeypatch, limit):
-    monkeypatch.setattr(units, "MAX_XML_UNITS", limit)
+    monkeypatch.setattr(parser, "MAX_XML_UNITS", limit)
     details = batch(transaction(), transaction())
 
     kind, _ = _read(write_camt(*[entry(details=details)] * 10))
@@ -255,7 +255,7 @@ def test_more_units_than_the_limit_are_refused(monkeypatch, limit):
 
 
 def test_an_entry_too_deep_in_its_envelope_is_refused(monkeypatch):
-    monkeypatch.setattr(units, "MAX_XML_DEPTH", 9)
+    monkeypatch.setattr(parser, "MAX_XML_DEPTH", 9)
     details = batch(transaction())
     shallow = write_camt(*[entry(details=details)] * 3, declaration="")
     deep = write_camt(entry(), entry(details=details), declaration="")

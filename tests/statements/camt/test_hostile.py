@@ -3,7 +3,7 @@
 import pytest
 
 from billing.statements import limits
-from billing.statements.camt import units
+from billing.statements.camt import parser
 from billing.statements.errors import (
     DoctypeRefused,
     ElementTooLarge,
@@ -82,7 +82,7 @@ def test_a_million_attributes_are_refused():
 
 
 def test_endless_tags_are_refused(monkeypatch):
-    monkeypatch.setattr(units, "MAX_XML_TAGS", 1_000)
+    monkeypatch.setattr(parser, "MAX_XML_TAGS", 1_000)
 
     with pytest.raises(TooManyTags):
         only(camt("<a/>" * 2_000))
