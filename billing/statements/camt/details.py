@@ -61,6 +61,7 @@ def _fields_of(party: str) -> Fields:
     }
 
 
+_NO_TEXT = [""]
 _DEBTOR, _CREDITOR = _fields_of("Dbtr"), _fields_of("Cdtr")
 _REFERENCE_KINDS = (
     "CdtrRefInf/Tp/CdOrPrtry/Cd",
@@ -173,8 +174,8 @@ def _counterparty_fields(leaves: Leaves, side: Side) -> Fields:
     is_debtor = (side.sign > 0) is not side.is_reversal
     if side.own_iban is not None:
         # some banks swap the roles in reversals; the party with our own account is not the other
-        debtor = plain_iban(first(leaves, _DEBTOR_IBAN)) == side.own_iban
-        creditor = plain_iban(first(leaves, _CREDITOR_IBAN)) == side.own_iban
+        debtor = _iban(leaves.get(_DEBTOR_IBAN, _NO_TEXT)) == side.own_iban
+        creditor = _iban(leaves.get(_CREDITOR_IBAN, _NO_TEXT)) == side.own_iban
         if debtor is not creditor:
             is_debtor = creditor
     return _DEBTOR if is_debtor else _CREDITOR

@@ -132,6 +132,8 @@ def entry(leaves: Leaves, details: Sequence[Detail], position: str) -> Entry:
     amount, currency = money(leaves, "Amt", position)
     sign = direction(leaves, position)
     booked, value = first(leaves, *_BOOKED), first(leaves, *_VALUE)
+    bank_reference = first(leaves, "AcctSvcrRef")
+    customer_reference = first(leaves, "NtryRef")
     return Entry(
         position=position,
         amount_minor=sign * amount,
@@ -141,8 +143,8 @@ def entry(leaves: Leaves, details: Sequence[Detail], position: str) -> Entry:
         is_reversal=reversal(leaves, position),
         booking_date=iso_day(booked) if booked else None,
         value_date=iso_day(value) if value else None,
-        bank_reference=drop_placeholder(first(leaves, "AcctSvcrRef")),
-        customer_reference=drop_placeholder(first(leaves, "NtryRef")),
+        bank_reference=drop_placeholder(bank_reference),
+        customer_reference=drop_placeholder(customer_reference),
         type_code=type_code(leaves),
         corrects=None,
         note=first(leaves, "AddtlNtryInf"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 from xml.parsers import expat
 
-from billing.statements.camt.units import Leaves, Unit, add_part, new_unit
+from billing.statements.camt.units import Leaves, Unit, add_part
 from billing.statements.errors import (
     DoctypeRefused,
     ElementTooLarge,
@@ -101,7 +101,7 @@ class UnitReader:
         # the current element, and the element that began last, which alone may have a text
         self._place = self._leaf = _Place(None, "", OUTSIDE, None, 0)
         self._texts: list[str] = []
-        self._unit = new_unit(OUTSIDE, 0)
+        self._unit = Unit(OUTSIDE, 0, {}, [], [])
         self._leaves = self._unit.leaves
         self._outer: list[Unit] = []
         self._parser = expat.ParserCreate(namespace_separator=" ")
@@ -194,7 +194,7 @@ class UnitReader:
         if self._begun > MAX_XML_UNITS:
             raise TooManyUnits(limit=MAX_XML_UNITS)
         self._outer.append(self._unit)
-        self._unit = new_unit(kind, self._parser.CurrentLineNumber)
+        self._unit = Unit(kind, self._parser.CurrentLineNumber, {}, [], [])
         self._leaves = self._unit.leaves
         if kind in self._containers:
             self._on_begin(kind, self._unit.line)

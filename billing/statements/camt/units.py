@@ -2,7 +2,7 @@
 
 import marshal
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 # Texts of a unit by their path; empty ones are left out.
@@ -21,11 +21,6 @@ class Unit(NamedTuple):
     blocks: list[bytes]
 
 
-def new_unit(kind: str, line: int) -> Unit:
-    """Begin a unit at this line."""
-    return Unit(kind, line, {}, [], [])
-
-
 def add_part(unit: Unit, part: Unit) -> None:
     """Add a finished unit to the one around it; the many of a batch are compressed."""
     unit.parts.append(part)
@@ -35,8 +30,12 @@ def add_part(unit: Unit, part: Unit) -> None:
         unit.parts.clear()
 
 
-def parts_of(unit: Unit) -> Iterator[Unit]:
-    """Yield the units inside a unit."""
+def parts_of(unit: Unit) -> Iterable[Unit]:
+    """The units inside a unit, to be iterated once."""
+    return _unpacked_parts(unit) if unit.blocks else unit.parts
+
+
+def _unpacked_parts(unit: Unit) -> Iterator[Unit]:
     for block in unit.blocks:
         for row in marshal.loads(zlib.decompress(block)):  # noqa: S302 - our own bytes
             yield _unit_of(row)
