@@ -1,4 +1,4 @@
-"""`billing statements read`: what people and programs see of a file."""
+"""The output of `billing statements read`, as a table and as JSON."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_a_file_is_printed_as_one_line_of_json(run):
     assert (result.exit_code, printed["outcome"], printed["error"]) == (0, "read", None)
     [statement] = printed["statements"]
     assert (statement["format"], statement["closing"]["amount_minor"]) == ("camt.053", 1500)
-    assert [one["amount_minor"] for one in statement["entries"]] == [1000, 500]
+    assert [read_entry["amount_minor"] for read_entry in statement["entries"]] == [1000, 500]
 
 
 def test_several_files_are_several_lines_and_one_refusal_ends_with_1(run):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.statements.csv_numbers import read_number
-from billing.statements.dates import compact_day, entry_day, iso_day, parted_day, swift_day
+from billing.statements.dates import compact_day, entry_day, iso_day, separated_day, swift_day
+from billing.statements.delimited.numbers import read_number
 from billing.statements.errors import (
     AmountTooLarge,
     AmountTooPrecise,
@@ -31,7 +31,7 @@ def printed(minor, exponent, *, decimal=".", group=""):
 
 
 @given(minor=MINOR, exponent=EXPONENTS)
-def test_what_is_printed_reads_back_the_same(minor, exponent):
+def test_a_printed_amount_reads_back_the_same(minor, exponent):
     assert to_minor(printed(minor, exponent), exponent=exponent, position="") == minor
 
 
@@ -55,7 +55,7 @@ def test_table_cells_read_back_the_same(minor, brackets):
 
 
 @given(minor=st.integers(-MAX_MINOR, MAX_MINOR), sign=st.sampled_from(["front", "behind"]))
-def test_a_sign_may_stand_in_front_or_behind(minor, sign):
+def test_a_sign_may_come_before_or_after_the_digits(minor, sign):
     text = printed(abs(minor), 2)
     mark = "-" if minor < 0 else "+"
 
@@ -117,7 +117,7 @@ def test_a_currency_has_its_decimals(code, exponent):
 
 
 @pytest.mark.parametrize("code", ["eur", "EU", "", "EUR ", "CLF", "\uff25\uff35\uff32"])
-def test_what_is_no_currency_that_we_count_in_is_refused(code):
+def test_an_unsupported_currency_is_refused(code):
     with pytest.raises(BadCurrency):
         currency_exponent(code, "")
 
@@ -141,8 +141,8 @@ def test_days_read_back_the_same_in_every_form(day):
     assert iso_day(day.isoformat()) == day
     assert swift_day(day.strftime("%y%m%d")) == day
     assert compact_day(day.strftime("%Y%m%d")) == day
-    assert parted_day(day.strftime("%d.%m.%Y"), "dmy") == day
-    assert parted_day(day.strftime("%m/%d/%y"), "mdy") == day
+    assert separated_day(day.strftime("%d.%m.%Y"), "dmy") == day
+    assert separated_day(day.strftime("%m/%d/%y"), "mdy") == day
 
 
 @given(value=st.dates(date(1990, 1, 1), date(2070, 1, 1)), days=st.integers(-180, 180))
@@ -165,5 +165,5 @@ def test_an_entry_day_is_found_around_any_value_day(value, days):
         "0000-00-00",
     ],
 )
-def test_what_is_no_day_is_none(text):
+def test_a_text_that_is_no_day_is_none(text):
     assert iso_day(text) is None

@@ -1,4 +1,4 @@
-"""Other people's readers on our files: where both read, both must say the same."""
+"""Other libraries on the same files: if both read a file, the results must agree."""
 
 import io
 import warnings
@@ -35,7 +35,7 @@ def test_mt940_reads_the_same_sums(lines):
     amounts = [
         transaction.data["amount"].amount for transaction in theirs if "amount" in transaction.data
     ]
-    assert [Decimal(one.amount_minor) / 100 for one in ours.entries] == amounts
+    assert [Decimal(read_entry.amount_minor) / 100 for read_entry in ours.entries] == amounts
 
 
 @settings(max_examples=40, deadline=None)
@@ -52,7 +52,7 @@ def test_ofxparse_reads_the_same_sums(amounts):
         theirs = ofxparse.OfxParser.parse(io.BytesIO(text.encode()))
 
     ours = only(text)
-    assert [Decimal(one.amount_minor) / 100 for one in ours.entries] == [
+    assert [Decimal(read_entry.amount_minor) / 100 for read_entry in ours.entries] == [
         transaction.amount for transaction in theirs.account.statement.transactions
     ]
 

@@ -1,4 +1,4 @@
-"""The one door: entries that stay small, plain values for JSON, and holds by date."""
+"""The entry point: entries that stay small, plain values for JSON, and holds by date."""
 
 import json
 import pickle
@@ -49,8 +49,8 @@ ENTRIES = st.builds(
 @given(entries=st.lists(ENTRIES, max_size=12))
 def test_packed_entries_come_out_as_they_went_in(entries):
     packing = packing_entries()
-    for one in entries:
-        packing.add(one)
+    for item in entries:
+        packing.add(item)
 
     packed = packing.finish()
     assert list(packed) == entries
@@ -69,7 +69,7 @@ def test_any_entry_of_many_can_be_reached_by_its_place(data, count):
     place = data.draw(st.integers(-count, count - 1))
 
     assert packed[place].amount_minor == place % count
-    assert [one.amount_minor for one in packed[place : place + 3]] == list(range(count))[
+    assert [item.amount_minor for item in packed[place : place + 3]] == list(range(count))[
         place : place + 3
     ]
     with pytest.raises(IndexError):
@@ -94,13 +94,17 @@ def test_the_plain_form_is_json_and_misses_nothing():
     statement = only(camt(entry(), closing="10.00"))
 
     text = json.dumps([plain_statement(statement), *map(plain_entry, statement.entries)])
-    head, one = json.loads(text)
+    head, line = json.loads(text)
     assert (head["outcome"], head["opening"]["amount_minor"], head["currency_exponent"]) == (
         "read",
         0,
         2,
     )
-    assert (one["amount_minor"], one["booking_date"], one["status"]) == (1000, "2026-01-31", "BOOK")
+    assert (line["amount_minor"], line["booking_date"], line["status"]) == (
+        1000,
+        "2026-01-31",
+        "BOOK",
+    )
 
 
 @given(text=st.text())
@@ -122,10 +126,10 @@ def test_a_damaged_file_is_read_held_or_refused(cut, noise, base):
     at = min(cut, len(data))
 
     try:
-        found = read_statements(data[:at] + noise + data[at + len(noise) :])
+        statements = read_statements(data[:at] + noise + data[at + len(noise) :])
     except errors.StatementRefused:
         return
-    assert all(statement.entries is not None for statement in found)
+    assert all(statement.entries is not None for statement in statements)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""References and account numbers: recognised, normalised, checked; mistyped is not absent."""
+"""References and account numbers: found, normalised and checked, even if mistyped."""
 
 import pytest
 from hypothesis import given
@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from billing.statements.references import (
     Scheme,
     check_reference,
+    drop_placeholder,
     find_references,
     fits_account,
     is_qr_iban,
     is_usable_bank_id,
     is_valid_fi,
     is_valid_iban,
-    meant,
     plain_iban,
 )
 
@@ -41,9 +41,9 @@ def with_fi_check(body):
     ],
 )
 def test_a_structured_reference_is_normalised(text, scheme, value):
-    found = check_reference(text)
+    reference = check_reference(text)
 
-    assert (found.scheme, found.value, found.is_valid) == (scheme, value, True)
+    assert (reference.scheme, reference.value, reference.is_valid) == (scheme, value, True)
 
 
 def test_a_finnish_reference_is_recognised_only_where_it_is_expected():
@@ -53,9 +53,9 @@ def test_a_finnish_reference_is_recognised_only_where_it_is_expected():
 
 @pytest.mark.parametrize("text", ["RF19539007547034", "+++090/9337/55494+++", QRR[:-1] + "8"])
 def test_a_mistyped_reference_is_found_and_not_valid(text):
-    [found] = find_references(f"Invoice {text} thanks")
+    [reference] = find_references(f"Invoice {text} thanks")
 
-    assert not found.is_valid
+    assert not reference.is_valid
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_text_without_a_reference_has_none(text):
 
 
 def test_a_reference_in_groups_does_not_swallow_the_next_word():
-    [found] = find_references("pay RF18 5390 0754 7034 NOW please")
+    [reference] = find_references("pay RF18 5390 0754 7034 NOW please")
 
-    assert (found.value, found.is_valid) == ("RF18539007547034", True)
+    assert (reference.value, reference.is_valid) == ("RF18539007547034", True)
 
 
 def test_two_references_in_one_text_are_both_found():
-    assert [found.scheme for found in find_references(f"RF18539007547034 and {QRR}")] == [
+    assert [reference.scheme for reference in find_references(f"RF18539007547034 and {QRR}")] == [
         Scheme.RF,
         Scheme.QRR,
     ]
@@ -106,7 +106,7 @@ def test_every_finnish_reference_with_its_check_digit_is_valid(body):
 
 @given(text=st.text(max_size=80))
 def test_any_text_can_be_searched(text):
-    assert all(found.value.isascii() for found in find_references(text))
+    assert all(reference.value.isascii() for reference in find_references(text))
 
 
 def test_a_qr_iban_takes_qrr_and_nothing_else():
@@ -124,7 +124,7 @@ def test_a_qr_iban_takes_qrr_and_nothing_else():
     "text", ["NOTPROVIDED", "notprovided", "NONREF", " ", "", None, "NOT PROVIDED"]
 )
 def test_a_placeholder_means_nothing(text):
-    assert meant(text) is None
+    assert drop_placeholder(text) is None
 
 
 @pytest.mark.parametrize(

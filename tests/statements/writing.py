@@ -1,4 +1,4 @@
-"""Small bank files, written by hand the way banks write them."""
+"""Builders of small bank files, in the style of real banks."""
 
 from billing.statements.read import read_statements
 
@@ -14,7 +14,7 @@ def only(data):
 
 
 def reasons(statement):
-    """Why it is held."""
+    """The reasons that hold a statement."""
     return [hold.reason.value for hold in statement.holds]
 
 
@@ -104,7 +104,7 @@ def bai2(
     opening="10000",
     closing=None,
 ):
-    """A BAI2 file of one account in one group, with right totals unless told otherwise."""
+    """A BAI2 file of one account in one group, with correct totals by default."""
     amounts = [int(record.split(",")[2]) for record in records if record.startswith("16")]
     summaries = f"010,{opening},,,015,{closing},," if closing else f"010,{opening},,"
     total = (
