@@ -17,7 +17,7 @@ from billing.statements.errors import (
     UnknownFormat,
 )
 from billing.statements.read import read_statements
-from tests.statements.writing import (
+from tests.billing.statements.writing import (
     OWN_IBAN,
     PAYER_IBAN,
     balance,

@@ -13,7 +13,7 @@ from billing.statements.canonical import Detail, Entry, Reference, Status
 from billing.statements.packed import BLOCK, INLINE_DETAILS, packing_details, packing_entries
 from billing.statements.plain import plain_entry, plain_statement
 from billing.statements.read import hold_distant_dates, read_statements
-from tests.statements.writing import camt, entry, mt940, only, reasons
+from tests.billing.statements.writing import camt, entry, mt940, only, reasons
 
 TEXT = st.none() | st.text(max_size=8)
 DETAILS = st.builds(

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from tests.statements.writing import camt, entry, mt940
+from tests.billing.statements.writing import camt, entry, mt940
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from billing.statements.errors import (
 )
 from billing.statements.ofx import reader, sgml
 from billing.statements.read import read_statements
-from tests.statements.writing import ofx, only, reasons, stmttrn
+from tests.billing.statements.writing import ofx, only, reasons, stmttrn
 
 XML = (
     '<?xml version="1.0" encoding="UTF-8"?><?OFX OFXHEADER="200" VERSION="202"?><OFX><BANKMSGSRSV1><STMTTRNRS><STMTRS>'

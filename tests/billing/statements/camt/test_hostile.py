@@ -14,7 +14,7 @@ from billing.statements.errors import (
     TooManyEntries,
     TooManyTags,
 )
-from tests.statements.writing import batch, camt, entry, only, reasons, transaction
+from tests.billing.statements.writing import batch, camt, entry, only, reasons, transaction
 
 DECLARED = '<?xml version="1.0" encoding="UTF-8"?>'
 BOMB = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 9))

@@ -10,7 +10,7 @@ from billing.statements.errors import (
     LineTooLong,
     TooManyStatements,
 )
-from tests.statements.writing import mt940, only, reasons
+from tests.billing.statements.writing import mt940, only, reasons
 
 LINE = ":61:2601310131C10,00NTRFNONREF"
 

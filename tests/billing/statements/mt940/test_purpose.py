@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.statements.writing import mt940, only
+from tests.billing.statements.writing import mt940, only
 
 LINE = ":61:2601310131C10,00NTRFNONREF//BANK1"
 

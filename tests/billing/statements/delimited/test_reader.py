@@ -15,7 +15,7 @@ from billing.statements.errors import (
     UnknownFormat,
 )
 from billing.statements.read import read_statements
-from tests.statements.writing import only, reasons
+from tests.billing.statements.writing import only, reasons
 
 N26 = '"Booking Date","Value Date","Partner Name","Partner Iban",Type,"Payment Reference","Account Name","Amount (EUR)"\n'
 SCHWAB = (

@@ -17,7 +17,7 @@ from billing.statements.errors import (
 )
 from billing.statements.read import read_statements
 from billing.statements.source import open_source
-from tests.statements.writing import camt, entry, mt940, ofx, stmttrn
+from tests.billing.statements.writing import camt, entry, mt940, ofx, stmttrn
 
 STATEMENT = camt(entry(), closing="10.00").encode()
 

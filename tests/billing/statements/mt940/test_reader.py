@@ -7,7 +7,7 @@ import pytest
 from billing.statements.canonical import Family, Status
 from billing.statements.errors import BadLine, RepeatedField
 from billing.statements.read import read_statements
-from tests.statements.writing import PAYER_IBAN, mt940, only, reasons
+from tests.billing.statements.writing import PAYER_IBAN, mt940, only, reasons
 
 LINE = ":61:2601310131C10,00NTRFNONREF//BANK1"
 GERMAN = (

@@ -7,7 +7,7 @@ import pytest
 from billing.statements.bai2 import reader
 from billing.statements.canonical import Family
 from billing.statements.errors import BadLine, Bai2Refused, FileTooLarge, Truncated
-from tests.statements.writing import bai2, only, reasons
+from tests.billing.statements.writing import bai2, only, reasons
 
 CREDIT = "16,195,1000,Z,BANK1,INV-1,Wire from Payer/"
 DEBIT = "16,495,400,Z,BANK2,,Wire to Supplier/"

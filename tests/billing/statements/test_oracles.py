@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.statements.writing import mt940 as write_mt940
-from tests.statements.writing import ofx, only, stmttrn
+from tests.billing.statements.writing import mt940 as write_mt940
+from tests.billing.statements.writing import ofx, only, stmttrn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the library is old

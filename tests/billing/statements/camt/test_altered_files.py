@@ -20,7 +20,7 @@ from billing.statements.errors import (
     TooManyUnits,
 )
 from billing.statements.limits import Budget
-from tests.statements.writing import (
+from tests.billing.statements.writing import (
     NAMESPACE,
     OWN_IBAN,
     PAYER_IBAN,
@@ -29,7 +29,7 @@ from tests.statements.writing import (
     entry,
     transaction,
 )
-from tests.statements.writing import camt as write_camt
+from tests.billing.statements.writing import camt as write_camt
 
 PARTIES = (
     "<RltdPties><Dbtr><Pty><Nm>Payer</Nm></Pty></Dbtr>"
