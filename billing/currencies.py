@@ -33,8 +33,5 @@ _FOUR = """
 """
 _DECIMALS = {0: _NONE, 2: _TWO + _GONE + _LOCAL, 3: _THREE, 4: _FOUR}
 _EXPONENTS = {code: decimals for decimals, codes in _DECIMALS.items() for code in codes.split()}
-
-
-def exponent_of(code: str) -> int | None:
-    """The decimals of an ISO 4217 code, or None for a code without, such as XXX and XTS."""
-    return _EXPONENTS.get(code)
+# The decimals of an ISO 4217 code, or None for a code without, such as XXX and XTS.
+exponent_of = _EXPONENTS.get

@@ -156,7 +156,10 @@ class Detail(NamedTuple):
 class Entry(NamedTuple):
     """One line of a statement.
 
-    `position` is its place in the file. `details` has at least one element.
+    `position` is its place in the file. `details` has at least one element. The last two fields
+    follow from the others, and are set in the entries of a finished statement: `only_detail` is the
+    detail of an entry of one transaction, None for a batch. `split_agrees` says whether the details
+    add up to the entry in the entry's currency; if not, none of them may be allocated.
     """
 
     position: str
@@ -173,22 +176,8 @@ class Entry(NamedTuple):
     corrects: str | None
     note: str | None
     details: Sequence[Detail]
-
-    @property
-    def split_agrees(self) -> bool:
-        """Whether the details add up to the entry in the entry's currency.
-
-        If not, none of them may be allocated.
-        """
-        return all(
-            detail.amount_minor is not None and detail.currency == self.currency
-            for detail in self.details
-        ) and self.amount_minor == sum(detail.amount_minor or 0 for detail in self.details)
-
-    @property
-    def only_detail(self) -> Detail | None:
-        """The detail of an entry of one transaction; None for a batch."""
-        return self.details[0] if len(self.details) == 1 else None
+    only_detail: Detail | None = None
+    split_agrees: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,6 @@ from billing.statements.limits import MAX_CACHED_CHARS
 _PIVOT = 80
 # An entry date has no year. It is the day nearest to the value date, so at most half a year away.
 _HALF_YEAR = 183
-_ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
-)
 _COMPACT = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})(?:[0-9]{2,6}(?:\.[0-9]{0,6})?)?(?:\[[^\]]{0,12}\]?)?"
 )
@@ -26,17 +23,6 @@ def calendar_day(year: int, month: int, day: int) -> date | None:
         return date(year, month, day)
     except ValueError:
         return None
-
-
-def iso_day(text: str) -> date | None:
-    """The day of an xs:date or xs:dateTime as printed; an offset does not move it."""
-    return _iso_day(text) if len(text) <= MAX_CACHED_CHARS else None
-
-
-@lru_cache(maxsize=4096)
-def _iso_day(text: str) -> date | None:
-    match = _ISO.fullmatch(text)
-    return calendar_day(*map(int, match.groups())) if match else None
 
 
 def compact_day(text: str) -> date | None:

@@ -18,8 +18,41 @@ from billing.statements.canonical import (
     Status,
     Total,
 )
-from billing.statements.limits import MAX_HOLDS_OF_A_KIND, Budget
+from billing.statements.errors import TooManyEntries, TooManyStatements
+from billing.statements.limits import (
+    MAX_ENTRIES,
+    MAX_HOLDS_OF_A_KIND,
+    MAX_STATEMENTS,
+    MAX_UNITS,
+)
 from billing.statements.packed import Packing, packing_entries
+
+
+@dataclass(slots=True, kw_only=True)
+class Budget:
+    """The entries, units and statements of a file or a whole archive so far, and their limits."""
+
+    max_entries: int = MAX_ENTRIES
+    max_units: int = MAX_UNITS
+    max_statements: int = MAX_STATEMENTS
+    entries: int = 0
+    units: int = 0
+    statements: int = 0
+
+    def spend_entry(self, position: str, details: int) -> None:
+        """Count one entry with its details; raises TooManyEntries."""
+        self.entries += 1
+        self.units += 1 + details
+        if self.entries > self.max_entries:
+            raise TooManyEntries(position, limit=self.max_entries)
+        if self.units > self.max_units:
+            raise TooManyEntries(position, limit=self.max_units)
+
+    def spend_statement(self, position: str) -> None:
+        """Count one statement; raises TooManyStatements."""
+        self.statements += 1
+        if self.statements > self.max_statements:
+            raise TooManyStatements(position, limit=self.max_statements)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,10 +88,12 @@ class Draft:
     _sums: dict[str, list[int]] = field(default_factory=dict)
     _held: Counter[HoldReason] = field(default_factory=Counter)
 
-    def add(self, entry: Entry) -> None:
-        """Add one entry; raises TooManyEntries if the file's budget is spent."""
-        self.budget.spend_entry(entry.position)
-        self.entries.add(entry)
+    def add(self, entry: Entry, *, details: int = 0) -> None:
+        """Add one entry; raises TooManyEntries if the file's budget is spent.
+
+        `details` is the number of transactions that the file states for it.
+        """
+        self.budget.spend_entry(entry.position, details)
         self.entry_count += 1
         amount = entry.amount_minor
         sums = self._sums.get(entry.currency)
@@ -70,12 +105,11 @@ class Draft:
         if entry.status is Status.BOOKED or entry.status is None:
             self.booked_minor += amount
         day = entry.booking_date or entry.value_date
-        if day is None:
-            return
-        if self.first_day is None or day < self.first_day:
+        if day is not None and (self.first_day is None or day < self.first_day):
             self.first_day = day
-        if self.last_day is None or day > self.last_day:
+        if day is not None and (self.last_day is None or day > self.last_day):
             self.last_day = day
+        self.entries.add(entry)
 
     def hold(
         self, reason: HoldReason, says: str, position: str = "", difference_minor: int | None = None

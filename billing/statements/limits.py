@@ -3,8 +3,6 @@
 Together they keep any file under 100 MB of memory and 10 s of CPU.
 """
 
-from billing.statements.errors import TooManyEntries, TooManyStatements
-
 # 100,000 camt entries with full details are 74 MB; banks send a larger statement in several
 # messages.
 MAX_FILE_BYTES = 100_000_000
@@ -58,37 +56,3 @@ MAX_ARCHIVE_MEMBERS = 100
 MAX_CACHED_CHARS = 64
 # Holds of one kind that a statement lists; further ones are only counted.
 MAX_HOLDS_OF_A_KIND = 10
-
-
-class Budget:
-    """The entries, units and statements that a file or a whole archive may still use."""
-
-    def __init__(
-        self,
-        *,
-        entries: int = MAX_ENTRIES,
-        units: int = MAX_UNITS,
-        statements: int = MAX_STATEMENTS,
-    ) -> None:
-        self._entries = self._entries_left = entries
-        self._units = self._units_left = units
-        self._statements = self._statements_left = statements
-
-    def spend_units(self, count: int, position: str) -> None:
-        """Take `count` entries or details from the budget; raises TooManyEntries."""
-        self._units_left -= count
-        if self._units_left < 0:
-            raise TooManyEntries(position, limit=self._units)
-
-    def spend_entry(self, position: str) -> None:
-        """Take one entry from the budget; raises TooManyEntries."""
-        self._entries_left -= 1
-        if self._entries_left < 0:
-            raise TooManyEntries(position, limit=self._entries)
-        self.spend_units(1, position)
-
-    def spend_statement(self, position: str) -> None:
-        """Take one statement from the budget; raises TooManyStatements."""
-        self._statements_left -= 1
-        if self._statements_left < 0:
-            raise TooManyStatements(position, limit=self._statements)

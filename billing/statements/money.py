@@ -41,6 +41,11 @@ def to_minor(
     return minor
 
 
+def minor_of(text: str, currency: str, position: str) -> int:
+    """Convert an unsigned amount to minor units of its currency; raises those of MoneyRefused."""
+    return to_minor(text, exponent=currency_exponent(currency, position), position=position)
+
+
 # The result of `_minor` for digits that the currency does not have; no amount is negative.
 _TOO_PRECISE = -1
 

@@ -4,8 +4,10 @@ import marshal
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from operator import eq
 from typing import Any, Generic, TypeVar, overload
 
@@ -29,6 +31,7 @@ _ENTRY = {name: place for place, name in enumerate(Entry._fields)}
 _BOOKED, _VALUE, _STATUS, _DETAILS = (
     _ENTRY[name] for name in ("booking_date", "value_date", "status", "details")
 )
+_ONLY, _AGREES = _ENTRY["only_detail"], _ENTRY["split_agrees"]
 _REFERENCES = _DETAIL["references"]
 _STATUSES: dict[str | None, Status | None] = {None: None, **{it.value: it for it in Status}}
 
@@ -44,6 +47,10 @@ def _pack_detail(detail: Detail) -> Row:
     return tuple(row)
 
 
+def _dump_detail(detail: Detail) -> bytes:
+    return marshal.dumps(_pack_detail(detail))
+
+
 def _unpack_detail(row: Row) -> Detail:
     detail = Detail._make(row)
     references = row[_REFERENCES]
@@ -52,17 +59,27 @@ def _unpack_detail(row: Row) -> Detail:
     return detail._replace(references=tuple(map(Reference._make, references)))
 
 
-def _pack_entry(entry: Entry) -> Row | None:
+def _split_agrees(entry: Entry) -> bool:
+    currency, total = entry.currency, 0
+    for detail in entry.details:
+        if detail.amount_minor is None or detail.currency != currency:
+            return False
+        total += detail.amount_minor
+    return total == entry.amount_minor
+
+
+def _pack_entry(entry: Entry) -> bytes | Entry:
+    agrees = _split_agrees(entry)
+    if len(entry.details) > INLINE_DETAILS:
+        return entry._replace(only_detail=None, split_agrees=agrees)
     row: list[Any] = list(entry)
-    details = row[_DETAILS]
-    if len(details) > INLINE_DETAILS:
-        return None
     booked, value, status = row[_BOOKED], row[_VALUE], row[_STATUS]
     row[_BOOKED] = booked and booked.toordinal()
     row[_VALUE] = value and value.toordinal()
     row[_STATUS] = status and status._value_  # `value` costs a call
-    row[_DETAILS] = tuple([_pack_detail(detail) for detail in details])
-    return row
+    row[_DETAILS] = tuple([_pack_detail(detail) for detail in entry.details])
+    row[_ONLY], row[_AGREES] = None, agrees
+    return marshal.dumps(row)
 
 
 def _unpack_entry(row: Row) -> Entry:
@@ -71,31 +88,25 @@ def _unpack_entry(row: Row) -> Entry:
     values[_BOOKED] = booked and _day(booked)
     values[_VALUE] = value and _day(value)
     values[_STATUS] = _STATUSES[values[_STATUS]]
-    values[_DETAILS] = tuple([_unpack_detail(detail) for detail in values[_DETAILS]])
+    details = values[_DETAILS] = tuple([_unpack_detail(detail) for detail in values[_DETAILS]])
+    values[_ONLY] = details[0] if len(details) == 1 else None
     return Entry._make(values)
 
 
+@dataclass(slots=True, eq=False)
 class Packed(Sequence[Item], Generic[Item]):
     """A sequence that can be iterated many times and is never unpacked as a whole."""
 
-    def __init__(
-        self,
-        blocks: list[bytes | Item],
-        starts: list[int],
-        length: int,
-        unpack: Callable[[Row], Item],
-    ) -> None:
-        self._blocks = blocks
-        self._starts = starts
-        self._length = length
-        self._unpack = unpack
+    _blocks: list[bytes | Item]
+    _starts: list[int]
+    _length: int
+    _unpack: Callable[[Row], Item]
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Item]:
-        for block in self._blocks:
-            yield from self._open(block)
+        return chain.from_iterable(map(self._open, self._blocks))
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
@@ -122,32 +133,28 @@ class Packed(Sequence[Item], Generic[Item]):
         return [block]
 
 
+@dataclass(slots=True)
 class Packing(Generic[Item]):
     """A Packed sequence under construction: takes items one at a time."""
 
-    def __init__(self, pack: Callable[[Item], Row | None], unpack: Callable[[Row], Item]) -> None:
-        self._pack = pack
-        self._unpack = unpack
-        self._rows: list[bytes] = []
-        self._bytes = 0
-        self._blocks: list[bytes | Item] = []
-        self._starts: list[int] = []
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
+    _pack: Callable[[Item], bytes | Item]
+    _unpack: Callable[[Row], Item]
+    _rows: list[bytes] = field(default_factory=list)
+    _bytes: int = 0
+    _blocks: list[bytes | Item] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
+    _length: int = 0
 
     def add(self, item: Item) -> None:
         """Add one item."""
-        row = self._pack(item)
-        if row is None:
-            self._close_block()
-            self._starts.append(self._length)
-            self._blocks.append(item)
-        else:
-            packed = marshal.dumps(row)
+        packed = self._pack(item)
+        if isinstance(packed, bytes):
             self._rows.append(packed)
             self._bytes += len(packed)
+        else:
+            self._close_block()
+            self._starts.append(self._length)
+            self._blocks.append(packed)
         self._length += 1
         if len(self._rows) == BLOCK or self._bytes > BLOCK_BYTES:
             self._close_block()
@@ -169,11 +176,6 @@ class Packing(Generic[Item]):
             self._rows, self._bytes = [], 0
 
 
-def packing_entries() -> Packing[Entry]:
-    """Begin a packed sequence of entries."""
-    return Packing(_pack_entry, _unpack_entry)
-
-
-def packing_details() -> Packing[Detail]:
-    """Begin a packed sequence of the details of one large batch."""
-    return Packing(_pack_detail, _unpack_detail)
+#: Begin a packed sequence: of entries, or of the details of one large batch.
+packing_entries: Callable[[], Packing[Entry]] = partial(Packing, _pack_entry, _unpack_entry)
+packing_details: Callable[[], Packing[Detail]] = partial(Packing, _dump_detail, _unpack_detail)

@@ -10,12 +10,11 @@ from billing.statements.bai2.reader import read_bai2
 from billing.statements.camt.reader import read_camt
 from billing.statements.canonical import Hold, HoldReason, Statement
 from billing.statements.delimited.reader import read_csv
-from billing.statements.detect import Kind, detect
-from billing.statements.errors import ArchiveRefused, UnknownFormat
-from billing.statements.limits import Budget
+from billing.statements.draft import Budget
+from billing.statements.errors import ArchiveRefused
 from billing.statements.mt940.reader import read_mt940
 from billing.statements.ofx.reader import read_ofx
-from billing.statements.source import head_of, open_source
+from billing.statements.source import Kind, detect, open_source
 
 _READERS: dict[Kind, Callable[[BinaryIO, Budget, str | None], list[Statement]]] = {
     Kind.CAMT: read_camt,
@@ -39,8 +38,7 @@ def read_statements(data: bytes | BinaryIO, *, name: str | None = None) -> list[
     error of StatementRefused. Entries stay compressed and are unpacked while they are iterated.
     """
     source = open_source(data)
-    budget = Budget()
-    kind, description = detect(head_of(source))
+    kind, budget = detect(source), Budget()
     if kind is Kind.ZIP:
         members = members_of_zip(source)
         return [
@@ -51,22 +49,14 @@ def read_statements(data: bytes | BinaryIO, *, name: str | None = None) -> list[
     if kind is Kind.GZIP:
         with inside_gzip(source) as plain:
             return _read_member(plain, budget, name)
-    return _read_plain(source, kind, description, budget, name)
+    return _READERS[kind](source, budget, name)
 
 
 def _read_member(plain: BinaryIO, budget: Budget, name: str | None) -> list[Statement]:
     source = open_source(plain)
-    kind, description = detect(head_of(source))
+    kind = detect(source)
     if kind in {Kind.ZIP, Kind.GZIP}:
         raise ArchiveRefused(f"member {name!a}", reason="an archive inside an archive")
-    return _read_plain(source, kind, description, budget, name)
-
-
-def _read_plain(
-    source: BinaryIO, kind: Kind, description: str, budget: Budget, name: str | None
-) -> list[Statement]:
-    if kind not in _READERS:
-        raise UnknownFormat(found=description)
     return _READERS[kind](source, budget, name)
 
 

@@ -1,8 +1,10 @@
-"""The bytes of a file and its text: size, encoding, and lines of bounded length."""
+"""The bytes of a file and its text: size, format, encoding, and lines of bounded length."""
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import BinaryIO, NoReturn
 
 from billing.statements.errors import (
@@ -11,6 +13,7 @@ from billing.statements.errors import (
     LineTooLong,
     TooManyLines,
     UndecodableText,
+    UnknownFormat,
 )
 from billing.statements.limits import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES
 
@@ -25,9 +28,40 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# First bytes of archives and documents that are sent by mistake.
+_FOREIGN = (
+    (b"%PDF", "a PDF document"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_GZIP = b"\x1f\x8b"
+_OFX = re.compile(rb"OFXHEADER\s*[:=]|<\?OFX\b|<OFX>")
+_XML = re.compile(rb"<(?:\?xml|!--|!DOCTYPE|[A-Za-z])")
+_BAI2 = re.compile(rb"01,[^,\r\n]*,[^,\r\n]*,[0-9]{6},")
+_MT940 = re.compile(rb"(?:^|[\r\n]|\{4:)\s*:(?:20|25|28C?|60[FM]):")
+_ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]{0,60})")
 # Control characters, which are dropped, except tab and line ends: SWIFT frames carry 0x01 and 0x03,
 # broken exports NUL.
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
+
+
+class Kind(StrEnum):
+    """The kinds of files."""
+
+    CAMT = "camt"
+    MT940 = "MT940"
+    OFX = "OFX"
+    BAI2 = "BAI2"
+    CSV = "CSV"
+    ZIP = "zip"
+    GZIP = "gzip"
 
 
 def open_source(data: bytes | BinaryIO, *, limit: int = MAX_FILE_BYTES) -> BinaryIO:
@@ -52,6 +86,37 @@ def head_of(source: BinaryIO) -> bytes:
     head = source.read(HEAD_BYTES)
     source.seek(0)
     return head
+
+
+def detect(source: BinaryIO) -> Kind:
+    """The kind of a file, by its first bytes and never by its name. Any other text may be CSV.
+
+    Raises UnknownFormat for a document or an archive of another kind.
+    """
+    head = head_of(source)
+    if head.startswith(_ZIP):
+        return Kind.ZIP
+    if head.startswith(_GZIP):
+        return Kind.GZIP
+    for mark, description in _FOREIGN:
+        if head.startswith(mark):
+            raise UnknownFormat(found=description)
+    if head[257:262] == b"ustar":
+        raise UnknownFormat(found="a tar archive")
+    for mark, _ in _BOMS:
+        head = head.removeprefix(mark)
+    text = head.replace(b"\0", b"").lstrip(b" \t\r\n\x01\x02\x03\x0b\x0c")
+    if _OFX.search(text):
+        return Kind.OFX
+    if _XML.match(text):
+        # The camt reader refuses all other XML by name, except well-known documents.
+        root = _ROOT.search(text)
+        if root and root[1].lower() in {b"html", b"svg", b"rss", b"feed"}:
+            raise UnknownFormat(found=f"XML or HTML with the root {root[1].decode('ascii')}")
+        return Kind.CAMT
+    if _BAI2.match(text):
+        return Kind.BAI2
+    return Kind.MT940 if _MT940.search(text) else Kind.CSV
 
 
 def guess_encoding(source: BinaryIO, *, declared: str | None = None) -> tuple[str, bool]:

@@ -14,9 +14,9 @@ from bai2.exceptions import NotSupportedYetException, ParsingException
 from billing.statements.bai2.checks import check_account, check_sums
 from billing.statements.bai2.fields import balance_of, entry_of
 from billing.statements.canonical import Account, Family, HoldReason, Statement
-from billing.statements.draft import Draft, hold_doubtful_encoding
+from billing.statements.draft import Budget, Draft, hold_doubtful_encoding
 from billing.statements.errors import BadLine, Bai2Refused, FileTooLarge, Truncated
-from billing.statements.limits import MAX_BAI2_BYTES, Budget
+from billing.statements.limits import MAX_BAI2_BYTES
 from billing.statements.money import currency_exponent
 from billing.statements.references import plain_iban
 from billing.statements.source import guess_encoding, lines_of

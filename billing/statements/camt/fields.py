@@ -1,19 +1,42 @@
-"""The fields of camt elements, read from their texts by path.
+"""The fields of camt elements, read from their texts by path: balances, entries, transactions.
 
 The same paths serve every version (ISO 20022 camt.05x, 1 to 13).
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from billing.statements.camt.units import Leaves
-from billing.statements.canonical import Account, Balance, Detail, Entry, Status
-from billing.statements.dates import iso_day
-from billing.statements.errors import BadDirection, MissingField, RepeatedField
-from billing.statements.money import currency_exponent, to_minor
+from billing.statements.camt.parser import Leaves, Unit, unpacked_parts
+from billing.statements.canonical import (
+    Account,
+    Balance,
+    Detail,
+    Entry,
+    HoldReason,
+    Reference,
+    Status,
+)
+from billing.statements.draft import Draft
+from billing.statements.errors import (
+    BadDirection,
+    MissingField,
+    MoneyRefused,
+    RepeatedField,
+    StatementRefused,
+    StructureRefused,
+    TooManyEntries,
+)
+from billing.statements.limits import MAX_CACHED_CHARS, MAX_PARTS
+from billing.statements.money import minor_of
+from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
 from billing.statements.references import drop_placeholder, plain_iban
 
-# Since version 8 a party is wrapped in Pty.
-WRAPPERS = frozenset({"Pty"})
+_ISO = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _DIRECTIONS = {"CRDT": 1, "DBIT": -1}
 _BOOKED, _VALUE = ("BookgDt/Dt", "BookgDt/DtTm"), ("ValDt/Dt", "ValDt/DtTm")
@@ -23,6 +46,53 @@ _STATUSES = {
     "INFO": Status.INFORMATION,
     "FUTR": Status.FUTURE,
 }
+# Booked balances only; available balances (OPAV, CLAV, FWAV ...) are other sums. ITBD is the balance
+# between two pages of one statement.
+BALANCE_KINDS = frozenset({"OPBD", "PRCD", "CLBD", "ITBD"})
+# A path of TxDtls -> the field of a Detail, and the function that cleans its text.
+Fields = dict[str, tuple[str, Callable[[str], str | None] | None]]
+_FIELDS: Fields = {
+    "Refs/EndToEndId": ("end_to_end_id", drop_placeholder),
+    "Refs/TxId": ("transaction_id", drop_placeholder),
+    "Refs/UETR": ("uetr", drop_placeholder),
+    "Refs/AcctSvcrRef": ("bank_reference", drop_placeholder),
+    "Refs/InstrId": ("instruction_id", drop_placeholder),
+    "Refs/MndtId": ("mandate_id", drop_placeholder),
+    "AddtlTxInf": ("note", None),
+}
+
+
+def _fields_of(party: str) -> Fields:
+    """The fields of a transaction whose counterparty is `party`: Dbtr or Cdtr."""
+    return _FIELDS | {
+        f"RltdPties/{party}/Nm": ("counterparty", None),
+        f"RltdPties/{party}/Agt/FinInstnId/Nm": ("counterparty", None),
+        f"RltdPties/{party}Acct/Id/IBAN": ("counterparty_iban", plain_iban),
+        f"RltdPties/{party}Acct/Id/Othr/Id": ("counterparty_account", None),
+        f"RltdPties/{party}Acct/Id/PrtryAcct/Id": ("counterparty_account", None),
+        f"RltdAgts/{party}Agt/FinInstnId/BICFI": ("counterparty_bank", None),
+        f"RltdAgts/{party}Agt/FinInstnId/BIC": ("counterparty_bank", None),
+        f"RltdPties/Ultmt{party}/Nm": ("ultimate_counterparty", None),
+    }
+
+
+_DEBTOR, _CREDITOR = _fields_of("Dbtr"), _fields_of("Cdtr")
+_DEBTOR_IBAN, _CREDITOR_IBAN = (f"RltdPties/{party}Acct/Id/IBAN" for party in ("Dbtr", "Cdtr"))
+_REFERENCE_KINDS = (
+    "CdtrRefInf/Tp/CdOrPrtry/Cd",
+    "CdtrRefInf/Tp/CdOrPrtry/Prtry",
+    "CdtrRefInf/Tp/Cd",
+    "CdtrRefInf/Tp/Prtry",
+)
+_DOCUMENT_KINDS = ("RfrdDocInf/Tp/CdOrPrtry/Cd", "RfrdDocInf/RfrdDocTp/Cd")
+
+
+class Side(NamedTuple):
+    """The facts of an entry that its transactions need."""
+
+    sign: int
+    is_reversal: bool
+    own_iban: str | None
 
 
 def first(leaves: Leaves, *paths: str) -> str | None:
@@ -31,6 +101,26 @@ def first(leaves: Leaves, *paths: str) -> str | None:
         if path in leaves:
             return leaves[path][0]
     return None
+
+
+def day(leaves: Leaves, *paths: str) -> date | None:
+    """The day under the first of the paths that has a text."""
+    text = first(leaves, *paths)
+    return iso_day(text) if text else None
+
+
+def iso_day(text: str) -> date | None:
+    """The day of an xs:date or xs:dateTime as printed; an offset does not move it."""
+    return _iso_day(text) if len(text) <= MAX_CACHED_CHARS else None
+
+
+@lru_cache(maxsize=4096)
+def _iso_day(text: str) -> date | None:
+    match = _ISO.fullmatch(text)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
 
 
 def _single(leaves: Leaves, path: str, position: str) -> str:
@@ -42,21 +132,8 @@ def _single(leaves: Leaves, path: str, position: str) -> str:
     return texts[0]
 
 
-def money(leaves: Leaves, path: str, position: str) -> tuple[int, str]:
-    """The unsigned minor units and the currency of an amount that must be there once.
-
-    Raises MissingField, RepeatedField and the errors of MoneyRefused.
-    """
-    amount, currency = _single(leaves, path, position), _single(leaves, f"{path}@Ccy", position)
-    exponent = currency_exponent(currency, position)
-    return to_minor(amount, exponent=exponent, position=position), currency
-
-
-def direction(leaves: Leaves, position: str) -> int:
-    """1 for CRDT and -1 for DBIT, by CdtDbtInd alone: a reversal never flips the sign.
-
-    Raises BadDirection.
-    """
+def _direction(leaves: Leaves, position: str) -> int:
+    """1 for CRDT and -1 for DBIT, by CdtDbtInd alone: a reversal never flips the sign."""
     indicator = _single(leaves, "CdtDbtInd", position)
     sign = _DIRECTIONS.get(indicator)
     if sign is None:
@@ -64,29 +141,7 @@ def direction(leaves: Leaves, position: str) -> int:
     return sign
 
 
-def reversal(leaves: Leaves, position: str) -> bool:
-    """Whether the entry is a reversal, by RvslInd, an xs:boolean that may be absent.
-
-    Raises BadDirection.
-    """
-    flag = first(leaves, "RvslInd")
-    if flag is None:
-        return False
-    if flag not in _FLAGS:
-        raise BadDirection(position, text=flag)
-    return _FLAGS[flag]
-
-
-def status(leaves: Leaves) -> Status | None:
-    """The status, in Sts until version 7 and in Sts/Cd or Sts/Prtry since.
-
-    None if it is absent; only a statement may take that as booked.
-    """
-    code = first(leaves, "Sts", "Sts/Cd", "Sts/Prtry")
-    return None if code is None else _STATUSES.get(code, Status.OTHER)
-
-
-def type_code(leaves: Leaves) -> str | None:
+def _type_code(leaves: Leaves) -> str | None:
     """The bank transaction code as domain-family-subfamily, or the bank's own code."""
     domain = leaves.get("BkTxCd/Domn/Cd")
     if domain is None:
@@ -98,61 +153,230 @@ def type_code(leaves: Leaves) -> str | None:
     return code
 
 
-def account(leaves: Leaves) -> Account:
+def read_account(leaves: Leaves) -> Account:
     """The account of the statement, from Acct."""
-    iban = plain_iban(first(leaves, "Acct/Id/IBAN"))
+    iban = first(leaves, "Id/IBAN")
     return Account(
-        iban=iban,
-        other=first(leaves, "Acct/Id/Othr/Id", "Acct/Id/PrtryAcct/Id", "Acct/Id/BBAN"),
+        other=first(leaves, "Id/Othr/Id", "Id/PrtryAcct/Id", "Id/BBAN"),
         bank=first(
             leaves,
-            "Acct/Svcr/FinInstnId/BICFI",
-            "Acct/Svcr/FinInstnId/BIC",
-            "Acct/Svcr/FinInstnId/ClrSysMmbId/MmbId",
+            "Svcr/FinInstnId/BICFI",
+            "Svcr/FinInstnId/BIC",
+            "Svcr/FinInstnId/ClrSysMmbId/MmbId",
         ),
-        owner=first(leaves, "Acct/Ownr/Nm"),
-        currency=first(leaves, "Acct/Ccy"),
+        owner=first(leaves, "Ownr/Nm"),
+        currency=first(leaves, "Ccy"),
+        iban=plain_iban(iban),
     )
 
 
-def balance(leaves: Leaves, kind: str, position: str) -> Balance:
-    """One balance of the account with its sign."""
-    amount, currency = money(leaves, "Amt", position)
-    day = first(leaves, "Dt/Dt", "Dt/DtTm")
-    return Balance(
-        kind, direction(leaves, position) * amount, currency, iso_day(day) if day else None
-    )
+def take_balance(unit: Unit, balances: list[Balance], draft: Draft) -> None:
+    """Read a booked balance with its sign; an unreadable one holds the statement."""
+    leaves = unit.leaves
+    kind = first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
+    if kind not in BALANCE_KINDS:
+        return
+    check_parts(len(balances) + 1, unit.line)
+    position = f"line {unit.line}, Bal {kind}"
+    try:
+        sign, at = _direction(leaves, position), day(leaves, "Dt/Dt", "Dt/DtTm")
+        amount, currency = _stated_amount(leaves, "Amt", position)
+        balances.append(Balance(kind, sign * minor_of(amount, currency, position), currency, at))
+    except StatementRefused as refusal:
+        draft.hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
 
 
-def entry(leaves: Leaves, details: Sequence[Detail], position: str) -> Entry:
-    """Read an entry whose details are read already.
+def check_parts(count: int, line: int) -> None:
+    """Refuse a file with too many parts of one transaction or statement."""
+    if count > MAX_PARTS:
+        raise TooManyEntries(f"line {line}", limit=MAX_PARTS)
 
-    Raises MissingField, RepeatedField and the errors of MoneyRefused.
+
+def take_entry(unit: Unit, draft: Draft) -> None:
+    """Read an entry with its transactions, and add it to the statement.
+
+    Raises MissingField, RepeatedField, TooManyEntries and the errors of MoneyRefused.
     """
-    amount, currency = money(leaves, "Amt", position)
-    sign = direction(leaves, position)
-    booked, value = first(leaves, *_BOOKED), first(leaves, *_VALUE)
-    bank_reference = first(leaves, "AcctSvcrRef")
-    customer_reference = first(leaves, "NtryRef")
-    return Entry(
+    leaves = unit.leaves
+    place = f"Ntry[{draft.entry_count + 1}]"
+    position = f"line {unit.line}, {place}"
+    side = _side_of(leaves, draft.account.iban, position)
+    stated, currency = _stated_amount(leaves, "Amt", position)
+    values = _values_of(leaves)
+    bank_reference, customer_reference = first(leaves, "AcctSvcrRef"), first(leaves, "NtryRef")
+    details = _read_details(unit, side, draft, place)
+    amount = side.sign * minor_of(stated, currency, position)
+    complete = details
+    if not details:
+        note = (values["note"],) if values["note"] else ()
+        complete = (Detail(amount, currency, remittance=note),)
+    elif len(details) == 1 and details[0].amount_minor is None:
+        complete = (details[0]._replace(amount_minor=amount, currency=currency),)
+    entry = Entry(
         position=position,
-        amount_minor=sign * amount,
+        amount_minor=amount,
         currency=currency,
-        is_credit=sign > 0,
-        status=status(leaves),
-        is_reversal=reversal(leaves, position),
-        booking_date=iso_day(booked) if booked else None,
-        value_date=iso_day(value) if value else None,
+        is_credit=side.sign > 0,
+        is_reversal=side.is_reversal,
         bank_reference=drop_placeholder(bank_reference),
         customer_reference=drop_placeholder(customer_reference),
-        type_code=type_code(leaves),
         corrects=None,
-        note=first(leaves, "AddtlNtryInf"),
-        details=details,
+        details=complete,
+        **values,
     )
+    if entry.booking_date is None or entry.value_date is None:
+        _hold_impossible_dates(leaves, draft, position)
+    draft.add(entry, details=len(details))
 
 
-def impossible_dates(leaves: Leaves) -> list[str]:
-    """The dates of an entry that are no days of the calendar."""
-    days = (first(leaves, *paths) for paths in (_BOOKED, _VALUE))
-    return [day for day in days if day and iso_day(day) is None]
+def _side_of(leaves: Leaves, own_iban: str | None, position: str) -> Side:
+    """The side of an entry. RvslInd is an xs:boolean that may be absent."""
+    sign, flag = _direction(leaves, position), first(leaves, "RvslInd") or "false"
+    if flag not in _FLAGS:
+        raise BadDirection(position, text=flag)
+    return Side(sign, _FLAGS[flag], own_iban)
+
+
+def _stated_amount(leaves: Leaves, path: str, position: str) -> tuple[str, str]:
+    return _single(leaves, path, position), _single(leaves, f"{path}@Ccy", position)
+
+
+def _values_of(leaves: Leaves) -> dict[str, Any]:
+    """The values of an entry that are no money and no references.
+
+    A status is in Sts until version 7 and in Sts/Cd or Sts/Prtry since. It is None if it is absent;
+    only a statement may take that as booked.
+    """
+    status = first(leaves, "Sts", "Sts/Cd", "Sts/Prtry")
+    return {
+        "status": None if status is None else _STATUSES.get(status, Status.OTHER),
+        "booking_date": day(leaves, *_BOOKED),
+        "value_date": day(leaves, *_VALUE),
+        "type_code": _type_code(leaves),
+        "note": first(leaves, "AddtlNtryInf"),
+    }
+
+
+def _hold_impossible_dates(leaves: Leaves, draft: Draft, position: str) -> None:
+    """Hold the statement for a date of an entry that is no day of the calendar."""
+    for paths in (_BOOKED, _VALUE):
+        text = first(leaves, *paths)
+        if text and iso_day(text) is None:
+            message = f"{text!a} is not a day of the calendar"
+            draft.hold(HoldReason.DATE_IMPOSSIBLE, message, position)
+
+
+def _parts_of(unit: Unit) -> Iterable[Unit]:
+    """The units inside a unit, to be iterated once."""
+    return unpacked_parts(unit) if unit.blocks else unit.parts
+
+
+def _read_details(entry: Unit, side: Side, draft: Draft, place: str) -> Sequence[Detail]:
+    """Read the transactions of an entry; those of a large batch are kept packed.
+
+    An unreadable amount holds the statement, for the entry carries the money and the detail only
+    splits it. Raises TooManyEntries.
+    """
+    details: list[Detail] = []
+    packed: Packing[Detail] | None = None
+    for number, unit in enumerate(_parts_of(entry), 1):
+        position = f"line {unit.line}, {place}/TxDtls[{number}]"
+        if draft.budget.units + number > draft.budget.max_units:
+            raise TooManyEntries(position, limit=draft.budget.max_units)
+        details.append(_read_detail(unit, side, draft, position))
+        if len(details) > INLINE_DETAILS:
+            packed = packed or packing_details()
+            packed.extend(details)
+            details = []
+    if packed is None:
+        return tuple(details)
+    packed.extend(details)
+    return packed.finish()
+
+
+def _read_detail(unit: Unit, side: Side, draft: Draft, position: str) -> Detail:
+    """Read one TxDtls: its texts, then its amount, which the bank may not state.
+
+    The amount is the transaction's own Amt or TxAmt, never the instructed amount or a charge.
+    """
+    leaves = unit.leaves
+    path = "Amt" if "Amt" in leaves else "AmtDtls/TxAmt/Amt"
+    try:
+        sign = _direction(leaves, position) if "CdtDbtInd" in leaves else side.sign
+        stated = _stated_amount(leaves, path, position) if path in leaves else None
+    except (MoneyRefused, StructureRefused) as refusal:
+        sign, stated = side.sign, None
+        draft.hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
+    values = _detail_values(unit, side, is_credit=sign > 0)
+    if stated is not None:
+        try:
+            minor = minor_of(*stated, position)
+            values |= {"amount_minor": sign * minor, "currency": stated[1]}
+        except MoneyRefused as refusal:
+            draft.hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
+    return Detail(**values)
+
+
+def _detail_values(unit: Unit, side: Side, *, is_credit: bool) -> dict[str, Any]:
+    """The values of a TxDtls except its amount. Its texts are looped over, for most have few."""
+    leaves = unit.leaves
+    values: dict[str, Any] = {"type_code": _type_code(leaves)}
+    remittance = leaves.get("RmtInf/Ustrd", [])
+    structured, returned = _inner_units(unit)
+    if structured:
+        values["references"] = tuple(_references(structured))
+        lines = [line for group in structured for line in group.get("AddtlRmtInf", ())]
+        remittance = [*remittance, *lines]
+    if returned:
+        reason = first(returned, "Rsn/Cd", "Rsn/Prtry", "RtrRsn/Cd", "AddtlInf")
+        values["return_reason"] = reason or "not stated"
+    values["remittance"] = tuple(remittance)
+    fields = _counterparty_fields(leaves, side, is_credit=is_credit)
+    for path, texts in leaves.items():
+        if path in fields:
+            name, clean = fields[path]
+            if name not in values:
+                values[name] = clean(texts[0]) if clean else texts[0]
+    return values
+
+
+def _inner_units(unit: Unit) -> tuple[list[Leaves], Leaves]:
+    """The texts of each RmtInf/Strd, and those of RtrInf, which a returned transaction has."""
+    structured: list[Leaves] = []
+    returned: Leaves = {}
+    for part in _parts_of(unit):
+        if part.kind == "returned":
+            returned = part.leaves
+        else:
+            structured.append(part.leaves)
+            check_parts(len(structured), part.line)
+    return structured, returned
+
+
+def _counterparty_fields(leaves: Leaves, side: Side, *, is_credit: bool) -> Fields:
+    """The fields of the debtor for a credit, of the creditor for a debit.
+
+    A reversal names the parties of the transaction that it reverses.
+    """
+    is_debtor = is_credit is not side.is_reversal
+    if side.own_iban is not None:
+        # some banks swap the roles in reversals; the party with our own account is not the other
+        debtor, creditor = (
+            path in leaves and plain_iban(leaves[path][0]) == side.own_iban
+            for path in (_DEBTOR_IBAN, _CREDITOR_IBAN)
+        )
+        if debtor is not creditor:
+            is_debtor = creditor
+    return _DEBTOR if is_debtor else _CREDITOR
+
+
+def _references(structured: list[Leaves]) -> list[Reference]:
+    references = []
+    for leaves in structured:
+        kind = first(leaves, *_REFERENCE_KINDS) or ""
+        for path in ("CdtrRefInf/Ref", "CdtrRefInf/CdtrRef"):
+            references += [Reference(kind, text) for text in leaves.get(path, ())]
+        kind = first(leaves, *_DOCUMENT_KINDS) or "document"
+        for path in ("RfrdDocInf/Nb", "RfrdDocInf/RfrdDocNb"):
+            references += [Reference(kind, text) for text in leaves.get(path, ())]
+    return references

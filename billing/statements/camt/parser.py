@@ -5,12 +5,13 @@ and passed on when it ends. There is no tree: expat, from the standard library, 
 each tag. Nothing is fetched, no entity is expanded, and nothing grows without bound.
 """
 
+import marshal
 import re
-from collections.abc import Callable
-from typing import BinaryIO
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
 from xml.parsers import expat
 
-from billing.statements.camt.units import Leaves, Unit, add_part
 from billing.statements.errors import (
     DoctypeRefused,
     ElementTooLarge,
@@ -35,6 +36,8 @@ _CHUNK = 65_536
 _OVERLAP = 64
 # Places that are stored; those of further tags are computed each time.
 _MAX_PLACES = 5_000
+# The parts of a unit that are not compressed yet; most entries have one or two parts.
+_OPEN_PARTS = 64
 _ENCODING_ERRORS = {
     expat.errors.XML_ERROR_UNKNOWN_ENCODING,
     expat.errors.XML_ERROR_INCORRECT_ENCODING,
@@ -46,10 +49,22 @@ Units = dict[str, dict[str, str]]
 OUTSIDE = "outside"
 # The kind of an element that is skipped with everything in it.
 _SKIPPED = "skipped"
-# Takes the kind and the line of a container that begins.
-Begin = Callable[[str, int], None]
-# Takes a finished unit, and the texts so far of the container around it.
-Finish = Callable[[Unit, Leaves], None]
+# Texts of a unit by their path; empty ones are left out.
+Leaves = dict[str, list[str]]
+
+
+class Unit(NamedTuple):
+    """A unit; `parts` are the last of the units inside it, `blocks` the others, compressed."""
+
+    kind: str
+    line: int
+    leaves: Leaves
+    parts: list[Any]
+    blocks: list[bytes]
+
+
+# A container that begins (False), or any unit that has ended (True).
+Event = tuple[bool, Unit]
 
 
 class _Place:
@@ -69,20 +84,18 @@ class _Place:
 
 
 class UnitReader:
-    """Feeds a source to expat and passes units to `begin` and `finish`.
+    """Feeds a source to expat and passes on its units.
 
-    `containers` are the kinds of units whose inner units are passed on one by one; `begin` takes
-    each container. Any other unit is passed on whole. Inside the first unit only elements of its
-    namespace count; all others are skipped. `wrappers` are elements whose children count as their
-    parent's. `raw_count` is the number of start tags `counted` in the bytes, comments and CDATA
-    included.
+    `containers` are the kinds of units whose inner units are passed on one by one, after an event
+    for their own beginning. Any other unit is passed on whole. Inside the first unit only elements
+    of its namespace count; all others are skipped. `wrappers` are elements whose children count as
+    their parent's. `raw_count` is the number of start tags `counted` in the bytes, comments and
+    CDATA included.
     """
 
     def __init__(
         self,
         units: Units,
-        begin: Begin,
-        finish: Finish,
         *,
         containers: frozenset[str],
         wrappers: frozenset[str],
@@ -91,8 +104,6 @@ class UnitReader:
         self.namespace = ""
         self.raw_count = 0
         self._units = units
-        self._on_begin = begin
-        self._on_finish = finish
         self._containers = containers | {OUTSIDE}
         self._wrappers = wrappers
         self._counted = re.compile(rb"<(?:[\w.-]{1,50}:)?" + counted.encode() + rb"[\s/>]")
@@ -104,6 +115,7 @@ class UnitReader:
         self._unit = Unit(OUTSIDE, 0, {}, [], [])
         self._leaves = self._unit.leaves
         self._outer: list[Unit] = []
+        self._events: list[Event] = []
         self._parser = expat.ParserCreate(namespace_separator=" ")
         self._parser.buffer_text = True
         self._parser.ordered_attributes = True  # a list, empty for most, is cheaper than a dict
@@ -114,18 +126,28 @@ class UnitReader:
         self._parser.StartDoctypeDeclHandler = self._refuse_doctype
         self._parser.EntityDeclHandler = self._refuse_doctype
 
-    def read(self, source: BinaryIO) -> None:
-        """Read the source to its end; raises the errors of XmlRefused."""
+    def read(self, source: BinaryIO) -> Iterator[list[Event]]:
+        """Read the source to its end, and yield the events of one chunk after the other.
+
+        Raises the errors of XmlRefused, each after the units before it.
+        """
         _skip_blanks(source)
-        try:
-            while chunk := source.read(_CHUNK):
-                self._count(chunk)
-                self._parser.Parse(chunk, False)  # expat takes no keywords
-                if len(self._parser.intern) > MAX_XML_NAMES:
-                    raise TooManyNames(limit=MAX_XML_NAMES)
+        is_more = True
+        while is_more:
+            chunk = source.read(_CHUNK)
+            is_more = bool(chunk)
+            try:
+                self._parse(chunk)
                 if source.tell() - self._last_unit_end > MAX_UNIT_BYTES + _CHUNK:
                     raise ElementTooLarge(f"byte {self._last_unit_end}", limit=MAX_UNIT_BYTES)
-            self._parser.Parse(b"", True)
+            finally:
+                events, self._events = self._events, []
+                yield events
+
+    def _parse(self, chunk: bytes) -> None:
+        self._count(chunk)
+        try:
+            self._parser.Parse(chunk, not chunk)  # expat takes no keywords
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             refusal = EncodingRefused if reason in _ENCODING_ERRORS else MalformedXml
@@ -134,6 +156,8 @@ class UnitReader:
             if self._place.depth:
                 raise  # a bug of ours, and not an encoding that pyexpat can't map
             raise EncodingRefused("line 1", reason=str(error)) from None
+        if len(self._parser.intern) > MAX_XML_NAMES:
+            raise TooManyNames(limit=MAX_XML_NAMES)
 
     def _count(self, chunk: bytes) -> None:
         self._tags += chunk.count(b"<") + chunk.count(b"/>")
@@ -197,16 +221,20 @@ class UnitReader:
         self._unit = Unit(kind, self._parser.CurrentLineNumber, {}, [], [])
         self._leaves = self._unit.leaves
         if kind in self._containers:
-            self._on_begin(kind, self._unit.line)
+            self._events.append((False, self._unit))
 
     def _finish(self) -> None:
         unit, parent = self._unit, self._outer.pop()
         self._unit, self._leaves = parent, parent.leaves
         self._last_unit_end = self._parser.CurrentByteIndex
         if parent.kind in self._containers:
-            self._on_finish(unit, parent.leaves)
-        else:
-            add_part(parent, unit)
+            self._events.append((True, unit))
+            return
+        parent.parts.append(unit)
+        if len(parent.parts) > _OPEN_PARTS:
+            rows = [_row_of(part) for part in parent.parts]
+            parent.blocks.append(zlib.compress(marshal.dumps(rows), 1))
+            parent.parts.clear()
 
     def _start_skipped(self, _: str, __: list[str]) -> None:
         self._skipped += 1
@@ -252,3 +280,21 @@ def _skip_blanks(source: BinaryIO) -> None:
     """Skip blank lines before the XML declaration: gateways add them, expat refuses them."""
     head = source.read(_CHUNK)
     source.seek(len(head) - len(head.lstrip(b" \t\r\n")))
+
+
+def unpacked_parts(unit: Unit) -> Iterator[Unit]:
+    """Yield the many units inside a unit."""
+    for block in unit.blocks:
+        for row in marshal.loads(zlib.decompress(block)):  # noqa: S302 - our own bytes
+            yield _unit_of(row)
+    yield from unit.parts
+
+
+def _row_of(unit: Unit) -> tuple[Any, ...]:
+    """The unit as plain values, for marshal."""
+    return (*unit[:3], [_row_of(part) for part in unit.parts], unit.blocks)
+
+
+def _unit_of(row: tuple[Any, ...]) -> Unit:
+    kind, line, leaves, parts, blocks = row
+    return Unit(kind, line, leaves, [_unit_of(part) for part in parts], blocks)

@@ -1,21 +1,22 @@
-"""The camt reader: streams a message and keeps one entry in memory at a time."""
+"""The camt reader: streams a message and keeps the entries of one chunk in memory at a time."""
 
 import re
+from itertools import chain
 from typing import BinaryIO
 
-from billing.statements.camt import fields
-from billing.statements.camt.checks import BALANCE_KINDS, conclude
-from billing.statements.camt.details import check_parts, read_details
-from billing.statements.camt.parser import OUTSIDE, UnitReader, Units
-from billing.statements.camt.units import Leaves, Unit
-from billing.statements.canonical import Balance, Detail, Entry, Family, HoldReason, Statement
-from billing.statements.draft import Draft
-from billing.statements.errors import (
-    NoStatements,
-    StatementRefused,
-    UnknownFormat,
+from billing.statements.camt.fields import (
+    check_parts,
+    day,
+    first,
+    read_account,
+    take_balance,
+    take_entry,
 )
-from billing.statements.limits import Budget
+from billing.statements.camt.parser import OUTSIDE, Leaves, UnitReader, Units
+from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement, Total
+from billing.statements.draft import Budget, Draft
+from billing.statements.errors import MoneyRefused, NoStatements, UnknownFormat
+from billing.statements.money import currency_exponent, to_minor
 
 # message element without the V01 of its first version -> format, family
 MESSAGES = {
@@ -28,11 +29,12 @@ _UNITS: Units = {
     "BkToCstmrAcctRpt": {"Rpt": "statement"},
     "BkToCstmrStmt": {"Stmt": "statement"},
     "BkToCstmrDbtCdtNtfctn": {"Ntfctn": "statement"},
-    "statement": {"Ntry": "entry", "Bal": "balance", "TxsSummry": "summary"},
+    "statement": {"Acct": "account", "Ntry": "entry", "Bal": "balance", "TxsSummry": "summary"},
     "entry": {"NtryDtls/TxDtls": "detail", "TxDtls": "detail"},
     "detail": {"RmtInf/Strd": "structured", "RtrInf": "returned"},
     "structured": {},
     "returned": {},
+    "account": {},
     "balance": {},
     "summary": {},
 }
@@ -40,24 +42,44 @@ _CONTAINERS = frozenset({*MESSAGES, "statement"})
 _VERSION = re.compile(r"urn:.{0,40}:(camt\.05[234]\.\d{3}\.\d{2})")
 
 
+# Since version 8 a party is wrapped in Pty.
+_WRAPPERS = frozenset({"Pty"})
+_OPENING = ("OPBD", "PRCD")
+_CLOSING = ("CLBD",)
+
+
 def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
     """Read all statements of one camt file; raises the errors of StatementRefused."""
-    message = _CamtMessage(budget, name)
-    reader = UnitReader(
-        _UNITS,
-        message.begin,
-        message.finish,
-        containers=_CONTAINERS,
-        wrappers=fields.WRAPPERS,
-        counted="Ntry",
-    )
-    reader.read(source)
-    if message.format is None:
+    reader = UnitReader(_UNITS, containers=_CONTAINERS, wrappers=_WRAPPERS, counted="Ntry")
+    format_, family = "", Family.STATEMENT
+    drafts: list[Draft] = []
+    balances: list[Balance] = []
+    summaries: list[Leaves] = []
+    for has_ended, unit in chain.from_iterable(reader.read(source)):
+        if unit.kind == "entry":
+            take_entry(unit, drafts[-1])
+        elif unit.kind == "balance":
+            take_balance(unit, balances, drafts[-1])
+        elif unit.kind == "account" and drafts[-1].account == Account():
+            drafts[-1].account = read_account(unit.leaves)
+        elif unit.kind == "summary":
+            summaries.append(unit.leaves)
+            check_parts(len(summaries), unit.line)
+        elif unit.kind in MESSAGES:
+            format_, family = MESSAGES[unit.kind]
+        elif unit.kind == "statement" and has_ended:
+            _conclude(drafts[-1], unit.leaves, balances, summaries)
+        elif unit.kind == "statement":
+            budget.spend_statement(f"line {unit.line}")
+            balances, summaries = [], []
+            drafts.append(Draft(format=format_, family=family, budget=budget, source=name))
+            drafts[-1].needs_balances = family is Family.STATEMENT
+    if not format_:
         raise UnknownFormat(found="XML without a camt.052, camt.053 or camt.054 message")
-    if not message.drafts:
-        raise NoStatements(format=message.format)
-    _check_message(message.drafts, reader)
-    return [draft.finish() for draft in message.drafts]
+    if not drafts:
+        raise NoStatements(format=format_)
+    _check_message(drafts, reader)
+    return [draft.finish() for draft in drafts]
 
 
 def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
@@ -74,83 +96,65 @@ def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
             draft.hold(HoldReason.ENTRY_COUNT, text)
 
 
-class _CamtMessage:
-    """A message while it is read: takes finished units and makes statements of them."""
+def _conclude(
+    draft: Draft, header: Leaves, balances: list[Balance], summaries: list[Leaves]
+) -> None:
+    """Fill in the header and the balances, and check the bank's transaction summary."""
+    draft.currency = draft.account.currency
+    draft.statement_id = first(header, "Id")
+    draft.sequence = first(header, "ElctrncSeqNb", "LglSeqNb")
+    draft.page = first(header, "StmtPgntn/PgNb", "RptPgntn/PgNb", "NtfctnPgntn/PgNb")
+    draft.created = first(header, "CreDtTm")
+    draft.from_date = day(header, "FrToDt/FrDtTm", "FrToDt/FrDt")
+    draft.to_date = day(header, "FrToDt/ToDtTm", "FrToDt/ToDt")
+    draft.opening = _pick(draft, balances, _OPENING)
+    draft.closing = _pick(draft, balances, _CLOSING)
+    interim = [balance for balance in balances if balance.kind == "ITBD"]
+    if draft.family is Family.STATEMENT and interim:
+        _use_interim(draft, interim, header)
+    for summary in summaries:
+        _check_summary(draft, summary)
 
-    def __init__(self, budget: Budget, name: str | None) -> None:
-        self.budget = budget
-        self.name = name
-        self.format: str | None = None
-        self.family = Family.STATEMENT
-        self.drafts: list[Draft] = []
-        self._balances: list[Balance] = []
-        self._summaries: list[Leaves] = []
 
-    def begin(self, kind: str, line: int) -> None:
-        """Begin a message or a statement."""
-        if kind in MESSAGES:
-            self.format, self.family = MESSAGES[kind]
-        else:
-            self.budget.spend_statement(f"line {line}")
-            self._balances, self._summaries = [], []
-            self.drafts.append(self._draft())
+def _use_interim(draft: Draft, interim: list[Balance], header: Leaves) -> None:
+    """Use the interim balances of a page that does not begin or end its statement."""
+    if draft.opening is None and draft.page not in {None, "1"}:
+        draft.opening = interim[0]
+    if draft.closing is None and first(header, "StmtPgntn/LastPgInd") in {"false", "0"}:
+        draft.closing = interim[-1]
 
-    def finish(self, unit: Unit, around: Leaves) -> None:
-        """Take an entry, balance or summary with the header before it, or end a statement."""
-        if unit.kind == "entry":
-            self._take_entry(unit, around)
-        elif unit.kind == "balance":
-            self._take_balance(unit.leaves, unit.line)
-        elif unit.kind == "summary":
-            self._summaries.append(unit.leaves)
-            check_parts(self._summaries, unit.line)
-        elif unit.kind == "statement":
-            conclude(self.drafts[-1], unit.leaves, self._balances, self._summaries)
 
-    def _draft(self) -> Draft:
-        needs_balances = self.family is Family.STATEMENT
-        return Draft(
-            format=self.format or "",
-            family=self.family,
-            budget=self.budget,
-            source=self.name,
-            needs_balances=needs_balances,
-        )
+def _pick(draft: Draft, balances: list[Balance], kinds: tuple[str, ...]) -> Balance | None:
+    for kind in kinds:
+        of_kind = [balance for balance in balances if balance.kind == kind]
+        if len({(balance.amount_minor, balance.currency) for balance in of_kind}) > 1:
+            amounts = ", ".join(str(balance.amount_minor) for balance in of_kind)
+            draft.hold(HoldReason.BALANCE_AMBIGUOUS, f"several balances {kind}: {amounts}")
+        if of_kind:
+            return of_kind[0]
+    return None
 
-    def _take_balance(self, leaves: Leaves, line: int) -> None:
-        kind = fields.first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
-        if kind not in BALANCE_KINDS:
-            return
-        position = f"line {line}, Bal {kind}"
+
+def _check_summary(draft: Draft, summary: Leaves) -> None:
+    """Check TxsSummry, which one file of fifty has, one of five of those with wrong figures."""
+    totals = draft.totals()
+    if len(totals) > 1:  # the statement is held anyway, and a sum over currencies means nothing
+        return
+    total = totals[0] if totals else Total(draft.currency or "EUR", 0, 0, 0, 0)
+    exponent = currency_exponent(total.currency, "TxsSummry")
+    for group, count, amount in (
+        ("TtlNtries", total.credits + total.debits, total.credits_minor + total.debits_minor),
+        ("TtlCdtNtries", total.credits, total.credits_minor),
+        ("TtlDbtNtries", total.debits, total.debits_minor),
+    ):
+        stated_count = first(summary, f"{group}/NbOfNtries")
+        stated_sum = first(summary, f"{group}/Sum")
         try:
-            self._balances.append(fields.balance(leaves, kind, position))
-        except StatementRefused as refusal:
-            self.drafts[-1].hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
-        check_parts(self._balances, line)
-
-    def _take_entry(self, unit: Unit, header: Leaves) -> None:
-        draft = self.drafts[-1]
-        if not draft.entry_count:  # the details need our account
-            draft.account = fields.account(header)
-        place = f"Ntry[{draft.entry_count + 1}]"
-        position = f"line {unit.line}, {place}"
-        details = read_details(unit, draft, place)
-        entry = fields.entry(unit.leaves, details, position)
-        if entry.booking_date is None or entry.value_date is None:
-            for day in fields.impossible_dates(unit.leaves):
-                text = f"{day!a} is not a day of the calendar"
-                draft.hold(HoldReason.DATE_IMPOSSIBLE, text, position)
-        draft.add(entry if len(details) > 1 else _with_one_detail(entry))
-
-
-def _with_one_detail(entry: Entry) -> Entry:
-    """Complete an entry of at most one transaction: the detail has the amount of the entry."""
-    if not entry.details:
-        note = (entry.note,) if entry.note else ()
-        detail = Detail(entry.amount_minor, entry.currency, remittance=note)
-        return entry._replace(details=(detail,))
-    detail = entry.details[0]
-    if detail.amount_minor is not None:
-        return entry
-    detail = detail._replace(amount_minor=entry.amount_minor, currency=entry.currency)
-    return entry._replace(details=(detail,))
+            if stated_count:
+                stated = to_minor(stated_count, exponent=0, position="TxsSummry")
+                draft.check(f"{group}/NbOfNtries", stated=stated, found=count)
+            if stated_sum:
+                stated = to_minor(stated_sum, exponent=exponent, position="TxsSummry")
+                draft.check(f"{group}/Sum", stated=stated, found=amount)
+        except MoneyRefused as refusal:
+            draft.hold(HoldReason.CONTROL_TOTAL, str(refusal))

@@ -10,9 +10,9 @@ from billing.statements.canonical import HoldReason, Statement
 from billing.statements.delimited.profiles import GENERIC, PROFILES, Profile
 from billing.statements.delimited.rows import RowReader
 from billing.statements.delimited.survey import survey
-from billing.statements.draft import hold_doubtful_encoding
+from billing.statements.draft import Budget, hold_doubtful_encoding
 from billing.statements.errors import MalformedCsv, UnknownFormat
-from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE, Budget
+from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE
 from billing.statements.source import guess_encoding, lines_of
 
 _DELIMITERS = (";", "\t", ",", "|")

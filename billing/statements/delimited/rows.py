@@ -8,9 +8,8 @@ from billing.statements.delimited.balance import RunningBalance
 from billing.statements.delimited.numbers import looks_like_number, read_number
 from billing.statements.delimited.profiles import BALANCE_ROWS, Profile
 from billing.statements.delimited.survey import Survey, day_of
-from billing.statements.draft import Draft
+from billing.statements.draft import Budget, Draft
 from billing.statements.errors import BadDirection
-from billing.statements.limits import Budget
 from billing.statements.money import currency_exponent
 from billing.statements.references import drop_placeholder, plain_iban
 

@@ -2,9 +2,8 @@
 
 from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Family, HoldReason
-from billing.statements.draft import Draft
+from billing.statements.draft import Budget, Draft
 from billing.statements.errors import BadLine, NoStatements, RepeatedField, StatementRefused
-from billing.statements.limits import Budget
 from billing.statements.mt940.entry import entry_of
 from billing.statements.mt940.fields import Line, read_balance, read_line, read_total
 from billing.statements.mt940.purpose import read_ns, read_purpose

@@ -4,9 +4,9 @@ import re
 from typing import BinaryIO
 
 from billing.statements.canonical import HoldReason, Statement
-from billing.statements.draft import hold_doubtful_encoding
+from billing.statements.draft import Budget, hold_doubtful_encoding
 from billing.statements.errors import LineTooLong
-from billing.statements.limits import MAX_FIELD_LINES, MAX_LINE_CHARS, Budget
+from billing.statements.limits import MAX_FIELD_LINES, MAX_LINE_CHARS
 from billing.statements.mt940.messages import MessageReader
 from billing.statements.mt940.pages import check_pages
 from billing.statements.source import guess_encoding, lines_of

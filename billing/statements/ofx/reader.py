@@ -6,9 +6,9 @@ from typing import BinaryIO
 from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement
 from billing.statements.dates import compact_day
-from billing.statements.draft import Draft, hold_doubtful_encoding
+from billing.statements.draft import Budget, Draft, hold_doubtful_encoding
 from billing.statements.errors import FileTooLarge, NoStatements, StatementRefused, Truncated
-from billing.statements.limits import MAX_OFX_BYTES, Budget
+from billing.statements.limits import MAX_OFX_BYTES
 from billing.statements.money import currency_exponent
 from billing.statements.ofx.fields import NESTED, Values, amount, entry_of, is_field, store_field
 from billing.statements.ofx.sgml import Tag, tags_of
