@@ -28,31 +28,25 @@ from billing.statements.limits import (
 from billing.statements.packed import Packing, packing_entries
 
 
-@dataclass(slots=True, kw_only=True)
 class Budget:
-    """The entries, units and statements of a file or a whole archive so far, and their limits."""
+    """The statements, entries and units of a file or a whole archive so far."""
 
-    max_entries: int = MAX_ENTRIES
-    max_units: int = MAX_UNITS
-    max_statements: int = MAX_STATEMENTS
-    entries: int = 0
-    units: int = 0
-    statements: int = 0
+    statements = entries = units = 0
+
+    def spend_statement(self, position: str) -> None:
+        """Count one statement; raises TooManyStatements."""
+        self.statements += 1
+        if self.statements > MAX_STATEMENTS:
+            raise TooManyStatements(position, limit=MAX_STATEMENTS)
 
     def spend_entry(self, position: str, details: int) -> None:
         """Count one entry with its details; raises TooManyEntries."""
         self.entries += 1
         self.units += 1 + details
-        if self.entries > self.max_entries:
-            raise TooManyEntries(position, limit=self.max_entries)
-        if self.units > self.max_units:
-            raise TooManyEntries(position, limit=self.max_units)
-
-    def spend_statement(self, position: str) -> None:
-        """Count one statement; raises TooManyStatements."""
-        self.statements += 1
-        if self.statements > self.max_statements:
-            raise TooManyStatements(position, limit=self.max_statements)
+        if self.entries > MAX_ENTRIES:
+            raise TooManyEntries(position, limit=MAX_ENTRIES)
+        if self.units > MAX_UNITS:
+            raise TooManyEntries(position, limit=MAX_UNITS)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,14 +1,12 @@
-"""The fields of camt elements, read from their texts by path: balances, entries, transactions.
-
-The same paths serve every version (ISO 20022 camt.05x, 1 to 13).
-"""
+"""The fields of camt elements, read from their texts by path: accounts, balances, entries."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from billing.statements.camt import paths
 from billing.statements.camt.parser import Leaves, Unit, unpacked_parts
 from billing.statements.canonical import (
     Account,
@@ -29,7 +27,7 @@ from billing.statements.errors import (
     StructureRefused,
     TooManyEntries,
 )
-from billing.statements.limits import MAX_CACHED_CHARS, MAX_PARTS
+from billing.statements.limits import MAX_CACHED_CHARS, MAX_PARTS, MAX_UNITS
 from billing.statements.money import minor_of
 from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
 from billing.statements.references import drop_placeholder, plain_iban
@@ -37,54 +35,6 @@ from billing.statements.references import drop_placeholder, plain_iban
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_DIRECTIONS = {"CRDT": 1, "DBIT": -1}
-_BOOKED, _VALUE = ("BookgDt/Dt", "BookgDt/DtTm"), ("ValDt/Dt", "ValDt/DtTm")
-_STATUSES = {
-    "BOOK": Status.BOOKED,
-    "PDNG": Status.PENDING,
-    "INFO": Status.INFORMATION,
-    "FUTR": Status.FUTURE,
-}
-# Booked balances only; available balances (OPAV, CLAV, FWAV ...) are other sums. ITBD is the balance
-# between two pages of one statement.
-BALANCE_KINDS = frozenset({"OPBD", "PRCD", "CLBD", "ITBD"})
-# A path of TxDtls -> the field of a Detail, and the function that cleans its text.
-Fields = dict[str, tuple[str, Callable[[str], str | None] | None]]
-_FIELDS: Fields = {
-    "Refs/EndToEndId": ("end_to_end_id", drop_placeholder),
-    "Refs/TxId": ("transaction_id", drop_placeholder),
-    "Refs/UETR": ("uetr", drop_placeholder),
-    "Refs/AcctSvcrRef": ("bank_reference", drop_placeholder),
-    "Refs/InstrId": ("instruction_id", drop_placeholder),
-    "Refs/MndtId": ("mandate_id", drop_placeholder),
-    "AddtlTxInf": ("note", None),
-}
-
-
-def _fields_of(party: str) -> Fields:
-    """The fields of a transaction whose counterparty is `party`: Dbtr or Cdtr."""
-    return _FIELDS | {
-        f"RltdPties/{party}/Nm": ("counterparty", None),
-        f"RltdPties/{party}/Agt/FinInstnId/Nm": ("counterparty", None),
-        f"RltdPties/{party}Acct/Id/IBAN": ("counterparty_iban", plain_iban),
-        f"RltdPties/{party}Acct/Id/Othr/Id": ("counterparty_account", None),
-        f"RltdPties/{party}Acct/Id/PrtryAcct/Id": ("counterparty_account", None),
-        f"RltdAgts/{party}Agt/FinInstnId/BICFI": ("counterparty_bank", None),
-        f"RltdAgts/{party}Agt/FinInstnId/BIC": ("counterparty_bank", None),
-        f"RltdPties/Ultmt{party}/Nm": ("ultimate_counterparty", None),
-    }
-
-
-_DEBTOR, _CREDITOR = _fields_of("Dbtr"), _fields_of("Cdtr")
-_DEBTOR_IBAN, _CREDITOR_IBAN = (f"RltdPties/{party}Acct/Id/IBAN" for party in ("Dbtr", "Cdtr"))
-_REFERENCE_KINDS = (
-    "CdtrRefInf/Tp/CdOrPrtry/Cd",
-    "CdtrRefInf/Tp/CdOrPrtry/Prtry",
-    "CdtrRefInf/Tp/Cd",
-    "CdtrRefInf/Tp/Prtry",
-)
-_DOCUMENT_KINDS = ("RfrdDocInf/Tp/CdOrPrtry/Cd", "RfrdDocInf/RfrdDocTp/Cd")
 
 
 class Side(NamedTuple):
@@ -95,17 +45,17 @@ class Side(NamedTuple):
     own_iban: str | None
 
 
-def first(leaves: Leaves, *paths: str) -> str | None:
+def first(leaves: Leaves, *any_of: str) -> str | None:
     """The first text under the first of the paths that has one."""
-    for path in paths:
+    for path in any_of:
         if path in leaves:
             return leaves[path][0]
     return None
 
 
-def day(leaves: Leaves, *paths: str) -> date | None:
+def day(leaves: Leaves, *any_of: str) -> date | None:
     """The day under the first of the paths that has a text."""
-    text = first(leaves, *paths)
+    text = first(leaves, *any_of)
     return iso_day(text) if text else None
 
 
@@ -135,7 +85,7 @@ def _single(leaves: Leaves, path: str, position: str) -> str:
 def _direction(leaves: Leaves, position: str) -> int:
     """1 for CRDT and -1 for DBIT, by CdtDbtInd alone: a reversal never flips the sign."""
     indicator = _single(leaves, "CdtDbtInd", position)
-    sign = _DIRECTIONS.get(indicator)
+    sign = paths.DIRECTIONS.get(indicator)
     if sign is None:
         raise BadDirection(position, text=indicator)
     return sign
@@ -174,7 +124,7 @@ def take_balance(unit: Unit, balances: list[Balance], draft: Draft) -> None:
     """Read a booked balance with its sign; an unreadable one holds the statement."""
     leaves = unit.leaves
     kind = first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
-    if kind not in BALANCE_KINDS:
+    if kind not in paths.BALANCE_KINDS:
         return
     check_parts(len(balances) + 1, unit.line)
     position = f"line {unit.line}, Bal {kind}"
@@ -232,9 +182,9 @@ def take_entry(unit: Unit, draft: Draft) -> None:
 def _side_of(leaves: Leaves, own_iban: str | None, position: str) -> Side:
     """The side of an entry. RvslInd is an xs:boolean that may be absent."""
     sign, flag = _direction(leaves, position), first(leaves, "RvslInd") or "false"
-    if flag not in _FLAGS:
+    if flag not in paths.FLAGS:
         raise BadDirection(position, text=flag)
-    return Side(sign, _FLAGS[flag], own_iban)
+    return Side(sign, paths.FLAGS[flag], own_iban)
 
 
 def _stated_amount(leaves: Leaves, path: str, position: str) -> tuple[str, str]:
@@ -249,9 +199,9 @@ def _values_of(leaves: Leaves) -> dict[str, Any]:
     """
     status = first(leaves, "Sts", "Sts/Cd", "Sts/Prtry")
     return {
-        "status": None if status is None else _STATUSES.get(status, Status.OTHER),
-        "booking_date": day(leaves, *_BOOKED),
-        "value_date": day(leaves, *_VALUE),
+        "status": None if status is None else paths.STATUSES.get(status, Status.OTHER),
+        "booking_date": day(leaves, *paths.BOOKED),
+        "value_date": day(leaves, *paths.VALUE),
         "type_code": _type_code(leaves),
         "note": first(leaves, "AddtlNtryInf"),
     }
@@ -259,8 +209,7 @@ def _values_of(leaves: Leaves) -> dict[str, Any]:
 
 def _hold_impossible_dates(leaves: Leaves, draft: Draft, position: str) -> None:
     """Hold the statement for a date of an entry that is no day of the calendar."""
-    for paths in (_BOOKED, _VALUE):
-        text = first(leaves, *paths)
+    for text in (first(leaves, *paths.BOOKED), first(leaves, *paths.VALUE)):
         if text and iso_day(text) is None:
             message = f"{text!a} is not a day of the calendar"
             draft.hold(HoldReason.DATE_IMPOSSIBLE, message, position)
@@ -281,8 +230,8 @@ def _read_details(entry: Unit, side: Side, draft: Draft, place: str) -> Sequence
     packed: Packing[Detail] | None = None
     for number, unit in enumerate(_parts_of(entry), 1):
         position = f"line {unit.line}, {place}/TxDtls[{number}]"
-        if draft.budget.units + number > draft.budget.max_units:
-            raise TooManyEntries(position, limit=draft.budget.max_units)
+        if draft.budget.units + number > MAX_UNITS:
+            raise TooManyEntries(position, limit=MAX_UNITS)
         details.append(_read_detail(unit, side, draft, position))
         if len(details) > INLINE_DETAILS:
             packed = packed or packing_details()
@@ -353,7 +302,7 @@ def _inner_units(unit: Unit) -> tuple[list[Leaves], Leaves]:
     return structured, returned
 
 
-def _counterparty_fields(leaves: Leaves, side: Side, *, is_credit: bool) -> Fields:
+def _counterparty_fields(leaves: Leaves, side: Side, *, is_credit: bool) -> paths.Fields:
     """The fields of the debtor for a credit, of the creditor for a debit.
 
     A reversal names the parties of the transaction that it reverses.
@@ -363,20 +312,20 @@ def _counterparty_fields(leaves: Leaves, side: Side, *, is_credit: bool) -> Fiel
         # some banks swap the roles in reversals; the party with our own account is not the other
         debtor, creditor = (
             path in leaves and plain_iban(leaves[path][0]) == side.own_iban
-            for path in (_DEBTOR_IBAN, _CREDITOR_IBAN)
+            for path in (paths.DEBTOR_IBAN, paths.CREDITOR_IBAN)
         )
         if debtor is not creditor:
             is_debtor = creditor
-    return _DEBTOR if is_debtor else _CREDITOR
+    return paths.DEBTOR if is_debtor else paths.CREDITOR
 
 
 def _references(structured: list[Leaves]) -> list[Reference]:
     references = []
     for leaves in structured:
-        kind = first(leaves, *_REFERENCE_KINDS) or ""
+        kind = first(leaves, *paths.REFERENCE_KINDS) or ""
         for path in ("CdtrRefInf/Ref", "CdtrRefInf/CdtrRef"):
             references += [Reference(kind, text) for text in leaves.get(path, ())]
-        kind = first(leaves, *_DOCUMENT_KINDS) or "document"
+        kind = first(leaves, *paths.DOCUMENT_KINDS) or "document"
         for path in ("RfrdDocInf/Nb", "RfrdDocInf/RfrdDocNb"):
             references += [Reference(kind, text) for text in leaves.get(path, ())]
     return references

@@ -30,8 +30,10 @@ from billing.statements.limits import (
     MAX_XML_TAGS,
     MAX_XML_UNITS,
 )
+from billing.statements.source import HEAD_BYTES
 
-_CHUNK = 65_536
+# Bytes that are parsed in one step; the units of more would take longer to write and free again.
+_CHUNK = 16_384
 # Bytes of a chunk that are searched again with the next: a start tag may stand in both.
 _OVERLAP = 64
 # Places that are stored; those of further tags are computed each time.
@@ -278,7 +280,7 @@ class UnitReader:
 
 def _skip_blanks(source: BinaryIO) -> None:
     """Skip blank lines before the XML declaration: gateways add them, expat refuses them."""
-    head = source.read(_CHUNK)
+    head = source.read(HEAD_BYTES)
     source.seek(len(head) - len(head.lstrip(b" \t\r\n")))
 
 

@@ -4,6 +4,7 @@ import re
 from itertools import chain
 from typing import BinaryIO
 
+from billing.statements.camt import paths
 from billing.statements.camt.fields import (
     check_parts,
     day,
@@ -12,45 +13,20 @@ from billing.statements.camt.fields import (
     take_balance,
     take_entry,
 )
-from billing.statements.camt.parser import OUTSIDE, Leaves, UnitReader, Units
+from billing.statements.camt.parser import Leaves, UnitReader
 from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement, Total
 from billing.statements.draft import Budget, Draft
 from billing.statements.errors import MoneyRefused, NoStatements, UnknownFormat
 from billing.statements.money import currency_exponent, to_minor
 
-# message element without the V01 of its first version -> format, family
-MESSAGES = {
-    "BkToCstmrAcctRpt": ("camt.052", Family.REPORT),
-    "BkToCstmrStmt": ("camt.053", Family.STATEMENT),
-    "BkToCstmrDbtCdtNtfctn": ("camt.054", Family.NOTIFICATION),
-}
-_UNITS: Units = {
-    OUTSIDE: {name + version: name for name in MESSAGES for version in ("", "V01")},
-    "BkToCstmrAcctRpt": {"Rpt": "statement"},
-    "BkToCstmrStmt": {"Stmt": "statement"},
-    "BkToCstmrDbtCdtNtfctn": {"Ntfctn": "statement"},
-    "statement": {"Acct": "account", "Ntry": "entry", "Bal": "balance", "TxsSummry": "summary"},
-    "entry": {"NtryDtls/TxDtls": "detail", "TxDtls": "detail"},
-    "detail": {"RmtInf/Strd": "structured", "RtrInf": "returned"},
-    "structured": {},
-    "returned": {},
-    "account": {},
-    "balance": {},
-    "summary": {},
-}
-_CONTAINERS = frozenset({*MESSAGES, "statement"})
 _VERSION = re.compile(r"urn:.{0,40}:(camt\.05[234]\.\d{3}\.\d{2})")
-
-
-# Since version 8 a party is wrapped in Pty.
-_WRAPPERS = frozenset({"Pty"})
-_OPENING = ("OPBD", "PRCD")
-_CLOSING = ("CLBD",)
 
 
 def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
     """Read all statements of one camt file; raises the errors of StatementRefused."""
-    reader = UnitReader(_UNITS, containers=_CONTAINERS, wrappers=_WRAPPERS, counted="Ntry")
+    reader = UnitReader(
+        paths.UNITS, containers=paths.CONTAINERS, wrappers=paths.WRAPPERS, counted="Ntry"
+    )
     format_, family = "", Family.STATEMENT
     drafts: list[Draft] = []
     balances: list[Balance] = []
@@ -65,8 +41,8 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
         elif unit.kind == "summary":
             summaries.append(unit.leaves)
             check_parts(len(summaries), unit.line)
-        elif unit.kind in MESSAGES:
-            format_, family = MESSAGES[unit.kind]
+        elif unit.kind in paths.MESSAGES:
+            format_, family = paths.MESSAGES[unit.kind]
         elif unit.kind == "statement" and has_ended:
             _conclude(drafts[-1], unit.leaves, balances, summaries)
         elif unit.kind == "statement":
@@ -107,9 +83,9 @@ def _conclude(
     draft.created = first(header, "CreDtTm")
     draft.from_date = day(header, "FrToDt/FrDtTm", "FrToDt/FrDt")
     draft.to_date = day(header, "FrToDt/ToDtTm", "FrToDt/ToDt")
-    draft.opening = _pick(draft, balances, _OPENING)
-    draft.closing = _pick(draft, balances, _CLOSING)
-    interim = [balance for balance in balances if balance.kind == "ITBD"]
+    draft.opening = _pick(draft, balances, paths.OPENING)
+    draft.closing = _pick(draft, balances, paths.CLOSING)
+    interim = [balance for balance in balances if balance.kind == paths.INTERIM]
     if draft.family is Family.STATEMENT and interim:
         _use_interim(draft, interim, header)
     for summary in summaries:

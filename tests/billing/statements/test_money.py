@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.statements.dates import compact_day, entry_day, iso_day, separated_day, swift_day
+from billing.statements.camt.fields import iso_day
+from billing.statements.dates import compact_day, entry_day, separated_day, swift_day
 from billing.statements.delimited.numbers import read_number
 from billing.statements.errors import (
     AmountTooLarge,

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.statements import limits
+from billing.statements import draft
 from billing.statements.camt import parser
 from billing.statements.camt.reader import read_camt
+from billing.statements.draft import Budget
 from billing.statements.errors import (
     MalformedXml,
     MarkupInText,
@@ -19,7 +20,6 @@ from billing.statements.errors import (
     TooManyNames,
     TooManyUnits,
 )
-from billing.statements.limits import Budget
 from tests.billing.statements.writing import (
     NAMESPACE,
     OWN_IBAN,
@@ -266,9 +266,7 @@ def test_an_entry_too_deep_in_its_envelope_is_refused(monkeypatch):
 
 
 def test_holds_and_the_budget_name_the_line_of_the_entry(monkeypatch):
-    monkeypatch.setattr(
-        limits.Budget.__init__, "__kwdefaults__", {"entries": 10, "units": 90, "statements": 10}
-    )
+    monkeypatch.setattr(draft, "MAX_ENTRIES", 10)
     impossible = entry().replace("2026-01-31", "2026-02-30") + "\n"
 
     [(statement, _)] = _read(write_camt(*[impossible] * 8, closing="80.00"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing.statements import limits
+from billing.statements import draft
 from billing.statements.camt import parser
 from billing.statements.errors import (
     DoctypeRefused,
@@ -89,9 +89,7 @@ def test_endless_tags_are_refused(monkeypatch):
 
 
 def test_more_entries_than_the_budget_are_refused(monkeypatch):
-    monkeypatch.setattr(
-        limits.Budget.__init__, "__kwdefaults__", {"entries": 10, "units": 10, "statements": 10}
-    )
+    monkeypatch.setattr(draft, "MAX_ENTRIES", 10)
 
     with pytest.raises(TooManyEntries, match="10"):
         only(camt(*[entry()] * 11))

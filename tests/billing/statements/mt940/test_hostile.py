@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing.statements import limits
+from billing.statements import draft, limits
 from billing.statements.errors import (
     AmountTooPrecise,
     BadAmount,
@@ -92,9 +92,7 @@ def test_a_field_without_end_is_refused():
 
 
 def test_statements_without_end_are_refused(monkeypatch):
-    monkeypatch.setattr(
-        limits.Budget.__init__, "__kwdefaults__", {"entries": 10, "units": 10, "statements": 3}
-    )
+    monkeypatch.setattr(draft, "MAX_STATEMENTS", 3)
 
     with pytest.raises(TooManyStatements):
         only(mt940() * 4)
