@@ -1,38 +1,45 @@
-"""Every way in which the domain says no.
+"""The errors of the domain: each is a fact, and its docstring is the sentence that it says.
 
     BillingError
-    ├── Rejected                an answer: trying again changes nothing
-    │   ├── InsufficientCredits     the credits and the plan's debt limit do not reach
-    │   ├── SpendCapReached         the account's own cap for the month does not reach
-    │   ├── ReversedFirst           the debit was reversed before it came
+    ├── Rejected                an answer: a retry changes nothing
+    │   ├── InsufficientCredits     too few credits, even with the plan's debt limit
+    │   ├── SpendCapReached         over the account's own cap for the month
+    │   ├── ReversedFirst           the debit's reversal arrived before it
     │   ├── UnknownHold             no hold of this account has the key
-    │   ├── HoldNotFinished         the hold has taken nothing yet that could be given back
-    │   ├── NothingToReverse        the debit was refused, so there is nothing to give back
+    │   ├── HoldNotFinished         a hold that has taken nothing yet can't be reversed
+    │   ├── NothingToReverse        the debit was refused, so it took nothing
     │   ├── AccountDeleted          the account is soft-deleted
-    │   ├── UnknownAccount          no such account
-    │   ├── UnknownOperation        no price for it
-    │   ├── KeyReused               the key stands for something else already
-    │   ├── BalanceTooLarge         the main app's column could not hold the balance
-    │   ├── AlreadyExpired          a grant that ends before it begins
-    │   ├── SystemAccount           a system account is never seeded, suspended or expired
-    │   ├── NoPlan                  the account has no plan to seed it from
-    │   ├── StatusChangeRefused     the transition table has no such step
-    │   ├── TrialEndRefused         the trial can't have that end
-    │   ├── StripeRefused           Stripe says no to what we ask: a wrong key, no right to it
+    │   ├── UnknownAccount          no account has the id
+    │   ├── UnknownOperation        the operation has no price
+    │   ├── KeyReused               the key already stands for other content
+    │   ├── BalanceTooLarge         the main app's column can't hold the balance
+    │   ├── AlreadyExpired          the grant expires before it starts
+    │   ├── SystemAccount           system accounts get no credits and no status changes
+    │   ├── NoPlan                  the account has no plan
+    │   ├── StatusChangeRefused     the transition table does not allow the change
+    │   ├── TrialEndRefused         the trial can't end then
+    │   ├── StripeRefused           Stripe refuses our request: wrong key, missing rights
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
-    │   ├── StripeRejected          an event of Stripe's; its tree is in billing/stripe/errors.py
-    │   └── Malformed               the message can't be what its sender meant
-    └── TryLater                a not-yet: the same message may well succeed in a while
-        └── StripeAway              Stripe can't be reached, or has no time for us
+    │   ├── BankRejected            a transfer; its tree is in billing/bank/errors.py
+    │   ├── StripeRejected          a Stripe event; its tree is in billing/stripe/errors.py
+    │   └── Malformed               the message does not have the form of its kind
+    └── TryLater                transient: the same message may succeed in a while
+        └── StripeAway              Stripe can't be reached, throttles, or fails
 
-An error is a fact, with its data as attributes; every one survives pickling.
+An error's message is the first line of its class's docstring, with its facts filled in. Facts that
+the sentence does not name follow in brackets. Every error survives pickling.
 """
 
+from string import Formatter
 from typing import Any
 
 
 class BillingError(Exception):
-    """A fact with data: `facts` are JSON-safe, hold ids and numbers only, and are kept."""
+    """Something went wrong in billing.
+
+    Attributes:
+        facts: The data of the error: JSON-safe, ids and numbers rather than names or texts.
+    """
 
     def __init__(self, **facts: Any) -> None:
         super().__init__(facts)
@@ -40,14 +47,23 @@ class BillingError(Exception):
 
     @property
     def name(self) -> str:
-        """The fact's name, as kept in tables and shown to people."""
+        """The error's name, as tables keep it and people see it."""
         return type(self).__name__
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.facts.items())
+        return sentence(type(self).__doc__ or self.name, self.facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.facts))
+
+
+def sentence(template: str, facts: dict[str, Any]) -> str:
+    """Fill the facts into the template's first line; add those that it does not name."""
+    line = template.strip().partition("\n")[0].removesuffix(".")
+    named = {name for _, name, _, _ in Formatter().parse(line) if name}
+    others = ", ".join(f"{name}={value}" for name, value in facts.items() if name not in named)
+    text = line.format_map({**dict.fromkeys(named, "unknown"), **facts})
+    return f"{text} ({others})" if others else text
 
 
 def _rebuild(kind: type[BillingError], facts: dict[str, Any]) -> BillingError:
@@ -55,84 +71,84 @@ def _rebuild(kind: type[BillingError], facts: dict[str, Any]) -> BillingError:
 
 
 class Rejected(BillingError):
-    """An answer: trying again changes nothing."""
+    """The request was rejected."""
 
 
 class InsufficientCredits(Rejected):
-    """`needed` credits are more than `available` and what the plan lets the account owe."""
+    """{needed} credits are needed, {available} are available, and {debt} are owed already."""
 
 
 class SpendCapReached(Rejected):
-    """`needed` credits are more than the account's own cap for the month leaves."""
+    """{needed} credits are needed, and the month's cap of {cap} leaves {available}."""
 
 
 class ReversedFirst(Rejected):
-    """The debit was reversed before it came: taking it now would undo the reversal."""
+    """The debit {key} was reversed before it arrived, so it takes nothing."""
 
 
 class UnknownHold(Rejected):
-    """No hold of this account has the key."""
+    """No hold of account {account_id} has the key {hold}."""
 
 
 class HoldNotFinished(Rejected):
-    """The hold has taken nothing yet that could be given back; a later reversal may."""
+    """The hold {hold} has taken nothing yet; reverse it after its capture."""
 
 
 class NothingToReverse(Rejected):
-    """The debit was refused, so there is nothing to give back."""
+    """The debit {key} was refused, so there is nothing to give back."""
 
 
 class AccountDeleted(Rejected):
-    """The account is soft-deleted: nothing is taken from it or given to it."""
+    """Account {account_id} is deleted; nothing is taken from it or given to it."""
 
 
 class UnknownAccount(Rejected):
-    """No account has this id."""
+    """No account has the id {account_id}."""
 
 
 class UnknownOperation(Rejected):
-    """No price is known for the operation."""
+    """The operation {operation} has no price."""
 
 
 class KeyReused(Rejected):
-    """The key already stands for something with other content."""
+    """The key {key} already stands for something else."""
 
 
 class BalanceTooLarge(Rejected):
-    """The balance would not fit into the main app's integer column."""
+    """{amount} more credits would not fit into the balance column of account {account_id}."""
 
 
 class AlreadyExpired(Rejected):
-    """The lot would end before it begins."""
+    """The grant {key} would expire at {expires_at}, before it starts."""
 
 
 class SystemAccount(Rejected):
-    """A system account is never seeded, suspended or expired."""
+    """Account {account_id} ({slug}) is a system account: nothing changes it."""
 
 
 class NoPlan(Rejected):
-    """The account has no plan, or its plan no longer exists."""
+    """Account {account_id} has no plan, or its plan no longer exists."""
 
 
 class StatusChangeRefused(Rejected):
-    """The transition table has no step from this status to that for this reason."""
+    """Account {account_id} can't go from {status} to {to} for the reason {reason}."""
 
 
 class TrialEndRefused(Rejected):
-    """The trial is over, or was never, or can't have that end."""
+    """The trial of account {account_id} can't end then: {problem}."""
 
 
 class StripeRefused(Rejected):
-    """Stripe says no to what we ask of it. `status` and `code` are Stripe's, `kind` is ours."""
+    """Stripe refuses our request for {kind}."""
 
 
 class Malformed(Rejected):
-    """The message can't be what its sender meant; `problem` says why."""
+    """The message is malformed: {problem}."""
 
 
 class TryLater(BillingError):
-    """A not-yet: the same message may well succeed in a while."""
+    """The request can't be served right now; the same request may succeed in a while."""
 
 
 class StripeAway(TryLater):
-    """Stripe can't be reached, throttles us, or is at fault itself. `status` None: no answer."""
+    """Stripe does not answer our request for {kind}, or throttles it."""

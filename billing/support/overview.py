@@ -41,7 +41,7 @@ def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
     """The account with this id or slug. Raises UnknownAccount."""
     account = accounts.read(ctx.session, id_or_slug)
     if account is None:
-        raise UnknownAccount(account=id_or_slug)
+        raise UnknownAccount(account_id=id_or_slug)
     balance = ctx.session.get(AccountBalance, account.id)
     lots = sorted(rows.read_lots(ctx.session, [account.id]).get(account.id, ()), key=burn_order)
     free = sum([lot.free for lot in lots if lot.is_live(ctx.now)])

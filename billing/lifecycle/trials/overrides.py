@@ -38,10 +38,12 @@ def extend(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
         return False
     if account.status not in ("trial", "suspended"):
         raise TrialEndRefused(
-            account_id=account_id, status=account.status, hint="it is in no trial"
+            account_id=account_id, status=account.status, problem="it is in no trial"
         )
     if trial is None or trial.ended_at is not None:
-        raise TrialEndRefused(account_id=account_id, status=account.status, hint="restore it")
+        raise TrialEndRefused(
+            account_id=account_id, status=account.status, problem="it is over; restore it instead"
+        )
     _check(trial, ends_at, now=ctx.now)
     _move(ctx, trial, ends_at=ends_at)
     return True
@@ -59,7 +61,7 @@ def restore(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
         return False
     if trial is None or trial.outcome != "expired" or account.status != "suspended":
         raise TrialEndRefused(
-            account_id=account_id, status=account.status, hint="it did not expire"
+            account_id=account_id, status=account.status, problem="it did not expire"
         )
     _check(trial, ends_at, now=ctx.now)
     status.lift(ctx, account_id, reason="trial_over", to="trial")
@@ -87,9 +89,14 @@ def listed(session: Session, *, due_at: dt.datetime | None, limit: int) -> Seque
 
 def _check(trial: Trial, ends_at: dt.datetime, *, now: dt.datetime) -> None:
     if ends_at <= max(now, trial.ends_at):
-        raise TrialEndRefused(account_id=trial.account_id, hint="the end must be later")
+        raise TrialEndRefused(
+            account_id=trial.account_id,
+            problem="the new end must be later than now and than the present end",
+        )
     if ends_at - trial.started_at > LONGEST:
-        raise TrialEndRefused(account_id=trial.account_id, hint=f"{LONGEST.days} days at most")
+        raise TrialEndRefused(
+            account_id=trial.account_id, problem=f"a trial lasts {LONGEST.days} days at most"
+        )
 
 
 def _move(ctx: Context, trial: Trial, *, ends_at: dt.datetime) -> None:
