@@ -112,4 +112,4 @@ def _blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -
         wanted = {name: value for name, value in named.items() if f":{name}" in statement}
         ctx.session.execute(text(statement), wanted)
     of_stripe.blank(ctx, account_ids, customers)
-    of_bank.blank(ctx.session, account_ids)
+    of_bank.erase(ctx.session, account_ids)

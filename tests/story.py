@@ -93,7 +93,7 @@ class Ledger:
         for sweep in sweeps or (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
             while True:
                 with transaction() as ctx:
-                    done = sweep(ctx.session, now=self.now)
+                    done = sweep(ctx.at(self.now))
                 swept += done
                 if not done:
                     break

@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing.bank import decide, returns, unapplied
-from billing.bank import transfers as splitting
+from billing.bank import decide, returns, transfers, unapplied
 from billing.bank.errors import PartsRefused
 from billing.bank.invoicing import issue, renew
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from billing.bank.review import decisions, queue, reviewers
 from billing.bank.review.decisions import Review
 from billing.errors import Rejected
@@ -83,15 +82,17 @@ class Customers(Ledger):
     def match(self, policy=None):
         while True:
             with transaction() as ctx:
-                if not splitting.split_lines(ctx.at(self.now)):
+                if not transfers.split_lines(ctx.at(self.now)):
                     break
         with transaction() as ctx:
-            found = returns.waiting(ctx.session)
-        for one in found:
-            with transaction() as ctx:
-                returns.settle(ctx.at(self.now), one)
+            undecided = transfers.undecided(ctx.session)
+        for transfer in undecided:
+            if transfer.is_return:
+                with transaction() as ctx:
+                    returns.settle(ctx.at(self.now), transfer)
         with transaction() as ctx:
-            decided = decide.decide(ctx.session, policy=policy or Policy())
+            undecided = transfers.undecided(ctx.session)
+            decided = decide.decide(ctx.session, undecided, policy=policy or MatchingPolicy())
         for decision, version in decided:
             self._carry_out(decision, version)
         return [decision.rule for decision, _ in decided]
@@ -104,10 +105,10 @@ class Customers(Ledger):
             return
         except Rejected as error:
             with transaction() as ctx:
-                decide.leave_to_person(ctx.at(self.now), decision, version, error)
+                decide.leave_to_reviewer(ctx.at(self.now), decision, version, error)
 
     def review(self, ctx, who, transfer_id, *, version=None, limit=LIMIT):
-        person = reviewers.staff(ctx.session, str(who))
+        person = reviewers.reviewer(ctx.session, str(who))
         seen = version or ctx.session.get_one(Transfer, transfer_id).version
         ctx.session.expire_all()
         return Review(ctx.at(self.now), person, transfer_id, seen, limit)
@@ -128,7 +129,7 @@ class Customers(Ledger):
 
     def use_credit(self, who, invoice_id):
         with transaction() as ctx:
-            person = reviewers.staff(ctx.session, str(who))
+            person = reviewers.reviewer(ctx.session, str(who))
             return unapplied.use(ctx.at(self.now), person, invoice_id)
 
     def credit(self, slug):

@@ -147,7 +147,7 @@ class Bank:
                         )
                     )
             with transaction() as ctx:
-                statement_store.look_again(ctx.session, stored)
+                statement_store.refresh(ctx.session, stored)
                 bank_files.finish(ctx.at(self.now), file.id)
         return stored
 

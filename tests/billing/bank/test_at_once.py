@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from billing.bank import allocate, decide, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.invoicing import issue
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from flows.bank import import_file as import_file_flow
 from models.transfers import Transfer, TransferInvoice
 from tests.billing.bank.customers import Customers
@@ -83,7 +83,8 @@ def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_de
     with transaction() as ctx:
         transfers.split_lines(ctx.at(shop.now))
     with transaction() as ctx:
-        [(decision, version)] = decide.decide(ctx.session, policy=Policy())
+        undecided = transfers.undecided(ctx.session)
+        [(decision, version)] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
 
     shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="first", version=version)
     with transaction() as ctx:
@@ -118,7 +119,8 @@ def test_an_invoice_that_is_void_before_its_match_is_carried_out_gets_nothing(sh
     with transaction() as ctx:
         transfers.split_lines(ctx.at(shop.now))
     with transaction() as ctx:
-        [(decision, version)] = decide.decide(ctx.session, policy=Policy())
+        undecided = transfers.undecided(ctx.session)
+        [(decision, version)] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
     with transaction() as ctx:
         [row] = issue.open_invoices(ctx.session, shop.ids["acme"])
         issue.void(ctx.at(shop.now), row)
@@ -135,7 +137,7 @@ def test_a_crash_in_the_middle_of_a_settlement_leaves_nothing_of_it(shop, monkey
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
-    monkeypatch.setattr(allocate.paying.landing, "money_landed", _dies)
+    monkeypatch.setattr(allocate.invoice_effects.reactivation, "money_landed", _dies)
     with pytest.raises(KeyboardInterrupt):
         shop.match()
     assert (shop.invoices("acme"), shop.transfers()) == ([("open", 0, 8900)], [("open", 8900)])

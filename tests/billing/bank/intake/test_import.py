@@ -7,9 +7,9 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from billing.bank.intake import files, held
+from billing.bank.intake import files
 from billing.bank.intake.accounts import BankAccountRefused
-from billing.bank.intake.held import UnknownStatement
+from billing.bank.intake.held_statements import UnknownStatement
 from billing.bank.intake.line_keys import MAX_BATCH
 from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
 from models.bank import BankLine, LineWording
@@ -186,7 +186,7 @@ def test_a_held_statement_can_be_released_with_a_reason(bank):
     [row] = bank.statements()
 
     with transaction() as ctx:
-        held.release(ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed")
+        held_statements.release(ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed")
     bank.receive(statement(line("10.00"), number=2, opening=900))
 
     first, _ = bank.statements()
@@ -198,7 +198,7 @@ def test_a_statement_is_released_by_its_own_digest_alone(bank, beginning):
     bank.receive(statement(line("10.00"), closing=900))
 
     with transaction() as ctx, pytest.raises(UnknownStatement):
-        held.release(ctx.by("operator:ann"), beginning, because="guess")
+        held_statements.release(ctx.by("operator:ann"), beginning, because="guess")
 
 
 def test_a_file_that_names_no_account_is_of_the_account_that_the_sender_states(bank):

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from billing.bank.matching.open_items import EarlierTransfer, PayerHistory, by_likeness
 from billing.bank.matching.rules import RULES, match
-from billing.bank.matching.types import Earlier, Policy, Trust, earlier_by_likeness
+from billing.bank.matching.types import MatchingPolicy
 from tests.billing.bank.matching.matching_facts import (
     DAY,
     PAYER,
@@ -114,7 +115,9 @@ def test_the_reference_of_a_closed_invoice_is_credit_and_never_pays_another(stat
 
 
 VETOES = [
-    pytest.param({"payers": {PAYER: {9: Trust(confirmed=1)}}}, {}, "known to pay", id="payer"),
+    pytest.param(
+        {"payers": {PAYER: {9: PayerHistory(confirmed=1)}}}, {}, "known to pay", id="payer"
+    ),
     pytest.param({}, {"virtual_owner": 9}, "virtual IBAN", id="another's virtual IBAN"),
     pytest.param({}, {"currency": "USD"}, "is in EUR", id="another currency"),
     pytest.param({}, {"doubts": ("the statement is held",)}, "held", id="a held statement"),
@@ -158,7 +161,7 @@ def test_a_contested_invoice_is_for_a_person():
 
 
 def test_an_amount_above_the_limit_is_for_a_person():
-    policy = Policy(auto_limit_minor=8899)
+    policy = MatchingPolicy(auto_limit_minor=8899)
 
     assert decide(incoming(8900, ref=rf(1)), invoice(1), policy=policy).outcome == "suggest"
 
@@ -186,8 +189,8 @@ def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_is_for_a
 
 
 def _sent(days, amount=8900, payer=PAYER):
-    seen = Earlier(payer, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
-    return earlier_by_likeness([seen])
+    seen = EarlierTransfer(payer, amount, "EUR", frozenset({1}), DAY - dt.timedelta(days=days))
+    return by_likeness([seen])
 
 
 @pytest.mark.parametrize(
@@ -216,7 +219,7 @@ def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
         incoming(8900, ref=rf(2), id=3, payer_iban="DE02100100100006820101"),
     ]
 
-    decisions = match(both, balance, Policy())
+    decisions = match(both, balance, MatchingPolicy())
 
     assert [one.outcome for one in decisions] == ["suggest", "suggest", "settle"]
     assert "2 transfers" in decisions[0].review
@@ -225,7 +228,7 @@ def test_two_transfers_that_could_settle_one_invoice_are_both_for_a_person():
 def test_two_parts_that_fit_into_one_invoice_both_settle():
     parts = [incoming(5000, ref=rf(1), id=1), incoming(3900, ref=rf(1), id=2)]
 
-    decisions = match(parts, open_items(invoice(1)), Policy())
+    decisions = match(parts, open_items(invoice(1)), MatchingPolicy())
 
     assert [one.outcome for one in decisions] == ["settle", "settle"]
 
@@ -233,12 +236,12 @@ def test_two_parts_that_fit_into_one_invoice_both_settle():
 def test_two_equal_parts_of_one_payer_within_days_are_perhaps_one_sent_twice():
     parts = [incoming(4000, ref=rf(1), id=1), incoming(4000, ref=rf(1), id=2)]
 
-    decisions = match(parts, open_items(invoice(1)), Policy())
+    decisions = match(parts, open_items(invoice(1)), MatchingPolicy())
 
     assert [one.outcome for one in decisions] == ["suggest", "suggest"]
 
 
-KNOWN = {"payers": {PAYER: {7: Trust(confirmed=3)}}}
+KNOWN = {"payers": {PAYER: {7: PayerHistory(confirmed=3)}}}
 
 
 def test_a_known_payer_with_one_open_invoice_of_the_amount_is_a_good_suggestion():
@@ -251,15 +254,15 @@ def test_a_known_payer_with_one_open_invoice_of_the_amount_is_a_good_suggestion(
 @pytest.mark.parametrize(
     ("trust", "outcome"),
     [
-        (Trust(confirmed=3), "settle"),
-        (Trust(confirmed=2), "suggest"),
-        (Trust(matched=9), "suggest"),
-        (Trust(confirmed=9, declined=1), "suggest"),
+        (PayerHistory(confirmed=3), "settle"),
+        (PayerHistory(confirmed=2), "suggest"),
+        (PayerHistory(matched=9), "suggest"),
+        (PayerHistory(confirmed=9, declined=1), "suggest"),
     ],
     ids=str,
 )
 def test_a_policy_may_trust_a_payer_whom_people_confirmed_often_enough(trust, outcome):
-    policy = Policy(trust_after=3)
+    policy = MatchingPolicy(trust_after=3)
 
     decision = decide(
         incoming(8900), invoice(1, account=7), policy=policy, payers={PAYER: {7: trust}}
@@ -280,16 +283,18 @@ def test_a_policy_may_trust_a_payer_whom_people_confirmed_often_enough(trust, ou
 )
 def test_a_known_payer_is_not_trusted_where_anything_else_could_be_meant(transfer, others):
     decision = decide(
-        transfer, invoice(1, account=7), *others, policy=Policy(trust_after=1), **KNOWN
+        transfer, invoice(1, account=7), *others, policy=MatchingPolicy(trust_after=1), **KNOWN
     )
 
     assert decision.outcome == "suggest"
 
 
 def test_a_payer_known_for_two_customers_says_nothing():
-    known = {"payers": {PAYER: {7: Trust(confirmed=1), 8: Trust(confirmed=1)}}}
+    known = {"payers": {PAYER: {7: PayerHistory(confirmed=1), 8: PayerHistory(confirmed=1)}}}
 
-    decision = decide(incoming(8900), invoice(1, account=7), policy=Policy(trust_after=1), **known)
+    decision = decide(
+        incoming(8900), invoice(1, account=7), policy=MatchingPolicy(trust_after=1), **known
+    )
 
     assert (decision.rule, decision.outcome) == ("S4", "suggest")
 
@@ -384,7 +389,7 @@ def test_a_name_that_is_no_other_customers_is_no_veto(name):
 
 
 def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_is_for_a_person():
-    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+    known = {"payers": {PAYER: {1: PayerHistory(matched=1), 2: PayerHistory(matched=1)}}}
 
     decision = decide(incoming(13900, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
 
@@ -393,7 +398,7 @@ def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_is_for_a
 
 
 def test_money_that_does_not_fit_from_a_payer_who_pays_for_others_too_is_for_a_person():
-    known = {"payers": {PAYER: {1: Trust(matched=1), 2: Trust(matched=1)}}}
+    known = {"payers": {PAYER: {1: PayerHistory(matched=1), 2: PayerHistory(matched=1)}}}
 
     decision = decide(incoming(9000, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from billing.bank.invoicing.references import reference
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from billing.statements.references import Scheme, check_reference
 from tests.billing.bank.matching.matching_facts import incoming, invoice, open_items, rf
 
@@ -54,18 +54,18 @@ _transfers = st.lists(
 @given(_invoices, _transfers, st.randoms(use_true_random=False))
 def test_the_order_of_transfers_changes_nothing(invoices, transfers, chance):
     balance = open_items(*invoices)
-    expected = match(transfers, balance, Policy())
+    expected = match(transfers, balance, MatchingPolicy())
     chance.shuffle(transfers)
 
-    assert match(transfers, balance, Policy()) == expected
+    assert match(transfers, balance, MatchingPolicy()) == expected
 
 
 @given(_invoices, _transfers, st.randoms(use_true_random=False))
 def test_the_order_of_invoices_changes_nothing(invoices, transfers, chance):
-    expected = match(transfers, open_items(*invoices), Policy())
+    expected = match(transfers, open_items(*invoices), MatchingPolicy())
     chance.shuffle(invoices)
 
-    assert match(transfers, open_items(*invoices), Policy()) == expected
+    assert match(transfers, open_items(*invoices), MatchingPolicy()) == expected
 
 
 @given(_invoices, _transfers)
@@ -75,7 +75,7 @@ def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_ha
     balance, paid = open_items(*invoices), Counter()
     amounts = {one.id: one.amount_minor for one in transfers}
 
-    for decision in match(transfers, balance, Policy()):
+    for decision in match(transfers, balance, MatchingPolicy()):
         given_away = sum(part for _, part in decision.parts) + decision.surplus_minor
         assert given_away == (amounts[decision.transfer_id] if decision.is_automatic else 0)
         for id, part in decision.parts:
@@ -89,7 +89,7 @@ def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_ha
 def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfers):
     balance, by_id = open_items(*invoices), {one.id: one for one in transfers}
 
-    for decision in match(transfers, balance, Policy()):
+    for decision in match(transfers, balance, MatchingPolicy()):
         said = by_id[decision.transfer_id]
         everything = " ".join([*said.texts, *[one.value for one in said.structured]])
         for id, _ in decision.parts:
@@ -100,7 +100,7 @@ def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfer
 
 @given(_invoices, _transfers)
 def test_what_a_person_must_see_says_why(invoices, transfers):
-    for decision in match(transfers, open_items(*invoices), Policy()):
+    for decision in match(transfers, open_items(*invoices), MatchingPolicy()):
         assert decision.is_automatic or decision.review
         assert decision.reasons
 

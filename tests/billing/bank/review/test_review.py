@@ -13,7 +13,7 @@ from billing.bank.errors import (
     UnknownInvoice,
     UnknownTransfer,
 )
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from billing.errors import UnknownAccount
 from models.transfers import Payer, RefundRequest
 from tests.billing.bank.story import line
@@ -46,11 +46,11 @@ def test_a_confirmed_payer_is_known_the_next_time(acme):
 
     assert acme.receive(line("89.00", text="second month")) == ["S1"]
 
-    assert acme.match(Policy(trust_after=1)) == []
+    assert acme.match(MatchingPolicy(trust_after=1)) == []
     acme.pass_time(minutes=1)
     acme.open_account("other", status="trial")
     acme.announce("other", "growth")
-    assert acme.match(Policy(trust_after=1)) == ["S1"]
+    assert acme.match(MatchingPolicy(trust_after=1)) == ["S1"]
     assert acme.invoices("acme")[1] == ("paid", 8900, 8900)
 
 
