@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from billing.bank.invoicing.references import reference
-from billing.bank.matching.names import folded
 from billing.bank.matching.open_items import (
     EarlierTransfer,
     IssuedInvoice,
     OpenItems,
     PayerHistory,
     by_likeness,
+    folded,
 )
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import IncomingTransfer, MatchDecision, MatchingPolicy
+from billing.bank.matching.types import AUTOMATIC, IncomingTransfer, MatchDecision, MatchingPolicy
 from billing.statements.canonical import Reference
 
 PRICES = (2900, 4900, 8900, 8900, 13900, 22900, 22900)
@@ -240,7 +240,7 @@ def _match(year: Year, sent: list[Sent]) -> None:
         payment = payments[decision.transfer_id]
         year.seen[payment.habit] += 1
         year.rules[decision.rule] += 1
-        if decision.is_automatic:
+        if decision.outcome in AUTOMATIC:
             year.automatic[payment.habit] += 1
             if decision.account_id != payment.account_id:
                 year.wrong.append((payment.habit, decision))

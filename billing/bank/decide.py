@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from billing.bank import allocate, transfers
 from billing.bank.errors import TransferChanged
 from billing.bank.matching import open_items, rules
-from billing.bank.matching.types import MatchDecision, MatchingPolicy
+from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import UndecidedTransfer
 from billing.context import Context
 from models.transfers import Decision
@@ -47,12 +47,11 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
 
     Raises as `allocate.apply`. PartsRefused says that the invoice has changed since the decision.
     """
+    is_automatic, evidence = decision.outcome in AUTOMATIC, evidence_of(decision)
     try:
         transfer = transfers.lock(ctx.session, decision.transfer_id, version=version)
     except TransferChanged:
         return False
-    is_automatic = decision.is_automatic
-    evidence = evidence_of(decision)
     if not is_automatic and _is_recorded(ctx.session, transfer.decision_id, decision, evidence):
         return False
     decision_id = transfers.record_decision(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from billing.bank import decide, returns, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.invoicing import renew
-from billing.bank.matching.types import MatchDecision, MatchingPolicy
+from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import MATCH_AT_ONCE, SPLIT_AT_ONCE, UndecidedTransfer
 from billing.errors import Rejected
 from worker.database import transaction
@@ -63,9 +63,10 @@ def _split(report: MatchReport) -> bool:
 
 def _match(report: MatchReport) -> bool:
     """Match one batch of transfers; return whether another pass may do more."""
+    limits = policy()
     with transaction() as ctx:
         undecided = transfers.undecided(ctx.session)
-        decisions = decide.decide(ctx.session, undecided, policy=policy())
+        decisions = decide.decide(ctx.session, undecided, policy=limits)
     changes = [_undo(report, transfer) for transfer in undecided if transfer.is_return]
     if any(changes):
         return True  # The invoices of what was returned are open again: decide anew.
@@ -103,7 +104,7 @@ def _carry_out(report: MatchReport, decision: MatchDecision, version: int) -> bo
     if has_changed:
         report.settled += decision.outcome == "settle"
         report.credited += decision.outcome == "credit"
-        report.waiting += decision.outcome not in {"settle", "credit"}
+        report.waiting += decision.outcome not in AUTOMATIC
     return has_changed
 
 

@@ -36,8 +36,8 @@ class RemittanceText(NamedTuple):
     """The content of a transfer's text.
 
     Attributes:
-        structured: Invoices whose reference stands in the structured field.
-        in_text: Invoices whose reference stands in the text.
+        named: Invoices whose reference is named, structured ones first.
+        is_structured: Whether a reference of ours stands in the structured field.
         foreign: Well-formed references that are not ours.
         mistyped: References with wrong check digits, each with the invoices that it may mean.
         numbered: Invoices whose number stands in the text.
@@ -45,18 +45,13 @@ class RemittanceText(NamedTuple):
         mentions_return: Whether the words speak of returned money.
     """
 
-    structured: tuple[IssuedInvoice, ...]
-    in_text: tuple[IssuedInvoice, ...]
+    named: tuple[IssuedInvoice, ...]
+    is_structured: bool
     foreign: tuple[str, ...]
     mistyped: tuple[tuple[str, tuple[IssuedInvoice, ...]], ...]
     numbered: tuple[IssuedInvoice, ...]
     at_odds: tuple[str, ...]
     mentions_return: bool
-
-    @property
-    def named(self) -> tuple[IssuedInvoice, ...]:
-        """Every invoice whose reference is named, once."""
-        return _unique([*self.structured, *self.in_text])
 
 
 def normalised(text: str) -> str:
@@ -73,11 +68,11 @@ def normalised(text: str) -> str:
 def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
     """Read a transfer's text, structured and unstructured."""
     lines = [normalised(text) for text in incoming.texts]
-    structured, at_odds, others = _structured(incoming, open_items)
-    in_text = _issued_in(lines, open_items)
     whole = " ".join(lines)
-    references = [*others, *find_references(whole), *find_references("".join(lines))]
-    ours = [invoice.reference for invoice in (*structured, *in_text)]
+    structured, at_odds, references = _structured(incoming, open_items)
+    references += [*find_references(whole), *find_references("".join(lines))]
+    named = _unique([*structured, *_issued_in(lines, open_items)])
+    ours = [invoice.reference for invoice in named]
     strange = [
         reference
         for reference in references
@@ -85,19 +80,19 @@ def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
     ]
     invalid = _unique([reference.value for reference in strange if not reference.is_valid])
     return RemittanceText(
-        structured=structured,
-        in_text=in_text,
+        named=named,
+        is_structured=bool(structured),
         foreign=_unique([reference.value for reference in strange if reference.is_valid]),
         mistyped=tuple((value, _near(value, open_items)) for value in invalid),
         numbered=_numbered(whole, open_items),
-        at_odds=at_odds,
+        at_odds=tuple(at_odds),
         mentions_return=bool(_RETURN_WORDS.search(whole)),
     )
 
 
 def _structured(
     incoming: IncomingTransfer, open_items: OpenItems
-) -> tuple[tuple[IssuedInvoice, ...], tuple[str, ...], list[Found]]:
+) -> tuple[list[IssuedInvoice], list[str], list[Found]]:
     """The invoices of the structured references, doubts about them, and others' references."""
     invoices, at_odds, others = [], [], []
     for field in incoming.structured:
@@ -113,10 +108,10 @@ def _structured(
             at_odds.append(f"{reference.value} is marked {field.kind}, not SCOR")
         if not fits_account(reference, incoming.receiving):
             at_odds.append(f"{reference.value} does not go with the account {incoming.receiving}")
-    return _unique(invoices), tuple(at_odds), others
+    return invoices, at_odds, others
 
 
-def _issued_in(lines: list[str], open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
+def _issued_in(lines: list[str], open_items: OpenItems) -> list[IssuedInvoice]:
     """Issued references that stand in the text as whole tokens, with blanks in them or not.
 
     A line may end inside a reference, because formats break lines where they are full.
@@ -130,7 +125,7 @@ def _issued_in(lines: list[str], open_items: OpenItems) -> tuple[IssuedInvoice, 
                 invoice = open_items.by_reference.get(letters[start:end])
                 if invoice is not None:
                     invoices.append(invoice)
-    return _unique(invoices)
+    return invoices
 
 
 def _places_of_rf(letters: str) -> Iterator[int]:

@@ -10,7 +10,13 @@ from dataclasses import replace
 from billing.bank.matching import remittance, suggestions, vetoes
 from billing.bank.matching.open_items import IssuedInvoice, OpenItems
 from billing.bank.matching.remittance import RemittanceText
-from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecision, MatchingPolicy
+from billing.bank.matching.types import (
+    AUTOMATIC,
+    Candidate,
+    IncomingTransfer,
+    MatchDecision,
+    MatchingPolicy,
+)
 
 #: rule -> its meaning, as a reviewer reads it
 RULES = {
@@ -26,8 +32,6 @@ RULES = {
     "D": "the reference of an invoice that is no longer open",
     "X": "no reference, amount or payer that we know",
 }
-#: Rules whose amount proves nothing.
-_INEXACT = frozenset({"A3", "A4", "D"})
 
 
 def match(
@@ -44,30 +48,21 @@ def decide(
 ) -> MatchDecision:
     """Decide about one transfer as if it were alone."""
     remittance_text = remittance.read(incoming, open_items)
-    against = vetoes.of_transfer(incoming, remittance_text, policy)
-    named = remittance_text.named
-    if len({invoice.account_id for invoice in named}) > 1:
-        return _several_customers(incoming, named, against)
-    if named:
-        is_structured = bool(remittance_text.structured)
-        decision = _by_reference(incoming, named, open_items, is_structured=is_structured)
-        against += vetoes.of_match(incoming, named, open_items)
-        if decision.rule in _INEXACT:
-            against += vetoes.of_inexact(incoming, named[0], open_items)
-        against += _unread(remittance_text) if decision.rule in {"A3", "A4"} else []
+    owners = {invoice.account_id for invoice in remittance_text.named}
+    if len(owners) > 1:
+        decision = _several_customers(incoming, remittance_text.named)
+    elif owners:
+        decision = _by_reference(incoming, remittance_text, open_items)
     else:
         decision = _without_reference(incoming, remittance_text, open_items, policy)
-        paid = [open_items.invoices[invoice_id] for invoice_id, _ in decision.parts]
-        against += vetoes.of_match(incoming, paid, open_items) if paid else []
-    return vetoed(decision, against)
+    against = vetoes.of_decision(incoming, remittance_text, decision, open_items, policy)
+    return _vetoed(decision, against) if against else decision
 
 
-def vetoed(decision: MatchDecision, against: Sequence[str]) -> MatchDecision:
-    """The decision, or the same as a suggestion if there are reasons against it."""
-    if not against:
-        return decision
-    if not decision.is_automatic:
-        return replace(decision, vetoes=tuple(against))
+def _vetoed(decision: MatchDecision, against: Sequence[str]) -> MatchDecision:
+    """The decision as a suggestion, with the reasons against it."""
+    if decision.outcome not in AUTOMATIC:
+        return replace(decision, vetoes=(*decision.vetoes, *against))
     first = _as_candidate(decision)
     return replace(
         decision,
@@ -87,15 +82,7 @@ def _as_candidate(decision: MatchDecision) -> list[Candidate]:
     return [Candidate(decision.parts, decision.account_id, 95, why)]
 
 
-def _unread(remittance_text: RemittanceText) -> list[str]:
-    """Vetoes of references that are not ours: the rest of the money may be for them."""
-    strange = (*remittance_text.foreign, *(value for value, _ in remittance_text.mistyped))
-    return [f"{value} is named too, and is not ours" for value in strange]
-
-
-def _several_customers(
-    incoming: IncomingTransfer, named: Sequence[IssuedInvoice], against: list[str]
-) -> MatchDecision:
+def _several_customers(incoming: IncomingTransfer, named: Sequence[IssuedInvoice]) -> MatchDecision:
     owners = sorted({invoice.account_id for invoice in named})
     why = f"references of different customers: accounts {', '.join(map(str, owners))}"
     return MatchDecision(
@@ -103,7 +90,7 @@ def _several_customers(
         "S4",
         "suggest",
         reasons=(why,),
-        vetoes=(why, *against),
+        vetoes=(why,),
         candidates=suggestions.ranked(
             Candidate(
                 ((invoice.id, min(invoice.due_minor, incoming.amount_minor)),),
@@ -119,17 +106,14 @@ def _several_customers(
 
 
 def _by_reference(
-    incoming: IncomingTransfer,
-    named: Sequence[IssuedInvoice],
-    open_items: OpenItems,
-    *,
-    is_structured: bool,
+    incoming: IncomingTransfer, remittance_text: RemittanceText, open_items: OpenItems
 ) -> MatchDecision:
+    named = remittance_text.named
     closed = [invoice for invoice in named if not invoice.is_open]
     if len(named) == 1 and closed:
         return _late(incoming, closed[0])
     if len(named) == 1:
-        return _one_invoice(incoming, named[0], is_structured=is_structured)
+        return _one_invoice(incoming, named[0], is_structured=remittance_text.is_structured)
     account_id = named[0].account_id
     due = sum(invoice.due_minor for invoice in named)
     if not closed and due == incoming.amount_minor:

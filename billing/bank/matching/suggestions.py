@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from billing.bank.matching.names import folded, likeness
-from billing.bank.matching.open_items import IssuedInvoice, OpenItems
+from billing.bank.matching.open_items import IssuedInvoice, OpenItems, folded, likeness
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import Candidate, IncomingTransfer
 

@@ -7,6 +7,8 @@ from billing.statements.canonical import Reference
 
 #: The version of the rules, recorded with each decision.
 ENGINE_VERSION = "2"
+#: Outcomes that move money without a reviewer.
+AUTOMATIC = frozenset({"settle", "credit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,3 @@ class MatchDecision:
     vetoes: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     review: str | None = None
-
-    @property
-    def is_automatic(self) -> bool:
-        """Whether it moves money without a reviewer."""
-        return self.outcome in {"settle", "credit"}

@@ -5,8 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from billing.bank.matching.names import folded, likeness
-from billing.bank.matching.open_items import DOUBLE_WITHIN, IssuedInvoice, OpenItems
+from billing.bank.matching.open_items import (
+    DOUBLE_WITHIN,
+    IssuedInvoice,
+    OpenItems,
+    folded,
+    likeness,
+)
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecision, MatchingPolicy
 
@@ -15,12 +20,37 @@ from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecisi
 SAME_NAME, MORE = 60, 30
 #: A word that more customers bear says nothing.
 MAX_BEARERS = 50
+#: Rules whose amount proves nothing.
+_INEXACT = frozenset({"A3", "A4", "D"})
+#: Rules where a reference that is not ours may claim part of the money.
+_MAY_PAY_MORE = frozenset({"A3", "A4"})
 
 
-def of_transfer(
+def of_decision(
+    incoming: IncomingTransfer,
+    remittance_text: RemittanceText,
+    decision: MatchDecision,
+    open_items: OpenItems,
+    policy: MatchingPolicy,
+) -> list[str]:
+    """Reasons against carrying out a decision automatically."""
+    reasons = _of_transfer(incoming, remittance_text, policy)
+    named = remittance_text.named
+    invoices = named or [open_items.invoices[invoice_id] for invoice_id, _ in decision.parts]
+    if len({invoice.account_id for invoice in invoices}) != 1:
+        return reasons
+    reasons += _of_invoices(incoming, invoices, open_items)
+    if decision.rule in _INEXACT:
+        reasons += _of_inexact(incoming, named[0], open_items)
+    if decision.rule in _MAY_PAY_MORE:
+        strange = (*remittance_text.foreign, *(value for value, _ in remittance_text.mistyped))
+        reasons += [f"{value} is named too, and is not ours" for value in strange]
+    return reasons
+
+
+def _of_transfer(
     incoming: IncomingTransfer, remittance_text: RemittanceText, policy: MatchingPolicy
 ) -> list[str]:
-    """Reasons against applying any part of this transfer automatically."""
     reasons = [*incoming.doubts, *remittance_text.at_odds]
     if incoming.amount_minor > policy.auto_limit_minor:
         reasons.append(f"more than the limit of {policy.auto_limit_minor} for automatic decisions")
@@ -29,10 +59,10 @@ def of_transfer(
     return reasons
 
 
-def of_match(
+def _of_invoices(
     incoming: IncomingTransfer, invoices: Sequence[IssuedInvoice], open_items: OpenItems
 ) -> list[str]:
-    """Reasons against paying these invoices, all of one account, with this transfer."""
+    """Reasons against paying these invoices, all of one account."""
     account_id = invoices[0].account_id
     reasons = []
     known = open_items.known_for(incoming.payer_iban)
@@ -48,14 +78,12 @@ def of_match(
             reasons.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
         if invoice.is_contested:
             reasons.append(f"a dispute or credit note is open on {invoice.number}")
-    # No doubt about a closed invoice: rule D keeps late money as credit.
-    still_open = [invoice for invoice in invoices if invoice.is_open]
-    if _was_sent_before(incoming, still_open, open_items):
+    if _was_sent_before(incoming, invoices, open_items):
         reasons.append("the same payer sent the same amount for the same invoice within 10 days")
     return reasons
 
 
-def of_inexact(
+def _of_inexact(
     incoming: IncomingTransfer, invoice: IssuedInvoice, open_items: OpenItems
 ) -> list[str]:
     """Reasons to doubt the reference if the amount is not what is open.
@@ -100,7 +128,8 @@ def _was_sent_before(
 ) -> bool:
     # A payer that the bank does not name equals any other unnamed one.
     alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
-    ids = {invoice.id for invoice in invoices}
+    # Only open invoices: rule D keeps late money for a closed one as credit.
+    ids = {invoice.id for invoice in invoices if invoice.is_open}
     return any(
         ids & earlier.invoice_ids
         and abs(incoming.booking_date - earlier.booking_date) <= DOUBLE_WITHIN

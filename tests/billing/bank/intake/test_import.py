@@ -7,7 +7,7 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from billing.bank.intake import files
+from billing.bank.intake import files, held_statements
 from billing.bank.intake.accounts import BankAccountRefused
 from billing.bank.intake.held_statements import UnknownStatement
 from billing.bank.intake.line_keys import MAX_BATCH
@@ -186,7 +186,9 @@ def test_a_held_statement_can_be_released_with_a_reason(bank):
     [row] = bank.statements()
 
     with transaction() as ctx:
-        held_statements.release(ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed")
+        held_statements.release(
+            ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed"
+        )
     bank.receive(statement(line("10.00"), number=2, opening=900))
 
     first, _ = bank.statements()

@@ -159,7 +159,7 @@ def test_a_crash_between_two_statements_leaves_whole_ones_and_the_rest_comes_aga
 ):
     both = b"".join([GOOD.partition(b"</Stmt>")[0], b"</Stmt>", _second_statement()])
     file_id = _received(both)
-    store, calls = import_file_flow.importing.store, []
+    store, calls = import_file_flow.store.store, []
 
     def dies_at_the_second(*arguments, **named):
         calls.append(1)
@@ -167,7 +167,7 @@ def test_a_crash_between_two_statements_leaves_whole_ones_and_the_rest_comes_aga
             raise KeyboardInterrupt
         return store(*arguments, **named)
 
-    monkeypatch.setattr(import_file_flow.importing, "store", dies_at_the_second)
+    monkeypatch.setattr(import_file_flow.store, "store", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         import_file_flow.import_file(file_id)
     assert len(Bank().statements()) == 1

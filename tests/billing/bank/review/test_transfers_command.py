@@ -115,7 +115,7 @@ def test_the_report_is_one_page_with_amounts_and_without_the_payers_markup(acme,
     billing("report", page)
 
     written = page.read_text()
-    assert "Waiting for a person" in written
+    assert "Waiting for review" in written
     assert "89.00 EUR" in written
     assert "<b>Anna" not in written
     assert "&lt;b&gt;Anna&lt;/b&gt;" in written
