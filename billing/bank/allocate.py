@@ -11,11 +11,10 @@ from typing import Literal
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from billing.bank import invoice_effects
+from billing.bank import invoice_effects, transfers
 from billing.bank.errors import PartsRefused, UnknownInvoice
 from billing.bank.matching import payers
 from billing.context import Context
-from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredPayment
 from models.transfers import Allocation, Transfer, TransferInvoice, UnappliedCash
@@ -196,12 +195,9 @@ def credit(
         )
     )
     transfer.credited_minor += amount
-    payload: dict[str, object] = {
-        "transfer_id": transfer.id,
-        "currency": transfer.currency,
-        "amount_minor": amount,
-    }
-    outbox.leave(ctx, "transfer.unapplied", account_id=account_id, payload=payload)
+    transfers.leave_event(
+        ctx, "transfer.unapplied", transfer, account_id=account_id, amount_minor=amount
+    )
 
 
 def _not_undone(session: Session, transfer: Transfer) -> list[Allocation]:

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from billing.bank import allocate, transfers
 from billing.bank.transfers import UndecidedTransfer, parts_of
 from billing.context import Context
-from billing.events import outbox
 from billing.statements.references import is_usable_bank_id, meant
 from models.transfers import Transfer
 
@@ -151,13 +150,8 @@ def _reverse(ctx: Context, original: Transfer, transfer: Transfer, why: str) -> 
     original.state, original.review, original.reversed_by = "reversed", None, transfer.id
     transfer.state, transfer.review = "reverses", None
     ctx.session.flush()
-    payload: dict[str, object] = {
-        "transfer_id": original.id,
-        "currency": original.currency,
-        "amount_minor": original.amount_minor,
-    }
     for account_id in account_ids:
-        outbox.leave(ctx, "transfer.returned", account_id=account_id, payload=payload)
+        transfers.leave_event(ctx, "transfer.returned", original, account_id=account_id)
 
 
 def _leave_to_reviewer(ctx: Context, transfer: Transfer, found: ReturnLink) -> bool:

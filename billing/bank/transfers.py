@@ -208,18 +208,18 @@ def lock(session: Session, transfer_id: int, *, version: int | None = None) -> T
 
 def record_decision(
     ctx: Context,
-    transfer: Transfer,
+    transfer: Transfer | None,
     *,
     actor: str,
     rule: str,
     outcome: str,
     evidence: Mapping[str, Any],
 ) -> int:
-    """Record a decision about a locked transfer, which gets its next version; return its id."""
+    """Record a decision and return its id; a locked transfer gets its next version."""
     decision_id = ctx.session.execute(
         insert(Decision)
         .values(
-            transfer_id=transfer.id,
+            transfer_id=transfer.id if transfer else None,
             rule=rule,
             outcome=outcome,
             evidence=dict(evidence),
@@ -229,8 +229,9 @@ def record_decision(
         )
         .returning(Decision.id)
     ).scalar_one()
-    transfer.decision_id = decision_id
-    transfer.version += 1
+    if transfer is not None:
+        transfer.decision_id = decision_id
+        transfer.version += 1
     return decision_id
 
 
@@ -242,12 +243,31 @@ def request_review(ctx: Context, transfer: Transfer, reason: str | None, *, rule
     is_first_time = transfer.state == "open"
     transfer.state, transfer.review = "waiting", reason
     if is_first_time:
-        payload: dict[str, object] = {
-            "transfer_id": transfer.id,
-            "currency": transfer.currency,
-            "amount_minor": transfer.amount_minor,
-            "version": transfer.version,
-            "rule": rule,
-            "why": reason or "",
-        }
-        outbox.leave(ctx, "transfer.needs_review", account_id=None, payload=payload)
+        leave_event(
+            ctx,
+            "transfer.needs_review",
+            transfer,
+            account_id=None,
+            version=transfer.version,
+            rule=rule,
+            why=reason or "",
+        )
+
+
+def leave_event(
+    ctx: Context,
+    event_type: str,
+    transfer: Transfer,
+    *,
+    account_id: int | None,
+    amount_minor: int | None = None,
+    **more: object,
+) -> None:
+    """Leave an event about a transfer, or about this amount of it, in the outbox."""
+    payload: dict[str, object] = {
+        "transfer_id": transfer.id,
+        "currency": transfer.currency,
+        "amount_minor": transfer.amount_minor if amount_minor is None else amount_minor,
+        **more,
+    }
+    outbox.leave(ctx, event_type, account_id=account_id, payload=payload)

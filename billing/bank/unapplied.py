@@ -6,15 +6,14 @@ No rule ever uses it.
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from billing.bank import allocate, invoice_effects
+from billing.bank import allocate, invoice_effects, transfers
 from billing.bank.errors import PartsRefused
-from billing.bank.matching.types import ENGINE_VERSION
 from billing.bank.review import reviewers
 from billing.bank.review.reviewers import Reviewer
 from billing.context import Context
 from billing.host import invoices
 from billing.host.invoices import MirroredPayment
-from models.transfers import Allocation, Decision, TransferInvoice, UnappliedCash
+from models.transfers import Allocation, UnappliedCash
 
 
 def balance(session: Session, account_id: int, currency: str) -> int:
@@ -39,7 +38,14 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
             problem="there is no unapplied cash, or the invoice is not open", number=invoice.number
         )
 
-    decision_id = _record_decision(ctx, reviewer, invoice, amount)
+    decision_id = transfers.record_decision(
+        ctx,
+        None,
+        actor=reviewer.actor,
+        rule="person",
+        outcome="use credit",
+        evidence={"parts": [[invoice.id, amount]], "account_id": invoice.account_id},
+    )
     cash = {
         "account_id": invoice.account_id,
         "currency": invoice.currency,
@@ -71,21 +77,3 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
     )
     invoices.write_payment(ctx.session, payment)
     return amount
-
-
-def _record_decision(
-    ctx: Context, reviewer: Reviewer, invoice: TransferInvoice, amount: int
-) -> int:
-    evidence = {"parts": [[invoice.id, amount]], "account_id": invoice.account_id}
-    return ctx.session.execute(
-        insert(Decision)
-        .values(
-            rule="person",
-            outcome="use credit",
-            evidence=evidence,
-            engine_version=ENGINE_VERSION,
-            actor=reviewer.actor,
-            decided_at=ctx.now,
-        )
-        .returning(Decision.id)
-    ).scalar_one()

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from billing.bank.intake import continuity, line_keys
 from billing.context import Context
-from billing.postgres import arrays
+from billing.postgres import sql
 from billing.statements.canonical import Balance, Hold, HoldReason, Statement
 from billing.statements.errors import AmountTooLarge
 from billing.statements.read import hold_distant_dates, read_statements
@@ -75,8 +75,11 @@ def store(
         ctx.session.execute(
             insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
         )
-        shared = {"account": account, "format": statement.format, "statement": key}
-        new_lines = _insert_lines(ctx.session, spool, shared) if is_new else 0
+        new_lines = 0
+        if is_new:
+            new_lines = _insert_lines(
+                ctx.session, spool, account=account, of=statement.format, key=key
+            )
     return StoredStatement(
         digest=key,
         account=account,
@@ -95,46 +98,38 @@ def refresh(session: Session, stored: Sequence[StoredStatement]) -> None:
         continuity.refresh(session, account)
 
 
-_LINES = """
-INSERT INTO billing.bank_lines
-    (key, account, format, currency, amount_minor, status, booking_date, bank_reference)
-SELECT key, %(account)s, %(format)s, currency, amount_minor, status, booking_date, bank_reference
-FROM unnest(%(key)s::uuid[], %(currency)s::text[], %(amount)s::bigint[], %(status)s::text[],
-            %(day)s::date[], %(reference)s::text[])
-    AS new (key, currency, amount_minor, status, booking_date, bank_reference)
-ON CONFLICT (key) DO NOTHING
-"""
-_WORDINGS = """
-INSERT INTO billing.line_wordings (line, digest, payload)
-SELECT * FROM unnest(%(key)s::uuid[], %(wording)s::uuid[], %(payload)s::jsonb[])
-ON CONFLICT DO NOTHING
-"""
-_LINKS = """
-INSERT INTO billing.statement_lines (statement, line)
-SELECT %(statement)s, line FROM unnest(%(key)s::uuid[]) AS new (line)
-ON CONFLICT DO NOTHING
-"""
+_LINE = {
+    "key": "uuid",
+    "currency": "text",
+    "amount_minor": "bigint",
+    "status": "text",
+    "booking_date": "date",
+    "bank_reference": "text",
+}
+#: The payload is JSON text already, so it is not `jsonb`, which would be encoded again.
+_WORDING = {"line": "uuid", "digest": "uuid", "payload": "json"}
 
 
-def _insert_lines(session: Session, spool: TextIO, shared: dict[str, str]) -> int:
+def _insert_lines(session: Session, spool: TextIO, *, account: str, of: str, key: str) -> int:
     """Insert a statement's spooled lines; return how many were new to the account."""
-    connection = session.connection()
     new_lines = 0
-    for batch in line_keys.spooled(spool, size=AT_ONCE):
-        columns = {
-            **shared,
-            "key": arrays.texts([line.key for line in batch]),
-            "wording": arrays.texts([line.wording for line in batch]),
-            "payload": arrays.texts([line.payload for line in batch]),
-            "currency": arrays.texts([line.currency for line in batch]),
-            "amount": arrays.numbers([line.amount_minor for line in batch]),
-            "status": arrays.texts([line.status for line in batch]),
-            "day": arrays.texts([line.day for line in batch]),
-            "reference": arrays.texts([line.bank_reference for line in batch]),
-        }
-        new_lines += connection.exec_driver_sql(_LINES, columns).rowcount
-        connection.exec_driver_sql(_WORDINGS, columns)
-        connection.exec_driver_sql(_LINKS, columns)
+    for lines in line_keys.spooled(spool, size=AT_ONCE):
+        new_lines += len(
+            sql.insert(
+                session,
+                "billing.bank_lines",
+                _LINE,
+                [(line.key, *line[3:]) for line in lines],
+                constants={"account": account, "format": of},
+                tail="ON CONFLICT (key) DO NOTHING RETURNING true",
+            )
+        )
+        wordings = [line[:3] for line in lines]
+        tail = "ON CONFLICT DO NOTHING"
+        sql.insert(session, "billing.line_wordings", _WORDING, wordings, tail=tail)
+        links = [(key, line.key) for line in lines]
+        types = {"statement": "uuid", "line": "uuid"}
+        sql.insert(session, "billing.statement_lines", types, links, tail=tail)
     return new_lines
 
 

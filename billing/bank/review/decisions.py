@@ -19,7 +19,6 @@ from billing.bank.review import reviewers
 from billing.bank.review.reviewers import Reviewer
 from billing.context import Context
 from billing.errors import UnknownAccount
-from billing.events import outbox
 from billing.host import accounts
 from models.transfers import Decision, RefundRequest, Transfer, TransferInvoice
 
@@ -217,12 +216,13 @@ def request_refund(review: Review, amount_minor: int, *, reason: str) -> str:
         )
     )
     review.record(transfer, "refund", {"reasons": [reason], "amount_minor": amount_minor})
-    payload: dict[str, object] = {
-        "transfer_id": transfer.id,
-        "currency": transfer.currency,
-        "amount_minor": amount_minor,
-    }
-    outbox.leave(ctx, "transfer.refund_requested", account_id=account_id, payload=payload)
+    transfers.leave_event(
+        ctx,
+        "transfer.refund_requested",
+        transfer,
+        account_id=account_id,
+        amount_minor=amount_minor,
+    )
     return DONE
 
 

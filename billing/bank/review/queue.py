@@ -36,8 +36,9 @@ class ReviewItem:
 
 _WAITING = """
 SELECT t.id, t.version, t.state, t.booking_date, t.account, t.currency, t.amount_minor,
-       t.allocated_minor, t.credited_minor, t.payer_iban, t.place, t.review, d.rule, d.evidence,
-       w.payload
+       t.allocated_minor, t.credited_minor, t.payer_iban, t.review, d.rule,
+       COALESCE(d.evidence, '{}') AS evidence,
+       COALESCE(w.payload->'details'->t.place, w.payload) AS wording
 FROM billing.transfers AS t
 LEFT JOIN billing.transfer_decisions AS d ON d.id = t.decision_id
 JOIN LATERAL (SELECT v.payload FROM billing.line_wordings AS v WHERE v.line = t.line
@@ -53,10 +54,7 @@ def waiting(session: Session, *, limit: int = SHOWN) -> list[ReviewItem]:
 
 
 def _item(row: Any) -> ReviewItem:
-    details = row.payload["details"]
-    detail = details[row.place] if row.place < len(details) else row.payload
-    evidence = row.evidence or {}
-    references = [reference["value"] for reference in detail["references"]]
+    references = [reference["value"] for reference in row.wording["references"]]
     return ReviewItem(
         id=row.id,
         version=row.version,
@@ -67,14 +65,14 @@ def _item(row: Any) -> ReviewItem:
         amount_minor=row.amount_minor,
         allocated_minor=row.allocated_minor,
         credited_minor=row.credited_minor,
-        payer=detail.get("counterparty"),
+        payer=row.wording.get("counterparty"),
         payer_iban=row.payer_iban,
-        text=" ".join([*references, *detail["remittance"]]),
+        text=" ".join([*references, *row.wording["remittance"]]),
         review=row.review,
         rule=row.rule,
-        reasons=tuple(evidence.get("reasons", ())),
-        vetoes=tuple(evidence.get("vetoes", ())),
-        candidates=tuple(evidence.get("candidates", ())),
+        reasons=tuple(row.evidence.get("reasons", ())),
+        vetoes=tuple(row.evidence.get("vetoes", ())),
+        candidates=tuple(row.evidence.get("candidates", ())),
     )
 
 
