@@ -1,7 +1,7 @@
-"""Bank statements as they came in: accounts of ours, files, statements, lines and their wordings.
+"""Tables of bank statements: our bank accounts, files, statements, lines and their wordings.
 
-Statements and lines are known by digests of their content, so that files imported in any order, and
-more than once, leave the same rows.
+Statements and lines have digests of their content as keys. So files leave the same rows in whatever
+order they are imported, and however often.
 """
 
 import datetime as dt
@@ -29,8 +29,10 @@ from models.base import SCHEMA, Base, Moment
 class BankAccount(Base):
     """A bank account of ours that may receive money.
 
-    `number`: its IBAN, or bank and number. Money is recognised from statements of one `format`
-    alone. `customer_id`: the account whose virtual IBAN it is.
+    Attributes:
+        number: Its IBAN, or bank and number.
+        format: The one format in whose statements money is recognised.
+        customer_id: The account whose virtual IBAN it is.
     """
 
     __tablename__ = "bank_accounts"
@@ -48,9 +50,11 @@ class BankAccount(Base):
 
 
 class StatementFile(Base):
-    """A file as it was received. `error`, `reason`: why it was refused.
+    """A received file.
 
-    `account`: the number that the sender stated, for files that do not name their account.
+    Attributes:
+        account: The number that the sender stated, for files that do not name their account.
+        error: The name of the error if it was refused; `reason`: its message.
     """
 
     __tablename__ = "statement_files"
@@ -74,7 +78,7 @@ class StatementFile(Base):
 
 
 class StatementFilePart(Base):
-    """A piece of a file's bytes, in their order; together they are the file."""
+    """A piece of a file's bytes; the pieces in the order of `number` are the file."""
 
     __tablename__ = "statement_file_parts"
     __table_args__ = ({"schema": SCHEMA},)
@@ -85,11 +89,14 @@ class StatementFilePart(Base):
 
 
 class Statement(Base):
-    """One statement of one account, known by a digest of all that it says.
+    """One statement of one account. Amounts are minor units.
 
-    `identity`: a digest of what names it. `holds`: what reading found; `chain_holds`: what the
-    other statements of the account say about it, made anew with each import. Amounts are minor
-    units.
+    Attributes:
+        digest: A digest of its whole content.
+        identity: A digest of the account, ids, dates and balances that name it.
+        holds: Reasons to hold it that were found when it was read.
+        chain_holds: Reasons found by comparison with the account's other statements, made anew
+            with each import.
     """
 
     __tablename__ = "statements"
@@ -126,7 +133,7 @@ class Statement(Base):
 
 
 class FileStatement(Base):
-    """Which file brought which statement."""
+    """A statement's presence in a file."""
 
     __tablename__ = "file_statements"
     __table_args__ = ({"schema": SCHEMA},)
@@ -138,10 +145,11 @@ class FileStatement(Base):
 
 
 class BankLine(Base):
-    """One line of an account's history, once, in however many statements it stands.
+    """One line of an account's history, stored once for all statements that list it.
 
-    `key`: a digest of what tells it from every other line (`billing.bank.intake.line_keys`).
-    `is_split`: its transfers have been made, or it is none that could bring any.
+    Attributes:
+        key: A digest that is different for every line (`billing.bank.intake.line_keys`).
+        is_split: Whether its transfers have been made, if it has any.
     """
 
     __tablename__ = "bank_lines"
@@ -174,7 +182,7 @@ class BankLine(Base):
 
 
 class LineWording(Base):
-    """What a statement says about a line. Two wordings of one line are a conflict for a person."""
+    """The words of a statement about a line. Two wordings of a line need a reviewer."""
 
     __tablename__ = "line_wordings"
     __table_args__ = ({"schema": SCHEMA},)
@@ -185,7 +193,7 @@ class LineWording(Base):
 
 
 class StatementLine(Base):
-    """Which lines stand in which statement."""
+    """A line's presence in a statement."""
 
     __tablename__ = "statement_lines"
     __table_args__ = (Index(None, "line"), {"schema": SCHEMA})

@@ -1,7 +1,6 @@
-"""Money that came by bank: transfers, decisions about them, what they paid, and what is left.
+"""Tables of bank transfers: invoices, transfers, decisions, allocations and unapplied cash.
 
-Decisions and movements of money are only added; an undoing is a counter-entry that names what it
-undoes.
+Decisions and movements of money are only added. A counter-entry names the entry that it undoes.
 """
 
 import datetime as dt
@@ -40,10 +39,11 @@ STATES = (
 
 
 class TransferInvoice(Base):
-    """An invoice that waits for a bank transfer: its reference, and what has settled of it.
+    """An invoice to be paid by bank transfer. Its number and reference are never used again.
 
-    `invoice_id` is the main app's row. The amounts are minor units; `settled_minor` can't pass
-    `due_minor`, whatever two workers do. `number` and the reference are given once, never again.
+    Attributes:
+        invoice_id: The main app's row of the invoice.
+        settled_minor: The paid part of `due_minor`, in minor units; a constraint keeps it within.
     """
 
     __tablename__ = "transfer_invoices"
@@ -84,10 +84,11 @@ class TransferInvoice(Base):
 class Transfer(Base):
     """One payment inside a line: the line itself, or one transaction of a batch.
 
-    `amount_minor` is positive for money that came, negative for money taken back. What is
-    allocated to invoices and what is kept as a customer's credit can't pass it. `version` counts
-    the changes, so that two clerks can't both decide. `review`: why a person should look; null:
-    nobody need.
+    Attributes:
+        amount_minor: Positive for money that came, negative for money taken back. The sum of
+            `allocated_minor` and `credited_minor` can't exceed it.
+        version: The number of changes, so that two reviewers can't both decide.
+        review: The reason why a reviewer should look at it; null if nobody needs to.
     """
 
     __tablename__ = "transfers"
@@ -128,9 +129,9 @@ class Transfer(Base):
 
 
 class Decision(Base):
-    """What was decided about a transfer, by rule or by a person, with all that it rests on.
+    """A decision about a transfer, by a rule or a reviewer, with its grounds.
 
-    `transfer_id` null: a person let an account's unapplied cash pay an invoice.
+    `transfer_id` is null if a reviewer paid an invoice with unapplied cash.
     """
 
     __tablename__ = "transfer_decisions"
@@ -147,9 +148,9 @@ class Decision(Base):
 
 
 class Allocation(Base):
-    """Money of a transfer, or of a customer's credit, on an invoice; negative where undone.
+    """Money on an invoice, from a transfer or from unapplied cash; negative if it undoes another.
 
-    `transfer_id` null: it came out of the account's unapplied cash.
+    `transfer_id` is null if the money was the account's unapplied cash.
     """
 
     __tablename__ = "allocations"
@@ -171,9 +172,9 @@ class Allocation(Base):
 
 
 class UnappliedCash(Base):
-    """A movement of money that an account has with us and that is on no invoice.
+    """A movement of an account's unapplied cash: money that is on no invoice.
 
-    The account's balance is the sum; a payment taken back may leave it negative.
+    The account has the sum of its movements. A payment taken back may leave it negative.
     """
 
     __tablename__ = "unapplied_cash"
@@ -195,7 +196,7 @@ class UnappliedCash(Base):
 
 
 class Payer(Base):
-    """An IBAN that paid for an account: how often a reference said so, a person, or a person no."""
+    """An IBAN that paid for an account, with counts of references and reviewers' decisions."""
 
     __tablename__ = "payers"
     __table_args__ = (
@@ -211,7 +212,7 @@ class Payer(Base):
 
 
 class ConfirmationRequest(Base):
-    """A confirmation above the limit that waits for a second person: four eyes."""
+    """A decision above the limit that waits for a second reviewer."""
 
     __tablename__ = "transfer_confirmations"
     __table_args__ = (
@@ -235,7 +236,7 @@ class ConfirmationRequest(Base):
 
 
 class RefundRequest(Base):
-    """A refund that somebody asked for; none is ever sent from here."""
+    """A requested refund; this system never sends one."""
 
     __tablename__ = "refund_requests"
     __table_args__ = (

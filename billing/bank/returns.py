@@ -69,18 +69,18 @@ def settle(ctx: Context, returned: UndecidedTransfer) -> bool:
 
     Both transfers are locked, the lower id first.
     """
-    found = _find(ctx.session, returned)
-    ids = {returned.incoming.id} | ({found.original} if found.original else set())
+    linked = _find(ctx.session, returned)
+    ids = {returned.incoming.id} | ({linked.original} if linked.original else set())
     locked = {id: transfers.lock(ctx.session, id) for id in sorted(ids)}
     transfer = locked[returned.incoming.id]
     if transfer.version != returned.version or transfer.state not in {"open", "waiting"}:
         return False
-    if found.original is None:
-        return _leave_to_reviewer(ctx, transfer, found)
-    original = locked[found.original]
+    if linked.original is None:
+        return _leave_to_reviewer(ctx, transfer, linked)
+    original = locked[linked.original]
     if original.reversed_by is not None:
         return False
-    _reverse(ctx, original, transfer, found.why)
+    _reverse(ctx, original, transfer, linked.why)
     return True
 
 
@@ -154,14 +154,14 @@ def _reverse(ctx: Context, original: Transfer, transfer: Transfer, why: str) -> 
         transfers.leave_event(ctx, "transfer.returned", original, account_id=account_id)
 
 
-def _leave_to_reviewer(ctx: Context, transfer: Transfer, found: ReturnLink) -> bool:
+def _leave_to_reviewer(ctx: Context, transfer: Transfer, linked: ReturnLink) -> bool:
     """Request a review; freeze the transfers that it may take back, so that they pay nothing."""
-    if transfer.state == "waiting" and transfer.review == found.why:
+    if transfer.state == "waiting" and transfer.review == linked.why:
         return False
-    _record(ctx, transfer, "suggest", {"reasons": [found.why], "others": list(found.doubtful)})
-    transfers.request_review(ctx, transfer, found.why, rule=RULE)
+    _record(ctx, transfer, "suggest", {"reasons": [linked.why], "others": list(linked.doubtful)})
+    transfers.request_review(ctx, transfer, linked.why, rule=RULE)
     ctx.session.flush()
-    for id in found.doubtful:
+    for id in linked.doubtful:
         other = transfers.lock(ctx.session, id)
         if other.state in {"open", "waiting"}:
             other.state = "frozen"

@@ -155,8 +155,8 @@ def _words(entry: Entry, common: tuple[object, ...]) -> tuple[object, ...]:
 
 def _bank_reference(entry: Entry) -> str | None:
     """The bank's own reference, if it can tell lines apart."""
-    only = entry.only_detail
-    for text in (entry.bank_reference, only.bank_reference if only else None):
+    details = entry.details if len(entry.details) == 1 else ()
+    for text in (entry.bank_reference, *[detail.bank_reference for detail in details]):
         if is_usable_bank_id(text):
             return text
     return None

@@ -153,7 +153,7 @@ def _letters(lines: list[str]) -> tuple[str, list[bool]]:
 
 def _is_part(value: str, ours: list[str]) -> bool:
     """Whether it is one of our references with a word glued to it, or cut at the end of a line."""
-    return any(value.startswith(known) or known.startswith(value[:SURE]) for known in ours)
+    return any(value.startswith(own) or own.startswith(value[:SURE]) for own in ours)
 
 
 def _near(value: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:

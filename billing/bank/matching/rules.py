@@ -172,15 +172,15 @@ def _without_reference(
     if incoming.virtual_owner is not None:
         return _by_virtual_iban(incoming, incoming.virtual_owner, open_items)
     hints = suggestions.by_typo_or_number(incoming, remittance_text)
-    known = open_items.known_for(incoming.payer_iban)
+    accounts = list(open_items.known_for(incoming.payer_iban))
     is_unclear = bool(remittance_text.foreign or remittance_text.mistyped or hints)
-    if len(known) == 1 and not is_unclear:
-        decision = _by_known_payer(incoming, next(iter(known)), open_items, policy)
+    if len(accounts) == 1 and not is_unclear:
+        decision = _by_known_payer(incoming, accounts[0], open_items, policy)
         if decision is not None:
             return decision
-    if len(known) == 1:
-        hints += suggestions.within_account(incoming, next(iter(known)), open_items)
-    rule = "S3" if hints and len(known) == 1 and not remittance_text.mistyped else "S4"
+    if len(accounts) == 1:
+        hints += suggestions.within_account(incoming, accounts[0], open_items)
+    rule = "S3" if hints and len(accounts) == 1 and not remittance_text.mistyped else "S4"
     alike, count = suggestions.by_amount(incoming, open_items)
     why = f"no reference of ours; {count} open invoices of this amount"
     if not hints and not alike:

@@ -65,12 +65,13 @@ def _of_invoices(
     """Reasons against paying these invoices, all of one account."""
     account_id = invoices[0].account_id
     reasons = []
-    known = open_items.known_for(incoming.payer_iban)
-    if known and account_id not in known:
-        others = ", ".join(str(other) for other in sorted(known))
+    known_accounts = open_items.known_for(incoming.payer_iban)
+    if known_accounts and account_id not in known_accounts:
+        others = ", ".join(str(other) for other in sorted(known_accounts))
         reasons.append(f"the payer's IBAN is known to pay for account {others}")
-    if not known and (other := _bearer_of_name(incoming, invoices[0], open_items)) is not None:
-        reasons.append(f"the payer's name is that of account {other}, not of {account_id}")
+    bearer = None if known_accounts else _bearer_of_name(incoming, invoices[0], open_items)
+    if bearer is not None:
+        reasons.append(f"the payer's name is that of account {bearer}, not of {account_id}")
     if incoming.virtual_owner not in {None, account_id}:
         reasons.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
     for invoice in invoices:
