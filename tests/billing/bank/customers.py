@@ -1,4 +1,4 @@
-"""Customers who pay by bank transfer, told in days: announce, receive, match, and look."""
+"""Customers who pay by bank transfer, for tests that go day by day: announce, receive, match."""
 
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ LIMIT = 100_000
 
 @dataclass
 class Customers(Ledger):
-    """Books, a bank, and people at the main app; prices are in euro."""
+    """A ledger, a bank, and users of the main app; prices are in euro."""
 
     bank: Bank = field(default_factory=Bank)
     _closing: int = 0
@@ -108,13 +108,13 @@ class Customers(Ledger):
                 decide.leave_to_reviewer(ctx.at(self.now), decision, version, error)
 
     def review(self, ctx, who, transfer_id, *, version=None, limit=LIMIT):
-        person = reviewers.reviewer(ctx.session, str(who))
+        reviewer = reviewers.reviewer(ctx.session, str(who))
         seen = version or ctx.session.get_one(Transfer, transfer_id).version
         ctx.session.expire_all()
-        return Review(ctx.at(self.now), person, transfer_id, seen, limit)
+        return Review(ctx.at(self.now), reviewer, transfer_id, seen, limit)
 
     def act(self, name, who, transfer_id, *arguments, version=None, limit=LIMIT, **named):
-        """Let a person decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
+        """Let a reviewer decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
         with transaction() as ctx:
             review = self.review(ctx, who, transfer_id, version=version, limit=limit)
             return getattr(decisions, name)(review, *arguments, **named)
@@ -129,8 +129,8 @@ class Customers(Ledger):
 
     def use_credit(self, who, invoice_id):
         with transaction() as ctx:
-            person = reviewers.reviewer(ctx.session, str(who))
-            return unapplied.use(ctx.at(self.now), person, invoice_id)
+            reviewer = reviewers.reviewer(ctx.session, str(who))
+            return unapplied.use(ctx.at(self.now), reviewer, invoice_id)
 
     def credit(self, slug):
         with transaction() as ctx:
@@ -195,7 +195,7 @@ class Customers(Ledger):
             )
 
     def check(self):
-        """The promises hold: the books agree, and no money was made or lost."""
+        """The invariants hold: the ledger agrees, and no money was made or lost."""
         self.sweep(purchases.sweep_due, renewals.sweep_due, expiry.sweep)
         report = self.audit()
         assert report.agrees, {name: found for name, found in report.findings.items() if found}

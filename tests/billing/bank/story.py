@@ -1,4 +1,4 @@
-"""The words in which tests tell a bank's story: a statement a day, and what becomes of its lines."""
+"""A bank for tests: statements as text, one a day, and the rows that their import makes."""
 
 import datetime as dt
 import io

@@ -1,4 +1,4 @@
-"""The chain of an account's statements: each opens where the last one closed."""
+"""The continuity of an account's statements: each opens where the one before it closed."""
 
 import datetime as dt
 import random
@@ -47,7 +47,7 @@ def reasons(links):
     st.randoms(use_true_random=False),
     st.booleans(),
 )
-def test_a_whole_chain_has_no_gap_in_whatever_order_it_came(movements, chance, numbered):
+def test_a_complete_sequence_has_no_gap_in_whatever_order_it_came(movements, chance, numbered):
     links = chain(movements, numbered=numbered)
     chance.shuffle(links)
 
@@ -74,7 +74,7 @@ def test_several_statements_of_one_day_link_without_a_number():
     assert check(links) == []
 
 
-def test_a_gap_says_what_is_missing():
+def test_a_gap_names_the_missing_amount():
     [gap] = check([link(0, 100, 0), link(150, 200, 1)])
 
     assert gap.difference_minor == 50

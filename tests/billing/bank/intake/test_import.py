@@ -173,7 +173,7 @@ def test_the_date_of_an_old_statement_holds_it(bank):
     assert bank.holds() == [["date_out_of_range"]]
 
 
-def test_a_line_in_two_statements_that_follow_each_other_is_for_a_person(bank):
+def test_a_line_in_two_statements_that_follow_each_other_goes_to_review(bank):
     fee = line("1.00", text="fee", day="2026-02-01")
 
     bank.receive(statement(fee, number=1), statement(fee, number=2, opening=100))
@@ -225,7 +225,7 @@ def test_text_that_the_database_can_not_hold_is_kept_without_it(bank):
     assert len(bank.statements()) == 1
 
 
-def test_a_batch_too_large_to_keep_is_kept_as_one_amount_for_a_person(bank):
+def test_a_batch_too_large_to_keep_is_kept_as_one_amount_for_review(bank):
     many = batch(*[tx(amount="1.00")] * (MAX_BATCH + 1))
     total = f"{MAX_BATCH + 1}.00"
 
@@ -279,7 +279,7 @@ def test_a_files_name_is_kept_as_plain_text(name, kept):
         pytest.param({"text": "'; DROP TABLE billing.statements; --"}, id="SQL"),
     ],
 )
-def test_what_is_too_long_or_hostile_is_kept_as_text(bank, changed):
+def test_a_long_or_hostile_text_is_kept_as_text(bank, changed):
     bank.receive(statement(line("1.00", **changed)))
 
     assert bank.amounts() == [100]

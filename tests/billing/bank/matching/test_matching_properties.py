@@ -1,4 +1,4 @@
-"""What must hold of matching for all transfers and invoices: order, bounds, and no wrong match."""
+"""Invariants of matching for all transfers and invoices: order, bounds, and no wrong match."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from billing.bank.invoicing.references import reference
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import AUTOMATIC, MatchingPolicy
 from billing.statements.references import Scheme, check_reference
-from tests.billing.bank.matching.matching_facts import incoming, invoice, open_items, rf
+from tests.billing.bank.matching.given import incoming, invoice, open_items, rf
 
 PRICES = (8900, 13900, 22900)
 IBANS = (None, "DE89370400440532013000", "DE02100100100006820101")
@@ -87,7 +87,7 @@ def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_ha
 
 
 @given(_invoices, _transfers)
-def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfers):
+def test_an_automatic_payment_names_the_reference_of_its_invoice(invoices, transfers):
     balance, by_id = open_items(*invoices), {one.id: one for one in transfers}
 
     for decision in match(transfers, balance, MatchingPolicy()):
@@ -100,7 +100,7 @@ def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfer
 
 
 @given(_invoices, _transfers)
-def test_what_a_person_must_see_says_why(invoices, transfers):
+def test_every_decision_for_review_has_a_reason(invoices, transfers):
     for decision in match(transfers, open_items(*invoices), MatchingPolicy()):
         assert decision.outcome in AUTOMATIC or decision.review
         assert decision.reasons

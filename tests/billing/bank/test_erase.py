@@ -53,7 +53,7 @@ def close(shop):
         ]
 
 
-def test_nothing_of_ours_says_any_more_who_paid(gone):
+def test_no_table_of_ours_names_the_payer_any_more(gone):
     words = ("Jane", PAYER_IBAN)
     before = tables_that_say(*words)
 

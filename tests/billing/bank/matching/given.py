@@ -1,4 +1,4 @@
-"""Invoices and transfers for tests of matching, with the few facts that a test is about."""
+"""Invoices and transfers for tests of matching; a test states only the facts it is about."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Two workers, a clerk and the engine at once: money moves once, whoever is faster."""
+"""Two workers, or a reviewer and a run, at the same time: money moves once."""
 
 import io
 import random
@@ -76,7 +76,7 @@ def test_two_runs_at_once_settle_each_transfer_once(shop):
     shop.check()
 
 
-def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_decide(shop):
+def test_a_reviewers_decision_during_a_run_stands_and_the_run_makes_none(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
@@ -95,17 +95,17 @@ def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_de
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_clerk_and_the_engine_at_the_same_moment_decide_once(shop, seed):
+def test_a_reviewer_and_a_run_at_the_same_moment_decide_once(shop, seed):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as ctx:
         transfers.split_lines(ctx.at(shop.now))
 
-    def clerk():
+    def reviewer():
         shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="mine", version=1)
 
-    errors = at_once(clerk, shop.match)
+    errors = at_once(reviewer, shop.match)
 
     assert [type(one) for one in errors if one] in ([], [TransferChanged])
     assert len(shop.decisions()) == 1

@@ -1,4 +1,4 @@
-"""Which earlier transfer a return takes back: one identifier and the amount, and nothing guessed."""
+"""The link from a return to the transfer that it takes back, by identifier and amount."""
 
 import pytest
 
