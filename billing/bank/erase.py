@@ -3,14 +3,13 @@
 The received files are not touched: they are the bank's, and hold other customers too.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from billing.postgres import arrays
+from billing.postgres import sql
 
 #: Fields of a payment in a line's wording that hold the payer or the payer's words.
 _PERSONAL: dict[str, object] = {
@@ -60,7 +59,7 @@ def erase(session: Session, account_ids: Sequence[int]) -> None:
     In a line that is a batch, the payments of others stay as they are.
     """
     connection = session.connection()
-    accounts = {"ids": arrays.numbers(account_ids)}
+    accounts = {"ids": sql.numbers(account_ids)}
     connection.exec_driver_sql(
         "DELETE FROM billing.payers WHERE account_id = ANY(%(ids)s::bigint[])", accounts
     )
@@ -69,14 +68,14 @@ def erase(session: Session, account_ids: Sequence[int]) -> None:
         places[line].add(place)
     if not places:
         return
-    wordings = connection.exec_driver_sql(_WORDINGS, {"lines": arrays.texts(places)}).all()
+    wordings = connection.exec_driver_sql(_WORDINGS, {"lines": sql.texts(places)}).all()
     payloads = [erased(payload, places[of_line]) for of_line, _, _, payload in wordings]
     connection.exec_driver_sql(
         _REWRITE,
         {
-            "lines": arrays.texts([line for _, line, _, _ in wordings]),
-            "digests": arrays.texts([digest for _, _, digest, _ in wordings]),
-            "payloads": arrays.texts([json.dumps(payload) for payload in payloads]),
+            "lines": sql.texts([line for _, line, _, _ in wordings]),
+            "digests": sql.texts([digest for _, _, digest, _ in wordings]),
+            "payloads": sql.objects(payloads),
         },
     )
 

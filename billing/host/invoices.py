@@ -189,17 +189,17 @@ def write_payments(
     if not named:
         return
     connection = session.connection()
-    values = _columns([payment for payment, _ in named.values()], _PAYMENT)
-    values["names"] = sql.texts({name for _, names in named.values() for name in names})
-    rows = connection.exec_driver_sql(_PAYMENTS, values).all()
+    asked = {"names": sql.texts({name for _, names in named.values() for name in names})}
+    found = connection.exec_driver_sql(_PAYMENTS, asked).all()
     for payment, names in named.values():
-        known = [(row_id, name) for row_id, name in rows if name in names]
+        known = [(row_id, name) for row_id, name in found if name in names]
         if len(known) > 1:
             others = [row_id for row_id, _ in known[1:]]
             session.execute(delete(Payment).where(Payment.id.in_(others)))
         if known and known[0][1] != payment.external_id:
             renamed = update(Payment).where(Payment.id == known[0][0])
             session.execute(renamed.values(external_payment_id=payment.external_id))
+    values = _columns([payment for payment, _ in named.values()], _PAYMENT)
     connection.exec_driver_sql(_WRITE_PAYMENT, values)
 
 
