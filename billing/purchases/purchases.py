@@ -73,7 +73,6 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
     """
     if not bought:
         return []
-    accounts.lock(ctx.session, {each.account_id for each in bought})
     rows = [
         {
             **{each.name: getattr(one, each.name) for each in fields(one)},
@@ -83,21 +82,22 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
         }
         for one in bought
     ]
+    accounts.lock(ctx.session, {each.account_id for each in bought})
     new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
     opened = list(ctx.session.scalars(new.returning(Purchase)))
-    funded_accounts = {each.account_id for each in opened if _covers(each, ctx.now)}
+    funded_accounts = {
+        purchase.account_id
+        for purchase in opened
+        if purchase.plan_id is not None
+        and purchase.ends_at is not None
+        and purchase.ends_at > ctx.now
+    }
     for account_id in (
         sorted(cycle_rows.read(ctx.session, funded_accounts)) if funded_accounts else ()
     ):
         take_over(ctx, account_id)
     give_due(ctx, opened)
     return opened
-
-
-def _covers(purchase: Purchase, now: dt.datetime) -> bool:
-    """Whether its account lives on it now."""
-    is_running = purchase.ends_at is not None and purchase.ends_at > now
-    return purchase.plan_id is not None and is_running
 
 
 def take_over(ctx: Context, account_id: int) -> None:
