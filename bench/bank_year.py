@@ -142,7 +142,7 @@ def _pay(year: Year, account_id: int, today: date) -> Iterator[Sent]:
     if habit == "never pays":
         return
     if habit == "two months at once":
-        behind = [id for id in owed[:-1] if year.invoices[id].is_open][-1:]
+        behind = [id for id in owed[:-1] if year.invoices[id].due_minor][-1:]
         both = (*behind, newest.id)
         amount = sum(year.invoices[id].due_minor for id in both)
         text = " and ".join(year.invoices[id].reference for id in both)

@@ -42,51 +42,41 @@ def follow(ctx: Context, invoice: TransferInvoice) -> None:
 
 
 def _pay(ctx: Context, invoice: TransferInvoice) -> None:
-    """Start the period that the invoice pays for: plan, subscription, credits, status, event."""
-    account_id, origin = invoice.account_id, _origin(invoice)
-    if invoice.period_start is None or ctx.now > invoice.period_start + LATE_AFTER:
-        starts_at = ctx.now
-    else:
-        starts_at = invoice.period_start
-    ends_at = periods.boundary(starts_at, invoice.months)
-    invoice.state, invoice.finished_at, invoice.next_step_at = "paid", ctx.now, None
-    invoice.period_start, invoice.period_end = starts_at, ends_at
-    mirror(ctx.session, invoice)
-
-    _subscribe(ctx, account_id, origin, starts_at, ends_at)
-    accounts.set_plan(ctx.session, account_id, invoice.plan_id)
+    """Start the period that the invoice pays for: subscription, plan, credits, status, event."""
+    running = invoices.subscription(ctx.session, invoice.account_id)
     plan = accounts.plan(ctx.session, invoice.plan_id)
-    if plan is not None and plan.included_credits > 0:
-        bought = Bought(
-            key=origin,
-            account_id=account_id,
-            origin=origin,
-            source="plan",
-            credits=plan.included_credits,
-            starts_at=starts_at,
-            ends_at=ends_at,
-            plan_id=invoice.plan_id,
-        )
-        if purchases.open_one(ctx, bought) is None:  # paid before, returned, and paid again
-            _adjust_credits(ctx, invoice)
-    reactivation.money_landed(ctx.by(ACTOR), account_id)
+
+    origin = idempotency.own("invoice", invoice.number)
+    starts_at = invoice.period_start
+    if starts_at is None or ctx.now > starts_at + LATE_AFTER:
+        starts_at = ctx.now
+    invoice.period_start = starts_at
+    invoice.period_end = periods.boundary(starts_at, invoice.months)
+    invoice.state, invoice.finished_at, invoice.next_step_at = "paid", ctx.now, None
+    # Paid ahead, the running subscription goes on.
+    began_at = running.starts_at if running and starts_at > ctx.now else starts_at
+    subscription = _subscription(invoice, origin, starts_at=began_at, ends_at=invoice.period_end)
+    bought = _bought(invoice, origin, credits=plan.included_credits if plan else 0)
+
+    mirror(ctx.session, invoice)
+    invoices.write_subscriptions(ctx.session, [subscription])
+    accounts.set_plan(ctx.session, invoice.account_id, invoice.plan_id)
+    if bought.credits > 0 and purchases.open_one(ctx, bought) is None:
+        _adjust_credits(ctx, invoice)  # it was paid before, returned, and paid again
+    reactivation.money_landed(ctx.by(ACTOR), invoice.account_id)
     payload: dict[str, object] = {
         "payment": invoice.number,
         "currency": invoice.currency,
         "amount_minor": invoice.settled_minor,
     }
-    outbox.leave(ctx, "invoice.paid", account_id=account_id, payload=payload)
+    outbox.leave(ctx, "invoice.paid", account_id=invoice.account_id, payload=payload)
 
 
-def _subscribe(
-    ctx: Context, account_id: int, origin: str, starts_at: dt.datetime, ends_at: dt.datetime
-) -> None:
-    """Make the account's subscription last until then; one that was paid ahead goes on."""
-    running = invoices.subscription(ctx.session, account_id)
-    if running is not None and starts_at > ctx.now:
-        starts_at = running.starts_at
-    subscription = MirroredSubscription(
-        account_id=account_id,
+def _subscription(
+    invoice: TransferInvoice, origin: str, *, starts_at: dt.datetime, ends_at: dt.datetime
+) -> MirroredSubscription:
+    return MirroredSubscription(
+        account_id=invoice.account_id,
         status="active",
         stripe_id=None,
         starts_at=starts_at,
@@ -95,7 +85,20 @@ def _subscribe(
         payment_method=METHOD,
         external_payment_id=origin,
     )
-    invoices.write_subscriptions(ctx.session, [subscription])
+
+
+def _bought(invoice: TransferInvoice, origin: str, *, credits: int) -> Bought:
+    assert invoice.period_start is not None, "a paid invoice has a period"
+    return Bought(
+        key=origin,
+        account_id=invoice.account_id,
+        origin=origin,
+        source="plan",
+        credits=credits,
+        starts_at=invoice.period_start,
+        ends_at=invoice.period_end,
+        plan_id=invoice.plan_id,
+    )
 
 
 def _reopen(ctx: Context, invoice: TransferInvoice) -> None:
@@ -114,13 +117,9 @@ def _reopen(ctx: Context, invoice: TransferInvoice) -> None:
 
 def _adjust_credits(ctx: Context, invoice: TransferInvoice) -> None:
     returned = invoice.due_minor - invoice.settled_minor
-    bought = purchases.of_origins(ctx.session, [_origin(invoice)])
+    origin = idempotency.own("invoice", invoice.number)
+    bought = purchases.of_origins(ctx.session, [origin])
     clawbacks.settle(ctx, bought, Standing(invoice.due_minor, returned, {}))
-
-
-def _origin(invoice: TransferInvoice) -> str:
-    """The payment that a purchase names as its origin."""
-    return idempotency.own("invoice", invoice.number)
 
 
 def mirror(session: Session, invoice: TransferInvoice) -> None:

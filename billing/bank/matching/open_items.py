@@ -12,6 +12,7 @@ from functools import lru_cache
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from billing.bank.matching.types import IncomingTransfer
 from models.transfers import Payer
 
 #: The same payer, amount and reference within this is perhaps one payment sent twice.
@@ -26,13 +27,18 @@ mbh nv ohg oy oyj plc pty sa sarl sas sc se sl spa spol sro srl ug und and the m
 frau"""
 #: Legal forms and forms of address, which many share.
 _COMMON = frozenset(_COMMON_WORDS.split())
+#: Names that share so many percent of their words are the same name; another customer's name must
+#: be so much more similar than the invoice's own.
+SAME_NAME, MORE = 60, 30
+#: A word that more customers bear says nothing.
+MAX_BEARERS = 50
 #: Characters of a name that are read: names on invoices and statements are short.
 MAX_NAME = 140
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedInvoice:
-    """An invoice, open or closed. `due_minor`: the open part of `total_minor`."""
+    """An invoice, open or closed. `due_minor`: the open part of `total_minor`, 0 if closed."""
 
     id: int
     account_id: int
@@ -45,11 +51,6 @@ class IssuedInvoice:
     issued_on: date
     names: tuple[str, ...] = ()
     is_contested: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it may still be paid."""
-        return self.state == "open" and self.due_minor > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,41 @@ class OpenItems:
             for word in _words(invoice):
                 self.by_word.setdefault(word, []).append(invoice)
         for invoice in invoices:
-            if not invoice.is_open:
+            if not invoice.due_minor:
                 continue
             self.by_account.setdefault(invoice.account_id, []).append(invoice)
             amount = (invoice.currency, invoice.due_minor)
             self.by_amount.setdefault(amount, []).append(invoice)
             for word in _words(invoice):
                 self.by_amount_and_word.setdefault((*amount, word), []).append(invoice)
+
+    def bearer_of(self, name: str | None, *, besides: IssuedInvoice) -> int | None:
+        """Another account that bears this name, clearly more than the invoice's own."""
+        words = folded(name or "")
+        if not words:
+            return None
+        enough = max(SAME_NAME, likeness(name, besides.names) + MORE)
+        rarest = min((self.by_word.get(word, []) for word in words), key=len)
+        for other in rarest[:MAX_BEARERS]:
+            if likeness(name, other.names) >= enough:
+                return other.account_id
+        return None
+
+    def was_sent_before(
+        self, incoming: IncomingTransfer, invoices: Iterable[IssuedInvoice]
+    ) -> bool:
+        """Whether the payer sent the same amount for one of these open invoices, days before.
+
+        A payer that the bank does not name equals any other unnamed one. Closed invoices do not
+        count: rule D keeps late money for them as credit.
+        """
+        alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
+        ids = {invoice.id for invoice in invoices if invoice.due_minor}
+        return any(
+            ids & earlier.invoice_ids
+            and abs(incoming.booking_date - earlier.booking_date) <= DOUBLE_WITHIN
+            for earlier in self.earlier.get(alike, ())
+        )
 
     def known_for(self, iban: str | None) -> dict[int, PayerHistory]:
         """The accounts that this payer is known to have paid for."""
@@ -162,7 +191,8 @@ def by_likeness(transfers: Iterable[EarlierTransfer]) -> dict[Likeness, list[Ear
 
 _INVOICES = """
 SELECT i.id, i.account_id, i.reference, i.number, i.currency,
-       i.due_minor - i.settled_minor AS due_minor, i.due_minor AS total_minor, i.state,
+       CASE WHEN i.state = 'open' THEN i.due_minor - i.settled_minor ELSE 0 END AS due_minor,
+       i.due_minor AS total_minor, i.state,
        i.issued_at::date AS issued_on, a.name, a.billing_email,
        EXISTS (SELECT FROM billing.suspensions AS s WHERE s.account_id = i.account_id
                AND s.reason = 'dispute' AND s.lifted_at IS NULL) AS is_contested

@@ -99,7 +99,7 @@ def _several_customers(incoming: IncomingTransfer, named: Sequence[IssuedInvoice
                 f"{invoice.reference} is named",
             )
             for invoice in named
-            if invoice.is_open
+            if invoice.due_minor
         ),
         review=why,
     )
@@ -109,7 +109,7 @@ def _by_reference(
     incoming: IncomingTransfer, remittance_text: RemittanceText, open_items: OpenItems
 ) -> MatchDecision:
     named = remittance_text.named
-    closed = [invoice for invoice in named if not invoice.is_open]
+    closed = [invoice for invoice in named if not invoice.due_minor]
     if len(named) == 1 and closed:
         return _late(incoming, closed[0])
     if len(named) == 1:

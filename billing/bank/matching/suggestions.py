@@ -102,7 +102,7 @@ def ranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 def _candidate(
     incoming: IncomingTransfer, invoice: IssuedInvoice, score: int, why: str
 ) -> Candidate | None:
-    if not invoice.is_open or invoice.currency != incoming.currency:
+    if not invoice.due_minor or invoice.currency != incoming.currency:
         return None
     part = min(invoice.due_minor, incoming.amount_minor)
     return Candidate(((invoice.id, part),), invoice.account_id, score, why)

@@ -1,25 +1,20 @@
 """Vetoes: the reasons that turn an automatic decision into a suggestion for a reviewer."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from billing.bank.matching.open_items import (
     DOUBLE_WITHIN,
+    SAME_NAME,
     IssuedInvoice,
     OpenItems,
-    folded,
     likeness,
 )
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecision, MatchingPolicy
 
-#: Names that share so many percent of their words are the same name; another customer's name must
-#: be so much more similar than the invoice's own.
-SAME_NAME, MORE = 60, 30
-#: A word that more customers bear says nothing.
-MAX_BEARERS = 50
 #: Rules whose amount proves nothing.
 _INEXACT = frozenset({"A3", "A4", "D"})
 #: Rules where a reference that is not ours may claim part of the money.
@@ -69,8 +64,8 @@ def _of_invoices(
     if known_accounts and account_id not in known_accounts:
         others = ", ".join(str(other) for other in sorted(known_accounts))
         reasons.append(f"the payer's IBAN is known to pay for account {others}")
-    bearer = None if known_accounts else _bearer_of_name(incoming, invoices[0], open_items)
-    if bearer is not None:
+    bearer = open_items.bearer_of(incoming.payer_name, besides=invoices[0])
+    if not known_accounts and bearer is not None:
         reasons.append(f"the payer's name is that of account {bearer}, not of {account_id}")
     if incoming.virtual_owner not in {None, account_id}:
         reasons.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
@@ -79,7 +74,7 @@ def _of_invoices(
             reasons.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
         if invoice.is_contested:
             reasons.append(f"a dispute or credit note is open on {invoice.number}")
-    if _was_sent_before(incoming, invoices, open_items):
+    if open_items.was_sent_before(incoming, invoices):
         reasons.append("the same payer sent the same amount for the same invoice within 10 days")
     return reasons
 
@@ -93,7 +88,7 @@ def _of_inexact(
     reviewer decides if the payer pays for other customers too, or if the name is another one's and
     the amount is just what other customers owe.
     """
-    if invoice.is_open and incoming.amount_minor == invoice.due_minor:
+    if incoming.amount_minor == invoice.due_minor:
         return []
     amount = (incoming.currency, incoming.amount_minor)
     fitting = {other.account_id for other in open_items.by_amount.get(amount, [])}
@@ -107,35 +102,6 @@ def _of_inexact(
     if not fitting or likeness(incoming.payer_name, invoice.names) >= SAME_NAME:
         return []
     return ["the amount is just what other customers owe, and the payer's name is not this one's"]
-
-
-def _bearer_of_name(
-    incoming: IncomingTransfer, invoice: IssuedInvoice, open_items: OpenItems
-) -> int | None:
-    """Another account whose name is the payer's, clearly more than this one's."""
-    words = folded(incoming.payer_name or "")
-    if not words:
-        return None
-    enough = max(SAME_NAME, likeness(incoming.payer_name, invoice.names) + MORE)
-    rarest = min((open_items.by_word.get(word, []) for word in words), key=len)
-    for other in rarest[:MAX_BEARERS]:
-        if likeness(incoming.payer_name, other.names) >= enough:
-            return other.account_id
-    return None
-
-
-def _was_sent_before(
-    incoming: IncomingTransfer, invoices: Iterable[IssuedInvoice], open_items: OpenItems
-) -> bool:
-    # A payer that the bank does not name equals any other unnamed one.
-    alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
-    # Only open invoices: rule D keeps late money for a closed one as credit.
-    ids = {invoice.id for invoice in invoices if invoice.is_open}
-    return any(
-        ids & earlier.invoice_ids
-        and abs(incoming.booking_date - earlier.booking_date) <= DOUBLE_WITHIN
-        for earlier in open_items.earlier.get(alike, ())
-    )
 
 
 def of_conflicts(
