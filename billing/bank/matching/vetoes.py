@@ -64,10 +64,10 @@ def _of_invoices(
     if known_accounts and account_id not in known_accounts:
         others = ", ".join(str(other) for other in sorted(known_accounts))
         reasons.append(f"the payer's IBAN is known to pay for account {others}")
-    is_known = bool(known_accounts)
-    bearer = None if is_known else open_items.bearer_of(incoming.payer_name, besides=invoices[0])
-    if bearer is not None:
-        reasons.append(f"the payer's name is that of account {bearer}, not of {account_id}")
+    if not known_accounts:
+        bearer = open_items.bearer_of(incoming.payer_name, besides=invoices[0])
+        if bearer is not None:
+            reasons.append(f"the payer's name is that of account {bearer}, not of {account_id}")
     if incoming.virtual_owner not in {None, account_id}:
         reasons.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
     for invoice in invoices:
