@@ -1,7 +1,7 @@
-"""Tables of bank statements: our bank accounts, files, statements, lines and their wordings.
+"""Bank statements as received: our bank accounts, files, statements, lines and their wordings.
 
-Statements and lines have digests of their content as keys. So files leave the same rows in whatever
-order they are imported, and however often.
+A digest of their content identifies statements and lines, so that files imported in any order, and
+more than once, leave the same rows.
 """
 
 import datetime as dt
@@ -29,10 +29,8 @@ from models.base import SCHEMA, Base, Moment
 class BankAccount(Base):
     """A bank account of ours that may receive money.
 
-    Attributes:
-        number: Its IBAN, or bank and number.
-        format: The one format in whose statements money is recognised.
-        customer_id: The account whose virtual IBAN it is.
+    `number`: its IBAN, or bank and number. Only statements in `format` are read for payments.
+    `customer_id`: the account that this virtual IBAN belongs to.
     """
 
     __tablename__ = "bank_accounts"
@@ -50,11 +48,9 @@ class BankAccount(Base):
 
 
 class StatementFile(Base):
-    """A received file.
+    """A file as received. `error` and `reason` tell why it was refused.
 
-    Attributes:
-        account: The number that the sender stated, for files that do not name their account.
-        error: The name of the error if it was refused; `reason`: its message.
+    `account`: the account number that the sender gave for a file that does not name it.
     """
 
     __tablename__ = "statement_files"
@@ -78,7 +74,7 @@ class StatementFile(Base):
 
 
 class StatementFilePart(Base):
-    """A piece of a file's bytes; the pieces in the order of `number` are the file."""
+    """A part of a file's bytes; the parts in order are the file."""
 
     __tablename__ = "statement_file_parts"
     __table_args__ = ({"schema": SCHEMA},)
@@ -89,14 +85,11 @@ class StatementFilePart(Base):
 
 
 class Statement(Base):
-    """One statement of one account. Amounts are minor units.
+    """One statement of one account, identified by a digest of all its content.
 
-    Attributes:
-        digest: A digest of its whole content.
-        identity: A digest of the account, ids, dates and balances that name it.
-        holds: Reasons to hold it that were found when it was read.
-        chain_holds: Reasons found by comparison with the account's other statements, made anew
-            with each import.
+    `identity`: a digest of its account, number and period. `holds`: problems found when it was
+    read. `chain_holds`: contradictions to the account's other statements, recomputed at each
+    import. Amounts are in minor units.
     """
 
     __tablename__ = "statements"
@@ -133,7 +126,7 @@ class Statement(Base):
 
 
 class FileStatement(Base):
-    """A statement's presence in a file."""
+    """The statements that a file contained."""
 
     __tablename__ = "file_statements"
     __table_args__ = ({"schema": SCHEMA},)
@@ -145,11 +138,10 @@ class FileStatement(Base):
 
 
 class BankLine(Base):
-    """One line of an account's history, stored once for all statements that list it.
+    """A line of an account's history, stored once for all the statements that contain it.
 
-    Attributes:
-        key: A digest that is different for every line (`billing.bank.intake.line_keys`).
-        is_split: Whether its transfers have been made, if it has any.
+    `key`: a digest that distinguishes it from every other line. `is_split`: its transfers exist, or
+    it can't have any.
     """
 
     __tablename__ = "bank_lines"
@@ -182,7 +174,7 @@ class BankLine(Base):
 
 
 class LineWording(Base):
-    """The words of a statement about a line. Two wordings of a line need a reviewer."""
+    """The content of a line in a statement. Two wordings of one line go to manual review."""
 
     __tablename__ = "line_wordings"
     __table_args__ = ({"schema": SCHEMA},)
@@ -193,7 +185,7 @@ class LineWording(Base):
 
 
 class StatementLine(Base):
-    """A line's presence in a statement."""
+    """The lines of a statement."""
 
     __tablename__ = "statement_lines"
     __table_args__ = (Index(None, "line"), {"schema": SCHEMA})

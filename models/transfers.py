@@ -1,6 +1,7 @@
-"""Tables of bank transfers: invoices, transfers, decisions, allocations and unapplied cash.
+"""Bank transfers, decisions about them, the invoices they pay and unapplied cash.
 
-Decisions and movements of money are only added. A counter-entry names the entry that it undoes.
+Decisions and movements of money are only added; a reversal is a counter-entry that names what it
+undoes.
 """
 
 import datetime as dt
@@ -24,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.bank import BankLine
 from models.base import SCHEMA, Base, Moment
 
-#: A transfer's states; the words are in docs/glossary.md.
+#: A transfer's states; docs/glossary.md explains them.
 STATES = (
     "open",
     "waiting",
@@ -39,11 +40,10 @@ STATES = (
 
 
 class TransferInvoice(Base):
-    """An invoice to be paid by bank transfer. Its number and reference are never used again.
+    """An invoice that is paid by bank transfer, with its reference and the amount settled.
 
-    Attributes:
-        invoice_id: The main app's row of the invoice.
-        settled_minor: The paid part of `due_minor`, in minor units; a constraint keeps it within.
+    `invoice_id` is the main app's row. Amounts are in minor units. A constraint keeps
+    `settled_minor` within `due_minor`. `number` and `reference` are never reused.
     """
 
     __tablename__ = "transfer_invoices"
@@ -82,13 +82,11 @@ class TransferInvoice(Base):
 
 
 class Transfer(Base):
-    """One payment inside a line: the line itself, or one transaction of a batch.
+    """One payment of a bank line: the line itself, or one transaction of a batch booking.
 
-    Attributes:
-        amount_minor: Positive for money that came, negative for money taken back. The sum of
-            `allocated_minor` and `credited_minor` can't exceed it.
-        version: The number of changes, so that two reviewers can't both decide.
-        review: The reason why a reviewer should look at it; null if nobody needs to.
+    `amount_minor` is positive for money received, negative for money returned. A constraint keeps
+    the sum of allocations and unapplied cash within it. `version` counts the changes, so that two
+    reviewers can't both decide. `review`: why a reviewer should look at it; null: no need.
     """
 
     __tablename__ = "transfers"
@@ -129,9 +127,9 @@ class Transfer(Base):
 
 
 class Decision(Base):
-    """A decision about a transfer, by a rule or a reviewer, with its grounds.
+    """A decision about a transfer, by a rule or a reviewer, with its evidence.
 
-    `transfer_id` is null if a reviewer paid an invoice with unapplied cash.
+    `transfer_id` null: a reviewer let an account's unapplied cash pay an invoice.
     """
 
     __tablename__ = "transfer_decisions"
@@ -148,9 +146,9 @@ class Decision(Base):
 
 
 class Allocation(Base):
-    """Money on an invoice, from a transfer or from unapplied cash; negative if it undoes another.
+    """Money of a transfer allocated to an invoice; negative if it undoes another allocation.
 
-    `transfer_id` is null if the money was the account's unapplied cash.
+    `transfer_id` null: the money comes from the account's unapplied cash.
     """
 
     __tablename__ = "allocations"
@@ -172,9 +170,9 @@ class Allocation(Base):
 
 
 class UnappliedCash(Base):
-    """A movement of an account's unapplied cash: money that is on no invoice.
+    """A movement of an account's money that is on no invoice.
 
-    The account has the sum of its movements. A payment taken back may leave it negative.
+    The sum is the account's unapplied cash; a returned payment may make it negative.
     """
 
     __tablename__ = "unapplied_cash"
@@ -196,7 +194,10 @@ class UnappliedCash(Base):
 
 
 class Payer(Base):
-    """An IBAN that paid for an account, with counts of references and reviewers' decisions."""
+    """An IBAN that paid for an account.
+
+    `matched` counts payments by reference, `confirmed` and `declined` the decisions of reviewers.
+    """
 
     __tablename__ = "payers"
     __table_args__ = (
@@ -212,7 +213,7 @@ class Payer(Base):
 
 
 class ConfirmationRequest(Base):
-    """A decision above the limit that waits for a second reviewer."""
+    """A confirmation above the limit that waits for a second reviewer."""
 
     __tablename__ = "transfer_confirmations"
     __table_args__ = (
@@ -236,7 +237,7 @@ class ConfirmationRequest(Base):
 
 
 class RefundRequest(Base):
-    """A requested refund; this system never sends one."""
+    """A refund that a reviewer requested; the worker itself never sends money."""
 
     __tablename__ = "refund_requests"
     __table_args__ = (

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from billing.bank import allocate, transfers
 from billing.bank.transfers import UndecidedTransfer, parts_of
 from billing.context import Context
-from billing.statements.references import is_usable_bank_id, meant
+from billing.statements.references import drop_placeholder, is_usable_bank_id
 from models.transfers import Transfer
 
 ACTOR = "rule"
@@ -116,7 +116,9 @@ def identifiers_of(payload: Mapping[str, Any], detail: Mapping[str, Any]) -> fro
     texts = [wording.get(name) for wording in (payload, detail) for name in _IDENTIFIERS]
     texts.append(payload.get("corrects"))
     return frozenset(
-        text.strip() for text in texts if text and meant(text) and is_usable_bank_id(text)
+        text.strip()
+        for text in texts
+        if text and drop_placeholder(text) and is_usable_bank_id(text)
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from billing.bank.matching.open_items import IssuedInvoice, OpenItems
 from billing.bank.matching.types import IncomingTransfer
 from billing.statements.references import (
-    Found,
+    CheckedReference,
     Scheme,
     check_reference,
     find_references,
@@ -92,7 +92,7 @@ def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
 
 def _structured(
     incoming: IncomingTransfer, open_items: OpenItems
-) -> tuple[list[IssuedInvoice], list[str], list[Found]]:
+) -> tuple[list[IssuedInvoice], list[str], list[CheckedReference]]:
     """The invoices of the structured references, doubts about them, and others' references."""
     invoices, at_odds, others = [], [], []
     for field in incoming.structured:
