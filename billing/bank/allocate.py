@@ -48,7 +48,7 @@ def apply(
     _check_fit(transfer, parts, locked)
 
     for invoice_id, amount in sorted(parts):
-        _move(ctx, transfer, locked[invoice_id], amount, decision_id)
+        move(ctx, transfer, locked[invoice_id], amount, decision_id)
     if rest and credit_to is not None:
         credit(ctx, transfer, credit_to, rest, "kept", decision_id=decision_id)
     transfer.state = "settled" if parts else "credited"
@@ -92,7 +92,7 @@ def take_out(ctx: Context, transfer: Transfer, *, decision_id: int) -> list[int]
 
     for row in allocations:
         invoice = locked[row.transfer_invoice_id]
-        _move(ctx, transfer, invoice, -row.amount_minor, decision_id, undoes=row.id)
+        move(ctx, transfer, invoice, -row.amount_minor, decision_id, undoes=row.id)
     for account_id, amount in sorted(credited.items()):
         credit(ctx, transfer, account_id, -amount, "undone", decision_id=decision_id)
     ctx.session.flush()
@@ -125,19 +125,22 @@ def lock_invoices(
     return invoices_by_id
 
 
-def _move(
+def move(
     ctx: Context,
-    transfer: Transfer,
+    transfer: Transfer | None,
     invoice: TransferInvoice,
     amount: int,
     decision_id: int,
     *,
     undoes: int | None = None,
 ) -> None:
-    """Put money of a transfer on an invoice; a negative amount takes it off."""
+    """Put money of a transfer on an invoice, or take it off if the amount is negative.
+
+    Without a transfer, it is the account's unapplied cash. All rows are locked.
+    """
     ctx.session.execute(
         insert(Allocation).values(
-            transfer_id=transfer.id,
+            transfer_id=transfer.id if transfer else None,
             transfer_invoice_id=invoice.id,
             amount_minor=amount,
             decision_id=decision_id,
@@ -146,7 +149,8 @@ def _move(
         )
     )
     invoice.settled_minor += amount
-    transfer.allocated_minor += amount
+    if transfer is not None:
+        transfer.allocated_minor += amount
 
 
 def _write_payments(

@@ -13,7 +13,7 @@ from billing.bank.review.reviewers import Reviewer
 from billing.context import Context
 from billing.host import invoices
 from billing.host.invoices import MirroredPayment
-from models.transfers import Allocation, UnappliedCash
+from models.transfers import TransferInvoice, UnappliedCash
 
 
 def balance(session: Session, account_id: int, currency: str) -> int:
@@ -55,17 +55,17 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
         "recorded_at": ctx.now,
     }
     ctx.session.execute(insert(UnappliedCash).values(cash))
-    allocation = {
-        "transfer_invoice_id": invoice.id,
-        "amount_minor": amount,
-        "decision_id": decision_id,
-        "recorded_at": ctx.now,
-    }
-    ctx.session.execute(insert(Allocation).values(allocation))
-    invoice.settled_minor += amount
+    allocate.move(ctx, None, invoice, amount, decision_id)
     ctx.session.flush()
     invoice_effects.follow(ctx, invoice)
-    payment = MirroredPayment(
+    invoices.write_payment(ctx.session, _payment(ctx, invoice, amount, decision_id))
+    return amount
+
+
+def _payment(
+    ctx: Context, invoice: TransferInvoice, amount: int, decision_id: int
+) -> MirroredPayment:
+    return MirroredPayment(
         account_id=invoice.account_id,
         invoice_id=invoice.invoice_id,
         method=invoice_effects.METHOD,
@@ -75,5 +75,3 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
         amount_minor=amount,
         happened_at=ctx.now,
     )
-    invoices.write_payment(ctx.session, payment)
-    return amount
