@@ -123,7 +123,7 @@ def _drain(contestant: Contestant, count: int) -> Row:
 
 
 def _check_books(*, ours: int, naive: int) -> None:
-    """Each debit once, and every promise of the audit held."""
+    """Each debit once, and every invariant of the audit held."""
     ground.check_books()
     with transaction() as ctx:
         of_ours = CreditTransaction.key.is_not(None)

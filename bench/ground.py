@@ -57,9 +57,9 @@ def debits(count: int, *, first: int = 1, accounts: int = ACCOUNTS) -> Iterator[
         yield Debit(account_id, chance.choice(OPERATIONS), new_key())
 
 
-def check_books(*, with_seals: bool = True) -> None:
-    """Raises BooksDisagree unless every promise of the audit holds."""
+def check_books(*, with_chain: bool = True) -> None:
+    """Raises BooksDisagree unless every invariant of the audit holds."""
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = audit.run(ctx, with_seals=with_seals)
+        report = audit.run(ctx, with_chain=with_chain)
     if not report.agrees:
         raise BooksDisagree(str({name: found for name, found in report.findings.items() if found}))

@@ -69,9 +69,9 @@ class Ledger:
         with transaction() as ctx:
             return grants.apply(ctx.at(self.now).by("main_app"), message)
 
-    def seed(self, slug) -> signup_grant.Seeded:
+    def seed(self, slug) -> signup_grant.SignupGrant:
         with transaction() as ctx:
-            return signup_grant.seed(ctx.at(self.now), self.ids.get(slug, 999_999))
+            return signup_grant.give(ctx.at(self.now), self.ids.get(slug, 999_999))
 
     def change_status(self, slug, to, *, reason) -> None:
         with transaction() as ctx:
@@ -101,7 +101,7 @@ class Ledger:
 
     def repair(self) -> list[SweepResult]:
         with transaction() as ctx:
-            return repairs.sweep(ctx.at(self.now)).swept
+            return repairs.sweep(ctx.at(self.now)).results
 
     def calendar(self, slug) -> CreditCalendar | None:
         with transaction() as ctx:

@@ -1,4 +1,4 @@
-"""Messages that could not be handled, kept whole until a person replays or drops them."""
+"""Dead letters: messages that could not be handled, until an operator replays or drops them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from billing.context import Context
 from billing.errors import BillingError
 from models.operations import DeadLetter
 
-#: A reason longer than this is cut: a traceback belongs into the log.
+#: Longer reasons are cut; a traceback belongs in the log.
 MAX_REASON_CHARACTERS = 1000
 
 
 class UnknownDeadLetter(BillingError):
-    """No open dead letter has this id."""
+    """No open dead letter has the id {id}."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A message as it came, and why it could not be handled.
 
-    `arguments` are a task's keyword arguments; `raw` the bytes of what could not even be read.
+    `arguments` are the task's keyword arguments; `raw` the bytes of an unreadable message.
     """
 
     message_id: str
@@ -37,7 +37,7 @@ class Letter:
 
 
 def keep(ctx: Context, letters: Sequence[Letter]) -> None:
-    """Keep these messages; one that is kept already counts another attempt and is open again."""
+    """Store these messages; one that is stored already is open again, with one more attempt."""
     if not letters:
         return
     rows = [
@@ -53,7 +53,7 @@ def keep(ctx: Context, letters: Sequence[Letter]) -> None:
             "first_at": ctx.now,
             "last_at": ctx.now,
         }
-        for letter in {each.message_id: each for each in letters}.values()
+        for letter in {letter.message_id: letter for letter in letters}.values()
     ]
     new = insert(DeadLetter)
     ctx.session.execute(
@@ -73,12 +73,12 @@ def keep(ctx: Context, letters: Sequence[Letter]) -> None:
 
 
 def _clean(text: str) -> str:
-    """Postgres keeps no NUL, and a terminal should not be steered by a message."""
+    """Replace what Postgres can't store (NUL) and what would control a terminal."""
     return "".join([c if c.isprintable() else " " for c in text])
 
 
 def open_letters(session: Session, *, limit: int, task: str | None = None) -> list[DeadLetter]:
-    """The open dead letters, oldest first."""
+    """List the open dead letters, oldest first."""
     rows = select(DeadLetter).where(DeadLetter.state == "open").order_by(DeadLetter.id)
     if task is not None:
         rows = rows.where(DeadLetter.task == task)
@@ -86,13 +86,13 @@ def open_letters(session: Session, *, limit: int, task: str | None = None) -> li
 
 
 def count_open(session: Session) -> int:
-    """How many dead letters wait for a person."""
+    """Count the open dead letters."""
     rows = select(func.count()).select_from(DeadLetter).where(DeadLetter.state == "open")
     return session.execute(rows).scalar_one()
 
 
 def close(ctx: Context, letter_id: int, *, state: str) -> DeadLetter:
-    """Take an open letter off the list, as `replayed` or `dropped`. Raises UnknownDeadLetter."""
+    """Close an open dead letter as `replayed` or `dropped`. Raises UnknownDeadLetter."""
     closed = ctx.session.scalars(
         update(DeadLetter)
         .where(DeadLetter.id == letter_id, DeadLetter.state == "open")

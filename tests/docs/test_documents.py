@@ -268,7 +268,7 @@ def test_the_life_of_an_account_has_every_step_and_who_may():
 
     assert steps_listed == [
         [step.status_from, step.status_to, ", ".join(sorted(step.reasons)), f"`{step.event}`"]
-        for step in transitions.STEPS
+        for step in transitions.TRANSITIONS
     ]
     assert reasons_listed == [
         [reason, ", ".join(sorted(who))] for reason, who in sorted(transitions.WHO_MAY.items())
@@ -315,6 +315,6 @@ def test_every_event_that_is_left_is_in_the_catalogue_and_every_one_there_is_lef
     code = "\n".join(path.read_text() for path in files)
     topics = "account|credits|invoice|dispute|transfer|trial|payment|plan"
     named = set(re.findall(rf'"((?:{topics})\.[a-z_]+)"', code))
-    changes = {step.event for step in transitions.STEPS}
+    changes = {step.event for step in transitions.TRANSITIONS}
 
     assert named | changes == set(CATALOGUE)

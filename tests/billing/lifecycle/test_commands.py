@@ -278,18 +278,18 @@ def test_the_outbox_refuses(database, words):
 
 @pytest.fixture
 def ways_of(monkeypatch):
-    """The ways that these settings name."""
+    """The channels of these settings."""
 
     def set_and_look(**environment):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings.cache_clear()
-        event_delivery.ways.cache_clear()
-        return event_delivery.ways()
+        event_delivery.channels.cache_clear()
+        return event_delivery.channels()
 
     yield set_and_look
     settings.cache_clear()
-    event_delivery.ways.cache_clear()
+    event_delivery.channels.cache_clear()
 
 
 def test_no_way_is_taken_unless_one_is_set(ways_of):

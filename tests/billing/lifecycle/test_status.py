@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from billing.errors import AccountDeleted, StatusChangeRefused, SystemAccount, UnknownAccount
-from billing.lifecycle import status, transitions
+from billing.lifecycle import status
+from billing.lifecycle.transitions import TRANSITIONS, WHO_MAY
 from models.accounts import StatusChange
 from models.operations import OutboxEvent
 from tests.story import NOON
@@ -15,9 +16,8 @@ from worker.database import transaction
 def act(ledger):
     def run(verb, slug, **fields):
         with transaction() as ctx:
-            return getattr(status, verb)(
-                ctx.session, ledger.ids.get(slug, 404), actor="operator:test", now=NOON, **fields
-            )
+            operator = ctx.at(NOON).by("operator:test")
+            return getattr(status, verb)(operator, ledger.ids.get(slug, 404), **fields)
 
     return run
 
@@ -155,10 +155,10 @@ def test_an_unknown_account_does_not_change(act):
 
 
 def test_every_step_of_the_table_leads_somewhere_new_for_a_reason():
-    for step in status.STEPS:
-        assert step.status_from != step.status_to
-        assert step.reasons
-        assert step.event.startswith("account.")
+    for transition in TRANSITIONS:
+        assert transition.status_from != transition.status_to
+        assert transition.reasons
+        assert transition.event.startswith("account.")
 
 
 def test_who_may_not_act_for_a_reason_is_refused(ledger):
@@ -169,7 +169,7 @@ def test_who_may_not_act_for_a_reason_is_refused(ledger):
 
 
 def test_every_reason_of_the_table_says_who_may_act_for_it():
-    assert {reason for step in status.STEPS for reason in step.reasons} == set(transitions.WHO_MAY)
+    assert {reason for change in TRANSITIONS for reason in change.reasons} == set(WHO_MAY)
 
 
 def test_who_comes_back_from_a_cancellation_sheds_the_reasons_that_money_cures(ledger, act):

@@ -16,6 +16,7 @@ from billing.context import Policy
 from billing.lifecycle import status
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.accounts import Suspension
 from models.host import Account as AccountRow
@@ -29,7 +30,7 @@ START = dt.datetime(2027, 3, 1, 9, tzinfo=dt.UTC)  # the leap day of 2028 lies w
 TWO_YEARS = 731
 SWEEPS = {
     "begin": trial_sweeps.begin_missing,
-    "remind": trial_sweeps.remind_due,
+    "remind": trial_reminders.remind_due,
     "expire": trial_sweeps.expire_due,
     "dun": dunning_sweep.step_due,
 }

@@ -161,11 +161,11 @@ def test_a_plan_that_is_not_active_changes_nothing(acme):
     assert sweep(acme) == []
 
 
-def test_one_account_can_be_told_to_follow(acme):
+def test_one_account_s_plan_change_can_be_applied(acme):
     acme.change_plan("acme", "growth")
 
     with transaction() as ctx:
-        (change,) = plan_changes.follow(ctx.at(acme.now), acme.ids["acme"])
+        (change,) = plan_changes.follow_all(ctx.at(acme.now), [acme.ids["acme"]])
 
     assert (change.what, change.granted) == ("upgraded", 1000)
 

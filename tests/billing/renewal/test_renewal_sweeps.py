@@ -83,7 +83,7 @@ def test_a_repair_that_breaks_harms_no_other_account(acme):
     break_by_sql("UPDATE billing.credit_calendars SET plan_id = 404 WHERE account_id = 1")
 
     def repair(ctx):
-        return repairs.sweep(ctx).swept
+        return repairs.sweep(ctx).results
 
     assert ("acme", "resumed", None) in one_set(acme, repair)
 

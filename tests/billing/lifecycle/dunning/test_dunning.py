@@ -382,7 +382,7 @@ def test_no_case_is_opened_for_an_account_that_is_none(life):
 
 
 def test_a_cause_that_is_none_is_a_mistake(acme):
-    with pytest.raises(ValueError, match="no cause"):
+    with pytest.raises(ValueError, match="mood is not a cause of dunning"):
         fail(acme, cause="mood")
 
 

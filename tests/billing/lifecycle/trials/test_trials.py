@@ -9,6 +9,7 @@ from billing.context import Policy
 from billing.errors import AccountDeleted, SystemAccount, TrialEndRefused, UnknownAccount
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.credits import PlanPolicy
 from models.life import Trial, TrialReminder
@@ -359,7 +360,7 @@ def test_nobody_is_reminded_while_suspended(life):
     life.change_status("acme", "suspended", reason="dispute")
     life.pass_time(days=13)
 
-    life.age(trial_sweeps.remind_due)
+    life.age(trial_reminders.remind_due)
 
     assert life.reminders() == []
 
