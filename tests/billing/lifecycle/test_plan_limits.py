@@ -42,7 +42,7 @@ def breaches(life):
         LimitBreach.account_id == life.ids["acme"], LimitBreach.ended_at.is_(None)
     )
     with transaction() as ctx:
-        return sorted(ctx.session.execute(rows).tuples())
+        return sorted(tuple(row) for row in ctx.session.execute(rows))
 
 
 def test_an_account_within_its_plan_is_left_alone(acme):
