@@ -96,7 +96,7 @@ def _take(count: int) -> Iterator[Along]:
 def _give_back(messages: Sequence[tuple[str, bytes]]) -> None:
     """Put messages back as they were; without Redis they come back after their lease."""
     try:
-        queues.give_back(queues.connection(), QUEUE, reversed(messages))
+        queues.requeue_front(queues.connection(), QUEUE, reversed(messages))
     except redis.RedisError as error:
         log.warning("set_not_given_back", messages=len(messages), error=type(error).__name__)
 
