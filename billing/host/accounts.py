@@ -95,7 +95,7 @@ def lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
 
 def lock_billable(session: Session, account_id: int) -> HostAccount:
     """Lock one account that may be billed. Raises as `check_billable`."""
-    return check_billable(account_id, lock(session, [account_id]).get(account_id))
+    return lock_all_billable(session, [account_id])[0]
 
 
 def check_billable(account_id: int, account: HostAccount | None) -> HostAccount:

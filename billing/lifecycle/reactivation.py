@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from billing.context import Context
@@ -12,6 +13,7 @@ from billing.lifecycle import status
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.transitions import MONEY_REASONS
 from billing.lifecycle.trials import rows as trial_rows
+from models.accounts import Suspension
 
 #: Statuses that a payment for a plan turns into active. `suspended` is not one of them: where the
 #: main app suspended an account itself, nobody knows for which reason.
@@ -74,7 +76,10 @@ def _relieve(ctx: Context, account: HostAccount) -> None:
             status.lift(ctx, account.id, reason=reason, to="active")
     dunning_rows.close(ctx, [account.id], outcome="paid")
     if status.suspension_reasons(ctx.session, account.id):
-        status.set_status_after_suspension(ctx.session, account.id, "active")
+        open_reasons = update(Suspension).where(
+            Suspension.account_id == account.id, Suspension.lifted_at.is_(None)
+        )
+        ctx.session.execute(open_reasons.values(status_before="active"))
         trial_rows.end(ctx, [account.id], outcome="paid")
     elif account.status in REACTIVATED_BY_PAYMENT:
         status.change(ctx, account.id, to="active", reason="paid")

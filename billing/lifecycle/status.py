@@ -51,8 +51,8 @@ def change_all(
 ) -> None:
     """Change the status of accounts that have no reason for suspension.
 
-    Those that have the status already stay as they are. `locked`: the accounts, if the caller has
-    locked and read them in this transaction. Raises as `change`, for the first that can't change.
+    `locked`: the accounts, if the caller has locked and read them in this transaction. Raises as
+    `change`, for the first that can't change.
     """
     billable = accounts.lock_all_billable(ctx.session, account_ids, locked=locked)
     moving = [account for account in billable if account.status != to]
@@ -122,15 +122,6 @@ def suspension_reasons(session: Session, account_id: int) -> list[str]:
         Suspension.account_id == account_id, Suspension.lifted_at.is_(None)
     )
     return list(session.scalars(rows.order_by(Suspension.id)))
-
-
-def set_status_after_suspension(session: Session, account_id: int, status: str) -> None:
-    """Set the status that the account gets when the last of its reasons is lifted."""
-    session.execute(
-        update(Suspension)
-        .where(Suspension.account_id == account_id, Suspension.lifted_at.is_(None))
-        .values(status_before=status)
-    )
 
 
 _OPEN_REASONS = """
