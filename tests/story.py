@@ -22,6 +22,14 @@ from worker.database import transaction
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
 
+def as_text(entries) -> str:
+    """A ledger as a table: description, amount, balance."""
+    width = max([len(entry.description) for entry in entries], default=0) + 2
+    return "\n".join(
+        [f"{e.description:<{width}}{e.amount:>+8}{e.balance_after:>9}" for e in entries]
+    )
+
+
 @dataclass
 class Ledger:
     """Real books in a real database; accounts go by their slug, time moves only when told."""
@@ -141,7 +149,7 @@ class Ledger:
             return overview.of(ctx.at(self.now), slug, last=10_000)
 
     def history(self, slug) -> "History":
-        return History(overview.as_text(self.see(slug).entries))
+        return History(as_text(self.see(slug).entries))
 
     def lots(self, slug) -> dict[str, int]:
         """What remains, by source, in the order it burns."""

@@ -13,7 +13,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
-from billing.postgres import sql
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
 #: Accounts of the main app itself: no credits, no status changes, no expiry.
@@ -156,12 +155,6 @@ SELECT p.id, p.included_credits, COALESCE(policy.debt_limit, 0), COALESCE(policy
        p.is_active, policy.take_back_debt_limit
 FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_id = p.id
 """
-
-
-def plan_terms(session: Session) -> dict[int | None, PlanTerms]:
-    """Read the terms of every plan, by its id."""
-    rows = sql.rows(session, PLAN_TERMS, {})
-    return {row[0]: PlanTerms._make(row[1:]) for row in rows}
 
 
 def plan(session: Session, plan_id: int | None) -> HostPlan | None:

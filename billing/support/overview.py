@@ -62,11 +62,3 @@ def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
         entries=entry_rows.entries(ctx.session, account.id, last=last),
         refusals=refusals.last(ctx.session, account.id, count=last),
     )
-
-
-def as_text(entries: list[Entry]) -> str:
-    """Format entries as a table: description, amount, balance."""
-    width = max([len(entry.description) for entry in entries], default=0) + 2
-    return "\n".join(
-        [f"{e.description:<{width}}{e.amount:>+8}{e.balance_after:>9}" for e in entries]
-    )
