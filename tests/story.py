@@ -111,7 +111,7 @@ class Ledger:
         with transaction() as ctx:
             return repairs.sweep(ctx.at(self.now)).results
 
-    def calendar(self, slug) -> CreditCalendar | None:
+    def cycle(self, slug) -> CreditCalendar | None:
         with transaction() as ctx:
             return ctx.session.get(CreditCalendar, self.ids[slug])
 

@@ -1,4 +1,4 @@
-"""The words in which tests tell an account's life: the books' own, and time-driven sweeps."""
+"""The vocabulary of lifecycle tests: that of the ledger, and time-driven sweeps."""
 
 import datetime as dt
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ SWEEPS = (
 
 @dataclass
 class Life(Ledger):
-    """Books whose accounts also age; `policy` is what the operator has chosen."""
+    """A ledger whose accounts also age; `policy` is the operator's."""
 
     policy: Policy = field(default_factory=Policy)
 
@@ -42,11 +42,11 @@ class Life(Ledger):
 
     def age(self, *sweeps):
         """Run these sweeps, else all, until nothing is due."""
-        swept = []
+        results = []
         for sweep in sweeps or SWEEPS:
             while done := self.act(sweep):
-                swept += done
-        return swept
+                results += done
+        return results
 
     def try_out(self, slug, **fields):
         """Sign up for a trial, and let the sweep give it its end."""
@@ -137,7 +137,7 @@ def life(database):
 
 
 def tables_that_say(*words):
-    """The tables of ours in which one of these words stands, anywhere in a row."""
+    """Our tables in which one of these words stands, anywhere in a row."""
     said = set()
     with transaction() as ctx:
         names = ctx.session.scalars(

@@ -1,4 +1,4 @@
-"""Who is let in: one answer for the middleware and the API key, from one indexed read."""
+"""Access control: one answer for the middleware and the API key, from one indexed read."""
 
 import re
 from contextlib import closing
@@ -71,7 +71,7 @@ def site(account_id, key, *, is_active=True, slug="blog"):
         ),
     ],
 )
-def test_an_account_is_let_in_or_told_why_not(ledger, app, account, reasons, answer):
+def test_an_account_is_allowed_in_or_gets_a_reason(ledger, app, account, reasons, answer):
     slug = account.pop("slug", "acme")
     account_id = ledger.open_account(slug, **{"status": "active", **account})
     suspend(ledger, slug, *reasons)
@@ -99,7 +99,7 @@ def test_a_lifted_suspension_counts_no_more(ledger, app):
     assert access(app, account_id)
 
 
-def test_an_account_that_is_none_is_not_let_in(app):
+def test_an_unknown_account_is_not_allowed_in(app):
     assert access(app, 404) == Access(False, 403, "unknown_account", "No such account.")
 
 

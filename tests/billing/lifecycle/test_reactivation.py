@@ -1,4 +1,4 @@
-"""Money that lands lets the account in, or sees to it that nothing but the other reason keeps it out."""
+"""A payment reactivates the account, unless another reason for suspension stands."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_an_account_that_pays_is_activated(life, status):
 
 
 @pytest.mark.parametrize("reason", ["trial_over", "payment_failed"])
-def test_money_lifts_what_money_cures(life, reason):
+def test_a_payment_lifts_the_reasons_that_a_payment_lifts(life, reason):
     life.open_account("acme", status="active")
     life.change_status("acme", "suspended", reason=reason)
 
@@ -43,7 +43,7 @@ def test_an_account_that_paid_during_a_dispute_is_active_when_that_is_settled(li
     assert life.events("payment.missing") == []
 
 
-def test_money_does_not_lift_what_a_person_decided(life):
+def test_a_payment_does_not_lift_an_operator_s_reason(life):
     life.open_account("acme", status="active")
     life.change_status("acme", "suspended", reason="manual")
 
@@ -52,7 +52,7 @@ def test_money_does_not_lift_what_a_person_decided(life):
     assert (life.status("acme"), life.reasons("acme")) == ("suspended", ["manual"])
 
 
-def test_money_does_not_undo_a_suspension_that_the_main_app_made_by_itself(life):
+def test_a_payment_does_not_undo_a_suspension_by_the_main_app(life):
     life.open_account("acme", status="suspended")
 
     life.pay("acme")

@@ -127,7 +127,7 @@ def test_what_is_due_is_found_by_an_index(crowd, act, index):
 
 
 def broken_book(life, slug):
-    """A lot of the trial whose account's books were removed by SQL."""
+    """A trial lot of an account whose balance row was removed by SQL."""
     life.seed(slug)
     with transaction() as ctx:
         ctx.session.execute(
@@ -142,9 +142,9 @@ def test_a_trial_that_breaks_holds_up_no_other(life):
     broken_book(life, "broken")
     life.pass_time(days=17)
 
-    swept = life.act(trial_sweeps.expire_due)
+    results = life.act(trial_sweeps.expire_due)
 
-    assert {one.account_id: one.what for one in swept}[life.ids["acme"]] == "trial_over"
+    assert {result.account_id: result.what for result in results}[life.ids["acme"]] == "trial_over"
     assert life.status("acme") == "suspended"
 
 
@@ -195,9 +195,9 @@ def over(life):
 
 
 def test_two_lanes_end_each_trial_once(over):
-    swept = sweeps.until_done(partial(trial_sweeps.expire_due, limit=4), budget_s=60, lanes=2)
+    results = sweeps.until_done(partial(trial_sweeps.expire_due, limit=4), budget_s=60, lanes=2)
 
-    ended = [one.account_id for one in swept if one.what == "trial_over"]
+    ended = [result.account_id for result in results if result.what == "trial_over"]
     assert sorted(ended) == sorted(over.ids.values())
     assert len(over.suspensions()) == 30
 

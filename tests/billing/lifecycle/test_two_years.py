@@ -50,7 +50,7 @@ HAPPENINGS = {
 
 @dataclass
 class World:
-    """The worker and the model, told the same."""
+    """The worker and the model, with the same inputs."""
 
     seed: int
     accounts: int
@@ -61,7 +61,7 @@ class World:
         self.chance = random.Random(self.seed)
         self.life.plan()
         self.comes_on = defaultdict(int)
-        self.let_in_by_app = set()
+        self.reactivated_by_app = set()
         for _ in range(self.accounts):
             self.comes_on[self.chance.randrange(TWO_YEARS - 60)] += 1
 
@@ -151,7 +151,7 @@ class World:
             return
         self.life.set_host(slug, status="trial")
         model.status = "trial"
-        self.let_in_by_app.add(slug)
+        self.reactivated_by_app.add(slug)
 
     def how(self, act, slug, **given):
         self.life.act(act, slug, actor="operator:test", **given)
@@ -188,7 +188,7 @@ class World:
             )
             assert seen == expected, (slug, self.seed, self.life.now)
 
-    def check_promises(self):
+    def check_invariants(self):
         """What must hold whatever the model says, after all sweeps."""
         now = self.life.now
         for slug, model in self.models.items():
@@ -200,7 +200,7 @@ class World:
                 assert now - model.case.starts_at < 14 * DAY, slug
             if model.case is not None and now - model.case.starts_at >= 14 * DAY:
                 assert model.has("payment_failed"), slug
-                assert model.status == "suspended" or slug in self.let_in_by_app, slug
+                assert model.status == "suspended" or slug in self.reactivated_by_app, slug
             if model.has("trial_over") and not model.has_missed:
                 assert not model.paid_at, slug
 
@@ -225,7 +225,7 @@ def live(world, *, every):
         for model in world.models.values():
             getattr(model, name)(world.life.now)
     world.compare()
-    world.check_promises()
+    world.check_invariants()
     world.life.sweep()
     findings = world.life.audit().findings
     # What the main app wrote over a suspension is a finding, and rightly so.

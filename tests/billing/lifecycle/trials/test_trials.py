@@ -1,4 +1,4 @@
-"""A trial has an end that the account hears of; after a grace, only who did not pay is out."""
+"""A trial has an end and reminders; after a grace period, accounts that did not pay are suspended."""
 
 import datetime as dt
 
@@ -126,7 +126,7 @@ def test_an_account_that_nobody_paid_for_is_suspended_after_the_grace_and_not_be
     ]
 
 
-def test_trial_credits_lapse_with_the_trial(life):
+def test_trial_credits_expire_with_the_trial(life):
     life.try_out("acme")
     life.seed("acme")
     life.pass_time(days=17)
@@ -181,7 +181,7 @@ def test_a_payment_that_nobody_acted_on_lets_the_account_in(life):
 
 
 @pytest.mark.parametrize("status", ["failed", "pending", "refunded"])
-def test_money_that_did_not_come_does_not(life, status):
+def test_a_payment_that_failed_does_not(life, status):
     life.try_out("acme")
     life.record_payment("acme", paid=status)
     life.pass_time(days=17)
@@ -451,7 +451,7 @@ def test_a_trial_that_is_over_is_restored_not_extended(life):
     assert life.status("acme") == "suspended"
 
 
-def test_restoring_leaves_another_reason_standing(life):
+def test_restoring_keeps_another_reason(life):
     life.try_out("acme")
     life.change_status("acme", "suspended", reason="manual")
     life.pass_time(days=17)
