@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from billing.context import Context
 from billing.postgres.transient import is_transient
 
-#: Accounts, or lots, that one transaction of a sweep takes: it locks them for some 0.3 seconds.
+#: Accounts, or lots, that one transaction of a sweep takes: for a few tenths of a second.
 AT_ONCE = 200
 
 

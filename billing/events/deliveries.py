@@ -28,9 +28,9 @@ PAUSES = (
     dt.timedelta(hours=10),
     dt.timedelta(hours=10),
 )
-#: How long a claim lasts; a run stops before that.
+#: How long a claim keeps an event from other processes; a run stops before that.
 LEASE = dt.timedelta(seconds=120)
-#: Events that one claim takes.
+#: Events that one claim takes: few enough to be sent within the lease, at a second or so each.
 AT_ONCE = 100
 #: How long delivered events are kept, for operators.
 KEPT = dt.timedelta(days=90)

@@ -1,6 +1,6 @@
-"""The outbox: events for the main app, left in the transaction of what they tell.
+"""The outbox: events for the main app, written in the transaction of the change they report.
 
-Leave an account's events under its lock, so that their ids rise in the order of what happened.
+Leave an account's events under its lock, so that their ids rise in the order of the changes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,14 +29,17 @@ def end_trials(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> Non
 
 
 def _close_announced(ctx: Context, came_from: Mapping[int, str]) -> None:
-    """Close the cases of announced transfers. Other payments close theirs themselves."""
+    """Close the cases of announced transfers; acts that book other payments close theirs."""
     announced = [id for id, before in came_from.items() if before == "pending_payment"]
     if announced:
         dunning_rows.close(ctx, announced, outcome="paid")
 
 
 def _open_announced(ctx: Context, came_from: Mapping[int, str]) -> None:
-    """Open a case for an announced transfer, which may never come; an open invoice is its own."""
+    """Open a case for an announced transfer, which may never come.
+
+    Accounts with an open invoice get no case: the invoice has reminders of its own.
+    """
     for account_id in came_from.keys() - dunning_rows.billed(ctx.session, came_from):
         dunning_rows.open_case(ctx, account_id, cause="transfer_announced")
 

@@ -29,7 +29,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
 
 
 def payment_received(ctx: Context, account_ids: Sequence[int]) -> None:
-    """Activate these accounts, for their plans are paid for; active accounts stay as they are.
+    """Activate accounts whose plans were paid for; active accounts stay as they are.
 
     Closes their dunning cases, ends their trials, and lifts the suspensions that a payment lifts.
     While another reason stands, such as a dispute or an operator's, the account stays suspended; it

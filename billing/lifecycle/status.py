@@ -49,7 +49,7 @@ def change_all(
     reason: str,
     locked: Locked | None = None,
 ) -> None:
-    """Change the status of accounts that have no reason for suspension.
+    """Change the status of accounts that have no reason for suspension, where it differs.
 
     `locked`: the accounts, if the caller has locked and read them in this transaction. Raises as
     `change`, for the first that can't change.
@@ -131,7 +131,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL ORDER BY id
 
 
 def _open_reasons(session: Session, account_ids: Sequence[int]) -> dict[int, dict[str, str]]:
-    """Each account's open reasons, oldest first, with the status before them."""
+    """Read each account's open reasons, oldest first, with the status before them."""
     reasons: dict[int, dict[str, str]] = {}
     rows = session.connection().exec_driver_sql(_OPEN_REASONS, {"ids": account_ids})
     for account_id, reason, status_before in rows:
@@ -140,7 +140,7 @@ def _open_reasons(session: Session, account_ids: Sequence[int]) -> dict[int, dic
 
 
 def _status_before(account: HostAccount, reasons: Mapping[str, str]) -> str:
-    """The status to return to: a second reason inherits it from the first."""
+    """Return the status to go back to: a second reason inherits it from the first."""
     if account.status != "suspended":
         return account.status
     # Suspended by the main app itself: it was active before, as far as we can know.

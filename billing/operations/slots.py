@@ -13,7 +13,7 @@ KEPT = dt.timedelta(days=7)
 
 
 def claim(ctx: Context, job: str, *, every: dt.timedelta) -> bool:
-    """Whether this transaction is the one that runs `job` for the present slot."""
+    """Claim the present slot of `job`; returns whether this transaction got it."""
     starts_at = _slot(every, ctx.now)
     claimed = ctx.session.execute(
         insert(Slot)

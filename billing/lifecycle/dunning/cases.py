@@ -14,7 +14,7 @@ from billing.lifecycle.dunning import schedule as dunning_schedule
 from billing.lifecycle.dunning.schedule import CAUSES, HARD_DECLINES
 from models.life import DunningCase
 
-#: Statuses in which a missed payment is dunned; a cancelled account owes nothing more.
+#: Statuses in which an account is dunned; a cancelled account never is.
 DUNNED = frozenset({"trial", "active", "pending_payment", "suspended"})
 
 

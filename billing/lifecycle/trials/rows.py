@@ -151,6 +151,6 @@ def move(ctx: Context, trial: Trial, *, ends_at: dt.datetime) -> None:
 
 
 def next_reminder(ends_at: dt.datetime, *, after: dt.datetime) -> dt.datetime | None:
-    """When the first reminder after this moment is due; None after the last one."""
+    """Return when the first reminder after this moment is due; None after the last."""
     coming = [ends_at - days * DAY for days in REMINDERS if ends_at - days * DAY > after]
     return min(coming, default=None)

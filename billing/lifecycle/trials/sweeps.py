@@ -31,7 +31,7 @@ def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list
     """Give accounts in trial that have no end one, and compare new trial fingerprints.
 
     A repeated trial ends at once if the policy refuses it. Fingerprints of cards and bank accounts
-    may come later than the trial's begin.
+    may come long after the trial has begun.
     """
     begun = trial_rows.begin(ctx, after=after, limit=limit)
     emails = recipients.of(ctx.session, begun) if begun else {}
@@ -104,7 +104,7 @@ def _prolong(ctx: Context, account_id: int, ends_at: dt.datetime) -> SweepResult
 def to_confirm(ctx: Context) -> int:
     """Count the trials that wait for an operator's confirmation before suspension; 0 if none does.
 
-    The count stops at a bound.
+    The count is exact up to the policy's limit, and bounded beyond it.
     """
     limit = ctx.policy.suspended_at_once
     waiting = select(Trial.account_id).where(
