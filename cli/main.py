@@ -18,7 +18,7 @@ COMMANDS: dict[str, str] = {
     "accounts": "Look at accounts.",
     "alive": "Exit 0 if a worker has shown a sign of life of late, else 1.",
     "allow-app": "Let the main app's database ROLE leave debits and place holds.",
-    "audit": "Check the invariants of the ledger; exit code 1 if one is broken.",
+    "audit": "Check every promise of the books; exit code 1 if one is broken.",
     "credits": "Renew, expire and repair credits, as beat does.",
     "dead-letters": "List, replay or drop messages that could not be handled.",
     "demo": "Start everything, do the worker's five jobs once, and show what became of each.",

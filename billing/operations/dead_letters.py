@@ -1,4 +1,4 @@
-"""Dead letters: messages that could not be handled, until an operator replays or drops them."""
+"""Messages that could not be handled, kept whole until a person replays or drops them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from billing.context import Context
 from billing.errors import BillingError
 from models.operations import DeadLetter
 
-#: Longer reasons are cut; a traceback belongs in the log.
+#: A reason longer than this is cut: a traceback belongs into the log.
 MAX_REASON_CHARACTERS = 1000
 
 
 class UnknownDeadLetter(BillingError):
-    """No open dead letter has the id {id}."""
+    """No open dead letter has this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A message as it came, and why it could not be handled.
 
-    `arguments` are the task's keyword arguments; `raw` the bytes of an unreadable message.
+    `arguments` are a task's keyword arguments; `raw` the bytes of what could not even be read.
     """
 
     message_id: str
@@ -37,7 +37,7 @@ class Letter:
 
 
 def keep(ctx: Context, letters: Sequence[Letter]) -> None:
-    """Store these messages; one that is stored already is open again, with one more attempt."""
+    """Keep these messages; one that is kept already counts another attempt and is open again."""
     if not letters:
         return
     rows = [
@@ -53,7 +53,7 @@ def keep(ctx: Context, letters: Sequence[Letter]) -> None:
             "first_at": ctx.now,
             "last_at": ctx.now,
         }
-        for letter in {letter.message_id: letter for letter in letters}.values()
+        for letter in {each.message_id: each for each in letters}.values()
     ]
     new = insert(DeadLetter)
     ctx.session.execute(
@@ -73,12 +73,12 @@ def keep(ctx: Context, letters: Sequence[Letter]) -> None:
 
 
 def _clean(text: str) -> str:
-    """Replace what Postgres can't store (NUL) and what would control a terminal."""
+    """Postgres keeps no NUL, and a terminal should not be steered by a message."""
     return "".join([c if c.isprintable() else " " for c in text])
 
 
 def open_letters(session: Session, *, limit: int, task: str | None = None) -> list[DeadLetter]:
-    """List the open dead letters, oldest first."""
+    """The open dead letters, oldest first."""
     rows = select(DeadLetter).where(DeadLetter.state == "open").order_by(DeadLetter.id)
     if task is not None:
         rows = rows.where(DeadLetter.task == task)
@@ -86,13 +86,13 @@ def open_letters(session: Session, *, limit: int, task: str | None = None) -> li
 
 
 def count_open(session: Session) -> int:
-    """Count the open dead letters."""
+    """How many dead letters wait for a person."""
     rows = select(func.count()).select_from(DeadLetter).where(DeadLetter.state == "open")
     return session.execute(rows).scalar_one()
 
 
 def close(ctx: Context, letter_id: int, *, state: str) -> DeadLetter:
-    """Close an open dead letter as `replayed` or `dropped`. Raises UnknownDeadLetter."""
+    """Take an open letter off the list, as `replayed` or `dropped`. Raises UnknownDeadLetter."""
     closed = ctx.session.scalars(
         update(DeadLetter)
         .where(DeadLetter.id == letter_id, DeadLetter.state == "open")

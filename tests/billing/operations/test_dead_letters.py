@@ -1,4 +1,4 @@
-"""A dead letter is kept once, whole, until an operator closes it."""
+"""A message that could not be handled is kept once, whole, and leaves the list by a person's hand."""
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_a_letter_is_closed_once(database):
         close(letter.id)
 
 
-def test_control_characters_are_removed_from_the_reason(database):
+def test_what_a_terminal_would_obey_is_blanked_in_the_reason(database):
     keep(Letter("m-2", "Malformed", "a\x1b[31m\x00b", raw=b"\x00\xff"))
 
     (letter,) = open_letters()
