@@ -63,7 +63,7 @@ def _pay(ctx: Context, invoice: TransferInvoice) -> None:
     accounts.set_plan(ctx.session, invoice.account_id, invoice.plan_id)
     if bought.credits > 0 and purchases.open_one(ctx, bought) is None:
         _adjust_credits(ctx, invoice)  # it was paid before, returned, and paid again
-    reactivation.money_landed(ctx.by(ACTOR), invoice.account_id)
+    reactivation.payment_received(ctx.by(ACTOR), [invoice.account_id])
     payload: dict[str, object] = {
         "payment": invoice.number,
         "currency": invoice.currency,
