@@ -1,0 +1,34 @@
+"""A job goes from its task to its commit by few files, and few changes between them."""
+
+import pytest
+
+from tests.tools.trips import NAMES, trip_of
+
+#: Files and changes of file that each trip may have at most.
+BOUNDS = {
+    "debit": (31, 93),
+    "debit-task": (26, 73),
+    "invoice-paid": (55, 248),
+    "invoice-paid-task": (59, 256),
+    "bank-match": (47, 196),
+    "bank-match-task": (49, 199),
+    "bank-import": (30, 340),
+    "bank-import-task": (50, 537),
+    "trial-end": (15, 47),
+    "trial-end-task": (21, 91),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_trip_is_no_longer_than_its_bounds(name, database, redis_client):
+    files, changes = BOUNDS[name]
+
+    trip = trip_of(name)
+
+    entries = "\n".join(f"{count:4} {file}" for file, count in trip.entries.items())
+    assert trip.files <= files, entries
+    assert trip.changes <= changes, entries
+
+
+def test_every_trip_has_bounds():
+    assert list(BOUNDS) == NAMES
