@@ -22,7 +22,7 @@ from tests.billing.bank.story import line, statement
 from tests.billing.lifecycle.conftest import Life
 from tests.billing.stripe.door import Door, body_of, webhook
 from tests.billing.stripe.writing import MONTH_S, Shop
-from tests.story import Books
+from tests.story import Ledger
 from tests.worker.rawmessages import message, raw
 from worker import clock
 from worker.app import app
@@ -48,39 +48,39 @@ class Job(NamedTuple):
 
 def debit(*, by_task):
     """One debit of an account with credits: a batch of one for the debit reader, or a stock task."""
-    books = Books()
+    ledger = Ledger()
     app.loader.import_default_modules()
     reader = DebitReader(app, "debits@trips")
 
     def job(slug):
-        account_id = books.open_account(slug)
-        books.grant(slug, 1000, key=f"grant:{slug}")
+        account_id = ledger.open_account(slug)
+        ledger.grant(slug, 1000, key=f"grant:{slug}")
         arguments = Debit(account_id, "clustering", new_key()).arguments()
         run = partial(credits.debit, **arguments)
         if not by_task:
             queues.connection().lpush(Debit.QUEUE, raw(message(**arguments)))
             run = reader.read_one_set
-        return Job(run, lambda: books.see(slug).credits == 990)
+        return Job(run, lambda: ledger.see(slug).credits == 990)
 
     return job
 
 
 def invoice_paid(*, by_task):
     """A signed webhook: the first invoice of a known customer's subscription is paid."""
-    books = Books(now=clock.now())
-    shop = Shop(now=int(books.now.timestamp()))
-    books.plan()
+    ledger = Ledger(now=clock.now())
+    shop = Shop(now=int(ledger.now.timestamp()))
+    ledger.plan()
     Door().post(shop.event("price.created", shop.price()))
 
     def job(slug):
         shop.customer = f"cus_{slug}"
-        books.open_account(slug, status="trial", stripe_customer_id=shop.customer)
+        ledger.open_account(slug, status="trial", stripe_customer_id=shop.customer)
         bought = shop.line(shop.price(), start=shop.now, end=shop.now + MONTH_S)
         how = {"subscription": f"sub_{slug}", "amount_paid": 8900}
         invoice = shop.invoice([bought], status="paid", **how)
         posted = webhook(body_of(shop.event("invoice.paid", invoice)))
         run = partial(_receive, posted) if by_task else partial(batch.work, posted)
-        return Job(run, lambda: books.see(slug).credits == 1000)
+        return Job(run, lambda: ledger.see(slug).credits == 1000)
 
     return job
 
@@ -120,8 +120,8 @@ def bank_import(*, by_task):
         lines = [line("12.00", text=slug), line("3.00", text=slug), fee]
         when = {"number": len(slugs), "day": customers.now.date()}
         content = io.BytesIO(statement(*lines, opening=opening, **when))
-        with transaction() as session:
-            file_id = files.receive(session, content, name=slug, now=customers.now).id
+        with transaction() as ctx:
+            file_id = files.receive(ctx, content, name=slug).id
         run = partial(import_file.import_file, file_id)
         if by_task:
             run = partial(bank.import_statement, file_id=file_id)
@@ -145,12 +145,12 @@ def trial_end(*, by_task):
     def job(slug):
         accounts.now = clock.now() - dt.timedelta(days=40)
         accounts.try_out(slug)
-        run = life.expire_due if by_task else partial(_end_trials, clock.now())
+        run = life.expire_due if by_task else _end_trials
         return Job(run, lambda: accounts.status(slug) == "suspended")
 
     return job
 
 
-def _end_trials(now):
-    with transaction() as session:
-        sweeps.expire_due(session, now=now)
+def _end_trials():
+    with transaction() as ctx:
+        sweeps.expire_due(ctx)
