@@ -111,5 +111,5 @@ def _blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -
     for statement in BLANKS:
         wanted = {name: value for name, value in named.items() if f":{name}" in statement}
         ctx.session.execute(text(statement), wanted)
-    of_stripe.blank(ctx, account_ids, customers)
+    of_stripe.erase(ctx, account_ids, customers)
     of_bank.blank(ctx.session, account_ids)

@@ -32,7 +32,7 @@ NEVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PaymentState:
     """Where a payment stands: of `paid`, how much went back for good, and how much is disputed.
 
     In minor units of one currency. `disputes`: the open ones' amounts, by their ids.
@@ -49,29 +49,29 @@ class Standing:
         return total * amount // self.paid
 
 
-def settle(ctx: Context, bought: Sequence[Purchase], standing: Standing) -> None:
+def settle(ctx: Context, bought: Sequence[Purchase], state: PaymentState) -> None:
     """Make what these purchases of one payment gave agree with where the payment stands.
 
     Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
     """
-    settle_all(ctx, [(bought, standing)])
+    settle_all(ctx, [(bought, state)])
 
 
-def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], Standing]]) -> None:
+def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], PaymentState]]) -> None:
     """As `settle`, for many payments, one after the other."""
-    with_purchases = [(bought, standing) for bought, standing in payments if bought]
+    with_purchases = [(bought, state) for bought, state in payments if bought]
     if not with_purchases:
         return
     holds = _frozen(ctx.session, [each for bought, _ in with_purchases for each in bought])
-    for bought, standing in with_purchases:
+    for bought, state in with_purchases:
         operations = {_operation(each) for each in bought}
         frozen = [hold for hold in holds if hold.operation in operations]
-        if _is_needed(bought, standing, frozen):
-            _settle(ctx, bought, standing, frozen)
+        if _is_needed(bought, state, frozen):
+            _settle(ctx, bought, state, frozen)
 
 
 def _settle(
-    ctx: Context, bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]
+    ctx: Context, bought: Sequence[Purchase], state: PaymentState, frozen: Sequence[Hold]
 ) -> None:
     account_id = bought[0].account_id
     asked = [
@@ -86,20 +86,20 @@ def _settle(
         _thaw(ledger, balance, hold)
     for purchase in bought:
         total = purchase.credits * purchase.lots
-        _take_to(ledger, balance, purchase, standing.share(total, standing.returned))
-        _freeze(ledger, balance, purchase, standing)
-        purchase.next_due_at = None if standing.disputes else purchases.due_at(purchase)
+        _take_to(ledger, balance, purchase, state.share(total, state.returned))
+        _freeze(ledger, balance, purchase, state)
+        purchase.next_due_at = None if state.disputes else purchases.due_at(purchase)
     ledger.write()
     ctx.session.flush()
     purchases.give_due(ctx, bought)
 
 
-def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
+def _is_needed(bought: Sequence[Purchase], state: PaymentState, frozen: Sequence[Hold]) -> bool:
     """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
     is_touched = any(each.taken_back for each in bought) or bool(frozen)
     # A dispute that found nothing to freeze has stopped the lots to come all the same.
     is_stopped = any(each.next_due_at is None and purchases.due_at(each) for each in bought)
-    return is_touched or is_stopped or standing.returned > 0 or bool(standing.disputes)
+    return is_touched or is_stopped or state.returned > 0 or bool(state.disputes)
 
 
 def _key(purchase: Purchase, number: int) -> str:
@@ -217,13 +217,13 @@ def _thaw(ledger: Ledger, balance: Balance, hold: Hold) -> None:
     hold.state, hold.finished_at = "released", ledger.ctx.now
 
 
-def _freeze(ledger: Ledger, balance: Balance, purchase: Purchase, standing: Standing) -> None:
+def _freeze(ledger: Ledger, balance: Balance, purchase: Purchase, state: PaymentState) -> None:
     """Set aside what is unspent of what is disputed, by a hold for each dispute that is open."""
     total = purchase.credits * purchase.lots
-    for dispute, amount in sorted(standing.disputes.items()):
+    for dispute, amount in sorted(state.disputes.items()):
         lot_ids = _lot_ids(ledger.ctx.session, purchase)
         ledger.open_lots(balance, lot_ids)
-        parts = balance.set_aside(lot_ids, standing.share(total, amount))
+        parts = balance.set_aside(lot_ids, state.share(total, amount))
         if parts:
             _write_hold(ledger, purchase, _hold_key(dispute, purchase), parts)
 

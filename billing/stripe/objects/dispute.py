@@ -1,0 +1,82 @@
+"""Disputes: a customer's bank claims money of a charge back."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from billing.context import Context
+from billing.events import outbox
+from billing.stripe import fields
+from billing.stripe.fields import JSON
+from billing.stripe.objects.base import Change, Facts, event_payload
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute(Facts):
+    """A dispute. An inquiry, with a status of `warning_…`, takes no money."""
+
+    KIND: ClassVar[str] = "dispute"
+    EVENTS: ClassVar[tuple[str, ...]] = (
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+    )
+    STATUSES: ClassVar[tuple[str, ...]] = (
+        "warning_needs_response",
+        "warning_under_review",
+        "warning_closed",
+        "needs_response",
+        "under_review",
+        "charge_refunded",
+        "prevented",
+        "won",
+        "lost",
+    )
+
+    charge: str | None
+    payment_intent: str | None
+    currency: str
+    amount: int
+    status: str
+
+    @classmethod
+    def parse(cls, source: JSON) -> Self:
+        """Parse a dispute. Raises as `Facts.parse` does."""
+        return cls(
+            **fields.common(source),
+            charge=fields.reference(source, "charge"),
+            payment_intent=fields.reference(source, "payment_intent"),
+            currency=fields.currency(source),
+            amount=fields.amount(source, "amount"),
+            status=fields.needed(source, "status"),
+        )
+
+    @property
+    def rank(self) -> list[int]:
+        """The status' place."""
+        return [self.place(self.status)]
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its charge and intent."""
+        return frozenset(filter(None, (self.charge, self.payment_intent)))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the bank has not decided yet."""
+        return self.status in {"needs_response", "under_review"}
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the money is gone for good."""
+        return self.status == "lost"
+
+    def follow(self, ctx: Context, change: Change) -> bool:
+        """Announce a new dispute, or a new status of one."""
+        before = change.before if isinstance(change.before, Dispute) else None
+        if before is None or before.status != self.status:
+            payload = event_payload(self.id, self.currency, self.amount) | {"status": self.status}
+            event = "dispute.opened" if self.is_open and before is None else "dispute.changed"
+            outbox.leave(ctx, event, account_id=change.account.id, payload=payload)
+        return False
