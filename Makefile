@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml client/pyproject.toml
 run: $(READY) ## servers, workers, beat and Flower on this machine until Ctrl-C
 	@exec $(BIN)/billing run --until-parent-ends
 
-demo: $(READY) ## do the main job once, on real servers, and show what happened
+demo: $(READY) ## do the five jobs once, on real servers, and show what became of each
 	@$(BIN)/billing demo
 
 test: $(READY) ## run the test suite on servers of its own
@@ -31,14 +31,22 @@ test: $(READY) ## run the test suite on servers of its own
 test-long: $(READY) ## the long suites: chaos, soak
 	@$(BIN)/pytest -m long --timeout 1800 --numprocesses 0
 
-check: $(READY) ## lint, types, imports, tests
-	@$(MAKE) --no-print-directory lint test
+check: $(READY) ## lint, types, imports, documents, tests
+	@$(MAKE) --no-print-directory lint docs test
 
 lint: $(READY) ## lint, types and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs.generate --check
+
+docs: $(READY) ## generate the reference pages and build the site in site/; a broken link is an error
+	@$(BIN)/python -m docs.generate
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(READY) ## show the site on http://127.0.0.1:8000 and follow changes until Ctrl-C
+	@$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
 bench: $(READY) ## measure, side by side, and print one table
 	@$(BIN)/python -m bench
@@ -48,4 +56,4 @@ lock: ## pin what pyproject.toml asks for into requirements.lock (needs uv)
 	  --generate-hashes --no-emit-package billing-client --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -o requirements.lock
 
-.PHONY: help setup run demo test test-long check lint bench lock
+.PHONY: help setup run demo test test-long check lint docs docs-serve bench lock

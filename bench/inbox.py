@@ -17,7 +17,7 @@ from billing_client import new_key
 from worker import logs
 from worker.database import engine
 from worker.debits.inbox_drain import InboxDrain
-from worker.debits.reader import spare_the_collector
+from worker.debits.reader import tune_garbage_collector
 
 #: Drains at once, and clients of the other way.
 DRAINS, CLIENTS = 2, 8
@@ -113,12 +113,12 @@ def _drain(*, ready, go, number: int) -> None:
     """As a reader does that has nothing else to do."""
     logs.configure()
     drain = InboxDrain()
-    spare_the_collector()
+    tune_garbage_collector()
     engine().connect().close()
     ready.wait(START_S)
     go.wait()
     while _rows_wait():
-        while drain.drain_one_set():
+        while drain.drain_batch():
             pass
         time.sleep(EMPTY_WAIT_S)
 

@@ -21,7 +21,7 @@ COMMANDS: dict[str, str] = {
     "audit": "Check every promise of the books; exit code 1 if one is broken.",
     "credits": "Renew, expire and repair credits, as beat does.",
     "dead-letters": "List, replay or drop messages that could not be handled.",
-    "demo": "Start everything, queue debits for the sample accounts, and show what became of each.",
+    "demo": "Start everything, do the worker's five jobs once, and show what became of each.",
     "dunning": "List missing payments, and stop asking for one.",
     "limits": "List accounts with more sites, sites with sectors, or users than their plan allows.",
     "migrate": "Create or complete the tables.",

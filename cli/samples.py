@@ -1,7 +1,7 @@
 """`billing samples`: the main app's plans and a few of its accounts, for a database of our own.
 
-The figures are those seen in the main app's production (docs/host-contract.md); the free-trial
-plan is still to be created there.
+The figures are those seen in the main app's production (docs/how-to/existing-database.md); the
+free-trial plan is still to be created there.
 """
 
 from decimal import Decimal
@@ -95,7 +95,7 @@ def load_into(session: Session) -> str:
         return "there are accounts already; nothing was loaded"
     _load_plans(session)
     for sample in ACCOUNTS:
-        _load_account(session, sample)
+        load_account(session, sample)
     _load_deductions(session)
     for table in ("igny8_plans", "igny8_tenants"):
         session.execute(
@@ -134,7 +134,10 @@ def _load_deductions(session: Session) -> None:
     )
 
 
-def _load_account(session: Session, sample: tuple[int, str, int, int, str, str, str]) -> None:
+def load_account(
+    session: Session, sample: tuple[int, str, int, int, str, str, str], **columns: object
+) -> None:
+    """Insert an account and its owner; `columns`: further ones of the account."""
     account_id, slug, plan_id, credits, status, email, role = sample
     owner_id = session.execute(
         insert(User)
@@ -151,6 +154,7 @@ def _load_account(session: Session, sample: tuple[int, str, int, int, str, str, 
             status=status,
             owner_id=owner_id,
             billing_email=email,
+            **columns,
         )
     )
     session.execute(

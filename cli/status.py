@@ -26,7 +26,7 @@ from worker import clock
 from worker import dead_letters as letters
 from worker.app import app
 from worker.database import transaction
-from worker.transport import queues as mailbox
+from worker.transport import queues as redis_queues
 
 #: Seconds to wait for workers to answer; one that is up answers in a tenth of that.
 PING_S = 1.0
@@ -131,9 +131,9 @@ def look() -> Status:
 def _ask_redis(seen: Status) -> None:
     import celeryconfig  # reads the settings, which `--help` has no need of
 
-    client = mailbox.connection()
+    client = redis_queues.connection()
     client.ping()
-    seen.in_hand = mailbox.in_hand(client)
+    seen.in_hand = redis_queues.in_hand(client)
     seen.dead_letters_in_redis = letters.waiting()
     with app.connection_for_read() as connection:  # one from a pool may have died since
         inspect = app.control.inspect(timeout=PING_S, connection=connection)
@@ -141,8 +141,8 @@ def _ask_redis(seen: Status) -> None:
     seen.workers = sorted(read)
     readers = Counter(queue["name"] for queues in read.values() for queue in queues)
     for name, purpose in celeryconfig.QUEUES.items():
-        oldest = _age(mailbox.oldest(client, name))
-        waiting = mailbox.depth(client, name)
+        oldest = _age(redis_queues.oldest(client, name))
+        waiting = redis_queues.depth(client, name)
         seen.queues.append(QueueState(name, purpose, waiting, oldest, readers[name]))
 
 

@@ -79,7 +79,7 @@ def _move(
             found = accounts.read(ctx.session, account)
             if found is None:
                 raise click.ClickException(f"no account has the id or slug {account!r}")
-            has_moved = act(ctx.session, found.id, ends_at=ends_at, actor=_who(), now=now)
+            has_moved = act(ctx.at(now).by(_who()), found.id, ends_at=ends_at)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"{account}: {'ends' if has_moved else 'ended already'} {ends_at:%Y-%m-%d %H:%M}")

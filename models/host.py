@@ -2,7 +2,7 @@
 
 Where each fact comes from is said in `info["origin"]`:
 
-- KNOWN    read off the main app's production database (docs/host-contract.md)
+- KNOWN    read off the main app's production database (docs/how-to/existing-database.md)
 - CHOSEN   our choice of a name that is not known; adapt it here if the app says otherwise
 - PLANNED  the main app's migration 0007; our migration adds it where it is missing
 - OURS     added by us to a host table; the app may ignore it
@@ -61,7 +61,7 @@ class Plan(Base):
 
 
 class User(Base):
-    """A person, or the automation; roles are in docs/host-contract.md."""
+    """A person, or the automation; roles are in docs/how-to/existing-database.md."""
 
     __tablename__ = "igny8_users"
 

@@ -48,7 +48,7 @@ def drain_inbox(message: DrainInbox) -> dict[str, object]:  # noqa: ARG001 - a d
     """Do what waits in the inbox."""
     deadline, rows = time.monotonic() + DRAIN_S, 0
     drain = InboxDrain()
-    while (taken := drain.drain_one_set()) and time.monotonic() < deadline:
+    while (taken := drain.drain_batch()) and time.monotonic() < deadline:
         rows += taken
     return {"rows": rows + taken}
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import insert, select, update
 
-from billing import debits
 from billing.ledger import grants
 from billing.lifecycle import status
 from billing.renewal import expiry, plan_changes, renewals, repairs, signup_grant
 from billing.support import audit, overview
 from billing.sweep import SweepResult
+from billing.usage import post
 from billing.usage.post import Answer
 from billing_client import Debit, Grant
 from models.calendar import CreditCalendar
@@ -62,7 +62,7 @@ class Ledger:
 
     def debit_all(self, messages) -> list[Answer]:
         with transaction() as ctx:
-            return debits.apply(ctx.at(self.now), messages)
+            return post.apply(ctx.at(self.now), messages)
 
     def grant(self, slug, amount, source="goodwill", *, key, **fields) -> grants.Granted:
         message = Grant(self.ids.get(slug, 999_999), amount, source, key, **fields)
@@ -93,7 +93,7 @@ class Ledger:
         for sweep in sweeps or (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
             while True:
                 with transaction() as ctx:
-                    done = sweep(ctx.session, now=self.now)
+                    done = sweep(ctx.at(self.now))
                 swept += done
                 if not done:
                     break

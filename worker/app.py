@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery, signals
 
 from worker import alive, database, logs, preflight
-from worker.debits.reader import ReadDebitsInSets
+from worker.debits.bootstep import ReadDebitsInBatches
 from worker.settings import settings
 from worker.task import BillingTask
 from worker.transport import transport
@@ -16,7 +16,7 @@ from worker.transport.leases import KeepLeases
 
 app: Any = Celery("billing", task_cls=BillingTask)
 app.config_from_object("celeryconfig")
-app.steps["consumer"].add(ReadDebitsInSets)
+app.steps["consumer"].add(ReadDebitsInBatches)
 app.steps["consumer"].add(KeepLeases)
 app.steps["consumer"].add(alive.Alive)
 

@@ -97,7 +97,7 @@ def _printable(value: object) -> str | None:
 
 def collect(known_tasks: Container[str]) -> int:
     """Move what waits in Redis into the table; returns how many. Safe to run twice at once."""
-    return sum(_empty(source, known_tasks) for source in (queues.POISON, queues.PARKED))
+    return sum(_empty(source, known_tasks) for source in (queues.QUARANTINE, queues.PARKED))
 
 
 def _empty(source: str, known_tasks: Container[str]) -> int:
@@ -148,7 +148,7 @@ def _write(letters: Sequence[Letter]) -> None:
 def waiting() -> int:
     """How many dead letters are still in Redis."""
     client = queues.connection()
-    return client.llen(queues.POISON) + client.llen(queues.PARKED)
+    return client.llen(queues.QUARANTINE) + client.llen(queues.PARKED)
 
 
 def _parked(raw: bytes) -> Letter:

@@ -1,7 +1,7 @@
-"""What a worker answers when it is asked which queues it reads: the debits too, read in sets.
+"""The queues that a worker reads, the debit queue included, which it reads in batches.
 
-Flower's Broker screen, `celery inspect active_queues` and `billing status` ask that. By Celery's
-own answer nobody reads the debits.
+Flower's Broker screen, `celery inspect active_queues` and `billing status` ask for them. Celery's
+own answer leaves the debit queue out.
 """
 
 from typing import Any
@@ -15,5 +15,5 @@ _one_by_one: Any = control.Panel.data["active_queues"]
 @control.inspect_command()
 def active_queues(state: Any) -> list[dict[str, object]]:
     """List the queues that this worker reads."""
-    in_sets = getattr(state.consumer, "read_in_sets", ())
-    return [*_one_by_one(state), *[dict(queue.as_dict(recurse=True)) for queue in in_sets]]
+    in_batches = getattr(state.consumer, "read_in_batches", ())
+    return [*_one_by_one(state), *[dict(queue.as_dict(recurse=True)) for queue in in_batches]]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from billing.context import Context
-from billing.postgres import arrays
+from billing.postgres import sql
 from billing_client import events
 
 
@@ -43,9 +43,9 @@ def leave_all(ctx: Context, left: Iterable[NewEvent]) -> None:
         ctx.session.connection().exec_driver_sql(
             _LEAVE,
             {
-                "accounts": arrays.numbers([row.account_id for row in rows]),
-                "types": arrays.texts([row.type for row in rows]),
-                "payloads": arrays.objects([row.payload for row in rows]),
+                "accounts": sql.numbers([row.account_id for row in rows]),
+                "types": sql.texts([row.type for row in rows]),
+                "payloads": sql.objects([row.payload for row in rows]),
                 "now": ctx.now,
             },
         )

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
-from billing.postgres import arrays, driver
+from billing.postgres import sql
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
 #: Accounts of the main app itself: never suspended, never seeded, never expired.
@@ -80,7 +80,7 @@ def lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
     The lock lets the main app insert rows that point at the account, and keeps every other writer
     of its balance out. What hangs on the lock must be read in a later statement.
     """
-    rows = session.connection().exec_driver_sql(_LOCK, {"ids": arrays.numbers(sorted(ids))})
+    rows = session.connection().exec_driver_sql(_LOCK, {"ids": sql.numbers(sorted(ids))})
     return {row[0]: HostAccount._make(row) for row in rows.all()}
 
 
@@ -117,7 +117,7 @@ WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = wanted.id)
 
 def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
     """Lock those of these accounts that nobody holds; ids of no account are returned as well."""
-    rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": arrays.numbers(sorted(ids))})
+    rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": sql.numbers(sorted(ids))})
     return [row[0] for row in rows.all()]
 
 
@@ -126,11 +126,12 @@ def set_status(session: Session, account_ids: Sequence[int], status: str) -> Non
     if account_ids:
         session.connection().exec_driver_sql(
             "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
-            {"status": status, "ids": arrays.numbers(account_ids)},
+            {"status": status, "ids": sql.numbers(account_ids)},
         )
 
 
-_PLAN_TERMS = """
+#: Reads the terms of every plan: its id, then the fields of PlanTerms. There is a handful.
+PLAN_TERMS = """
 SELECT p.id, p.included_credits, COALESCE(policy.debt_limit, 0), COALESCE(policy.rollover_cap, 0),
        p.is_active, policy.take_back_debt_limit
 FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_id = p.id
@@ -139,7 +140,7 @@ FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_i
 
 def plan_terms(session: Session) -> dict[int | None, PlanTerms]:
     """The terms of every plan, by its id; there are a handful."""
-    rows = driver.rows(session, _PLAN_TERMS, {})
+    rows = sql.rows(session, PLAN_TERMS, {})
     return {row[0]: PlanTerms._make(row[1:]) for row in rows}
 
 
@@ -218,7 +219,7 @@ def with_customer(session: Session, customer: str) -> list[int]:
 
 def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
     """Lock the accounts that are these customers; returns those who are exactly one account's."""
-    asked = {"customers": arrays.texts(sorted(customers))}
+    asked = {"customers": sql.texts(sorted(customers))}
     found: dict[str, list[HostAccount]] = {}
     for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, asked).all():
         found.setdefault(row[6], []).append(HostAccount._make(row))

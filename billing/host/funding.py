@@ -8,7 +8,7 @@ not spoken of the subscription yet, a purchase that ended of late stands for it.
 from collections.abc import Iterable
 
 from billing.context import Context
-from billing.postgres import arrays
+from billing.postgres import sql
 
 #: Of an account `a`, at `:now`; used by the sweeps' questions and by the audit too.
 FUNDED = """(
@@ -39,5 +39,5 @@ def is_funded(ctx: Context, account_id: int) -> bool:
 
 def funded_accounts(ctx: Context, account_ids: Iterable[int]) -> set[int]:
     """Those of these accounts that live on what is paid for. Call it under their locks."""
-    asked = {"ids": arrays.numbers(account_ids), "now": ctx.now}
+    asked = {"ids": sql.numbers(account_ids), "now": ctx.now}
     return {row[0] for row in ctx.session.connection().exec_driver_sql(_COVERED_ONES, asked)}

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from billing.postgres import arrays
+from billing.postgres import sql
 from models.base import Base
 from models.host import Invoice, Payment, Subscription
 
@@ -85,10 +85,10 @@ def _columns(rows: Sequence[Any], columns: Mapping[str, tuple[str, str]]) -> dic
 
 
 _ARRAYS: dict[str, Callable[[list[Any]], str]] = {
-    "bigint": arrays.numbers,
-    "text": arrays.texts,
-    "timestamptz": arrays.moments,
-    "boolean": arrays.flags,
+    "bigint": sql.numbers,
+    "text": sql.texts,
+    "timestamptz": sql.times,
+    "boolean": sql.flags,
 }
 _INVOICE = {
     "tenant_id": ("account_id", "bigint"),
@@ -140,7 +140,7 @@ def _with_free_numbers(
     numbers = {each.number for each in mirrored} - {None}
     if not numbers:
         return [*mirrored]
-    rows = session.connection().exec_driver_sql(_TAKEN, {"numbers": arrays.texts(numbers)})
+    rows = session.connection().exec_driver_sql(_TAKEN, {"numbers": sql.texts(numbers)})
     holders: dict[str, str | None] = {number: holder for number, holder in rows}  # noqa: C416 - Row
     return [
         each
@@ -189,7 +189,7 @@ def write_payments(
     if not named:
         return
     connection = session.connection()
-    asked = {"names": arrays.texts({name for _, names in named.values() for name in names})}
+    asked = {"names": sql.texts({name for _, names in named.values() for name in names})}
     found = connection.exec_driver_sql(_PAYMENTS, asked).all()
     for payment, names in named.values():
         known = [(row_id, name) for row_id, name in found if name in names]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.postgres import arrays
+from billing.postgres import sql
 
 #: How the statuses of a payment and of a subscription say that there is money.
 PAID = ("succeeded", "paid")
@@ -55,8 +55,8 @@ def of(ctx: Context, since: Mapping[int, dt.datetime]) -> dict[int, Evidence]:
     rows = ctx.session.connection().exec_driver_sql(
         _EVIDENCE,
         {
-            "ids": arrays.numbers(since),
-            "since": arrays.moments(since.values()),
+            "ids": sql.numbers(since),
+            "since": sql.times(since.values()),
             "paid": list(PAID),
             "subscribed": list(SUBSCRIBED),
             "trying": list(TRIES_AT_STRIPE),
@@ -81,6 +81,6 @@ WHERE c.id = ANY(%(ids)s::bigint[]) AND (
 def settled(session: Session, case_ids: Iterable[int]) -> set[int]:
     """Those of these dunning cases whose money came: the invoice's, or where none is known, any."""
     rows = session.connection().exec_driver_sql(
-        _SETTLED, {"ids": arrays.numbers(case_ids), "paid": list(PAID)}
+        _SETTLED, {"ids": sql.numbers(case_ids), "paid": list(PAID)}
     )
     return {row[0] for row in rows.all()}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from billing.postgres import arrays
+from billing.postgres import sql
 from billing_client.events import Recipient
 
 #: Of two admins, or owners, the one who came first.
@@ -26,9 +26,7 @@ ORDER BY a.id, found.place, found.id
 
 def of(session: Session, account_ids: Iterable[int]) -> dict[int, Recipient]:
     """The recipient of each of these accounts; one that is missing has nobody with an address."""
-    rows = session.connection().exec_driver_sql(
-        _RECIPIENTS, {"ids": arrays.numbers(set(account_ids))}
-    )
+    rows = session.connection().exec_driver_sql(_RECIPIENTS, {"ids": sql.numbers(set(account_ids))})
     found: dict[int, Recipient] = {}
     for account_id, email, source in rows.all():
         found.setdefault(account_id, Recipient(email, source))

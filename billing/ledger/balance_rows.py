@@ -1,42 +1,48 @@
-"""How books and lots are read and written: one statement for all accounts of a transaction.
+"""Balances and lots as rows: read and written in one statement for all accounts of a transaction.
 
-Those of the hot path are SQL functions, whose plans Postgres keeps (migrations/sql/0011_up.sql).
+The statements of the hot path are SQL functions whose plans Postgres keeps.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.host.accounts import HostAccount
+from billing.host.accounts import PLAN_TERMS, HostAccount, PlanTerms
+from billing.ledger import entry_rows, idempotency
 from billing.ledger.balance import Balance
-from billing.ledger.lots import OpenLot
-from billing.postgres import arrays, driver
+from billing.ledger.idempotency import KnownKey
+from billing.ledger.lots import OpenLot, burn_order
+from billing.postgres import sql
+
+# Columns of billing.locked_books: the account's, then the balance's, then one lot's.
+_ACCOUNT, _BALANCE, _IS_DUE, _LOT = slice(0, 7), slice(7, 16), 16, slice(17, None)
 
 
-class BalanceRow(NamedTuple):
-    """A book as it is kept, with the account's spend cap, and what of `held` disputes froze.
+class OpenAccounts(NamedTuple):
+    """What a transaction reads of its accounts, under their locks.
 
-    `frozen` is read where there is a cap, and 0 where there is none.
+    Attributes:
+        balances: By account id; accounts that do not exist are missing.
+        keys: What the requested idempotency keys stand for, by uuid.
+        terms: The terms of every plan, by plan id.
+        due: Accounts whose period has ended, and which no sweep has renewed yet.
+        entry_ids: Ids reserved for new entries, ascending.
     """
 
-    credits: int
-    debt: int
-    held: int
-    opening_credits: int
-    spent: int
-    spent_since: dt.datetime | None
-    chain: bytes | None
-    spend_cap: int | None
-    frozen: int
+    balances: dict[int, Balance]
+    keys: dict[str, KnownKey]
+    terms: dict[int | None, PlanTerms]
+    due: list[int]
+    entry_ids: list[int]
 
 
 @dataclass(slots=True)
 class NewLot:
-    """A lot to be written, with the key of the grant that brought it."""
+    """A lot to be written, with the key of its grant."""
 
     account_id: int
     source: str
@@ -50,45 +56,115 @@ class NewLot:
     period_number: int | None = None
 
 
-def adopt(ctx: Context, ids: Iterable[int]) -> None:
-    """Open books with the balances that the app shows, and never ask how they came about."""
-    ctx.session.connection().exec_driver_sql(
-        "SELECT billing.open_book(id, %(now)s) FROM unnest(%(ids)s::bigint[]) AS id",
-        {"ids": arrays.numbers(ids), "now": ctx.now},
+_LOCKED = "SELECT * FROM billing.locked_books(%(ids)s::bigint[], %(now)s)"
+
+
+def read_accounts(
+    ctx: Context, ids: Collection[int], *, uuids: Collection[str], entries: int = 0
+) -> OpenAccounts:
+    """Lock these accounts in ascending id and read all that an act on their credits needs.
+
+    Accounts without a balance are adopted: they start with what the main app shows. Each read is a
+    statement of its own after the lock, so that it sees what the last holder of the lock committed.
+    The lock is that of `billing.host.accounts.lock`.
+
+    Args:
+        ctx: The context.
+        ids: The accounts.
+        uuids: Idempotency keys to look up (`idempotency.as_uuid`).
+        entries: Entry ids to reserve.
+    """
+    locked, keys, terms, *ids_rows = sql.rows_of_each(
+        ctx.session,
+        [
+            (_LOCKED, {"ids": sql.numbers(ids), "now": ctx.now}),
+            (idempotency.LOOKUP, {"keys": "{" + ",".join(uuids) + "}"}),
+            (PLAN_TERMS, {}),
+            *([(entry_rows.NEXT_IDS, {"count": entries})] if entries else []),
+        ],
+    )
+    if missing := {row[0] for row in locked if row[_BALANCE][0] is None}:
+        _adopt(ctx, missing)
+        # Read again, entry ids too: those of the opening entries come first.
+        return read_accounts(ctx, ids, uuids=uuids, entries=entries)
+    plans = {row[0]: PlanTerms._make(row[1:]) for row in terms}
+    return OpenAccounts(
+        _balances(ctx, locked, plans),
+        {uuid: KnownKey(content, entry_id) for uuid, content, entry_id in keys},
+        plans,
+        list(dict.fromkeys([row[0] for row in locked if row[_IS_DUE]])),
+        ids_rows[0][0][0] if ids_rows else [],
     )
 
 
-class Read(NamedTuple):
-    """What was read of an account under its lock; `book` None: it has not been adopted.
-
-    `is_due`: its period has ended, and no sweep has come to it yet.
-    """
-
-    account: HostAccount
-    balance: BalanceRow | None
-    is_due: bool
-    lots: list[OpenLot]
+def _adopt(ctx: Context, ids: Iterable[int]) -> None:
+    """Start the balances of these accounts with what the main app shows, without asking why."""
+    ctx.session.connection().exec_driver_sql(
+        "SELECT billing.open_book(id, %(now)s) FROM unnest(%(ids)s::bigint[]) AS id",
+        {"ids": sql.numbers(ids), "now": ctx.now},
+    )
 
 
-_READ_LOCKED = "SELECT * FROM billing.locked_books(%(ids)s::bigint[], %(now)s)"
+def _balances(
+    ctx: Context, locked: Iterable[sql.Row], plans: dict[int | None, PlanTerms]
+) -> dict[int, Balance]:
+    balances: dict[int, Balance] = {}
+    for row in locked:
+        if row[_BALANCE][0] is None:
+            continue
+        balance = balances.get(row[0])
+        if balance is None:
+            balance = balances[row[0]] = _balance(ctx, row, plans)
+        if row[_LOT][0] is not None:
+            balance.lots.append(_open_lot(ctx, row[_LOT]))
+    for balance in balances.values():
+        if len(balance.lots) > 1:
+            balance.lots.sort(key=burn_order)
+    return balances
 
 
-def read_locked(ctx: Context, ids: Iterable[int]) -> dict[int, Read]:
-    """Lock these accounts in ascending id, and read them with their books and open lots.
+def _balance(ctx: Context, row: sql.Row, plans: dict[int | None, PlanTerms]) -> Balance:
+    account = HostAccount._make(row[_ACCOUNT])
+    plan = plans.get(account.plan_id)
+    credits, debt, held, opening, spent, spent_since, chain, cap, frozen = row[_BALANCE]
+    last_hash = chain and bytes(chain)
+    return Balance(
+        account=account,
+        credits=credits,
+        debt=debt,
+        debt_limit=plan.debt_limit if plan else 0,
+        held=held,
+        opening_credits=opening,
+        spent=spent,
+        spent_since=spent_since,
+        spend_cap=cap,
+        frozen=frozen,
+        last_hash=last_hash,
+        lots=[],
+        now=ctx.now,
+        was_credits=credits,
+        as_read=(credits, debt, held, spent, spent_since, last_hash),
+    )
 
-    Unknown ids are left out. The lock is that of `billing.host.accounts.lock`.
-    """
-    asked = {"ids": arrays.numbers(ids), "now": ctx.now}
-    read: dict[int, Read] = {}
-    for row in driver.rows(ctx.session, _READ_LOCKED, asked):
-        known = read.get(row[0])
-        if known is None:
-            # A book without a balance is none.
-            balance = None if row[7] is None else BalanceRow._make(row[7:16])
-            known = read[row[0]] = Read(HostAccount._make(row[:7]), balance, row[16], [])
-        if row[17] is not None:
-            known.lots.append(OpenLot(*row[17:]))
-    return read
+
+def _open_lot(ctx: Context, columns: Sequence[Any]) -> OpenLot:
+    id, source, priority, is_promotional, remaining, held, starts_at, expires_at = columns
+    # starts_at is NULL rather than the time of the grant: another worker that waits for the
+    # account's lock may have read its clock a moment earlier, and would not see the lot as started.
+    has_started = starts_at is None or starts_at <= ctx.now
+    is_live = has_started and (expires_at is None or expires_at > ctx.now)
+    return OpenLot(
+        id=id,
+        source=source,
+        priority=priority,
+        is_promotional=is_promotional,
+        remaining=remaining,
+        held=held,
+        starts_at=starts_at,
+        expires_at=expires_at,
+        is_live=is_live,
+        as_read=(remaining, held),
+    )
 
 
 _LOT_COLUMNS = (
@@ -96,27 +172,27 @@ _LOT_COLUMNS = (
 )
 
 
-def read_lots(session: Session, ids: Iterable[int]) -> dict[int, list[OpenLot]]:
-    """The lots with credits left, by account."""
+def read_lots(ctx: Context, ids: Iterable[int]) -> dict[int, list[OpenLot]]:
+    """Read the lots with credits left, by account."""
     lots: dict[int, list[OpenLot]] = {}
-    found = session.connection().exec_driver_sql(
+    rows = ctx.session.connection().exec_driver_sql(
         f"SELECT {_LOT_COLUMNS} FROM billing.lots"  # noqa: S608 - our own column names
         " WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open",
-        {"ids": arrays.numbers(ids)},
+        {"ids": sql.numbers(ids)},
     )
-    for account_id, *columns in found.all():
-        lots.setdefault(account_id, []).append(OpenLot(*columns))
+    for account_id, *columns in rows.all():
+        lots.setdefault(account_id, []).append(_open_lot(ctx, columns))
     return lots
 
 
-def read_lots_by_id(session: Session, lot_ids: Iterable[int]) -> list[OpenLot]:
-    """These lots, spent or not."""
-    found = session.connection().exec_driver_sql(
+def read_lots_by_id(ctx: Context, lot_ids: Iterable[int]) -> list[OpenLot]:
+    """Read these lots, spent or not."""
+    rows = ctx.session.connection().exec_driver_sql(
         f"SELECT {_LOT_COLUMNS} FROM billing.lots"  # noqa: S608 - our own column names
         " WHERE id = ANY(%(ids)s::bigint[])",
-        {"ids": arrays.numbers(lot_ids)},
+        {"ids": sql.numbers(lot_ids)},
     )
-    return [OpenLot(*columns) for _, *columns in found]
+    return [_open_lot(ctx, columns) for _, *columns in rows]
 
 
 _INSERT_LOT = """
@@ -129,19 +205,11 @@ RETURNING id
 
 
 def insert_lot(ctx: Context, lot: NewLot) -> OpenLot:
-    """Write a new lot; returns it opened."""
-    values = {each.name: getattr(lot, each.name) for each in fields(lot)}
+    """Write a new lot and return it opened."""
+    values = {field.name: getattr(lot, field.name) for field in fields(lot)}
     row = ctx.session.connection().exec_driver_sql(_INSERT_LOT, {**values, "recorded_at": ctx.now})
-    return OpenLot(
-        id=row.scalar_one(),
-        source=lot.source,
-        priority=lot.priority,
-        is_promotional=lot.is_promotional,
-        remaining=lot.remaining,
-        held=0,
-        starts_at=lot.starts_at,
-        expires_at=lot.expires_at,
-    )
+    columns = (row.scalar_one(), lot.source, lot.priority, lot.is_promotional, lot.remaining, 0)
+    return _open_lot(ctx, (*columns, lot.starts_at, lot.expires_at))
 
 
 _WRITE = """
@@ -153,29 +221,22 @@ SELECT billing.write_books(
 
 
 def write(session: Session, balances: Sequence[Balance], lots: Sequence[OpenLot]) -> None:
-    """Write these books and lots as they now stand, and move the main app's balances by as much."""
+    """Write these balances and lots, and move the main app's balances by as much."""
     if not balances and not lots:
         return
-    driver.rows(
-        session,
-        _WRITE,
-        {
-            "lot_ids": arrays.numbers([lot.id for lot in lots]),
-            "remaining": arrays.numbers([lot.remaining for lot in lots]),
-            "lot_held": arrays.numbers([lot.held for lot in lots]),
-            "ids": arrays.numbers([balance.account.id for balance in balances]),
-            "credits": arrays.numbers([balance.credits for balance in balances]),
-            "debt": arrays.numbers([balance.debt for balance in balances]),
-            # A debt may be older than the plan's present limit.
-            "debt_limit": arrays.numbers(
-                [max(balance.debt_limit, balance.debt) for balance in balances]
-            ),
-            "held": arrays.numbers([balance.held for balance in balances]),
-            "spent": arrays.numbers([balance.spent for balance in balances]),
-            "spent_since": arrays.moments([balance.spent_since for balance in balances]),
-            "chain": arrays.binaries([balance.chain for balance in balances]),
-            "deltas": arrays.numbers(
-                [balance.credits - balance.was_credits for balance in balances]
-            ),
-        },
-    )
+    values = {
+        "lot_ids": sql.numbers([lot.id for lot in lots]),
+        "remaining": sql.numbers([lot.remaining for lot in lots]),
+        "lot_held": sql.numbers([lot.held for lot in lots]),
+        "ids": sql.numbers([balance.account.id for balance in balances]),
+        "credits": sql.numbers([balance.credits for balance in balances]),
+        "debt": sql.numbers([balance.debt for balance in balances]),
+        # A debt may be older than the plan's present limit.
+        "debt_limit": sql.numbers([max(b.debt_limit, b.debt) for b in balances]),
+        "held": sql.numbers([balance.held for balance in balances]),
+        "spent": sql.numbers([balance.spent for balance in balances]),
+        "spent_since": sql.times([balance.spent_since for balance in balances]),
+        "chain": sql.binaries([balance.last_hash for balance in balances]),
+        "deltas": sql.numbers([balance.credits - balance.was_credits for balance in balances]),
+    }
+    sql.rows(session, _WRITE, values)

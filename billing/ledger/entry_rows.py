@@ -1,25 +1,31 @@
-"""The lines of the ledger, the main app's table of credit transactions: how they are kept.
+"""The entries of the ledger, in the main app's table of credit transactions, and their hash chain.
 
-Append-only (a trigger sees to it): an entry is corrected by another one that names it.
+Append-only, held by a trigger: a wrong entry is corrected by another that names it. Each entry has
+a hash that covers the hash before it, so that a change to any entry breaks all later hashes. With a
+secret key (BILLING_LEDGER_KEY) the hashes are HMACs, which SQL access alone cannot forge; without
+one they still reveal a careless change. An account's opening entry has no hash: the first hash
+covers the opening balance itself.
 """
 
 import datetime as dt
+import hashlib
+import hmac
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import starmap
+from decimal import Decimal
+from functools import lru_cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing.postgres import copy, driver
-from billing.postgres.arrays import moment
+from billing.postgres import sql
 from models.host import CreditTransaction
 
 
 @dataclass(slots=True)
 class Entry:
-    """A line of the ledger: `amount` signed credits, `lots` the [lot id, credits] it touched."""
+    """An entry of the ledger: `amount` in signed credits, `lots` as [[lot id, credits], …]."""
 
     id: int
     account_id: int
@@ -35,72 +41,111 @@ class Entry:
     units: int | None = None
     lots: Sequence[object] | None = None
     details: Mapping[str, object] | None = None
-    chain: bytes | None = None
+    entry_hash: bytes | None = None
 
 
-_NEXT_IDS = """
+#: Reserves ids for new entries, ascending; values: `count`.
+NEXT_IDS = """
 SELECT array_agg(nextval((SELECT pg_get_serial_sequence('igny8_credit_transactions', 'id')
                           ::regclass)))
 FROM generate_series(1, %(count)s)
 """
-
-
-def next_ids(session: Session, count: int) -> list[int]:
-    """Ids for `count` new entries, ascending."""
-    ((ids,),) = driver.rows(session, _NEXT_IDS, {"count": count})
-    return list(ids or ())
-
-
-#: In the order in which `said` names them, then what it does not.
-_COLUMNS = (
+TABLE = "igny8_credit_transactions"
+#: In the order of `hashed_text`, then the two that it does not contain.
+COLUMNS = (
     "id, tenant_id, type, amount, balance_after, description, idempotency_key, actor, reference,"
     " units, happened_at, created_at, lots_used, metadata, chain"
 )
-#: Columns that `said` names, less one.
+#: Columns in `hashed_text`, less one.
 _SEPARATORS = 12
 
 
-def said(e: Entry) -> str:
-    """What an entry says but for its details, in the words that its seal covers; never to change.
+def next_ids(session: Session, count: int) -> list[int]:
+    """Reserve ids for `count` new entries, ascending."""
+    ((ids,),) = sql.rows(session, NEXT_IDS, {"count": count})
+    return list(ids)
 
-    The parts are set apart by the unit separator, which no printable text holds.
+
+def hashed_text(e: Entry) -> str:
+    """The text of an entry that its hash covers, without its details; it must never change.
+
+    Its parts are set apart by the unit separator, which no printable text contains.
     """
-    # One f-string: this runs for every debit. The lots are lists of integers, whose repr is the
-    # same however they were made.
+    # One f-string, for it runs for every debit. The lots are lists of integers, whose repr does
+    # not depend on where they came from.
     return (
         f"{e.id}\x1f{e.account_id}\x1f{e.type}\x1f{e.amount}\x1f{e.balance_after}\x1f"
         f"{e.description}\x1f{e.key}\x1f{e.actor}\x1f{e.reference}\x1f{e.units}\x1f"
-        f"{moment(e.happened_at)}\x1f{moment(e.recorded_at)}\x1f{e.lots}"
+        f"{_iso(e.happened_at)}\x1f{_iso(e.recorded_at)}\x1f{e.lots}"
     )
 
 
-def append(session: Session, entries: Iterable[tuple[Entry, str]]) -> None:
-    """Write these entries, each with what is `said` of it, all or none."""
-    copy.rows(session, "igny8_credit_transactions", _COLUMNS, starmap(_line, entries))
+@lru_cache(maxsize=256)
+def _iso(time: dt.datetime) -> str:
+    """ISO 8601; the entries of a batch share a few times, and formatting one is slow."""
+    return time.isoformat()
 
 
-def _line(e: Entry, words: str) -> str:
+def opening_hash(account_id: int, opening_credits: int) -> bytes:
+    """The bytes that an account's first hash covers in place of the hash before it."""
+    return f"{account_id}\x1f{opening_credits}".encode()
+
+
+def entry_hash(
+    key: bytes | None, previous: bytes, text: str, details: Mapping[str, object] | None
+) -> bytes:
+    """The 32 bytes over the previous hash, an entry's `hashed_text` and its details."""
+    shown = details and json.dumps(_canonical(details), sort_keys=True)
+    content = previous + f"{text}\x1f{shown}".encode()
+    if key is None:
+        return hashlib.sha256(content).digest()
+    mac = _keyed(key).copy()
+    mac.update(content)
+    return mac.digest()
+
+
+@lru_cache(maxsize=4)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """An HMAC with its key set up, to be copied; setting it up takes as long as a hash."""
+    return hmac.new(key, digestmod="sha256")
+
+
+def _canonical(value: object) -> object:
+    """JSON as Postgres gives it back: a number keeps its value, not its spelling."""
+    match value:
+        case bool() | str() | None:
+            return value
+        case int() | float():
+            number = Decimal(repr(value)).normalize()
+            return f"{number + 0:f}"
+        case Mapping():
+            return {name: _canonical(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_canonical(each) for each in value]
+    raise TypeError(f"no JSON: {type(value).__name__}")
+
+
+def copy_line(e: Entry, text: str) -> str:
+    """The line of COPY for an entry; `text` is its `hashed_text`."""
     if (
-        words.count(copy.SEPARATOR) != _SEPARATORS
-        or "\\" in words
-        or "\n" in words
-        or "\r" in words
-        or copy.NULL in (e.description, e.key, e.actor, e.reference)
+        text.count(sql.SEPARATOR) != _SEPARATORS
+        or "\\" in text
+        or "\n" in text
+        or "\r" in text
+        or sql.NULL in (e.description, e.key, e.actor, e.reference)
     ):
-        # The same, as COPY wants it: what is said is said in its order.
-        text = copy.text
-        words = said(
+        text = hashed_text(
             replace(
                 e,
-                description=text(e.description),
-                key=text(e.key),
-                actor=text(e.actor),
-                reference=text(e.reference),
+                description=sql.copy_text(e.description),
+                key=sql.copy_text(e.key),
+                actor=sql.copy_text(e.actor),
+                reference=sql.copy_text(e.reference),
             )
         )
-    details = e.details if e.details is None else copy.text(json.dumps(e.details))
-    chain = e.chain if e.chain is None else copy.binary(e.chain)
-    return f"{words}\x1f{details}\x1f{chain}\n"
+    details = e.details if e.details is None else sql.copy_text(json.dumps(e.details))
+    hash_hex = e.entry_hash if e.entry_hash is None else f"\\\\x{e.entry_hash.hex()}"
+    return f"{text}\x1f{details}\x1f{hash_hex}\n"
 
 
 def entries(session: Session, account_id: int, *, last: int | None = None) -> list[Entry]:
@@ -137,5 +182,5 @@ def _entry(row: CreditTransaction) -> Entry:
         units=row.units,
         lots=row.lots,
         details=row.details,
-        chain=row.chain,
+        entry_hash=row.chain,
     )

@@ -29,7 +29,7 @@ def apply(ctx: Context, grant: Grant) -> Granted:
     uuid = idempotency.as_uuid(grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
     ledger = open_accounts(ctx, [grant.account_id], keys_asked=[uuid])
-    known = ledger.known.get(uuid)
+    known = ledger.known_keys.get(uuid)
     if known is not None:
         if known.content != content or known.entry_id is None:
             raise KeyReused(key=grant.key, account_id=grant.account_id)

@@ -1,29 +1,30 @@
-"""Idempotency: a key stands for one thing for ever, and a second asking gets the first answer."""
+"""Idempotency keys: a key stands for one request for ever, and a repeat gets the first answer."""
 
 import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing.postgres import copy, driver
+from billing.postgres import sql
 
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
-class Known(NamedTuple):
-    """What a key stands for: a digest of what was asked, and the entry (None: refused)."""
+class KnownKey(NamedTuple):
+    """What a key stands for: a digest of the request, and its entry; None if it was refused."""
 
     content: int
     entry_id: int | None
 
 
 def as_uuid(key: str) -> str:
-    """The uuid under which a key is kept.
+    """The uuid that stands for a key in the table of keys.
 
-    A lower-case UUID is kept as it is, so that version 7 keys stay in the order of time and the
+    A lower-case UUID stands for itself, so that version 7 keys stay in the order of time and the
     index stays fast. Any other text becomes a version 8 UUID (RFC 9562, 5.8) of its SHA-256.
     The SQL function `billing.key_uuid` makes the same.
     """
@@ -36,33 +37,37 @@ def as_uuid(key: str) -> str:
 
 
 def own(*parts: object) -> str:
-    """A key of the worker's own making; a sender may not use one that begins like it."""
+    """A key that the worker makes itself; senders may not use its prefix."""
     return ":".join(["billing", *[str(part) for part in parts]])
 
 
+@lru_cache(maxsize=10_000)
 def digest(*content: object) -> int:
-    """64 bits that tell two contents of one key apart; signed, for a bigint.
+    """64 bits that tell two requests under one key apart; signed, for a bigint.
 
-    The SQL function `billing.content_digest` makes the same.
+    Remembered, for accounts ask for the same again and again, and a digest costs a tenth of a
+    debit. The SQL function `billing.content_digest` makes the same.
     """
     joined = "\x1f".join(map(str, content)).encode()
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], signed=True)
 
 
-_LOOKUP = "SELECT key::text, content, entry_id FROM billing.keys WHERE key = ANY(%(keys)s::uuid[])"
+#: Reads what uuids stand for; values: `keys`. Under the locks, in a statement of its own.
+LOOKUP = "SELECT key::text, content, entry_id FROM billing.keys WHERE key = ANY(%(keys)s::uuid[])"
 
 
-def lookup(session: Session, keys: Iterable[str]) -> dict[str, Known]:
-    """What is known of these uuids. Call it under the locks, in a statement of its own."""
-    rows = driver.rows(session, _LOOKUP, {"keys": "{" + ",".join(keys) + "}"})
-    return {key: Known(content, entry_id) for key, content, entry_id in rows}
+def lookup(session: Session, uuids: Iterable[str]) -> dict[str, KnownKey]:
+    """Read what these uuids stand for. Call it under the accounts' locks."""
+    rows = sql.rows(session, LOOKUP, {"keys": "{" + ",".join(uuids) + "}"})
+    return {uuid: KnownKey(content, entry_id) for uuid, content, entry_id in rows}
 
 
-def claim(session: Session, new: Mapping[str, Known]) -> None:
+def claim(session: Session, new: Mapping[str, KnownKey]) -> None:
     """Make these uuids stand for this, for ever.
 
-    Raises sqlalchemy.exc.IntegrityError where another transaction claimed one for an account that
-    is not locked here; the whole set then goes again, and finds it known.
+    Raises:
+        sqlalchemy.exc.IntegrityError: If another transaction has claimed one of them for an account
+            that is not locked here; the batch then goes again, and finds it known.
     """
-    lines = (f"{key}\x1f{content}\x1f{entry_id}\n" for key, (content, entry_id) in new.items())
-    copy.rows(session, "billing.keys", "key, content, entry_id", lines)
+    lines = [f"{key}\x1f{content}\x1f{entry_id}\n" for key, (content, entry_id) in new.items()]
+    sql.copy(session, "billing.keys", "key, content, entry_id", lines)

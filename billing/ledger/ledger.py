@@ -1,24 +1,25 @@
-"""The books of some accounts, opened under their locks, worked on in memory, written in one go.
+"""The ledger of some accounts: opened under their locks, changed in memory, written in one go.
 
-Every act on credits goes through here, so that the sums of DESIGN 1.3 are made in one place:
-`credits` = sum of entries = what remains in the lots - debt.
+Every act on credits goes through here, so that the sums are made in one place: an account's
+credits = the sum of its entries since the opening = the remaining credits of its lots - its debt.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from billing.context import Context
 from billing.errors import AccountDeleted, BalanceTooLarge, UnknownAccount
 from billing.events import outbox
-from billing.host import accounts
+from billing.events.outbox import NewEvent
 from billing.host.accounts import PlanTerms
-from billing.ledger import balance_rows as rows
-from billing.ledger import chain, entry_rows, idempotency, low_balance
+from billing.ledger import balance_rows, entry_rows, idempotency
 from billing.ledger.balance import Balance
+from billing.ledger.balance_rows import NewLot
 from billing.ledger.entry_rows import Entry
-from billing.ledger.idempotency import Known
+from billing.ledger.idempotency import KnownKey
 from billing.ledger.lots import SOURCES, OpenLot, burn_order
+from billing.postgres import sql
 
 #: The main app keeps the balance in an int4.
 MAX_BALANCE = 2**31 - 1
@@ -26,23 +27,26 @@ MAX_BALANCE = 2**31 - 1
 
 @dataclass(slots=True)
 class Ledger:
-    """The open books of one transaction, with all that is to be written.
+    """The open accounts of one transaction, and all that it will write.
 
-    `known` are the keys that already stand for something, those of this transaction included.
-    `due` are the accounts whose period has ended, and that no sweep has come to yet.
+    Attributes:
+        by_account: Balances by account id.
+        known_keys: What idempotency keys stand for, those of this transaction included, by uuid.
+        terms: The terms of every plan, by plan id.
+        due: Accounts whose period has ended, and which no sweep has renewed yet.
     """
 
     ctx: Context
     by_account: dict[int, Balance]
-    known: dict[str, Known]
+    known_keys: dict[str, KnownKey]
     terms: Mapping[int | None, PlanTerms]
     due: Sequence[int] = ()
-    _entries: list[Entry] = field(default_factory=list)
-    _new_keys: dict[str, Known] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
+    _entries: list[Entry] = field(default_factory=list)
+    _new_keys: dict[str, KnownKey] = field(default_factory=dict)
 
     def of(self, account_id: int) -> Balance:
-        """The account's book. Raises UnknownAccount or AccountDeleted."""
+        """The balance of an account. Raises UnknownAccount or AccountDeleted."""
         balance = self.by_account.get(account_id)
         if balance is None:
             raise UnknownAccount(account_id=account_id)
@@ -50,16 +54,16 @@ class Ledger:
             raise AccountDeleted(account_id=account_id)
         return balance
 
-    def remember(self, key: str, content: int, entry_id: int | None) -> None:
-        """From now on the key stands for this."""
-        self.known[key] = self._new_keys[key] = Known(content, entry_id)
+    def remember(self, uuid: str, content: int, entry_id: int | None) -> None:
+        """Claim a key for this content and its entry; None: it was refused."""
+        self.known_keys[uuid] = self._new_keys[uuid] = KnownKey(content, entry_id)
 
     def entry(self, entry_id: int) -> Entry:
         """An entry that this transaction has posted."""
         return next(entry for entry in self._entries if entry.id == entry_id)
 
     def reserve(self, count: int) -> None:
-        """Fetch `count` entry ids at once; without it, ids are fetched one by one."""
+        """Reserve `count` entry ids in one statement; without it each costs one of its own."""
         self._ids = entry_rows.next_ids(self.ctx.session, count)[::-1] + self._ids
 
     def post(
@@ -79,16 +83,15 @@ class Ledger:
         lots: Sequence[object] | None = None,
         details: Mapping[str, object] | None = None,
     ) -> Entry:
-        """Add an entry of `amount`, which `book.credits` already includes, and claim its key.
+        """Add an entry of `amount`, which `balance.credits` already includes, and claim its key.
 
-        `uuid`: the key's, from who has worked it out already.
+        `uuid`: that of the key, if it is known already.
         """
         if not self._ids:
             self.reserve(1)
-        account_id = balance.account.id
         entry = Entry(
             self._ids.pop(),
-            account_id,
+            balance.account.id,
             type,
             amount,
             balance.credits,
@@ -117,7 +120,7 @@ class Ledger:
         priority: int | None = None,
         period_number: int | None = None,
     ) -> list[object]:
-        """Pay `amount` credits in as a lot, debt first; returns the [[lot id, credits]] it made.
+        """Pay `amount` credits in as a lot, debt first; returns its [[lot id, credits]].
 
         Raises BalanceTooLarge, having changed nothing.
         """
@@ -125,7 +128,7 @@ class Ledger:
         repaid = min(balance.debt, amount)
         balance.debt -= repaid
         balance.credits += amount
-        lot = rows.NewLot(
+        lot = NewLot(
             account_id=balance.account.id,
             source=source,
             priority=SOURCES[source].priority if priority is None else priority,
@@ -140,12 +143,12 @@ class Ledger:
         return [[self.add_lot(balance, lot).id, lot.remaining]]
 
     def repay(self, balance: Balance) -> None:
-        """Pay what the account owes with what came free, by an entry of 0: the balance is the same.
+        """Pay a debt from credits that became free, by an entry of 0: the balance stays the same.
 
-        Free credits beside a debt cannot be spent; if they lapsed, the account would owe for what
-        it never had.
+        Free credits beside a debt can't be spent; if they expired, the account would owe for
+        credits that it never had.
         """
-        if not balance.debt or not (used := balance.repay(self.ctx.now)):
+        if not balance.debt or not (used := balance.repay()):
             return
         if not self._ids:
             self.reserve(1)
@@ -162,101 +165,83 @@ class Ledger:
             lots=used,
         )
 
-    def add_lot(self, balance: Balance, lot: rows.NewLot) -> OpenLot:
-        """Write a new lot and open it; what it adds to the balance is the caller's to count."""
-        opened = rows.insert_lot(self.ctx, lot)
+    def add_lot(self, balance: Balance, lot: NewLot) -> OpenLot:
+        """Write a new lot and open it; the caller adds its credits to the balance."""
+        opened = balance_rows.insert_lot(self.ctx, lot)
         balance.lots.append(opened)
         balance.lots.sort(key=burn_order)
         return opened
 
     def check_fits(self, balance: Balance, amount: int) -> None:
-        """Raises BalanceTooLarge if the balance, ours or the one shown, has no room for it."""
+        """Raise BalanceTooLarge if `amount` more does not fit, into ours or the app's column."""
         shown_by_app = balance.account.credits + balance.credits - balance.was_credits
         if max(balance.credits, shown_by_app) + amount > MAX_BALANCE:
             raise BalanceTooLarge(account_id=balance.account.id, amount=amount)
 
     def open_lots(self, balance: Balance, lot_ids: Iterable[int]) -> None:
-        """Make sure that these lots are open, spent ones too; unknown ids are left out."""
+        """Open these lots too, spent ones included; unknown ids are left out."""
         missing = set(lot_ids) - {lot.id for lot in balance.lots}
         if missing:
-            balance.lots += rows.read_lots_by_id(self.ctx.session, missing)
+            balance.lots += balance_rows.read_lots_by_id(self.ctx, missing)
             balance.lots.sort(key=burn_order)
 
-    def _sealed(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
-        """The entries, each sealed as it is written, with what is said of it."""
-        for entry in entries:
-            balance = self.by_account[entry.account_id]
-            previous = balance.chain or chain.genesis(entry.account_id, balance.opening_credits)
-            said = entry_rows.said(entry)
-            entry.chain = balance.chain = chain.seal(
-                self.ctx.ledger_key, previous, said, entry.details
-            )
-            yield entry, said
-
-    def write(self, posting: Iterator[Entry] | None = None) -> None:
-        """Write entries, keys, lots, books, the main app's balances, and what they set off.
-
-        `posting`: posts entries as it yields them, without SQL: Postgres takes in each while the
-        next is worked out.
-        """
-        if posting is not None:
-            entry_rows.append(self.ctx.session, self._sealed(posting))
-            self._entries.clear()
-        for balance in self.by_account.values():
+    def write(self) -> None:
+        """Write entries, keys, lots, balances, the main app's balances, and low-balance events."""
+        session, balances = self.ctx.session, list(self.by_account.values())
+        for balance in balances:
             if balance.debt and balance.has_changed:
                 self.repay(balance)
         if self._entries:
-            entry_rows.append(self.ctx.session, self._sealed(self._entries))
+            sql.copy(session, entry_rows.TABLE, entry_rows.COLUMNS, self._entry_lines())
         if self._new_keys:
-            idempotency.claim(self.ctx.session, self._new_keys)
-        balances = self.by_account.values()
+            idempotency.claim(session, self._new_keys)
         changed = [balance for balance in balances if balance.has_changed]
-        lots = [lot for balance in balances for lot in balance.lots if lot.has_changed]
-        rows.write(self.ctx.session, changed, lots)
-        low = [low_balance.event_of(b, self.terms.get(b.account.plan_id)) for b in changed]
-        outbox.leave_all(self.ctx, [event for event in low if event])
+        lots = [lot for balance in balances for lot in balance.changed_lots()]
+        balance_rows.write(session, changed, lots)
+        if events := [event for balance in changed for event in self._low_balance_events(balance)]:
+            outbox.leave_all(self.ctx, events)
+
+    def _entry_lines(self) -> list[str]:
+        """Link the new entries into their accounts' hash chains; return their lines for COPY."""
+        lines: list[str] = []
+        for entry in self._entries:
+            balance = self.by_account[entry.account_id]
+            previous = balance.last_hash or entry_rows.opening_hash(
+                entry.account_id, balance.opening_credits
+            )
+            text = entry_rows.hashed_text(entry)
+            entry.entry_hash = balance.last_hash = entry_rows.entry_hash(
+                self.ctx.ledger_key, previous, text, entry.details
+            )
+            lines.append(entry_rows.copy_line(entry, text))
+        return lines
+
+    def _low_balance_events(self, balance: Balance) -> list[NewEvent]:
+        plan = self.terms.get(balance.account.plan_id)
+        if plan is None or balance.credits >= balance.was_credits:
+            return []
+        percent = balance.low_balance_percent(plan.included_credits)
+        if percent is None:
+            return []
+        payload = {
+            "credits": balance.credits,
+            "included_credits": plan.included_credits,
+            "threshold_percent": percent,
+        }
+        return [NewEvent("credits.low", balance.account.id, payload)]
 
 
-def open_accounts(ctx: Context, account_ids: Iterable[int], *, keys_asked: Iterable[str]) -> Ledger:
-    """Lock the accounts, adopt those without a book, and read books, lots and known keys.
+def open_accounts(
+    ctx: Context, account_ids: Collection[int], *, keys_asked: Collection[str], entries: int = 0
+) -> Ledger:
+    """Lock the accounts in ascending id and open their balances, lots and known keys.
 
-    `keys_asked` are uuids of `idempotency.as_uuid`. Every read comes after the lock, in a
-    statement of its own, so that its snapshot sees what the last holder of the lock committed.
+    Args:
+        ctx: The context.
+        account_ids: The accounts; ids that do not exist are missing in the ledger.
+        keys_asked: Uuids of the idempotency keys to look up (`idempotency.as_uuid`).
+        entries: Entry ids to reserve.
     """
-    read = rows.read_locked(ctx, set(account_ids))
-    if missing := [account_id for account_id, each in read.items() if each.balance is None]:
-        rows.adopt(ctx, missing)
-        read |= rows.read_locked(ctx, missing)
-    known = idempotency.lookup(ctx.session, keys_asked)
-    terms = accounts.plan_terms(ctx.session)
-    by_account = {
-        account_id: _open(each.account, each.balance, each.lots, terms)
-        for account_id, each in read.items()
-        if each.balance is not None
-    }
-    due = [account_id for account_id, each in read.items() if each.is_due]
-    return Ledger(ctx, by_account, known, terms, due)
-
-
-def _open(
-    account: accounts.HostAccount,
-    row: rows.BalanceRow,
-    lots: list[OpenLot],
-    terms: Mapping[int | None, PlanTerms],
-) -> Balance:
-    plan = terms.get(account.plan_id)
-    return Balance(
-        account=account,
-        credits=row.credits,
-        debt=row.debt,
-        debt_limit=plan.debt_limit if plan else 0,
-        held=row.held,
-        opening_credits=row.opening_credits,
-        spent=row.spent,
-        spent_since=row.spent_since,
-        spend_cap=row.spend_cap,
-        frozen=row.frozen,
-        chain=row.chain and bytes(row.chain),
-        lots=sorted(lots, key=burn_order) if len(lots) > 1 else lots,
-        was_credits=row.credits,
-    )
+    opened = balance_rows.read_accounts(ctx, set(account_ids), uuids=keys_asked, entries=entries)
+    balances, keys, terms, due, ids = opened
+    return Ledger(ctx, balances, keys, terms, due, ids[::-1])

@@ -1,20 +1,20 @@
-"""Lots of credits: where they come from, and in which order they burn."""
+"""Lots of credits: their sources, and the order in which they burn."""
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 _FOR_EVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class Source(NamedTuple):
-    """How credits of a source burn: lower `priority` first; promotional before paid."""
+    """The burn order of a source's credits: lower `priority` first, promotional before paid."""
 
     priority: int
     is_promotional: bool
 
 
-#: The credits that lapse soonest burn first; what a customer bought for good burns last.
+#: Credits that expire soonest burn first; those that never expire burn last.
 SOURCES: dict[str, Source] = {
     "trial": Source(priority=10, is_promotional=True),
     "plan": Source(priority=20, is_promotional=False),
@@ -27,13 +27,20 @@ SOURCES: dict[str, Source] = {
 }
 
 
-#: What the calendar gives for a period, and takes back or carries over at its end.
+#: Sources of a credit cycle: given for a period, expired or rolled over at its end.
 OF_A_PERIOD = frozenset({"plan", "rollover"})
 
 
 @dataclass(slots=True)
 class OpenLot:
-    """A lot with credits left, as it stands while an act works on its account's book."""
+    """A lot with credits left, while an act works on its account.
+
+    Attributes:
+        remaining: Credits that are left, those of holds included.
+        held: Credits that holds have reserved.
+        is_live: Whether its credits may be spent now; an expired lot's may not, swept or not.
+        as_read: `remaining` and `held` as they were read.
+    """
 
     id: int
     source: str
@@ -43,34 +50,20 @@ class OpenLot:
     held: int
     starts_at: dt.datetime | None
     expires_at: dt.datetime | None
-    as_read: tuple[int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.as_read = (self.remaining, self.held)
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether it is to be written."""
-        return (self.remaining, self.held) != self.as_read
+    is_live: bool
+    as_read: tuple[int, int]
 
     @property
     def free(self) -> int:
-        """Credits that no hold has set aside."""
+        """Credits that no hold has reserved."""
         return self.remaining - self.held
 
     def has_expired(self, now: dt.datetime) -> bool:
-        """Whether its time is over at `now`."""
+        """Whether it expired by `now`."""
         return self.expires_at is not None and self.expires_at <= now
-
-    def is_live(self, now: dt.datetime) -> bool:
-        """Whether its credits may be spent at `now`; an expired lot may not, swept or not."""
-        # Null, not the time of the grant: another worker, waiting for this account's lock, may have
-        # read its clock a moment earlier, and would find the lot not yet begun.
-        has_begun = self.starts_at is None or self.starts_at <= now
-        return has_begun and not self.has_expired(now)
 
 
 def burn_order(lot: OpenLot) -> tuple[int, dt.datetime, bool, int]:
-    """Priority, then soonest expiry, then promotional before paid, then oldest."""
+    """Sort key: priority, then soonest expiry, then promotional before paid, then oldest."""
     expiry = lot.expires_at or _FOR_EVER
     return (lot.priority, expiry, not lot.is_promotional, lot.id)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from billing.errors import KeyReused, NothingToReverse, ReversedFirst
 from billing.ledger import entry_rows, idempotency
 from billing.ledger.entry_rows import Entry
-from billing.ledger.idempotency import Known
+from billing.ledger.idempotency import KnownKey
 from billing.ledger.ledger import Ledger
 from billing_client.messages import Reverse
 
@@ -31,7 +31,7 @@ def finish_key(hold_key: str) -> str:
 
 
 def entries_of(
-    session: Session, known: Mapping[str, Known], debit_keys: Iterable[str]
+    session: Session, known: Mapping[str, KnownKey], debit_keys: Iterable[str]
 ) -> dict[str, Entry]:
     """The entries that these debits, or captures of holds, made, by the uuid of their key."""
     ids = {
@@ -55,11 +55,11 @@ def reverse(
     """
     balance = ledger.of(message.account_id)
     taken_by = idempotency.as_uuid(message.key)
-    known = ledger.known.get(taken_by)
+    known = ledger.known_keys.get(taken_by)
     if known is not None and known.entry_id is None:
         # It may be a hold's: then its capture is what took the credits.
         taken_by = idempotency.as_uuid(finish_key(message.key))
-        known = ledger.known.get(taken_by, known)
+        known = ledger.known_keys.get(taken_by, known)
     if known is None:
         ledger.remember(taken_by, ANY_CONTENT, None)
         raise ReversedFirst(key=message.key)
@@ -70,7 +70,7 @@ def reverse(
         raise KeyReused(key=message.key)
     key = key_of(message.key)
     lots = give_back(ledger, entry, key=key)
-    balance.uncount(-entry.amount, spent_at=entry.recorded_at, now=ledger.ctx.now)
+    balance.uncount(-entry.amount, spent_at=entry.recorded_at)
     return ledger.post(
         balance,
         uuid=uuid,

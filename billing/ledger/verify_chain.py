@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.ledger import chain, entry_rows, idempotency
+from billing.ledger import entry_rows, idempotency
 from billing.ledger.entry_rows import Entry
 
 #: Rows that are fetched at a time: memory stays small whatever the size of the ledger.
@@ -60,15 +60,17 @@ def _first_broken(key: bytes | None, account_id: int, rows: Iterable[Row]) -> Fi
     previous = last = b""
     for number, (_, entry, opening, head) in enumerate(rows):
         if number == 0:
-            previous = chain.genesis(account_id, opening)
+            previous = entry_rows.opening_hash(account_id, opening)
             last = head or previous
             if opening and not (entry and _is_the_opening(entry, opening)):
                 return f"account {account_id}", {"account_id": account_id, "missing": "the opening"}
         if entry is None or (opening and number == 0):
             continue
-        previous = chain.seal(key, previous, entry_rows.said(entry), entry.details)
-        if entry.chain != previous:
-            sealed = entry.chain is not None
+        previous = entry_rows.entry_hash(
+            key, previous, entry_rows.hashed_text(entry), entry.details
+        )
+        if entry.entry_hash != previous:
+            sealed = entry.entry_hash is not None
             return f"entry {entry.id}", {"account_id": account_id, "sealed": sealed}
     if previous != last:
         return f"account {account_id}", {"account_id": account_id, "missing": "the last entries"}
@@ -105,6 +107,6 @@ def _entries(session: Session, account_id: int | None) -> Iterator[Row]:
                 units=row[11],
                 lots=row[12],
                 details=row[13],
-                chain=sealed and bytes(sealed),
+                entry_hash=sealed and bytes(sealed),
             )
             yield Row(row[1], entry if row[0] else None, opening, head and bytes(head))

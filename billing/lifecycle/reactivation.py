@@ -10,7 +10,7 @@ from billing.lifecycle import status, status_rows
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.transitions import MONEY_REASONS
 from billing.lifecycle.trials import rows as trial_rows
-from billing.postgres import arrays
+from billing.postgres import sql
 
 #: Statuses that a payment for a plan turns into active. One that the main app suspended by itself,
 #: for a reason that nobody knows, is not among them.
@@ -28,7 +28,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
 
 def asked_or_out(session: Session, account_ids: Iterable[int]) -> set[int]:
     """Those of these accounts that are suspended, or asked for money."""
-    asked = {"ids": arrays.numbers(account_ids)}
+    asked = {"ids": sql.numbers(account_ids)}
     return {row[0] for row in session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)}
 
 

@@ -10,7 +10,7 @@ from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host.accounts import HostAccount
 from billing.lifecycle import transitions
-from billing.postgres import arrays
+from billing.postgres import sql
 from models.accounts import Suspension
 
 _REASONS = """
@@ -21,7 +21,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL ORDER BY id
 
 def reasons_of(session: Session, found: Sequence[HostAccount]) -> dict[int, dict[str, str]]:
     """The open reasons of these accounts, oldest first, each with the status before it."""
-    asked = {"ids": arrays.numbers([account.id for account in found])}
+    asked = {"ids": sql.numbers([account.id for account in found])}
     stands: dict[int, dict[str, str]] = {}
     for account_id, reason, before in session.connection().exec_driver_sql(_REASONS, asked):
         stands.setdefault(account_id, {})[reason] = before
@@ -41,8 +41,8 @@ def insert_suspensions(ctx: Context, before: Mapping[int, str], *, reason: str) 
         ctx.session.connection().exec_driver_sql(
             _SUSPEND,
             {
-                "ids": arrays.numbers(before),
-                "before": arrays.texts(before.values()),
+                "ids": sql.numbers(before),
+                "before": sql.texts(before.values()),
                 "reason": reason,
                 "actor": ctx.actor,
                 "now": ctx.now,
@@ -87,8 +87,8 @@ def remember(ctx: Context, moved: Sequence[HostAccount], *, to: str, reason: str
     ctx.session.connection().exec_driver_sql(
         _REMEMBER,
         {
-            "ids": arrays.numbers([account.id for account in moved]),
-            "froms": arrays.texts([account.status for account in moved]),
+            "ids": sql.numbers([account.id for account in moved]),
+            "froms": sql.texts([account.status for account in moved]),
             "to": to,
             "reason": reason,
             "actor": ctx.actor,

@@ -125,7 +125,7 @@ def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) ->
     lot_ids = _lot_ids(ledger.ctx.session, purchase)
     ledger.open_lots(balance, lot_ids)
     terms = ledger.terms.get(balance.account.plan_id)
-    used, owed = balance.take_back(
+    used, owed = balance.claw_back(
         lot_ids, credits, debt_limit=terms.take_back_debt_limit if terms else None
     )
     taken = -sum([part for _, part in used])
@@ -161,7 +161,7 @@ def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) ->
 def _undo(ledger: Ledger, purchase: Purchase) -> None:
     """Give back all that was taken, to where it came from: the money has come back after all."""
     numbers = range(purchase.undone + 1, purchase.take_backs + 1)
-    known = [ledger.known[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
+    known = [ledger.known_keys[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
     found = entry_rows.entries_by_id(
         ledger.ctx.session, [each.entry_id for each in known if each.entry_id]
     )
@@ -213,7 +213,7 @@ def _thaw(ledger: Ledger, balance: Balance, hold: Hold) -> None:
     """Give free what a dispute froze."""
     parts = cast("list[list[int]]", hold.lots)
     ledger.open_lots(balance, [lot_id for lot_id, _ in parts])
-    balance.end_hold(parts, spend=0, now=ledger.ctx.now)
+    balance.end_hold(parts, spend=0)
     hold.state, hold.finished_at = "released", ledger.ctx.now
 
 
@@ -223,7 +223,7 @@ def _freeze(ledger: Ledger, balance: Balance, purchase: Purchase, state: Payment
     for dispute, amount in sorted(state.disputes.items()):
         lot_ids = _lot_ids(ledger.ctx.session, purchase)
         ledger.open_lots(balance, lot_ids)
-        parts = balance.set_aside(lot_ids, state.share(total, amount))
+        parts = balance.reserve(lot_ids, state.share(total, amount))
         if parts:
             _write_hold(ledger, purchase, _hold_key(dispute, purchase), parts)
 

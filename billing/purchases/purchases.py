@@ -172,7 +172,7 @@ def _give_lot(
     at: dt.datetime,
 ) -> None:
     key = lot_key(purchase, number)
-    if idempotency.as_uuid(key) in ledger.known:
+    if idempotency.as_uuid(key) in ledger.known_keys:
         return
     lots = ledger.give(
         balance, amount, source=purchase.source, key=key, expires_at=ends_at(purchase, number)

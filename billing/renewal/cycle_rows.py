@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.postgres import arrays
+from billing.postgres import sql
 from billing.renewal import periods
 
 
@@ -48,7 +48,7 @@ def read(session: Session, ids: Iterable[int]) -> dict[int, OpenCalendar]:
     found = session.connection().exec_driver_sql(
         f"SELECT {_COLUMNS} FROM billing.credit_calendars"  # noqa: S608 - our own column names
         " WHERE account_id = ANY(%(ids)s::bigint[]) ORDER BY account_id",
-        {"ids": arrays.numbers(ids)},
+        {"ids": sql.numbers(ids)},
     )
     return {row[0]: OpenCalendar(*row) for row in found}
 
@@ -89,12 +89,12 @@ def update(session: Session, changed: Sequence[OpenCalendar]) -> None:
     session.connection().exec_driver_sql(
         _UPDATE,
         {
-            "ids": arrays.numbers([c.account_id for c in changed]),
-            "numbers": arrays.numbers([c.period_number for c in changed]),
-            "due": arrays.moments([c.next_due_at for c in changed]),
-            "plans": arrays.numbers([c.plan_id for c in changed]),
-            "next_plans": arrays.numbers([c.next_plan_id for c in changed]),
-            "ended": arrays.moments([c.ended_at for c in changed]),
+            "ids": sql.numbers([c.account_id for c in changed]),
+            "numbers": sql.numbers([c.period_number for c in changed]),
+            "due": sql.times([c.next_due_at for c in changed]),
+            "plans": sql.numbers([c.plan_id for c in changed]),
+            "next_plans": sql.numbers([c.next_plan_id for c in changed]),
+            "ended": sql.times([c.ended_at for c in changed]),
         },
     )
 

@@ -58,7 +58,7 @@ def begin(
         expired=expired,
         period_number=number,
         plan_id=plan_id,
-        entry_id=ledger.known[idempotency.as_uuid(key)].entry_id if granted else None,
+        entry_id=ledger.known_keys[idempotency.as_uuid(key)].entry_id if granted else None,
     )
 
 

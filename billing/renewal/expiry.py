@@ -13,7 +13,7 @@ from billing.host import accounts
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OpenLot
-from billing.postgres import arrays
+from billing.postgres import sql
 from billing.renewal import due, renewals, rollover
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
@@ -89,6 +89,6 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open AND source = 'trial'
 
 def _with_trial_credits(session: Session, account_ids: Iterable[int]) -> list[int]:
     """Those of these accounts that have trial credits left."""
-    ids = {"ids": arrays.numbers(account_ids)}
+    ids = {"ids": sql.numbers(account_ids)}
     rows = session.connection().exec_driver_sql(_WITH_TRIAL_CREDITS, ids)
     return sorted(row[0] for row in rows.all())

@@ -116,7 +116,7 @@ def _give_difference(ledger: Ledger, each: OpenCalendar, old: PlanTerms, new: Pl
     """Give what the new plan has more for the running period, whose lot it is if that had none."""
     had = max(old.included_credits, 0)
     key = key_of(each, each.plan_id)
-    if idempotency.as_uuid(key) in ledger.known:
+    if idempotency.as_uuid(key) in ledger.known_keys:
         return 0
     has_lot = had > 0 or each.period_number < each.first_period
     has_lot = has_lot or cycle_rows.has_lot(ledger.ctx.session, each.account_id, each.period_number)

@@ -150,7 +150,7 @@ def give_period(
     """
     key = key or key_of(each.account_id, each.period_number)
     amount = ledger.terms[each.plan_id].included_credits
-    if amount <= 0 or idempotency.as_uuid(key) in ledger.known:
+    if amount <= 0 or idempotency.as_uuid(key) in ledger.known_keys:
         return 0
     return give(
         ledger, balance, each, amount, key=key, happened_at=happened_at, period=each.period_number

@@ -8,9 +8,9 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from billing.ledger import balance_rows as rows
 from billing.ledger import idempotency
 from billing.ledger.balance import Balance
+from billing.ledger.balance_rows import NewLot
 from billing.ledger.entry_rows import Entry
 from billing.ledger.ledger import Ledger
 from billing.ledger.lots import OF_A_PERIOD, SOURCES, OpenLot
@@ -43,7 +43,7 @@ def ask(ledger: Ledger, lots: Iterable[OpenLot]) -> None:
         known = idempotency.lookup(
             ledger.ctx.session, [uuid for uuids in asked.values() for uuid in uuids]
         )
-        ledger.known.update(known)
+        ledger.known_keys.update(known)
         pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
         first, count = first + count, ASKED_AT_ONCE
 
@@ -62,7 +62,7 @@ def expired(ledger: Ledger) -> list[tuple[Balance, OpenLot]]:
 def expire(ledger: Ledger, balance: Balance, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
     """Take out what the lot has left in no hold. Call `ask` before, for a lot that was there."""
     number = 1
-    while _uuid_of(lot.id, number) in ledger.known:
+    while _uuid_of(lot.id, number) in ledger.known_keys:
         number += 1
     amount = lot.free
     assert amount > 0, "a lot with nothing left has nothing to lose"
@@ -101,7 +101,7 @@ def close_period(
         if lot.source in OF_A_PERIOD and lot.expires_at == ends_at and lot.free
     ]
     key = idempotency.own("rollover", balance.account.id, number)
-    if idempotency.as_uuid(key) in ledger.known:
+    if idempotency.as_uuid(key) in ledger.known_keys:
         cap = 0
     carried = _take(lots, cap)
     lost = [expire(ledger, balance, lot, happened_at=ends_at).amount for lot in lots if lot.free]
@@ -135,7 +135,7 @@ def _carry(
     credits = -sum([part for _, part in taken])
     repaid = min(balance.debt, credits)
     balance.debt -= repaid
-    lot = rows.NewLot(
+    lot = NewLot(
         account_id=balance.account.id,
         source="rollover",
         priority=SOURCES["rollover"].priority,

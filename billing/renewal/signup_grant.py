@@ -43,7 +43,7 @@ def seed(ctx: Context, account_id: int) -> Seeded:
     balance = ledger.of(account_id)
     if balance.account.is_system:
         raise SystemAccount(account_id=account_id, slug=balance.account.slug)
-    seeded_before = idempotency.as_uuid(key) in ledger.known
+    seeded_before = idempotency.as_uuid(key) in ledger.known_keys
     why_not = "seeded before" if seeded_before else _given_by_the_app(ctx.session, balance)
     if balance.account.status == "active":
         return _begin(ctx, balance, key, why_not, seeded_before=seeded_before)

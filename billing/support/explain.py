@@ -60,7 +60,7 @@ def of(ctx: Context, id_or_slug: str) -> tuple[list[Line], list[str]]:
         lines = [line for line in lines if line.when >= first.recorded_at]
         before = first.balance_after - first.amount
         lines.insert(0, Line(first.recorded_at, "earlier entries, left out here", 0, 0, before))
-    return lines, _now(seen, entries, ctx.now)
+    return lines, _now(seen, entries)
 
 
 def _kind(step: Entry | Refusal) -> tuple[object, ...]:
@@ -100,13 +100,13 @@ def _count(entries: int) -> str:
     return f"{entries:,} entr{'y' if entries == 1 else 'ies'} since the opening"
 
 
-def _now(seen: overview.Overview, entries: list[Entry], now: dt.datetime) -> list[str]:
+def _now(seen: overview.Overview, entries: list[Entry]) -> list[str]:
     words = [f"balance {seen.credits:,}: {_count(len(entries))}"]
     if not seen.is_adopted:
         words = [f"balance {seen.credits:,}: as the main app shows it; no entry of ours yet"]
     for lot in seen.lots:
         until = f"until {lot.expires_at:%Y-%m-%d %H:%M} UTC" if lot.expires_at else "for good"
-        if not lot.is_live(now):
+        if not lot.is_live:
             until = "no longer or not yet to be spent"
         held = f", {lot.held:,} of them held" if lot.held else ""
         words.append(f"  {lot.remaining:,} from {lot.source}, {until}{held}")

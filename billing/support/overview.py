@@ -43,8 +43,8 @@ def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
     if account is None:
         raise UnknownAccount(account_id=id_or_slug)
     balance = ctx.session.get(AccountBalance, account.id)
-    lots = sorted(rows.read_lots(ctx.session, [account.id]).get(account.id, ()), key=burn_order)
-    free = sum([lot.free for lot in lots if lot.is_live(ctx.now)])
+    lots = sorted(rows.read_lots(ctx, [account.id]).get(account.id, ()), key=burn_order)
+    free = sum([lot.free for lot in lots if lot.is_live])
     debt = balance.debt if balance else 0
     return Overview(
         account_id=account.id,

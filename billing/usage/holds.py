@@ -17,7 +17,7 @@ from billing.errors import Rejected, UnknownHold
 from billing.host import accounts
 from billing.ledger import idempotency
 from billing.ledger.ledger import Ledger, open_accounts
-from billing.postgres import arrays
+from billing.postgres import sql
 from billing.renewal import renewals
 from billing.sweep import SweepResult, all_or_each
 from billing_client.messages import PlaceHold
@@ -119,7 +119,7 @@ def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
 def end(ledger: Ledger, hold: OpenHold, *, state: str, spend: int = 0) -> list[object]:
     """Give back what the hold set aside, less `spend`; returns the [[lot id, -credits]] spent."""
     balance = ledger.by_account[hold.account_id]
-    used = balance.end_hold(hold.parts, spend=spend, now=ledger.ctx.now)
+    used = balance.end_hold(hold.parts, spend=spend)
     hold.state = state
     hold.has_changed = True
     return used
@@ -140,7 +140,7 @@ def write(ctx: Context, holds: Iterable[OpenHold]) -> None:
             _WRITE,
             {
                 "keys": "{" + ",".join([hold.key for hold in ended]) + "}",
-                "states": arrays.texts([hold.state for hold in ended]),
+                "states": sql.texts([hold.state for hold in ended]),
                 "now": ctx.now,
             },
         )

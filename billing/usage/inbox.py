@@ -25,7 +25,7 @@ from billing.context import Context
 from billing.host import accounts
 from billing.operations import dead_letters
 from billing.operations.dead_letters import Letter
-from billing.postgres import arrays, driver
+from billing.postgres import sql
 from billing.postgres.transient import is_locked, is_transient
 from billing.usage import post
 from billing.usage.post import Answer, Message
@@ -147,7 +147,7 @@ def waiting(session: Session) -> tuple[int, dt.datetime | None]:
 def _is_drained(session: Session, account_id: int) -> bool:
     """Whether another drain is at work on the account's rows."""
     asked = {"account": account_id}
-    return bool(driver.rows(session, _IS_DRAINED, asked)[0][0])
+    return bool(sql.rows(session, _IS_DRAINED, asked)[0][0])
 
 
 def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
@@ -157,10 +157,10 @@ def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
     have it for long, and is not.
     """
     last = {row[0]: row[1] for row in rows}
-    asked = {"accounts": arrays.numbers(last), "ids": arrays.numbers(last.values())}
+    asked = {"accounts": sql.numbers(last), "ids": sql.numbers(last.values())}
 
     def has_earlier() -> bool:
-        return bool(driver.rows(session, _HAS_EARLIER, asked)[0][0])
+        return bool(sql.rows(session, _HAS_EARLIER, asked)[0][0])
 
     if not mine and has_earlier():
         session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_MS}")
@@ -179,7 +179,7 @@ def _has_turn(session: Session, rows: Sequence[Row], *, mine: bool) -> bool:
 def _accounts_waiting(session: Session, after: int, *, most: int) -> tuple[list[int], bool]:
     """Accounts behind this one, or else from the first, and whether these are all that wait."""
     for start in dict.fromkeys((after, LOWEST)):
-        rows = driver.rows(session, _WAITING, {"after": start, "most": most})
+        rows = sql.rows(session, _WAITING, {"after": start, "most": most})
         if rows:
             return [row[0] for row in rows], start == LOWEST and len(rows) < most
     return [], True
@@ -191,7 +191,7 @@ def _take(session: Session, mine: Iterable[int], limit: int) -> list[Row]:
     rows: list[Row] = []
     while hungry and len(rows) < limit:
         share = max((limit - len(rows)) // len(hungry), 1)
-        found = driver.rows(session, _TAKE, {"accounts": arrays.numbers(hungry), "share": share})
+        found = sql.rows(session, _TAKE, {"accounts": sql.numbers(hungry), "share": share})
         counts = Counter([row[0] for row in found])
         hungry = [account_id for account_id, count in counts.items() if count == share]
         rows += cast("list[Row]", found)

@@ -1,14 +1,13 @@
-"""The batch act on credits: debits, captures, releases and reversals, in the order given.
+"""The act on credits: a batch of debits, captures, releases and reversals, in the order given.
 
-A single act is the batch with one item, so that both stay right together. What each kind of
-message does is one function and one line of ACTS.
+It opens the accounts, decides about each message, and writes the decisions. A single message is a
+batch of one. `ACTS` says which function decides about which kind of message.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy.orm import Session
 
@@ -34,8 +33,8 @@ from billing_client.messages import Capture, Debit, Release, Reverse
 
 Message: TypeAlias = Debit | Capture | Release | Reverse
 
-#: Refusals that stand for ever under their key. Other errors leave the key free, so that the
-#: message can be replayed once its cause is gone.
+#: Refusals that consume the key for ever. Other errors leave the key free, so that the message can
+#: be replayed once its cause is gone.
 FINAL = (
     InsufficientCredits,
     SpendCapReached,
@@ -47,9 +46,13 @@ FINAL = (
 
 @dataclass(slots=True)
 class Answer:
-    """What became of a message: its `entry` if it took or gave credits, its `error` if refused.
+    """The outcome of a message.
 
-    A release has neither. `is_repeat`: it was asked before, and this is the first answer again.
+    Attributes:
+        message: The message.
+        entry: The entry that it made; a release makes none.
+        error: Why it was refused.
+        is_repeat: Whether its key was answered before; this is the first answer again.
     """
 
     message: Message
@@ -73,14 +76,24 @@ class Answer:
 
 
 def counts_of(answers: Iterable[Answer]) -> Counter[str]:
-    """How many of each outcome, repeats apart as `repeated`."""
-    return Counter(["repeated" if each.is_repeat else each.outcome for each in answers])
+    """Count the outcomes; repeats count as `repeated`."""
+    return Counter(["repeated" if answer.is_repeat else answer.outcome for answer in answers])
+
+
+class Request(NamedTuple):
+    """A message with its idempotency key, the key's uuid, and a digest of what it asks for."""
+
+    message: Message
+    key: str
+    uuid: str
+    content: int
 
 
 @dataclass(slots=True)
 class Work:
-    """What the acts of one transaction share."""
+    """Everything that the acts of one transaction read and change."""
 
+    requests: Sequence[Request]
     ledger: Ledger
     prices: PriceBook
     holds: dict[str, OpenHold]
@@ -89,40 +102,23 @@ class Work:
 
 
 def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
-    """Do what each message asks, in the order given; one answer for each.
+    """Do what each message asks for, in the order given; return one answer for each.
 
-    Never raises for what is wrong with one message: its answer carries the Rejected, the others
-    stand. Refusals are recorded. The caller commits, and goes again with the whole set after a
-    passing database error (`worker.database.passes`).
+    A message that can't be served never raises: its answer carries the error, and the others stand.
+    Refusals are recorded. The caller commits, and repeats the whole batch after a transient error
+    of the database.
     """
-    uuids = [idempotency.as_uuid(key_of(message)) for message in messages]
-    work = _open(ctx, messages, uuids)
-    answers: list[Answer] = []
-    posting = _walk(work, messages, uuids, answers)
-    if all(isinstance(message, Debit) for message in messages):
-        work.ledger.write(posting)
-    else:
-        # What ends a hold, or gives back, may have to read or write meanwhile.
-        deque(posting, maxlen=0)
-        work.ledger.write()
-    holds.write(ctx, work.holds.values())
-    refusals.record(ctx, work.refused)
-    return _with_first_answers(ctx.session, answers)
-
-
-def _walk(
-    work: Work, messages: Sequence[Message], uuids: Sequence[str], answers: list[Answer]
-) -> Iterator[Entry]:
-    """Answer each message, in order; yields the entries that they make."""
-    for message, uuid in zip(messages, uuids, strict=True):
-        answer = _answer(work, message, uuid)
-        answers.append(answer)
-        if answer.entry is not None:
-            yield answer.entry
+    work = _open(ctx, messages)
+    answers = [_decide(work, request) for request in work.requests]
+    _write(ctx, work)
+    repeats = [answer for answer in answers if answer.is_repeat]
+    if repeats:
+        _fill_in_first_answers(ctx.session, repeats)
+    return answers
 
 
 def key_of(message: Message) -> str:
-    """The key under which a message is remembered."""
+    """The idempotency key of a message: a hold finishes once, a debit is reversed once."""
     match message:
         case Debit():
             return message.key
@@ -132,82 +128,94 @@ def key_of(message: Message) -> str:
             return reversals.finish_key(message.hold)
 
 
-def content_of(message: Message) -> int:
-    """What the key of a message stands for.
+def _request(message: Message) -> Request:
+    """The message with its key.
 
-    Of a debit: account, operation and units; time and metadata only describe the work, and a retry
-    may carry others. A hold is finished once, however it is asked; a debit is reversed once.
+    Of a debit, the content is account, operation and units. A retry may carry another time or other
+    metadata, for they only describe the work.
     """
+    key = key_of(message)
+    content: tuple[object, ...]
     match message:
         case Debit():
-            return _debit_content(message.account_id, message.operation, message.units)
+            content = ("debit", message.account_id, message.operation, message.units)
         case Reverse():
-            return idempotency.digest("reverse", message.account_id, message.key)
+            content = ("reverse", message.account_id, message.key)
         case Capture() | Release():
-            return idempotency.digest("finish", message.account_id, message.hold)
+            content = ("finish", message.account_id, message.hold)
+    return Request(message, key, idempotency.as_uuid(key), idempotency.digest(*content))
 
 
-@lru_cache(maxsize=10_000)
-def _debit_content(account_id: int, operation: str, units: int) -> int:
-    """An account asks for the same again and again, and a digest costs a tenth of a debit."""
-    return idempotency.digest("debit", account_id, operation, units)
-
-
-def _open(ctx: Context, messages: Sequence[Message], uuids: Sequence[str]) -> Work:
-    asked = set(uuids)
+def _open(ctx: Context, messages: Sequence[Message]) -> Work:
+    """Lock and read: accounts, known keys, prices, and the holds and entries that are named."""
+    requests = [_request(message) for message in messages]
+    account_ids = {message.account_id for message in messages}
+    uuids = {request.uuid for request in requests}
     reversed_keys = [m.key for m in messages if isinstance(m, Reverse)]
+    hold_uuids = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
     for key in reversed_keys:
-        asked.update((idempotency.as_uuid(key), idempotency.as_uuid(reversals.finish_key(key))))
-    hold_keys = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
-    hold_keys.update([idempotency.as_uuid(key) for key in reversed_keys])
-    ids = {message.account_id for message in messages}
-    ledger = open_accounts(ctx, ids, keys_asked=asked)
+        finish_key = reversals.finish_key(key)
+        uuids |= {idempotency.as_uuid(key), idempotency.as_uuid(finish_key)}
+        hold_uuids.add(idempotency.as_uuid(key))
+    ledger = open_accounts(ctx, account_ids, keys_asked=uuids, entries=len(messages))
     if ledger.due:
-        # Nobody is refused between a boundary and the next sweep.
+        # Nobody is refused between the end of a period and the next sweep.
         renewals.renew_all(ctx, ledger.due)
-        ledger = open_accounts(ctx, ids, keys_asked=asked)
-    ledger.reserve(len(messages))
+        ledger = open_accounts(ctx, account_ids, keys_asked=uuids, entries=len(messages))
     return Work(
+        requests,
         ledger,
         prices.load(ctx.session),
-        holds.load(ctx.session, hold_keys),
-        reversals.entries_of(ctx.session, ledger.known, reversed_keys),
+        holds.load(ctx.session, hold_uuids) if hold_uuids else {},
+        reversals.entries_of(ctx.session, ledger.known_keys, reversed_keys)
+        if reversed_keys
+        else {},
     )
 
 
-def _answer(work: Work, message: Message, uuid: str) -> Answer:
-    content = content_of(message)
-    known = work.ledger.known.get(uuid)
+def _decide(work: Work, request: Request) -> Answer:
+    """Decide about one message, in memory."""
+    message, key, uuid, content = request
+    known = work.ledger.known_keys.get(uuid)
     if known is not None:
         if known.content not in (content, reversals.ANY_CONTENT):
-            return Answer(message, error=KeyReused(key=key_of(message)))
+            return Answer(message, error=KeyReused(key=key))
         return Answer(message, is_repeat=True)
     try:
-        entry = ACTS[type(message)](work, message, uuid, content)
+        entry = ACTS[type(message)](work, message, request)
         if not isinstance(message, Debit):
-            # What a hold or a reversal set free pays what is owed, before the next act.
+            # Credits that a hold or a reversal freed pay the debt before the next message.
             work.ledger.repay(work.ledger.by_account[message.account_id])
         return Answer(message, entry)
     except FINAL as error:
         work.ledger.remember(uuid, content, None)
-        work.refused.append(refusals.of(message, key_of(message), error, now=work.ledger.ctx.now))
+        work.refused.append(refusals.of(message, key, error, now=work.ledger.ctx.now))
         return Answer(message, error=error)
     except Rejected as error:
         return Answer(message, error=error)
 
 
-def _debit(work: Work, message: Debit, uuid: str, content: int) -> Entry:
+def _write(ctx: Context, work: Work) -> None:
+    """Write the ledger, the ended holds and the refusals."""
+    work.ledger.write()
+    if work.holds:
+        holds.write(ctx, work.holds.values())
+    if work.refused:
+        refusals.record(ctx, work.refused)
+
+
+def _debit(work: Work, message: Debit, request: Request) -> Entry:
     ledger = work.ledger
     balance = ledger.of(message.account_id)
     now = ledger.ctx.now
     happened_at = min(message.happened_at, now) if message.happened_at else now
     cost = work.prices.cost(message.operation, message.units, at=happened_at)
-    balance.check_cap(cost, now)
-    lots = balance.burn(cost, now)
+    balance.check_cap(cost)
+    lots = balance.burn(cost)
     return ledger.post(
         balance,
-        uuid=uuid,
-        content=content,
+        uuid=request.uuid,
+        content=request.content,
         amount=-cost,
         type="deduction",
         description=message.operation,
@@ -220,11 +228,11 @@ def _debit(work: Work, message: Debit, uuid: str, content: int) -> Entry:
     )
 
 
-def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
-    """Take what was held first; what the work cost beyond it from what is free, or as debt.
+def _capture(work: Work, message: Capture, request: Request) -> Entry:
+    """Take held credits first, then free ones, then debt.
 
-    What even that does not reach is recorded as refused: the work is done, and its part that can
-    be paid is paid.
+    If even that is too little, take what there is and record the rest as refused: the work is done,
+    and the part that can be paid is paid.
     """
     ledger = work.ledger
     hold = holds.of(work.holds, message.hold, message.account_id)
@@ -239,25 +247,29 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
         from_hold = min(cost, hold.credits)
         used = holds.end(ledger, hold, state="captured", spend=from_hold)
         rest = cost - from_hold
-    reachable = min(rest, balance.room(ledger.ctx.now))
-    used += balance.burn(reachable, ledger.ctx.now) if reachable else []
+    reachable = min(rest, balance.room())
+    used += balance.burn(reachable) if reachable else []
     if reachable < rest:
         short = InsufficientCredits(needed=rest, available=reachable, debt=balance.debt)
         if cost - rest + reachable == 0:
             raise short
-        key = key_of(message)
         refused = refusals.of(
-            message, key, short, now=ledger.ctx.now, operation=hold.operation, units=units
+            message,
+            request.key,
+            short,
+            now=ledger.ctx.now,
+            operation=hold.operation,
+            units=units,
         )
         work.refused.append(refused)
     return ledger.post(
         balance,
-        uuid=uuid,
-        content=content,
+        uuid=request.uuid,
+        content=request.content,
         amount=-(cost - rest + reachable),
         type="deduction",
         description=hold.operation,
-        key=key_of(message),
+        key=request.key,
         reference=message.hold,
         actor="main_app",
         happened_at=ledger.ctx.now,
@@ -267,21 +279,22 @@ def _capture(work: Work, message: Capture, uuid: str, content: int) -> Entry:
     )
 
 
-def _release(work: Work, message: Release, uuid: str, content: int) -> None:
+def _release(work: Work, message: Release, request: Request) -> None:
     hold = holds.of(work.holds, message.hold, message.account_id)
     work.ledger.of(message.account_id)
     if hold.state == "held":
         holds.end(work.ledger, hold, state="released")
-    work.ledger.remember(uuid, content, None)
+    work.ledger.remember(request.uuid, request.content, None)
 
 
-def _reverse(work: Work, message: Reverse, uuid: str, content: int) -> Entry:
+def _reverse(work: Work, message: Reverse, request: Request) -> Entry:
     is_hold = idempotency.as_uuid(message.key) in work.holds
-    # Not by the hold's state: one that has expired may have been captured late.
-    if is_hold and idempotency.as_uuid(reversals.finish_key(message.key)) not in work.ledger.known:
+    finish_uuid = idempotency.as_uuid(reversals.finish_key(message.key))
+    # Not by the hold's state: an expired hold may have been captured late.
+    if is_hold and finish_uuid not in work.ledger.known_keys:
         raise HoldNotFinished(hold=message.key)
     return reversals.reverse(
-        work.ledger, work.reversed_entries, message, uuid=uuid, content=content
+        work.ledger, work.reversed_entries, message, uuid=request.uuid, content=request.content
     )
 
 
@@ -293,26 +306,27 @@ ACTS: dict[type, Callable[..., Entry | None]] = {
 }
 
 
-def _with_first_answers(session: Session, answers: list[Answer]) -> list[Answer]:
-    """Fill in, for each repeat, what was answered the first time."""
-    repeats = [answer for answer in answers if answer.is_repeat]
-    if not repeats:
-        return answers
-    known = idempotency.lookup(session, {idempotency.as_uuid(key_of(a.message)) for a in repeats})
-    entries = entry_rows.entries_by_id(session, [k.entry_id for k in known.values() if k.entry_id])
-    refused = refusals.by_key(session, [key for a in repeats for key in _refused_under(a.message)])
+def _fill_in_first_answers(session: Session, repeats: Sequence[Answer]) -> None:
+    """Give each repeat the answer that its key got the first time."""
+    keys = idempotency.lookup(
+        session, {idempotency.as_uuid(key_of(answer.message)) for answer in repeats}
+    )
+    entry_ids = [key.entry_id for key in keys.values() if key.entry_id]
+    entries = entry_rows.entries_by_id(session, entry_ids)
+    refused = refusals.by_key(
+        session, [key for answer in repeats for key in _refusal_keys(answer.message)]
+    )
     for answer in repeats:
-        entry_id = known[idempotency.as_uuid(key_of(answer.message))].entry_id
+        entry_id = keys[idempotency.as_uuid(key_of(answer.message))].entry_id
         if entry_id is not None:
             answer.entry = entries[entry_id]
         else:
-            keys_tried = _refused_under(answer.message)
-            answer.error = next((refused[key] for key in keys_tried if key in refused), None)
-    return answers
+            candidates = _refusal_keys(answer.message)
+            answer.error = next((refused[key] for key in candidates if key in refused), None)
 
 
-def _refused_under(message: Message) -> list[str]:
-    """The keys that the refusal of this message may be kept under, the likeliest first.
+def _refusal_keys(message: Message) -> list[str]:
+    """The keys under which a refusal of this message may be kept, the likeliest first.
 
     A reversal that came before its debit is kept under the debit's key, where the debit finds it.
     """

@@ -1,17 +1,18 @@
-"""What an AI operation costs: the version of the price book that was in force when it happened.
+"""Prices of AI operations: the version in force when the operation happened.
 
-The versions are rows of `billing.prices`: our defaults since ever, and what a trigger noted down
-each time that the main app changed a CreditCostConfig. The SQL function `billing.price_of` reads
-the same rows in the same way.
+The versions are rows of the table `billing.prices`: our defaults from the beginning, and a row from
+a trigger for each change that the main app made to a CreditCostConfig. The SQL function
+`billing.price_of` reads the same rows in the same way.
 """
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
 from billing.errors import UnknownOperation
-from billing.postgres import driver
+from billing.postgres import sql
 
 _EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -26,21 +27,21 @@ class Price(NamedTuple):
     valid_from: dt.datetime = _EVER
 
     def of(self, units: int) -> int:
-        """Credits that `units` cost: 101 words at 1 credit per 100 cost 2."""
+        """The credits that `units` cost: 101 words at 1 credit per 100 cost 2."""
         if self.is_fixed:
             return self.credits_per_unit
         return -(-units // self.units_per_price) * self.credits_per_unit
 
 
+@dataclass(frozen=True, slots=True)
 class PriceBook:
-    """Every version of every price, the newest first."""
+    """Every version of every price by operation, the newest first."""
 
-    def __init__(self, versions: dict[str, list[Price]]) -> None:
-        self._versions = versions
+    versions: dict[str, list[Price]]
 
     def cost(self, operation: str, units: int, *, at: dt.datetime) -> int:
         """Credits for `units` of `operation` done at `at`. Raises UnknownOperation."""
-        for price in self._versions.get(operation, ()):
+        for price in self.versions.get(operation, ()):
             if price.valid_from <= at:
                 if price.is_active:
                     return price.of(units)
@@ -56,9 +57,9 @@ FROM billing.prices ORDER BY valid_from DESC
 
 
 def load(session: Session) -> PriceBook:
-    """The price book as it stands; a few dozen rows."""
+    """Read the price book; it has a few dozen rows."""
     versions: dict[str, list[Price]] = {}
-    for operation, *columns, valid_from in driver.rows(session, _READ, {}):
+    for operation, *columns, valid_from in sql.rows(session, _READ, {}):
         price = Price._make((*columns, valid_from or _EVER))
         versions.setdefault(operation, []).append(price)
     return PriceBook(versions)

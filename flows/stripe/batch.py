@@ -100,7 +100,7 @@ def _put_back(messages: Sequence[tuple[str, bytes]]) -> None:
     if not messages:
         return
     try:
-        queues.give_back(queues.connection(), QUEUE, reversed(messages))
+        queues.requeue_front(queues.connection(), QUEUE, reversed(messages))
     except redis.RedisError as error:
         log.warning("batch_not_put_back", messages=len(messages), error=type(error).__name__)
 

@@ -37,9 +37,9 @@ def debit(redis_client):
 
     def send_and_read(**fields):
         redis_client.lpush("debits", raw(message(**fields)))
-        reader.read_one_set()
+        reader.read_batch()
 
-    send_and_read.read = reader.read_one_set
+    send_and_read.read = reader.read_batch
     return send_and_read
 
 

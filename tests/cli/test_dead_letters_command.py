@@ -49,10 +49,10 @@ def test_a_list_for_machines_holds_the_whole_letter(billing_json, unpriced):
 
 
 def test_what_is_still_in_redis_is_listed_too(billing, database, redis_client):
-    redis_client.lpush(queues.POISON, b"hello")
+    redis_client.lpush(queues.QUARANTINE, b"hello")
 
     assert "not JSON" in billing("dead-letters", "list")
-    assert redis_client.llen(queues.POISON) == 0
+    assert redis_client.llen(queues.QUARANTINE) == 0
 
 
 def test_poison_that_postgres_would_not_take_as_it_is_does_not_hold_up_the_rest(
@@ -61,7 +61,7 @@ def test_poison_that_postgres_would_not_take_as_it_is_does_not_hold_up_the_rest(
     nul = message(key="k")
     nul["properties"]["delivery_info"]["routing_key"] = "\x00"
     nul["headers"]["task"] = "\ud800\x00"
-    redis_client.lpush(queues.POISON, raw(nul), b"hello")
+    redis_client.lpush(queues.QUARANTINE, raw(nul), b"hello")
     redis_client.lpush(queues.PARKED, b"hello", b'{"message_id": "m"}', b"[1]")
     redis_client.lpush(
         queues.PARKED,
@@ -71,7 +71,7 @@ def test_poison_that_postgres_would_not_take_as_it_is_does_not_hold_up_the_rest(
     )
 
     assert billing_json("dead-letters", "list")["open"] == 5  # two times hello is one letter
-    assert redis_client.llen(queues.POISON) + redis_client.llen(queues.PARKED) == 0
+    assert redis_client.llen(queues.QUARANTINE) + redis_client.llen(queues.PARKED) == 0
 
 
 def test_a_replay_after_the_cure_takes_the_debit_once(billing, unpriced, debit):
@@ -110,7 +110,7 @@ def test_a_replay_hides_its_contents_from_onlookers(billing, unpriced, redis_cli
 
 def test_what_could_not_be_read_is_replayed_as_it_was(billing, database, redis_client):
     cut = raw(message(key="k"))[:-1]
-    redis_client.lpush(queues.POISON, cut + b" }")
+    redis_client.lpush(queues.QUARANTINE, cut + b" }")
     billing("dead-letters", "list")
 
     billing("dead-letters", "replay", "1")
@@ -119,7 +119,7 @@ def test_what_could_not_be_read_is_replayed_as_it_was(billing, database, redis_c
 
 
 def test_what_is_no_message_at_all_can_only_be_dropped(billing, database, redis_client):
-    redis_client.lpush(queues.POISON, b"hello")
+    redis_client.lpush(queues.QUARANTINE, b"hello")
     billing("dead-letters", "list")
 
     shown = billing("dead-letters", "replay", "1", exit_code=1)
@@ -131,7 +131,7 @@ def test_what_is_no_message_at_all_can_only_be_dropped(billing, database, redis_
 def test_what_can_not_be_replayed_does_not_hold_up_the_others(
     billing_json, unpriced, debit, redis_client
 ):
-    redis_client.lpush(queues.POISON, b"hello")
+    redis_client.lpush(queues.QUARANTINE, b"hello")
     billing_json("dead-letters", "list")
     debit(account_id=1, operation="translation", units=4, key="k2")
 
@@ -165,7 +165,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
 
 
 def test_all_of_one_task_leaves_those_of_the_others(billing, unpriced, redis_client):
-    redis_client.lpush(queues.POISON, b"hello")
+    redis_client.lpush(queues.QUARANTINE, b"hello")
     billing("dead-letters", "list")
 
     assert billing("dead-letters", "drop", "--all", "--task", "credits.debit") == "1 dropped: 1\n"

@@ -59,7 +59,7 @@ def debit(*, by_task):
         run = partial(credits.debit, **arguments)
         if not by_task:
             queues.connection().lpush(Debit.QUEUE, raw(message(**arguments)))
-            run = reader.read_one_set
+            run = reader.read_batch
         return Job(run, lambda: ledger.see(slug).credits == 990)
 
     return job

@@ -131,7 +131,7 @@ def test_what_could_not_be_registered_goes_to_the_poison_and_the_rest_is_taken(
     put(redis_client, sent[0], poison(sent[1]), sent[2])
 
     assert take(redis_client) == [(tag_of(sent[0]), sent[0]), (tag_of(sent[2]), sent[2])]
-    assert redis_client.lrange(queues.POISON, 0, -1) == [poison(sent[1])]
+    assert redis_client.lrange(queues.QUARANTINE, 0, -1) == [poison(sent[1])]
     assert queues.in_hand(redis_client) == 2
 
 
@@ -143,7 +143,7 @@ def test_a_copy_of_a_message_in_hand_is_that_message(redis_client, sent, togethe
 
     assert first + take(redis_client) == [(tag_of(sent[0]), sent[0])]
     assert queues.in_hand(redis_client) == 1
-    assert redis_client.llen(queues.POISON) == 0
+    assert redis_client.llen(queues.QUARANTINE) == 0
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one set", "in the next set"])
@@ -156,7 +156,7 @@ def test_another_message_under_a_tag_in_hand_takes_nothing_from_the_first(
     put(redis_client, thief)
 
     assert first + take(redis_client) == [(tag_of(sent[0]), sent[0])]
-    assert redis_client.lrange(queues.POISON, 0, -1) == [thief]
+    assert redis_client.lrange(queues.QUARANTINE, 0, -1) == [thief]
 
 
 def test_more_messages_than_luas_stack_holds_are_taken_at_once(redis_client, sent):
@@ -185,7 +185,7 @@ def test_a_sweep_sets_aside_what_can_not_be_read_and_brings_back_the_rest(redis_
 
     sweep()
 
-    assert redis_client.lrange(queues.POISON, 0, -1) == [broken]
+    assert redis_client.lrange(queues.QUARANTINE, 0, -1) == [broken]
     (restored,) = redis_client.lrange(QUEUE, 0, -1)
     assert tag_of(restored) == tag_of(sent[1])
     assert queues.in_hand(redis_client) == 0

@@ -1,4 +1,4 @@
-"""What Flower sees of debits read in sets: each one's outcome at low rates, sums above."""
+"""Flower's view of debits read in batches: each one at low rates, sums above."""
 
 import time
 from collections import Counter
@@ -15,10 +15,10 @@ log = logger(__name__)
 
 #: Debits a second that are shown one by one: three events each cost more than the debit itself.
 SHOWN_A_SECOND = 10
-#: What comes faster is summed up, and the sum told this often at most.
+#: Faster ones are summed up; the sum is sent this often at most.
 SUM_EVERY_S = 0.5
-#: The name under which Flower shows the sum of a set.
-SET_NAME = "credits.debit (set)"
+#: The name under which Flower shows the sum of a batch.
+BATCH_NAME = "credits.debit (batch)"
 _now = time.monotonic
 
 
@@ -28,37 +28,37 @@ class DebitEvents:
     def __init__(self, app: Any, hostname: str) -> None:
         self._dispatcher: Any = None
         self._allowance, self._allowed_at = float(SHOWN_A_SECOND), _now()
-        self._untold: Counter[str] = Counter()
-        self._told_at = 0.0
+        self._unsent: Counter[str] = Counter()
+        self._sent_at = 0.0
         if app.conf.worker_send_task_events:
             self._dispatcher = app.events.Dispatcher(
                 app.connection_for_write(), hostname=hostname, buffer_while_offline=False
             )
 
     def send(self, answered: Sequence[tuple[str, Answer]], counts: Mapping[str, int]) -> None:
-        """Tell of a set that is committed: each message's id and its answer."""
+        """Send the events of a committed batch: each message's id and its answer."""
         if self._dispatcher is None:
             return
         if self._may_show(len(answered)):
             for message_id, answer in answered:
-                self._tell(message_id, answer.message.TASK, _outcome(answer))
+                self._send_task(message_id, answer.message.TASK, _outcome(answer))
         else:
-            self._untold.update(counts)
-            self.tell_sum()
+            self._unsent.update(counts)
+            self.send_sum()
 
-    def tell_sum(self) -> None:
-        """Tell what was not shown one by one, unless a sum was told just now."""
-        if self._untold and _now() >= self._told_at + SUM_EVERY_S:
-            shown = ", ".join(f"{count} {name}" for name, count in self._untold.items() if count)
-            self._tell(uuid(), SET_NAME, shown)
-            self._untold.clear()
-            self._told_at = _now()
+    def send_sum(self) -> None:
+        """Send the sum of what was not shown one by one, unless one was sent just now."""
+        if self._unsent and _now() >= self._sent_at + SUM_EVERY_S:
+            shown = ", ".join(f"{count} {name}" for name, count in self._unsent.items() if count)
+            self._send_task(uuid(), BATCH_NAME, shown)
+            self._unsent.clear()
+            self._sent_at = _now()
 
     def close(self) -> None:
-        """Tell the rest, and give the connection back."""
+        """Send the rest, and close the connection."""
         if self._dispatcher is not None:
-            self._told_at = 0.0
-            self.tell_sum()
+            self._sent_at = 0.0
+            self.send_sum()
             self._dispatcher.close()
             self._dispatcher.connection.release()
 
@@ -72,8 +72,8 @@ class DebitEvents:
         self._allowance -= count
         return True
 
-    def _tell(self, task_id: str, name: str, outcome: str) -> None:
-        """Send the events of one task. They are for people: failing to send one is logged."""
+    def _send_task(self, task_id: str, name: str, outcome: str) -> None:
+        """Send the events of one task; they are for people, so a failure is only logged."""
         try:
             self._send(task_id, name, outcome)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Drains the inbox set by set: in the debit reader's spare moments, and when a bell rings."""
+"""Drains the inbox in batches: between two batches of the queue, and when a doorbell rings."""
 
 import time
 
@@ -9,27 +9,27 @@ from worker.settings import settings
 
 log = logger(__name__)
 
-#: An inbox that was empty is looked into again after so long, unless a doorbell rings.
+#: An empty inbox is read again after so long, unless a doorbell rings.
 LOOK_EVERY_S = 0.5
-#: So often a set is tried in one go where accounts are in other hands.
+#: Tries at a batch whose accounts other drains have locked.
 TRIES = 3
-#: Between two tries at the same accounts: a drain that has locked some soon has their rows in hand.
+#: Pause between two tries at the same accounts: a drain that has just locked them soon has rows.
 PAUSE_S = 0.01
 
 
 class InboxDrain:
-    """Remembers where the last set ended, and when the inbox was last seen empty."""
+    """Remembers where the last batch ended, and when the inbox was last empty."""
 
     def __init__(self) -> None:
         self._after = inbox.LOWEST
         self._look_at = 0.0
 
     def ring(self) -> None:
-        """Look at once: somebody says that rows wait."""
+        """Read the inbox at once: rows wait in it."""
         self._look_at = 0.0
 
-    def drain_one_set(self) -> int:
-        """Take one set of rows and see it through; returns how many, 0 if it is not time."""
+    def drain_batch(self) -> int:
+        """Take one batch of rows and finish it; return how many, 0 if it is not time yet."""
         if time.monotonic() < self._look_at:
             return 0
         drained = self._try_to_drain()
@@ -41,21 +41,21 @@ class InboxDrain:
         return drained.rows
 
     def _try_to_drain(self) -> inbox.Drained | None:
-        """Take a set; None if all that was looked at is in other hands."""
+        """Take a batch; None if other drains have all the accounts."""
         one_by_one = False
         for _ in range(TRIES):
             try:
                 drained = self._drain(one_by_one=one_by_one)
             except inbox.InOtherHands as error:
                 if error.after <= self._after:
-                    # All has been looked at.
+                    # Every account has been tried.
                     time.sleep(PAUSE_S)
                 self._after = error.after
             except Exception as error:
                 if one_by_one or is_transient(error):
                     raise
-                # One row breaks the set: alone it becomes a dead letter, and holds up no other.
-                log.exception("inbox_set_broke", error=type(error).__name__)
+                # One row breaks the batch: alone it becomes a dead letter, and delays no other.
+                log.exception("inbox_batch_broke", error=type(error).__name__)
                 one_by_one = True
             else:
                 self._after = drained.after

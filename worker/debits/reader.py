@@ -1,11 +1,11 @@
-"""Reads the debit queue in sets: one pop, one transaction, one acknowledgement for many.
+"""The reader of the debit queue: one pop, one transaction and one acknowledgement for a batch.
 
-Between two sets it drains a set of the inbox; a doorbell in the queue wakes it for that.
+Between two batches it drains a batch of the inbox; a doorbell in the queue wakes it for that.
 
 It runs as a thread of a Celery worker that was told to consume `debits` (`-Q debits --pool solo`),
-so that ping, Flower, shutdown and logs are Celery's. A set is acknowledged after its commit. A set
-that fails for a passing cause waits and goes again; one that breaks is halved until the message
-that breaks it is alone, and that one becomes a dead letter.
+so that ping, Flower, shutdown and logs are Celery's. A batch is acknowledged after its commit. A
+batch that fails for a transient cause waits and is tried again. One that breaks is halved until the
+message that breaks it is alone, and that message becomes a dead letter.
 """
 
 import gc
@@ -15,49 +15,46 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-from celery import bootsteps
-from celery.exceptions import ImproperlyConfigured
 from sqlalchemy.exc import IntegrityError
 
+from billing.context import Context
 from billing.host import accounts
-from billing.operations import dead_letters
+from billing.operations import dead_letters as letters
 from billing.usage import post
 from billing.usage.post import Answer
-from worker import clock
-from worker import dead_letters as letters
+from worker import dead_letters
 from worker.database import is_away, is_locked, transaction
-from worker.debits import items as debit_items
+from worker.debits import batch
+from worker.debits.batch import QUEUE, Item, Prefetch
 from worker.debits.flower_events import DebitEvents
 from worker.debits.inbox_drain import InboxDrain
-from worker.debits.items import QUEUE, Item
-from worker.debits.prefetch import SetTaker
 from worker.debits.single import rejected
 from worker.logs import logger
 from worker.settings import settings
 from worker.task import is_transient
-from worker.transport import queues as mailbox
+from worker.transport import queues
 
 log = logger(__name__)
 
-#: How long an idle reader waits for a message before it looks whether it should stop.
+#: How long an idle reader waits for a message before it checks whether it should stop.
 IDLE_WAIT_S = 1.0
-#: Pauses after a passing fault: the first, and the longest.
+#: Pauses after a transient error: the first, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
-#: A set that fails so often while the database is there is halved: one message is the cause.
+#: A batch that fails so often while the database is there is halved: one message is the cause.
 MAX_TRIES = 5
-#: A set waits so long for its accounts; then those that are locked are left, and the others go on.
+#: A batch waits so long for its accounts; then the locked ones are left, and the others go on.
 LOCK_WAIT_MS = 1000
-#: What dead readers held is looked for this often.
+#: How often messages of dead readers are looked for.
 SWEEP_S = 5.0
-#: A stopping reader finishes its set within this time, or leaves it to the next one.
+#: A stopping reader finishes its batch within this time, or leaves it to the next reader.
 STOP_S = 15.0
 
 
-def spare_the_collector() -> None:
-    """Let Python's collector of cycles pass over what stays, and look at the rest less often.
+def tune_garbage_collector() -> None:
+    """Exempt what stays from Python's cyclic garbage collector, and run it less often.
 
-    A set makes and drops some 50,000 objects, none in a cycle. Looking through all of Celery for
-    each took a quarter of the reader's time.
+    A batch creates and drops some 50,000 objects, none in a cycle. Scanning all of Celery for each
+    batch took a quarter of the reader's time.
     """
     gc.collect()
     gc.freeze()
@@ -69,50 +66,50 @@ class DebitReader:
 
     def __init__(self, app: Any, hostname: str) -> None:
         self._app = app
-        self._redis = mailbox.connection()
+        self._redis = queues.connection()
         self._events = DebitEvents(app, hostname)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="debit-reader", daemon=True)
         self._swept_at = 0.0
         self._inbox = InboxDrain()
-        self._taker = SetTaker(self._redis, app.tasks)
+        self._prefetch = Prefetch(self._redis, app.tasks)
 
     def start(self) -> None:
         """Begin to read."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the set in hand, and end."""
+        """Finish the batch in hand, and end."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        log.info("debit_reader_started", set_size=settings().debit_set_size)
-        spare_the_collector()
+        log.info("debit_reader_started", batch_size=settings().debit_set_size)
+        tune_garbage_collector()
         pause = FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
-                self._bring_back()
-                items = self._taker.next()
-                self._taker.take_ahead()
-                worked = self._read(items) + self._inbox.drain_one_set()
-                self._events.tell_sum()
+                self._restore_expired()
+                items = self._prefetch.next()
+                self._prefetch.take_ahead()
+                worked = self._read(items) + self._inbox.drain_batch()
+                self._events.send_sum()
                 if not worked:
-                    mailbox.wait(self._redis, QUEUE, IDLE_WAIT_S)
+                    queues.wait(self._redis, QUEUE, IDLE_WAIT_S)
                 pause = FIRST_PAUSE_S
             except Exception as error:
-                # A reader that ends would leave the queue to nobody: it says so and goes on.
-                log.exception("debit_reader_stumbled", error=type(error).__name__)
+                # A reader that ends would leave the queue to nobody: it logs the error and goes on.
+                log.exception("debit_reader_failed", error=type(error).__name__)
                 self._stop.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
-        self._taker.close()
+        self._prefetch.close()
         self._events.close()
         log.info("debit_reader_stopped")
 
-    def read_one_set(self) -> int:
-        """Take one set from the queue, and see it through; returns how many messages it had."""
-        return self._read(self._taker.take())
+    def read_batch(self) -> int:
+        """Take one batch from the queue and finish it; return how many messages it had."""
+        return self._read(self._prefetch.take())
 
     def _read(self, items: Sequence[Item]) -> int:
         if not items:
@@ -120,12 +117,12 @@ class DebitReader:
         began = time.monotonic()
         if any(item.is_doorbell for item in items):
             self._inbox.ring()
-        self._see_through(items)
-        log.debug("debit_set_read", messages=len(items), took_s=time.monotonic() - began)
+        self._finish(items)
+        log.debug("debit_batch_read", messages=len(items), took_s=time.monotonic() - began)
         return len(items)
 
-    def _see_through(self, items: Sequence[Item]) -> None:
-        """Apply and acknowledge; wait out what passes, and halve what breaks."""
+    def _finish(self, items: Sequence[Item]) -> None:
+        """Apply and acknowledge; wait out transient errors, and halve what breaks."""
         pause, tries = FIRST_PAUSE_S, 0
         while True:
             try:
@@ -137,84 +134,90 @@ class DebitReader:
                     self._halve(items, error)
                     return
                 if self._stop.is_set():
-                    mailbox.give_back(self._redis, QUEUE, [(i.tag, i.raw) for i in items])
+                    queues.requeue_front(self._redis, QUEUE, [(i.tag, i.raw) for i in items])
                     return
-                if is_locked(error) and (unlocked := self._leave_the_locked(items)):
+                if is_locked(error) and (unlocked := self._requeue_locked(items)):
                     items = unlocked
                     continue
-                log.warning("debit_set_waits", error=type(error).__name__, pause_s=pause)
-                self._keep_lease(items)
+                log.warning("debit_batch_waits", error=type(error).__name__, pause_s=pause)
+                self._renew_leases(items)
                 self._stop.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
         self._acknowledge(items)
         self._report(items, answers)
 
-    def _leave_the_locked(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Send what is of locked accounts to the end of the queue; returns the others, if any.
+    def _apply(self, items: Sequence[Item]) -> list[Answer]:
+        with transaction() as ctx:
+            ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+            messages = [message for item in items for message in item.messages]
+            answers = post.apply(ctx, messages) if messages else []
+            self._keep_dead(ctx, items, answers)
+        return answers
+
+    def _keep_dead(self, ctx: Context, items: Sequence[Item], answers: Sequence[Answer]) -> None:
+        """Keep what could not be read, or may be replayed later, as dead letters."""
+        dead = [item.fault for item in items if item.fault is not None]
+        if any(answer.error is not None for answer in answers):
+            dead += [
+                rejected(message_id, answer)
+                for message_id, answer in zip(batch.ids(items), answers, strict=True)
+                if answer.is_rejected
+            ]
+        if dead:
+            letters.keep(ctx, [dead_letters.storable(letter) for letter in dead])
+
+    def _requeue_locked(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Send messages of locked accounts to the end of the queue; return the others, if any.
 
         The app may keep an account's row locked, as by a hold in a long transaction.
         """
         with transaction() as ctx:
-            asked = {message.account_id for item in items for message in item.messages}
-            free = set(accounts.try_lock(ctx.session, asked))
+            account_ids = {message.account_id for item in items for message in item.messages}
+            free = set(accounts.try_lock(ctx.session, account_ids))
         others: list[Item] = []
-        left: list[Item] = []
+        locked: list[Item] = []
         for item in items:
             is_free = all(message.account_id in free for message in item.messages)
-            (others if is_free else left).append(item)
+            (others if is_free else locked).append(item)
         if others:
-            log.warning("debits_of_locked_accounts_left", messages=len(left))
-            for item in left:
-                mailbox.send_back(self._redis, QUEUE, item.tag, item.raw)
+            log.warning("debits_of_locked_accounts_requeued", messages=len(locked))
+            for item in locked:
+                queues.requeue_back(self._redis, QUEUE, item.tag, item.raw)
         return others
-
-    def _apply(self, items: Sequence[Item]) -> list[Answer]:
-        with transaction() as ctx:
-            ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
-            now = clock.now()
-            asked = [message for item in items for message in item.messages]
-            answers = post.apply(ctx.at(now), asked) if asked else []
-            dead = [item.fault for item in items if item.fault is not None]
-            dead += [
-                rejected(message_id, answer)
-                for message_id, answer in zip(debit_items.ids(items), answers, strict=True)
-                if answer.is_rejected
-            ]
-            dead_letters.keep(ctx.at(now), [letters.storable(letter) for letter in dead])
-        return answers
 
     def _halve(self, items: Sequence[Item], error: Exception) -> None:
         if len(items) > 1:
-            log.warning("debit_set_halved", messages=len(items), error=type(error).__name__)
+            log.warning("debit_batch_halved", messages=len(items), error=type(error).__name__)
             middle = len(items) // 2
-            self._see_through(items[:middle])
-            self._see_through(items[middle:])
+            self._finish(items[:middle])
+            self._finish(items[middle:])
             return
         (item,) = items
         if is_transient(error) and not isinstance(error, IntegrityError):
-            # Somebody holds its account for long: the others need not wait for that.
-            log.warning("debit_sent_back", error=type(error).__name__)
-            mailbox.send_back(self._redis, QUEUE, item.tag, item.raw)
+            # Its account is locked for long: the others need not wait for that.
+            log.warning("debit_requeued", error=type(error).__name__)
+            queues.requeue_back(self._redis, QUEUE, item.tag, item.raw)
             return
         log.error("debit_broke", error=type(error).__name__, exc_info=error)
         if item.envelope:
-            letters.keep(debit_items.letter_of(item.envelope, error))
+            dead_letters.keep(batch.letter_of(item.envelope, error))
             self._acknowledge(items)
         else:
-            mailbox.set_aside(self._redis, item.raw, item.tag)
+            queues.quarantine(self._redis, item.raw, item.tag)
 
-    def _keep_lease(self, items: Sequence[Item]) -> None:
+    def _renew_leases(self, items: Sequence[Item]) -> None:
         try:
-            mailbox.renew(self._redis, [item.tag for item in items] + self._taker.tags_ahead())
+            tags = [item.tag for item in items] + self._prefetch.tags_ahead()
+            queues.renew(self._redis, tags)
         except redis.RedisError as error:
             log.warning("leases_not_renewed", error=type(error).__name__)
 
     def _acknowledge(self, items: Sequence[Item]) -> None:
-        """What is committed stays committed: without the acknowledgement it is only asked again."""
+        """Acknowledge a committed batch; if that fails, it is only delivered again."""
         try:
-            mailbox.acknowledge(self._redis, [item.tag for item in items])
+            queues.acknowledge(self._redis, [item.tag for item in items])
         except redis.RedisError as error:
-            log.warning("set_not_acknowledged", messages=len(items), error=type(error).__name__)
+            log.warning("batch_not_acknowledged", messages=len(items), error=type(error).__name__)
 
     def _report(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
         counts = post.counts_of(answers)
@@ -222,51 +225,13 @@ class DebitReader:
         if answers or counts["malformed"]:
             shown = {name: count for name, count in counts.items() if count}
             log.info("debits_applied", messages=len(items), **shown)
-            self._events.send(list(zip(debit_items.ids(items), answers, strict=True)), shown)
+            self._events.send(list(zip(batch.ids(items), answers, strict=True)), shown)
 
-    def _bring_back(self) -> None:
-        """Do a stock sweep: what a dead reader held comes back to the queue."""
+    def _restore_expired(self) -> None:
+        """Bring back what dead readers held, as a stock sweep does."""
         if time.monotonic() < self._swept_at + SWEEP_S:
             return
         self._swept_at = time.monotonic()
         with self._app.connection_for_read() as connection:
             channel = connection.channel()
             channel.qos.restore_visible(num=channel.unacked_restore_limit, interval=1)
-
-
-class ReadDebitsInSets(bootsteps.StartStopStep):
-    """Takes the debit queue out of Celery's hands and gives it to a DebitReader."""
-
-    requires = ("celery.worker.consumer.events:Events",)
-
-    def __init__(self, parent: Any, **kwargs: Any) -> None:
-        super().__init__(parent, **kwargs)
-        queues = parent.app.amqp.queues
-        self.enabled = settings().debit_reader == "sets" and QUEUE in queues.consume_from
-        self._reader: DebitReader | None = None
-        if not self.enabled:
-            return
-        if parent.pool.__module__.endswith("prefork"):
-            raise ImproperlyConfigured(
-                f"a worker of the queue {QUEUE} needs --pool solo or --pool threads:"
-                " children forked while its reader holds connections would share them"
-            )
-        parent.read_in_sets = [queues[QUEUE]]  # for worker.remote_control
-        queues.deselect([QUEUE])
-
-    def include_if(self, parent: Any) -> bool:
-        """Only in a worker that was told to consume the debit queue."""
-        return self.enabled
-
-    def start(self, parent: Any) -> None:
-        """Start reading; after a lost connection Celery stops and starts this step again."""
-        self._reader = DebitReader(parent.app, parent.hostname)
-        self._reader.start()
-
-    def stop(self, parent: Any) -> None:
-        """Finish the set in hand."""
-        if self._reader is not None:
-            self._reader.stop()
-            self._reader = None
-
-    shutdown = stop

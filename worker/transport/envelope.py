@@ -1,51 +1,77 @@
-"""The form of a Celery message (protocol 2) as it lies in Redis, and what can be wrong with it.
+"""The form of a Celery message (protocol 2) as it lies in Redis.
 
-A stock worker ends, loops or silently drops on most of these faults; ours keeps the message.
+A stock worker ends, loops or silently drops messages on most faults of form; ours keeps them as
+dead letters. msgspec checks the types in one pass in C and names the field that is wrong.
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
 """
 
-import base64
 import binascii
-import json
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 from celery.utils.time import maybe_iso8601
+from msgspec import Meta
 
 from billing.errors import Malformed
-from worker.transport import fast_envelope
 
-#: Deeper nesting is an attack on the reader's stack; Redis' own JSON reader stops at 1,000.
-_TOO_DEEP = RecursionError
-#: What a body may nest: writing it again, for a dead letter, must not overflow either.
+#: Levels that a body may nest: a dead letter writes the body again, which must not overflow.
 _DEEPEST = 100
-#: A message that says it was tried more often was not written by Celery.
+#: A message that says it was retried more often was not written by Celery.
 _MOST_RETRIES = 1000
-#: Characters of a name or an id.
-_LONGEST = 255
 #: Times beyond these overflow when Celery moves them into another zone.
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
-#: Headers that Celery reads and that end a worker, or lose the message, when of another type.
-_HEADERS: dict[str, type | tuple[type, ...]] = {
-    "shadow": str,
-    "group": str,
-    "group_index": int,
-    "root_id": str,
-    "parent_id": str,
-    "argsrepr": str,
-    "kwargsrepr": str,
-    "origin": str,
-    "lang": str,
-    "ignore_result": bool,
-    "replaced_task_nesting": int,
-    "stamps": dict,
-}
+
+_Name = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class _Headers(msgspec.Struct, gc=False):
+    """The headers that Celery reads; another type ends a worker or loses the message."""
+
+    task: _Name
+    id: _Name
+    retries: Annotated[int, Meta(ge=0, le=_MOST_RETRIES)] | None = None
+    eta: str | None = None
+    expires: str | None = None
+    timelimit: tuple[float | None, float | None] | None = None
+    lang: str | None = None
+    shadow: str | None = None
+    group: str | None = None
+    group_index: int | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    origin: str | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = None
+    stamps: dict[str, Any] | None = None
+    stamped_headers: list[str] | None = None
+    #: No sender of ours compresses.
+    compression: None = None
+
+
+class _Properties(msgspec.Struct, gc=False):
+    delivery_tag: _Name
+    body_encoding: Literal["base64"] | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    body: str
+    headers: _Headers
+    properties: _Properties
+    content_encoding: Literal["utf-8", "UTF-8"] = msgspec.field(name="content-encoding")
+    content_type: Literal["application/json"] = msgspec.field(name="content-type")
+
+
+_read_message = msgspec.json.Decoder(_Message).decode
+_read_body = msgspec.json.Decoder(tuple[list[Any], dict[str, Any], dict[str, Any] | None]).decode
 
 
 @dataclass(slots=True)
 class Envelope:
-    """What a well-formed message says: its task, its id, and the keyword arguments."""
+    """The content of a well-formed message: its task, its id, and the task's arguments."""
 
     task: str
     message_id: str
@@ -56,143 +82,72 @@ class Envelope:
 
 
 def read(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
-    """Open a message. Raises Malformed, whose `problem` says what is wrong with it."""
-    return _read_plain(raw, known_tasks) or read_closely(raw, known_tasks=known_tasks)
+    """Open a message.
 
-
-def _read_plain(raw: bytes, known_tasks: Container[str]) -> Envelope | None:
-    found = fast_envelope.read(raw) if raw.isascii() else None
-    if found is None:
-        return None
-    headers, properties, positional, arguments = found
-    task, message_id, tag, retries = (
-        headers.task,
-        headers.id,
-        properties.delivery_tag,
-        headers.retries,
-    )
-    if (
-        task in known_tasks
-        and 0 <= (retries or 0) <= _MOST_RETRIES
-        and 0 < len(message_id) <= _LONGEST
-        and 0 < len(tag) <= _LONGEST
-        and message_id.isprintable()
-        and tag.isprintable()
-    ):
-        return Envelope(task, message_id, tag, arguments, positional, retries or 0)
-    return None
-
-
-def read_closely(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
-    """As `read`, with the reasons."""
+    Raises:
+        Malformed: If its form is not that of a Celery message for one of `known_tasks`; its
+            `problem` says where.
+    """
     if not raw.isascii():
         raise Malformed(problem="not ASCII, as every Celery message is")
     try:
-        # Decoded here: json would first look which of the Unicode encodings it is.
-        message = json.loads(raw.decode())
-    except (ValueError, _TOO_DEEP) as error:
-        raise Malformed(problem=f"not JSON: {_said(error)}") from None
-    if not isinstance(message, dict):
-        raise Malformed(problem=f"a JSON {type(message).__name__}, not an object")
-    headers, properties = _object(message, "headers"), _object(message, "properties")
-    if message.get("content-type") != "application/json":
-        raise Malformed(problem=f"content-type {message.get('content-type')!r:.60} is not JSON")
-    positional, arguments = _body(message, properties)
-    retries = _checked(headers)
-    task = _text(headers, "headers", "task")
-    if task not in known_tasks:
-        raise Malformed(problem=f"unknown task {task}")
+        message = _read_message(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Malformed(problem=_problem(error, "message")) from None
+    headers, properties = message.headers, message.properties
+    if headers.task not in known_tasks:
+        raise Malformed(problem=f"unknown task {headers.task}")
+    if not (headers.id.isprintable() and properties.delivery_tag.isprintable()):
+        raise Malformed(problem="headers.id or properties.delivery_tag is not printable")
+    if headers.eta or headers.expires:
+        _check_times(headers)
+    positional, arguments = _body(message)
     return Envelope(
-        task=task,
-        message_id=_text(headers, "headers", "id"),
-        delivery_tag=_text(properties, "properties", "delivery_tag"),
-        arguments=arguments,
-        positional=positional,
-        retries=retries,
+        headers.task,
+        headers.id,
+        properties.delivery_tag,
+        arguments,
+        positional,
+        headers.retries or 0,
     )
 
 
-def _checked(headers: dict[str, Any]) -> int:
-    """Check what Celery reads besides task and id; returns the retries."""
-    for name, value in headers.items():
-        if value is not None and name in _HEADERS and not isinstance(value, _HEADERS[name]):
-            raise Malformed(problem=f"headers.{name} is a {type(value).__name__}")
-    for name in ("eta", "expires"):
-        if headers.get(name) is not None:
-            _moment(headers, name)
-    match headers.get("timelimit"):
-        case None | [int() | float() | None, int() | float() | None]:
-            pass
-        case _:
-            raise Malformed(problem="headers.timelimit is not a pair of seconds")
-    stamped = headers.get("stamped_headers")
-    if stamped is not None and not (
-        isinstance(stamped, list) and all(isinstance(name, str) for name in stamped)
-    ):
-        raise Malformed(problem="headers.stamped_headers is not a list of names")
-    if headers.get("compression") is not None:
-        raise Malformed(problem="compressed, which no sender of ours does")
-    retries = headers.get("retries") or 0
-    if not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
-        raise Malformed(problem=f"headers.retries is not a number from 0 to {_MOST_RETRIES}")
-    return retries
-
-
-def _body(message: dict[str, Any], properties: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    if str(message.get("content-encoding")).lower() != "utf-8":
-        raise Malformed(problem="content-encoding is not utf-8")
-    body = message.get("body")
-    if not isinstance(body, str):
-        raise Malformed(problem="no body")
+def _body(message: _Message) -> tuple[list[Any], dict[str, Any]]:
     try:
-        if properties.get("body_encoding") == "base64":
-            body = base64.b64decode(body, validate=True).decode()
-        elif properties.get("body_encoding") is not None:
-            raise Malformed(problem="unknown body_encoding")
-        opened = json.loads(body)
-    except (ValueError, binascii.Error, _TOO_DEEP) as error:
-        raise Malformed(problem=f"body is not JSON: {_said(error)}") from None
-    match opened:
-        case [list() as positional, dict() as arguments, dict() | None as embed]:
-            pass
-        case _:
-            raise Malformed(problem="body is not [args, kwargs, embed]")
-    if body.count("[") + body.count("{") > _DEEPEST and _is_deeper(opened, _DEEPEST):
-        raise Malformed(problem="nested too deep")
-    if follows := [name for name, value in (embed or {}).items() if value]:
+        if message.properties.body_encoding:
+            body = binascii.a2b_base64(message.body, strict_mode=True)
+        else:
+            body = message.body.encode()
+        positional, arguments, embed = _read_body(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Malformed(problem=_problem(error, "body [args, kwargs, embed]")) from None
+    if body.count(b"[") + body.count(b"{") > _DEEPEST and _is_deeper(arguments, _DEEPEST):
+        raise Malformed(problem="body: nested too deep")
+    if embed and any(embed.values()):
+        follows = [name for name, value in embed.items() if value]
         raise Malformed(problem=f"asks for {', '.join(follows)[:60]}: no task of ours has a result")
     return positional, arguments
 
 
 def _is_deeper(value: object, levels: int) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
-def _object(message: dict[str, Any], name: str) -> dict[str, Any]:
-    value = message.get(name)
-    if not isinstance(value, dict):
-        raise Malformed(problem=f"{name} is not an object")
-    return value
+def _check_times(headers: _Headers) -> None:
+    for name, value in (("eta", headers.eta), ("expires", headers.expires)):
+        if value is None:
+            continue
+        try:
+            time = maybe_iso8601(value)
+        except ValueError:
+            time = None
+        year = time.year if time else 0
+        if not _FIRST_YEAR <= year <= _LAST_YEAR:
+            problem = f"headers.{name} is not a time from {_FIRST_YEAR} to {_LAST_YEAR}"
+            raise Malformed(problem=problem)
 
 
-def _text(holder: dict[str, Any], where: str, name: str) -> str:
-    value = holder.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST or not value.isprintable():
-        raise Malformed(problem=f"{where}.{name} is not a text of 1 to 255 printable characters")
-    return value
-
-
-def _moment(headers: dict[str, Any], name: str) -> None:
-    value = headers[name]
-    try:
-        moment = maybe_iso8601(value) if isinstance(value, str) else None
-        year = moment.year if moment else 0
-    except ValueError:
-        year = 0
-    if not _FIRST_YEAR <= year <= _LAST_YEAR:
-        raise Malformed(problem=f"headers.{name} is not a time from {_FIRST_YEAR} to {_LAST_YEAR}")
-
-
-def _said(error: BaseException) -> str:
-    return str(error)[:100] if not isinstance(error, RecursionError) else "nested too deep"
+def _problem(error: Exception, where: str) -> str:
+    deep = isinstance(error, RecursionError)
+    return f"{where}: {'nested too deep' if deep else str(error)[:150]}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 UNACKED = "unacked"
 UNACKED_INDEX = "unacked_index"
 #: Messages that no worker could read, oldest at the right, until they are dead letters.
-POISON = "billing.poison"
+QUARANTINE = "billing.poison"
 #: Dead letters that Postgres could not take when they died.
 PARKED = "billing.parked"
 #: kombu keeps a list for each of these priorities of a queue; 0 is the plain name.
@@ -48,7 +48,7 @@ def queue_of(list_name: str) -> str:
 
 def pop_command(lists: Sequence[str], count: int) -> tuple[str | int | float, ...]:
     """The command that pops and registers messages; `messages_of` reads its answer."""
-    keys = (*lists, UNACKED, UNACKED_INDEX, POISON)
+    keys = (*lists, UNACKED, UNACKED_INDEX, QUARANTINE)
     return ("EVAL", POP, len(keys), *keys, count, lease_score())
 
 
@@ -109,7 +109,7 @@ def renew(client: "Redis", tags: Iterable[str]) -> None:
         client.zadd(UNACKED_INDEX, scores, xx=True)
 
 
-_GIVE_BACK = """
+_REQUEUE_FRONT = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[1], ARGV[1])
@@ -117,38 +117,38 @@ if raw then redis.call('RPUSH', KEYS[3], ARGV[2]) end
 """
 
 
-def give_back(client: "Redis", queue: str, messages: Iterable[tuple[str, bytes]]) -> None:
+def requeue_front(client: "Redis", queue: str, messages: Iterable[tuple[str, bytes]]) -> None:
     """Put messages that were not handled back to the front of the queue, as they were."""
     for tag, raw in messages:
-        client.eval(_GIVE_BACK, 3, UNACKED, UNACKED_INDEX, queue, tag, raw)
+        client.eval(_REQUEUE_FRONT, 3, UNACKED, UNACKED_INDEX, queue, tag, raw)
 
 
-_SEND_BACK = """
+_REQUEUE_BACK = """
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then redis.call('LPUSH', KEYS[3], ARGV[2]) end
 """
 
 
-def send_back(client: "Redis", queue: str, tag: str, raw: bytes) -> None:
+def requeue_back(client: "Redis", queue: str, tag: str, raw: bytes) -> None:
     """Put a message that can't be handled yet to the end of the queue: others go first."""
-    client.eval(_SEND_BACK, 3, UNACKED, UNACKED_INDEX, queue, tag, raw)
+    client.eval(_REQUEUE_BACK, 3, UNACKED, UNACKED_INDEX, queue, tag, raw)
 
 
-def set_aside(client: "Redis", raw: bytes, tag: str) -> None:
+def quarantine(client: "Redis", raw: bytes, tag: str) -> None:
     """Move a registered message to the poison."""
     with client.pipeline() as pipe:
-        pipe.lpush(POISON, raw)
+        pipe.lpush(QUARANTINE, raw)
         pipe.zrem(UNACKED_INDEX, tag)
         pipe.hdel(UNACKED, tag)
         pipe.execute()
 
 
-def set_aside_held(client: "Redis", tag: str) -> None:
+def quarantine_held(client: "Redis", tag: str) -> None:
     """Move a registered message to the poison, whose bytes only Redis has."""
     held: Any = client.hget(UNACKED, tag)
     if held is not None:
         # Without the brackets, exchange and routing key that it was registered with.
-        set_aside(client, held[1:].rsplit(b",", 2)[0], tag)
+        quarantine(client, held[1:].rsplit(b",", 2)[0], tag)
 
 
 def oldest(client: "Redis", queue: str) -> str | bytes | None:

@@ -21,7 +21,7 @@ from billing.errors import Malformed
 from billing_client.client import HIDDEN
 from worker.logs import logger
 from worker.transport import envelope
-from worker.transport import queues as mailbox
+from worker.transport import queues as redis_queues
 
 log = logger(__name__)
 
@@ -47,9 +47,9 @@ class QoS(stock.QoS):
         try:
             super().restore_by_tag(tag, client, leftmost)
         except (ValueError, RecursionError) as error:
-            log.warning("message_set_aside", problem=f"can't be restored: {type(error).__name__}")
+            log.warning("message_quarantined", problem=f"can't be restored: {type(error).__name__}")
             with self.channel.conn_or_acquire(client) as redis:
-                mailbox.set_aside_held(redis, tag)
+                redis_queues.quarantine_held(redis, tag)
 
     def held(self) -> list[str]:
         """The delivery tags of the messages that this worker holds."""
@@ -81,7 +81,7 @@ class Channel(stock.Channel):
         lists = [self._q_for_pri(queue, pri) for pri in self.priority_steps for queue in queues]
         self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
-        self.client.connection.send_command(*mailbox.pop_command(lists, 1))
+        self.client.connection.send_command(*redis_queues.pop_command(lists, 1))
 
     def _brpop_read(self, **options: Any) -> bool:
         if not self.takes_tasks:
@@ -98,8 +98,8 @@ class Channel(stock.Channel):
         if not taken:
             self._pause()
             raise Empty
-        for list_name, messages in mailbox.messages_of(taken):
-            queue = mailbox.queue_of(list_name)
+        for list_name, messages in redis_queues.messages_of(taken):
+            queue = redis_queues.queue_of(list_name)
             self._queue_cycle.rotate(queue)
             for tag, raw in messages:
                 self._hand_over(raw, tag, queue)
@@ -115,7 +115,7 @@ class Channel(stock.Channel):
         try:
             envelope.read(raw, known_tasks=current_app.tasks)
         except Malformed as error:
-            self._set_aside(raw, tag, queue, error.facts["problem"])
+            self._quarantine(raw, tag, queue, error.facts["problem"])
             return
         message = stock.loads(stock.bytes_to_str(raw))
         message["headers"].update(argsrepr=HIDDEN, kwargsrepr=HIDDEN)
@@ -124,7 +124,7 @@ class Channel(stock.Channel):
             self.connection._deliver(message, queue)
         except _MISSHAPEN as error:
             # The envelope was well-formed, and Celery stumbled all the same: the next worker would.
-            self._set_aside(raw, tag, queue, f"Celery can't read it: {type(error).__name__}")
+            self._quarantine(raw, tag, queue, f"Celery can't read it: {type(error).__name__}")
             self.qos.ack(tag)
 
     def _do_restore_message(self, payload: Any, *args: Any, **kwargs: Any) -> None:
@@ -133,10 +133,10 @@ class Channel(stock.Channel):
             raise ValueError("no headers")  # noqa: TRY004 - what a sweep takes for unreadable
         super()._do_restore_message(payload, *args, **kwargs)
 
-    def _set_aside(self, raw: bytes, tag: str, queue: str, problem: str) -> None:
-        log.warning("message_set_aside", queue=queue, problem=problem)
+    def _quarantine(self, raw: bytes, tag: str, queue: str, problem: str) -> None:
+        log.warning("message_quarantined", queue=queue, problem=problem)
         with self.conn_or_acquire() as client:
-            mailbox.set_aside(client, raw, tag)
+            redis_queues.quarantine(client, raw, tag)
 
 
 def _wake() -> None:

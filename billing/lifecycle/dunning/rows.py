@@ -20,7 +20,7 @@ from billing.lifecycle.dunning.schedule import (
     SKIPPED,
     SUSPEND_DAY,
 )
-from billing.postgres import arrays
+from billing.postgres import sql
 from models.life import DunningCase, DunningStep
 
 
@@ -84,7 +84,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND state = 'open'
 
 def billed(session: Session, account_ids: Iterable[int]) -> set[int]:
     """Those of these accounts with an open invoice for a transfer, which asks for itself."""
-    rows = session.connection().exec_driver_sql(_BILLED, {"ids": arrays.numbers(account_ids)})
+    rows = session.connection().exec_driver_sql(_BILLED, {"ids": sql.numbers(account_ids)})
     return {row[0] for row in rows.all()}
 
 

@@ -14,7 +14,7 @@ from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
 from billing.lifecycle.trials.fingerprints import Identity
-from billing.postgres import arrays
+from billing.postgres import sql
 
 # Of accounts that have had no trial nothing is kept: who buys at once may try later.
 _RECORD = """
@@ -36,9 +36,9 @@ def record(ctx: Context, found: Mapping[int, Sequence[Identity]]) -> None:
     ctx.session.connection().exec_driver_sql(
         _RECORD,
         {
-            "kinds": arrays.texts([each.kind for _, each in flat]),
-            "digests": arrays.binaries([each.digest for _, each in flat]),
-            "ids": arrays.numbers([account_id for account_id, _ in flat]),
+            "kinds": sql.texts([each.kind for _, each in flat]),
+            "digests": sql.binaries([each.digest for _, each in flat]),
+            "ids": sql.numbers([account_id for account_id, _ in flat]),
             "now": ctx.now,
         },
     )
@@ -87,7 +87,7 @@ def judge(ctx: Context, *, limit: int) -> list[int]:
         return []
     connection.exec_driver_sql(_ONE_AT_A_TIME)
     repeats: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
-    asked = {"ids": arrays.numbers(ids), "named": NAMED}
+    asked = {"ids": sql.numbers(ids), "named": NAMED}
     for account_id, kind, others in connection.exec_driver_sql(_JUDGE, asked).all():
         if others:
             repeats[account_id].append((kind, others))
@@ -102,7 +102,7 @@ def repeated(session: Session, account_ids: Iterable[int]) -> set[int]:
     rows = session.connection().exec_driver_sql(
         "SELECT account_id FROM billing.trial_identities"
         " WHERE account_id = ANY(%(ids)s::bigint[]) AND is_repeated",
-        {"ids": arrays.numbers(account_ids)},
+        {"ids": sql.numbers(account_ids)},
     )
     return {row[0] for row in rows.all()}
 
@@ -115,7 +115,7 @@ def forget(session: Session, account_ids: Iterable[int], identity: Identity) -> 
         {
             "kind": identity.kind,
             "digest": identity.digest,
-            "ids": arrays.numbers(account_ids),
+            "ids": sql.numbers(account_ids),
         },
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from billing.context import Context
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials.rows import DAY, REMINDERS, OpenTrial
-from billing.postgres import arrays
+from billing.postgres import sql
 
 _TO_REMIND = """
 SELECT account_id FROM billing.trials
@@ -51,10 +51,10 @@ def remember(ctx: Context, trials: Iterable[OpenTrial], *, told: Collection[int]
     new = ctx.session.connection().exec_driver_sql(
         _REMEMBER,
         {
-            "ids": arrays.numbers([trial.account_id for trial, _, _ in rows]),
-            "ends": arrays.moments([trial.ends_at for trial, _, _ in rows]),
-            "days": arrays.numbers([days for _, days, _ in rows]),
-            "sent": arrays.texts([str(is_sent) for _, _, is_sent in rows]),
+            "ids": sql.numbers([trial.account_id for trial, _, _ in rows]),
+            "ends": sql.times([trial.ends_at for trial, _, _ in rows]),
+            "days": sql.numbers([days for _, days, _ in rows]),
+            "sent": sql.texts([str(is_sent) for _, _, is_sent in rows]),
             "now": ctx.now,
         },
     )
@@ -75,7 +75,7 @@ def set_next(ctx: Context, trials: Iterable[OpenTrial]) -> None:
     ctx.session.connection().exec_driver_sql(
         _SET_NEXT,
         {
-            "ids": arrays.numbers([trial.account_id for trial in rows]),
-            "next": arrays.moments(coming),
+            "ids": sql.numbers([trial.account_id for trial in rows]),
+            "next": sql.times(coming),
         },
     )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from billing.context import Context, Policy
 from billing.host.accounts import SYSTEM_SLUGS
-from billing.postgres import arrays
+from billing.postgres import sql
 from models.life import Trial
 
 #: Days before the end on which an account is reminded.
@@ -71,7 +71,7 @@ def begin(ctx: Context, terms: Policy, *, after: int, limit: int) -> list[int]:
             "now": ctx.now,
             "days": terms.trial_days,
             "grace": terms.grace,
-            "reminders": arrays.numbers(REMINDERS),
+            "reminders": sql.numbers(REMINDERS),
             "system": sorted(SYSTEM_SLUGS),
             "after": after,
             "limit": limit,
@@ -105,7 +105,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL
 
 def read(session: Session, account_ids: Iterable[int]) -> dict[int, OpenTrial]:
     """The open trials of these accounts, by account."""
-    rows = session.connection().exec_driver_sql(_READ, {"ids": arrays.numbers(account_ids)})
+    rows = session.connection().exec_driver_sql(_READ, {"ids": sql.numbers(account_ids)})
     return {row[0]: OpenTrial._make(row) for row in rows.all()}
 
 
@@ -117,7 +117,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL
 
 def end(ctx: Context, account_ids: Sequence[int], *, outcome: str) -> None:
     """End the open trials of these accounts."""
-    asked = {"ids": arrays.numbers(account_ids), "outcome": outcome, "now": ctx.now}
+    asked = {"ids": sql.numbers(account_ids), "outcome": outcome, "now": ctx.now}
     ctx.session.connection().exec_driver_sql(_END, asked)
 
 

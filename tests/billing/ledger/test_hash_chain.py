@@ -1,4 +1,4 @@
-"""A seal on each entry shows what was changed, removed or slipped in, even by someone with SQL."""
+"""The hash chain shows entries that were changed, removed or inserted, even by SQL."""
 
 import datetime as dt
 from dataclasses import replace
@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from billing.ledger import chain, entry_rows, verify_chain
+from billing.ledger import entry_rows, verify_chain
 from billing.ledger.entry_rows import Entry
-from billing.ledger.ledger import LEDGER_KEY
 from worker.database import engine, transaction
 
 
@@ -40,7 +39,7 @@ def broken():
         return [subject for subject, _ in verify_chain.broken(ctx)]
 
 
-def test_an_untouched_ledger_keeps_its_seals(acme):
+def test_an_untouched_ledger_has_an_unbroken_hash_chain(acme):
     assert broken() == []
     assert acme.audit().agrees
 
@@ -105,15 +104,16 @@ def test_a_change_is_found_where_it_begins(acme, statement, subjects):
     assert len(broken()) == subjects
 
 
-def test_with_a_secret_key_the_seals_cannot_be_made_anew_by_sql_alone(acme):
+def test_with_a_secret_key_sql_alone_cannot_forge_the_hashes(acme):
     with transaction() as ctx:
-        ctx.session.info[LEDGER_KEY] = b"secret"
-        subjects = [subject for subject, _ in verify_chain.broken(ctx)]
+        keyed = replace(ctx, ledger_key=b"secret")
+        subjects = [subject for subject, _ in verify_chain.broken(keyed)]
 
     assert len(subjects) == 2
     entry = acme.see("acme").entries[-1]
     one, other = (
-        chain.seal(key, b"", entry_rows.said(entry), entry.details) for key in (b"secret", None)
+        entry_rows.entry_hash(key, b"", entry_rows.hashed_text(entry), entry.details)
+        for key in (b"secret", None)
     )
     assert one != other
 
@@ -123,7 +123,7 @@ A_DEBIT = Entry(7, 3, "deduction", -2, 98, "clustering", "debit:ai:1", "main_app
 
 
 @pytest.mark.parametrize(
-    ("entry", "seal"),
+    ("entry", "expected"),
     [
         pytest.param(
             replace(A_DEBIT, lots=[[1, -2]]),
@@ -142,14 +142,16 @@ A_DEBIT = Entry(7, 3, "deduction", -2, 98, "clustering", "debit:ai:1", "main_app
         ),
     ],
 )
-def test_what_was_sealed_once_is_sealed_the_same_for_ever(entry, seal):
+def test_an_entry_has_the_same_hash_for_ever(entry, expected):
     """Or every ledger that is there would seem to have been tampered with."""
-    made = chain.seal(b"secret", b"before", entry_rows.said(entry), entry.details)
+    text = entry_rows.hashed_text(entry)
 
-    assert made.hex() == seal
+    made = entry_rows.entry_hash(b"secret", b"before", text, entry.details)
+
+    assert made.hex() == expected
 
 
-def test_the_seals_of_one_account_can_be_read_alone(acme):
+def test_the_hash_chain_of_one_account_can_be_checked_alone(acme):
     tamper("UPDATE igny8_credit_transactions SET description = 'x' WHERE idempotency_key = 'd1'")
 
     with transaction() as ctx:

@@ -1,9 +1,11 @@
 """The main app hears of low credits once, as a threshold is crossed."""
 
+from dataclasses import fields
+
 import pytest
 from sqlalchemy import select
 
-from billing.ledger import low_balance
+from billing.ledger.balance import Balance
 from models.operations import OutboxEvent
 from worker.database import transaction
 
@@ -12,6 +14,11 @@ def events():
     with transaction() as ctx:
         rows = ctx.session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
         return [(row.type, row.payload["threshold_percent"]) for row in rows]
+
+
+def balance(before, after):
+    unused = dict.fromkeys([field.name for field in fields(Balance)])
+    return Balance(**{**unused, "was_credits": before, "credits": after})
 
 
 @pytest.mark.parametrize(
@@ -28,7 +35,7 @@ def events():
     ],
 )
 def test_a_threshold_is_crossed_downwards_only(before, after, threshold):
-    assert low_balance.crossed(before, after, 1000) == threshold
+    assert balance(before, after).low_balance_percent(1000) == threshold
 
 
 def test_an_event_is_left_at_the_crossing_only(ledger):

@@ -4,6 +4,7 @@ import datetime as dt
 import threading
 from contextlib import contextmanager
 
+import psycopg2.extensions
 import pytest
 from sqlalchemy import event, insert, update
 
@@ -14,7 +15,7 @@ from billing.lifecycle import reactivation as landing
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import sweeps as trial_sweeps
-from billing.postgres import driver
+from billing.postgres import sql
 from billing_client.bank import AnnounceTransfer
 from models.host import Plan, Subscription
 from tests.billing.lifecycle.conftest import Life
@@ -68,17 +69,20 @@ def stopped_at(number, meanwhile):
             thread.start()
             thread.join(LANDS_WITHIN_S)
 
-    def seen_rows(*asked):
-        look()
-        return rows(*asked)
+    class Watched(psycopg2.extensions.cursor):
+        """The driver's own cursor: its statements do not pass SQLAlchemy's event."""
 
-    rows = driver.rows
+        def execute(self, *statement):
+            look()
+            super().execute(*statement)
+
+    cursor = sql._cursor
     event.listen(engine(), "before_cursor_execute", look)
-    driver.rows = seen_rows
+    sql._cursor = lambda connection: connection.connection.cursor(cursor_factory=Watched)
     try:
         yield seen
     finally:
-        driver.rows = rows
+        sql._cursor = cursor
         event.remove(engine(), "before_cursor_execute", look)
         for thread in landing:
             thread.join(ENDS_WITHIN_S)
@@ -208,7 +212,7 @@ def test_a_sweep_waits_for_no_account(life):
     with transaction() as app:
         from billing.host import accounts
 
-        accounts.lock(app, [life.ids["acme"]])
+        accounts.lock(app.session, [life.ids["acme"]])
 
         swept = life.act(sweep)
 

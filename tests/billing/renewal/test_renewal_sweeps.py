@@ -31,7 +31,7 @@ def one_set(ledger, sweep):
     with transaction() as ctx:
         return {
             (slug, each.what, each.error)
-            for each in sweep(ctx.session, now=ledger.now)
+            for each in sweep(ctx.at(ledger.now))
             for slug, account_id in ledger.ids.items()
             if account_id == each.account_id
         }

@@ -107,7 +107,7 @@ def test_what_is_no_message_of_an_event_is_left_to_celery(shop, ledger, redis_cl
     stripe_batch.work(first(shop))
 
     # The script that pops sets aside at once what it can't read itself.
-    set_aside = redis_client.lrange(queues.POISON, 0, -1)
+    set_aside = redis_client.lrange(queues.QUARANTINE, 0, -1)
     assert waiting(redis_client) + set_aside == [bad]
     assert queues.in_hand(redis_client) == 0
     assert ledger.see("acme").credits == 2 * 1000

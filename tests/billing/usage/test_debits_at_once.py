@@ -6,7 +6,7 @@ import threading
 
 import sqlalchemy as sa
 
-from billing import debits
+from billing.usage import post
 from billing_client import Debit, new_key
 from worker.database import engine, transaction
 
@@ -16,7 +16,7 @@ def debit_25_times(account_id, results):
     for _ in range(25):
         with transaction() as ctx:
             message = Debit(account_id, "image_prompt_extraction", new_key())
-            (answer,) = debits.apply(ctx, [message])
+            (answer,) = post.apply(ctx, [message])
         outcomes.append(answer.outcome)
     results.put(outcomes)
 
@@ -67,7 +67,7 @@ def test_sets_over_the_same_accounts_do_not_deadlock(ledger):
                 for _ in range(30)
             ]
             with transaction() as ctx:
-                debits.apply(ctx, messages)
+                post.apply(ctx, messages)
 
     run_together(apply_sets, 4)
 
@@ -90,7 +90,7 @@ def test_one_key_sent_for_two_accounts_at_once_takes_from_one(ledger):
             for _ in range(3):
                 try:
                     with transaction() as ctx:
-                        debits.apply(ctx, [message])
+                        post.apply(ctx, [message])
                     break
                 except sa.exc.IntegrityError as error:
                     assert is_transient(error)
@@ -107,7 +107,7 @@ def test_the_app_may_insert_rows_that_point_at_an_account_while_it_is_locked(led
     account = ledger.open_account("acme", credits=100)
 
     with transaction() as ctx:
-        debits.apply(ctx.at(ledger.now), [Debit(account, "clustering", "1")])
+        post.apply(ctx.at(ledger.now), [Debit(account, "clustering", "1")])
         with engine().begin() as app:
             app.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
             app.execute(

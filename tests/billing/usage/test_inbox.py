@@ -463,7 +463,7 @@ class TestTwoDrains:
         with app.cursor() as cursor:
             cursor.execute(locked, [accounts[:2]])
 
-        assert (InboxDrain().drain_one_set(), waiting()) == (2, 2)
+        assert (InboxDrain().drain_batch(), waiting()) == (2, 2)
 
 
 def wait_for_a_lock():

@@ -6,7 +6,7 @@ import redis as redis_py
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import message, raw
 from worker.app import app
-from worker.debits.prefetch import SetTaker
+from worker.debits.batch import Prefetch
 from worker.settings import settings
 from worker.transport import queues
 
@@ -18,7 +18,7 @@ def taker(redis_client, monkeypatch):
     monkeypatch.setenv("BILLING_DEBIT_SET_SIZE", "5")
     settings.cache_clear()
     app.loader.import_default_modules()
-    taker = SetTaker(redis_client, app.tasks)
+    taker = Prefetch(redis_client, app.tasks)
     yield taker
     taker.close()
     monkeypatch.undo()

@@ -78,7 +78,7 @@ def test_one_set_of_all_kinds_ends_in_one_commit(reader, acme, redis_client):
         debit("k5"),
     )
 
-    assert reader.read_one_set() == 7  # what is no message never was in hand
+    assert reader.read_batch() == 7  # what is no message never was in hand
 
     assert (
         acme.history("acme")
@@ -90,18 +90,18 @@ def test_one_set_of_all_kinds_ends_in_one_commit(reader, acme, redis_client):
     )
     assert [refusal.key for refusal in acme.see("acme").refusals] == ["k2"]
     assert set(errors()) == {"UnknownOperation", "InvalidField", "KeyReused"}
-    assert redis_client.llen(queues.POISON) == 1
+    assert redis_client.llen(queues.QUARANTINE) == 1
     assert nothing_left(redis_client)
 
 
 def test_an_empty_queue_is_a_set_of_none(reader, database):
-    assert reader.read_one_set() == 0
+    assert reader.read_batch() == 0
 
 
 def test_a_set_has_no_more_messages_than_it_may(reader, acme, redis_client, monkeypatch):
     queue(redis_client, *[debit(new_key()) for _ in range(501)])
 
-    assert [reader.read_one_set(), reader.read_one_set()] == [500, 1]
+    assert [reader.read_batch(), reader.read_batch()] == [500, 1]
 
 
 def test_a_few_debits_do_not_wait_behind_thousands_of_another_account(reader, acme, redis_client):
@@ -109,7 +109,7 @@ def test_a_few_debits_do_not_wait_behind_thousands_of_another_account(reader, ac
     queue(redis_client, *[debit(new_key()) for _ in range(2000)])
     queue(redis_client, *[debit(new_key(), account_id=other) for _ in range(5)])
 
-    assert reader.read_one_set() == 500
+    assert reader.read_batch() == 500
 
     assert acme.see("other").credits == 90
     assert acme.see("acme").credits == 0, "and its own are taken meanwhile"
@@ -119,7 +119,7 @@ def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_take
     reader, acme, redis_client
 ):
     queue(redis_client, debit("k1"), debit("k2"))
-    reading = threading.Thread(target=reader.read_one_set)
+    reading = threading.Thread(target=reader.read_batch)
     with engine().connect() as other:
         other.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
         reading.start()
@@ -139,11 +139,11 @@ def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redi
     with engine().connect() as app_at_work:
         app_at_work.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
 
-        reader.read_one_set()
+        reader.read_batch()
 
         assert acme.see("other").credits == 98
         assert queues.depth(redis_client, QUEUE) == 2, "they wait, and are in no reader's hand"
-    reader.read_one_set()
+    reader.read_batch()
     assert acme.see("acme").credits == 96
     assert nothing_left(redis_client)
 
@@ -157,7 +157,7 @@ def waiting_for_a_lock():
 
 def test_a_connection_that_is_cut_in_the_middle_of_a_set_is_no_loss(reader, acme, redis_client):
     queue(redis_client, debit("k1"), debit("k2"))
-    reading = threading.Thread(target=reader.read_one_set)
+    reading = threading.Thread(target=reader.read_batch)
     with engine().connect() as other:
         other.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
         reading.start()
@@ -197,7 +197,7 @@ def test_a_message_that_breaks_the_set_is_found_by_halving_and_the_others_are_ta
     good = [debit(f"k{n}") for n in range(10)]
     queue(redis_client, *good[:7], debit("bad", "clustering"), *good[7:], b"hello")
 
-    reader.read_one_set()
+    reader.read_batch()
 
     assert acme.see("acme").credits == 100 - 10 * 2
     (letter,) = errors().values()
@@ -208,12 +208,12 @@ def test_a_message_that_breaks_the_set_is_found_by_halving_and_the_others_are_ta
 
 def test_a_message_that_died_is_taken_once_its_cause_is_gone(reader, acme, allergic, redis_client):
     queue(redis_client, debit("k", "clustering"))
-    reader.read_one_set()
+    reader.read_batch()
     with engine().begin() as connection:
         connection.execute(sa.text("DROP TRIGGER refuse ON public.igny8_credit_transactions"))
 
     queue(redis_client, debit("k", "clustering"))
-    reader.read_one_set()
+    reader.read_batch()
 
     assert acme.see("acme").credits == 90
 
@@ -235,12 +235,12 @@ def test_what_is_committed_and_not_acknowledged_comes_back_and_has_no_second_eff
 ):
     queue(redis_client, debit("k1"), debit("k2", "mind_reading"))
 
-    ForgetfulReader(loaded, "debits@test").read_one_set()
+    ForgetfulReader(loaded, "debits@test").read_batch()
     assert queues.in_hand(redis_client) == 2
     for tag in redis_client.hkeys(queues.UNACKED):
         redis_client.zadd(queues.UNACKED_INDEX, {tag: 0})
-    reader._bring_back()
-    assert reader.read_one_set() == 2
+    reader._restore_expired()
+    assert reader.read_batch() == 2
 
     assert acme.see("acme").credits == 98
     assert errors()["UnknownOperation"].attempts == 2
@@ -252,7 +252,7 @@ def test_what_a_dead_general_worker_held_goes_back_to_its_own_queue(reader, redi
     ((tag, _),) = queues.take(redis_client, "credits", 1)
     redis_client.zadd(queues.UNACKED_INDEX, {tag: 0})
 
-    reader._bring_back()
+    reader._restore_expired()
 
     assert queues.depth(redis_client, "credits") == 1
 
@@ -309,7 +309,7 @@ def onlooker(loaded, redis_client):
 def test_a_few_debits_are_shown_one_by_one_with_their_outcome(reader, acme, onlooker, redis_client):
     queue(redis_client, debit("the-secret"), debit("the-secret"), debit("k2", "mind_reading"))
 
-    reader.read_one_set()
+    reader.read_batch()
 
     assert onlooker.types(9).count("task-received") == 3
     results = [e["result"] for e in onlooker.seen if e["type"] == "task-succeeded"]
@@ -322,10 +322,10 @@ def test_a_few_debits_are_shown_one_by_one_with_their_outcome(reader, acme, onlo
 def test_many_debits_are_shown_as_one_sum(reader, acme, onlooker, redis_client):
     queue(redis_client, *[debit(new_key()) for _ in range(20)], debit("k", "mind_reading"))
 
-    reader.read_one_set()
+    reader.read_batch()
 
     assert onlooker.types(3) == ["task-received", "task-started", "task-succeeded"]
-    assert onlooker.seen[0]["name"] == "credits.debit (set)"
+    assert onlooker.seen[0]["name"] == "credits.debit (batch)"
     assert onlooker.seen[-1]["result"] == "20 taken, 1 rejected"
 
 
@@ -336,11 +336,11 @@ def test_small_sets_that_come_fast_are_shown_as_sums_too(
     reader = DebitReader(loaded, "debits@test")
     for _ in range(4):
         queue(redis_client, *[debit(new_key()) for _ in range(5)])
-        reader.read_one_set()
+        reader.read_batch()
 
     onlooker.types(33)
     told = [event["name"] for event in onlooker.seen if event["type"] == "task-received"]
-    assert told == ["credits.debit"] * 10 + ["credits.debit (set)"]
+    assert told == ["credits.debit"] * 10 + ["credits.debit (batch)"]
 
 
 def test_many_debits_in_one_message_end_each_for_itself(reader, acme, redis_client):
@@ -348,7 +348,7 @@ def test_many_debits_in_one_message_end_each_for_itself(reader, acme, redis_clie
     many.append(Debit(1, "mind_reading", "k9"))
 
     BillingClient(app.conf.broker_url).debit_many(many)
-    reader.read_one_set()
+    reader.read_batch()
 
     assert acme.see("acme").credits == 94
     assert errors()["UnknownOperation"].arguments["key"] == "k9"
@@ -361,7 +361,7 @@ def test_messages_of_many_debits_are_no_larger_a_set_than_single_ones(reader, ac
     BillingClient(app.conf.broker_url).debit_many(many)
     queue(redis_client, *[debit(new_key()) for _ in range(3)])
 
-    read = [reader.read_one_set() for _ in range(5)]
+    read = [reader.read_batch() for _ in range(5)]
 
     assert read == [1, 1, 1, 2, 1], "one at a time where each is large, then more again"
     with transaction() as ctx:
@@ -375,5 +375,5 @@ def test_what_a_set_has_no_room_for_is_the_next_readers_at_once(loaded, acme, re
     BillingClient(app.conf.broker_url).debit_many(many)
     first, second = DebitReader(loaded, "debits@one"), DebitReader(loaded, "debits@two")
 
-    assert [first.read_one_set(), second.read_one_set()] == [1, 1]
+    assert [first.read_batch(), second.read_batch()] == [1, 1]
     assert nothing_left(redis_client)

@@ -90,7 +90,7 @@ def test_messages_of_a_stock_producer_are_taken_with_their_priorities(redis_clie
 
 
 def test_what_is_given_back_is_next_again_as_it_was(redis_client, taken):
-    queues.give_back(redis_client, "debits", taken[:1])
+    queues.requeue_front(redis_client, "debits", taken[:1])
 
     assert redis_client.lindex("debits", -1) == RAWS[0]
     assert queues.in_hand(redis_client) == 2
@@ -99,7 +99,7 @@ def test_what_is_given_back_is_next_again_as_it_was(redis_client, taken):
 def test_what_somebody_else_has_acknowledged_is_not_given_back(redis_client, taken):
     queues.acknowledge(redis_client, [taken[0][0]])
 
-    queues.give_back(redis_client, "debits", taken)
+    queues.requeue_front(redis_client, "debits", taken)
 
     assert queues.depth(redis_client, "debits") == 2
 
@@ -107,9 +107,9 @@ def test_what_somebody_else_has_acknowledged_is_not_given_back(redis_client, tak
 def test_what_was_set_aside_is_in_no_hand(redis_client, taken):
     tag, data = taken[0]
 
-    queues.set_aside(redis_client, data, tag)
+    queues.quarantine(redis_client, data, tag)
 
-    assert redis_client.lrange(queues.POISON, 0, -1) == [data]
+    assert redis_client.lrange(queues.QUARANTINE, 0, -1) == [data]
     assert queues.in_hand(redis_client) == 2
 
 

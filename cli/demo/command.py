@@ -1,0 +1,57 @@
+"""`billing demo`: starts everything, does the five jobs once, and shows what became of each."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from cli.demo.servers import running, say
+from cli.demo.stage import Stage
+from cli.screen import json_option, show_json
+from cli.stack import errors_for_people
+from devstack.folder import DataFolder
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Keep the data here."
+)
+@json_option
+def demo(data: Path | None, as_json: bool) -> None:
+    """Start everything, do the worker's five jobs once, and show what became of each.
+
+    Debits, a Stripe webhook, a bank file, the end of a trial, and a new account. Takes a fresh
+    folder that is thrown away, unless --data names one. With DATABASE_URL and REDIS_URL set it
+    takes those servers: there, a new database that is dropped again, and an empty database of the
+    Redis. Exits 0 if every outcome is the expected one and the audit finds nothing.
+    """
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="billing-demo-") as fresh,
+        errors_for_people(),
+        running(DataFolder(data or Path(fresh))) as stage,
+    ):
+        is_fine = _show(stage, began=began, as_json=as_json)
+        say("stopping the servers ...")
+    sys.exit(0 if is_fine else 1)
+
+
+def _show(stage: Stage, *, began: float, as_json: bool) -> bool:
+    from cli.demo import report, runner  # they need the settings, which are made by now
+
+    results = []
+    for number, result in enumerate(runner.results(stage), start=1):
+        results.append(result)
+        if not as_json:
+            click.echo(report.section(number, result))
+    ending = runner.ending()
+    is_fine = runner.is_as_expected(results, ending)
+    if as_json:
+        show_json(report.as_json(results, ending, is_fine=is_fine))
+    else:
+        click.echo(report.ledgers(ending.accounts))
+        click.echo(report.audit(ending))
+        click.echo(report.verdict(results, time.monotonic() - began))
+    return is_fine

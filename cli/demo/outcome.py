@@ -1,0 +1,20 @@
+"""The outcome of one thing that a section of the demo sent."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One thing that came in, what became of it, and what was expected.
+
+    `became` is read from rows. It begins with `expected`, and may add details such as a reason.
+    """
+
+    came_in: str
+    became: str
+    expected: str
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the outcome is the expected one."""
+        return self.became.startswith(self.expected)

@@ -1,0 +1,48 @@
+"""The step of a Celery worker that hands the debit queue to a reader of batches."""
+
+from typing import Any
+
+from celery import bootsteps
+from celery.exceptions import ImproperlyConfigured
+
+from worker.debits.batch import QUEUE
+from worker.debits.reader import DebitReader
+from worker.settings import settings
+
+
+class ReadDebitsInBatches(bootsteps.StartStopStep):
+    """Takes the debit queue out of Celery's hands and gives it to a DebitReader."""
+
+    requires = ("celery.worker.consumer.events:Events",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        queues = parent.app.amqp.queues
+        self.enabled = settings().debit_reader == "sets" and QUEUE in queues.consume_from
+        self._reader: DebitReader | None = None
+        if not self.enabled:
+            return
+        if parent.pool.__module__.endswith("prefork"):
+            raise ImproperlyConfigured(
+                f"a worker of the queue {QUEUE} needs --pool solo or --pool threads:"
+                " children forked while its reader holds connections would share them"
+            )
+        parent.read_in_batches = [queues[QUEUE]]  # for worker.remote_control
+        queues.deselect([QUEUE])
+
+    def include_if(self, parent: Any) -> bool:
+        """Whether the worker was told to consume the debit queue."""
+        return self.enabled
+
+    def start(self, parent: Any) -> None:
+        """Start to read; after a lost connection Celery stops and starts this step again."""
+        self._reader = DebitReader(parent.app, parent.hostname)
+        self._reader.start()
+
+    def stop(self, parent: Any) -> None:
+        """Finish the batch in hand."""
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None
+
+    shutdown = stop
