@@ -14,38 +14,17 @@ from billing.context import Context
 from billing.errors import Rejected
 from billing.stripe import events, object_rows, sync
 from billing.stripe.errors import (
-    ForeignAccount,
-    LivemodeMismatch,
     NeedsApiKey,
     StripeKnowsNone,
     UnhandledType,
 )
-from billing.stripe.events import Event
+from billing.stripe.events import Guard
 from billing.stripe.fields import JSON
 from billing.stripe.inbox import Handling, OpenEvent, Retry
 from billing.stripe.kinds import KINDS
 from billing.stripe.object_rows import State
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.price import CatalogPrice
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """The events that are ours: live or test ones, of one Stripe account.
-
-    An endpoint's own events name no account; one that names another account is a Connect event.
-    """
-
-    is_live: bool
-    stripe_account: str | None = None
-
-    def check(self, event: Event) -> None:
-        """Raise LivemodeMismatch or ForeignAccount for an event that is not ours."""
-        if event.is_live != self.is_live:
-            raise LivemodeMismatch(event_is_live=event.is_live, we_are_live=self.is_live)
-        account = event.stripe_account
-        if account is not None and account != self.stripe_account:
-            raise ForeignAccount(stripe_account=account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +67,7 @@ def _state_of(ctx: Context, row: OpenEvent, *, guard: Guard, fetched: Fetched | 
     Raises UnhandledType, LivemodeMismatch, ForeignAccount, NeedsApiKey, StripeKnowsNone or
     BadObject.
     """
-    event = events.of_payload(row.payload, is_stored=True)
+    event = row.event or events.of_payload(row.payload, is_stored=True)
     kind = event.kind
     if kind is None:
         raise UnhandledType

@@ -13,11 +13,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.context import Context
+from billing.errors import Rejected
 from billing.host import accounts
 from billing.host.accounts import HostPlan
 from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
 from billing.stripe.fields import Price
 from billing.stripe.objects.base import Facts
+from billing.stripe.objects.checkout_session import CheckoutSession
+from billing.stripe.objects.invoice import Invoice
+from billing.stripe.objects.subscription import Subscription
 from models.stripe import StripePrice
 
 
@@ -68,8 +72,18 @@ WHERE id = ANY(%(names)s::text[]) AND kind IN ('price', 'product')
 """
 
 
-def load(session: Session, prices: Iterable[Price], *, loaded: Catalog | None = None) -> Catalog:
-    """Load the catalog of these prices; return `loaded` where it has them already."""
+def prices_of(facts: Facts) -> list[Price]:
+    """The prices that an object mentions."""
+    if isinstance(facts, Invoice):
+        return [line.price for line in facts.lines]
+    if isinstance(facts, Subscription | CheckoutSession):
+        return [item.price for item in facts.items]
+    return []
+
+
+def load(session: Session, objects: Iterable[Facts], *, loaded: Catalog | None = None) -> Catalog:
+    """Load the catalog of the prices of these objects; return `loaded` if it has them all."""
+    prices = [price for facts in objects for price in prices_of(facts)]
     names = frozenset([name for price in prices for name in (price.id, price.product) if name])
     if loaded is not None and names <= loaded.names:
         return loaded
@@ -103,7 +117,7 @@ def unexplained(facts: Facts, catalog: Catalog) -> list[str]:
     return sorted(
         {
             price.id
-            for price in facts.prices
+            for price in prices_of(facts)
             if price.id
             and price.is_one_time is None
             and price.id not in catalog.prices
@@ -112,23 +126,25 @@ def unexplained(facts: Facts, catalog: Catalog) -> list[str]:
     )
 
 
-def check(facts: Facts, catalog: Catalog) -> None:
-    """Raise ForeignProduct for an object that has prices, and none of ours.
-
-    Raises UnknownPrice while that can't be decided.
-    """
-    if unknown := unexplained(facts, catalog):
-        raise UnknownPrice(prices=unknown, object=facts.id)
-    if facts.prices and not any(catalog.meaning(price) for price in facts.prices):
-        names = {name for price in facts.prices for name in (price.id, price.product) if name}
-        raise ForeignProduct(object=facts.id, prices=sorted(names))
+def refusal(facts: Facts, catalog: Catalog) -> Rejected | None:
+    """ForeignProduct for an object that has prices, and none of ours; UnknownPrice before that."""
+    try:
+        if unknown := unexplained(facts, catalog):
+            return UnknownPrice(prices=unknown, object=facts.id)
+        prices = prices_of(facts)
+        if not prices or any(catalog.meaning(price) for price in prices):
+            return None
+    except UnknownPlan as error:
+        return error
+    names = {name for price in prices for name in (price.id, price.product) if name}
+    return ForeignProduct(object=facts.id, prices=sorted(names))
 
 
 def unlearned(facts: Facts, catalog: Catalog) -> list[Price]:
     """The prices that the object carries in full, and that are not stored yet."""
     return [
         price
-        for price in facts.prices
+        for price in prices_of(facts)
         if price.id and price.is_one_time is not None and price.id not in catalog.prices
     ]
 

@@ -8,8 +8,15 @@ from billing.errors import AccountDeleted, Rejected
 from billing.host import accounts
 from billing.host.accounts import HostAccount
 from billing.stripe import object_rows
-from billing.stripe.errors import CustomerAmbiguous, CustomerTaken, UnknownCustomer, UnknownPayment
+from billing.stripe.errors import (
+    CustomerAmbiguous,
+    CustomerTaken,
+    DetachedMethod,
+    UnknownCustomer,
+    UnknownPayment,
+)
 from billing.stripe.objects.base import Facts
+from billing.stripe.objects.payment_method import PaymentMethod
 
 Owner = HostAccount | Rejected | None
 
@@ -26,13 +33,10 @@ def lock_owners(session: Session, objects: Sequence[Facts]) -> list[Owner]:
     owners: list[Owner] = [by_id.get(facts.id) for facts in objects]
     if owners == [None]:
         owners = [_search(session, objects[0])]
-    return [_if_open(owner, facts) for owner, facts in zip(owners, objects, strict=True)]
-
-
-def _if_open(owner: Owner, facts: Facts) -> Owner:
-    if isinstance(owner, HostAccount) and owner.is_deleted:
-        return AccountDeleted(account_id=owner.id, object=facts.id)
-    return owner
+    for place, owner in enumerate(owners):
+        if isinstance(owner, HostAccount) and owner.is_deleted:
+            owners[place] = AccountDeleted(account_id=owner.id, object=objects[place].id)
+    return owners
 
 
 def _customers(session: Session, objects: Sequence[Facts]) -> dict[str, str]:
@@ -55,6 +59,8 @@ def _customers(session: Session, objects: Sequence[Facts]) -> dict[str, str]:
 
 def _search(session: Session, facts: Facts) -> Owner:
     """Find and lock the account of one object, and link its customer if that is new."""
+    if isinstance(facts, PaymentMethod) and facts.customer is None:
+        return DetachedMethod(object=facts.id)
     try:
         account_id = _of_customer(session, facts.customer)
         if account_id is None and facts.hint is not None:

@@ -15,7 +15,7 @@ from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
 from billing.operations import findings
 from billing.stripe import catalog, fields, object_rows, subscriptions
-from billing.stripe.errors import ForeignProduct, UnknownPrice
+from billing.stripe.errors import ForeignProduct
 from billing.stripe.fields import JSON
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.customer import Customer
@@ -173,12 +173,9 @@ def _missing(session: Session, kind: str, facts: Facts, owner: HostAccount) -> D
         is_taken = owner.stripe_customer_id not in {None, "", facts.id}
         if is_equal or is_taken:
             return None
-    try:
-        catalog.check(facts, catalog.load(session, facts.prices))
-    except ForeignProduct:
+    # The sync fetches a price that is not known yet.
+    if isinstance(catalog.refusal(facts, catalog.load(session, [facts])), ForeignProduct):
         return None
-    except UnknownPrice:
-        pass  # the sync fetches it
     theirs = _of_interest(facts)
     return Difference(kind, facts.id, "missing here", owner.id, {}, theirs, _sync(kind, facts.id))
 

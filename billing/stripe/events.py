@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from billing.stripe import fields
-from billing.stripe.errors import BodyTooLarge, MissingObject, NotAnEvent, NotJson, NotUtf8
+from billing.stripe.errors import (
+    BodyTooLarge,
+    ForeignAccount,
+    LivemodeMismatch,
+    MissingObject,
+    NotAnEvent,
+    NotJson,
+    NotUtf8,
+)
 from billing.stripe.fields import JSON
 from billing.stripe.kinds import KIND_OF_EVENT, KIND_OF_THIN_OBJECT, Kind
 from billing.stripe.objects.customer import Customer
@@ -71,7 +79,6 @@ class Event:
         object_id = self.object.get("id")
         return {
             "event_id": self.id,
-            "digest": self.digest(),
             "type": self.type,
             "object_id": object_id if isinstance(object_id, str) else None,
             "customer": customer if isinstance(customer, str) else None,
@@ -86,6 +93,25 @@ class Event:
         }
         shown = json.dumps(stable, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(shown.encode()).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The events that are ours: live or test ones, of one Stripe account.
+
+    An endpoint's own events name no account; one that names another account is a Connect event.
+    """
+
+    is_live: bool
+    stripe_account: str | None = None
+
+    def check(self, event: Event) -> None:
+        """Raise LivemodeMismatch or ForeignAccount for an event that is not ours."""
+        if event.is_live != self.is_live:
+            raise LivemodeMismatch(event_is_live=event.is_live, we_are_live=self.is_live)
+        account = event.stripe_account
+        if account is not None and account != self.stripe_account:
+            raise ForeignAccount(stripe_account=account)
 
 
 def parse(body: bytes) -> Event:

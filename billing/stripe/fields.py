@@ -154,6 +154,11 @@ def minor(stripe_amount: int, code: str) -> int:
     return stripe_amount * int(10**shift) if shift >= 0 else stripe_amount // int(10**-shift)
 
 
+def money(payment: str, code: str, amount: int) -> dict[str, object]:
+    """The payload of an outbox event about money."""
+    return {"payment": payment, "currency": code, "amount_minor": minor(amount, code)}
+
+
 def common(source: JSON, *hints: JSON) -> dict[str, Any]:
     """Read the id, customer and hint of any object. Raises BadObject.
 

@@ -48,12 +48,13 @@ class Received(NamedTuple):
 
 
 class OpenEvent(NamedTuple):
-    """A row of the inbox that this transaction has locked."""
+    """A row of the inbox that this transaction has locked. `event`: its payload, if parsed."""
 
     id: int
     payload: dict[str, Any]
     attempts: int
     recorded_at: dt.datetime
+    event: Event | None = None
 
 
 class Applied(NamedTuple):
@@ -210,7 +211,7 @@ def claim(session: Session, numbers: Iterable[int]) -> list[OpenEvent]:
     """Lock those of these events that are open and that no other worker has."""
     values = {"numbers": list(numbers), "states": list(OPEN)}
     rows = session.connection().exec_driver_sql(_CLAIM, values)
-    return [OpenEvent._make(row) for row in rows]
+    return [OpenEvent(*row) for row in rows]
 
 
 # In the order of the key: two batches with the same events then wait for one another, and never
@@ -259,7 +260,8 @@ def store_all(ctx: Context, received: Sequence[Received], *, source: str) -> lis
     for number, event_id, digest, deliveries in stored.all():
         key = event_id, bytes(digest)
         if deliveries == counts[key]:
-            new[key] = OpenEvent(number, first[key].event.payload, 0, ctx.now)
+            event = first[key].event
+            new[key] = OpenEvent(number, event.payload, 0, ctx.now, event)
     return [new.pop(key, None) for key in keys]
 
 

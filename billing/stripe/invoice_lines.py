@@ -22,25 +22,34 @@ MAX_CREDITS = 100_000_000
 MAX_PERIOD_S = 6 * 366 * 86_400
 
 
-def purchases_of(invoice: Invoice, catalog: Catalog, account_id: int) -> list[Bought]:
-    """The purchases of an invoice; empty until it is paid.
+#: A line with the meaning of its price.
+OurLine = tuple[Line, Meaning]
 
-    Raises AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod or UnknownPlan.
+
+def paid_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
+    """The lines of a paid invoice that have a price of ours; empty until it is paid.
+
+    Raises UnknownPlan.
     """
     if invoice.status != "paid":
         return []
-    if invoice.has_more_lines:
+    meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
+    return [(line, meaning) for line, meaning in meanings if meaning is not None]
+
+
+def purchases_of(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> list[Bought]:
+    """The purchases of these `paid_lines`.
+
+    Raises AbsurdCredits, AbsurdPeriod, LinesIncomplete or LineWithoutPeriod.
+    """
+    if invoice.status == "paid" and invoice.has_more_lines:
         raise LinesIncomplete(invoice=invoice.id, lines=len(invoice.lines))
-    return [*_of_lines(invoice, catalog, account_id)]
+    return [*_of_lines(invoice, lines, account_id)]
 
 
-def _of_lines(invoice: Invoice, catalog: Catalog, account_id: int) -> Iterator[Bought]:
-    prorations: list[tuple[Line, Meaning]] = []
-    last_end = max([line.end or 0 for line in invoice.lines], default=0)
-    for line in invoice.lines:
-        meaning = catalog.meaning(line.price)
-        if meaning is None:
-            continue
+def _of_lines(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
+    prorations: list[OurLine] = []
+    for line, meaning in lines:
         if meaning.plan is None:
             if line.amount > 0 or line.is_free_price:
                 yield _line_top_up(invoice, line, meaning, account_id)
@@ -49,16 +58,13 @@ def _of_lines(invoice: Invoice, catalog: Catalog, account_id: int) -> Iterator[B
         elif _is_paid_for(line) and meaning.plan.included_credits:
             yield _line_plan(invoice, line, meaning, account_id)
     if prorations:
+        last_end = max([line.end or 0 for line in invoice.lines])
         yield from _difference(invoice, prorations, last_end, account_id)
 
 
-def pays_for_a_plan(invoice: Invoice, catalog: Catalog) -> bool:
-    """Whether it is paid and has a plan's line that is no trial's, which gives access."""
-    meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
-    return invoice.status == "paid" and any(
-        meaning and meaning.plan and (_is_paid_for(line) or line.is_proration)
-        for line, meaning in meanings
-    )
+def gives_access(line: Line, meaning: Meaning) -> bool:
+    """Whether a paid line is a plan's, and no trial's."""
+    return meaning.plan is not None and (_is_paid_for(line) or line.is_proration)
 
 
 def _is_paid_for(line: Line) -> bool:

@@ -78,6 +78,7 @@ def store_all(ctx: Context, states: Sequence[State]) -> list[Stored | None]:
         (state.at, [int(part) for part in state.facts.rank], digest_of(text))
         for state, text in zip(states, facts_as_json, strict=True)
     ]
+    pairs = sorted({(state.facts.id, other) for state in states for other in state.facts.links})
     newest: dict[str, int] = {}
     for place, state in enumerate(states):
         best = newest.setdefault(state.facts.id, place)
@@ -102,7 +103,7 @@ def store_all(ctx: Context, states: Sequence[State]) -> list[Stored | None]:
     stored: list[Stored | None] = [None] * len(states)
     for object_id, kind, before in rows.all():
         stored[newest[object_id]] = Stored(KINDS[kind].from_json(before) if kind else None)
-    _link(ctx.session, [state.facts for state in states])
+    _link(ctx.session, pairs)
     return stored
 
 
@@ -126,9 +127,8 @@ def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def _link(session: Session, states: Iterable[Facts]) -> None:
+def _link(session: Session, pairs: Sequence[tuple[str, str]]) -> None:
     """Link objects of one payment. Links of older states stay."""
-    pairs = sorted({(facts.id, other) for facts in states for other in facts.links})
     if pairs:
         from_ids, to_ids = zip(*pairs, strict=True)
         session.connection().exec_driver_sql(

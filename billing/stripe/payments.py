@@ -14,7 +14,7 @@ from billing.host.invoices import MirroredPayment
 from billing.purchases import clawbacks, purchases
 from billing.purchases.clawbacks import PaymentState
 from billing.purchases.purchases import Bought
-from billing.stripe import fields, invoice_lines, top_ups
+from billing.stripe import fields, invoice_lines, object_rows, top_ups
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.charge import Charge
@@ -23,6 +23,7 @@ from billing.stripe.objects.dispute import Dispute
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_intent import PaymentIntent
 from billing.stripe.objects.refund import Refund
+from billing.stripe.objects.subscription import Subscription
 from models.purchases import Purchase
 
 
@@ -34,6 +35,7 @@ class Payment:
         named: The objects that events of this batch are about.
         news: The ids of those whose state is newer than the known one.
         given: Credits that the payment gave in this batch.
+        pays_for_plan: Whether it paid for a plan, and so gives access.
     """
 
     account: HostAccount
@@ -41,6 +43,7 @@ class Payment:
     named: list[Facts] = field(default_factory=list)
     news: set[str] = field(default_factory=set)
     given: int = 0
+    pays_for_plan: bool = False
     invoice: Invoice | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,10 +72,54 @@ class Payment:
         return self.given > 0 or (invoice.id in self.news and not is_quiet)
 
     def purchases(self, catalog: Catalog) -> list[Bought]:
-        """What the payment bought; empty until it is paid."""
-        if self.invoice is not None:
-            return invoice_lines.purchases_of(self.invoice, catalog, self.account.id)
-        return top_ups.purchases_of(self.objects, catalog, self.account.id)
+        """The purchases of the payment; empty until it is paid."""
+        if self.invoice is None:
+            return top_ups.purchases_of(self.objects, catalog, self.account.id)
+        lines = invoice_lines.paid_lines(self.invoice, catalog)
+        self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
+        return invoice_lines.purchases_of(self.invoice, lines, self.account.id)
+
+
+@dataclass(slots=True)
+class Step:
+    """One object of a batch, with its locked account.
+
+    Attributes:
+        is_news: Whether its state is newer than the one `before`.
+        payment: The payment that it belongs to, if any.
+    """
+
+    facts: Facts
+    account: HostAccount
+    is_news: bool
+    before: Facts | None
+    payment: Payment | None = None
+
+    @property
+    def decides_access(self) -> bool:
+        """Whether the account's status may follow from it.
+
+        An older state must not undo a person's later change.
+        """
+        if self.payment is not None:
+            return self.payment.decides_access
+        return isinstance(self.facts, Subscription) and self.is_news
+
+
+def read(ctx: Context, steps: Sequence[Step]) -> list[Payment]:
+    """Read the payments of these steps' objects, and note them in the steps."""
+    groups = object_rows.of_payments(ctx.session, [step.facts.id for step in steps])
+    payments: dict[tuple[int, int], Payment] = {}
+    for step in steps:
+        group = groups[step.facts.id]
+        key = step.account.id, id(group)
+        if key not in payments:
+            payments[key] = Payment(step.account, group)
+        step.payment = payments[key]
+        step.payment.named.append(step.facts)
+        if step.is_news:
+            step.payment.news.add(step.facts.id)
+    return list(payments.values())
 
 
 def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> None:

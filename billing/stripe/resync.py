@@ -9,8 +9,9 @@ from billing.errors import Rejected
 from billing.host import accounts
 from billing.lifecycle import status
 from billing.stripe import apply, customers
-from billing.stripe.apply import Fetched, Guard
+from billing.stripe.apply import Fetched
 from billing.stripe.errors import LivemodeMismatch
+from billing.stripe.events import Guard
 from billing.stripe.kinds import KINDS
 from billing.stripe.object_rows import State
 from billing.stripe.objects.base import Facts
@@ -52,7 +53,7 @@ def resync(ctx: Context, kind: str, object_id: str, fetched: Fetched, *, guard: 
     facts = apply.current_facts(ctx, KINDS[kind], object_id, fetched)
     account_id = _account_id(ctx.session, facts)
     before = _state(ctx.session, account_id) if account_id is not None else None
-    (result,) = sync(ctx, [State(facts, fetched.at)])
+    (result,) = sync(ctx.by("stripe"), [State(facts, fetched.at)])
     if isinstance(result, Rejected):
         raise result
     assert result is not None, "a batch of one has a result"

@@ -19,8 +19,6 @@ from billing.stripe.catalog import Catalog
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.subscription import Subscription
 
-ACTOR = "stripe"
-
 #: Stripe's status of the subscription -> the effect on the account. In past_due the account keeps
 #: its access: Stripe still tries to collect, and dunning has its own steps.
 EFFECTS = {
@@ -75,7 +73,7 @@ class FundingState:
         """Let in those of these accounts that are quiet, in one batch."""
         ids = (set(account_ids) & self.quiet) - self.paid
         if ids:
-            reactivation.let_in(ctx.by(ACTOR), ids)
+            reactivation.let_in(ctx, ids)
             self.paid.update(ids)
 
     def follow(self, ctx: Context, account_id: int, state: str) -> None:
@@ -83,7 +81,7 @@ class FundingState:
         if state == "active" and account_id in self.paid:
             return
         self.forget(account_id)
-        _follow(ctx.by(ACTOR), account_id, state)
+        _follow(ctx, account_id, state)
 
     def forget(self, account_id: int) -> None:
         """Treat the account singly from now on: its status or its dunning may have changed."""
@@ -106,8 +104,9 @@ def read(ctx: Context, locked: Iterable[HostAccount], *, prices: Catalog) -> Fun
         ).items()
     }
     counting = [max(items, key=_precedence) for items in subscriptions.values()]
-    best = dict(zip(subscriptions, _with_status(ctx.session, counting), strict=True))
-    if best:
+    best: dict[int, tuple[Subscription, str]] = {}
+    if counting:
+        best = dict(zip(subscriptions, _with_status(ctx.session, counting), strict=True))
         _mirror(ctx, best)
         _give_plans(ctx.session, by_id, best, prices)
     ids = {id_: frozenset([item.id for item in items]) for id_, items in subscriptions.items()}
@@ -139,7 +138,7 @@ def _status(subscription: Subscription, invoice: Invoice | None) -> str:
         return subscription.status
     if invoice.status == "paid":
         return "active"
-    if invoice.has_failed and subscription.status == "active":
+    if invoice.status == "open" and invoice.attempts and subscription.status == "active":
         return "past_due"
     return subscription.status
 
@@ -165,11 +164,10 @@ def _give_plans(
     loaded: Catalog,
 ) -> None:
     giving = {id_: item for id_, (item, state) in best.items() if state in GIVES_PLAN}
-    named = [price for item in giving.values() for price in item.prices]
-    prices = catalog.load(session, named, loaded=loaded)
+    prices = catalog.load(session, giving.values(), loaded=loaded)
     for account_id, subscription in giving.items():
         account = accounts_by_id[account_id]
-        meanings = [prices.meaning(price) for price in subscription.prices]
+        meanings = [prices.meaning(item.price) for item in subscription.items]
         plan = next((meaning.plan for meaning in meanings if meaning and meaning.plan), None)
         if plan is not None and plan.id != account.plan_id and not account.is_system:
             accounts.set_plan(session, account_id, plan.id)

@@ -9,21 +9,22 @@ order. The effects of one kind of object are in its file in `objects/`; those of
 in `payments`, those of an account's subscriptions in `subscriptions`.
 """
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from billing.context import Context
 from billing.errors import Rejected
 from billing.host.accounts import HostAccount
 from billing.lifecycle.trials import fingerprint_rows
 from billing.lifecycle.trials.fingerprints import Identity
-from billing.stripe import catalog, customers, inbox, invoice_lines, object_rows, subscriptions
+from billing.stripe import catalog, customers, inbox, object_rows, subscriptions
 from billing.stripe import payments as stripe_payments
 from billing.stripe.catalog import Catalog
-from billing.stripe.errors import DetachedMethod, UnknownPayment, UnknownPrice
+from billing.stripe.errors import UnknownPayment, UnknownPrice
+from billing.stripe.fields import Price
 from billing.stripe.inbox import Applied
 from billing.stripe.object_rows import State
-from billing.stripe.objects.base import Change, Facts
+from billing.stripe.objects.base import Change
 from billing.stripe.objects.cash_transaction import CashTransaction
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.customer import Customer
@@ -31,7 +32,7 @@ from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_method import PaymentMethod
 from billing.stripe.objects.price import CatalogPrice
 from billing.stripe.objects.subscription import Subscription
-from billing.stripe.payments import Payment
+from billing.stripe.payments import Step
 from billing.stripe.subscriptions import FundingState
 
 #: Kinds that belong to no payment.
@@ -41,32 +42,6 @@ APART = (Customer, PaymentMethod, CashTransaction, Subscription)
 Synced = Applied | Rejected | None
 
 
-@dataclass(slots=True)
-class Step:
-    """One object of a batch, with its locked account.
-
-    Attributes:
-        is_news: Whether its state is newer than the one `before`.
-        payment: The payment that it belongs to, if any.
-    """
-
-    facts: Facts
-    account: HostAccount
-    is_news: bool
-    before: Facts | None
-    payment: Payment | None = None
-
-    @property
-    def decides_access(self) -> bool:
-        """Whether the account's status may follow from it.
-
-        An older state must not undo a person's later change.
-        """
-        if self.payment is not None:
-            return self.payment.decides_access
-        return isinstance(self.facts, Subscription) and self.is_news
-
-
 def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
     """Make our rows equal to these objects, and do what follows; return each one's result.
 
@@ -74,14 +49,22 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
     """
     if len(states) == 1 and isinstance(states[0].facts, CatalogPrice):
         return [_sync_price(ctx, states[0])]
-    prices = catalog.load(ctx.session, [price for state in states for price in state.facts.prices])
-    is_learned = len(states) == 1 and _learn(ctx, states[0], prices)
+    prices = catalog.load(ctx.session, [state.facts for state in states])
+    is_learned = False
     results: list[Synced] = [None] * len(states)
     ready = []
     for place, state in enumerate(states):
-        if len(states) == 1 or not _waits_for_prices(state.facts, prices):
-            results[place] = _refusal(state.facts, prices)
-            ready += [place] if results[place] is None else []
+        if len(states) > 1 and isinstance(state.facts, CatalogPrice):
+            continue
+        # New prices are locked before accounts, so only a batch of one learns them.
+        news = catalog.unlearned(state.facts, prices)
+        if news and len(states) == 1:
+            is_learned = _learn(ctx, news, state.at)
+        error = catalog.refusal(state.facts, prices)
+        if len(states) > 1 and (news or isinstance(error, UnknownPrice)):
+            continue
+        results[place] = error
+        ready += [place] if error is None else []
     owners = customers.lock_owners(ctx.session, [states[place].facts for place in ready])
     for place, owner in zip(ready, owners, strict=True):
         results[place] = owner if isinstance(owner, Rejected) else None
@@ -92,9 +75,9 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
     }
     steps = _store(ctx, states, owned, results)
     _take_effect(ctx, steps, prices)
-    _wake(ctx, steps, is_learned=is_learned)
     for place, applied in zip(owned, _applied(steps), strict=True):
         results[place] = applied
+    _wake(ctx, steps, is_learned=is_learned)
     return results
 
 
@@ -104,30 +87,13 @@ def _sync_price(ctx: Context, state: State) -> Applied:
     return Applied(None, {"is_newer": is_newer})
 
 
-def _learn(ctx: Context, state: State, prices: Catalog) -> bool:
-    """Store the prices that an object carries in full, so that others may only name them."""
-    news = [
-        State(CatalogPrice(price.id or "", None, None, price, is_deleted=False), state.at)
-        for price in catalog.unlearned(state.facts, prices)
+def _learn(ctx: Context, prices: Sequence[Price], at: dt.datetime) -> bool:
+    """Store prices that an object carries in full, so that others may only name them."""
+    states = [
+        State(CatalogPrice(price.id or "", None, None, price, is_deleted=False), at)
+        for price in prices
     ]
-    return bool(news) and any(object_rows.store_all(ctx, news))
-
-
-def _refusal(facts: Facts, prices: Catalog) -> Rejected | None:
-    """The error of an object that is not ours, or that can't be explained yet."""
-    try:
-        catalog.check(facts, prices)
-    except Rejected as error:
-        return error
-    is_detached = isinstance(facts, PaymentMethod) and facts.customer is None
-    return DetachedMethod(object=facts.id) if is_detached else None
-
-
-def _waits_for_prices(facts: Facts, prices: Catalog) -> bool:
-    """Whether it has new prices, which a batch of one learns before it locks accounts."""
-    return isinstance(facts, CatalogPrice) or bool(
-        catalog.unlearned(facts, prices) or catalog.unexplained(facts, prices)
-    )
+    return any(object_rows.store_all(ctx, states))
 
 
 def _store(
@@ -162,9 +128,10 @@ def _store(
 
 def _take_effect(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
     _record_cards(ctx, steps)
-    payments = _payments(ctx, steps)
-    named = [price for item in payments for facts in item.objects for price in facts.prices]
-    prices = catalog.load(ctx.session, named, loaded=prices)
+    of_payment = [step for step in steps if not isinstance(step.facts, APART)]
+    payments = stripe_payments.read(ctx, of_payment) if of_payment else []
+    objects = [facts for payment in payments for facts in payment.objects]
+    prices = catalog.load(ctx.session, objects, loaded=prices)
     if payments:
         stripe_payments.settle(ctx, payments, catalog=prices)
     _follow(ctx, steps, prices)
@@ -182,23 +149,6 @@ def _record_cards(ctx: Context, steps: Sequence[Step]) -> None:
         fingerprint_rows.record(ctx, cards)
 
 
-def _payments(ctx: Context, steps: Sequence[Step]) -> list[Payment]:
-    """Read the payments that these objects belong to, and note them in the steps."""
-    of_payment = [step for step in steps if not isinstance(step.facts, APART)]
-    if not of_payment:
-        return []
-    groups = object_rows.of_payments(ctx.session, [step.facts.id for step in of_payment])
-    payments: dict[tuple[int, int], Payment] = {}
-    for step in of_payment:
-        group = groups[step.facts.id]
-        key = step.account.id, id(group)
-        step.payment = payments.setdefault(key, Payment(step.account, group))
-        step.payment.named.append(step.facts)
-        if step.is_news:
-            step.payment.news.add(step.facts.id)
-    return list(payments.values())
-
-
 def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
     """Make the accounts' statuses follow, and announce the news, in the order of the events."""
     decisive = [step for step in steps if step.decides_access]
@@ -206,7 +156,7 @@ def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
     funding = subscriptions.read(ctx, locked.values(), prices=prices)
     last = {id(step.payment): step for step in decisive if step.payment}
     states = {
-        id(step): _state(step, funding, prices)
+        id(step): _state(step, funding)
         for step in decisive
         if last.get(id(step.payment), step) is step
     }
@@ -220,13 +170,13 @@ def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
             funding.forget(step.account.id)
 
 
-def _state(step: Step, funding: FundingState, prices: Catalog) -> str | None:
+def _state(step: Step, funding: FundingState) -> str | None:
     """The state of its subscription that the step's account follows; None if nothing follows."""
     if step.payment is None:
         return funding.state_of(step.account.id)
     invoice = step.payment.invoice
     assert invoice is not None, "only an invoice decides"
-    is_paid = invoice_lines.pays_for_a_plan(invoice, prices)
+    is_paid = step.payment.pays_for_plan
     paid_for = invoice.subscription if is_paid else None
     return funding.state_of(step.account.id, is_paid=is_paid, paid_for=paid_for)
 
@@ -236,7 +186,8 @@ def _paid_accounts(steps: Sequence[Step], states: Mapping[int, str | None]) -> s
     paid, others = set(), set()
     for step in steps:
         state = states.get(id(step))
-        has_failed = isinstance(step.facts, Invoice) and step.facts.has_failed
+        facts = step.facts
+        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
         if has_failed or state not in {None, "active"}:
             others.add(step.account.id)
         elif state:

@@ -11,9 +11,9 @@ from billing.context import Context
 from billing.errors import BillingError
 from billing.stripe import apply as stripe_apply
 from billing.stripe import events, inbox, inbox_upkeep
-from billing.stripe.apply import Answer, Guard
+from billing.stripe.apply import Answer
 from billing.stripe.errors import BadObject, NoneOfOurs, Unreadable
-from billing.stripe.events import Event
+from billing.stripe.events import Event, Guard
 from billing.stripe.inbox import OpenEvent, Outcome
 from flows.stripe import fetch as stripe_fetch
 from worker import clock
@@ -74,8 +74,9 @@ def apply_in(
     ctx: Context, rows: Sequence[OpenEvent], answers: Mapping[int, Answer]
 ) -> dict[int, Outcome]:
     """Apply events in this transaction. An event that needs a batch of its own stays `WAITING`."""
+    ours = guard()
     with inbox.handle(ctx, rows) as handling:
-        stripe_apply.apply(ctx, handling, guard=guard(), answers=answers)
+        stripe_apply.apply(ctx, handling, guard=ours, answers=answers)
     return {row.id: Outcome(row.id, WAITING) for row in rows} | handling.outcomes
 
 
@@ -83,7 +84,7 @@ def _apply_batch(
     answers: Mapping[int, Answer], *, lock_wait_ms: int | None = None
 ) -> dict[int, Outcome]:
     """Claim and apply events in a transaction. `lock_wait_ms`: less than the settings allow."""
-    with transaction() as ctx:
+    with transaction(actor="stripe") as ctx:
         if lock_wait_ms is not None:
             limit_lock_wait(ctx, lock_wait_ms)
         rows = inbox.claim(ctx.session, answers)

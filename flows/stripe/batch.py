@@ -88,7 +88,8 @@ def _take(count: int) -> Iterator[Taken]:
         yield from [Taken(tag, raw, item) for tag, raw, item in messages if item is not None]
         # Celery's messages would only be taken once more.
         others = [(tag, raw) for tag, raw, item in messages if item is None]
-        _put_back(others)
+        if others:
+            _put_back(others)
         if others or len(taken) < AT_ONCE:
             return
         size += sum([len(raw) for _, raw in taken])

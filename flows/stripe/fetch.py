@@ -41,7 +41,7 @@ def fetch(stripe: StripeGateway, kind: str, object_id: str) -> Fetched:
         return Fetched(None, (), at)
     facts = facts_of(kind, source)
     with transaction() as ctx:
-        unknown = catalog.unexplained(facts, catalog.load(ctx.session, facts.prices))
+        unknown = catalog.unexplained(facts, catalog.load(ctx.session, [facts]))
     prices = [price for id_ in unknown if (price := stripe.fetch("price", id_)) is not None]
     return Fetched(source, prices, at)
 

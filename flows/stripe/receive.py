@@ -65,7 +65,7 @@ def _store(received: Sequence[Received]) -> list[Outcome]:
 
 def _store_in_one(received: Sequence[Received], *, is_applied: bool) -> list[Outcome]:
     """Store events, and apply them, in one transaction; an error undoes both."""
-    with transaction() as ctx:
+    with transaction(actor="stripe") as ctx:
         rows = inbox.store_all(ctx, received, source="webhook")
         new = [row for row in rows if row is not None]
         outcomes = {row.id: Outcome(row.id, stripe_apply.WAITING) for row in new}

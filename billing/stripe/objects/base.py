@@ -23,13 +23,13 @@ class Facts:
     Attributes:
         KIND: The name of the kind, as tables keep it.
         EVENTS: The event types that carry an object of this kind.
-        STATUSES: The statuses of its life, in order.
+        STATUSES: The statuses of its life with their places; one that Stripe added since has 0.
         hint: The account that the object's own metadata names, if any.
     """
 
     KIND: ClassVar[str]
     EVENTS: ClassVar[tuple[str, ...]]
-    STATUSES: ClassVar[tuple[str, ...]] = ()
+    STATUSES: ClassVar[Mapping[str, int]] = {}
 
     id: str
     customer: str | None
@@ -55,11 +55,6 @@ class Facts:
         """The ids of other objects of the same payment."""
         return frozenset()
 
-    @property
-    def prices(self) -> list[Price]:
-        """The prices that the object mentions."""
-        return []
-
     def gone(self) -> Self | None:
         """The state after Stripe deleted the object; None where Stripe deletes none of the kind."""
         return None
@@ -67,10 +62,6 @@ class Facts:
     def follow(self, ctx: Context, change: "Change") -> bool:
         """Do what follows from this newer state alone; return whether it may ask for money."""
         return False
-
-    def place(self, status: str) -> int:
-        """The status' place in the object's life; 0 for one that Stripe has added since."""
-        return self.STATUSES.index(status) + 1 if status in self.STATUSES else 0
 
 
 class Change(NamedTuple):
@@ -104,7 +95,6 @@ def items_from_json(stored: Sequence[Mapping[str, Any]]) -> tuple[Item, ...]:
     return tuple([Item(Price(**item["price"]), item["quantity"]) for item in stored])
 
 
-def event_payload(payment: str, currency: str, amount: int) -> dict[str, object]:
-    """The payload of an outbox event about money."""
-    amount_minor = fields.minor(amount, currency)
-    return {"payment": payment, "currency": currency, "amount_minor": amount_minor}
+def in_order(*statuses: str) -> dict[str, int]:
+    """Number statuses in the order of an object's life, from 1 on."""
+    return {status: number for number, status in enumerate(statuses, start=1)}

@@ -1,11 +1,12 @@
 """Charges: a card or account that was charged for a payment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from billing.stripe import fields
 from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Facts
+from billing.stripe.objects.base import Facts, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Charge(Facts):
         "charge.refunded",
         "charge.expired",
     )
-    STATUSES: ClassVar[tuple[str, ...]] = ("failed", "pending", "succeeded")
+    STATUSES: ClassVar[Mapping[str, int]] = in_order("failed", "pending", "succeeded")
 
     invoice: str | None
     payment_intent: str | None
@@ -66,7 +67,7 @@ class Charge(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place, the amount refunded, the dispute, and the amount."""
-        return [self.place(self.status), self.refunded, self.is_disputed, self.amount]
+        return [self.STATUSES.get(self.status, 0), self.refunded, self.is_disputed, self.amount]
 
     @property
     def links(self) -> frozenset[str]:

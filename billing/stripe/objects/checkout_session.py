@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from billing.stripe import fields
-from billing.stripe.fields import JSON, Price
-from billing.stripe.objects.base import Facts, Item, items_from_json, parse_items
+from billing.stripe.fields import JSON
+from billing.stripe.objects.base import Facts, Item, in_order, items_from_json, parse_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class CheckoutSession(Facts):
         "checkout.session.async_payment_succeeded",
         "checkout.session.async_payment_failed",
     )
-    STATUSES: ClassVar[tuple[str, ...]] = ("open", "expired", "complete")
+    STATUSES: ClassVar[Mapping[str, int]] = in_order("open", "expired", "complete")
 
     mode: str
     status: str
@@ -63,14 +63,9 @@ class CheckoutSession(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place, and whether it is paid."""
-        return [self.place(self.status), self.payment_status != "unpaid"]
+        return [self.STATUSES.get(self.status, 0), self.payment_status != "unpaid"]
 
     @property
     def links(self) -> frozenset[str]:
         """Its invoice and intent."""
         return frozenset(filter(None, (self.invoice, self.payment_intent)))
-
-    @property
-    def prices(self) -> list[Price]:
-        """The prices of its items."""
-        return [item.price for item in self.items]

@@ -1,5 +1,6 @@
 """Disputes: a customer's bank claims money of a charge back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -7,7 +8,7 @@ from billing.context import Context
 from billing.events import outbox
 from billing.stripe import fields
 from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Change, Facts, event_payload
+from billing.stripe.objects.base import Change, Facts, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Dispute(Facts):
         "charge.dispute.funds_withdrawn",
         "charge.dispute.funds_reinstated",
     )
-    STATUSES: ClassVar[tuple[str, ...]] = (
+    STATUSES: ClassVar[Mapping[str, int]] = in_order(
         "warning_needs_response",
         "warning_under_review",
         "warning_closed",
@@ -55,7 +56,7 @@ class Dispute(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place."""
-        return [self.place(self.status)]
+        return [self.STATUSES.get(self.status, 0)]
 
     @property
     def links(self) -> frozenset[str]:
@@ -76,7 +77,7 @@ class Dispute(Facts):
         """Announce a new dispute, or a new status of one."""
         before = change.before if isinstance(change.before, Dispute) else None
         if before is None or before.status != self.status:
-            payload = event_payload(self.id, self.currency, self.amount) | {"status": self.status}
+            payload = fields.money(self.id, self.currency, self.amount) | {"status": self.status}
             event = "dispute.opened" if self.is_open and before is None else "dispute.changed"
             outbox.leave(ctx, event, account_id=change.account.id, payload=payload)
         return False

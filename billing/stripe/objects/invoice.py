@@ -14,7 +14,7 @@ from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.stripe import fields
 from billing.stripe.fields import JSON, Price
-from billing.stripe.objects.base import Change, Facts, event_payload
+from billing.stripe.objects.base import Change, Facts, in_order
 from billing.stripe.objects.charge import Charge
 
 #: Nobody owes an invoice in one of these states any more. A paid one ends dunning by the payment.
@@ -80,7 +80,7 @@ class Invoice(Facts):
         "invoice.marked_uncollectible",
         "invoice.voided",
     )
-    STATUSES: ClassVar[tuple[str, ...]] = (
+    STATUSES: ClassVar[Mapping[str, int]] = in_order(
         "draft",
         "open",
         "uncollectible",
@@ -141,22 +141,12 @@ class Invoice(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place, the attempts to collect, and the amount paid."""
-        return [self.place(self.status), self.attempts, self.paid]
+        return [self.STATUSES.get(self.status, 0), self.attempts, self.paid]
 
     @property
     def links(self) -> frozenset[str]:
         """Its payments."""
         return frozenset(self.payments)
-
-    @property
-    def prices(self) -> list[Price]:
-        """The prices of its lines."""
-        return [line.price for line in self.lines]
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether Stripe has tried to collect it, and it is still open."""
-        return self.status == "open" and self.attempts > 0
 
     def gone(self) -> Self:
         """A draft that was deleted."""
@@ -190,7 +180,7 @@ class Invoice(Facts):
         return is_new_failure
 
     def _announce(self, ctx: Context, account: HostAccount) -> None:
-        payload = event_payload(self.id, self.currency, self.paid or self.due)
+        payload = fields.money(self.id, self.currency, self.paid or self.due)
         if self.status == "paid":
             outbox.leave(ctx, "invoice.paid", account_id=account.id, payload=payload)
             return

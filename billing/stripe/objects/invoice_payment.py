@@ -1,11 +1,12 @@
 """Invoice payments: since "basil" they say which payment paid which invoice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from billing.stripe import fields
 from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Facts
+from billing.stripe.objects.base import Facts, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class InvoicePayment(Facts):
 
     KIND: ClassVar[str] = "invoice_payment"
     EVENTS: ClassVar[tuple[str, ...]] = ("invoice_payment.paid", "invoice_payment.detached")
-    STATUSES: ClassVar[tuple[str, ...]] = ("open", "canceled", "paid")
+    STATUSES: ClassVar[Mapping[str, int]] = in_order("open", "canceled", "paid")
 
     invoice: str | None
     payment: str | None
@@ -34,7 +35,7 @@ class InvoicePayment(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place."""
-        return [self.place(self.status)]
+        return [self.STATUSES.get(self.status, 0)]
 
     @property
     def links(self) -> frozenset[str]:

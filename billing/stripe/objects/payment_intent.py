@@ -1,11 +1,12 @@
 """Payment intents: a payment that is being made, with or without an invoice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from billing.stripe import fields
 from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Facts
+from billing.stripe.objects.base import Facts, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class PaymentIntent(Facts):
         "payment_intent.payment_failed",
         "payment_intent.canceled",
     )
-    STATUSES: ClassVar[tuple[str, ...]] = (
+    STATUSES: ClassVar[Mapping[str, int]] = in_order(
         "requires_payment_method",
         "requires_confirmation",
         "requires_action",
@@ -59,7 +60,7 @@ class PaymentIntent(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place and the amount received."""
-        return [self.place(self.status), self.received]
+        return [self.STATUSES.get(self.status, 0), self.received]
 
     @property
     def links(self) -> frozenset[str]:

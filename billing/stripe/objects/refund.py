@@ -1,11 +1,12 @@
 """Refunds: money of a charge that goes back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from billing.stripe import fields
 from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Facts
+from billing.stripe.objects.base import Facts, in_order
 
 #: A refund in one of these states gives no money back, or not yet.
 NOT_RETURNED = frozenset({"failed", "canceled", "requires_action"})
@@ -22,7 +23,7 @@ class Refund(Facts):
         "refund.failed",
         "charge.refund.updated",
     )
-    STATUSES: ClassVar[tuple[str, ...]] = (
+    STATUSES: ClassVar[Mapping[str, int]] = in_order(
         "pending",
         "requires_action",
         "succeeded",
@@ -52,7 +53,7 @@ class Refund(Facts):
     @property
     def rank(self) -> list[int]:
         """The status' place."""
-        return [self.place(self.status)]
+        return [self.STATUSES.get(self.status, 0)]
 
     @property
     def links(self) -> frozenset[str]:

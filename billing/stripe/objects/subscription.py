@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from billing.stripe import fields
-from billing.stripe.fields import JSON, Price
-from billing.stripe.objects.base import Facts, Item, items_from_json, parse_items
+from billing.stripe.fields import JSON
+from billing.stripe.objects.base import Facts, Item, in_order, items_from_json, parse_items
 
 #: A subscription in one of these states is over for good.
 ENDED = frozenset({"canceled", "incomplete_expired"})
@@ -30,7 +30,7 @@ class Subscription(Facts):
     # Within one second and one period a payment may fail and then succeed, or the other way round.
     # The worse state is kept; a paid invoice of the period outweighs it in
     # `billing.stripe.subscriptions`.
-    STATUSES: ClassVar[tuple[str, ...]] = (
+    STATUSES: ClassVar[Mapping[str, int]] = in_order(
         "incomplete",
         "trialing",
         "active",
@@ -81,12 +81,12 @@ class Subscription(Facts):
     @property
     def rank(self) -> list[int]:
         """An end outweighs any period, a later period any status."""
-        return [self.is_ended, self.end or 0, self.place(self.status), self.cancels_at_end]
-
-    @property
-    def prices(self) -> list[Price]:
-        """The prices of its items."""
-        return [item.price for item in self.items]
+        return [
+            self.is_ended,
+            self.end or 0,
+            self.STATUSES.get(self.status, 0),
+            self.cancels_at_end,
+        ]
 
 
 def _old_item(source: JSON) -> tuple[Item, ...]:

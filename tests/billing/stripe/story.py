@@ -8,7 +8,7 @@ from billing.host import accounts
 from billing.lifecycle import status
 from billing.purchases import purchases
 from billing.stripe import apply, events, inbox, inbox_upkeep
-from billing.stripe.apply import Guard
+from billing.stripe.events import Guard
 from billing.stripe.inbox import Received
 from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
@@ -50,7 +50,7 @@ class Stripe:
         """Deliver these events at once, as a worker does that found them in its queue."""
         now = self.ledger.now
         received = [Received(events.of_payload(payload), now) for payload in payloads]
-        with transaction() as ctx:
+        with transaction(actor="stripe") as ctx:
             rows = inbox.store_all(ctx.at(now), received, source="webhook")
             done = self._apply_in(ctx.at(now), [row for row in rows if row is not None])
         for row in rows:
@@ -59,7 +59,7 @@ class Stripe:
         return [self.outcome(row.id) if row is not None else "seen before" for row in rows]
 
     def apply(self, number) -> None:
-        with transaction() as ctx:
+        with transaction(actor="stripe") as ctx:
             self._apply_in(ctx.at(self.ledger.now), inbox.claim(ctx.session, [number]))
 
     def _apply_in(self, ctx, rows):

@@ -14,7 +14,7 @@ from worker.database import transaction
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 A_SECOND = dt.timedelta(seconds=1)
-LIVES = {name: kind.STATUSES for name, kind in KINDS.items() if kind.STATUSES}
+LIVES = {name: tuple(kind.STATUSES) for name, kind in KINDS.items() if kind.STATUSES}
 
 
 def a_state(kind, **fields):

@@ -215,7 +215,7 @@ def test_what_there_is_no_time_for_is_left_to_the_next_tick(acme):
 
     done = fill(budget_s=1e-9)
 
-    assert done.left > 20 * HOUR
+    assert done.rest > 20 * HOUR
     assert cursor() == before
 
 
