@@ -173,15 +173,14 @@ def _give_lot(
     number: int,
     at: dt.datetime,
 ) -> None:
-    key = lot_key(purchase, number)
+    expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
+    content = idempotency.digest("bought", key)
     if idempotency.as_uuid(key) in ledger.known_keys:
         return
-    lots = ledger.give(
-        balance, amount, source=purchase.source, key=key, expires_at=ends_at(purchase, number)
-    )
+    lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
     ledger.post(
         balance,
-        content=idempotency.digest("bought", key),
+        content=content,
         amount=amount,
         type="grant",
         description=purchase.source,

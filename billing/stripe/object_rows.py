@@ -73,30 +73,19 @@ def store_all(ctx: Context, states: Sequence[State]) -> list[Stored | None]:
 
     Call it under the accounts' locks: it does not see what another transaction writes meanwhile.
     """
-    facts_as_json = [as_json(state.facts) for state in states]
-    versions = [
-        (state.at, [int(part) for part in state.facts.rank], digest_of(text))
-        for state, text in zip(states, facts_as_json, strict=True)
-    ]
+    ranks = [[int(part) for part in state.facts.rank] for state in states]
     pairs = sorted({(state.facts.id, other) for state in states for other in state.facts.links})
+    texts = [as_json(state.facts) for state in states]
+    versions = [
+        (state.at, rank, digest_of(text))
+        for state, rank, text in zip(states, ranks, texts, strict=True)
+    ]
     newest: dict[str, int] = {}
     for place, state in enumerate(states):
         best = newest.setdefault(state.facts.id, place)
         if versions[place] > versions[best]:
             newest[state.facts.id] = place
-    given = [
-        {
-            "id": id_,
-            "kind": states[place].facts.KIND,
-            "customer": states[place].facts.customer,
-            "account_id": states[place].account_id,
-            "facts": facts_as_json[place],
-            "version_at": states[place].at.isoformat(),
-            "rank": versions[place][1],
-            "digest": f"\\x{versions[place][2].hex()}",
-        }
-        for id_, place in newest.items()
-    ]
+    given = [_given(states[place], texts[place], *versions[place]) for place in newest.values()]
     rows = ctx.session.connection().exec_driver_sql(
         _STORE, {"states": json.dumps(given), "now": ctx.now}
     )
@@ -105,6 +94,22 @@ def store_all(ctx: Context, states: Sequence[State]) -> list[Stored | None]:
         stored[newest[object_id]] = Stored(KINDS[kind].from_json(before) if kind else None)
     _link(ctx.session, pairs)
     return stored
+
+
+def _given(
+    state: State, text: str, at: dt.datetime, rank: list[int], digest: bytes
+) -> dict[str, object]:
+    """The row of a state, for `_STORE`."""
+    return {
+        "id": state.facts.id,
+        "kind": state.facts.KIND,
+        "customer": state.facts.customer,
+        "account_id": state.account_id,
+        "facts": text,
+        "version_at": at.isoformat(),
+        "rank": rank,
+        "digest": f"\\x{digest.hex()}",
+    }
 
 
 def as_json(facts: Facts) -> str:

@@ -191,25 +191,24 @@ def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
 
 def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
     """Write the invoices and payments that the main app shows."""
-    billed = [
-        payment.invoice.mirrored(payment.account)
-        for payment in payments
-        if payment.invoice is not None
+    paid = [
+        (payment, source, _status(state), state.paid)
+        for payment, state in zip(payments, states, strict=True)
+        if state.paid > 0 and (source := _source(payment)) is not None
     ]
+    billed = [item.invoice.mirrored(item.account) for item in payments if item.invoice is not None]
+    amounts = [fields.minor(amount, source.currency) for _, source, _, amount in paid]
     ids = invoices.write_of_stripe(ctx.session, billed)
     written = []
-    for payment, state in zip(payments, states, strict=True):
-        source = _source(payment)
-        if state.paid <= 0 or source is None:
-            continue
+    for (payment, source, status, _), amount_minor in zip(paid, amounts, strict=True):
         mirrored = MirroredPayment(
             account_id=payment.account.id,
             invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
             external_id=source.id,
-            status=_status(state),
+            status=status,
             currency=source.currency,
-            amount_minor=fields.minor(state.paid, source.currency),
+            amount_minor=amount_minor,
             happened_at=ctx.now,
         )
         written.append((mirrored, [item.id for item in payment.objects]))

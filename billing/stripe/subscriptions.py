@@ -18,6 +18,7 @@ from billing.stripe import catalog, fields, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.subscription import Subscription
+from billing.stripe.payments import Step
 
 #: Stripe's status of the subscription -> the effect on the account. In past_due the account keeps
 #: its access: Stripe still tries to collect, and dunning has its own steps.
@@ -39,35 +40,17 @@ GIVES_PLAN = frozenset({"trialing", "active", "past_due"})
 
 @dataclass(frozen=True, slots=True)
 class FundingState:
-    """The subscriptions of some locked accounts, and how the accounts stand.
+    """The subscriptions of a batch's accounts, and how the accounts stand.
 
     Attributes:
-        best: For each account the subscription that counts, with its status.
-        ids: For each account the ids of all its subscriptions.
+        states: For the steps that decide the subscription status that their account follows.
         quiet: Accounts that are neither suspended nor in dunning.
         paid: Those quiet accounts that another payment does not change.
     """
 
-    best: Mapping[int, tuple[Subscription, str]]
-    ids: Mapping[int, frozenset[str]]
+    states: Mapping[int, str | None]
     quiet: set[int]
     paid: set[int]
-
-    def state_of(
-        self, account_id: int, *, is_paid: bool = False, paid_for: str | None = None
-    ) -> str | None:
-        """The subscription status that the account's status follows; None if nothing follows.
-
-        `is_paid`: a plan was paid for, under the subscription `paid_for`. If that subscription is
-        unknown, or known only before its first payment, the payment itself gives access.
-        """
-        state = "active" if is_paid else None
-        if account_id in self.best:
-            best, state = self.best[account_id]
-            is_unknown = paid_for is not None and paid_for not in self.ids[account_id]
-            if is_paid and (is_unknown or (best.id == paid_for and state in UNPAID_YET)):
-                state = "active"
-        return state if state in EFFECTS else None
 
     def let_in(self, ctx: Context, account_ids: Iterable[int]) -> None:
         """Let in those of these accounts that are quiet, in one batch."""
@@ -76,9 +59,10 @@ class FundingState:
             reactivation.let_in(ctx, ids)
             self.paid.update(ids)
 
-    def follow(self, ctx: Context, account_id: int, state: str) -> None:
-        """Make the account's status follow this state of its subscription."""
-        if state == "active" and account_id in self.paid:
+    def follow(self, ctx: Context, step: Step) -> None:
+        """Make the status of the step's account follow its subscription, if the step decides."""
+        state, account_id = self.states.get(id(step)), step.account.id
+        if state is None or (state == "active" and account_id in self.paid):
             return
         self.forget(account_id)
         _follow(ctx, account_id, state)
@@ -89,19 +73,19 @@ class FundingState:
         self.paid.discard(account_id)
 
 
-def read(ctx: Context, locked: Iterable[HostAccount], *, prices: Catalog) -> FundingState:
-    """Read the subscriptions of these accounts; write their plans and the main app's rows.
+def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingState:
+    """Read the subscriptions of the steps' accounts, and let in the accounts that are paid for.
 
-    `prices`: a catalog that may know their prices already.
+    Writes their plans and the main app's rows. `prices`: a catalog that may know their prices.
     """
-    by_id = {account.id: account for account in locked}
+    decisive = [step for step in steps if step.decides_access]
+    by_id = {step.account.id: step.account for step in decisive}
     if not by_id:
-        return FundingState({}, {}, set(), set())
+        return FundingState({}, set(), set())
+    objects = object_rows.of_accounts(ctx.session, by_id, "subscription")
     subscriptions = {
-        account_id: [item for item in objects if isinstance(item, Subscription)]
-        for account_id, objects in object_rows.of_accounts(
-            ctx.session, by_id, "subscription"
-        ).items()
+        account_id: [item for item in items if isinstance(item, Subscription)]
+        for account_id, items in objects.items()
     }
     counting = [max(items, key=_precedence) for items in subscriptions.values()]
     best: dict[int, tuple[Subscription, str]] = {}
@@ -109,10 +93,54 @@ def read(ctx: Context, locked: Iterable[HostAccount], *, prices: Catalog) -> Fun
         best = dict(zip(subscriptions, _with_status(ctx.session, counting), strict=True))
         _mirror(ctx, best)
         _give_plans(ctx.session, by_id, best, prices)
-    ids = {id_: frozenset([item.id for item in items]) for id_, items in subscriptions.items()}
     quiet = by_id.keys() - reactivation.asked_or_out(ctx.session, by_id)
     paid = {id_ for id_ in quiet if by_id[id_].status not in reactivation.LET_IN_BY_MONEY}
-    return FundingState(best, ids, quiet, paid)
+    # Of the steps of one payment the last decides.
+    last = {id(step.payment): step for step in decisive if step.payment}
+    states = {
+        id(step): _state(step, best, subscriptions)
+        for step in decisive
+        if last.get(id(step.payment), step) is step
+    }
+    funding = FundingState(states, quiet, paid)
+    funding.let_in(ctx, _paid_accounts(steps, states))
+    return funding
+
+
+def _state(
+    step: Step,
+    best: Mapping[int, tuple[Subscription, str]],
+    subscriptions: Mapping[int, Sequence[Subscription]],
+) -> str | None:
+    """The subscription status that the step's account follows; None if nothing follows.
+
+    If a plan was paid for under a subscription that is unknown, or known only before its first
+    payment, the payment itself gives access.
+    """
+    account_id, payment = step.account.id, step.payment
+    is_paid = payment is not None and payment.pays_for_plan
+    state = "active" if is_paid else None
+    if account_id in best:
+        counting, state = best[account_id]
+        paid_for = payment.invoice.subscription if payment and payment.invoice else None
+        ids = {item.id for item in subscriptions[account_id]}
+        is_unknown = paid_for is not None and paid_for not in ids
+        if is_paid and (is_unknown or (counting.id == paid_for and state in UNPAID_YET)):
+            state = "active"
+    return state if state in EFFECTS else None
+
+
+def _paid_accounts(steps: Sequence[Step], states: Mapping[int, str | None]) -> set[int]:
+    """The accounts for which the batch has a payment, and neither a failure nor another status."""
+    paid, others = set(), set()
+    for step in steps:
+        state, facts = states.get(id(step)), step.facts
+        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
+        if has_failed or state not in {None, "active"}:
+            others.add(step.account.id)
+        elif state:
+            paid.add(step.account.id)
+    return paid - others
 
 
 def _precedence(subscription: Subscription) -> tuple[bool, int, str]:

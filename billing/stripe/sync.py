@@ -28,12 +28,10 @@ from billing.stripe.objects.base import Change
 from billing.stripe.objects.cash_transaction import CashTransaction
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.customer import Customer
-from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_method import PaymentMethod
 from billing.stripe.objects.price import CatalogPrice
 from billing.stripe.objects.subscription import Subscription
 from billing.stripe.payments import Step
-from billing.stripe.subscriptions import FundingState
 
 #: Kinds that belong to no payment.
 APART = (Customer, PaymentMethod, CashTransaction, Subscription)
@@ -151,48 +149,13 @@ def _record_cards(ctx: Context, steps: Sequence[Step]) -> None:
 
 def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
     """Make the accounts' statuses follow, and announce the news, in the order of the events."""
-    decisive = [step for step in steps if step.decides_access]
-    locked = {step.account.id: step.account for step in decisive}
-    funding = subscriptions.read(ctx, locked.values(), prices=prices)
-    last = {id(step.payment): step for step in decisive if step.payment}
-    states = {
-        id(step): _state(step, funding)
-        for step in decisive
-        if last.get(id(step.payment), step) is step
-    }
-    funding.let_in(ctx, _paid_accounts(steps, states))
+    funding = subscriptions.read(ctx, steps, prices=prices)
     for step in steps:
-        if state := states.get(id(step)):
-            funding.follow(ctx, step.account.id, state)
+        funding.follow(ctx, step)
         objects = step.payment.objects if step.payment else ()
         change = Change(step.account, step.before, objects)
         if step.is_news and step.facts.follow(ctx, change):
             funding.forget(step.account.id)
-
-
-def _state(step: Step, funding: FundingState) -> str | None:
-    """The state of its subscription that the step's account follows; None if nothing follows."""
-    if step.payment is None:
-        return funding.state_of(step.account.id)
-    invoice = step.payment.invoice
-    assert invoice is not None, "only an invoice decides"
-    is_paid = step.payment.pays_for_plan
-    paid_for = invoice.subscription if is_paid else None
-    return funding.state_of(step.account.id, is_paid=is_paid, paid_for=paid_for)
-
-
-def _paid_accounts(steps: Sequence[Step], states: Mapping[int, str | None]) -> set[int]:
-    """The accounts that the batch says are paid for, and nothing else."""
-    paid, others = set(), set()
-    for step in steps:
-        state = states.get(id(step))
-        facts = step.facts
-        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
-        if has_failed or state not in {None, "active"}:
-            others.add(step.account.id)
-        elif state:
-            paid.add(step.account.id)
-    return paid - others
 
 
 def _wake(ctx: Context, steps: Sequence[Step], *, is_learned: bool) -> None:
