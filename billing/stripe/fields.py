@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from billing import currencies
 from billing.lifecycle.trials import fingerprints
-from billing.statements import currencies
 from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
 
 #: Stripe's largest amounts have 12 digits; a sum of many still fits a bigint.
