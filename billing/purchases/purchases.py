@@ -134,18 +134,18 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
     ids = {purchase.account_id for purchase in ordered}
     ledger = open_accounts(ctx, ids, keys_asked=keys)
     ledger.reserve(len(ordered))
-    swept = [
+    results = [
         result
         for purchase in ordered
         for result in _give(ledger, ledger.of(purchase.account_id), purchase)
     ]
     ledger.write()
     ctx.session.flush()
-    return swept
+    return results
 
 
 def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepResult]:
-    swept = []
+    results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
         amount = min(purchase.credits, still_to_come(purchase))
@@ -158,10 +158,10 @@ def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepRes
             break
         purchase.given = number
         purchase.next_due_at = due_at(purchase)
-        swept.append(
+        results.append(
             SweepResult(balance.account.id, "bought", at, granted=amount, plan_id=purchase.plan_id)
         )
-    return swept
+    return results
 
 
 def _give_lot(

@@ -98,8 +98,8 @@ def current_facts(ctx: Context, kind: type[Facts], object_id: str, fetched: Fetc
 
 
 def _gone(session: Session, kind: type[Facts], object_id: str) -> Facts:
-    known = object_rows.read(session, object_id)
-    gone = known.gone() if known is not None and type(known) is kind else None
+    newest = object_rows.read(session, object_id)
+    gone = newest.gone() if newest is not None and type(newest) is kind else None
     if gone is None:
         raise StripeKnowsNone(object=object_id)
     return gone

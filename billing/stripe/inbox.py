@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -71,6 +71,8 @@ class Retry(NamedTuple):
 
 
 Result = Applied | Rejected | Retry
+#: State, reason, facts, and the time at which the event is due again.
+Verdict = tuple[str, str | None, dict[str, object] | None, dt.datetime | None]
 
 
 class Outcome(NamedTuple):
@@ -120,54 +122,8 @@ def handle(ctx: Context, events: Sequence[OpenEvent]) -> Iterator[Handling]:
 
 def _row(event: OpenEvent, result: Result, now: dt.datetime) -> dict[str, Any]:
     """The row of an event that has this result."""
-    if isinstance(result, Applied):
-        return _finished(event, "applied", now, facts=result.facts) | {
-            "account_id": result.account_id
-        }
-    if isinstance(result, Retry):
-        facts = result.error.facts if isinstance(result.error, BillingError) else None
-        return _failed(event, type(result.error).__name__, now, facts=facts, is_retried=True)
-    reason, facts = result.name, result.facts or None
-    if isinstance(result, NoneOfOurs):
-        return _finished(event, "ignored", now, reason=reason, facts=facts)
-    if isinstance(result, PARKS):
-        if now - event.recorded_at > PARKED_FOR:
-            return _finished(event, "ignored", now, reason="NeverLinked", facts=facts)
-        return _attempted(event, "parked", reason, facts, now + _pause(event.attempts + 1))
-    return _failed(event, reason, now, facts=facts, is_retried=False)
-
-
-def _finished(
-    event: OpenEvent,
-    state: str,
-    now: dt.datetime,
-    *,
-    reason: str | None = None,
-    facts: Mapping[str, object] | None = None,
-) -> dict[str, Any]:
-    return _attempted(event, state, reason, facts, None) | {"finished_at": now.isoformat()}
-
-
-def _failed(
-    event: OpenEvent,
-    reason: str,
-    now: dt.datetime,
-    *,
-    facts: Mapping[str, object] | None,
-    is_retried: bool,
-) -> dict[str, Any]:
-    attempts = event.attempts + 1
-    due_at = now + _pause(attempts) if is_retried and attempts < MAX_ATTEMPTS else None
-    return _attempted(event, "failed", reason, facts, due_at)
-
-
-def _attempted(
-    event: OpenEvent,
-    state: str,
-    reason: str | None,
-    facts: Mapping[str, object] | None,
-    due_at: dt.datetime | None,
-) -> dict[str, Any]:
+    state, reason, facts, due_at = _verdict(event, result, now)
+    is_finished = state in {"applied", "ignored"}
     return {
         "id": event.id,
         "state": state,
@@ -175,7 +131,26 @@ def _attempted(
         "facts": facts,
         "attempts": event.attempts + 1,
         "due_at": due_at.isoformat() if due_at else None,
+        "finished_at": now.isoformat() if is_finished else None,
+        "account_id": result.account_id if isinstance(result, Applied) else None,
     }
+
+
+def _verdict(event: OpenEvent, result: Result, now: dt.datetime) -> Verdict:
+    attempts = event.attempts + 1
+    if isinstance(result, Applied):
+        return "applied", None, result.facts, None
+    if isinstance(result, Retry):
+        facts = result.error.facts if isinstance(result.error, BillingError) else None
+        due_at = now + _pause(attempts) if attempts < MAX_ATTEMPTS else None
+        return "failed", type(result.error).__name__, facts, due_at
+    if isinstance(result, NoneOfOurs):
+        return "ignored", result.name, result.facts or None, None
+    if not isinstance(result, PARKS):
+        return "failed", result.name, result.facts, None
+    if now - event.recorded_at > PARKED_FOR:
+        return "ignored", "NeverLinked", result.facts, None
+    return "parked", result.name, result.facts, now + _pause(attempts)
 
 
 def _pause(attempts: int) -> dt.timedelta:

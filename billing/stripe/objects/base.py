@@ -24,12 +24,14 @@ class Facts:
         KIND: The name of the kind, as tables keep it.
         EVENTS: The event types that carry an object of this kind.
         STATUSES: The statuses of its life with their places; one that Stripe added since has 0.
+        LINKS: The fields with the ids of other objects of the same payment.
         hint: The account that the object's own metadata names, if any.
     """
 
     KIND: ClassVar[str]
     EVENTS: ClassVar[tuple[str, ...]]
     STATUSES: ClassVar[Mapping[str, int]] = {}
+    LINKS: ClassVar[tuple[str, ...]] = ()
 
     id: str
     customer: str | None
@@ -53,7 +55,7 @@ class Facts:
     @property
     def links(self) -> frozenset[str]:
         """The ids of other objects of the same payment."""
-        return frozenset()
+        return frozenset(filter(None, [getattr(self, name) for name in self.LINKS]))
 
     def gone(self) -> Self | None:
         """The state after Stripe deleted the object; None where Stripe deletes none of the kind."""

@@ -27,6 +27,7 @@ class Charge(Facts):
         "charge.expired",
     )
     STATUSES: ClassVar[Mapping[str, int]] = in_order("failed", "pending", "succeeded")
+    LINKS: ClassVar[tuple[str, ...]] = ("invoice", "payment_intent")
 
     invoice: str | None
     payment_intent: str | None
@@ -68,8 +69,3 @@ class Charge(Facts):
     def rank(self) -> list[int]:
         """The status' place, the amount refunded, the dispute, and the amount."""
         return [self.STATUSES.get(self.status, 0), self.refunded, self.is_disputed, self.amount]
-
-    @property
-    def links(self) -> frozenset[str]:
-        """Its invoice and intent."""
-        return frozenset(filter(None, (self.invoice, self.payment_intent)))

@@ -21,6 +21,7 @@ class CheckoutSession(Facts):
         "checkout.session.async_payment_failed",
     )
     STATUSES: ClassVar[Mapping[str, int]] = in_order("open", "expired", "complete")
+    LINKS: ClassVar[tuple[str, ...]] = ("invoice", "payment_intent")
 
     mode: str
     status: str
@@ -64,8 +65,3 @@ class CheckoutSession(Facts):
     def rank(self) -> list[int]:
         """The status' place, and whether it is paid."""
         return [self.STATUSES.get(self.status, 0), self.payment_status != "unpaid"]
-
-    @property
-    def links(self) -> frozenset[str]:
-        """Its invoice and intent."""
-        return frozenset(filter(None, (self.invoice, self.payment_intent)))

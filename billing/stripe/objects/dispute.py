@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from billing.context import Context
 from billing.events import outbox
 from billing.stripe import fields
-from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Change, Facts, in_order
+from billing.stripe.objects.base import Change, in_order
+from billing.stripe.objects.refund import Claim
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute(Facts):
+class Dispute(Claim):
     """A dispute. An inquiry, with a status of `warning_…`, takes no money."""
 
     KIND: ClassVar[str] = "dispute"
@@ -34,34 +34,6 @@ class Dispute(Facts):
         "won",
         "lost",
     )
-
-    charge: str | None
-    payment_intent: str | None
-    currency: str
-    amount: int
-    status: str
-
-    @classmethod
-    def parse(cls, source: JSON) -> Self:
-        """Parse a dispute. Raises as `Facts.parse` does."""
-        return cls(
-            **fields.common(source),
-            charge=fields.reference(source, "charge"),
-            payment_intent=fields.reference(source, "payment_intent"),
-            currency=fields.currency(source),
-            amount=fields.amount(source, "amount"),
-            status=fields.needed(source, "status"),
-        )
-
-    @property
-    def rank(self) -> list[int]:
-        """The status' place."""
-        return [self.STATUSES.get(self.status, 0)]
-
-    @property
-    def links(self) -> frozenset[str]:
-        """Its charge and intent."""
-        return frozenset(filter(None, (self.charge, self.payment_intent)))
 
     @property
     def is_open(self) -> bool:

@@ -16,6 +16,7 @@ class InvoicePayment(Facts):
     KIND: ClassVar[str] = "invoice_payment"
     EVENTS: ClassVar[tuple[str, ...]] = ("invoice_payment.paid", "invoice_payment.detached")
     STATUSES: ClassVar[Mapping[str, int]] = in_order("open", "canceled", "paid")
+    LINKS: ClassVar[tuple[str, ...]] = ("invoice", "payment")
 
     invoice: str | None
     payment: str | None
@@ -36,8 +37,3 @@ class InvoicePayment(Facts):
     def rank(self) -> list[int]:
         """The status' place."""
         return [self.STATUSES.get(self.status, 0)]
-
-    @property
-    def links(self) -> frozenset[str]:
-        """Both ends."""
-        return frozenset(filter(None, (self.invoice, self.payment)))

@@ -30,6 +30,7 @@ class PaymentIntent(Facts):
         "canceled",
         "succeeded",
     )
+    LINKS: ClassVar[tuple[str, ...]] = ("invoice", "latest_charge")
 
     invoice: str | None
     latest_charge: str | None
@@ -61,8 +62,3 @@ class PaymentIntent(Facts):
     def rank(self) -> list[int]:
         """The status' place and the amount received."""
         return [self.STATUSES.get(self.status, 0), self.received]
-
-    @property
-    def links(self) -> frozenset[str]:
-        """Its invoice and charge."""
-        return frozenset(filter(None, (self.invoice, self.latest_charge)))
