@@ -85,7 +85,7 @@ class NotUtf8(Unreadable):
 
 
 class NotJson(Unreadable):
-    """The body is not valid JSON; parsing stopped at position {position}."""
+    """The body is not valid JSON."""
 
 
 class NotAnEvent(Unreadable):
