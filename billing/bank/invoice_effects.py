@@ -16,7 +16,7 @@ from billing.host.invoices import MirroredInvoice, MirroredSubscription
 from billing.ledger import idempotency
 from billing.lifecycle import reactivation
 from billing.purchases import clawbacks, purchases
-from billing.purchases.clawbacks import Standing
+from billing.purchases.clawbacks import PaymentState
 from billing.purchases.purchases import Bought
 from billing.renewal import periods
 from models.transfers import TransferInvoice
@@ -119,7 +119,7 @@ def _adjust_credits(ctx: Context, invoice: TransferInvoice) -> None:
     returned = invoice.due_minor - invoice.settled_minor
     origin = idempotency.own("invoice", invoice.number)
     bought = purchases.of_origins(ctx.session, [origin])
-    clawbacks.settle(ctx, bought, Standing(invoice.due_minor, returned, {}))
+    clawbacks.settle(ctx, bought, PaymentState(invoice.due_minor, returned, {}))
 
 
 def mirror(session: Session, invoice: TransferInvoice) -> None:
