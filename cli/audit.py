@@ -1,4 +1,4 @@
-"""`billing audit`: do the books agree?"""
+"""`billing audit`: check the invariants of the ledger."""
 
 import click
 
@@ -10,13 +10,13 @@ from worker.database import AUDIT_S, transaction
 
 
 @click.command()
-@click.option("--seals/--no-seals", default=True, help="Also read every entry's seal.")
+@click.option("--seals/--no-seals", default=True, help="Also verify the hash of every entry.")
 @json_option
 def audit(seals: bool, as_json: bool) -> None:
-    """Check every promise of the books; exit code 1 if one is broken. Repairs nothing."""
+    """Check the invariants of the ledger; exit code 1 if one is broken. Repairs nothing."""
     now = clock.now()
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = books_audit.run(ctx.at(now), with_seals=seals)
+        report = books_audit.run(ctx.at(now), with_chain=seals)
     with transaction() as ctx:
         findings.keep(ctx.at(now), report.findings)
     if as_json:
@@ -35,16 +35,17 @@ def audit(seals: bool, as_json: bool) -> None:
 
 
 def show(report: books_audit.Report) -> None:
-    """Print each promise with how many break it, and who."""
-    promises = {check.name: check.promise for check in books_audit.CHECKS + books_audit.LONG_CHECKS}
-    promises[books_audit.SEALS] = books_audit.SEALS_PROMISE
+    """Print each invariant with the number of breaches, then the breaches."""
+    checks = books_audit.CHECKS + books_audit.LONG_CHECKS
+    invariants = {check.name: check.invariant for check in checks}
+    invariants[books_audit.HASH_CHAIN] = books_audit.HASH_CHAIN_INVARIANT
     table(
         f"audit of {report.accounts:,} accounts",
-        ("check", "promise", "broken by"),
-        [(name, promises[name], len(found)) for name, found in report.findings.items()],
+        ("check", "invariant", "broken by"),
+        [(name, invariants[name], len(rows)) for name, rows in report.findings.items()],
     )
-    for name, found in report.findings.items():
-        for subject, facts in found:
+    for name, rows in report.findings.items():
+        for subject, facts in rows:
             shown = ", ".join([f"{key} {value}" for key, value in facts.items()])
             console.print(f"{name}: {subject}: {shown}", style="red")
     console.print("the books agree" if report.agrees else "THE BOOKS DO NOT AGREE")

@@ -59,7 +59,7 @@ def repair(dry_run: bool, as_json: bool) -> None:
     """Seed accounts that never were, and begin calendars that are missing."""
 
     def rehearse(ctx: Context) -> list[SweepResult]:
-        return repairs.sweep(ctx, limit=REHEARSED).swept
+        return repairs.sweep(ctx, limit=REHEARSED).results
 
     swept = _rehearsed(rehearse) if dry_run else sweeps.over_all(repairs.sweep)
     _show(swept, dry_run=dry_run, as_json=as_json)

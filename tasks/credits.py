@@ -65,5 +65,5 @@ def grant(message: Grant) -> dict[str, object]:
 def seed_account(message: SeedAccount) -> dict[str, object]:
     """Give a new account its plan's credits, once."""
     with transaction() as ctx:
-        seeded = signup_grant.seed(ctx, message.account_id)
-    return {"entry_id": seeded.entry and seeded.entry.id, "why_not": seeded.why_not}
+        granted = signup_grant.give(ctx, message.account_id)
+    return {"entry_id": granted.entry and granted.entry.id, "why_not": granted.why_not}

@@ -63,7 +63,7 @@ class Placed:
 
 def place(ctx: Context, message: PlaceHold) -> Placed:
     """Set credits aside; the same key gets the first answer. Raises nothing for what is asked."""
-    renewals.renew(ctx, message.account_id)
+    renewals.renew_all(ctx, [message.account_id])
     row = ctx.session.connection().exec_driver_sql(
         "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("
         "%(account_id)s, %(operation)s, %(units)s, %(key)s, %(ttl_s)s, %(now)s)",

@@ -8,14 +8,14 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (32, 95),
     "debit-task": (26, 73),
-    "invoice-paid": (55, 248),
-    "invoice-paid-task": (59, 256),
-    "bank-match": (47, 199),
-    "bank-match-task": (49, 202),
-    "bank-import": (30, 343),
-    "bank-import-task": (51, 544),
-    "trial-end": (16, 46),
-    "trial-end-task": (21, 87),
+    "invoice-paid": (42, 138),
+    "invoice-paid-task": (46, 146),
+    "bank-match": (37, 100),
+    "bank-match-task": (39, 103),
+    "bank-import": (26, 192),
+    "bank-import-task": (41, 306),
+    "trial-end": (15, 28),
+    "trial-end-task": (19, 58),
 }
 
 
