@@ -12,8 +12,8 @@ BOUNDS = {
     "invoice-paid-task": (46, 146),
     "bank-match": (37, 100),
     "bank-match-task": (39, 103),
-    "bank-import": (26, 192),
-    "bank-import-task": (41, 306),
+    "bank-import": (18, 75),
+    "bank-import-task": (33, 190),
     "trial-end": (15, 28),
     "trial-end-task": (19, 58),
 }

@@ -259,8 +259,8 @@ def _read_detail(unit: Unit, side: Side, draft: Draft, position: str) -> Detail:
     values = _detail_values(unit, side, is_credit=sign > 0)
     if stated is not None:
         try:
-            minor = minor_of(*stated, position)
-            values |= {"amount_minor": sign * minor, "currency": stated[1]}
+            values["amount_minor"] = sign * minor_of(*stated, position)
+            values["currency"] = stated[1]
         except MoneyRefused as refusal:
             draft.hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
     return Detail(**values)
