@@ -41,9 +41,13 @@ def to_minor(
     return minor
 
 
-def minor_of(text: str, currency: str, position: str) -> int:
-    """Convert an unsigned amount to minor units of its currency; raises those of MoneyRefused."""
-    return to_minor(text, exponent=currency_exponent(currency, position), position=position)
+def minor_of(text: str, currency: str, position: str, decimal: str = ".") -> int:
+    """Convert an unsigned amount to minor units of its currency.
+
+    Raises the errors of MoneyRefused.
+    """
+    exponent = currency_exponent(currency, position)
+    return to_minor(text, exponent=exponent, position=position, decimal=decimal)
 
 
 # The result of `_minor` for digits that the currency does not have; no amount is negative.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from billing.statements.canonical import Balance
 from billing.statements.dates import entry_day, short_year, swift_day
 from billing.statements.errors import BadLine
-from billing.statements.money import currency_exponent, to_minor
+from billing.statements.money import minor_of
 from billing.statements.references import drop_placeholder, plain_iban
 
 # Field 61: value date, entry date, mark, funds code, amount, transaction type, references. The
@@ -49,8 +49,7 @@ def read_line(lines: list[str], *, currency: str, position: str) -> Line:
     if match is None:
         raise BadLine(position, field=":61:", text=lines[0])
     day, entry, mark, digits, kind, rest = match.groups()
-    exponent = currency_exponent(currency, position)
-    amount = to_minor(digits, exponent=exponent, position=position, decimal=",")
+    amount = minor_of(digits, currency, position, decimal=",")
     value, booked, impossible = _days(day, entry)
     customer, _, bank = rest.partition("//")
     # some banks pad the reference to 16 characters and append the payer's name
@@ -96,9 +95,7 @@ def read_balance(text: str, *, tag: str, position: str) -> Balance:
     if match is None:
         raise BadLine(position, field=f":{tag}:", text=text)
     mark, day, currency, amount = match.groups()
-    unsigned = to_minor(
-        amount, exponent=currency_exponent(currency, position), position=position, decimal=","
-    )
+    unsigned = minor_of(amount, currency, position, decimal=",")
     return Balance(tag, SIGNS[mark] * unsigned, currency, swift_day(day))
 
 
@@ -111,5 +108,4 @@ def read_total(text: str, *, tag: str, position: str) -> tuple[int, int]:
     if match is None:
         raise BadLine(position, field=f":{tag}:", text=text)
     count, currency, amount = match.groups()
-    exponent = currency_exponent(currency, position)
-    return int(count), to_minor(amount, exponent=exponent, position=position, decimal=",")
+    return int(count), minor_of(amount, currency, position, decimal=",")

@@ -93,7 +93,9 @@ def test_a_large_batch_stays_packed_inside_its_entry():
 
     first, second = packing.finish()
     assert len(first.details) == INLINE_DETAILS + 1
+    assert first.only_detail is None
     assert second.details == (Detail(1, "EUR"),)
+    assert second.only_detail == Detail(1, "EUR")
 
 
 def test_the_plain_form_is_json_and_misses_nothing():

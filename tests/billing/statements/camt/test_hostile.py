@@ -3,8 +3,9 @@
 import pytest
 
 from billing.statements import draft
-from billing.statements.camt import parser
+from billing.statements.camt import fields, parser
 from billing.statements.errors import (
+    BadAmount,
     DoctypeRefused,
     ElementTooLarge,
     EncodingRefused,
@@ -93,6 +94,18 @@ def test_more_entries_than_the_budget_are_refused(monkeypatch):
 
     with pytest.raises(TooManyEntries, match="10"):
         only(camt(*[entry()] * 11))
+
+
+def test_more_transactions_than_the_budget_are_refused(monkeypatch):
+    monkeypatch.setattr(fields, "MAX_UNITS", 2)
+
+    with pytest.raises(TooManyEntries, match=r"TxDtls\[3\]"):
+        only(camt(entry(details=batch(*[transaction()] * 3))))
+
+
+def test_an_unreadable_entry_is_named_before_broken_xml_after_it():
+    with pytest.raises(BadAmount):
+        only(camt(entry("ten"), "<broken"))
 
 
 @pytest.mark.parametrize("noise", ["<!-- x -->", "<?x y?>", "<![CDATA[]]>"])

@@ -425,3 +425,11 @@ def test_a_transaction_whose_amount_is_not_clear_holds_but_the_entry_is_read(amo
 
 def test_blank_lines_before_the_declaration_do_no_harm():
     assert not only("\n\n  " + camt(entry(), closing="10.00")).is_held
+
+
+def test_a_statement_is_of_the_first_of_two_accounts():
+    second = f"<Acct><Id><IBAN>{PAYER_IBAN}</IBAN></Id><Ownr><Nm>Another</Nm></Ownr></Acct>"
+
+    read = only(camt(entry(), head=second))
+
+    assert (read.account.iban, read.account.owner) == (OWN_IBAN, None)
