@@ -32,7 +32,7 @@ from billing.statements.limits import (
 )
 from billing.statements.source import HEAD_BYTES
 
-# Bytes that are parsed in one step; the units of more would take longer to write and free again.
+# Bytes that are parsed in one step. With the units of more alive, the garbage collector costs more.
 _CHUNK = 16_384
 # Bytes of a chunk that are searched again with the next: a start tag may stand in both.
 _OVERLAP = 64
