@@ -1,4 +1,4 @@
-# The image of every service of ours in docker-compose.yml: one environment, no compiler, no root.
+# The image of all our services in docker-compose.yml: one environment, no compiler, no root.
 
 FROM python:3.12-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -32,7 +32,7 @@ FROM python:3.12-slim
 RUN ["useradd", "--system", "--uid", "10001", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "billing"]
 RUN ["install", "--directory", "--owner", "billing", "--group", "billing", "/run/billing", "/var/lib/billing"]
 COPY --from=build /opt/billing /opt/billing
-# BILLING_ALIVE_DIR: where a worker leaves its sign of life for `billing alive`.
+# BILLING_ALIVE_DIR: the folder of the heartbeat files that `billing alive` checks.
 ENV PATH=/opt/billing/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     BILLING_LOG_FORMAT=json \

@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY) ## make the environment in .venv from the hash-pinned lock
+setup: $(READY) ## make the environment in .venv from the hash-pinned lock file
 
 $(READY): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 setup")'
@@ -19,31 +19,31 @@ $(READY): requirements.lock pyproject.toml client/pyproject.toml
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e client -e .
 	@touch $(READY)
 
-run: $(READY) ## servers, workers, beat and Flower on this machine until Ctrl-C
+run: $(READY) ## run servers, workers, beat and Flower on this machine until Ctrl-C
 	@exec $(BIN)/billing run --until-parent-ends
 
 demo: $(READY) ## do the five jobs once, on real servers, and show what became of each
 	@$(BIN)/billing demo
 
-test: $(READY) ## run the test suite on servers of its own
+test: $(READY) ## run the test suite on its own servers
 	@$(BIN)/pytest -m "not long"
 
-test-long: $(READY) ## the long suites: chaos, soak
+test-long: $(READY) ## run the long suites: chaos, soak
 	@$(BIN)/pytest -m long --timeout 1800 --numprocesses 0
 
 check: $(READY) ## lint, types, imports, tests
 	@$(MAKE) --no-print-directory lint test
 
-lint: $(READY) ## lint, types and imports
+lint: $(READY) ## check lint, types and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## measure, side by side, and print one table
+bench: $(READY) ## measure the throughput and print one table
 	@$(BIN)/python -m bench
 
-lock: ## pin what pyproject.toml asks for into requirements.lock (needs uv)
+lock: ## pin the dependencies of pyproject.toml in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-package billing-client --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -o requirements.lock

@@ -1,7 +1,6 @@
-"""What runs, and when: Celery's settings, the queues, and the timetable.
+"""Celery's settings, the queues and the timetable: what runs, and when.
 
-Each setting that is not taste has its reason beside it; the measurements behind them are in
-docs/decisions/0002.
+A comment gives the reason of a setting; the measurements are in docs/decisions/0002.
 """
 
 import ssl
@@ -14,18 +13,18 @@ _config = settings()
 # --- the broker ---------------------------------------------------------------------------------
 broker_url = _config.redis_url
 broker_transport = "worker.transport.transport:Transport"
-#: kombu takes any certificate unless told otherwise.
+#: By default kombu accepts any certificate.
 broker_use_ssl = (
     {"ssl_cert_reqs": ssl.CERT_REQUIRED} if broker_url.startswith("rediss://") else None
 )
 broker_transport_options = {
     "visibility_timeout": _config.visibility_timeout_s,
-    # The sweep that brings back what a dead worker held; stock comes round every 100 seconds
-    # and brings back 10 messages.
+    # How often, and how many of a dead worker's messages are requeued; stock Celery requeues 10
+    # every 100 seconds.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 500,
-    # Without these a half-open connection holds the worker for ever.
+    # Without these a half-open connection blocks the worker for ever.
     "socket_timeout": 10,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
@@ -33,16 +32,16 @@ broker_transport_options = {
 }
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-#: At Redis' maxmemory a worker otherwise exits.
+#: Otherwise a worker exits when Redis reaches its maxmemory.
 broker_channel_error_retry = True
 worker_cancel_long_running_tasks_on_connection_loss = True
 
 # --- messages -----------------------------------------------------------------------------------
-#: Anything but JSON would let whoever can write to Redis run code here.
+#: Any other format would let everyone who can write to Redis run code here.
 accept_content = ["json"]
 result_accept_content = ["json"]
 task_serializer = "json"
-#: No result backend: the answer is a row, and storing results halves the throughput.
+#: No result backend: the outcome is a row, and storing results halves the throughput.
 task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
@@ -60,40 +59,40 @@ imports = (
     "worker.remote_control",
 )
 task_acks_late = True
-#: A lost child is retried a bounded number of times; rejecting instead would loop for ever.
+#: A task whose process died is retried a bounded number of times; a reject would loop for ever.
 task_retry_on_worker_lost = True
 task_reject_on_worker_lost = False
 task_soft_time_limit = _config.soft_time_limit_s
 task_time_limit = _config.hard_time_limit_s
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
-#: Waiting retries live in the worker's memory; no more than these.
+#: The most retries that wait in the worker's memory.
 worker_eta_task_limit = 100
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
-#: Flower and `billing status` see what happens; arguments are hidden by the task base.
+#: For Flower and `billing status`; the task base hides the arguments.
 worker_send_task_events = True
 task_send_sent_event = False
 timezone = "UTC"
 enable_utc = True
 
-# --- queues: one a kind of urgency, so that none waits behind another ---------------------------
-#: queue -> what it is for
+# --- queues: one for each urgency, so that none waits for another ------------------------------
+#: queue -> purpose
 QUEUES = {
-    "debits": "debits, captures, releases and reversals, read in sets",
-    "credits": "grants, seedings and holds",
-    "bank": "statement files, and what people decide about transfers",
-    "maintenance": "the timetable's work",
-    "stripe": "webhooks of Stripe, as the relay passes them on",
+    "debits": "debits, captures, releases and reversals, read in batches",
+    "credits": "grants, signup grants and holds",
+    "bank": "statement files and reviewers' decisions about transfers",
+    "maintenance": "the tasks of the timetable",
+    "stripe": "webhooks of Stripe from the relay",
 }
 task_default_queue = "maintenance"
 task_create_missing_queues = True
 task_routes = {name: {"queue": message.QUEUE} for name, message in MESSAGES.items()}
 
-# --- the timetable: beat only ticks; what is due is rows ----------------------------------------
-#: Beat writes what it has sent at once, so that a restart sends nothing twice.
+# --- the timetable: beat only sends ticks; rows in the database are due -------------------------
+#: Beat stores each sent tick at once, so that a restart does not send it again.
 beat_sync_every = 1
-#: seconds between two ticks; one that nobody took until the next has no use any more
+#: Seconds between two ticks; a tick expires when the next one is sent.
 _TICKS = {
     "upkeep.collect_dead_letters": 5.0,
     "credits.drain_inbox": 5.0,

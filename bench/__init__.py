@@ -1,1 +1,1 @@
-"""Benches: what this worker does in a second, side by side with what else a user might run."""
+"""Benches: the worker's throughput, side by side with alternatives that a user might run."""

@@ -1,4 +1,4 @@
-"""`python -m bench [NAME…]`: run the benches of these names, or all, and print one table."""
+"""`python -m bench [NAME…]`: run the named benches, or all, and print one table."""
 
 import importlib
 import os
@@ -9,18 +9,18 @@ from bench.measure import Result, machine_speed
 from bench.stack import bench_stack
 from worker import logs
 
-#: Each is a module of this package with `run(count=…, rounds=…) -> Result`.
+#: Modules of this package, each with `run(count=…, rounds=…) -> Result`.
 BENCHES = ("debits", "inbox", "holds", "access", "sweeps", "stripe")
-#: Only when named: `bank` and `starving` take minutes, `latency` is a part of `debits`, `scale`
-#: fills in ten million entries first.
+#: Run only by name: `bank` and `starving` take minutes, `latency` is part of `debits`, and `scale`
+#: first inserts ten million entries.
 NAMED = ("bank", "latency", "scale", "starving")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, type=click.Choice(BENCHES + NAMED))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--count", default=20_000, show_default=True, help="Messages for the fastest one.")
-@click.option("--rounds", default=3, show_default=True, help="The median of so many is shown.")
+@click.option("--count", default=20_000, show_default=True, help="Messages for the fastest bench.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds; the median is shown.")
 def main(names: tuple[str, ...], as_json: bool, count: int, rounds: int) -> None:
     """Measure side by side, on the same servers, with fsync and synchronous_commit on."""
     os.environ["BILLING_LOG_LEVEL"] = "WARNING"

@@ -1,4 +1,4 @@
-"""Who is let in: one read by account, and one by API key, among many accounts."""
+"""Access control: one read by account and one by API key, among many accounts."""
 
 import random
 import time
@@ -14,9 +14,9 @@ from bench.stack import server_pids
 from billing_client import access
 from worker.database import engine
 
-#: Accounts for each read that is measured: 100,000 unless told otherwise.
+#: Accounts for each measured read: 100,000 by default.
 SHARE = 5
-#: One in ten is suspended, for one reason or two.
+#: One account in ten is suspended, for one or two reasons.
 FILL = (
     """INSERT INTO igny8_plans (id, slug, name, price, included_credits, max_sites, max_users)
     VALUES (1000, 'bench', 'bench', 0, 1000, 1, 1) ON CONFLICT DO NOTHING""",
@@ -31,29 +31,29 @@ FILL = (
     WHERE n % 10 = 0 AND (reason = 'manual' OR n % 20 = 0)""",
 )
 FIRST = 10_000_000
-#: Reads of one kind before the next kind's turn, and those that Postgres is asked to explain.
+#: Reads of one kind before the next kind's turn, and reads for which Postgres explains its plan.
 SLICE, EXPLAINED = 100, 500
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Read `count` times by each, on one connection, as a request of the main app would.
+    """Read `count` times in each way, on one connection, as a request of the main app would.
 
-    `bare_select` is `SELECT 1` beside it: what the machine and the wire cost alone.
+    `bare_select` is `SELECT 1`: the cost of the machine and the connection alone.
     """
     accounts = count * SHARE
     with engine().begin() as connection:
         for statement in FILL:
-            asked = {"first": FIRST, "last": FIRST + accounts - 1}
-            wanted = {name: asked[name] for name in asked if f":{name}" in statement}
-            connection.execute(sa.text(statement), wanted)
+            bounds = {"first": FIRST, "last": FIRST + accounts - 1}
+            values = {name: bounds[name] for name in bounds if f":{name}" in statement}
+            connection.execute(sa.text(statement), values)
     ground.settle()
     chance = random.Random(count)
     ids = [FIRST + chance.randrange(accounts) for _ in range(count)]
     with engine().connect() as connection:
-        made = connection.execute(
+        result = connection.execute(
             sa.text("SELECT id, md5(id::text) FROM unnest(:ids) AS id"), {"ids": ids}
         )
-        keys = [row[1] for row in made]
+        keys = [row[1] for row in result]
     raw = engine().raw_connection()
     with raw.cursor() as cursor:
         reads: dict[str, Callable[[int], object]] = {
@@ -62,7 +62,7 @@ def run(*, count: int, rounds: int) -> Result:
             "bare_select": lambda _: cursor.execute("SELECT 1"),
         }
         measured = [_measured(reads, count) for _ in range(rounds)]
-        rows = [measure.median(of_one) for of_one in zip(*measured, strict=True)]
+        rows = [measure.median(round_rows) for round_rows in zip(*measured, strict=True)]
         server = {
             "access_by_account": _server_ms(cursor, [(id, None) for id in ids[:EXPLAINED]]),
             "access_by_key": _server_ms(cursor, [(None, key) for key in keys[:EXPLAINED]]),
@@ -77,7 +77,7 @@ def run(*, count: int, rounds: int) -> Result:
 
 
 def _measured(reads: dict[str, Callable[[int], object]], count: int) -> list[Row]:
-    """Each read in turns of a slice, so that what else the machine does meets all of them."""
+    """Take the reads in turns, so that the machine's other load affects all of them."""
     took: dict[str, list[float]] = {name: [] for name in reads}
     cpu_ms = dict.fromkeys(reads, 0.0)
     pids = server_pids()
@@ -110,11 +110,11 @@ def _at(took: list[float], percent: int) -> float:
     return took[len(took) * percent // 100]
 
 
-def _server_ms(cursor: Any, asked: list[tuple[int | None, str | None]]) -> dict[str, float]:
-    """How long Postgres itself works on a read, with its planning: what the wire adds is left out."""
+def _server_ms(cursor: Any, arguments: list[tuple[int | None, str | None]]) -> dict[str, float]:
+    """Return the time of Postgres itself for a read, planning included, without the connection."""
     took = []
-    for each in asked:
-        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM billing.access(%s, %s)", each)
+    for pair in arguments:
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM billing.access(%s, %s)", pair)
         (plan,) = cursor.fetchone()[0]
         took.append(plan["Planning Time"] + plan["Execution Time"])
     took.sort()

@@ -1,4 +1,4 @@
-"""Bank: how fast files are read, stored and matched, and a simulated year with the truth known."""
+"""Bank: reading, storing and matching files, and a simulated year whose truth is known."""
 
 import io
 import time
@@ -17,8 +17,8 @@ from models.host import Account, Plan
 from worker import clock
 from worker.database import engine, transaction
 
-#: For each of `count`: entries that are read (100,000, for which the limits are promised), lines
-#: that are stored, invoices that are matched and paid, customers of the simulated year.
+#: For each of `count`: entries read (100,000 by default, for which the limits hold), lines stored,
+#: invoices matched and paid, customers of the simulated year.
 READ, STORED, PAID, CUSTOMERS = 5, 1, 0.02, 0.05
 FIRST_ACCOUNT, PLAN = 5_000_001, 5_000_001
 IBAN = "DE02120300000000202051"
@@ -26,9 +26,9 @@ MONTHS = 12
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Read, store, match; then simulate. Raises BooksDisagree. `rounds`: seeds of the year."""
+    """Read, store, match; then simulate. Raises LedgerDisagrees. `rounds`: seeds of the year."""
     rows = [*bank_read.rows(count * READ), _store(count * STORED), _pay(max(10, int(count * PAID)))]
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     customers = max(20, int(count * CUSTOMERS))
     years = [_year(customers, seed) for seed in range(1, rounds + 1)]
     rows.append(measure.median([row for row, _ in years]))
@@ -38,7 +38,7 @@ def run(*, count: int, rounds: int) -> Result:
 def _store(lines: int) -> Row:
     file = io.BytesIO()
     bank_read.write_camt(file, lines)
-    # An account of its own: these lines are no transfers of ours.
+    # Of another bank account, so that these lines are not read as payments.
     content = file.getvalue().replace(IBAN.encode(), b"DE89370400440532013000")
 
     def store() -> None:
@@ -49,7 +49,7 @@ def _store(lines: int) -> Row:
 
 
 def _pay(invoices: int) -> Row:
-    """Announced, imported, matched, settled, activated: one transaction for each transfer."""
+    """Announce, import, match, settle and activate: one transaction for each transfer."""
     references = _announce(invoices)
     import_file_flow.import_from(io.BytesIO(_statement(references)), name="bench")
 
@@ -79,15 +79,15 @@ def _announce(count: int) -> list[tuple[str, int]]:
                 for n in range(count)
             ],
         )
-    made = []
+    issued = []
     with transaction() as ctx:
         now = clock.now()
         bank_accounts.add(ctx.at(now).by("bench"), IBAN, currency="EUR", source_format="camt.053")
         for n in range(count):
             message = AnnounceTransfer(FIRST_ACCOUNT + n, PLAN, f"bench-{n}")
             invoice = issue.announce(ctx.at(now), message, currency="EUR")
-            made.append((invoice.reference, invoice.due_minor))
-    return made
+            issued.append((invoice.reference, invoice.due_minor))
+    return issued
 
 
 def _statement(references: list[tuple[str, int]]) -> bytes:

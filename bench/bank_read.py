@@ -1,4 +1,4 @@
-"""How fast and how lean 100,000 entries are read, camt and MT940; both files are generated here."""
+"""Reading 100,000 entries of camt and MT940: speed and memory. Both files are generated here."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ def _total_minor(entries: int) -> int:
 
 
 def write_camt(out: BinaryIO, entries: int) -> None:
-    """A balanced camt.053 of so many booked credits."""
+    """Write a balanced camt.053 with this many booked credits."""
     total = f"{_total_minor(entries) // 100}.{_total_minor(entries) % 100:02d}"
     out.write(CAMT_HEAD.encode())
     out.write(CAMT_BALANCE.format(kind="OPBD", amount="0.00").encode())
@@ -54,7 +54,7 @@ def write_camt(out: BinaryIO, entries: int) -> None:
 
 
 def write_mt940(out: BinaryIO, entries: int) -> None:
-    """A balanced MT940 of so many booked credits."""
+    """Write a balanced MT940 with this many booked credits."""
     out.write(
         b":20:STARTUMS\r\n:25:12030000/0000202051\r\n:28C:00001/001\r\n:60F:C260130EUR0,00\r\n"
     )
@@ -72,15 +72,15 @@ WRITERS = {"bank_read_camt": write_camt, "bank_read_mt940": write_mt940}
 
 
 def _peak_kilobytes() -> int:
-    """This process's peak memory; unlike getrusage's, it does not begin with the parent's."""
+    """Return this process's peak memory; getrusage's would begin with the parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _measure(path: str) -> None:
-    """In a process of its own: read the file, print entries.
+    """Read the file; print entries, CPU seconds and MB above the imports.
 
-    CPU seconds and MB above what the imports take.
+    Runs in a process of its own.
     """
     from billing.statements.read import read_statements  # counted apart from the imports
 
@@ -93,18 +93,18 @@ def _measure(path: str) -> None:
 
 
 def rows(entries: int = ENTRIES) -> list[Row]:
-    """One row a format: entries a second of CPU, CPU ms for each, and peak MB above the imports."""
+    """Return a row for each format: entries a CPU second, CPU ms for each, peak MB above the imports."""
     measured = []
     for name, write in WRITERS.items():
         with tempfile.NamedTemporaryFile() as file:
             write(file, entries)  # type: ignore[arg-type]  # typeshed's wrapper is no BinaryIO
             file.flush()
             command = [sys.executable, "-m", "bench.bank_read", file.name]
-            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        count, seconds, megabytes = said.split()
-        each_ms = float(seconds) * 1000 / int(count)
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        count, seconds, megabytes = output.split()
+        cpu_ms = float(seconds) * 1000 / int(count)
         measured.append(
-            Row(name, int(count) / float(seconds), round(each_ms, 4), mb=round(float(megabytes), 1))
+            Row(name, int(count) / float(seconds), round(cpu_ms, 4), mb=round(float(megabytes), 1))
         )
     return measured
 

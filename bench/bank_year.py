@@ -1,7 +1,7 @@
-"""A simulated year of customers who pay by transfer, each with its true account known.
+"""A simulated year of customers who pay by bank transfer, with the true account of each payment.
 
-Typos, wrong and missing references, references of others, partial, double, combined and returned
-payments, shared payers. Counts what rules did by themselves, and whether any of it was wrong.
+It has typos, wrong and missing references, references of others, partial, double, combined and
+returned payments, and shared payers. It counts automatic decisions, and which of them were wrong.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from billing.bank.invoicing.references import in_groups, reference
+from billing.bank.invoicing.references import reference
 from billing.bank.matching.names import folded
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import (
@@ -27,7 +27,7 @@ from billing.statements.canonical import Reference
 
 PRICES = (2900, 4900, 8900, 8900, 13900, 22900, 22900)
 VAT = (100, 119, 120, 121)
-#: What a payer does, and in how many of a thousand payments.
+#: Habits of payers, with their share in a thousand payments.
 HABITS = {
     "structured": 430,
     "text": 290,
@@ -42,7 +42,7 @@ HABITS = {
     "taken back": 20,
     "never pays": 30,
 }
-#: Habits whose payments name their own invoice rightly.
+#: Habits whose payments have the right reference.
 RIGHTLY = frozenset({"structured", "text", "in two parts", "too much", "two months at once"})
 START = date(2026, 1, 1)
 _FIRST = ("Anna", "Bo", "Carla", "Dirk", "Eva", "Finn", "Greta", "Hugo", "Ines", "Jan", "Karin")
@@ -61,7 +61,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Year:
-    """The world of the simulation, and what became of it."""
+    """The state of the simulation and its counts."""
 
     chance: random.Random
     accounts: int
@@ -76,7 +76,7 @@ class Year:
     transfers: int = 0
 
     def report(self) -> dict[str, object]:
-        """The figures."""
+        """Return the figures."""
         rightly = sum(self.seen[habit] for habit in RIGHTLY)
         automatic = sum(self.automatic[habit] for habit in RIGHTLY)
         return {
@@ -91,7 +91,7 @@ class Year:
 
 
 def simulate(*, accounts: int = 1_000, months: int = 12, seed: int = 1) -> Year:
-    """A year, or so many months of it, matched week by week, reviewed by people who know."""
+    """Simulate this many months, matched weekly; reviewers know the truth."""
     year = Year(random.Random(seed), accounts)
     due: list[Sent] = []
     for month in range(months):
@@ -106,8 +106,13 @@ def simulate(*, accounts: int = 1_000, months: int = 12, seed: int = 1) -> Year:
     return year
 
 
+def in_groups(value: str) -> str:
+    """Return a reference in groups of four characters, as people write it."""
+    return " ".join(value[start : start + 4] for start in range(0, len(value), 4))
+
+
 def name_of(account_id: int) -> str:
-    """The customer's name; some share it."""
+    """Return the customer's name, which some share."""
     first, last = _FIRST[account_id % len(_FIRST)], _LAST[account_id // 7 % len(_LAST)]
     return f"{first} {last} {account_id // 3} GmbH"
 
@@ -134,18 +139,18 @@ def _bill(year: Year, today: date) -> None:
 def _pay(year: Year, account_id: int, today: date) -> Iterator[Sent]:
     chance = year.chance
     habit = chance.choices(list(HABITS), list(HABITS.values()))[0]
-    mine = year.owed[account_id]
-    newest = year.invoices[mine[-1]]
+    owed = year.owed[account_id]
+    newest = year.invoices[owed[-1]]
     if habit == "never pays":
         return
     if habit == "two months at once":
-        behind = [id for id in mine[:-1] if year.invoices[id].is_open][-1:]
+        behind = [id for id in owed[:-1] if year.invoices[id].is_open][-1:]
         both = (*behind, newest.id)
         amount = sum(year.invoices[id].due_minor for id in both)
-        said = " and ".join(year.invoices[id].reference for id in both)
-        yield _send(year, account_id, amount, today, habit=habit, invoices=both, text=said)
+        text = " and ".join(year.invoices[id].reference for id in both)
+        yield _send(year, account_id, amount, today, habit=habit, invoices=both, text=text)
         return
-    named = _named(year, habit, mine, newest)
+    written = _written_reference(year, habit, owed, newest)
     parts = [newest.total_minor]
     if habit == "in two parts":
         half = newest.total_minor // 3
@@ -156,7 +161,7 @@ def _pay(year: Year, account_id: int, today: date) -> Iterator[Sent]:
         parts = [newest.total_minor] * 2
     structured = habit == "structured" or chance.random() < 0.3
     for at, amount in enumerate(parts):
-        text, ref = _said(year, named, structured=structured)
+        text, ref = _remittance(year, written, structured=structured)
         day = today + timedelta(days=chance.randrange(0, 4) + at * chance.randrange(4, 16))
         invoices = (newest.id,)
         yield _send(
@@ -164,13 +169,13 @@ def _pay(year: Year, account_id: int, today: date) -> Iterator[Sent]:
         )
 
 
-def _named(year: Year, habit: str, mine: list[int], newest: Invoice) -> str | None:
-    """The reference that the payer names."""
+def _written_reference(year: Year, habit: str, owed: list[int], newest: Invoice) -> str | None:
+    """Return the reference that the payer writes."""
     chance = year.chance
     if habit == "no reference":
         return None
     if habit == "reference of an old invoice":
-        return year.invoices[chance.choice(mine[:-1] or mine)].reference
+        return year.invoices[chance.choice(owed[:-1] or owed)].reference
     if habit == "reference of another customer":
         return chance.choice(list(year.invoices.values())).reference
     if habit == "typo":
@@ -180,14 +185,15 @@ def _named(year: Year, habit: str, mine: list[int], newest: Invoice) -> str | No
     return newest.reference
 
 
-def _said(year: Year, named: str | None, *, structured: bool) -> tuple[str, str | None]:
+def _remittance(year: Year, written: str | None, *, structured: bool) -> tuple[str, str | None]:
+    """Return free text and structured reference of a payment."""
     chance = year.chance
-    if named is None:
+    if written is None:
         return chance.choice(("", "thank you", "Rechnung", "invoice of this month")), None
     if structured:
-        return "", named
+        return "", written
     shape = chance.choice(("{0}", "Invoice {0}", "{1}", "ref {1} thanks", "{2}", "pay/{0}/x"))
-    return shape.format(named, in_groups(named), named.lower()), None
+    return shape.format(written, in_groups(written), written.lower()), None
 
 
 def _send(
@@ -203,8 +209,7 @@ def _send(
 ) -> Sent:
     year.transfers += 1
     chance = year.chance
-    # One in thirty pays through an accountant, who pays for others too, now and then with another
-    # customer's reference; one in fifty from abroad.
+    # One in thirty pays through an accountant, who pays for others too; one in fifty from abroad.
     shared = chance.random() < 1 / 30
     iban = f"DE{account_id % 20:020d}" if shared else f"AT{account_id:020d}"
     if chance.random() < 1 / 50:
@@ -227,70 +232,76 @@ def _send(
 def _match(year: Year, sent: list[Sent]) -> None:
     if not sent:
         return
-    truth = {one.incoming.id: one for one in sent}
+    payments = {payment.incoming.id: payment for payment in sent}
     open_items = OpenItems(
         dict(year.invoices), payers=year.payers, earlier=earlier_by_likeness(year.earlier)
     )
-    for decision in match([one.incoming for one in sent], open_items, Policy()):
-        one = truth[decision.transfer_id]
-        year.seen[one.habit] += 1
+    for decision in match([payment.incoming for payment in sent], open_items, Policy()):
+        payment = payments[decision.transfer_id]
+        year.seen[payment.habit] += 1
         year.rules[decision.rule] += 1
         if decision.is_automatic:
-            year.automatic[one.habit] += 1
-            if decision.account_id != one.account_id:
-                year.wrong.append((one.habit, decision))
-            _settle(year, one, decision.parts, confirmed=0)
+            year.automatic[payment.habit] += 1
+            if decision.account_id != payment.account_id:
+                year.wrong.append((payment.habit, decision))
+            _settle(year, payment, decision.parts, confirmed=0)
         else:
-            _review(year, one)
-        if one.habit == "taken back" and decision.outcome == "settle":
+            _review(year, payment)
+        if payment.habit == "taken back" and decision.outcome == "settle":
             _take_back(year, decision.parts)
 
 
-def _review(year: Year, one: Sent) -> None:
-    """A person who knows the truth gives the money to where it belongs."""
-    left, parts = one.incoming.amount_minor, []
-    for id in one.invoices:
-        part = min(left, year.invoices[id].due_minor)
+def _review(year: Year, payment: Sent) -> None:
+    """Allocate the money as a reviewer who knows the truth."""
+    rest, parts = payment.incoming.amount_minor, []
+    for id in payment.invoices:
+        part = min(rest, year.invoices[id].due_minor)
         if part:
             parts.append((id, part))
-            left -= part
-    _settle(year, one, parts, confirmed=1)
+            rest -= part
+    _settle(year, payment, parts, confirmed=1)
 
 
 def _settle(
     year: Year,
-    one: Sent,
+    payment: Sent,
     parts: list[tuple[int, int]] | tuple[tuple[int, int], ...],
     *,
     confirmed: int,
 ) -> None:
     for id, part in parts:
         invoice = year.invoices[id]
-        left = invoice.due_minor - part
-        state = "open" if left else "paid"
-        year.invoices[id] = replace(invoice, due_minor=left, state=state)
-    said = one.incoming
-    if said.payer_iban is None:
+        due_minor = invoice.due_minor - part
+        state = "open" if due_minor else "paid"
+        year.invoices[id] = replace(invoice, due_minor=due_minor, state=state)
+    incoming = payment.incoming
+    if incoming.payer_iban is None:
         return
-    known = year.payers.setdefault(said.payer_iban, {})
-    trust = known.get(one.account_id, Trust())
-    known[one.account_id] = replace(
+    trust_by_account = year.payers.setdefault(incoming.payer_iban, {})
+    trust = trust_by_account.get(payment.account_id, Trust())
+    trust_by_account[payment.account_id] = replace(
         trust, confirmed=trust.confirmed + confirmed, matched=trust.matched + (not confirmed)
     )
     paid = frozenset(id for id, _ in parts)
     year.earlier.append(
-        Earlier(said.payer_iban, said.amount_minor, said.currency, paid, said.booking_date)
+        Earlier(
+            incoming.payer_iban,
+            incoming.amount_minor,
+            incoming.currency,
+            paid,
+            incoming.booking_date,
+        )
     )
 
 
 def _take_back(year: Year, parts: tuple[tuple[int, int], ...]) -> None:
-    """The bank takes the payment back; the invoice is open again."""
+    """Return a payment to its payer, which reopens the invoices."""
     for id, part in parts:
         invoice = year.invoices[id]
-        left = invoice.due_minor + part
-        year.invoices[id] = replace(invoice, due_minor=left, state="open")
+        due_minor = invoice.due_minor + part
+        year.invoices[id] = replace(invoice, due_minor=due_minor, state="open")
 
 
 def forget_names() -> None:
-    """So that a second run is no faster for what the first one folded."""
+    """Clear the cache of folded names, so that a second run is not faster."""
     folded.cache_clear()

@@ -1,6 +1,7 @@
-"""Debits from a filled queue to the last commit: ours, a stock no-op, and what a user would write.
+"""Debits from a filled queue to the last commit: ours, a stock no-op, and a naive task.
 
-Then how long each waits where not too many come (`bench.latency`). All in one run on the same servers, in interleaved rounds; at the end the books are audited.
+Then their latency at a steady rate (`bench.latency`). All contestants run on the same servers, in
+interleaved rounds; at the end the ledger is audited.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench import ground, latency, measure, stock, workers
-from bench.ground import ACCOUNTS, OPERATIONS, BooksDisagree
+from bench.ground import ACCOUNTS, OPERATIONS, LedgerDisagrees
 from bench.measure import Result, Row
 from bench.stack import server_pids
 from bench.stencil import Stencil, stencil_of
@@ -24,7 +25,7 @@ from models.host import CreditTransaction
 from worker.database import transaction
 from worker.transport import queues
 
-#: The naive task moves the app's balance behind the books' back, so it has accounts of its own.
+#: The naive task changes the app's balance without our ledger, so it has accounts of its own.
 NAIVE_FROM = 1_000_000
 PUSHED_AT_ONCE = 500
 
@@ -34,9 +35,9 @@ _STOCK = ("-A", "bench.stock", "worker", "-c", "2", *_QUIET)
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A way to do it: the worker's command line, how many of it, and its part of the count.
+    """A contestant: its worker's command line, the number of workers, and its part of the count.
 
-    A slow one gets fewer messages, so that each takes about as long.
+    A slow one gets fewer messages, so that all take about as long.
     """
 
     name: str
@@ -63,12 +64,12 @@ RATIOS = (
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Drain `count` debits, or its part of them, with each contestant, `rounds` times.
+    """Drain `count` debits, or a part of them, with each contestant, `rounds` times.
 
-    Raises BooksDisagree, Stalled or WorkerEnded.
+    Raises LedgerDisagrees, Stalled or WorkerEnded.
     """
     ground.open_accounts(1)
-    ground.open_accounts(NAIVE_FROM, with_books=False)
+    ground.open_accounts(NAIVE_FROM, is_adopted=False)
     stencils = _stencils()
     measured: dict[str, list[Row]] = {contestant.name: [] for contestant in CONTESTANTS}
     sent: dict[str, int] = {contestant.queue: 0 for contestant in CONTESTANTS}
@@ -78,14 +79,14 @@ def run(*, count: int, rounds: int) -> Result:
             _fill(contestant, stencils[contestant.queue], debits)
             measured[contestant.name].append(_drain(contestant, debits))
             sent[contestant.queue] += debits
-    _check_books(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
-    rows = [measure.median(each) for each in measured.values()]
+    _check_ledger(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
+    rows = [measure.median(round_rows) for round_rows in measured.values()]
     result = Result(rows, measure.ratios(rows, RATIOS))
     return result + latency.run(count=count, rounds=rounds)
 
 
 def _stencils() -> dict[str, Stencil]:
-    """One of each queue, from a message that was really sent."""
+    """Make a stencil for each queue from a message that was really sent."""
     redis = queues.connection()
     debit = Debit(1, OPERATIONS[0], new_key())
     client = BillingClient(os.environ["REDIS_URL"])
@@ -97,7 +98,7 @@ def _stencils() -> dict[str, Stencil]:
 
 
 def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
-    """Put debits with keys in the order of time into the queue, spread over all accounts."""
+    """Fill the queue with debits that have time-ordered keys, spread over all accounts."""
     if contestant.debits_a_message > 1:
         BillingClient(os.environ["REDIS_URL"]).debit_many(ground.debits(count))
         return
@@ -114,17 +115,19 @@ def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
 def _drain(contestant: Contestant, count: int) -> Row:
     redis = queues.connection()
 
-    def left() -> int:
+    def count_left() -> int:
         waiting = redis.llen(contestant.queue) + queues.in_hand(redis)
         return waiting * contestant.debits_a_message
 
     with workers.running(contestant.command, number=contestant.workers) as pids:
-        return measure.drain(contestant.name, count, left=left, workers=pids, servers=server_pids())
+        return measure.drain(
+            contestant.name, count, count_left=count_left, workers=pids, servers=server_pids()
+        )
 
 
-def _check_books(*, ours: int, naive: int) -> None:
-    """Each debit once, and every promise of the audit held."""
-    ground.check_books()
+def _check_ledger(*, ours: int, naive: int) -> None:
+    """Check that each debit was booked once, and that every invariant of the audit holds."""
+    ground.check_ledger()
     with transaction() as ctx:
         of_ours = CreditTransaction.key.is_not(None)
         counts = {
@@ -133,11 +136,11 @@ def _check_books(*, ours: int, naive: int) -> None:
             "entries of the naive task": (_deductions(~of_ours), naive),
         }
         for what, (query, wanted) in counts.items():
-            if (found := ctx.session.execute(query).scalar_one()) != wanted:
-                raise BooksDisagree(f"{found} {what}, not {wanted}")
+            if (counted := ctx.session.execute(query).scalar_one()) != wanted:
+                raise LedgerDisagrees(f"There are {counted} {what}, not {wanted}.")
 
 
-def _deductions(of_whom: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _deductions(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(sa.func.count(CreditTransaction.id)).where(
-        CreditTransaction.type == "deduction", of_whom
+        CreditTransaction.type == "deduction", condition
     )

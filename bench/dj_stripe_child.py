@@ -1,8 +1,7 @@
-"""Run by the Python of BENCH_DJSTRIPE_PYTHON: dj-stripe takes webhooks as its view does.
+"""dj-stripe processing webhooks as its view does; run by the Python of BENCH_DJSTRIPE_PYTHON.
 
-Each body is verified, kept as a WebhookEventTrigger and processed, all by dj-stripe's own code. It
-reads the present state of each object from Stripe, which costs it nothing here: what the event
-carries is answered at once.
+dj-stripe's own code verifies each body, stores it as a WebhookEventTrigger and processes it. Its
+requests for the current state of an object cost nothing here: they get the object of the event.
 """
 
 import hashlib
@@ -37,7 +36,7 @@ def configure() -> None:
             }
         },
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "djstripe"],
-        # The tables as they are today: all of their history takes minutes.
+        # The current tables only: running all of their migrations takes minutes.
         MIGRATION_MODULES=dict.fromkeys(("contenttypes", "auth", "djstripe")),
         DJSTRIPE_FOREIGN_KEY_TO_FIELD="id",
         STRIPE_TEST_SECRET_KEY=KEY,
@@ -50,7 +49,7 @@ def configure() -> None:
 
 
 def prepare(secret: str) -> None:
-    """Make the tables and the endpoint, if they are not there."""
+    """Make the tables and the endpoint unless they exist."""
     from django.db import connection
     from djstripe.models import Account, APIKey, WebhookEndpoint
 
@@ -79,7 +78,7 @@ def signed(body: str, secret: str) -> str:
 
 
 def process(secret: str, file: str, number: int, processes: int) -> None:
-    """Take this process's part of the accounts, each in its order, as fast as it goes."""
+    """Process this process's part of the accounts, each in order, as fast as possible."""
     from django.test import RequestFactory
     from djstripe.models import Event, WebhookEndpoint, WebhookEventTrigger
 
@@ -87,7 +86,7 @@ def process(secret: str, file: str, number: int, processes: int) -> None:
     answer_at_once(present)
     endpoint = WebhookEndpoint.objects.get(id="we_bench")
     bodies = Path(file).read_text().splitlines()
-    mine = [body for body in bodies if customer_number(body) % processes == number]
+    own_bodies = [body for body in bodies if customer_number(body) % processes == number]
     for body in bodies:
         remember(json.loads(body)["data"]["object"], present)
     requests = [
@@ -97,19 +96,20 @@ def process(secret: str, file: str, number: int, processes: int) -> None:
             content_type="application/json",
             headers={"stripe-signature": signed(body, secret)},
         )
-        for body in mine
+        for body in own_bodies
     ]
     say("ready")
     sys.stdin.readline()
     for request in requests:
         WebhookEventTrigger.from_request(request, webhook_endpoint=endpoint)
-    found = Event.objects.filter(id__in=[json.loads(body)["id"] for body in mine]).count()
-    say("done" if found == len(mine) else f"{found} of {len(mine)}")
+    event_ids = [json.loads(body)["id"] for body in own_bodies]
+    stored = Event.objects.filter(id__in=event_ids).count()
+    say("done" if stored == len(own_bodies) else f"{stored} of {len(own_bodies)}")
     sys.stdin.readline()
 
 
 def answer_at_once(present: dict[str, dict]) -> None:
-    """Have the SDK find every object here, in place of a request to Stripe."""
+    """Answer the SDK's requests from memory instead of Stripe."""
     import stripe
 
     class Here(stripe.HTTPClient):
@@ -126,7 +126,7 @@ def answer_at_once(present: dict[str, dict]) -> None:
 
 
 def answer(path: str, present: dict[str, dict]) -> dict:
-    """The object at a path; of lists that no event carries whole, nothing."""
+    """Return the object at a path; an empty list for lists that no event has whole."""
     name = path.rpartition("/")[2]
     if name in present:
         return present[name]
@@ -136,7 +136,7 @@ def answer(path: str, present: dict[str, dict]) -> dict:
 
 
 def product(object_id: str) -> dict:
-    """The one thing that the events only name."""
+    """Return a product, which the events only name."""
     return {
         "id": object_id,
         "object": "product",
@@ -150,19 +150,18 @@ def product(object_id: str) -> dict:
 
 
 def customer_number(body: str) -> int:
-    """Events of one life go to one process."""
+    """Return the number by which one account's events go to one process."""
     return int(json.loads(body)["id"].split("_")[2])
 
 
 def remember(obj: dict, present: dict[str, dict]) -> None:
-    """What Stripe would answer for this object, and for those that it carries whole."""
+    """Store this object, and those inside it, as Stripe's answers."""
     if isinstance(obj.get("id"), str):
         present[obj["id"]] = obj
     for value in obj.values():
-        inner = value if isinstance(value, list) else [value]
-        for each in inner:
-            if isinstance(each, dict):
-                remember(each, present)
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, dict):
+                remember(inner, present)
 
 
 def say(word: str) -> None:

@@ -1,4 +1,4 @@
-"""dj-stripe as a contestant: two processes of another Python, told when to begin."""
+"""dj-stripe as a contestant: two processes of another Python."""
 
 import os
 import subprocess
@@ -16,14 +16,14 @@ _CHILD = Path(__file__).with_name("dj_stripe_child.py")
 
 
 class DjStripeFailed(Exception):
-    """It did not process what it was given."""
+    """dj-stripe did not process all events."""
 
 
 def row(python: str, events: Path, *, count: int, secret: str) -> Row:
-    """How fast dj-stripe processes the events of a file, one a line, in its own way.
+    """Time dj-stripe on the events of a file, one a line.
 
-    `python` is that of an environment with dj-stripe and psycopg2. Its tables go into a schema of
-    their own in the bench's database. Raises DjStripeFailed.
+    `python`: of an environment with dj-stripe and psycopg2. Its tables go into a schema of their
+    own in the bench's database. Raises DjStripeFailed.
     """
     _run([python, "-I", str(_CHILD), "prepare", secret])
     children = [
@@ -66,9 +66,9 @@ def row(python: str, events: Path, *, count: int, secret: str) -> Row:
 def _hear(children: Sequence["subprocess.Popen[str]"], word: str) -> None:
     for child in children:
         assert child.stdout is not None
-        said = child.stdout.readline().strip()
-        if said != word:
-            raise DjStripeFailed(said)
+        line = child.stdout.readline().strip()
+        if line != word:
+            raise DjStripeFailed(line)
 
 
 def _run(command: Sequence[str]) -> None:

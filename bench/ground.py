@@ -1,4 +1,4 @@
-"""What every bench stands on: accounts with open books, and the audit at the end."""
+"""The common ground of all benches: accounts with a balance, and the audit at the end."""
 
 import random
 from collections.abc import Iterator
@@ -16,16 +16,18 @@ CREDITS = 1_000_000_000
 OPERATIONS = ("clustering", "idea_generation", "image_prompt_extraction")
 
 
-class BooksDisagree(Exception):
-    """The figures are worth nothing: debits were lost, doubled or wrongly booked."""
+class LedgerDisagrees(Exception):
+    """The figures are worthless: debits were lost, doubled or booked wrongly."""
 
 
-def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True) -> None:
-    """Accounts from this id on, rich; with open books as after an account's first debit."""
+def open_accounts(first: int, *, count: int = ACCOUNTS, is_adopted: bool = True) -> None:
+    """Create accounts from this id on; `is_adopted`: adopt them too, as a first debit does."""
     ids = range(first, first + count)
     with engine().begin() as connection:
-        there = connection.execute(sa.select(sa.func.count()).where(Account.id.in_(ids))).scalar()
-        if there:
+        existing = connection.execute(
+            sa.select(sa.func.count()).where(Account.id.in_(ids))
+        ).scalar()
+        if existing:
             return
         connection.execute(
             sa.insert(Account),
@@ -34,7 +36,7 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True)
                 for id in ids
             ],
         )
-    if with_books:
+    if is_adopted:
         with transaction() as ctx:
             firsts = [Debit(id, OPERATIONS[0], new_key()) for id in ids]
             answers = post.apply(ctx, firsts)
@@ -43,23 +45,25 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, with_books: bool = True)
 
 
 def settle() -> None:
-    """Let Postgres know what it holds, and write it down: no contestant pays for another."""
+    """Vacuum, analyze and checkpoint, so that no contestant pays for another's work."""
     with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM ANALYZE"))
         connection.execute(sa.text("CHECKPOINT"))
 
 
 def debits(count: int, *, first: int = 1, accounts: int = ACCOUNTS) -> Iterator[Debit]:
-    """Debits with keys in the order of time, spread over the accounts."""
+    """Yield debits with time-ordered keys, spread over the accounts."""
     chance = random.Random(count)
     for _ in range(count):
         account_id = first + chance.randrange(accounts)
         yield Debit(account_id, chance.choice(OPERATIONS), new_key())
 
 
-def check_books(*, with_seals: bool = True) -> None:
-    """Raises BooksDisagree unless every promise of the audit holds."""
+def check_ledger(*, with_seals: bool = True) -> None:
+    """Run the audit. Raises LedgerDisagrees unless every invariant holds."""
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
         report = audit.run(ctx, with_seals=with_seals)
     if not report.agrees:
-        raise BooksDisagree(str({name: found for name, found in report.findings.items() if found}))
+        raise LedgerDisagrees(
+            str({check: facts for check, facts in report.findings.items() if facts})
+        )

@@ -1,4 +1,4 @@
-"""Holds: placed one by one on the app's own connection, captured in sets."""
+"""Holds: placed one by one on the app's own connection, captured in batches."""
 
 from bench import ground, measure
 from bench.measure import Result, Row
@@ -8,15 +8,15 @@ from billing_client import Capture, PlaceHold
 from billing_client.inbox import place_hold
 from worker.database import engine, transaction
 
-SET = 500
-#: A hold is a transaction of its own; fewer of them take as long.
+BATCH = 500
+#: Each hold is a transaction of its own, so fewer of them take as long.
 PART = 0.2
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Place holds in transactions of their own, then capture them in sets of 500.
+    """Place holds in transactions of their own, then capture them in batches of 500.
 
-    Raises BooksDisagree.
+    Raises LedgerDisagrees.
     """
     ground.open_accounts(1)
     measured: dict[str, list[Row]] = {}
@@ -27,8 +27,8 @@ def run(*, count: int, rounds: int) -> Result:
         ]
         for row in (_placed(holds), _captured(holds)):
             measured.setdefault(row.name, []).append(row)
-    ground.check_books()
-    return Result([measure.median(each) for each in measured.values()])
+    ground.check_ledger()
+    return Result([measure.median(rows) for rows in measured.values()])
 
 
 def _placed(holds: list[PlaceHold]) -> Row:
@@ -48,9 +48,9 @@ def _captured(holds: list[PlaceHold]) -> Row:
     captures = [Capture(hold.account_id, hold.key) for hold in holds]
 
     def capture_all() -> None:
-        for start in range(0, len(captures), SET):
+        for start in range(0, len(captures), BATCH):
             with transaction() as ctx:
-                answers = post.apply(ctx, captures[start : start + SET])
+                answers = post.apply(ctx, captures[start : start + BATCH])
             assert all(answer.outcome == "taken" for answer in answers)
 
     return measure.timed("hold_captured", len(captures), capture_all, roots=server_pids())

@@ -1,6 +1,6 @@
-"""The inbox drained by two processes and by one, and the same effect one debit a transaction.
+"""The inbox drained by two processes and by one, and the same effect with one transaction a debit.
 
-Two, for the machine has two cores, and `--scale debits=2` is how a busy inbox is served.
+Two processes, since the machine has two cores and a busy inbox is served with `--scale debits=2`.
 """
 
 import multiprocessing
@@ -19,21 +19,21 @@ from worker.database import engine
 from worker.debits.inbox_drain import InboxDrain
 from worker.debits.reader import tune_garbage_collector
 
-#: Drains at once, and clients of the other way.
+#: Concurrent drains, and clients of the one-by-one way.
 DRAINS, CLIENTS = 2, 8
-#: How long a drain sleeps that finds nothing to do while rows are in the other's hands.
+#: How long a drain sleeps while the other one holds all remaining rows.
 EMPTY_WAIT_S = 0.005
-#: A client that has not connected by then never will.
+#: The limit for a client's start.
 START_S = 60
-#: The one-by-one way gets so much of the count: it is that much slower.
+#: The part of the count for the one-by-one way, which is slower.
 PART = 0.3
 #: The account that takes every debit of the hot rows.
 HOT = 500
-#: Accounts of their own for the way that goes past the books.
+#: Separate accounts for the one-by-one way, which bypasses our ledger.
 ONE_BY_ONE_FROM = 3_000_000
 RATIOS = (("inbox_uniform", "one_by_one_uniform"), ("inbox_hot", "one_by_one_hot"))
 
-#: All that a debit does, in one statement and one round trip; what it lacks is our checks.
+#: The effect of a debit in one statement and one round trip, without our checks.
 _ONE_DEBIT = """
 WITH account AS (SELECT id, credits FROM igny8_tenants WHERE id = %(id)s FOR NO KEY UPDATE),
 key AS (INSERT INTO billing.keys (key, content, entry_id) VALUES (%(key)s, 1, NULL)),
@@ -51,7 +51,7 @@ UPDATE igny8_tenants SET credits = credits - 2 WHERE id = (SELECT id FROM accoun
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Drain `count` rows over all accounts, then over one, `rounds` times. Raises BooksDisagree."""
+    """Drain `count` rows of all accounts, then of one, `rounds` times. Raises LedgerDisagrees."""
     ground.open_accounts(1)
     measured: dict[str, list[Row]] = {}
     for _ in range(rounds):
@@ -63,8 +63,8 @@ def run(*, count: int, rounds: int) -> Result:
             )
             for row in rows:
                 measured.setdefault(row.name, []).append(row)
-    ground.check_books()
-    rows_shown = [measure.median(each) for each in measured.values()]
+    ground.check_ledger()
+    rows_shown = [measure.median(round_rows) for round_rows in measured.values()]
     return Result(rows_shown, dict(measure.ratios(rows_shown, RATIOS)))
 
 
@@ -78,7 +78,7 @@ def _drained(name: str, count: int, first: int, accounts: int, *, drains: int) -
 
 
 def _one_by_one(name: str, count: int, accounts: int) -> Row:
-    """A schema of its own would be fairer to nobody: same tables, other accounts, undone after."""
+    """Debit one by one on the same tables with separate accounts, and delete them afterwards."""
     share = count // CLIENTS
     url = engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
     _prepare_one_by_one()
@@ -90,12 +90,12 @@ def _one_by_one(name: str, count: int, accounts: int) -> Row:
 def _at_once(
     name: str, count: int, number: int, work: Callable[..., None], args: tuple[object, ...]
 ) -> Row:
-    """Have so many processes do the work, which `count`s things, from one moment on."""
+    """Time `number` processes that start the work on `count` items at the same moment."""
     spawn = multiprocessing.get_context("spawn")
     ready, go = spawn.Barrier(number + 1), spawn.Barrier(number + 1)
     processes = [
-        spawn.Process(target=work, args=args, kwargs={"ready": ready, "go": go, "number": each})
-        for each in range(number)
+        spawn.Process(target=work, args=args, kwargs={"ready": ready, "go": go, "number": index})
+        for index in range(number)
     ]
     for process in processes:
         process.start()
@@ -110,7 +110,7 @@ def _at_once(
 
 
 def _drain(*, ready, go, number: int) -> None:
-    """As a reader does that has nothing else to do."""
+    """Drain the inbox as a debit reader without other work does."""
     logs.configure()
     drain = InboxDrain()
     tune_garbage_collector()
@@ -150,7 +150,7 @@ def _prepare_one_by_one() -> None:
 
 
 def _forget_one_by_one() -> None:
-    """What went past the books would not pass their audit."""
+    """Delete what bypassed the ledger and would fail its audit."""
     for statement in (
         f"DELETE FROM igny8_credit_transactions WHERE tenant_id >= {ONE_BY_ONE_FROM}",
         f"DELETE FROM billing.lots WHERE account_id >= {ONE_BY_ONE_FROM}",

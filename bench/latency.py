@@ -1,4 +1,4 @@
-"""From enqueueing to the commit, at 1,000 debits a second offered to one debit reader."""
+"""Latency from enqueueing to the commit, with 1,000 debits a second for one debit reader."""
 
 import os
 import statistics
@@ -15,10 +15,10 @@ from worker.database import engine
 from worker.transport import queues
 
 OFFERED_A_SECOND = 1000
-#: So many are offered at once, as a sender's clock ticks.
+#: The pause between two bursts of a sender.
 EVERY_S = 0.01
 WARM_UP_S = 2.0
-#: What was not taken by then is lost.
+#: A debit that is not committed by then counts as lost.
 LOST_AFTER_S = 60.0
 
 _COMMITTED = """
@@ -30,23 +30,25 @@ ORDER BY number
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Offer a part of `count` debits at a steady rate, and ask Postgres when each was committed.
+    """Send a third of `count` debits at a steady rate, and read from Postgres when each was committed.
 
-    Nothing is measured where Postgres does not note that down (`track_commit_timestamp`). Raises
-    click.ClickException if a debit was lost, and BooksDisagree.
+    Without `track_commit_timestamp` in Postgres nothing is measured. Raises click.ClickException if
+    a debit was lost, and LedgerDisagrees.
     """
     del rounds  # one long run says more than several short ones
     with engine().connect() as connection:
         if connection.exec_driver_sql("SHOW track_commit_timestamp").scalar() != "on":
-            click.echo("no latency: Postgres has track_commit_timestamp = off", err=True)
+            click.echo(
+                "Latency is not measured: Postgres has track_commit_timestamp = off.", err=True
+            )
             return Result()
     ground.open_accounts(1)
-    # Made before: a real sender has a machine of its own.
+    # Prepared in advance, since a real sender has a machine of its own.
     warm_up = list(ground.debits(int(OFFERED_A_SECOND * WARM_UP_S)))
     debits = list(ground.debits(max(count // 3, 200)))
     first, raws = _messages(warm_up), _messages(debits)
     with workers.running(workers.READER):
-        # Twice: the first wait for the worker to have started.
+        # Twice: the first time includes the worker's start.
         for _ in range(2):
             _offer(first)
             waited_for([debit.key for debit in warm_up])
@@ -60,7 +62,7 @@ def run(*, count: int, rounds: int) -> Result:
         p50_ms=round(statistics.median(waits), 1),
         p99_ms=round(waits[int(len(waits) * 0.99)], 1),
     )
-    ground.check_books()
+    ground.check_ledger()
     return Result([row])
 
 
@@ -72,27 +74,27 @@ def _messages(debits: list[Debit]) -> list[bytes]:
 
 
 def _offer(raws: list[bytes]) -> list[float]:
-    """Send at a steady rate; returns when each was sent."""
+    """Send at a steady rate; return when each message was sent."""
     redis = queues.connection()
     sent: list[float] = []
-    each = int(OFFERED_A_SECOND * EVERY_S)
+    burst = int(OFFERED_A_SECOND * EVERY_S)
     began = time.monotonic()
-    for turn, start in enumerate(range(0, len(raws), each)):
+    for turn, start in enumerate(range(0, len(raws), burst)):
         time.sleep(max(began + turn * EVERY_S - time.monotonic(), 0))
-        part = raws[start : start + each]
+        part = raws[start : start + burst]
         sent += [time.time()] * len(part)
         redis.lpush(Debit.QUEUE, *part)
     return sent
 
 
 def waited_for(keys: list[str]) -> list[float]:
-    """When each was committed, by the clock of the machine. Waits until all are."""
-    asked = {"keys": keys}
+    """Wait until all debits are committed; return when each was, by the machine's clock."""
     until = time.monotonic() + LOST_AFTER_S
     while time.monotonic() < until:
         with engine().connect() as connection:
-            found = [float(row[0]) for row in connection.execute(sa.text(_COMMITTED), asked)]
-        if len(found) == len(keys):
-            return found
+            rows = connection.execute(sa.text(_COMMITTED), {"keys": keys})
+            committed = [float(row[0]) for row in rows]
+        if len(committed) == len(keys):
+            return committed
         time.sleep(0.2)
-    raise click.ClickException(f"{len(keys) - len(found)} debits were never taken")
+    raise click.ClickException(f"{len(keys) - len(committed)} debits were never committed.")

@@ -1,4 +1,4 @@
-"""What a bench measures and how it shows it: rows of rates and CPU time, and ratios of rates."""
+"""The results of a bench: rates, CPU times and ratios, and how they are measured and shown."""
 
 import json
 import os
@@ -12,21 +12,21 @@ import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
-#: The clock starts when this part is done: start-up, first connections and cold caches are over.
+#: The clock starts after this part, when start-up, first connections and cold caches are over.
 WARM_UP = 0.05
-#: Each look at the queue costs Redis a little; a hundred a second disturb nobody.
+#: A hundred looks at the queue a second do not slow Redis down noticeably.
 LOOK_EVERY_S = 0.01
-#: A contestant that does nothing for so long is broken, not slow.
+#: A contestant that makes no progress for so long is broken, not slow.
 STALLED_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contestant's figures: how many a second, and CPU milliseconds for each one.
+    """The figures of one contestant: items a second, and CPU milliseconds for each item.
 
-    `cpu_ms` counts the worker's processes and those of the servers, as far as they are here.
-    `p50_ms` and `p99_ms`: from enqueueing to the commit, where that was measured; `wal_bytes`:
-    what Postgres logged for each one, where that was; `mb`: peak memory above the imports.
+    `cpu_ms` counts the worker's processes and those of servers on this machine. Optional figures:
+    `p50_ms` and `p99_ms`, the latency; `wal_bytes`, WAL for each item; `mb`, peak memory above the
+    imports.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Row:
     mb: float | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """What was measured."""
+        """Return the figures that were measured."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The rows of one or more benches, and the ratios of rates worth a look."""
+    """The rows of one or more benches, and the ratios between them."""
 
     rows: list[Row] = field(default_factory=list)
     ratios: dict[str, float] = field(default_factory=dict)
-    #: What was counted rather than timed, such as a simulation's wrong matches.
+    #: Figures that are counted, not timed, such as a simulation's wrong matches.
     facts: dict[str, object] = field(default_factory=dict)
 
     def __add__(self, other: "Result") -> "Result":
@@ -56,7 +56,7 @@ class Result:
         return Result(self.rows + other.rows, self.ratios | other.ratios, facts)
 
     def as_json(self) -> str:
-        """`{"rows": [{"name", "per_second", "cpu_ms"}], "ratios": {"a/b": a's rate by b's}}`."""
+        """Return `{"rows": [{"name", "per_second", "cpu_ms"}], "ratios": {"a/b": ratio of rates}}`."""
         shown: dict[str, object] = {
             "rows": [row.as_dict() for row in self.rows],
             "ratios": self.ratios,
@@ -81,9 +81,9 @@ class Result:
 
 
 def machine_speed() -> float:
-    """Million steps of plain Python a second, the best of a few tries.
+    """Return million steps of plain Python a second, the best of five tries.
 
-    On a shared machine it halves and doubles within minutes: rates of two runs are compared by it.
+    On a shared machine it halves and doubles within minutes: scale the rates of two runs by it.
     """
     steps = 50_000
 
@@ -97,25 +97,25 @@ def machine_speed() -> float:
 
 
 class Stalled(Exception):
-    """A contestant did nothing for a minute."""
+    """A contestant made no progress for a minute."""
 
 
 class WorkerEnded(Exception):
-    """A contestant's worker is gone."""
+    """A contestant's worker has ended."""
 
 
 def drain(
     name: str,
     count: int,
     *,
-    left: Callable[[], int],
+    count_left: Callable[[], int],
     workers: Iterable[int],
     servers: Iterable[int],
 ) -> Row:
-    """Time a queue of `count` from the warm-up mark until `left()` is none.
+    """Time a queue of `count` messages from the warm-up mark until `count_left()` is 0.
 
-    `workers` and `servers`: ids of the processes whose CPU time counts, each with all that it ever
-    started. Raises Stalled or WorkerEnded.
+    `workers` and `servers`: ids of the processes whose CPU time counts, with their descendants.
+    Raises Stalled or WorkerEnded.
     """
     working = [psutil.Process(pid) for pid in workers]
     processes = [*working, *[psutil.Process(pid) for pid in servers]]
@@ -123,14 +123,14 @@ def drain(
     def checked() -> int:
         if any(worker.status() == psutil.STATUS_ZOMBIE for worker in working):
             raise WorkerEnded(name)
-        return left()
+        return count_left()
 
     began, cpu_before = time.monotonic(), _cpu_s(processes)
     measured = _wait_until(checked, at_most=count - max(1, int(count * WARM_UP)))
     if measured:
         began, cpu_before = time.monotonic(), _cpu_s(processes)
     else:
-        # So few that one look saw all and the next none: they are timed from the start.
+        # So few that one look saw all and the next none: time them from the start.
         measured = count
     _wait_until(checked, at_most=0)
     took, used = time.monotonic() - began, _cpu_s(processes) - cpu_before
@@ -138,7 +138,7 @@ def drain(
 
 
 def timed(name: str, count: int, work: Callable[[], object], *, roots: Iterable[int]) -> Row:
-    """Time work that does `count` things, in this process; `roots` as in `drain`."""
+    """Time work on `count` items in this process; `roots` are further processes, as in `drain`."""
     processes = [psutil.Process(pid) for pid in (os.getpid(), *roots)]
     began, cpu_before = time.monotonic(), _cpu_s(processes)
     work()
@@ -147,7 +147,7 @@ def timed(name: str, count: int, work: Callable[[], object], *, roots: Iterable[
 
 
 def median(rows: Sequence[Row]) -> Row:
-    """The median of each figure over the rounds of one contestant."""
+    """Return the median of each figure over the rounds of one contestant."""
     return Row(
         rows[0].name,
         round(statistics.median([row.per_second for row in rows]), 1),
@@ -161,25 +161,25 @@ def median(rows: Sequence[Row]) -> Row:
 
 
 def ratios(rows: Iterable[Row], pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
-    """How many times the second one's rate the first one's is, for each pair of names."""
+    """Return the first rate divided by the second, for each pair of names."""
     rates = {row.name: row.per_second for row in rows}
-    return {f"{one}/{other}": round(rates[one] / rates[other], 2) for one, other in pairs}
+    return {f"{name}/{base}": round(rates[name] / rates[base], 2) for name, base in pairs}
 
 
-def _wait_until(left: Callable[[], int], *, at_most: int) -> int:
-    """Look until no more than this is left; returns what is."""
+def _wait_until(count_left: Callable[[], int], *, at_most: int) -> int:
+    """Wait until at most this many items are left; return how many are."""
     before, since = -1, time.monotonic()
-    while (now_left := left()) > at_most:
-        if now_left != before:
-            before, since = now_left, time.monotonic()
+    while (remaining := count_left()) > at_most:
+        if remaining != before:
+            before, since = remaining, time.monotonic()
         if time.monotonic() - since > STALLED_AFTER_S:
-            raise Stalled(f"{now_left} left, and nothing happens")
+            raise Stalled(f"{remaining} items are left, and their number does not change.")
         time.sleep(LOOK_EVERY_S)
-    return now_left
+    return remaining
 
 
 def _cpu_s(roots: Iterable[psutil.Process]) -> float:
-    """CPU seconds of these processes, of their descendants, and of those that have ended."""
+    """Sum the CPU seconds of these processes and their descendants, with those that have ended."""
     total = 0.0
     for root in roots:
         for process in (root, *root.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""Does a debit cost more when the ledger is large? At 10,000 and at 10,000,000 entries."""
+"""The cost of a debit on a ledger of 10,000 and of 10,000,000 entries."""
 
 import os
 
@@ -11,11 +11,11 @@ from billing.usage import post
 from billing_client import Debit
 from worker.database import AUDIT_S, engine, transaction
 
-SET = 500
+BATCH = 500
 SMALL, LARGE = 10_000, int(os.environ.get("BENCH_LARGE", "10000000"))
 FILLED_AT_ONCE = 500_000
 
-#: Entries as ours are, with time-ordered keys of the past; amounts of 0 keep the sums.
+#: Entries like ours, with time-ordered keys of the past; amounts of 0 keep the sums right.
 _FILL = """
 WITH made AS (
     SELECT 1 + (random() * %(accounts)s)::int %% %(accounts)s AS account_id,
@@ -38,16 +38,16 @@ SELECT idempotency_key::uuid, 1, id FROM entry
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Take debits in sets from a small ledger, fill it, and take as many again.
+    """Take debits in batches on a small ledger, fill the ledger, and take as many again.
 
-    Raises BooksDisagree. The seals of what was only filled in are not checked.
+    The entry hashes of filled-in entries are not checked. Raises LedgerDisagrees.
     """
     ground.open_accounts(1)
     _fill(SMALL, before=0)
     small = _measure("scale_10k", count, rounds)
     _fill(LARGE, before=SMALL)
     large = _measure("scale_10m", count, rounds)
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     ratios = {
         "cpu_10m/cpu_10k": round(large.cpu_ms / small.cpu_ms, 2),
         "wal_10m/wal_10k": round((large.wal_bytes or 0) / (small.wal_bytes or 1), 2),
@@ -56,7 +56,7 @@ def run(*, count: int, rounds: int) -> Result:
 
 
 def _measure(name: str, count: int, rounds: int) -> Row:
-    """The first round warms up caches and visibility; its figures are thrown away."""
+    """Measure the rounds after a first one, which warms up caches and visibility."""
     return measure.median([_taken(name, count) for _ in range(rounds + 1)][1:])
 
 
@@ -64,9 +64,9 @@ def _taken(name: str, count: int) -> Row:
     debits: list[Debit] = list(ground.debits(count))
 
     def take_all() -> None:
-        for start in range(0, count, SET):
+        for start in range(0, count, BATCH):
             with transaction() as ctx:
-                post.apply(ctx, debits[start : start + SET])
+                post.apply(ctx, debits[start : start + BATCH])
 
     before = _wal()
     row = measure.timed(name, count, take_all, roots=server_pids())
@@ -80,7 +80,7 @@ def _wal() -> int:
 
 
 def _fill(upto: int, *, before: int) -> None:
-    """Fill the ledger with entries that are as ours, a part at a time."""
+    """Insert entries like ours, some at a time."""
     done = before
     while done < upto:
         count = min(FILLED_AT_ONCE, upto - done)

@@ -1,4 +1,4 @@
-"""The ground of a bench: durable servers, a database of its own, and who the servers are."""
+"""The servers of a bench: durable, with a database of its own."""
 
 import os
 import tempfile
@@ -16,10 +16,10 @@ from devstack.fresh import fresh_database
 
 @contextmanager
 def bench_stack() -> Iterator[None]:
-    """Durable servers with an empty database of today's schema, named in the environment.
+    """Provide durable servers and an empty, migrated database, and set their environment variables.
 
-    Those of DATABASE_URL and REDIS_URL if set, with a database of the bench's own and a Redis that
-    must be empty; else embedded ones in a temporary folder.
+    They are those of DATABASE_URL and REDIS_URL if set, with a new database and a Redis that must
+    be empty; else embedded servers in a temporary folder.
     """
     with ExitStack() as context:
         folder = context.enter_context(tempfile.TemporaryDirectory(prefix="billing-bench-"))
@@ -27,7 +27,7 @@ def bench_stack() -> Iterator[None]:
         if not os.environ.get("DATABASE_URL"):
             from devstack import running_stack
 
-            # An embedded Postgres of root runs as nobody, who has to reach its data.
+            # Started by root, the embedded Postgres runs as nobody, which must reach its data.
             Path(folder).chmod(0o711)
             urls = context.enter_context(running_stack(Path(folder) / "stack", durable=True))
             os.environ.update(urls.environment())
@@ -36,7 +36,7 @@ def bench_stack() -> Iterator[None]:
         with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
             if client.dbsize():
                 raise click.ClickException(
-                    "REDIS_URL names a Redis that holds data: not for a bench"
+                    "The Redis at REDIS_URL holds data. A bench needs an empty one."
                 )
             context.callback(_empty, os.environ["REDIS_URL"])
 
@@ -53,15 +53,15 @@ def _empty(redis_url: str) -> None:
 
 
 def server_pids() -> list[int]:
-    """Postgres' first process and Redis, where they run on this machine."""
+    """Return the ids of the postmaster and of Redis, if they run on this machine."""
     from worker.database import engine
     from worker.transport import queues
 
     with engine().connect() as connection:
         backend = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
     facts: dict[str, int] = queues.connection().info("server")
-    mine = [_parent(backend, "postgres"), _itself(facts["process_id"], ("redis", "valkey"))]
-    return [pid for pid in mine if pid is not None]
+    pids = [_parent(backend, "postgres"), _itself(facts["process_id"], ("redis", "valkey"))]
+    return [pid for pid in pids if pid is not None]
 
 
 def _parent(pid: int, name: str) -> int | None:
@@ -69,7 +69,7 @@ def _parent(pid: int, name: str) -> int | None:
 
 
 def _itself(pid: int, names: tuple[str, ...]) -> int | None:
-    """A remote server's id may be that of another program here: the name tells."""
+    """Return the id if its process has such a name: a remote server's id may be another program's."""
     try:
         return pid if psutil.Process(pid).name().startswith(names) else None
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Do other queues move while very many trials end at one minute? Debits and grants, alone and then."""
+"""The latency of debits and grants while very many trials end in the same minute."""
 
 import os
 import statistics
@@ -14,30 +14,31 @@ from billing_client import BillingClient, Grant, new_key
 from tasks.life import expire_due, remind_due
 from worker.database import engine
 
-#: Trials that end, and as many that are to be reminded, for each of `count`.
+#: Trials for each of `count`: half of them end, half of them are reminded.
 SHARE = 2
 FIRST = 30_000_000
 CREDITS = 2000
-#: Offered for as long as the sweeps run, or so long; a grant with every so many debits.
+#: The rate of debits, the number of debits for each grant, and the longest time to send them.
 DEBITS_A_SECOND = 100
 GRANT_EVERY = 20
 LONGEST_S = 60.0
-#: Before, so long for each of `count`, within these bounds.
+#: Seconds of the measurement without sweeps for each of `count`, and its bounds.
 ALONE_S, SHORTEST_S, LONGEST_ALONE_S = 1 / 4000, 0.5, 5.0
-#: The other worker, as the README starts it: two children for all the other queues.
+#: The other worker: two children for all the other queues.
 GENERAL = ("-A", "worker.app", "worker", "-Q", "credits,bank,maintenance,stripe", "-c", "2")
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Offer debits and grants to both workers, first alone, then with both sweeps of trials.
+    """Send debits and grants to both workers, first without and then with the sweeps of trials.
 
-    Raises click.ClickException if something was lost, or if the sweeps were too short to be
-    measured against, and BooksDisagree.
+    Raises click.ClickException if a message was lost, and LedgerDisagrees.
     """
     del rounds
     with engine().connect() as connection:
         if connection.exec_driver_sql("SHOW track_commit_timestamp").scalar() != "on":
-            click.echo("no latency: Postgres has track_commit_timestamp = off", err=True)
+            click.echo(
+                "Latency is not measured: Postgres has track_commit_timestamp = off.", err=True
+            )
             return Result()
     ground.open_accounts(1)
     number = count * SHARE
@@ -52,12 +53,12 @@ def run(*, count: int, rounds: int) -> Result:
         began = time.monotonic()
         rows += _offered("during_sweeps", LONGEST_S, until_swept=True)
         swept = number / (time.monotonic() - began)
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     return Result([*rows, Row("trials_swept_meanwhile", round(swept), 0.0)])
 
 
 def _fall_due(first_that_ends: int) -> None:
-    """Half of the trials end now, and their reminders are past; the others are to be reminded."""
+    """Let half of the trials end now, without reminders; the others are due for a reminder."""
     with engine().begin() as connection:
         connection.execute(
             sa.text(
@@ -76,9 +77,9 @@ def _fall_due(first_that_ends: int) -> None:
 
 
 def _is_swept() -> bool:
-    left = "SELECT EXISTS (SELECT FROM billing.trials WHERE ended_at IS NULL AND (suspends_at <= now() OR next_reminder_at <= now()))"
+    query = "SELECT EXISTS (SELECT FROM billing.trials WHERE ended_at IS NULL AND (suspends_at <= now() OR next_reminder_at <= now()))"
     with engine().connect() as connection:
-        return not connection.execute(sa.text(left)).scalar()
+        return not connection.execute(sa.text(query)).scalar()
 
 
 def _offered(when: str, longest_s: float, *, until_swept: bool = False) -> list[Row]:

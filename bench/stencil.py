@@ -1,7 +1,7 @@
-"""Messages by the ten thousand, byte for byte as a real sender makes them.
+"""Tens of thousands of messages, byte for byte as a real sender makes them.
 
-A sender makes 2,000 messages a second. So one is really sent and taken back, and the others are
-cut from it: only the ids, the delivery tag and the body differ from one message to the next.
+A sender makes only 2,000 messages a second. So one is really sent and taken back, and the others
+are copies of it with another id, delivery tag and body.
 """
 
 import base64
@@ -14,7 +14,7 @@ _ID, _TAG, _BODY = b"<message id>", b"<delivery tag>", b"<body>"
 
 
 class Stencil:
-    """What all messages of one sender have in common."""
+    """A template of one sender's messages."""
 
     def __init__(self, raw: bytes) -> None:
         message = json.loads(raw)
@@ -27,7 +27,7 @@ class Stencil:
         assert self._cut(self._id, self._tag, self._arguments) == raw
 
     def cut(self, arguments: Mapping[str, object]) -> bytes:
-        """The next message, with these keyword arguments."""
+        """Return a new message with these keyword arguments."""
         return self._cut(str(uuid.uuid4()), str(uuid.uuid4()), arguments)
 
     def _cut(self, message_id: str, tag: str, arguments: Mapping[str, object]) -> bytes:
@@ -37,7 +37,7 @@ class Stencil:
 
 
 def stencil_of(client: Any, queue: str, send: Callable[[], object]) -> Stencil:
-    """The stencil of what `send` puts into this queue, which must be empty."""
+    """Make a stencil of the message that `send` puts into this empty queue."""
     send()
     raw = client.rpop(queue)
     assert isinstance(raw, bytes)

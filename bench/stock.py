@@ -1,7 +1,7 @@
-"""What a user would write today: a stock Celery app with a careful debit task, and one of nothing.
+"""A stock Celery app as a user would write it: a careful debit task, and a task that does nothing.
 
-Run by the bench as `celery -A bench.stock worker`; it takes nothing from this project but the
-models of the main app's tables.
+The bench runs it as `celery -A bench.stock worker`. It uses nothing of this project but the models
+of the main app's tables.
 """
 
 import os
@@ -19,7 +19,7 @@ NO_OP, NAIVE = "bench.no_op", "bench.naive_debit"
 app: Any = Celery("stock", broker=os.environ.get("REDIS_URL"), set_as_current=False)
 app.conf.update(
     task_acks_late=True,
-    # Measured from 1 to 64 (docs/decisions/0002): no other value was faster.
+    # The fastest of the values from 1 to 64 (docs/decisions/0002).
     worker_prefetch_multiplier=4,
     task_ignore_result=True,
     task_routes={NO_OP: {"queue": NO_OP}, NAIVE: {"queue": NAIVE}},
@@ -40,7 +40,7 @@ def _sessions() -> sessionmaker[Session]:
 
 @app.task(name=NO_OP)  # type: ignore[untyped-decorator]
 def no_op(account_id: int, operation: str, key: str, units: int) -> None:
-    """Do nothing: what Celery itself costs."""
+    """Do nothing, to measure Celery's own cost."""
 
 
 @app.task(name=NAIVE)  # type: ignore[untyped-decorator]

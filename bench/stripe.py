@@ -1,7 +1,7 @@
-"""Stripe's webhooks from a filled queue to the last commit: ours, and dj-stripe's own way.
+"""Stripe's webhooks from a filled queue to the last commit: ours, and dj-stripe.
 
-dj-stripe and Django are no dependencies of this project. Make a venv with them anywhere and name
-its Python in BENCH_DJSTRIPE_PYTHON; without it that contestant is left out, and said so.
+dj-stripe and Django are no dependencies of this project. Set BENCH_DJSTRIPE_PYTHON to the Python of
+an environment with both; without it, that contestant is left out with a message.
 """
 
 import json
@@ -13,7 +13,7 @@ import click
 import sqlalchemy as sa
 
 from bench import dj_stripe_side, ground, measure, workers
-from bench.ground import BooksDisagree
+from bench.ground import LedgerDisagrees
 from bench.measure import Result, Row
 from bench.stack import server_pids
 from bench.stencil import Stencil, stencil_of
@@ -33,16 +33,16 @@ from worker.transport import queues
 
 SECRET = "whsec_of_the_bench"
 CREDITS = 1000
-#: An event costs some twenty times a debit; dj-stripe's costs more, and takes as long with fewer.
+#: The parts of the count: an event costs twenty times as much as a debit, with dj-stripe more.
 PART, DJ_STRIPE_PART = 0.5, 0.05
 PUSHED_AT_ONCE = 500
 _OURS = ("-A", "worker.app", "worker", "-Q", StripeWebhook.QUEUE, "-c", "2", "-l", "INFO")
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Apply `count` / 2 events of paid months, and with dj-stripe its part of them, `rounds` times.
+    """Apply `count` / 2 events of paid months, and a part of them with dj-stripe, `rounds` times.
 
-    Raises BooksDisagree, Stalled or WorkerEnded.
+    Raises LedgerDisagrees, Stalled or WorkerEnded.
     """
     os.environ["BILLING_STRIPE_WEBHOOK_SECRETS"] = SECRET
     settings.cache_clear()
@@ -50,7 +50,7 @@ def run(*, count: int, rounds: int) -> Result:
     stencil = _stencil()
     python = os.environ.get("BENCH_DJSTRIPE_PYTHON")
     if python is None:
-        click.echo("no BENCH_DJSTRIPE_PYTHON: dj_stripe is left out", err=True)
+        click.echo("BENCH_DJSTRIPE_PYTHON is not set: dj_stripe is left out.", err=True)
     measured: dict[str, list[Row]] = {}
     paid_months = 0
     for number in range(rounds):
@@ -64,14 +64,14 @@ def run(*, count: int, rounds: int) -> Result:
                 file.write_text("\n".join(lives(f"dj{number}", months)))
                 row = dj_stripe_side.row(python, file, count=months * len(LIFE), secret=SECRET)
             measured.setdefault(row.name, []).append(row)
-    _check_books(paid_months)
-    rows = [measure.median(each) for each in measured.values()]
+    _check_ledger(paid_months)
+    rows = [measure.median(round_rows) for round_rows in measured.values()]
     pairs = [("stripe_events", "dj_stripe")] if python is not None else []
     return Result(rows, measure.ratios(rows, pairs))
 
 
 def _open_accounts() -> None:
-    """Accounts that are customers of Stripe's, a plan, and the price that buys it."""
+    """Create accounts that are Stripe's customers, a plan, and the price that buys it."""
     ground.open_accounts(1)
     with engine().begin() as connection:
         plan = {"slug": PLAN, "name": PLAN, "price": 0, "max_sites": 1, "max_users": 1}
@@ -97,41 +97,47 @@ def _stencil() -> Stencil:
 
 
 def _drain(stencil: Stencil, number: int, months: int) -> Row:
-    """Fill the queue, every life's events in their order and the lives mixed, and empty it."""
+    """Fill the queue with mixed events, in order for each account, and time draining it."""
     redis = queues.connection()
     bodies = list(lives(f"r{number}", months))
     messages = [stencil.cut(_webhook(body).arguments()) for body in bodies]
     for start in range(0, len(messages), PUSHED_AT_ONCE):
         redis.lpush(StripeWebhook.QUEUE, *messages[start : start + PUSHED_AT_ONCE])
 
-    def left() -> int:
+    def count_left() -> int:
         return redis.llen(StripeWebhook.QUEUE) + queues.in_hand(redis)
 
     with workers.running(_OURS) as pids:
         return measure.drain(
-            "stripe_events", len(messages), left=left, workers=pids, servers=server_pids()
+            "stripe_events",
+            len(messages),
+            count_left=count_left,
+            workers=pids,
+            servers=server_pids(),
         )
 
 
-def _check_books(paid_months: int) -> None:
-    """Every event applied, each paid month's credits given once, and the audit content."""
+def _check_ledger(paid_months: int) -> None:
+    """Check that all events are applied, each paid month's credits are granted once, and the audit."""
     while due := _waiting():
         for number in due:
             stripe_apply.apply(number)
-    ground.check_books()
+    ground.check_ledger()
     with transaction() as ctx:
         open_ones = sa.select(sa.func.count()).where(StripeEvent.state != "applied")
         grants = sa.select(sa.func.count()).where(CreditTransaction.type == "grant")
-        found = (
+        counted = (
             ctx.session.execute(open_ones).scalar_one(),
             ctx.session.execute(grants).scalar_one(),
         )
-    if found != (0, paid_months):
-        raise BooksDisagree(f"{found[0]} events not applied; {found[1]} grants, not {paid_months}")
+    if counted != (0, paid_months):
+        raise LedgerDisagrees(
+            f"{counted[0]} events are not applied; there are {counted[1]} grants, not {paid_months}."
+        )
 
 
 def _waiting() -> list[int]:
-    """Events that came before what they wait for: two processes do not keep the order."""
+    """Return parked events: with two processes, some come before what they wait for."""
     with transaction() as ctx:
         return list(
             ctx.session.scalars(sa.select(StripeEvent.id).where(StripeEvent.state == "parked"))

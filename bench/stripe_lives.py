@@ -1,4 +1,4 @@
-"""What Stripe sends of paid months of the bench's accounts, in one account's order, and mixed."""
+"""The events of paid months of the bench's accounts, in order for each account, and mixed."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ from tests.billing.stripe.writing import MONTH_S, Shop
 from worker import clock
 
 PLAN = "bench"
-#: What Stripe sends of one paid month; the objects are written by `_life`.
+#: The events of one paid month, in order.
 LIFE = (
     "customer.created",
     "customer.subscription.created",
@@ -26,13 +26,13 @@ LIFE = (
 
 
 def _life(name: str, number: int) -> list[dict[str, object]]:
-    """The events of one paid month of one account, in the shapes since "basil"."""
+    """Return the events of one paid month of one account, in the shapes since "basil"."""
     account_id = 1 + number % ACCOUNTS
     shop = Shop(
         now=int(clock.now().timestamp()),
         customer=f"cus_{account_id}",
         basil=True,
-        names=(f"{name}_{number}_{each}" for each in itertools.count(1)),
+        names=(f"{name}_{number}_{index}" for index in itertools.count(1)),
     )
     price = plan_price()
     shop.event("customer.created", _customer(shop))
@@ -59,7 +59,7 @@ def _life(name: str, number: int) -> list[dict[str, object]]:
 
 
 def plan_price() -> dict[str, object]:
-    """The price that buys the bench's plan."""
+    """Return the price that buys the bench's plan."""
     return Shop(now=0).price(PLAN)
 
 
@@ -90,9 +90,9 @@ def _intent(charge: dict[str, object]) -> dict[str, object]:
 
 
 def lives(name: str, months: int) -> Iterator[str]:
-    """The bodies of the events of so many paid months; `name` makes their ids differ.
+    """Yield the bodies of the events of this many paid months; `name` makes their ids unique.
 
-    Each month's events come in their order, those of many months mixed, as on a day of renewals.
+    A month's events come in order; many months are mixed, as on a day of renewals.
     """
     mixed = [number for number in range(months) for _ in LIFE]
     random.Random(name).shuffle(mixed)

@@ -1,4 +1,4 @@
-"""A hundred thousand trials that end at one minute: how many accounts a second does the sweep take?"""
+"""A hundred thousand trials that end in the same minute: accounts a second of the sweeps."""
 
 import resource
 from typing import Any
@@ -14,10 +14,10 @@ from flows import sweeps
 from worker import clock
 from worker.database import engine, transaction
 
-#: Trials for each of `count`: 100,000 unless told otherwise.
+#: Trials for each of `count`: 100,000 by default.
 SHARE = 5
 FIRST = 20_000_000
-#: As the tasks run them, but for the time that they may take.
+#: As the tasks run them, except for the time limit.
 RUN: dict[str, Any] = {"budget_s": 600.0, "lanes": sweeps.LANES}
 _ACCOUNTS = """
 INSERT INTO igny8_tenants (id, name, slug, status, credits, billing_email, created_at)
@@ -31,7 +31,7 @@ SELECT n, now() - interval '20 days', now() + interval '12 hours', now() + inter
        now() - interval '1 minute', now()
 FROM generate_series(%(first)s, %(last)s) AS n
 """
-#: As a seeding leaves them; the seals of what was only filled in are not checked.
+#: As a signup grant leaves them; the entry hashes of filled-in entries are not checked.
 _CREDITS = (
     """INSERT INTO billing.books (account_id, credits, debt, debt_limit, opened_at,
                                   opening_credits, chain)
@@ -51,15 +51,15 @@ CREDITS = 2000
 
 
 def run(*, count: int, rounds: int) -> Result:
-    """Remind, then end, trials without credits and trials with them. Raises BooksDisagree.
+    """Remind and then end trials without and with credits. Raises LedgerDisagrees.
 
-    `memory_mb`: by how much this process grew from the first set to the last.
+    `memory_mb`: how much this process's peak memory grew.
     """
     number = count * SHARE
     before = _memory_mb()
     rows = _trials("", FIRST, number, credits=0)
     rows += _trials("_with_credits", FIRST + number, number, credits=CREDITS)
-    ground.check_books(with_seals=False)
+    ground.check_ledger(with_seals=False)
     return Result(rows, {"memory_mb": round(_memory_mb() - before, 1)})
 
 
@@ -88,14 +88,14 @@ def _trials(suffix: str, first: int, number: int, *, credits: int) -> list[Row]:
 
 
 def fill(first: int, number: int, *, credits: int) -> None:
-    """Accounts in trial, with a reminder that is due, and so many credits of the trial each."""
-    asked = {"first": first, "last": first + number - 1, "credits": credits}
+    """Create accounts on trial with a due reminder and this many trial credits each."""
+    bounds = {"first": first, "last": first + number - 1, "credits": credits}
     with engine().begin() as connection:
         for statement in (_ACCOUNTS, _TRIALS, *(_CREDITS if credits else ())):
-            connection.exec_driver_sql(statement, asked)
+            connection.exec_driver_sql(statement, bounds)
     ground.settle()
 
 
 def _memory_mb() -> float:
-    """The most memory that this process ever had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

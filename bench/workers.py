@@ -1,4 +1,4 @@
-"""The workers of a bench: Celery as a user starts it, gone when the measuring is over."""
+"""The workers of a bench: Celery as a user starts it."""
 
 import subprocess
 import sys
@@ -10,32 +10,32 @@ import psutil  # type: ignore[import-untyped]
 
 from billing_client import Debit
 
-#: Our debit reader, as the README starts it.
+#: Our debit reader.
 READER = ("-A", "worker.app", "worker", "-Q", Debit.QUEUE, "--pool", "solo", "-l", "INFO")
-#: Of what failed workers said, the last of it.
+#: How much of a failed worker's output is shown.
 SHOWN_CHARACTERS = 5000
 
 
 @contextmanager
 def running(command: Sequence[str], *, number: int = 1) -> Iterator[list[int]]:
-    """Start so many workers of this `celery` command line; yields their process ids.
+    """Start this many workers with a `celery` command line, and yield their process ids.
 
-    What they said is shown if the measuring fails.
+    If the measurement fails, show the end of their output.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "celery", *command, "-n", f"bench{each}@%h"],
-                stdout=said,
-                stderr=said,
+                [sys.executable, "-m", "celery", *command, "-n", f"bench{index}@%h"],
+                stdout=output,
+                stderr=output,
             )
-            for each in range(number)
+            for index in range(number)
         ]
         try:
             yield [worker.pid for worker in workers]
         except Exception:
-            said.seek(0)
-            sys.stderr.write(said.read().decode(errors="replace")[-SHOWN_CHARACTERS:])
+            output.seek(0)
+            sys.stderr.write(output.read().decode(errors="replace")[-SHOWN_CHARACTERS:])
             raise
         finally:
             for worker in workers:
@@ -43,7 +43,7 @@ def running(command: Sequence[str], *, number: int = 1) -> Iterator[list[int]]:
 
 
 def _end(worker: "subprocess.Popen[bytes]") -> None:
-    """At once, its children with it: what they did is acknowledged, and the books are audited."""
+    """Kill a worker with its children: its work is acknowledged, and the audit checks the ledger."""
     parent = psutil.Process(worker.pid)
     for process in (*parent.children(recursive=True), parent):
         with suppress(psutil.NoSuchProcess):

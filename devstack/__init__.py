@@ -1,4 +1,4 @@
-"""Postgres and Redis as real servers on loopback, without Docker, and what runs on them."""
+"""Postgres and Redis as real servers on loopback, without Docker, for development and tests."""
 
 from devstack.stack import Urls, running_stack
 

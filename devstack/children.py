@@ -1,4 +1,4 @@
-"""A child of ours: how it is started, watched, and brought to an end."""
+"""Child processes: their commands, their end and their logs."""
 
 import contextlib
 import os
@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-TAIL_LINES = 20  # enough for a traceback's end or a server's last words
+TAIL_LINES = 20  # enough for the end of a traceback or a server's last messages
 TAIL_BYTES = 8_192
-LOG_BYTES = 10_000_000  # a longer log moves aside at the next start; one old one is kept
-HURRY_SECONDS = 3.0  # Celery's cold shutdown puts its messages back in about 1.5 s
+LOG_BYTES = 10_000_000  # a longer log is renamed at the next start; one old log is kept
+HURRY_SECONDS = 3.0  # Celery's cold shutdown requeues its messages in about 1.5 s
 POLL_SECONDS = 0.05
 
-PATIENT, HURRIED, DESPERATE = 1, 2, 3  # how often we were asked to stop
+PATIENT, HURRIED, DESPERATE = 1, 2, 3  # the number of stop requests
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run; ended by `stop_signal`, `hurry_signal` after `grace_seconds`, then SIGKILL."""
+    """A command with the signals that stop it: `stop_signal`, `hurry_signal`, then SIGKILL."""
 
     name: str
     argv: tuple[str, ...]
@@ -28,14 +28,14 @@ class Command:
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 10.0
     hurry_signal: signal.Signals = signal.SIGKILL
-    # What it gets when the process that started it was killed and nobody is left to wait for it.
+    # Sent if the process that started it was killed and can't wait for it.
     death_signal: signal.Signals = signal.SIGKILL
     runs_as: str = "same"  # see launch.py
     inherits: tuple[int, ...] = ()  # file descriptors
 
 
 class Child:
-    """A command under way."""
+    """A running command."""
 
     def __init__(
         self, command: Command, process: subprocess.Popen[bytes], log: Path, log_start: int
@@ -45,25 +45,25 @@ class Child:
 
     @property
     def name(self) -> str:
-        """Of the command, and of the log."""
+        """The name of the command and of its log."""
         return self.command.name
 
     @property
     def pid(self) -> int:
-        """Also the id of its process group."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative: the signal that ended it."""
+        """The exit code; None while it runs; negative for the signal that ended it."""
         return self._process.poll()
 
     def tail(self) -> str:
-        """The end of what it wrote since its start."""
+        """Return the last lines that it wrote since its start."""
         return tail(self.log, since=self._log_start)
 
     def ended_within(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> bool:
-        """Waits for its end, at most so long; `unless` cuts the wait short."""
+        """Wait at most `seconds` for its end, or until `unless` returns true."""
         deadline = time.monotonic() + seconds
         while self.exit_code is None and time.monotonic() < deadline and not unless():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -71,10 +71,7 @@ class Child:
         return self.exit_code is not None
 
     def stop(self, times_asked: Callable[[], int] = lambda: PATIENT) -> None:
-        """Ends it and whatever it left in its process group.
-
-        Being asked again shortens the waits.
-        """
+        """Stop it and everything in its process group. Repeated stop requests shorten the waits."""
         self._signal(self.command.stop_signal)
         if not self.ended_within(
             self.command.grace_seconds, unless=lambda: times_asked() >= HURRIED
@@ -86,20 +83,20 @@ class Child:
         self.end_group()
 
     def end_group(self) -> None:
-        """Ends grandchildren that outlived the child.
+        """Kill grandchildren that outlived the child.
 
-        Nobody reuses a group's id while it has members.
+        The id of a group is not reused while the group has members.
         """
-        # PermissionError is what macOS says of a group of zombies.
+        # macOS raises PermissionError for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)  # says nothing to a child that it has seen ending
+        self._process.send_signal(number)  # does nothing if the child is known to have ended
 
 
 def tail(log: Path, *, since: int = 0) -> str:
-    """The last lines of a log, looking back no further than the byte `since`."""
+    """Return the last lines of a log, from byte `since` at the earliest."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
@@ -110,7 +107,7 @@ def tail(log: Path, *, since: int = 0) -> str:
 
 
 def open_log(log: Path) -> int:
-    """A descriptor that appends to the log; an overlong one moves aside first."""
+    """Open a log for appending; rename one that is too long first."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,4 +1,4 @@
-"""The data folder: where each thing lies, the passwords, and the ports that were used last."""
+"""The data folder: its files, the passwords and the last used ports."""
 
 import json
 import os
@@ -9,22 +9,19 @@ from pathlib import Path
 from devstack.errors import DataOwnedByOther, SecretMissing
 
 DEFAULT_NAME = ".data"
-# 192 bits, beyond guessing; as hex it needs no escape in URLs, settings or shells.
+# 192 bits can't be guessed; as hex it needs no escape in URLs, settings or shells.
 PASSWORD_BYTES = 24
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
 
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """$BILLING_DATA, else `.data` where we are."""
+    """Return $BILLING_DATA, else `.data` in the working folder."""
     return Path(environ.get("BILLING_DATA") or DEFAULT_NAME)
 
 
 class DataFolder:
-    """Everything the embedded servers keep.
-
-    Readable by its owner only: it holds money and passwords.
-    """
+    """The data of the embedded servers. Only its owner may read it: it has passwords."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -34,7 +31,10 @@ class DataFolder:
         self.record = self.path / "stack.json"
 
     def create(self) -> None:
-        """Raises DataOwnedByOther, to root too, whose files would lock the user out."""
+        """Create the folders.
+
+        Raises DataOwnedByOther, for root too, whose files would lock the user out.
+        """
         self.check_access()
         password = self.secret_path("postgres")
         if password.exists() and password.stat().st_uid != os.geteuid():
@@ -44,26 +44,26 @@ class DataFolder:
             part.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
     def check_access(self) -> None:
-        """Raises DataOwnedByOther; says nothing of a folder that is not there."""
+        """Check that an existing folder may be used. Raises DataOwnedByOther."""
         if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise DataOwnedByOther(self.path, self.path.stat().st_uid, os.geteuid())
 
     def log(self, name: str) -> Path:
-        """What the child of that name writes."""
+        """Return the path of a child's log."""
         return self.logs / f"{name}.log"
 
     def lock(self, name: str) -> Path:
-        """The file to lock for what the name says."""
+        """Return the path of a lock file."""
         return self.path / f"{name}.lock"
 
     def secret_path(self, name: str) -> Path:
-        """Where the password of that name lies."""
+        """Return the path of a password."""
         return self.path / f"{name}.password"
 
     def secret(self, name: str, *, opens: Path | None = None) -> str:
-        """The password called `name`, made at first use.
+        """Return a password, made at first use.
 
-        Raises SecretMissing when `opens`, made with it, is there.
+        Raises SecretMissing if it is gone, but the data that it `opens` exists.
         """
         path = self.secret_path(name)
         if not path.exists():
@@ -73,17 +73,17 @@ class DataFolder:
         return path.read_text().strip()
 
     def ports(self) -> dict[str, int]:
-        """Those used last, by the name of the server."""
+        """Return the last used port of each server."""
         path = self.path / "ports.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
     def remember_port(self, name: str, port: int) -> None:
-        """For the next start."""
+        """Store a server's port for the next start."""
         write_private(self.path / "ports.json", json.dumps(self.ports() | {name: port}))
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, for its owner alone, safe on disk when this returns."""
+    """Write a file atomically and durably, readable by its owner only."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)

@@ -1,4 +1,4 @@
-"""Ground of one's own on servers that others use: a new database, and an empty Redis."""
+"""A new database and an empty Redis database on servers that others use too."""
 
 import secrets
 from collections.abc import Iterator
@@ -9,13 +9,16 @@ import sqlalchemy as sa
 
 from devstack.errors import NoEmptyRedis
 
-#: As many as a Redis has unless told otherwise.
+#: The number of databases of a Redis by default.
 REDIS_DATABASES = 16
 
 
 @contextmanager
 def fresh_database(url: str, *, prefix: str) -> Iterator[str]:
-    """The URL of a new database beside the one of `url`, whose role must be allowed to make one."""
+    """Create a database beside the one of `url`, yield its URL, and drop it at the end.
+
+    The role of `url` must be allowed to create databases.
+    """
     address = sa.make_url(url).set(drivername="postgresql+psycopg2")
     name = f"{prefix}_{secrets.token_hex(4)}"
     _execute(address, f'CREATE DATABASE "{name}"')
@@ -27,7 +30,7 @@ def fresh_database(url: str, *, prefix: str) -> Iterator[str]:
 
 @contextmanager
 def empty_redis(url: str) -> Iterator[str]:
-    """The URL of a database of this Redis that holds nothing; emptied again at the end.
+    """Yield the URL of an empty database of this Redis, and empty it again at the end.
 
     Raises NoEmptyRedis.
     """

@@ -1,4 +1,4 @@
-"""Starts children that cannot outlive this process, whichever way it ends."""
+"""Children that can't outlive this process, however it ends."""
 
 import contextlib
 import os
@@ -14,27 +14,27 @@ from devstack import guardian, launch
 from devstack.children import PATIENT, Child, Command, open_log
 from devstack.errors import GuardianDied
 
-GUARDIAN_SECONDS = 5.0  # it ends at once when its pipe closes; more means that it hangs
-# Without site-packages: our two scripts need the standard library alone, and start in 20 ms.
+GUARDIAN_SECONDS = 5.0  # it ends at once when its pipe closes, unless it hangs
+# Without site-packages: our two scripts need only the standard library, and start in 20 ms.
 PYTHON = (sys.executable, "-I", "-S")
 
 
 class Guard:
-    """A context; on leaving it, the children are stopped in the reverse order of their start.
+    """A context that stops its children, in reverse order of their start, when it ends.
 
-    `times_asked` tells how often somebody asked us to stop, which shortens waits (see Child.stop).
+    `times_asked` returns the number of stop requests, which shortens waits (see Child.stop).
     """
 
     def __init__(self, times_asked: Callable[[], int] = lambda: 0) -> None:
         self.times_asked = times_asked
         self.children: list[Child] = []
-        # PDEATHSIG fires when the *thread* that forked ends, so one thread of ours, as long-lived
-        # as we are, forks.
+        # PDEATHSIG fires when the *thread* that forked ends, so one thread that lives as long as
+        # the process does all forks.
         self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 
     def __enter__(self) -> Self:
         command = [*PYTHON, guardian.__file__, str(os.getpid())]
-        # In a session of its own, so that a Ctrl-C or a kill of our whole group passes it by.
+        # In a session of its own, so that a Ctrl-C or a kill of our group does not reach it.
         self._guardian = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -48,28 +48,31 @@ class Guard:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         try:
             for child in reversed(self.children.copy()):
                 self.stop(child)
-        finally:  # what an impatient Ctrl-C left running, the guardian ends
+        finally:  # the guardian ends what a repeated Ctrl-C left running
             self._dismiss_guardian()
             self._forker.shutdown()
 
     def spawn(self, command: Command, log: Path) -> Child:
-        """Starts a child in a session of its own. Raises GuardianDied."""
-        # All of it in the forker: a Ctrl-C interrupts this thread, and would lose sight of a child
-        # half started.
+        """Start a child in a session of its own. Raises GuardianDied."""
+        # Entirely in the forker thread: a Ctrl-C interrupts this one, and would lose a child that
+        # is half started.
         return self._forker.submit(self._spawn, command, log).result()
 
     def stop(self, child: Child) -> None:
-        """Ends a child, and what it left behind, before its turn."""
+        """Stop a child and its process group before the guard ends."""
         child.stop(lambda: max(PATIENT, self.times_asked()))
         self._forget(child)
 
     def check(self) -> None:
-        """Raises GuardianDied: without it, a kill -9 would leave grandchildren."""
+        """Check the guardian, without which a kill -9 would leave grandchildren.
+
+        Raises GuardianDied.
+        """
         if self._guardian.poll() is not None:
             raise GuardianDied
 
@@ -92,24 +95,24 @@ class Guard:
                 stdout=output,
                 stderr=output,
                 pass_fds=command.inherits,
-                start_new_session=True,  # a group of its own: what `watch` names
+                start_new_session=True,  # a group of its own, which `watch` names
             )
         finally:
             os.close(output)
         child = Child(command, process, log, log_start)
         self.children.append(child)
-        self._tell(f"watch {child.pid} {int(command.death_signal)}")
+        self._send(f"watch {child.pid} {int(command.death_signal)}")
         return child
 
     def _forget(self, child: Child) -> None:
         self.children.remove(child)
-        with contextlib.suppress(GuardianDied):  # it has nothing to forget
-            self._tell(f"forget {child.pid}")
+        with contextlib.suppress(GuardianDied):  # then nothing is watched any more
+            self._send(f"forget {child.pid}")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._guardian.stdin is not None  # opened as a pipe
         try:
-            # Unbuffered, so that it arrives now; a line fits into any pipe.
+            # Unbuffered, so that it arrives at once; a line fits into any pipe.
             os.write(self._guardian.stdin.fileno(), f"{line}\n".encode())
         except BrokenPipeError:
             raise GuardianDied from None

@@ -1,12 +1,12 @@
-"""Outlives its owner by a moment and ends what the owner left behind, also after a kill -9.
+"""A process that outlives its owner and ends what the owner left behind, even after a kill -9.
 
-Why a process of its own: Linux can tie a child's life to its parent's (PDEATHSIG, see launch.py),
-but that does not reach grandchildren, such as Celery's prefork children, is bound to one thread,
-and does not exist on macOS. A pipe whose other end the kernel closes works everywhere and needs no
-root, and a process group includes the grandchildren.
+Linux can tie a child's life to its parent's (PDEATHSIG, see launch.py), but that does not reach
+grandchildren such as Celery's prefork children, depends on one thread, and does not exist on macOS.
+Everywhere, the kernel closes the dead owner's end of a pipe, and a process group includes the
+grandchildren.
 
-Run as a script with the standard library alone: `guardian.py OWNER_PID`, told on standard input, a
-line each: `watch GROUP SIGNAL` and `forget GROUP`.
+Run as a script, with only the standard library: `guardian.py OWNER_PID`. It reads lines from
+standard input: `watch GROUP SIGNAL` and `forget GROUP`.
 """
 
 import os
@@ -16,26 +16,24 @@ import sys
 import time
 
 STDIN = 0
-# A fork of the owner may hold the pipe open after the owner's death; so look at our parent too,
-# this often.
+# A fork of the owner may hold the pipe open after the owner's death, so check our parent too.
 OWNER_CHECK_SECONDS = 2.0
-# What does not end on its own signal (Postgres on SIGQUIT takes its backends along) gets SIGKILL
-# after this.
+# A group that survives its signal for so long gets SIGKILL; Postgres ends its backends on SIGQUIT.
 GRACE_SECONDS = 1.5
 POLL_SECONDS = 0.05
 
 
 def listen(owner: int) -> dict[int, int]:
-    """Follows what the owner says until it is gone; gives the groups left, with their signals."""
+    """Read the owner's lines until it is gone; return the watched groups with their signals."""
     watched: dict[int, int] = {}
-    heard = b""
+    partial_line = b""
     while os.getppid() == owner:
         if not select.select([STDIN], [], [], OWNER_CHECK_SECONDS)[0]:
             continue
         chunk = os.read(STDIN, 4096)
         if not chunk:
             break
-        *lines, heard = (heard + chunk).split(b"\n")
+        *lines, partial_line = (partial_line + chunk).split(b"\n")
         for line in lines:
             verb, group, *rest = line.split()
             if verb == b"watch":
@@ -46,29 +44,29 @@ def listen(owner: int) -> dict[int, int]:
 
 
 def end(watched: dict[int, int]) -> None:
-    """Ends the groups, each by its signal first."""
-    told = [group for group, first_signal in watched.items() if tell(group, first_signal)]
-    left = [group for group in told if watched[group] != signal.SIGKILL]
+    """End the groups, each by its own signal first."""
+    groups = [group for group, first_signal in watched.items() if send(group, first_signal)]
+    alive = [group for group in groups if watched[group] != signal.SIGKILL]
     deadline = time.monotonic() + GRACE_SECONDS
-    while left and time.monotonic() < deadline:
+    while alive and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        left = [group for group in left if tell(group, 0)]
-    for group in left:
-        tell(group, signal.SIGKILL)
+        alive = [group for group in alive if send(group, 0)]
+    for group in alive:
+        send(group, signal.SIGKILL)
 
 
-def tell(group: int, number: int) -> bool:
-    """Signals a group (0 only asks); says whether there was anybody in it."""
+def send(group: int, number: int) -> bool:
+    """Send a signal to a group (0 only tests it); return whether the group has a process."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # macOS says so of a group of zombies
+    except PermissionError:  # macOS raises it for a group of zombies
         return False
     return True
 
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # only the owner's end ends it
+        signal.signal(number, signal.SIG_IGN)  # only the end of its owner ends it
     end(listen(int(sys.argv[1])))

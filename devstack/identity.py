@@ -1,4 +1,4 @@
-"""Tells whether an id still means the process we wrote down: the kernel gives ids out again."""
+"""The identity of a process beyond its id, which the kernel reuses."""
 
 import os
 import subprocess
@@ -6,17 +6,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PS_SECONDS = 5.0  # `ps` for one id answers in milliseconds; a hung machine must not hang us
+PS_SECONDS = 5.0  # `ps` for one id answers in milliseconds; a limit for a machine that hangs
 
 
 def started_at(pid: int) -> str | None:
-    """When it started, in words that are equal for the same process only; None when it is gone."""
+    """Return a text that is unique to this start of the process; None if it has ended."""
     return _started_at_linux(pid) if sys.platform == "linux" else _started_at_ps(pid)
 
 
 def _started_at_linux(pid: int) -> str | None:
     try:
-        # The name, field 2, may hold spaces and brackets: count the fields after its last bracket.
+        # Field 2, the name, may have spaces and brackets: count the fields after its last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
@@ -30,7 +30,7 @@ def _started_at_ps(pid: int) -> str | None:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process; empty when it is gone."""
+    """Return the command line of a process; empty if it has ended."""
     if sys.platform != "linux":
         return _ps(pid, "command=")
     try:
@@ -42,7 +42,7 @@ def command_of(pid: int) -> str:
 
 
 def working_folder(pid: int) -> Path | None:
-    """None where it cannot be told: not on Linux, or not ours to see."""
+    """Return a process's working folder; None if it can't be read, as on macOS."""
     try:
         return Path(f"/proc/{pid}/cwd").readlink()
     except OSError:
@@ -58,24 +58,24 @@ def _ps(pid: int, column: str) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """A process id, with what tells its process from later ones."""
+    """A process id, with a text that distinguishes its process from later ones."""
 
     pid: int
     started: str
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """None when there is no such process."""
+        """Return a process's identity; None if there is no such process."""
         started = started_at(pid)
         return cls(pid, started) if started else None
 
     @classmethod
-    def mine(cls) -> "Identity":
-        """Of this process."""
-        me = cls.of(os.getpid())
-        assert me is not None  # we are running
-        return me
+    def of_this_process(cls) -> "Identity":
+        """Return the identity of this process."""
+        identity = cls.of(os.getpid())
+        assert identity is not None  # we are running
+        return identity
 
     def alive(self) -> bool:
-        """Whether that very process runs."""
+        """Whether this process, not a later one of the same id, is running."""
         return started_at(self.pid) == self.started

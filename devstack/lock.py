@@ -1,4 +1,4 @@
-"""A lock on a file that the kernel lets go by itself when its last holder dies, however it dies."""
+"""A file lock that the kernel releases when its last holder ends, however it ends."""
 
 import fcntl
 import os
@@ -11,19 +11,18 @@ RETRY_SECONDS = 0.05  # flock has no time limit of its own
 
 
 class StillLocked(Exception):
-    """Somebody else held the lock for longer than we wait."""
+    """Another process held the lock for longer than the wait."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is locked")
+        super().__init__(f"{path} is locked by another process.")
         self.path = path
 
 
 @contextmanager
 def file_lock(path: Path, *, wait_seconds: float) -> Iterator[int]:
-    """Holds the lock and gives its descriptor. Raises StillLocked after `wait_seconds`.
+    """Hold the lock and yield its descriptor. Raises StillLocked after `wait_seconds`.
 
-    A child that inherits the descriptor holds the lock too: it is free when the last of them is
-    gone.
+    A child that inherits the descriptor holds the lock too, until the last of them has ended.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -34,7 +33,7 @@ def file_lock(path: Path, *, wait_seconds: float) -> Iterator[int]:
 
 
 def is_locked(path: Path) -> bool:
-    """At this moment."""
+    """Whether a process holds the lock right now."""
     if not path.exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Picks ports on loopback: the one asked for, else the last one if it is still free, else any."""
+"""Ports on loopback: the requested one, else the last one if it is free, else any."""
 
 import socket
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from devstack.errors import ChildFailed, PortTaken
 from devstack.folder import DataFolder
 
 HOST = "127.0.0.1"
-# Between our picking a free port and the server's taking it, another program may take it; thrice is
-# no accident.
+# Another program may take a port after we chose it and before the server does; three times in a row
+# is no coincidence.
 ATTEMPTS = 3
 
 Started = TypeVar("Started")
 
 
 def is_free(port: int) -> bool:
-    """At this moment, on loopback."""
+    """Whether a port on loopback is free right now."""
     with socket.socket() as probe:
-        # As servers do: ports lately closed count as free.
+        # As servers do: ports closed recently count as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -28,9 +28,9 @@ def is_free(port: int) -> bool:
 
 
 def choose_port(folder: DataFolder, name: str, wanted: int, *, usual: int = 0) -> int:
-    """`wanted` (0: any) decides; then the remembered one, `usual`, any.
+    """Choose a port and store it: `wanted` (0: any), else the last one, `usual`, or any.
 
-    Remembers it. Raises PortTaken.
+    Raises PortTaken if `wanted` is not free.
     """
     if wanted and not is_free(wanted):
         raise PortTaken(name, wanted)
@@ -43,16 +43,16 @@ def choose_port(folder: DataFolder, name: str, wanted: int, *, usual: int = 0) -
 def start_on_port(
     folder: DataFolder, name: str, wanted: int, start: Callable[[int], Started]
 ) -> Started:
-    """Starts a server, again elsewhere if somebody snatched its port.
+    """Start a server, on another port if its own was taken meanwhile.
 
-    Raises PortTaken, ChildFailed.
+    Raises PortTaken or ChildFailed.
     """
     for _ in range(ATTEMPTS - 1):
         port = choose_port(folder, name, wanted)
         try:
             return start(port)
         except ChildFailed:
-            if wanted or is_free(port):  # then the port was not the trouble
+            if wanted or is_free(port):  # the port was not the cause
                 raise
     return start(choose_port(folder, name, wanted))
 

@@ -1,4 +1,4 @@
-"""The embedded Postgres: makes its data once, starts it as our child, creates the database."""
+"""The embedded Postgres: initdb at the first start, the server as a child, its database."""
 
 import os
 import shutil
@@ -21,27 +21,27 @@ from devstack.sandbox import Sandbox, choose_sandbox, give, prepare_home
 
 NAME = "postgres"
 ROLE = "postgres"
-INITDB_SECONDS = 120.0  # takes 1 s; a slow disk that syncs a thousand files gets its time
+INITDB_SECONDS = 120.0  # usually 1 s; a slow disk must sync a thousand files
 SHUTDOWN_SECONDS = 60.0  # a fast shutdown writes out all dirty buffers
 # Sorts by code point, so that no upgrade of the C library breaks an index; macOS may lack C.UTF-8.
 LOCALE = "C.UTF-8" if sys.platform == "linux" else "C"
 
 SETTINGS = {
     "listen_addresses": HOST,
-    # No socket: its path may not pass 107 bytes, which a data folder easily does.
+    # No socket: its path may have at most 107 bytes, and a data folder's is often longer.
     "unix_socket_directories": "",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
-    # When each row was committed: the bench reads there how long a debit waited.
+    # The time of each commit, from which the bench computes how long a debit waited.
     "track_commit_timestamp": "on",
 }
-DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}  # it is money
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}  # for tests
 
 
 def postgres_url(folder: DataFolder, port: int, database: str) -> str:
-    """Raises SecretMissing."""
+    """Return the URL of a database, with the password. Raises SecretMissing."""
     password = folder.secret(NAME, opens=folder.postgres / "data")
     # SQLAlchemy 2.1 reads plain postgresql:// as psycopg 3.
     return f"postgresql+psycopg2://{ROLE}:{password}@{HOST}:{port}/{database}"
@@ -56,9 +56,9 @@ def start_postgres(
     durable: bool,
     inherits: tuple[int, ...],
 ) -> Server:
-    """Makes the data at the first start, and the database if it is missing.
+    """Start Postgres; make its data at the first start, and the database if it is missing.
 
-    Raises BinariesMissing, CannotLeaveRoot, DataInUse, SecretMissing, ChildFailed.
+    Raises BinariesMissing, CannotLeaveRoot, DataInUse, SecretMissing or ChildFailed.
     """
     binaries = find_postgres()
     sandbox = choose_sandbox(binaries.postgres)
@@ -77,8 +77,8 @@ def start_postgres(
         server_environment(),
         stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
         grace_seconds=SHUTDOWN_SECONDS,
-        # "Immediate": takes the backends along at once; nothing committed is lost, the next start
-        # reads the log back.
+        # "Immediate": ends the backends at once. Nothing committed is lost: the next start
+        # recovers from the log.
         hurry_signal=signal.SIGQUIT,
         death_signal=signal.SIGQUIT,
         runs_as=sandbox.runs_as,
@@ -92,36 +92,35 @@ def start_postgres(
 
 
 def ask_postgres(url: str) -> None:
-    """Raises OperationalError.
+    """Run a query through SQLAlchemy, so that the URL we give out is the one we tested.
 
-    Asks through SQLAlchemy, so that what we hand out is what we tried.
+    Raises OperationalError.
     """
     _execute(url, "SELECT 1")
 
 
 def free_stale_pid_file(data: Path) -> None:
-    """Lets Postgres start over what a kill -9 left.
+    """Let Postgres start after a kill -9 left its pid file.
 
-    Raises DataInUse when a postmaster still works there.
+    Postgres refuses to start if *any* process has the recorded id. We replace the id by that of
+    Postgres' own parent, which it treats as stale. The file is not removed, so that Postgres still
+    finds the recorded shared memory and refuses to start while an old backend uses it.
 
-    Postgres believes that the recorded id is still its own as soon as *any* process has it. We tell
-    it the id of its own parent, which it knows to be stale, rather than remove the file: it still
-    finds the recorded shared memory, and refuses to start while a backend of the old server uses
-    it.
+    Raises DataInUse if a postmaster still uses the data.
     """
     pid_file = data / "postmaster.pid"
     if not pid_file.exists():
         return
     first, _, rest = pid_file.read_text().partition("\n")
-    if not first.strip().isdigit():  # the crash came in the middle of writing it
+    if not first.strip().isdigit():  # the crash interrupted its writing
         pid_file.unlink()
         return
     pid = int(first)
     if started_at(pid) is None:
-        return  # Postgres sees that too
+        return  # Postgres detects that itself
     if "postgres" in command_of(pid) and working_folder(pid) in (data, None):
         raise DataInUse(data, pid)
-    with pid_file.open("r+") as file:  # in place: the owner and mode stay
+    with pid_file.open("r+") as file:  # in place, to keep owner and mode
         file.write(f"{os.getpid()}\n{rest}")
         file.truncate()
 
@@ -129,7 +128,7 @@ def free_stale_pid_file(data: Path) -> None:
 def _initdb(
     guard: Guard, folder: DataFolder, program: Path, home: Path, sandbox: Sandbox, *, durable: bool
 ) -> None:
-    """Under another name first, so that an interrupted initdb is never taken for data."""
+    """Run initdb under another name first, so that an interrupted one is never used as data."""
     fresh, password_file = home / "fresh", home / "password"
     shutil.rmtree(fresh, ignore_errors=True)
     write_private(password_file, folder.secret(NAME))
@@ -140,10 +139,10 @@ def _initdb(
     command = Command("initdb", tuple(argv), server_environment(), runs_as=sandbox.runs_as)
     child = guard.spawn(command, folder.log("initdb"))
     try:
-        ended = child.ended_within(INITDB_SECONDS, unless=lambda: guard.times_asked() > 0)
+        has_ended = child.ended_within(INITDB_SECONDS, unless=lambda: guard.times_asked() > 0)
         if guard.times_asked():
             raise StartInterrupted
-        if not ended or child.exit_code != 0:
+        if not has_ended or child.exit_code != 0:
             raise failed(child, "did not make the data folder")
     finally:
         guard.stop(child)
@@ -152,14 +151,14 @@ def _initdb(
 
 
 def _create_database(admin_url: str, database: str) -> None:
-    question = "SELECT 1 FROM pg_database WHERE datname = :name"
-    if _execute(admin_url, question, name=database) is None:
+    query = "SELECT 1 FROM pg_database WHERE datname = :name"
+    if _execute(admin_url, query, name=database) is None:
         quoted = database.replace('"', '""')
         _execute(admin_url, f'CREATE DATABASE "{quoted}"')
 
 
 def _execute(url: str, statement: str, **values: str) -> object:
-    # No TLS, whatever PGSSLMODE says: it is loopback.
+    # No TLS on loopback, whatever PGSSLMODE says.
     arguments = {"connect_timeout": ASK_SECONDS, "sslmode": "disable"}
     engine = create_engine(
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments

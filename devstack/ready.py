@@ -1,4 +1,4 @@
-"""Waits until a server answers a real question, and says why when it does not."""
+"""Waiting until a server answers a real query."""
 
 import os
 import time
@@ -9,17 +9,17 @@ from devstack.children import Child
 from devstack.errors import ChildFailed, StartInterrupted
 from devstack.guard import Guard
 
-# A start takes 0.2 s; recovery after a crash reads the log back, which may take a minute.
+# A start takes 0.2 s; recovery from the log after a crash may take a minute.
 START_SECONDS = 120.0
-ASK_SECONDS = 2  # one question; a server on this machine answers in milliseconds
+ASK_SECONDS = 2  # for one query; a server on this machine answers in milliseconds
 POLL_SECONDS = 0.03
-# Servers need little of our environment, and PGDATA or a password in it would only mislead or leak.
+# Servers need little of our environment; PGDATA would mislead them, and a password would leak.
 KEPT_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
 class Server:
-    """One that answered at its URL."""
+    """A server that answered at its URL."""
 
     child: Child
     port: int
@@ -27,7 +27,7 @@ class Server:
 
 
 def server_environment() -> Mapping[str, str]:
-    """What a server gets to see of our environment."""
+    """Return the part of our environment that a server gets."""
     return {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | {
         "LC_ALL": "C"
     }
@@ -36,9 +36,9 @@ def server_environment() -> Mapping[str, str]:
 def wait_until_ready(
     guard: Guard, child: Child, ask: Callable[[], None], refusals: tuple[type[Exception], ...]
 ) -> None:
-    """Asks until there is no refusal.
+    """Ask the server until it answers.
 
-    Raises ChildFailed, StartInterrupted; the child is stopped then.
+    If it does not, stop it. Raises ChildFailed or StartInterrupted.
     """
     deadline = time.monotonic() + START_SECONDS
     try:
@@ -57,17 +57,17 @@ def _answers(child: Child, ask: Callable[[], None], refusals: tuple[type[Excepti
     try:
         ask()
     except refusals:
-        answered = False
+        has_answered = False
     else:
-        answered = True
-    # Looked at last: the answer may have been another server's, on the port it wanted.
+        has_answered = True
+    # Checked last: the answer may come from another server on the same port.
     if child.exit_code is not None:
         raise failed(child, f"ended with exit code {child.exit_code}")
-    return answered
+    return has_answered
 
 
 def failed(child: Child, reason: str) -> ChildFailed:
-    """The error that tells why, with the child's last words."""
+    """Return the error of a failed child, with the end of its log."""
     return ChildFailed(
         child.name, reason, exit_code=child.exit_code, log=child.log, tail=child.tail()
     )

@@ -1,4 +1,4 @@
-"""Postgres refuses root: as root we show it another user id, and change nothing in the system."""
+"""Running Postgres, which refuses root, under another user id without changing the system."""
 
 import os
 import pwd
@@ -12,35 +12,35 @@ from devstack.errors import CannotLeaveRoot, DataOwnedByOther
 from devstack.folder import PRIVATE_FOLDER
 from devstack.guard import PYTHON
 
-SAME = "same"  # as ourselves
-NOBODY = "nobody"  # its id differs between systems; initdb wants one that has a name
+SAME = "same"  # our own user id
+NOBODY = "nobody"  # its id differs between systems; initdb needs one that has a name
 PROBE_SECONDS = 10.0  # `postgres --version` takes 30 ms
 # Survives a reboot, unlike /tmp; mkdtemp makes a private folder there.
 OUTSIDE = "/var/tmp"  # noqa: S108
-PASSABLE_FOLDER = 0o711  # others may pass through it, but not look around
+PASSABLE_FOLDER = 0o711  # others may pass through it, but not list it
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """As whom Postgres runs."""
+    """The user id that Postgres runs under."""
 
     runs_as: str  # see launch.py
-    owner: int  # the user id its files have, seen from here
+    owner: int  # the owner of its files, outside the namespace
 
     @property
     def is_other_user(self) -> bool:
-        """Whether its files must be given away."""
+        """Whether its files belong to another user than ours."""
         return self.owner != os.geteuid()
 
 
 def choose_sandbox(program: Path) -> Sandbox:
-    """The first way in which `program --version` runs here as somebody who is not root.
+    """Choose the first sandbox in which `program --version` runs without root.
+
+    A user namespace is tried first: the files stay root's, so the data may be anywhere. Containers
+    often forbid it. There Postgres runs as `nobody`, which must be able to reach its programs and
+    its data.
 
     Raises CannotLeaveRoot.
-
-    A user namespace comes first: the files stay root's, so the data may lie anywhere. Containers
-    often forbid it; there, Postgres runs as `nobody`, who must be able to reach its programs and
-    its data.
     """
     if os.geteuid() != 0:
         return Sandbox(SAME, os.geteuid())
@@ -56,9 +56,9 @@ def choose_sandbox(program: Path) -> Sandbox:
 
 
 def prepare_home(home: Path, sandbox: Sandbox) -> Path:
-    """Makes the folder of Postgres, gives it to the user it runs as, and tells where it is.
+    """Make the folder of Postgres, give it to the sandbox's user, and return its path.
 
-    Raises DataOwnedByOther, CannotLeaveRoot.
+    Raises DataOwnedByOther or CannotLeaveRoot.
     """
     if sandbox.is_other_user:
         home.parent.chmod(PASSABLE_FOLDER)
@@ -71,7 +71,7 @@ def prepare_home(home: Path, sandbox: Sandbox) -> Path:
 
 
 def give(path: Path, sandbox: Sandbox) -> None:
-    """Makes the sandbox's user the owner of all in a path, if it is not already.
+    """Make the sandbox's user the owner of a path and of everything in it.
 
     Raises DataOwnedByOther.
     """
@@ -80,7 +80,7 @@ def give(path: Path, sandbox: Sandbox) -> None:
         return
     if os.geteuid() != 0:
         raise DataOwnedByOther(path, owner, sandbox.owner)
-    # The top last: its owner tells whether this was done.
+    # The top last: its owner shows whether this was completed.
     for folder, _, files in os.walk(path, topdown=False):
         for name in files:
             os.lchown(Path(folder, name), sandbox.owner, -1)
@@ -89,7 +89,7 @@ def give(path: Path, sandbox: Sandbox) -> None:
 
 
 def why_not(sandbox: Sandbox, *command: str) -> str | None:
-    """Why a command fails in the sandbox; None when it does not."""
+    """Return why a command fails in the sandbox; None if it succeeds."""
     launched = [*PYTHON, launch.__file__, "0", str(os.getpid()), sandbox.runs_as, *command]
     try:
         probe = subprocess.run(
@@ -101,14 +101,14 @@ def why_not(sandbox: Sandbox, *command: str) -> str | None:
 
 
 def _reaches(sandbox: Sandbox, folder: Path) -> bool:
-    """Asks the kernel: in a namespace, even root has only the rights of its id."""
+    """Try it, since in a namespace even root has only the rights of its new id."""
     return why_not(sandbox, "/bin/sh", "-c", 'cd -- "$0"', str(folder)) is None
 
 
 def _put_outside(home: Path, sandbox: Sandbox) -> None:
-    """Leaves a link in the data folder, since Postgres could not reach its data there."""
+    """Put the data elsewhere, with a link in the data folder, where Postgres could not reach it."""
     if home.exists():
         raise CannotLeaveRoot(
-            [f"Postgres as {sandbox.runs_as} cannot reach {home}: move the data folder"]
+            [f"Postgres as {sandbox.runs_as} can't reach {home}: move the data folder"]
         )
     home.symlink_to(tempfile.mkdtemp(prefix="billing-postgres-", dir=OUTSIDE))

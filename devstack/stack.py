@@ -1,4 +1,4 @@
-"""Both servers together: who may start them, where they are written down, and how they end."""
+"""Both servers together: starting, recording and stopping them."""
 
 import json
 import os
@@ -18,25 +18,25 @@ from devstack.postgres import postgres_url, start_postgres
 from devstack.valkey import redis_url, start_redis
 
 DATABASE = "billing_app"
-# After a kill -9 of their owner, servers need up to 2 s to end, and hold the lock until then.
+# After a kill -9 of their owner, servers hold the lock for up to 2 s until they end.
 LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Urls:
-    """Where the servers are, passwords included."""
+    """The URLs of both servers, with passwords."""
 
     database_url: str
     redis_url: str
 
     def environment(self) -> dict[str, str]:
-        """As the worker's settings read them."""
+        """Return the environment variables that the worker's settings read."""
         return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the holder of a data folder writes down for `status`, `stop` and a second `start`."""
+    """The holder of a data folder and its servers, stored for `status`, `stop` and `start`."""
 
     holder: Identity
     background: bool
@@ -47,7 +47,7 @@ class Record:
     database: str
 
     def urls(self, folder: DataFolder) -> Urls:
-        """Raises SecretMissing."""
+        """Return the URLs of the servers. Raises SecretMissing."""
         return Urls(
             postgres_url(folder, self.postgres_port, self.database),
             redis_url(folder, self.redis_port),
@@ -56,7 +56,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Stack:
-    """The servers, and those of them that are our children."""
+    """The URLs of the servers, and the servers that are our children."""
 
     urls: Urls
     children: tuple[Child, ...]  # empty when another process owns them
@@ -71,10 +71,10 @@ def running_stack(
     durable: bool = True,
     database: str = DATABASE,
 ) -> Iterator[Urls]:
-    """Postgres and Redis on loopback, which never outlive the calling process, however it ends.
+    """Run Postgres and Redis on loopback; they never outlive the calling process.
 
-    Port 0 takes the port of the last time if it is free, else any. `durable=False` is for tests: no
-    fsync, no append-only file. Raises a StackError.
+    Port 0 means the last port if it is free, else any. `durable=False` is for tests: no fsync and
+    no append-only file. Raises a StackError.
     """
     with (
         Guard() as guard,
@@ -101,14 +101,14 @@ def held_stack(
     database: str = DATABASE,
     background: bool = False,
 ) -> Iterator[Stack]:
-    """Like `running_stack`, under a guard of the caller's, who also watches the children.
+    """Run both servers under the caller's guard, which also watches them.
 
     Raises a StackError.
     """
     folder.create()
     with _exclusively(folder) as lock:
-        # The servers inherit the lock: the folder is free when the last process that may write to
-        # it has ended.
+        # The servers inherit the lock, so that the folder is free only when the last process that
+        # may write to it has ended.
         postgres = start_on_port(
             folder,
             "postgres",
@@ -124,7 +124,9 @@ def held_stack(
             lambda port: start_redis(guard, folder, port=port, durable=durable, inherits=(lock,)),
         )
         pids_and_ports = (postgres.child.pid, postgres.port, redis.child.pid, redis.port)
-        _write_record(folder, Record(Identity.mine(), background, *pids_and_ports, database))
+        _write_record(
+            folder, Record(Identity.of_this_process(), background, *pids_and_ports, database)
+        )
         try:
             yield Stack(Urls(postgres.url, redis.url), (postgres.child, redis.child))
         finally:
@@ -134,7 +136,7 @@ def held_stack(
 
 
 def read_record(folder: DataFolder) -> Record | None:
-    """None when nobody holds the folder, also when its holder died without a word.
+    """Return the record of a folder's holder; None if there is none, or it has died.
 
     Raises DataOwnedByOther.
     """
@@ -148,17 +150,17 @@ def read_record(folder: DataFolder) -> Record | None:
 
 
 def stack_lock(folder: DataFolder) -> Path:
-    """Locked as long as a process lives that may write to the data."""
+    """Return the lock that is held as long as a process may write to the data."""
     return folder.lock("stack")
 
 
 def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) -> Urls | None:
-    """The servers that the environment names, unless they are those of this folder.
+    """Return the servers that the environment names, unless they are this folder's own.
+
+    They are the folder's own if a shell has evaluated the output of `billing stack start`; then
+    they may have to be started first.
 
     Raises HalfConfigured.
-
-    They are when a shell took in what `billing stack start` printed; then the folder's servers may
-    have to be started.
     """
     database, redis = environ.get("DATABASE_URL"), environ.get("REDIS_URL")
     if not database and not redis:
@@ -171,7 +173,7 @@ def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) ->
 
 
 def _is_own(folder: DataFolder, urls: Urls) -> bool:
-    """By the passwords, which no other server has; ports change."""
+    """Compare the passwords, which no other server has; ports change."""
     passwords = [folder.secret_path(name) for name in ("postgres", "redis")]
     if not all(path.exists() for path in passwords):
         return False

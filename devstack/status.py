@@ -1,4 +1,4 @@
-"""What is known about the stack in a data folder: who runs it, where, and whether it answers."""
+"""The status of the stack in a data folder: its holder, its servers and whether they answer."""
 
 import os
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from devstack.valkey import ask_redis
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """Of one server."""
+    """The status of one server."""
 
     pid: int
     port: int
@@ -25,7 +25,7 @@ class ServerStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Of a data folder; nothing more is known of one that nobody holds."""
+    """The status of a data folder; the other fields are None if no process holds it."""
 
     data: str
     data_bytes: int
@@ -37,14 +37,14 @@ class Status:
 
     @property
     def healthy(self) -> bool:
-        """Both answer."""
+        """Whether both servers answer."""
         return all(
             server is not None and server.reachable for server in (self.postgres, self.redis)
         )
 
 
 def stack_status(folder: DataFolder) -> Status:
-    """Changes nothing, also where there is no folder yet. Raises DataOwnedByOther."""
+    """Read the status of a data folder, which may not exist. Raises DataOwnedByOther."""
     record, size = read_record(folder), _size(folder.path)
     if record is None:
         return Status(str(folder.path), size, running=False)
@@ -71,7 +71,7 @@ def _answers(ask: Callable[[], None]) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Bytes in files, also behind links, where the data of Postgres may lie (see sandbox.py)."""
+    """Count the bytes in files, also behind links, where Postgres' data may be (see sandbox.py)."""
     total = 0
     for folder, _, files in os.walk(path, followlinks=True):
         for name in files:

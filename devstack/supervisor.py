@@ -1,4 +1,4 @@
-"""Runs a table of commands side by side; when one dies it says which and why, and stops all."""
+"""Running several commands side by side; if one ends by itself, all are stopped."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from devstack.ready import failed
 from devstack.stopping import StopRequest
 
 POLL_SECONDS = 0.1
-WAIT_SECONDS = 90.0  # for a step's condition: Celery on a busy machine needs 10 s to answer
+WAIT_SECONDS = 90.0  # for a step's condition; Celery on a busy machine needs 10 s to answer
 
 
 @dataclass(frozen=True)
 class Step:
-    """`once`: runs to its end, which must be exit code 0, before the next step.
+    """A command to start, once `when` returns true.
 
-    `when`: starts once it says yes.
+    `once`: it must end with exit code 0 before the next step starts.
     """
 
     command: Command
@@ -28,7 +28,7 @@ class Step:
 
 
 class Supervisor:
-    """Restarts nothing: a worker that dies by itself has a reason that somebody should read."""
+    """A runner of steps. It restarts nothing: a crash has a cause that somebody should read."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Supervisor:
         servers: Sequence[Child] = (),
         say: Callable[[str], None] = print,
     ) -> None:
-        """`servers` are watched but not stopped: their owner does that, after their users."""
+        """Watch `servers` too, but leave stopping them to their owner."""
         self._guard, self._folder, self._stop, self._say = guard, folder, stop, say
         self._servers = servers
         self._children: list[Child] = []
 
     def run(self, steps: Sequence[Step], *, on_running: Callable[[], None] = lambda: None) -> None:
-        """Returns after somebody asked to stop and all have stopped.
+        """Start the steps in order and run them until a stop is requested; then stop all.
 
-        Raises ChildFailed, GuardianDied.
+        Raises ChildFailed or GuardianDied.
         """
         try:
             if all(self._begin(step) for step in steps):
@@ -60,7 +60,7 @@ class Supervisor:
                 self._guard.stop(child)
 
     def _begin(self, step: Step) -> bool:
-        """False when somebody asked to stop meanwhile."""
+        """Start a step; return False if a stop was requested meanwhile."""
         if not self._wait_for(step):
             return False
         child = self._guard.spawn(step.command, self._folder.log(step.command.name))

@@ -1,4 +1,4 @@
-"""The embedded Redis (Valkey, where the wheel is installed): settings, start, first answer."""
+"""The embedded Redis (Valkey, if its wheel is installed)."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ SHUTDOWN_SECONDS = 20.0  # it syncs the append-only file
 
 
 def redis_url(folder: DataFolder, port: int) -> str:
-    """With the password, made at first use."""
+    """Return the URL, with the password."""
     return f"redis://:{folder.secret(NAME)}@{HOST}:{port}/0"
 
 
 def start_redis(
     guard: Guard, folder: DataFolder, *, port: int, durable: bool, inherits: tuple[int, ...]
 ) -> Server:
-    """Raises BinariesMissing, ChildFailed."""
+    """Start Redis. Raises BinariesMissing or ChildFailed."""
     program, url = find_redis(), redis_url(folder, port)
-    # A file rather than arguments: those show the password to every user of the machine.
+    # A file, since arguments would show the password to every user of the machine.
     settings = folder.path / "redis.conf"
     write_private(settings, _settings(folder.redis, port, folder.secret(NAME), durable=durable))
     command = Command(
@@ -42,7 +42,7 @@ def start_redis(
 
 
 def ask_redis(url: str) -> None:
-    """Raises RedisError, also while it still reads its file."""
+    """Ping the server. Raises RedisError, also while it still loads its data."""
     with Redis.from_url(
         url, socket_timeout=ASK_SECONDS, socket_connect_timeout=ASK_SECONDS
     ) as client:
@@ -57,11 +57,11 @@ def _settings(data: Path, port: int, password: str, *, durable: bool) -> str:
             "protected-mode yes",
             f"requirepass {password}",
             f'dir "{data}"',
-            # The append-only file is enough, and a snapshot beside it would be a second truth.
+            # The append-only file is enough; a snapshot would be a second source of truth.
             'save ""',
             f"appendonly {'yes' if durable else 'no'}",
             "appendfsync everysec",
-            # Full means "no" to the sender, never a message thrown away.
+            # When it is full, refuse new messages and never evict one.
             "maxmemory-policy noeviction",
             'logfile ""',
             "",

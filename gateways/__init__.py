@@ -1,1 +1,1 @@
-"""The outside world in our words: whom we ask, and what may come of it."""
+"""Other people's servers: Stripe's API, webhooks to the main app, and the main app's queue."""

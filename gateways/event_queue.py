@@ -16,7 +16,7 @@ class QueueAway(TryLater):
 
 
 class EventQueue:
-    """Sends each event to one queue: the task `billing.receive_event`, the argument `event`."""
+    """A sender of events to one queue: task `billing.receive_event`, argument `event`."""
 
     name = NAME
 
@@ -25,7 +25,7 @@ class EventQueue:
         self._queue = queue
 
     def send(self, event: Event, *, now: dt.datetime) -> None:
-        """Send it. Raises QueueAway."""
+        """Send an event. Raises QueueAway."""
         try:
             self._app.send_task(
                 TASK,

@@ -1,7 +1,7 @@
-"""Stripe's API, read only: the current state of an object, lists and events, as plain dicts.
+"""Stripe's API, read only: objects, lists and events as plain dicts.
 
-Errors: StripeAway when Stripe can't be reached or has no time, StripeRefused when it says no. Never
-call it with a transaction open.
+Raises StripeAway if Stripe can't be reached or is overloaded, StripeRefused if it refuses the
+request. Never call it with a transaction open.
 """
 
 import datetime as dt
@@ -15,37 +15,37 @@ from urllib.parse import quote
 import stripe
 
 from billing.errors import BillingError, StripeAway, StripeRefused
-from gateways.stripe_http import TIMEOUT_S, PatientClient, asked_pause, is_transient
+from gateways.stripe_http import TIMEOUT_S, PatientClient, is_transient, requested_pause
 from gateways.stripe_kinds import KINDS, Embedded
 
-#: The version whose shapes we ask for, whatever the account's default is. Old shapes come only
-#: from events that Stripe wrote before. https://docs.stripe.com/api/versioning
+#: The API version that we request, whatever the account's default is. Older shapes come only in
+#: events that Stripe wrote earlier. https://docs.stripe.com/api/versioning
 PINNED = "2026-10-28.endive"
-#: The most that Stripe lists at once.
+#: The most objects that Stripe lists in a page.
 PAGE = 100
-#: A million objects in one list are a loop, not a list.
+#: A list of more than a million objects must be a loop.
 MAX_PAGES = 10_000
 #: The longest id that Stripe documents. https://docs.stripe.com/upgrades
 MAX_ID_CHARACTERS = 255
 
-#: What Stripe says of an id that it does not know, in its APIs v1 and v2.
+#: Stripe's codes for an unknown id, in its APIs v1 and v2.
 _MISSING = frozenset({"resource_missing", "not_found"})
-#: ... and of one that it knows, but not for a key of this mode: ours is the wrong key.
+#: Part of its message for an id of the other mode (live or test): our key is the wrong one.
 _OTHER_MODE = "a similar object exists in"
-#: Codes are words; anything else could be a message, which may quote what it should not.
+#: Codes are words; anything else could be a message, which may quote personal data.
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
-#: The SDK otherwise keeps an id of this machine in the home directory, and sends it along.
+#: Otherwise the SDK stores an id of this machine in the home directory and sends it.
 stripe.enable_telemetry = False
 
 Object = dict[str, Any]
 
 
 class StripeGateway:
-    """Reads from Stripe with `api_key`, which may be a restricted one that can't write.
+    """A reader of Stripe's API; `api_key` may be a restricted key that can't write.
 
-    `api_base` is another server that speaks Stripe's language; `sleep` waits between two tries;
-    `timeout_s` is how long to wait for a connection, and for each part of an answer.
+    `api_base`: another server with Stripe's API. `sleep`: waits between two tries. `timeout_s`: the
+    limit for connecting and for each part of an answer.
     """
 
     def __init__(
@@ -62,48 +62,48 @@ class StripeGateway:
             stripe_version=api_version,
             base_addresses={"api": api_base} if api_base else None,
             http_client=PatientClient(sleep=sleep, timeout_s=timeout_s),
-            # PatientClient has tried often enough.
+            # PatientClient retries itself.
             max_network_retries=0,
         )
 
     def fetch(self, kind: str, object_id: str) -> Object | None:
-        """The object as it is now, its embedded lists whole; None if Stripe has none of this id.
+        """Fetch an object with complete embedded lists; None if Stripe does not know the id.
 
-        `kind` is one of KINDS. An object that was deleted comes with `deleted: true` where Stripe
-        remembers it, and as None where not. Raises StripeAway or StripeRefused.
+        `kind` is a key of KINDS. A deleted object has `deleted: true` if Stripe still knows it,
+        else it is None. Raises StripeAway or StripeRefused.
         """
-        found = KINDS[kind]
-        path = f"{found.path}/{_safe(kind, object_id)}"
+        spec = KINDS[kind]
+        path = f"{spec.path}/{_safe(kind, object_id)}"
         try:
-            got = self._get(path, {"expand": [*found.expand]} if found.expand else {})
+            fetched = self._get(path, {"expand": [*spec.expand]} if spec.expand else {})
         except stripe.StripeError as error:
             if _is_missing(error):
                 return None
-            raise _in_our_words(error, kind) from None
-        for name, embedded in found.embedded.items():
-            if (got.get(name) or {}).get("has_more"):
-                got[name] = self._whole(kind, object_id, got[name], embedded)
-        return got
+            raise _translated(error, kind) from None
+        for name, embedded in spec.embedded.items():
+            if (fetched.get(name) or {}).get("has_more"):
+                fetched[name] = self._whole(kind, object_id, fetched[name], embedded)
+        return fetched
 
     def list(self, kind: str, **filters: Any) -> Iterator[Object]:
-        """Every object of the kind that fits Stripe's own `filters`, newest first, page by page.
+        """Yield every object of a kind that passes Stripe's `filters`, newest first.
 
-        Embedded lists hold their first page only: fetch what you need whole. Raises StripeAway or
-        StripeRefused, also in the middle.
+        Embedded lists have only their first page: `fetch` returns complete ones. Raises StripeAway
+        or StripeRefused, also between two pages.
         """
         return self._pages(kind, KINDS[kind].path, filters)
 
     def events(self, *, since: dt.datetime, until: dt.datetime) -> Iterator[Object]:
-        """Every event that happened from `since` to `until`, both included, newest first.
+        """Yield every event from `since` to `until`, both included, newest first.
 
-        Stripe lists those of the last 30 days. Raises StripeAway or StripeRefused, also in the
-        middle. Source: https://docs.stripe.com/api/events/list
+        Stripe lists the last 30 days. Raises StripeAway or StripeRefused, also between two pages.
+        Source: https://docs.stripe.com/api/events/list
         """
         created = {"gte": int(since.timestamp()), "lte": int(until.timestamp())}
         return self.list("event", created=created)
 
     def _whole(self, kind: str, object_id: str, first: Object, rest: Embedded) -> Object:
-        """The embedded list anew and whole: its order need not be that of the first part."""
+        """Fetch the complete embedded list from its start: the first page's order may differ."""
         filters: Object = {"expand": [*rest.expand]} if rest.expand else {}
         if rest.owner:
             filters[rest.owner] = object_id
@@ -117,7 +117,7 @@ class StripeGateway:
             try:
                 page = self._get(path, {"limit": PAGE, **filters, **place})
             except stripe.StripeError as error:
-                raise _in_our_words(error, kind) from None
+                raise _translated(error, kind) from None
             yield from page["data"]
             if not page["has_more"]:
                 return
@@ -128,15 +128,15 @@ class StripeGateway:
 
     def _get(self, path: str, params: Mapping[str, Any]) -> Object:
         answer = self._client.raw_request("get", path, **params)
-        # Not `data`: plain dicts in place of ordered ones. Amounts are integers in Stripe's JSON.
-        got: Object = json.loads(answer.body)
-        return got
+        # Not `answer.data`, which has ordered dicts. Amounts are integers in Stripe's JSON.
+        parsed: Object = json.loads(answer.body)
+        return parsed
 
 
 def _safe(kind: str, object_id: str) -> str:
-    """The id as one segment of a path; one that could lead elsewhere is refused.
+    """Quote an id as one segment of a path; refuse one that could lead to another path.
 
-    Ids come out of what was posted to us. Those of old plans and products were chosen freely.
+    Ids come from posted payloads. Ids of old plans and products are free text.
     """
     if not 1 <= len(object_id) <= MAX_ID_CHARACTERS or object_id in {".", ".."}:
         raise StripeRefused(kind=kind, code="impossible_id")
@@ -148,17 +148,17 @@ def _is_missing(error: stripe.StripeError) -> bool:
     return is_unknown and _OTHER_MODE not in (error.user_message or "")
 
 
-def _in_our_words(error: stripe.StripeError, kind: str) -> BillingError:
-    """Our error for the SDK's: its code and Stripe's id of the request, never a message or body."""
+def _translated(error: stripe.StripeError, kind: str) -> BillingError:
+    """Translate the SDK's error; keep the code and the request's id, never a message or body."""
     status = error.http_status
     headers = error.headers or {}
     facts: Object = {"kind": kind, "status": status, "code": _code(error)}
     if error.request_id:
         facts["request_id"] = error.request_id
-    # Stripe says in JSON what is wrong; else nothing came, or it came from a proxy in between.
-    if status is None or not _said(error) or is_transient(status, headers):
-        if asked := asked_pause(headers):
-            facts["retry_after_s"] = int(asked)
+    # Stripe describes an error in JSON; otherwise nothing came, or a proxy answered.
+    if status is None or not _error_object(error) or is_transient(status, headers):
+        if pause := requested_pause(headers):
+            facts["retry_after_s"] = int(pause)
         return StripeAway(**facts)
     if _OTHER_MODE in (error.user_message or ""):
         facts["code"] = "wrong_mode"
@@ -166,16 +166,16 @@ def _in_our_words(error: stripe.StripeError, kind: str) -> BillingError:
 
 
 def _code(error: stripe.StripeError) -> str:
-    """Stripe's code of the error, else its type, else the SDK's word for it."""
-    said = _said(error)
-    for word in (said.get("code"), said.get("type")):
+    """Return Stripe's code of the error, else its type, else the SDK's class name."""
+    error_object = _error_object(error)
+    for word in (error_object.get("code"), error_object.get("type")):
         if isinstance(word, str) and _CODE.fullmatch(word):
             return word
     return type(error).__name__
 
 
-def _said(error: stripe.StripeError) -> Object:
-    """What Stripe wrote of the error; empty if it was not Stripe who answered."""
+def _error_object(error: stripe.StripeError) -> Object:
+    """Return the error object of Stripe's answer; empty if the answer was not Stripe's."""
     body = error.json_body
-    said = body.get("error") if isinstance(body, dict) else None
-    return said if isinstance(said, dict) else {}
+    error_object = body.get("error") if isinstance(body, dict) else None
+    return error_object if isinstance(error_object, dict) else {}

@@ -1,6 +1,7 @@
-"""Which of Stripe's objects we ask for: where each lives, and what must come with it.
+"""The kinds of Stripe's objects that we fetch: their paths and what to expand.
 
-Paths, and which fields hold no more than an id unless expanded: https://docs.stripe.com/api
+Source of the paths, and of the fields that are only an id unless expanded:
+https://docs.stripe.com/api
 """
 
 from collections.abc import Mapping
@@ -9,9 +10,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A list inside an object, of which Stripe sends the first page alone.
+    """A list inside an object, of which Stripe sends only the first page.
 
-    The rest is listed at `path`, filtered by the owner's id as `owner` where the path lacks it.
+    The whole list is at `path`. If the path does not name the owner, `owner` is the filter for it.
     """
 
     path: str
@@ -21,7 +22,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Where objects of a kind live, and each below it by its id."""
+    """A kind of object: `path` lists it, `path`/id is one object."""
 
     path: str
     expand: tuple[str, ...] = ()
@@ -64,6 +65,6 @@ KINDS: dict[str, Kind] = {
     "price": Kind("/v1/prices", expand=("product",)),
     "product": Kind("/v1/products"),
     "event": Kind("/v1/events"),
-    #: A thin event, with the data that its notification lacks.
+    #: A thin event with the data that its notification does not have.
     "v2_event": Kind("/v2/core/events"),
 }

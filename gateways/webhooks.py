@@ -1,6 +1,6 @@
-"""Events to the main app as signed webhooks, in the form of Standard Webhooks.
+"""Events to the main app as signed webhooks, by the specification Standard Webhooks.
 
-The specification: standardwebhooks.com; its own library signs.
+Source: https://www.standardwebhooks.com; its own library signs.
 """
 
 import datetime as dt
@@ -13,30 +13,30 @@ from standardwebhooks.webhooks import Webhook
 from billing.errors import TryLater
 from billing_client.events import Event
 
-#: The specification asks for 15 to 30 seconds; a receiver should answer first and work later.
+#: The specification recommends 15 to 30 seconds; a receiver should answer first and work later.
 TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 NAME = "webhook"
 
 
 class WebhookRefused(TryLater):
-    """The receiver did not answer with a 2xx: `status`, or `error` if it was not reached at all."""
+    """The receiver did not answer with a 2xx: `status`, or `error` if it was not reached."""
 
 
 class Webhooks:
-    """Posts each event to one URL, signed with each secret (two while one replaces the other)."""
+    """A sender of events to one URL, signed with each secret (two during a rotation)."""
 
     name = NAME
 
     def __init__(self, url: str, secrets: Sequence[str]) -> None:
-        """`secrets`: `whsec_` and base64, as the specification has it."""
+        """`secrets`: `whsec_` and base64, as in the specification."""
         self._url = url
         self._signers = [Webhook(secret) for secret in secrets]
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=TIMEOUT_S)
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=1)
 
     def send(self, event: Event, *, now: dt.datetime) -> None:
-        """Post it. Raises WebhookRefused unless the answer is a 2xx; a redirect is none."""
+        """Post an event without following redirects. Raises WebhookRefused unless it gets a 2xx."""
         body = json.dumps(event.as_json(), separators=(",", ":"))
         message_id = f"evt_{event.id}"
         signatures = [

@@ -1,1 +1,1 @@
-"""Alembic migrations of the host tables that are missing and of our own schema."""
+"""Alembic migrations: the host tables that are missing, and our own schema."""

@@ -1,4 +1,4 @@
-"""How Alembic runs: on DATABASE_URL, with time limits, blind to what is the main app's alone."""
+"""Alembic's environment: DATABASE_URL, time limits, and only the tables that we map."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from worker.settings import settings
 #: Long enough to build an index on a large ledger, concurrently.
 STATEMENT_TIMEOUT = "15min"
 
-#: Tables of our schema that only migrations use.
+#: Tables of our schema that have no model: only migrations use them.
 _NOT_MAPPED = frozenset({"alembic_version", "host_changes"})
 _HOST = frozenset(table.__tablename__ for table in HOST_TABLES)
 
 
 def include_name(name: str | None, type_: str, parents: Any) -> bool:
-    """Look at our schema and at the host tables that we map; the app has many more."""
+    """Include our schema and the host tables that we map; the app has many more."""
     if type_ == "schema":
         return name in (None, SCHEMA)
     if type_ == "table":
@@ -28,7 +28,7 @@ def include_name(name: str | None, type_: str, parents: Any) -> bool:
 
 
 def include_object(item: Any, name: str | None, type_: str, reflected: bool, other: Any) -> bool:
-    """Of a host table compare only that our columns exist; the rest is the app's."""
+    """Compare of a host table only the columns that we map; the rest is the app's."""
     table = item if type_ == "table" else item.table
     if table.schema == SCHEMA or type_ == "table":
         return name not in _NOT_MAPPED
@@ -36,12 +36,12 @@ def include_object(item: Any, name: str | None, type_: str, reflected: bool, oth
 
 
 def compare_type(_: Any, column: Any, *__: Any) -> bool | None:
-    """Compare types in our schema only; None lets Alembic decide."""
+    """Compare types in our schema only. None lets Alembic compare."""
     return None if column.table.schema == SCHEMA else False
 
 
 def run() -> None:
-    """Migrate, one transaction for each revision."""
+    """Run the migrations, each revision in a transaction of its own."""
     url = context.get_x_argument(as_dictionary=True).get("url") or settings().database_url
     engine = create_engine(
         url,

@@ -1,4 +1,4 @@
-"""Tables, grouped by owner: `host` is the main app's, the rest is ours."""
+"""Tables, grouped by owner: `host` has the main app's, every other module ours."""
 
 from models import (
     accounts,

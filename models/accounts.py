@@ -1,4 +1,4 @@
-"""What we remember of an account's life: why it is suspended, and every change of its status."""
+"""Why accounts are suspended, and every change of their status."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ from models.base import SCHEMA, Base, Moment
 
 
 class Suspension(Base):
-    """One reason why an account is suspended; open while `lifted_at` is null."""
+    """A reason why an account is suspended; open while `lifted_at` is null."""
 
     __tablename__ = "suspensions"
     __table_args__ = (
@@ -34,7 +34,7 @@ class Suspension(Base):
 
 
 class StatusChange(Base):
-    """One step of an account's life, never changed."""
+    """A change of an account's status; rows are only added."""
 
     __tablename__ = "status_changes"
     __table_args__ = (Index(None, "account_id", "id"), {"schema": SCHEMA})

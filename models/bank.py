@@ -1,6 +1,6 @@
-"""Bank statements as they came in: accounts of ours, files, statements, lines and their wordings.
+"""Bank statements as received: our bank accounts, files, statements, lines and their wordings.
 
-Statements and lines are known by digests of their content, so that files imported in any order, and
+A digest of their content identifies statements and lines, so that files imported in any order, and
 more than once, leave the same rows.
 """
 
@@ -29,8 +29,8 @@ from models.base import SCHEMA, Base, Moment
 class BankAccount(Base):
     """A bank account of ours that may receive money.
 
-    `number`: its IBAN, or bank and number. Money is recognised from statements of one `format`
-    alone. `customer_id`: the account whose virtual IBAN it is.
+    `number`: its IBAN, or bank and number. Only statements in `format` are read for payments.
+    `customer_id`: the account that this virtual IBAN belongs to.
     """
 
     __tablename__ = "bank_accounts"
@@ -48,9 +48,9 @@ class BankAccount(Base):
 
 
 class StatementFile(Base):
-    """A file as it was received. `error`, `reason`: why it was refused.
+    """A file as received. `error` and `reason` tell why it was refused.
 
-    `account`: the number that the sender stated, for files that do not name their account.
+    `account`: the account number that the sender gave for a file that does not name it.
     """
 
     __tablename__ = "statement_files"
@@ -74,7 +74,7 @@ class StatementFile(Base):
 
 
 class StatementFilePart(Base):
-    """A piece of a file's bytes, in their order; together they are the file."""
+    """A part of a file's bytes; the parts in order are the file."""
 
     __tablename__ = "statement_file_parts"
     __table_args__ = ({"schema": SCHEMA},)
@@ -85,11 +85,11 @@ class StatementFilePart(Base):
 
 
 class Statement(Base):
-    """One statement of one account, known by a digest of all that it says.
+    """One statement of one account, identified by a digest of all its content.
 
-    `identity`: a digest of what names it. `holds`: what reading found; `chain_holds`: what the
-    other statements of the account say about it, made anew with each import. Amounts are minor
-    units.
+    `identity`: a digest of its account, number and period. `holds`: problems found when it was
+    read. `chain_holds`: contradictions to the account's other statements, recomputed at each
+    import. Amounts are in minor units.
     """
 
     __tablename__ = "statements"
@@ -126,7 +126,7 @@ class Statement(Base):
 
 
 class FileStatement(Base):
-    """Which file brought which statement."""
+    """The statements that a file contained."""
 
     __tablename__ = "file_statements"
     __table_args__ = ({"schema": SCHEMA},)
@@ -138,10 +138,10 @@ class FileStatement(Base):
 
 
 class BankLine(Base):
-    """One line of an account's history, once, in however many statements it stands.
+    """A line of an account's history, stored once for all the statements that contain it.
 
-    `key`: a digest of what tells it from every other line (`billing.bank.intake.line_keys`).
-    `is_split`: its transfers have been made, or it is none that could bring any.
+    `key`: a digest that distinguishes it from every other line. `is_split`: its transfers exist, or
+    it can't have any.
     """
 
     __tablename__ = "bank_lines"
@@ -174,7 +174,7 @@ class BankLine(Base):
 
 
 class LineWording(Base):
-    """What a statement says about a line. Two wordings of one line are a conflict for a person."""
+    """The content of a line in a statement. Two wordings of one line go to manual review."""
 
     __tablename__ = "line_wordings"
     __table_args__ = ({"schema": SCHEMA},)
@@ -185,7 +185,7 @@ class LineWording(Base):
 
 
 class StatementLine(Base):
-    """Which lines stand in which statement."""
+    """The lines of a statement."""
 
     __tablename__ = "statement_lines"
     __table_args__ = (Index(None, "line"), {"schema": SCHEMA})

@@ -1,4 +1,4 @@
-"""One metadata for every table, with constraint names that migrations can rely on."""
+"""The base class of all tables, and the names of their constraints."""
 
 from typing import ClassVar
 
@@ -6,10 +6,10 @@ from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase
 
-#: Our tables live here; the main app's stay in `public`.
+#: The schema of our tables; the main app's stay in `public`.
 SCHEMA = "billing"
 
-#: Time is UTC with a zone, always.
+#: The column type of every time: UTC, with a time zone.
 Moment = TIMESTAMP(timezone=True)
 
 metadata = MetaData(
@@ -24,7 +24,7 @@ metadata = MetaData(
 
 
 class Base(DeclarativeBase):
-    """Every mapped class: ours and, so that one metadata knows all, the main app's."""
+    """The base class of our tables and of the main app's, which share one metadata."""
 
     metadata = metadata
     type_annotation_map: ClassVar = {

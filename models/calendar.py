@@ -1,4 +1,4 @@
-"""The calendar of credits: when an account's next lot is due, and from which plan."""
+"""Credit cycles: when an account's next lot is due, and from which plan."""
 
 import datetime as dt
 
@@ -9,11 +9,12 @@ from models.base import SCHEMA, Base, Moment
 
 
 class CreditCalendar(Base):
-    """One row per account that was ever active under us; ended while it is not.
+    """An account's credit cycle: one row for each account that was ever active here.
 
-    Period n begins n-1 months after `anchor_at`. `period_number` is the running one, `plan_id` the
-    plan it was given from, `next_plan_id` a smaller plan that waits for its end. Periods before
-    `first_period` were the main app's to give. Written only under the account's lock.
+    Period n begins n-1 months after `anchor_at`. `period_number` is the current period, `plan_id`
+    the plan that its credits come from, `next_plan_id` a smaller plan that begins after it. The
+    main app granted the credits of periods before `first_period`. `ended_at` is set while the
+    account is not active. Written only under the account's lock.
     """
 
     __tablename__ = "credit_calendars"

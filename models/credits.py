@@ -1,6 +1,6 @@
-"""What stands behind the ledger: books, lots, keys, refusals and the credit policy of each plan.
+"""The tables behind the ledger: balances, lots, keys, refusals and each plan's credit policy.
 
-None has a foreign key to a host table: the owner may delete as it likes, and the audit tells.
+None has a foreign key to a host table: the main app may delete its rows, and the audit reports it.
 """
 
 import datetime as dt
@@ -24,14 +24,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import SCHEMA, Base, Moment
 
-#: Room on each page for the next version of a row, so that an update stays on its page (HOT).
+#: Leaves room on each page, so that an update can stay on its row's page (HOT).
 _HOT = {"postgresql_with": {"fillfactor": 50}}
 
 
 class AccountBalance(Base):
-    """One row per adopted account: its balance as our entries make it, its debt and its floor.
+    """The balance of an adopted account, with its debt and what is held.
 
-    `credits` = sum of our entries since the opening = what remains in the lots - `debt`.
+    `credits` = opening credits + our entries since = remaining credits of the lots - `debt`.
     Written only under the lock of the account's row in `igny8_tenants`.
     """
 
@@ -50,17 +50,18 @@ class AccountBalance(Base):
     held: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     opened_at: Mapped[dt.datetime] = mapped_column(Moment)
     opening_credits: Mapped[int] = mapped_column(Integer)
-    #: Credits that operations cost since `spent_since`, the first of a month in UTC.
+    #: Credits spent on operations since `spent_since`, the first of a month in UTC.
     spent: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     spent_since: Mapped[dt.datetime | None] = mapped_column(Moment)
-    #: The seal of the account's last entry (`billing.ledger.chain`).
+    #: The entry hash of the account's last entry, the end of its hash chain.
     chain: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Lot(Base):
-    """Credits that arrived together and expire together; `starts_at` null: at once.
+    """Credits that arrive and expire together. `starts_at` null: they are valid at once.
 
-    `period_number`: the period of the account's calendar whose lot this is; there is but one.
+    `period_number`: the period of the account's credit cycle that the lot belongs to; each period
+    has one lot.
     """
 
     __tablename__ = "lots"
@@ -92,7 +93,7 @@ class Lot(Base):
     is_promotional: Mapped[bool] = mapped_column(Boolean)
     granted: Mapped[int] = mapped_column(Integer)
     remaining: Mapped[int] = mapped_column(Integer)
-    #: What the indexes ask: one that asked `remaining` would be written anew at each debit.
+    #: For the indexes: one on `remaining` itself would be rewritten at each debit.
     is_open: Mapped[bool] = mapped_column(Boolean, Computed("remaining > 0", persisted=True))
     held: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     starts_at: Mapped[dt.datetime | None] = mapped_column(Moment)
@@ -103,10 +104,10 @@ class Lot(Base):
 
 
 class Key(Base):
-    """What a key stands for, for ever. `entry_id` null: the first answer was a refusal.
+    """An idempotency key and its first answer. `entry_id` null: the answer was a refusal.
 
-    The key is a uuid, made once at the source (version 7 keeps this index fast at any size);
-    another text becomes one by hashing (`billing.keys`). `content` is a digest of what was asked.
+    A key that is no UUID becomes one by hashing; UUIDs of version 7 keep this index fast at any
+    size. `content` is a digest of the message.
     """
 
     __tablename__ = "keys"
@@ -118,7 +119,7 @@ class Key(Base):
 
 
 class Refusal(Base):
-    """A debit that was understood and answered no, with what was asked and why not."""
+    """A refused debit: its content, the reason and the facts behind it."""
 
     __tablename__ = "refusals"
     __table_args__ = (
@@ -139,12 +140,12 @@ class Refusal(Base):
 
 
 class PlanPolicy(Base):
-    """How a plan treats credits. No row: debts are refused, and nothing rolls over.
+    """The credit policy of a plan. No row: no debt is allowed, and nothing rolls over.
 
-    `rollover_cap`: credits of one period that may be spent in the next, at most.
-    `take_back_debt_limit`: what an account may owe once money is refunded or charged back whose
-    credits are spent; null: all of it; 0: it is written off. `trial_days`: how long a trial of the
-    plan is; null: as the setting says.
+    `debt_limit`: the largest debt of an account. `rollover_cap`: the most credits of one period
+    that may be spent in the next. `take_back_debt_limit`: the largest debt that a clawback of spent
+    credits may leave; null: no limit; 0: it is written off. `trial_days`: the length of a trial;
+    null: the setting's.
     """
 
     __tablename__ = "plan_policies"
@@ -164,7 +165,7 @@ class PlanPolicy(Base):
 
 
 class SpendCap(Base):
-    """How many credits an account's operations may cost in a month (UTC). No row: no cap."""
+    """The most credits that an account may spend in a month (UTC). No row: no cap."""
 
     __tablename__ = "spend_caps"
     __table_args__ = (CheckConstraint("credits >= 0", name="credits"), {"schema": SCHEMA})
@@ -174,7 +175,7 @@ class SpendCap(Base):
 
 
 class Hold(Base):
-    """Credits set aside for work under way. `lots`: [[lot id, credits], …] it was taken from.
+    """Credits reserved for work under way. `lots`: [[lot id, credits], …] they come from.
 
     `state`: held, captured, released or expired. Placed by the SQL function `billing.place_hold`.
     """
@@ -202,9 +203,9 @@ class Hold(Base):
 
 
 class InboxRow(Base):
-    """A message that the main app left in its own transaction; gone once it is applied.
+    """A message that the main app stored in its own transaction; deleted once applied.
 
-    The key begins with the account, so that the drain finds each account's rows in their order.
+    The primary key begins with the account, so that the drain reads its rows in order.
     """
 
     __tablename__ = "inbox"
@@ -226,7 +227,7 @@ class InboxRow(Base):
 
 
 class PriceVersion(Base):
-    """What an operation cost from `valid_from` on; a trigger on CreditCostConfig keeps it."""
+    """The price of an operation from `valid_from` on, written by a trigger on CreditCostConfig."""
 
     __tablename__ = "prices"
     __table_args__ = (

@@ -1,13 +1,13 @@
-"""The main app's tables as the worker needs them: the one place that knows their names and columns.
+"""The main app's tables: the one place that names them and their columns.
 
-Where each fact comes from is said in `info["origin"]`:
+`info["origin"]` tells where each column comes from:
 
-- KNOWN    read off the main app's production database (docs/host-contract.md)
-- CHOSEN   our choice of a name that is not known; adapt it here if the app says otherwise
-- PLANNED  the main app's migration 0007; our migration adds it where it is missing
+- KNOWN    taken from the main app's production database (docs/host-contract.md)
+- CHOSEN   our guess of an unknown name; correct it here if the app's differs
+- PLANNED  part of the main app's migration 0007; our migration adds it where it is missing
 - OURS     added by us to a host table; the app may ignore it
 
-The app's account foreign key is `tenant_id` on `igny8_sites`; we take the same name everywhere.
+The foreign key to the account is `tenant_id` on `igny8_sites`; we assume the same name everywhere.
 """
 
 import datetime as dt
@@ -43,7 +43,7 @@ _NOW = text("now()")
 
 
 class Plan(Base):
-    """What an account subscribes to; credits are those of one month."""
+    """A plan; `included_credits` are those of one month."""
 
     __tablename__ = "igny8_plans"
 
@@ -61,7 +61,7 @@ class Plan(Base):
 
 
 class User(Base):
-    """A person, or the automation; roles are in docs/host-contract.md."""
+    """A person or an automation; docs/host-contract.md lists the roles."""
 
     __tablename__ = "igny8_users"
 
@@ -79,7 +79,7 @@ class User(Base):
 
 
 class Account(Base):
-    """The tenant. `credits` is the balance that the app shows; we move it by deltas only."""
+    """An account (tenant). `credits` is the balance that the app shows; we change it by deltas."""
 
     __tablename__ = "igny8_tenants"
     __table_args__ = (
@@ -151,7 +151,7 @@ class Account(Base):
 
 
 class Site(Base):
-    """A customer's WordPress site; its API key lets the bridge in."""
+    """A customer's WordPress site; its bridge authenticates with the API key."""
 
     __tablename__ = "igny8_sites"
     __table_args__ = (
@@ -181,7 +181,7 @@ class Site(Base):
 
 
 class Sector(Base):
-    """A part of a site; its account is the site's."""
+    """A part of a site; it belongs to the site's account."""
 
     __tablename__ = "igny8_sectors"
     __table_args__ = (Index("igny8_sectors_tenant_id_billing_idx", "tenant_id", info=OURS),)
@@ -197,7 +197,7 @@ class Sector(Base):
 
 
 class Subscription(Base):
-    """One per account at most; none is normal for an active, paid account."""
+    """At most one for each account; an active, paid account may have none."""
 
     __tablename__ = "igny8_subscriptions"
 
@@ -221,7 +221,7 @@ class Subscription(Base):
 
 
 class Invoice(Base):
-    """What an account owes; the app's table was never used, so its columns are ours to define."""
+    """An invoice; the app never used its table, so we define the columns."""
 
     __tablename__ = "igny8_invoices"
 
@@ -240,7 +240,7 @@ class Invoice(Base):
 
 
 class Payment(Base):
-    """Money that arrived for an account; like Invoice, ours to define."""
+    """A payment received for an account; as for Invoice, we define the columns."""
 
     __tablename__ = "igny8_payments"
     __table_args__ = (
@@ -263,7 +263,7 @@ class Payment(Base):
 
 
 class CreditTransaction(Base):
-    """An entry of the ledger, append-only by trigger; `key` is null on rows that the app wrote."""
+    """A ledger entry, append-only by a trigger; `key` is null on rows that the app wrote."""
 
     __tablename__ = "igny8_credit_transactions"
     __table_args__ = (Index("igny8_credit_transactions_billing_idx", "tenant_id", "id", info=OURS),)
@@ -291,7 +291,7 @@ class CreditTransaction(Base):
 
 
 class CreditCostConfig(Base):
-    """The price of one operation, overriding the defaults in `billing.prices`."""
+    """The price of one operation, instead of the default in code."""
 
     __tablename__ = "igny8_credit_cost_configs"
 
@@ -316,7 +316,7 @@ HOST_TABLES = (
     CreditCostConfig,
 )
 
-#: Host columns that 0006 made NOT NULL and that must become nullable (planned 0007).
+#: Columns that the app's 0006 made NOT NULL and its planned 0007 makes nullable.
 NULLABLE_BY_MIGRATION = (("igny8_subscriptions", "stripe_subscription_id"),)
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""An account's life as rows: its trial, what it owes, what is too much, how it was closed."""
+"""The lifecycle of accounts: trials, dunning cases, exceeded plan limits and closing."""
 
 import datetime as dt
 
@@ -21,8 +21,8 @@ from models.base import SCHEMA, Base, Moment
 class Trial(Base):
     """The one trial of an account; open while `ended_at` is null.
 
-    From `ends_at` to `suspends_at` is the grace. `outcome`: paid, expired, cancelled or deleted.
-    Written only under the account's lock.
+    The grace period runs from `ends_at` to `suspends_at`. `outcome`: paid, expired, cancelled or
+    deleted. Written only under the account's lock.
     """
 
     __tablename__ = "trials"
@@ -56,7 +56,7 @@ class Trial(Base):
 
 
 class TrialReminder(Base):
-    """A reminder of one end of a trial; `is_sent` false: the sweep came when it was too late."""
+    """A reminder before a trial's end; `is_sent` false: the sweep ran too late to send it."""
 
     __tablename__ = "trial_reminders"
     __table_args__ = ({"schema": SCHEMA},)
@@ -69,9 +69,10 @@ class TrialReminder(Base):
 
 
 class TrialIdentity(Base):
-    """Who had a trial: a digest of an e-mail address, its domain, a card, or a payer's IBAN.
+    """A trial fingerprint: a digest of an e-mail address, its domain, a card or a payer's IBAN.
 
-    `is_repeated`: another account had a trial under it before; null until the sweep has compared.
+    `is_repeated`: an earlier account's trial has the same fingerprint; null until the sweep has
+    compared it.
     """
 
     __tablename__ = "trial_identities"
@@ -94,7 +95,7 @@ class TrialIdentity(Base):
 
 
 class TrialConfirmation(Base):
-    """A person's word that trials which were to be suspended until then may be, however many."""
+    """An operator's confirmation that all trials due until then may be suspended."""
 
     __tablename__ = "trial_confirmations"
     __table_args__ = ({"schema": SCHEMA},)
@@ -106,12 +107,12 @@ class TrialConfirmation(Base):
 
 
 class DunningCase(Base):
-    """Money that did not come; open while `closed_at` is null, one an account.
+    """A missed payment; open while `closed_at` is null, one open case for each account.
 
-    `schedule`: card or bank. The days of the schedule count from `starts_at`, which lies before
-    `opened_at` where a decline code skips ahead. `done_until` is the last day whose steps were
-    taken, -8 before the first; `due_at`, when the next are. `outcome`: paid, billed
-    (an invoice for a transfer asks for itself), cancelled, written_off, account_deleted.
+    `schedule`: card or bank. Its days count from `starts_at`, which is before `opened_at` if a
+    decline code skips ahead. `done_until`: the last day whose steps were taken, -8 before the
+    first. `due_at`: when the next steps are due. `outcome`: paid, billed (an invoice for a bank
+    transfer has its own reminders), cancelled, written_off or account_deleted.
     """
 
     __tablename__ = "dunning_cases"
@@ -146,7 +147,7 @@ class DunningCase(Base):
 
 
 class DunningStep(Base):
-    """A step that was taken; `is_done` false: a later one had overtaken it, or it made no sense."""
+    """A dunning step; `is_done` false: skipped, since a later one was due or it did not apply."""
 
     __tablename__ = "dunning_steps"
     __table_args__ = ({"schema": SCHEMA},)
@@ -159,7 +160,7 @@ class DunningStep(Base):
 
 
 class LimitBreach(Base):
-    """An account that uses more of something than its plan has; open while `ended_at` is null."""
+    """An exceeded plan limit of an account; open while `ended_at` is null."""
 
     __tablename__ = "limit_breaches"
     __table_args__ = (
@@ -183,7 +184,7 @@ class LimitBreach(Base):
 
 
 class Closure(Base):
-    """A soft-deleted account whose time to be restored is over, and which was closed for good."""
+    """The final closing of a soft-deleted account whose time to be restored is over."""
 
     __tablename__ = "closures"
     __table_args__ = ({"schema": SCHEMA},)

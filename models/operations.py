@@ -1,4 +1,4 @@
-"""What keeps the worker honest: outbox, dead letters, slots of the timetable, audit findings."""
+"""Outbox, dead letters, slots of the timetable and audit findings."""
 
 import datetime as dt
 
@@ -19,10 +19,11 @@ from models.base import SCHEMA, Base, Moment
 
 
 class OutboxEvent(Base):
-    """Something the main app should hear of, left in the transaction that made it so.
+    """An event for the main app, stored in the transaction that caused it.
 
-    waiting → delivered, or dead (no try is left; replayed, it waits again), or dropped. `sent_to`:
-    the ways that have taken it. `due_at`: the next try, or the end of the lease of the present one.
+    waiting → delivered, dead (all attempts failed; a replay makes it wait again) or dropped.
+    `sent_to`: the channels that have delivered it. `due_at`: the next attempt, or the end of the
+    current attempt's lease.
     """
 
     __tablename__ = "outbox"
@@ -51,9 +52,9 @@ class OutboxEvent(Base):
 
 
 class DeadLetter(Base):
-    """A message that could not be handled, kept whole so that a person can replay or drop it.
+    """A message that could not be handled, kept whole so that an operator can replay or drop it.
 
-    `raw` holds the bytes of what was no Celery message at all; else `task` and `arguments` tell.
+    `task` and `arguments` are the message's. `raw` has the bytes of one that is no Celery message.
     """
 
     __tablename__ = "dead_letters"
@@ -80,7 +81,7 @@ class DeadLetter(Base):
 
 
 class Slot(Base):
-    """One due time of one job of the timetable: whoever inserts it runs it, others pass."""
+    """A due time of a job in the timetable: the worker that inserts the row runs the job."""
 
     __tablename__ = "slots"
     __table_args__ = ({"schema": SCHEMA},)
@@ -91,7 +92,7 @@ class Slot(Base):
 
 
 class Finding(Base):
-    """A broken promise that the audit saw; open until an audit no longer sees it."""
+    """A broken invariant that the audit reported; open until an audit no longer finds it."""
 
     __tablename__ = "findings"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Credits that money bought: each payment gives them once, a refund takes no more back."""
+"""Credits that payments bought, and how many of them refunds took back."""
 
 import datetime as dt
 
@@ -9,14 +9,14 @@ from models.base import SCHEMA, Base, Moment
 
 
 class Purchase(Base):
-    """What one line of one payment bought: a plan for a time, or a top-up.
+    """The purchase of one line of a payment: a plan for some months, or a top-up.
 
-    A plan's credits come a month at a time: `lots` lots of `credits` each, the n-th n-1 months
-    after `starts_at`, the last until `ends_at`; `given` of them have come, the next is due at
-    `next_due_at`. A top-up is one lot without an end. `origin` names the payment: an invoice, a
+    A plan's credits come monthly: `lots` lots of `credits` each, the n-th n-1 months after
+    `starts_at`, the last until `ends_at`. `given` of them were granted; the next is due at
+    `next_due_at`. A top-up is one lot without an end. `origin` names the payment: an invoice or a
     payment intent. `taken_back`: credits that refunds and lost disputes took back, `cancelled` of
-    them from lots that had not come; `take_backs` counts the entries that did it, of which the
-    first `undone` are void.
+    them from lots not yet granted. `take_backs`: the number of clawback entries, of which the first
+    `undone` were reversed.
     """
 
     __tablename__ = "purchases"

@@ -1,4 +1,4 @@
-"""What we keep of Stripe: its events, the objects they speak of, what its prices mean."""
+"""Stripe's events, its objects as we last saw them, and the meaning of its prices."""
 
 import datetime as dt
 
@@ -20,11 +20,11 @@ from models.base import SCHEMA, Base, Moment
 
 
 class StripeEvent(Base):
-    """An event of Stripe, one row however often it came; `state` says what became of it.
+    """An event of Stripe; repeated deliveries share one row.
 
-    received → applied, ignored, parked (waits for something, such as an unknown customer) or failed
-    (tried again at `due_at`; without one, it waits for a person). `refused`: what was no event of
-    ours at all, such as a body with a wrong signature; of that, `raw` keeps the beginning.
+    `state`: received → applied, ignored, parked (it waits for something, such as an unknown
+    customer) or failed (retried at `due_at`; null: it waits for an operator). `refused`: not an
+    event for us, such as a body with a wrong signature; `raw` keeps its beginning.
     """
 
     __tablename__ = "stripe_events"
@@ -33,7 +33,7 @@ class StripeEvent(Base):
             "state IN ('received', 'applied', 'ignored', 'parked', 'failed', 'refused')",
             name="state",
         ),
-        # Not the id alone: an account that is copied, and sample collections, repeat ids.
+        # Not the id alone: copied accounts and sample collections repeat ids.
         Index("stripe_events_event_id_digest_idx", "event_id", "digest", unique=True),
         Index("stripe_events_due_idx", "due_at", "id", postgresql_where=text("due_at IS NOT NULL")),
         Index("stripe_events_customer_idx", "customer", postgresql_where=text("state = 'parked'")),
@@ -69,10 +69,10 @@ class StripeEvent(Base):
 
 
 class StripeObject(Base):
-    """The newest state that we know of an object at Stripe, as the facts that we use of it.
+    """The newest known state of an object at Stripe, reduced to the facts that we use.
 
-    `version_at` is when Stripe said so; among states of one second, `rank` decides, which follows
-    the object's own life cycle, and then `digest`, so that any order of arrival ends in the same.
+    `version_at` is Stripe's time of the state. Among states of one second the highest `rank` wins,
+    which follows the object's life cycle, then `digest`: any order of arrival ends the same.
     """
 
     __tablename__ = "stripe_objects"
@@ -94,7 +94,7 @@ class StripeObject(Base):
 
 
 class StripeLink(Base):
-    """Two objects that belong to one payment: an invoice and its payment intent, and so on."""
+    """Two objects that belong to one payment, such as an invoice and its payment intent."""
 
     __tablename__ = "stripe_links"
     __table_args__ = (Index(None, "to_id"), {"schema": SCHEMA})
@@ -104,9 +104,9 @@ class StripeLink(Base):
 
 
 class StripePrice(Base):
-    """What a price (`price_…`), or every price of a product (`prod_…`), is here: a person's word.
+    """The meaning that an operator gave a price (`price_…`) or all prices of a product (`prod_…`).
 
-    Either a plan's, or a top-up of `credits` a unit, or neither: then it is none of ours.
+    A plan, or a top-up of `credits` for each unit; neither: purchases at this price are ignored.
     """
 
     __tablename__ = "stripe_prices"
@@ -124,7 +124,7 @@ class StripePrice(Base):
 
 
 class StripeCursor(Base):
-    """How far Stripe's list of events has been read, to apply what never came."""
+    """How far Stripe's list of events has been read by the backfill."""
 
     __tablename__ = "stripe_cursors"
     __table_args__ = ({"schema": SCHEMA},)

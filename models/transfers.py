@@ -1,6 +1,6 @@
-"""Money that came by bank: transfers, decisions about them, what they paid, and what is left.
+"""Bank transfers, decisions about them, the invoices they pay and unapplied cash.
 
-Decisions and movements of money are only added; an undoing is a counter-entry that names what it
+Decisions and movements of money are only added; a reversal is a counter-entry that names what it
 undoes.
 """
 
@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.bank import BankLine
 from models.base import SCHEMA, Base, Moment
 
-#: A transfer's states; the words are in docs/glossary.md.
+#: A transfer's states; docs/glossary.md explains them.
 STATES = (
     "open",
     "waiting",
@@ -40,10 +40,10 @@ STATES = (
 
 
 class TransferInvoice(Base):
-    """An invoice that waits for a bank transfer: its reference, and what has settled of it.
+    """An invoice that is paid by bank transfer, with its reference and the amount settled.
 
-    `invoice_id` is the main app's row. The amounts are minor units; `settled_minor` can't pass
-    `due_minor`, whatever two workers do. `number` and the reference are given once, never again.
+    `invoice_id` is the main app's row. Amounts are in minor units. A constraint keeps
+    `settled_minor` within `due_minor`. `number` and `reference` are never reused.
     """
 
     __tablename__ = "transfer_invoices"
@@ -82,12 +82,11 @@ class TransferInvoice(Base):
 
 
 class Transfer(Base):
-    """One payment inside a line: the line itself, or one transaction of a batch.
+    """One payment of a bank line: the line itself, or one transaction of a batch booking.
 
-    `amount_minor` is positive for money that came, negative for money taken back. What is
-    allocated to invoices and what is kept as a customer's credit can't pass it. `version` counts
-    the changes, so that two clerks can't both decide. `review`: why a person should look; null:
-    nobody need.
+    `amount_minor` is positive for money received, negative for money returned. A constraint keeps
+    the sum of allocations and unapplied cash within it. `version` counts the changes, so that two
+    reviewers can't both decide. `review`: why a reviewer should look at it; null: no need.
     """
 
     __tablename__ = "transfers"
@@ -128,9 +127,9 @@ class Transfer(Base):
 
 
 class Decision(Base):
-    """What was decided about a transfer, by rule or by a person, with all that it rests on.
+    """A decision about a transfer, by a rule or a reviewer, with its evidence.
 
-    `transfer_id` null: a person let an account's unapplied cash pay an invoice.
+    `transfer_id` null: a reviewer let an account's unapplied cash pay an invoice.
     """
 
     __tablename__ = "transfer_decisions"
@@ -147,9 +146,9 @@ class Decision(Base):
 
 
 class Allocation(Base):
-    """Money of a transfer, or of a customer's credit, on an invoice; negative where undone.
+    """Money of a transfer allocated to an invoice; negative if it undoes another allocation.
 
-    `transfer_id` null: it came out of the account's unapplied cash.
+    `transfer_id` null: the money comes from the account's unapplied cash.
     """
 
     __tablename__ = "allocations"
@@ -171,9 +170,9 @@ class Allocation(Base):
 
 
 class UnappliedCash(Base):
-    """A movement of money that an account has with us and that is on no invoice.
+    """A movement of an account's money that is on no invoice.
 
-    The account's balance is the sum; a payment taken back may leave it negative.
+    The sum is the account's unapplied cash; a returned payment may make it negative.
     """
 
     __tablename__ = "unapplied_cash"
@@ -195,7 +194,10 @@ class UnappliedCash(Base):
 
 
 class Payer(Base):
-    """An IBAN that paid for an account: how often a reference said so, a person, or a person no."""
+    """An IBAN that paid for an account.
+
+    `matched` counts payments by reference, `confirmed` and `declined` the decisions of reviewers.
+    """
 
     __tablename__ = "payers"
     __table_args__ = (
@@ -211,7 +213,7 @@ class Payer(Base):
 
 
 class ConfirmationRequest(Base):
-    """A confirmation above the limit that waits for a second person: four eyes."""
+    """A confirmation above the limit that waits for a second reviewer."""
 
     __tablename__ = "transfer_confirmations"
     __table_args__ = (
@@ -235,7 +237,7 @@ class ConfirmationRequest(Base):
 
 
 class RefundRequest(Base):
-    """A refund that somebody asked for; none is ever sent from here."""
+    """A refund that a reviewer requested; the worker itself never sends money."""
 
     __tablename__ = "refund_requests"
     __table_args__ = (

@@ -1,7 +1,7 @@
-"""What is configured: every setting, from the environment, with one reader.
+"""The settings, read from the environment.
 
-Each field's environment variable is its name in capitals, with BILLING_ before it, except
-DATABASE_URL and REDIS_URL.
+A field's environment variable is its name in capitals with the prefix BILLING_, except DATABASE_URL
+and REDIS_URL.
 """
 
 from functools import cache
@@ -23,24 +23,24 @@ from billing.statements.currencies import exponent_of
 
 
 class BadSettings(SystemExit):
-    """The environment is no configuration; `problems` name what is wrong with each variable.
+    """Settings that can't be used; `problems` has a sentence for each variable.
 
-    A program that does not catch it ends with these words: there is nothing else it could do.
+    It is a SystemExit: a program that does not catch it ends with these sentences.
     """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("these settings can't be used:\n" + "\n".join(problems))
+        super().__init__("These settings can't be used:\n" + "\n".join(problems))
         self.problems = problems
 
     @property
     def no_servers(self) -> bool:
-        """Whether a server is not named."""
+        """Whether DATABASE_URL or REDIS_URL is not set."""
         servers = {"DATABASE_URL: is not set", "REDIS_URL: is not set"}
         return not servers.isdisjoint(self.problems)
 
 
 class Settings(BaseSettings):
-    """The settings; seconds where the name ends in `_s`."""
+    """The settings; names that end in `_s` are seconds."""
 
     model_config = SettingsConfigDict(
         env_prefix="BILLING_",
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _psycopg2(cls, url: str) -> str:
-        """SQLAlchemy reads a bare postgresql:// as psycopg 3, which is not what we ship."""
+        """Choose psycopg2: SQLAlchemy reads a bare postgresql:// as psycopg 3."""
         for prefix in ("postgres://", "postgresql://"):
             if url.startswith(prefix):
                 return "postgresql+psycopg2://" + url.removeprefix(prefix)
@@ -149,24 +149,24 @@ class Settings(BaseSettings):
     @classmethod
     def _is_currency(cls, code: str) -> str:
         if exponent_of(code) is None:
-            raise ValueError(f"{code} is no currency of ISO 4217")
+            raise ValueError(f"{code} is not a currency of ISO 4217")
         return code
 
     @property
     def signing_secrets(self) -> tuple[str, ...]:
-        """The secrets that sign a webhook of ours."""
+        """The secrets that sign our webhooks."""
         return _by_commas(self.webhook_secrets)
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> "Settings":
-        """The library that signs must be able to read each secret, and there must be one."""
+        """Check that there is a secret for webhooks, and that the library can read each one."""
         if self.webhook_url and not self.signing_secrets:
-            raise ValueError("BILLING_WEBHOOK_SECRETS must be set where BILLING_WEBHOOK_URL is")
+            raise ValueError("BILLING_WEBHOOK_SECRETS must be set if BILLING_WEBHOOK_URL is")
         for secret in self.signing_secrets:
             try:
                 Webhook(secret)
             except (ValueError, EmptyWebhookSecretError):
-                raise ValueError("BILLING_WEBHOOK_SECRETS are not whsec_ and base64") from None
+                raise ValueError("BILLING_WEBHOOK_SECRETS must be whsec_ and base64") from None
         return self
 
     @model_validator(mode="after")
@@ -190,7 +190,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _stripe_fits(self) -> "Settings":
-        """A live key with test events, or the other way round, would read the wrong objects."""
+        """Check that key and events are of one mode: the other mode's key reads wrong objects."""
         key = self.stripe_api_key
         if key is None:
             return self
@@ -198,45 +198,45 @@ class Settings(BaseSettings):
         if self.stripe_livemode not in {None, is_live}:
             mode = "live" if is_live else "test"
             raise ValueError(
-                f"BILLING_STRIPE_API_KEY is of {mode} mode, BILLING_STRIPE_LIVEMODE says otherwise"
+                f"BILLING_STRIPE_API_KEY is a {mode} key; BILLING_STRIPE_LIVEMODE must agree"
             )
         if is_live and (self.stripe_api_base or "").startswith("http:"):
-            raise ValueError("BILLING_STRIPE_API_BASE: a live key goes over https only")
+            raise ValueError("BILLING_STRIPE_API_BASE must be https for a live key")
         return self
 
     @property
     def stripe_secrets(self) -> tuple[str, ...]:
-        """The secrets of our webhook endpoints; none if there is none."""
+        """The secrets of our webhook endpoints."""
         return _by_commas(self.stripe_webhook_secrets)
 
     @property
     def takes_live_events(self) -> bool:
-        """Whether events of live mode are ours, and those of test mode are not."""
+        """Whether live events are applied and test events ignored, or the other way round."""
         if self.stripe_livemode is not None:
             return self.stripe_livemode
         key = self.stripe_api_key
         return key is not None and "_live_" in key.get_secret_value()
 
 
-def _by_commas(given: SecretStr | None) -> tuple[str, ...]:
-    parts = given.get_secret_value().split(",") if given else ()
+def _by_commas(secret: SecretStr | None) -> tuple[str, ...]:
+    parts = secret.get_secret_value().split(",") if secret else ()
     return tuple([part.strip() for part in parts if part.strip()])
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once. Raises BadSettings."""
+    """Read the settings of this process, once. Raises BadSettings."""
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
-        # Not from: pydantic's own words show the values, passwords included.
-        problems = [_in_words(wrong) for wrong in error.errors()]
+        # Without `from`: pydantic's message shows the values, passwords included.
+        problems = [_in_words(details) for details in error.errors()]
     raise BadSettings(*problems)
 
 
-def _in_words(wrong: Any) -> str:
-    if not wrong["loc"]:
-        return str(wrong["ctx"]["error"])
-    name = str(wrong["loc"][0])
+def _in_words(details: Any) -> str:
+    if not details["loc"]:
+        return str(details["ctx"]["error"])
+    name = str(details["loc"][0])
     variable = name if name.isupper() else f"BILLING_{name.upper()}"
-    return f"{variable}: {'is not set' if wrong['type'] == 'missing' else wrong['msg']}"
+    return f"{variable}: {'is not set' if details['type'] == 'missing' else details['msg']}"

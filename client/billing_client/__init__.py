@@ -1,4 +1,4 @@
-"""Typed messages to the billing worker, and the client that sends them."""
+"""Typed messages to the billing worker and the client that sends them."""
 
 from billing_client.access import Access, access
 from billing_client.bank import (

@@ -1,4 +1,4 @@
-"""Who is let in: one indexed read, for the middleware and for the authentication by API key."""
+"""Access control: one indexed read for the middleware and for the authentication by API key."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,12 +8,19 @@ from billing_client.inbox import Connection
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The answer; true only if the account is let in.
+    """The answer of `access`; true only if the account may use the product.
 
-    `http_status`: 200, 402 (money settles it), 403 (a person must), or 401 for an API key that
-    opens nothing. `reason`: trial, active, pending_payment or system; else trial_over,
-    payment_failed, no_plan, plan_inactive, dispute, manual, suspended, cancelled, deleted,
-    unknown_status, unknown_account, unknown_key or ambiguous_key. `words` are for the customer.
+    Attributes:
+        is_allowed: Whether the account may use the product.
+        http_status: 200; 402 if a payment or a plan restores access; 403 if only an operator can;
+            401 for an API key that is not valid.
+        reason: `trial`, `active`, `pending_payment` or `system` if access is granted; else
+            `trial_over`, `payment_failed`, `no_plan`, `plan_inactive`, `dispute`, `manual`,
+            `suspended`, `cancelled`, `deleted`, `unknown_status`, `unknown_account`, `unknown_key`
+            or `ambiguous_key`.
+        words: A sentence for the customer.
+        account_id: The account, if there is one.
+        site_id: The site whose API key was given.
     """
 
     is_allowed: bool
@@ -39,18 +46,37 @@ SELECT is_allowed, http_status, reason, words, account_id, site_id FROM billing.
 def access(
     connection: Connection, account_id: int | None = None, *, api_key: str | None = None
 ) -> Access:
-    """Whether an account is let in, by its id or by the API key of one of its sites.
+    """Decide whether an account may use the product. Nothing is written.
 
-    Give one of the two; TypeError otherwise. `connection` as in `billing_client.inbox`; nothing
-    is written. The app's role needs `billing allow-app` once.
+    Give either `account_id` or `api_key`. The app's database role needs `billing allow-app ROLE`
+    once.
+
+    Args:
+        connection: Django's connection or a DB-API connection with `%s` parameters.
+        account_id: The main app's id of the account.
+        api_key: The API key of one of the account's sites.
+
+    Returns:
+        The answer, with its reason and the HTTP status that fits it.
+
+    Raises:
+        TypeError: Both or neither of the two were given.
+
+    Example:
+        ```python
+        answer = access(connection, request.account.id)
+        if not answer:
+            return JsonResponse({"error": answer.words}, status=answer.http_status)
+        ```
     """
     if (account_id is None) == (api_key is None):
-        raise TypeError("give an account_id or an api_key")
+        raise TypeError("access() takes either an account_id or an api_key")
     if api_key is not None and (not api_key or "\x00" in api_key):
         return UNKNOWN_KEY
     with closing(connection.cursor()) as cursor:
         cursor.execute(_ACCESS, [account_id, api_key])
-        found = [Access(*row) for row in cursor.fetchall()]
-    if not found:
+        answers = [Access(*row) for row in cursor.fetchall()]
+    if not answers:
         return UNKNOWN_KEY if account_id is None else UNKNOWN_ACCOUNT
-    return found[0] if len({each.account_id for each in found}) == 1 else AMBIGUOUS_KEY
+    is_one_account = len({answer.account_id for answer in answers}) == 1
+    return answers[0] if is_one_account else AMBIGUOUS_KEY

@@ -1,4 +1,4 @@
-"""The messages about money that comes by bank: files, announcements, and what a person decides."""
+"""The messages about bank transfers: statement files, announcements and reviewers' decisions."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,13 +6,13 @@ from typing import ClassVar
 from billing_client import fields as check
 from billing_client.message import Message
 
-#: Months that one invoice may pay for.
+#: The most months that one invoice may pay for.
 MAX_MONTHS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class ImportStatement(Message):
-    """Read a statement file that is in the database; its bytes never go through the broker."""
+    """Read a statement file that is stored in the database under `file_id`."""
 
     TASK: ClassVar[str] = "bank.import_statement"
     QUEUE: ClassVar[str] = "bank"
@@ -25,7 +25,7 @@ class ImportStatement(Message):
 
 @dataclass(frozen=True, slots=True)
 class AnnounceTransfer(Message):
-    """The account chooses a plan and will pay for it by bank transfer: make the invoice.
+    """Issue an invoice for an account that will pay for a plan by bank transfer.
 
     `months`: how many the invoice pays for, 1 to 12. The same key makes one invoice.
     """
@@ -47,10 +47,11 @@ class AnnounceTransfer(Message):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmTransfer(Message):
-    """A person says that this transfer pays this invoice of the main app's.
+    """Apply a reviewer's decision that a transfer pays an invoice of the main app.
 
-    `version`: the transfer's, as the person saw it; if it has changed since, the answer is no.
-    `user_id`: who decides: a developer or superuser, never for an account of their own.
+    `version`: the transfer's version that the reviewer saw; if it has changed since, the decision
+    is refused. `user_id`: the reviewer, a developer or superuser who does not belong to the
+    account.
     """
 
     TASK: ClassVar[str] = "bank.confirm_transfer"
@@ -68,7 +69,7 @@ class ConfirmTransfer(Message):
 
 @dataclass(frozen=True, slots=True)
 class RejectTransfer(Message):
-    """A person says that this transfer is not what was suggested; it waits for another decision."""
+    """Apply a reviewer's decision that a suggested match is wrong; the transfer waits again."""
 
     TASK: ClassVar[str] = "bank.reject_transfer"
     QUEUE: ClassVar[str] = "bank"

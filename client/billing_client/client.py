@@ -1,4 +1,4 @@
-"""The client of the main app and the relay: checks a message, hides its contents, sends it."""
+"""The client that the main app and the relay use to talk to the billing worker."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -6,10 +6,10 @@ from typing import Any
 
 from celery import Celery
 
-from billing_client import inbox
 from billing_client.by_bank import ByBank
 from billing_client.errors import InvalidField
-from billing_client.fields import DEFAULT_HOLD_S, MAX_DEBITS, MAX_STRIPE_BODY
+from billing_client.fields import MAX_DEBITS, MAX_STRIPE_BODY
+from billing_client.in_transaction import InTransaction
 from billing_client.message import Message
 from billing_client.messages import (
     Capture,
@@ -19,7 +19,6 @@ from billing_client.messages import (
     ExtendTrial,
     Grant,
     PaymentMethodChanged,
-    PlaceHold,
     Release,
     RestoreTrial,
     Reverse,
@@ -29,24 +28,37 @@ from billing_client.messages import (
 
 #: The message header that tells operators how long a message has waited.
 SENT_AT = "billing_sent_at"
-#: What Flower, events and logs show in place of a message's contents.
+#: The text that Flower, events and logs show in place of a message's contents.
 HIDDEN = "(hidden)"
 
-#: Seconds between the tries, 1.5 in all; kombu by itself would begin with 2.
+#: Retries take 1.5 seconds in all; kombu's own policy would wait 2 seconds before the first.
 _TRIES = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.5, "interval_max": 1.0}
-#: A sender that waits for ever on a dead broker blocks a web request.
+#: Without a time-out, a dead broker would block a web request for ever.
 _TIMEOUTS = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True}
 
 
-class BillingClient(ByBank):
-    """Sends typed messages to the billing worker.
+class BillingClient(InTransaction, ByBank):
+    """A sender of typed messages to the billing worker.
 
-    Give it the Celery app that the main app already has, if that uses the worker's broker, or the
-    broker's URL. Sending waits at most a few seconds; with the broker away it raises
-    `kombu.exceptions.OperationalError`, and nothing was sent.
+    Methods whose name ends in `_in`, and `place_hold`, write in a database transaction of the
+    caller. All others send a Celery message and wait a few seconds at most. If the broker does not
+    answer, they raise `kombu.exceptions.OperationalError`, and nothing was sent. The outcome is a
+    row in the database; no method returns it.
+
+    Example:
+        ```python
+        client = BillingClient("redis://:password@redis:6379/0")
+        client.debit(29, "content_generation", units=850, key=new_key())
+        ```
     """
 
     def __init__(self, broker: str | Celery) -> None:
+        """Connect lazily: the broker is first contacted when a message is sent.
+
+        Args:
+            broker: The URL of the worker's Redis, or the main app's own Celery app if it uses the
+                same broker.
+        """
         self._app = broker if isinstance(broker, Celery) else sender(broker)
 
     def debit(
@@ -59,11 +71,27 @@ class BillingClient(ByBank):
         happened_at: dt.datetime | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> str:
-        """Queue the debit of an AI operation that is done; returns the key.
+        """Queue the debit of a finished AI operation.
 
-        `key` (1 to 200 characters, best `billing_client.new_key()`, kept with the work) makes
-        retries harmless: the same key takes the credits once. `units`: 1 to 1,000,000 ideas, words
-        or images. `metadata`: at most 2,048 bytes of JSON. Raises InvalidMessage before sending.
+        Send it after the commit of the work. If the app stops in between, the debit is lost:
+        prefer `debit_in` wherever the app's database is the worker's.
+
+        Args:
+            account_id: The main app's id of the account.
+            operation: The name of an operation that has a price, such as `content_generation`.
+            key: The idempotency key, 1 to 200 printable characters, best from `new_key()`. Store
+                it with the work; every retry with the same key takes the credits once.
+            units: How many words, ideas or images the operation made, 1 to 1,000,000.
+            happened_at: When the work was done, with a time zone; its price is the one valid then.
+                None: when the worker applies the debit.
+            metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
+
+        Returns:
+            The key.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+            kombu.exceptions.OperationalError: The broker did not answer; send it again, same key.
         """
         self.send(
             Debit(
@@ -77,6 +105,77 @@ class BillingClient(ByBank):
         )
         return key
 
+    def debit_many(self, debits: Iterable[Debit]) -> int:
+        """Queue many debits, up to 500 in a message, in the order given.
+
+        Each debit has its own key and its own outcome.
+
+        Args:
+            debits: `billing_client.Debit` messages, for any accounts.
+
+        Returns:
+            The number of debits sent.
+
+        Raises:
+            InvalidMessage: A debit is out of bounds; none was sent.
+            kombu.exceptions.OperationalError: The broker did not answer; send all of them again.
+        """
+        batch = list(debits)
+        messages = [
+            DebitMany(tuple(batch[start : start + MAX_DEBITS]))
+            for start in range(0, len(batch), MAX_DEBITS)
+        ]
+        for message in messages:
+            self.send(message)
+        return len(batch)
+
+    def reverse(self, account_id: int, key: str, *, reason: str = "the work failed") -> None:
+        """Queue a reversal: give a debit's credits back to the lots that they came from.
+
+        Sending it twice has the effect of once. A reversal may arrive before its debit; that debit
+        is then not taken.
+
+        Args:
+            account_id: The main app's id of the account.
+            key: The key of the debit, or of the hold whose capture is to be reversed.
+            reason: Why, 1 to 200 characters; kept with the ledger entry.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+        """
+        self.send(Reverse(account_id=account_id, key=key, reason=reason))
+
+    def capture(self, account_id: int, hold: str, *, units: int | None = None) -> None:
+        """Queue the capture of a hold: take the credits it reserved, now that the work is done.
+
+        A hold ends once; a second capture or release changes nothing. A lost message costs
+        credits: prefer `billing_client.inbox.leave` with a `Capture` in your transaction.
+
+        Args:
+            account_id: The main app's id of the account.
+            hold: The key of the hold.
+            units: The units that the work took, if they differ from the hold's. Fewer give the
+                rest back; more are taken from free credits, then as debt where the plan allows it.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+        """
+        self.send(Capture(account_id=account_id, hold=hold, units=units))
+
+    def release(self, account_id: int, hold: str) -> None:
+        """Queue the release of a hold: give back all the credits it reserved.
+
+        If this message is lost, the hold expires by itself after its time to live.
+
+        Args:
+            account_id: The main app's id of the account.
+            hold: The key of the hold.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+        """
+        self.send(Release(account_id=account_id, hold=hold))
+
     def grant(
         self,
         account_id: int,
@@ -87,9 +186,21 @@ class BillingClient(ByBank):
         expires_at: dt.datetime | None = None,
         priority: int | None = None,
     ) -> str:
-        """Queue a grant of `amount` credits (1 to 100,000,000) as one lot; returns the key.
+        """Queue a grant: give the account credits as one lot.
 
-        `source`: plan, trial, top_up, bank_transfer or goodwill. Raises InvalidMessage.
+        Args:
+            account_id: The main app's id of the account.
+            amount: Credits, 1 to 100,000,000.
+            source: `plan`, `trial`, `top_up`, `bank_transfer` or `goodwill`.
+            key: The idempotency key, 1 to 200 characters; the same key grants once.
+            expires_at: When unspent credits expire, with a time zone. None: never.
+            priority: 0 to 1,000; a lower number is spent first. None: the source's own.
+
+        Returns:
+            The key.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
         """
         self.send(
             Grant(
@@ -104,114 +215,70 @@ class BillingClient(ByBank):
         return key
 
     def seed_account(self, account_id: int) -> None:
-        """Queue the first credits of a new account; harmless to repeat. Raises InvalidMessage."""
+        """Queue the signup grant of a new account: its plan's first credits. Repeats are harmless.
+
+        Args:
+            account_id: The main app's id of the account.
+
+        Raises:
+            InvalidMessage: `account_id` is out of bounds; nothing was sent.
+        """
         self.send(SeedAccount(account_id=account_id))
 
     def extend_trial(self, account_id: int, ends_at: dt.datetime) -> None:
-        """Queue a later end of a running trial; harmless to repeat. Raises InvalidMessage."""
+        """Queue a later end for a running trial. Repeats are harmless.
+
+        Args:
+            account_id: The main app's id of the account.
+            ends_at: The new end, with a time zone.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+        """
         self.send(ExtendTrial(account_id=account_id, ends_at=ends_at))
 
     def restore_trial(self, account_id: int, ends_at: dt.datetime) -> None:
-        """Queue putting an account whose trial was over back into it. Raises InvalidMessage."""
+        """Queue putting an account whose trial had ended back on trial. Repeats are harmless.
+
+        Args:
+            account_id: The main app's id of the account.
+            ends_at: The new end, with a time zone.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+        """
         self.send(RestoreTrial(account_id=account_id, ends_at=ends_at))
 
     def payment_method_changed(self, account_id: int) -> None:
-        """Queue that the account has a new card: a missing payment is worth a try at once."""
+        """Queue the news of a new card, so that a missed payment is retried at once.
+
+        Args:
+            account_id: The main app's id of the account.
+
+        Raises:
+            InvalidMessage: `account_id` is out of bounds; nothing was sent.
+        """
         self.send(PaymentMethodChanged(account_id=account_id))
-
-    def debit_many(self, debits: Iterable[Debit]) -> int:
-        """Queue many debits, up to 500 in a message, in the order given; returns how many.
-
-        Each has its own key and its own outcome. Raises InvalidMessage before anything is sent.
-        """
-        rest = list(debits)
-        messages = [
-            DebitMany(tuple(rest[start : start + MAX_DEBITS]))
-            for start in range(0, len(rest), MAX_DEBITS)
-        ]
-        for message in messages:
-            self.send(message)
-        return len(rest)
-
-    def reverse(self, account_id: int, key: str, *, reason: str = "the work failed") -> None:
-        """Queue giving back what the debit with this key took, to the lots it took it from.
-
-        Harmless to repeat, and to send before the debit has arrived. Raises InvalidMessage.
-        """
-        self.send(Reverse(account_id=account_id, key=key, reason=reason))
-
-    def capture(self, account_id: int, hold: str, *, units: int | None = None) -> None:
-        """Queue taking what the hold with this key set aside; `units` if the work came out other.
-
-        Finishing a hold twice changes nothing more. Raises InvalidMessage.
-        """
-        self.send(Capture(account_id=account_id, hold=hold, units=units))
-
-    def release(self, account_id: int, hold: str) -> None:
-        """Queue giving back what the hold with this key set aside. Raises InvalidMessage."""
-        self.send(Release(account_id=account_id, hold=hold))
-
-    def debit_in(
-        self,
-        connection: inbox.Connection,
-        account_id: int,
-        operation: str,
-        *,
-        key: str,
-        units: int = 1,
-        happened_at: dt.datetime | None = None,
-        metadata: Mapping[str, object] | None = None,
-    ) -> str:
-        """Debit in the transaction that is open on `connection`; returns the key.
-
-        The debit commits with the work it pays for, and is never lost, whatever becomes of Redis.
-        Call `ring` after the commit to have it taken at once. Raises InvalidMessage.
-        """
-        debit = Debit(
-            account_id=account_id,
-            operation=operation,
-            key=key,
-            units=units,
-            happened_at=happened_at,
-            metadata=metadata,
-        )
-        inbox.leave(connection, [debit])
-        return key
-
-    def debit_many_in(self, connection: inbox.Connection, debits: Iterable[Debit]) -> int:
-        """Debit many in the transaction that is open on `connection`; returns how many."""
-        return inbox.leave(connection, debits)
-
-    def place_hold(
-        self,
-        connection: inbox.Connection,
-        account_id: int,
-        operation: str,
-        *,
-        key: str,
-        units: int = 1,
-        ttl_s: int = DEFAULT_HOLD_S,
-    ) -> inbox.Held:
-        """Set aside what an operation will cost, and know at once whether the work may begin.
-
-        `ttl_s`: 1 to 86,400 seconds, after which the hold gives its credits back by itself.
-        Raises InvalidMessage.
-        """
-        message = PlaceHold(
-            account_id=account_id, operation=operation, key=key, units=units, ttl_s=ttl_s
-        )
-        return inbox.place_hold(connection, message)
 
     def stripe_event(
         self, payload: bytes | str, signature: str, *, received_at: dt.datetime | None = None
     ) -> None:
-        """Queue what Stripe posted: the request's raw body, and its `Stripe-Signature` header.
+        """Queue a webhook that Stripe posted. The worker verifies its signature.
 
-        Give the body as it came (at most 1 MiB): parsed and written again, its signature no longer
-        fits. Bytes that are no UTF-8 are sent, too, so that the worker can say so. `received_at`:
-        now, if not given. Harmless to repeat. Raises InvalidMessage before sending; on
-        `OperationalError` answer 503, and Stripe posts it again.
+        Repeats are harmless. Only a relay of your own needs this; `billing relay` calls it for you.
+
+        Args:
+            payload: The request's body as it came, at most 1 MiB. A body that was parsed and
+                written again no longer fits its signature.
+            signature: The value of the `Stripe-Signature` header; empty if there was none.
+            received_at: When the request came. None: now.
+
+        Raises:
+            InvalidMessage: The body or the header is too large; nothing was sent. Answer 413.
+            kombu.exceptions.OperationalError: The broker did not answer. Answer 503, and Stripe
+                posts the event again.
         """
+        # "surrogateescape" carries bytes that are not UTF-8, so that the worker can report them.
         text = payload if isinstance(payload, str) else payload.decode("utf-8", "surrogateescape")
         message = StripeWebhook(text, signature, received_at or dt.datetime.now(dt.UTC))
         if len(message.body) > MAX_STRIPE_BODY:
@@ -219,14 +286,23 @@ class BillingClient(ByBank):
         self.send(message)
 
     def ring(self) -> None:
-        """Tell the worker that rows wait in its inbox; call it after the commit.
+        """Tell the worker that its inbox has new rows. Call it after the commit.
 
-        Nothing is lost if this is: the worker looks by itself every second.
+        It only saves time: the worker looks by itself every second. With Django, register it by
+        `transaction.on_commit(client.ring, robust=True)`, so that a broker that is away does not
+        fail the request.
         """
         self.send(DrainInbox())
 
     def send(self, message: Message) -> None:
-        """Send any message of `billing_client.messages`."""
+        """Send any message of `billing_client.messages`.
+
+        Args:
+            message: A message; it checked its values when it was made.
+
+        Raises:
+            kombu.exceptions.OperationalError: The broker did not answer; nothing was sent.
+        """
         self._app.send_task(
             message.TASK,
             kwargs=message.arguments(),
@@ -239,7 +315,11 @@ class BillingClient(ByBank):
 
 
 def sender(url: str) -> Celery:
-    """A Celery app that only sends, and waits a few seconds at most."""
+    """Make a Celery app that only sends, and waits a few seconds at most.
+
+    Args:
+        url: The URL of the worker's Redis.
+    """
     app: Any = Celery("billing_client", broker=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",

@@ -1,14 +1,21 @@
-"""What can be wrong with a message, as named errors.
+"""Errors of a message whose fields can't be right.
 
 InvalidMessage
-├── MissingField     a field that must be there is not
-├── UnknownField     a field that nobody knows
+├── MissingField     a required field is not there
+├── UnknownField     a field that the message does not have
 └── InvalidField     a field whose value is out of bounds
 """
 
 
 class InvalidMessage(ValueError):
-    """The message can't be what its sender meant. Carries the field and what is wrong with it."""
+    """A message that can't be what its sender meant.
+
+    Its text is a sentence, such as "Field 'units' must be from 1 to 1000000, got 0."
+
+    Attributes:
+        field: The name of the field.
+        problem: The rest of the sentence, without the full stop.
+    """
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(field, problem)
@@ -16,15 +23,15 @@ class InvalidMessage(ValueError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.problem}"
+        return f"Field {self.field!r} {self.problem}."
 
 
 class MissingField(InvalidMessage):
-    """A field that must be there is not."""
+    """A required field is not there."""
 
 
 class UnknownField(InvalidMessage):
-    """A field that nobody knows; a typing error would otherwise pass unseen."""
+    """A field that the message does not have, which may be a misspelt one."""
 
 
 class InvalidField(InvalidMessage):

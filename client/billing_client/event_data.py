@@ -1,11 +1,11 @@
-"""What each kind of event carries: JSON values only, times as ISO 8601, amounts in minor units."""
+"""The data of each type of event: JSON values, times as ISO 8601, money in minor units."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """A step of an account's life. `reason` is one of the table in the worker's README."""
+    """A change of an account's status; the worker's documentation lists the reasons."""
 
     status_from: str
     status_to: str
@@ -15,7 +15,7 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class CreditsLow:
-    """The balance fell to `threshold_percent` of the plan's monthly credits, or below."""
+    """The balance fell to or below `threshold_percent` of the plan's monthly credits."""
 
     credits: int
     included_credits: int
@@ -24,7 +24,10 @@ class CreditsLow:
 
 @dataclass(frozen=True, slots=True)
 class CreditsTakenBack:
-    """Money of `payment` went back: of its credits so many were unspent, are owed, or let go."""
+    """A clawback: money of `payment` was returned, so the credits it bought are taken back.
+
+    `unspent` came out of the balance, `debt` is now owed, `written_off` is waived.
+    """
 
     payment: str
     unspent: int
@@ -34,7 +37,7 @@ class CreditsTakenBack:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """`amount_minor` of `currency` (ISO 4217); `payment`: Stripe's name of it, or our number."""
+    """A payment received. `payment` is Stripe's id, or the invoice number of a bank transfer."""
 
     payment: str
     currency: str
@@ -43,7 +46,7 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class PaymentFailed:
-    """So many attempts have failed; Stripe tries again at `next_attempt_at`, or not any more."""
+    """A failed charge. Stripe tries again at `next_attempt_at`; None: it does not."""
 
     payment: str
     currency: str
@@ -54,7 +57,7 @@ class PaymentFailed:
 
 @dataclass(frozen=True, slots=True)
 class TransferInvoice:
-    """An invoice to be paid by bank transfer, with `reference`. Amounts in minor units."""
+    """An invoice to be paid by bank transfer; the customer must quote `reference`."""
 
     invoice_id: int | None
     number: str
@@ -67,14 +70,14 @@ class TransferInvoice:
 
 @dataclass(frozen=True, slots=True)
 class TransferInvoiceIssued(TransferInvoice):
-    """The same as it is sent: `pay_to` are the accounts that money may go to."""
+    """A new invoice; `pay_to` lists the bank accounts that it may be paid to."""
 
     pay_to: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What became of `amount_minor` of a bank transfer."""
+    """A bank transfer, or the part of it that the event is about."""
 
     transfer_id: int
     currency: str
@@ -83,10 +86,11 @@ class Transferred:
 
 @dataclass(frozen=True, slots=True)
 class TransferNeedsReview(Transferred):
-    """A transfer that no rule may decide; negative: money went back, and nobody knows of what.
+    """A transfer that needs a reviewer's decision.
 
-    `why` is in words, `rule` the matching rule that suggests most. `version` is what confirming or
-    rejecting it names; it rises whenever something about the transfer changes.
+    A negative `amount_minor` is money returned to a payer that no earlier transfer explains. `why`
+    is a sentence, `rule` the matching rule with the best suggestion. `version` rises with every
+    change of the transfer; `confirm_transfer` and `reject_transfer` name it.
     """
 
     version: int
@@ -96,7 +100,7 @@ class TransferNeedsReview(Transferred):
 
 @dataclass(frozen=True, slots=True)
 class Disputed:
-    """`status` is Stripe's: needs_response, under_review, won, lost and their like."""
+    """A disputed payment. `status` is Stripe's, such as needs_response, won or lost."""
 
     payment: str
     currency: str
@@ -106,7 +110,7 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class TrialEnds:
-    """`days_left` is 7, 3, 1 or 0; times are ISO 8601. From `suspends_at` on nobody is let in."""
+    """A trial that ends in `days_left` (7, 3, 1 or 0) days; access ends at `suspends_at`."""
 
     ends_at: str
     suspends_at: str
@@ -115,7 +119,7 @@ class TrialEnds:
 
 @dataclass(frozen=True, slots=True)
 class TrialMoved:
-    """The trial has a new end; `actor` said so."""
+    """A trial with a new end, set by `actor`."""
 
     ends_at: str
     suspends_at: str
@@ -124,7 +128,7 @@ class TrialMoved:
 
 @dataclass(frozen=True, slots=True)
 class TrialRepeated:
-    """The same `kinds` (email, domain, card, iban) had a trial before, in `accounts`."""
+    """Trial fingerprints (email, domain, card or iban) that earlier trials of `accounts` share."""
 
     kinds: list[str]
     accounts: list[int]
@@ -133,7 +137,10 @@ class TrialRepeated:
 
 @dataclass(frozen=True, slots=True)
 class Dunning:
-    """Money is missing. `day` of the schedule; `suspends_at` and `cancels_at` if it stays so."""
+    """A missed payment, on `day` of the dunning schedule.
+
+    Unless it is paid, the account is suspended at `suspends_at` and cancelled at `cancels_at`.
+    """
 
     case_id: int
     schedule: str
@@ -147,7 +154,7 @@ class Dunning:
 
 @dataclass(frozen=True, slots=True)
 class DunningStopped:
-    """The case is closed. `outcome`: paid, billed, cancelled, written_off or account_deleted."""
+    """A closed dunning case: paid, billed, cancelled, written_off or account_deleted."""
 
     case_id: int
     invoice_id: int | None
@@ -156,7 +163,7 @@ class DunningStopped:
 
 @dataclass(frozen=True, slots=True)
 class LimitExceeded:
-    """The account has more than its plan allows. Nothing was deleted."""
+    """An account that uses more of `what` than its plan allows. Nothing was deleted."""
 
     what: str
     used: int
@@ -165,7 +172,10 @@ class LimitExceeded:
 
 @dataclass(frozen=True, slots=True)
 class AccountClosed:
-    """A deleted account that can't be restored any more; end what bills it, blank what is yours."""
+    """A deleted account that can no longer be restored.
+
+    End the subscription that bills it, and erase its personal data in the main app's tables.
+    """
 
     restore_until: str
     stripe_customer_id: str | None

@@ -1,7 +1,7 @@
-"""The events that the worker sends the main app: every type, with what it carries.
+"""The events that the worker sends to the main app: every type with its data.
 
-They come as a Celery message with the task name `billing.receive_event`, as signed webhooks, or
-both: at least once, and in order for each account. Drop those whose `id` you have seen.
+They arrive as Celery messages named `billing.receive_event`, as signed webhooks, or both. Delivery
+is at least once, and in order for each account: drop an event whose `id` you have seen.
 """
 
 import datetime as dt
@@ -32,12 +32,12 @@ from billing_client.event_data import (
     TrialRepeated,
 )
 
-#: The name under which the main app registers the task that takes events.
+#: The name of the main app's task that receives events.
 TASK = "billing.receive_event"
 
 
 class Kind(NamedTuple):
-    """What an event of a type carries, and when it is left."""
+    """A type of event: the class of its data, and when it is sent."""
 
     carries: type
     when: str
@@ -45,50 +45,56 @@ class Kind(NamedTuple):
 
 CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
     {
-        "account.activated": Kind(StatusChanged, "an account was paid for, or let in by hand"),
+        "account.activated": Kind(
+            StatusChanged, "an account was paid for, or activated by an operator"
+        ),
         "account.awaits_payment": Kind(StatusChanged, "a bank transfer was announced"),
-        "account.suspended": Kind(StatusChanged, "an account is not let in any more"),
-        "account.reactivated": Kind(StatusChanged, "its last reason of suspension is gone"),
+        "account.suspended": Kind(StatusChanged, "an account lost access"),
+        "account.reactivated": Kind(StatusChanged, "the last reason of its suspension was lifted"),
         "account.cancelled": Kind(StatusChanged, "an account was cancelled"),
-        "account.closed": Kind(AccountClosed, "a deleted account can't be restored any more"),
-        "credits.low": Kind(CreditsLow, "credits fell across 20, 5 or 0 %"),
+        "account.closed": Kind(AccountClosed, "a deleted account can no longer be restored"),
+        "credits.low": Kind(CreditsLow, "the balance fell to 20, 5 or 0 % of the plan's credits"),
         "credits.taken_back": Kind(
             CreditsTakenBack, "a refund or a lost dispute took credits back"
         ),
         "invoice.paid": Kind(Paid, "an invoice was paid"),
-        "invoice.issued": Kind(TransferInvoiceIssued, "an invoice is to be paid by transfer"),
-        "invoice.reminder": Kind(TransferInvoice, "it is due in 7 days"),
-        "invoice.due": Kind(TransferInvoice, "it is due today"),
-        "invoice.overdue": Kind(TransferInvoice, "it was due 7 days ago"),
-        "invoice.expired": Kind(TransferInvoice, "it was due 14 days ago: access ends"),
+        "invoice.issued": Kind(TransferInvoiceIssued, "an invoice was issued for a bank transfer"),
+        "invoice.reminder": Kind(TransferInvoice, "the invoice is due in 7 days"),
+        "invoice.due": Kind(TransferInvoice, "the invoice is due today"),
+        "invoice.overdue": Kind(TransferInvoice, "the invoice was due 7 days ago"),
+        "invoice.expired": Kind(TransferInvoice, "the invoice was due 14 days ago: access ends"),
         "invoice.written_off": Kind(
-            TransferInvoice, "it was due 30 days ago: nobody asks any more"
+            TransferInvoice, "the invoice was due 30 days ago: no more reminders follow"
         ),
-        "invoice.reopened": Kind(TransferInvoice, "its money went back"),
-        "invoice.void": Kind(TransferInvoice, "it is owed no more"),
+        "invoice.reopened": Kind(TransferInvoice, "the money that paid the invoice was returned"),
+        "invoice.void": Kind(TransferInvoice, "the invoice is no longer owed"),
         "transfer.needs_review": Kind(
-            TransferNeedsReview, "a transfer waits for a person, for the first time"
+            TransferNeedsReview, "a transfer needs a reviewer's decision, once per transfer"
         ),
-        "transfer.unapplied": Kind(Transferred, "money came that no invoice takes"),
-        "transfer.returned": Kind(Transferred, "a bank took a transfer back"),
-        "transfer.refund_requested": Kind(Transferred, "a person asks for a refund by the bank"),
-        "payment.failed": Kind(PaymentFailed, "an attempt to charge failed"),
+        "transfer.unapplied": Kind(
+            Transferred, "a payment fits no invoice and became unapplied cash"
+        ),
+        "transfer.returned": Kind(Transferred, "a bank returned a transfer"),
+        "transfer.refund_requested": Kind(
+            Transferred, "a reviewer requested a refund by bank transfer"
+        ),
+        "payment.failed": Kind(PaymentFailed, "a charge failed"),
         "dispute.opened": Kind(Disputed, "a customer disputes a payment"),
-        "dispute.changed": Kind(Disputed, "a dispute went on, or ended"),
+        "dispute.changed": Kind(Disputed, "a dispute changed its status, or ended"),
         "trial.ending": Kind(TrialEnds, "7, 3, 1 or 0 days before a trial's end"),
         "trial.moved": Kind(TrialMoved, "a trial was extended or restored"),
-        "trial.repeated": Kind(TrialRepeated, "an identity has had a trial before"),
+        "trial.repeated": Kind(TrialRepeated, "a trial fingerprint has had a trial before"),
         "payment.missing": Kind(Dunning, "a reminder of the dunning schedule"),
-        "payment.retry_due": Kind(Dunning, "a charge is worth another try"),
-        "payment.settled": Kind(DunningStopped, "the dunning of an account has ended"),
-        "plan.limit_exceeded": Kind(LimitExceeded, "an account has more than its plan allows"),
+        "payment.retry_due": Kind(Dunning, "a failed charge should be tried again"),
+        "payment.settled": Kind(DunningStopped, "the dunning case of an account was closed"),
+        "plan.limit_exceeded": Kind(LimitExceeded, "an account uses more than its plan allows"),
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom to tell: `source` is billing_email, owner or admin."""
+    """The person to notify; `source` is `billing_email`, `owner` or `admin`."""
 
     email: str
     source: str
@@ -96,10 +102,16 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. Ids rise for each account, in the order in which things happened.
+    """An event of the worker.
 
-    `recipient` None: nobody has an address. `data` is of the catalogue's class; for a type that
-    this version of the client does not know, it is the bare mapping.
+    Attributes:
+        id: Unique; it rises in the order of the events of an account.
+        type: A key of `CATALOGUE`, such as `trial.ending`.
+        account_id: The main app's id of the account, if it is about one.
+        happened_at: When it happened, with a time zone.
+        recipient: The person to notify; None if the account has no address.
+        data: An object of the type's class in `CATALOGUE`; the bare mapping if this version of the
+            client does not know the type.
     """
 
     id: int
@@ -110,25 +122,29 @@ class Event:
     data: Any
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> Self:
-        """The event of a message's `event`, or of a webhook's body.
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build the event from a message's `event` argument or a webhook's body.
 
-        Fields that this version does not know are left out. Raises MissingField.
+        Args:
+            body: The parsed JSON object; fields that this version does not know are dropped.
+
+        Raises:
+            MissingField: A required field is not there.
         """
-        recipient = given.get("recipient")
-        kind = CATALOGUE.get(_needed(given, "type"))
-        data = _needed(given, "data")
+        recipient = body.get("recipient")
+        kind = CATALOGUE.get(_required(body, "type"))
+        data = _required(body, "data")
         return cls(
-            id=_needed(given, "id"),
-            type=given["type"],
-            account_id=given.get("account_id"),
-            happened_at=dt.datetime.fromisoformat(_needed(given, "timestamp")),
+            id=_required(body, "id"),
+            type=body["type"],
+            account_id=body.get("account_id"),
+            happened_at=dt.datetime.fromisoformat(_required(body, "timestamp")),
             recipient=Recipient(recipient["email"], recipient["source"]) if recipient else None,
             data=_read(kind.carries, data) if kind else data,
         )
 
     def as_json(self) -> dict[str, object]:
-        """What is sent. `data` must be the mapping that the worker keeps."""
+        """Return the JSON object that is sent; `data` must be a mapping."""
         to = self.recipient
         return {
             "id": self.id,
@@ -141,21 +157,23 @@ class Event:
 
 
 def check(event_type: str, data: Mapping[str, object]) -> None:
-    """Whether an event of this type carries exactly this.
+    """Check that data has exactly the fields of an event of this type.
 
-    Raises InvalidField for an unknown type or a value of the wrong type, MissingField or
-    UnknownField.
+    Raises:
+        InvalidField: The type is unknown, or a value is of the wrong type.
+        MissingField: A field is not there.
+        UnknownField: A field does not belong to the type.
     """
     kind = CATALOGUE.get(event_type)
     if kind is None:
-        raise InvalidField("type", f"the catalogue knows no {event_type!r:.60}")
+        raise InvalidField("type", f"must be in the catalogue of events, got {event_type!r:.60}")
     hints = _hints(kind.carries)
     for name in data.keys() - hints.keys():
-        raise UnknownField(name, f"{event_type} does not carry it")
+        raise UnknownField(name, f"is not a field of {event_type}")
     for name, hint in hints.items():
-        value = _needed(data, name)
+        value = _required(data, name)
         if not _is(value, hint):
-            raise InvalidField(name, f"{event_type} carries {hint}, got {type(value).__name__}")
+            raise InvalidField(name, f"of {event_type} must be {hint}, got {type(value).__name__}")
 
 
 @cache
@@ -163,20 +181,20 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return get_type_hints(kind)
 
 
-def _needed(given: Mapping[str, Any], name: str) -> Any:
-    if name not in given:
-        raise MissingField(name, "an event needs it")
-    return given[name]
+def _required(body: Mapping[str, Any], name: str) -> Any:
+    if name not in body:
+        raise MissingField(name, "is required in an event")
+    return body[name]
 
 
 def _read(kind: Any, data: Mapping[str, Any]) -> Any:
-    return kind(**{field.name: _needed(data, field.name) for field in fields(kind)})
+    return kind(**{field.name: _required(data, field.name) for field in fields(kind)})
 
 
 def _is(value: object, hint: Any) -> bool:
-    """Whether a JSON value is of this type: a class, `list[…]` or `… | None`."""
+    """Whether a JSON value has this type: a class, `list[…]` or `… | None`."""
     if isinstance(hint, types.UnionType):
-        return any(_is(value, each) for each in hint.__args__)
+        return any(_is(value, option) for option in hint.__args__)
     if isinstance(hint, types.GenericAlias):
-        return isinstance(value, list) and all(_is(each, hint.__args__[0]) for each in value)
+        return isinstance(value, list) and all(_is(item, hint.__args__[0]) for item in value)
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))

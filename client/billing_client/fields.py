@@ -1,4 +1,4 @@
-"""The bounds of every field of a message: each function returns the value or says InvalidField."""
+"""The bounds of message fields. Each function returns the value or raises InvalidField."""
 
 import datetime as dt
 import json
@@ -13,27 +13,27 @@ MAX_UNITS = 1_000_000
 #: `credits` is an int4 in the main app; a grant of more than 100 million is a mistake.
 MAX_GRANT = 100_000_000
 MAX_KEY_CHARACTERS = 200
-#: Keys that the worker makes for itself begin with it.
+#: The prefix of keys that the worker makes for itself.
 RESERVED_PREFIX = "billing:"
 MAX_NAME_CHARACTERS = 50
-#: Enough for ids and a title; more belongs into the main app's own tables.
+#: Enough for ids and a title; anything larger belongs in the main app's own tables.
 MAX_METADATA_BYTES = 2048
-#: One message is read, applied and acknowledged as one set.
+#: The most debits of one message, which is read, applied and acknowledged as one batch.
 MAX_DEBITS = 500
-#: How long a hold lasts unless told otherwise, and at most: an AI job that runs longer is lost.
+#: Default and longest life of a hold; an AI job that runs for more than a day is lost.
 DEFAULT_HOLD_S, MAX_HOLD_S = 900, 86_400
-#: What a relay passes on: Stripe's own events have some kilobytes, the largest some hundred.
+#: The largest body a relay passes on. Stripe's events have kilobytes, the largest hundreds.
 MAX_STRIPE_BODY = 2**20
-#: What the worker reads: far above the relay's limit, so that it can name what is too large.
+#: The largest body the worker reads: above the relay's limit, so that it can report one.
 MAX_STRIPE_PAYLOAD = 8 * 2**20
-#: Above what web servers take of a header, so that the worker can name one that is too long.
+#: Above the header limit of web servers, so that the worker can report one that is too long.
 MAX_SIGNATURE_CHARACTERS = 16_384
-#: smallint in the lots table; lower burns first.
+#: The column is a smallint; a lower priority burns first.
 MAX_PRIORITY = 1000
 
 
 def whole(field: str, value: object, *, low: int, high: int) -> int:
-    """An int, and neither a bool nor a float that happens to be whole."""
+    """Check an int from `low` to `high`; a bool or a whole float is refused."""
     if type(value) is int and low <= value <= high:
         return value
     if isinstance(value, bool) or not isinstance(value, int):
@@ -44,9 +44,9 @@ def whole(field: str, value: object, *, low: int, high: int) -> int:
 
 
 def are_plain(account_id: object, name: object, key: object, units: object) -> bool:
-    """Whether an operation's fields are all within their bounds, in one look.
+    """Whether an operation's fields are all within their bounds.
 
-    What is not needs a second look, at each field, which says what is wrong.
+    One fast test for the usual case. If it fails, check each field to learn what is wrong.
     """
     return (
         type(account_id) is int
@@ -66,12 +66,12 @@ def are_plain(account_id: object, name: object, key: object, units: object) -> b
 
 
 def account_id(value: object) -> int:
-    """The main app's id of the account."""
+    """Check the main app's id of an account."""
     return whole("account_id", value, low=1, high=MAX_ID)
 
 
 def text(field: str, value: object, *, longest: int) -> str:
-    """Between one and `longest` printable characters, with no blank at either end."""
+    """Check a text of 1 to `longest` printable characters, with no blank at either end."""
     if (
         type(value) is str
         and 0 < len(value) <= longest
@@ -84,20 +84,24 @@ def text(field: str, value: object, *, longest: int) -> str:
     if not 1 <= len(value) <= longest:
         raise InvalidField(field, f"must have 1 to {longest} characters, has {len(value)}")
     if not value.isprintable() or value != value.strip():
-        raise InvalidField(field, f"must be printable, without blanks around it: {_short(value)}")
+        raise InvalidField(
+            field, f"must be printable and without blanks around it, got {_short(value)}"
+        )
     return value
 
 
 def key(value: object) -> str:
-    """The idempotency key: the same key means the same thing for ever."""
+    """Check an idempotency key; the worker's own are refused."""
     checked = text("key", value, longest=MAX_KEY_CHARACTERS)
     if checked.startswith(RESERVED_PREFIX):
-        raise InvalidField("key", f"must not begin with {RESERVED_PREFIX}, as the worker's own do")
+        raise InvalidField(
+            "key", f"must not begin with {RESERVED_PREFIX}, which is reserved for the worker"
+        )
     return checked
 
 
 def moment(field: str, value: object) -> dt.datetime | None:
-    """None, a datetime with a zone, or its ISO 8601 text; returned in UTC."""
+    """Check None, a datetime with a time zone, or its ISO 8601 text; return it in UTC."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -112,27 +116,31 @@ def moment(field: str, value: object) -> dt.datetime | None:
     try:
         return value.astimezone(dt.UTC)
     except OverflowError:
-        raise InvalidField(field, f"is beyond the calendar: {_short(value)}") from None
+        raise InvalidField(
+            field, f"must be a time within the years 1 to 9999, got {_short(value)}"
+        ) from None
 
 
 def payload(value: object) -> str:
-    """The body of a web request as text that turns back into the very bytes that came.
+    """Check a request's body, carried as text that converts back to the same bytes.
 
-    Bytes that are no UTF-8 are carried as Python's "surrogateescape" does (PEP 383).
+    Bytes that are not UTF-8 are carried as Python's "surrogateescape" does (PEP 383).
     """
     if not isinstance(value, str):
         raise InvalidField("payload", f"must be text, got {_short(value)}")
     try:
         size = len(value.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
-        raise InvalidField("payload", "holds half a character, which no bytes make") from None
+        raise InvalidField(
+            "payload", "must not contain a lone surrogate, which stands for no byte"
+        ) from None
     if size > MAX_STRIPE_PAYLOAD:
         raise InvalidField("payload", f"must be at most {MAX_STRIPE_PAYLOAD} bytes, is {size}")
     return value
 
 
 def signature(value: object) -> str:
-    """The text of a header that came with a web request; what is wrong with it, the reader says."""
+    """Check a header's type and length; the worker reports anything else about it."""
     if not isinstance(value, str):
         raise InvalidField("signature", f"must be text, got {_short(value)}")
     if len(value) > MAX_SIGNATURE_CHARACTERS:
@@ -141,7 +149,7 @@ def signature(value: object) -> str:
 
 
 def metadata(value: object) -> Mapping[str, object] | None:
-    """None or a JSON object of at most 2,048 bytes, whose keys are text."""
+    """Check None or a JSON object of at most 2,048 bytes whose keys are text."""
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
@@ -153,12 +161,14 @@ def metadata(value: object) -> Mapping[str, object] | None:
     if size > MAX_METADATA_BYTES:
         raise InvalidField("metadata", f"must be at most {MAX_METADATA_BYTES} bytes, is {size}")
     if not _is_storable(value):
-        raise InvalidField("metadata", "holds NUL or half a character, which Postgres refuses")
+        raise InvalidField(
+            "metadata", "must not contain NUL or a lone surrogate, which Postgres refuses"
+        )
     return value
 
 
 def _is_storable(value: object) -> bool:
-    """Whether Postgres' jsonb takes every text in it: no NUL, no lone surrogate."""
+    """Whether Postgres' jsonb accepts every text in the value: no NUL, no lone surrogate."""
     try:
         # JSON writes NUL as an escape, whose backslash no other escape can stand before.
         return b"\\u0000" not in json.dumps(value, ensure_ascii=False).encode()

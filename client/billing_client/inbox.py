@@ -1,7 +1,7 @@
-"""The door that loses nothing: rows that commit with the work they pay for.
+"""The inbox: rows that commit with the work they pay for, so that no debit is lost.
 
-Every function takes a DB-API connection, or Django's `connection`, of the main app's database,
-writes in the transaction that is open there, and neither commits nor rolls back.
+Every function takes a connection to the main app's database, writes in the transaction that is open
+there, and neither commits nor rolls back.
 """
 
 import json
@@ -19,26 +19,31 @@ from billing_client.messages import (
     Reverse,
 )
 
-#: Rows that one INSERT carries.
+#: Rows of one INSERT statement.
 ROWS_AT_ONCE = 500
 
 
 class Connection(Protocol):
-    """What we use of a connection whose parameters are written %s: psycopg 2 and 3, Django."""
+    """A synchronous connection with `%s` parameters: Django's, psycopg 2's or psycopg 3's."""
 
     def cursor(self) -> Any:
-        """A cursor."""
+        """Open a cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The answer to a hold. Only if it is true may the work begin.
+    """The answer to a hold; true only if the work may begin.
 
-    `credits` it sets aside; `available` after it (before it, if refused; None, if asked again);
-    `reason` why it was refused: InsufficientCredits, SpendCapReached, UnknownAccount,
-    AccountDeleted, UnknownOperation, KeyReused, InvalidField, RenewalDue (the period has ended, and
-    its successor's credits come within a minute: ask again with the same key), or HoldEnded
-    (captured, released or out of time: a new try is new work with a new key).
+    Attributes:
+        is_held: Whether the credits are reserved.
+        credits: How many credits it reserves.
+        available: Free credits after the hold; before it, if it was refused; None, if the same key
+            was used again.
+        reason: Why it was refused, else None. `InsufficientCredits`, `SpendCapReached`,
+            `UnknownAccount`, `AccountDeleted`, `UnknownOperation`, `KeyReused` or `InvalidField`.
+            `RenewalDue`: the credit period has ended and the next one's credits come within a
+            minute; ask again with the same key. `HoldEnded`: the hold was captured, released or
+            has expired; a new attempt needs a new key.
     """
 
     is_held: bool
@@ -51,15 +56,32 @@ class Held:
 
 
 def leave(connection: Connection, messages: Iterable[Debit | Reverse | Capture | Release]) -> int:
-    """Leave messages for the worker in the transaction that is open; returns how many.
+    """Store messages for the worker in the open transaction.
 
-    They count when it commits, and never if it rolls back. Raises TypeError for a message of
-    another kind, which goes through the broker.
+    They take effect if it commits. Call `BillingClient.ring` after the commit to have them applied
+    at once.
+
+    Args:
+        connection: A connection on which your transaction is open.
+        messages: `Debit`, `Reverse`, `Capture` and `Release` messages, for any accounts.
+
+    Returns:
+        The number of messages.
+
+    Raises:
+        TypeError: A message is of another class; nothing was written.
+
+    Example:
+        ```python
+        with transaction.atomic():
+            job.finish(text)
+            leave(connection, [Capture(job.account_id, job.billing_key, units=job.words)])
+        ```
     """
     rows: list[tuple[int, str, str]] = []
     for message in messages:
         if not isinstance(message, INBOX_MESSAGES):
-            raise TypeError(f"{type(message).__name__} goes through the broker")
+            raise TypeError(f"The inbox takes no {type(message).__name__}: send it by the broker.")
         rows.append((message.account_id, message.TASK, json.dumps(message.arguments())))
     with closing(connection.cursor()) as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -76,9 +98,10 @@ def _insert(cursor: Any, rows: Sequence[tuple[int, str, str]]) -> None:
 
 
 def place_hold(connection: Connection, message: PlaceHold) -> Held:
-    """Set credits aside, and know at once. It counts when the open transaction commits.
+    """Reserve credits and return the answer at once; `BillingClient.place_hold` calls it.
 
-    The account's row stays locked until then: commit before the slow work begins.
+    The hold takes effect when the open transaction commits. The account's row stays locked until
+    then: commit before slow work begins.
     """
     with closing(connection.cursor()) as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""What every message has in common: it knows its task, and turns into its arguments and back."""
+"""The base class of messages: the task's name and queue, and conversion from and to arguments."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -11,45 +11,57 @@ from billing_client.errors import MissingField, UnknownField
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What every message has in common."""
+    """The base class of messages. A message checks its values when it is made.
+
+    Attributes:
+        TASK: The name of the Celery task that takes the message.
+        QUEUE: The queue that it is sent to.
+    """
 
     TASK: ClassVar[str]
     QUEUE: ClassVar[str]
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, object]) -> Self:
-        """The message of these keyword arguments.
+        """Build the message from a task's keyword arguments.
 
-        Raises MissingField, UnknownField or InvalidField.
+        Args:
+            arguments: The keyword arguments, as JSON brought them.
+
+        Raises:
+            MissingField: A required field is not there.
+            UnknownField: A field is none of the message's.
+            InvalidField: A value is out of bounds.
         """
-        kind: Any = cls
-        known, needed = _fields_of(kind)
-        if not known.issuperset(arguments):
-            unknown = next(name for name in arguments if name not in known)
-            raise UnknownField(str(unknown)[:50], f"{cls.TASK} knows no such field")
-        for name in needed:
+        message_class: Any = cls
+        names, required_names = _fields_of(message_class)
+        if not names.issuperset(arguments):
+            unknown = next(name for name in arguments if name not in names)
+            raise UnknownField(str(unknown)[:50], f"is not a field of {cls.TASK}")
+        for name in required_names:
             if name not in arguments:
-                raise MissingField(name, f"{cls.TASK} needs it")
-        given: Mapping[str, Any] = arguments
-        return cls(**given)
+                raise MissingField(name, f"is required by {cls.TASK}")
+        values: Mapping[str, Any] = arguments
+        return cls(**values)
 
     def arguments(self) -> dict[str, object]:
-        """The keyword arguments of the task, JSON-safe; what is not set is left out."""
-        shown: dict[str, object] = {}
+        """Return the task's keyword arguments, safe for JSON, without the fields that are None."""
+        arguments: dict[str, object] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                shown[field.name] = value.isoformat() if isinstance(value, dt.datetime) else value
-        return shown
+                is_time = isinstance(value, dt.datetime)
+                arguments[field.name] = value.isoformat() if is_time else value
+        return arguments
 
-    def _set(self, **checked: object) -> None:
-        for name, value in checked.items():
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
 
 @cache
-def _fields_of(kind: Any) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The names of all fields, and of those without a default."""
-    all_fields = fields(kind)
-    needed = [field.name for field in all_fields if field.default is MISSING]
-    return frozenset([field.name for field in all_fields]), tuple(needed)
+def _fields_of(message_class: Any) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the names of all fields, and of those without a default."""
+    all_fields = fields(message_class)
+    required_names = [field.name for field in all_fields if field.default is MISSING]
+    return frozenset([field.name for field in all_fields]), tuple(required_names)

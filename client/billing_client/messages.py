@@ -1,6 +1,6 @@
-"""The messages that the worker understands: checked when made, so that no bad one is sent.
+"""The messages that the worker takes. Each checks its values when it is made.
 
-A message knows its task's name and queue, and turns into a task's keyword arguments and back.
+A message knows its task's name and queue, and converts to the task's keyword arguments and back.
 """
 
 import datetime as dt
@@ -13,13 +13,22 @@ from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStateme
 from billing_client.errors import InvalidField
 from billing_client.message import Message
 
-#: Where a sender's credits may come from; the worker's `lots.SOURCES` says how each burns.
+#: The sources that a grant may name; the source decides when its lot burns.
 SOURCES = frozenset({"plan", "trial", "top_up", "bank_transfer", "goodwill"})
 
 
 @dataclass(frozen=True, slots=True)
 class Debit(Message):
-    """Take what an AI operation costs. `units`: ideas, words or images, by the operation."""
+    """Take what an AI operation costs.
+
+    Attributes:
+        account_id: The main app's id of the account.
+        operation: The name of an operation that has a price, at most 50 characters.
+        key: The idempotency key, 1 to 200 printable characters.
+        units: How many words, ideas or images the operation made, 1 to 1,000,000.
+        happened_at: When the work was done, with a time zone. None: when the worker applies it.
+        metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
+    """
 
     TASK: ClassVar[str] = "credits.debit"
     QUEUE: ClassVar[str] = "debits"
@@ -45,7 +54,16 @@ class Debit(Message):
 
 @dataclass(frozen=True, slots=True)
 class Grant(Message):
-    """Give credits as one lot. `priority`: lower burns first; None takes the source's own."""
+    """Give an account credits as one lot.
+
+    Attributes:
+        account_id: The main app's id of the account.
+        amount: Credits, 1 to 100,000,000.
+        source: One of `SOURCES`.
+        key: The idempotency key, 1 to 200 printable characters.
+        expires_at: When unspent credits expire, with a time zone. None: never.
+        priority: 0 to 1,000; a lower number burns first. None: the source's own.
+    """
 
     TASK: ClassVar[str] = "credits.grant"
     QUEUE: ClassVar[str] = "credits"
@@ -72,7 +90,7 @@ class Grant(Message):
 
 @dataclass(frozen=True, slots=True)
 class SeedAccount(Message):
-    """Give a new account its plan's credits, once, also where the main app already has."""
+    """Give a new account its plan's first credits, once, even if the main app gave some."""
 
     TASK: ClassVar[str] = "credits.seed_account"
     QUEUE: ClassVar[str] = "credits"
@@ -85,7 +103,7 @@ class SeedAccount(Message):
 
 @dataclass(frozen=True, slots=True)
 class ExtendTrial(Message):
-    """Give a running trial a later end. An absolute time, so that asking twice is asking once."""
+    """Give a running trial a later end: an absolute time, so that a repeat changes nothing."""
 
     TASK: ClassVar[str] = "trials.extend"
     QUEUE: ClassVar[str] = "credits"
@@ -103,14 +121,14 @@ class ExtendTrial(Message):
 
 @dataclass(frozen=True, slots=True)
 class RestoreTrial(ExtendTrial):
-    """Put an account whose trial was over back into it, until a new end."""
+    """Put an account whose trial had ended back on trial, until a new end."""
 
     TASK: ClassVar[str] = "trials.restore"
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentMethodChanged(Message):
-    """The account has a new card: if a payment is missing, it is worth another try at once."""
+    """Retry a missed payment of the account at once, since it has a new card."""
 
     TASK: ClassVar[str] = "dunning.method_changed"
     QUEUE: ClassVar[str] = "credits"
@@ -123,7 +141,7 @@ class PaymentMethodChanged(Message):
 
 @dataclass(frozen=True, slots=True)
 class DebitMany(Message):
-    """Many debits in one message: read in the order given, each with its own key and outcome."""
+    """Take 1 to 500 debits in the order given, each with its own key and outcome."""
 
     TASK: ClassVar[str] = "credits.debit_many"
     QUEUE: ClassVar[str] = "debits"
@@ -131,29 +149,30 @@ class DebitMany(Message):
     debits: tuple[Debit, ...]
 
     def __post_init__(self) -> None:
-        given: object = self.debits
-        if not isinstance(given, list | tuple) or not 1 <= len(given) <= check.MAX_DEBITS:
+        debits: object = self.debits
+        if not isinstance(debits, list | tuple) or not 1 <= len(debits) <= check.MAX_DEBITS:
             raise InvalidField("debits", f"must be a list of 1 to {check.MAX_DEBITS} debits")
-        self._set(debits=tuple([_debit(each) for each in given]))
+        self._set(debits=tuple([_debit(debit) for debit in debits]))
 
     def arguments(self) -> dict[str, object]:
-        """The keyword arguments of the task, JSON-safe."""
-        return {"debits": [each.arguments() for each in self.debits]}
+        """Return the task's keyword arguments, safe for JSON."""
+        return {"debits": [debit.arguments() for debit in self.debits]}
 
 
-def _debit(given: object) -> Debit:
-    if isinstance(given, Debit):
-        return given
-    if not isinstance(given, Mapping):
+def _debit(value: object) -> Debit:
+    if isinstance(value, Debit):
+        return value
+    if not isinstance(value, Mapping):
         raise InvalidField("debits", "must hold objects with the fields of credits.debit")
-    return Debit.from_arguments(given)
+    return Debit.from_arguments(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Reverse(Message):
-    """Give back what a debit took, to the lots that it took it from. `key` is the debit's own.
+    """Give a debit's credits back to the lots that they came from.
 
-    Reversing twice is reversing once; a debit that comes after its reversal is not taken.
+    `key` is the debit's own, or that of a captured hold. A second reversal changes nothing. A debit
+    that arrives after its reversal is not taken.
     """
 
     TASK: ClassVar[str] = "credits.reverse"
@@ -171,10 +190,10 @@ class Reverse(Message):
 
 @dataclass(frozen=True, slots=True)
 class PlaceHold(Message):
-    """Set aside what an operation will cost.
+    """Reserve what an operation will cost, for `ttl_s` seconds (1 to 86,400).
 
-    Its answer comes too late for a check before the work: for that the main app calls
-    `billing_client.place_hold` on its own connection.
+    As a message it answers too late for a check before the work; the main app calls
+    `BillingClient.place_hold` on its own connection instead.
     """
 
     TASK: ClassVar[str] = "holds.place"
@@ -196,10 +215,14 @@ class PlaceHold(Message):
 
 @dataclass(frozen=True, slots=True)
 class Capture(Message):
-    """Take what a hold set aside, the work being done. `hold` is the hold's key.
+    """Take the credits that a hold reserved, now that the work is done.
 
-    `units` None takes what was held; fewer give the rest back; more take the difference from what
-    is free, then by the plan's debt policy. Finishing twice gives the first answer.
+    Attributes:
+        account_id: The main app's id of the account.
+        hold: The key of the hold. A hold ends once: a second capture gets the first one's answer.
+        units: The units that the work took. None: the hold's. Fewer give the rest back; more are
+            taken from free credits, then as debt where the plan allows it.
+        metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
     """
 
     TASK: ClassVar[str] = "holds.capture"
@@ -221,7 +244,7 @@ class Capture(Message):
 
 @dataclass(frozen=True, slots=True)
 class Release(Message):
-    """Give back what a hold set aside, the work having failed. `hold` is the hold's key."""
+    """Give back the credits that a hold reserved. `hold` is the hold's key."""
 
     TASK: ClassVar[str] = "holds.release"
     QUEUE: ClassVar[str] = "debits"
@@ -236,7 +259,7 @@ class Release(Message):
 
 @dataclass(frozen=True, slots=True)
 class DrainInbox(Message):
-    """A doorbell: rows wait in the inbox. Losing it costs a second, never money."""
+    """Apply the rows that wait in the inbox. A lost message costs a second, never a row."""
 
     TASK: ClassVar[str] = "credits.drain_inbox"
     QUEUE: ClassVar[str] = "debits"
@@ -244,11 +267,12 @@ class DrainInbox(Message):
 
 @dataclass(frozen=True, slots=True)
 class StripeWebhook(Message):
-    """What Stripe posted to the relay: the body as it came, the signature's header, and when.
+    """Verify and store a webhook that Stripe posted to the relay.
 
-    `payload`: the body as UTF-8 text; bytes that are no UTF-8 as "surrogateescape" turns them into
-    text, so that nothing of it is lost. `signature`: the text of `Stripe-Signature`, empty if there
-    was none. `received_at`: when it came, for the signature's tolerance counts from there.
+    Attributes:
+        payload: The body as UTF-8 text; other bytes are carried as Python's "surrogateescape" does.
+        signature: The value of the header `Stripe-Signature`, empty if there was none.
+        received_at: When it came; the signature's tolerance counts from then.
     """
 
     TASK: ClassVar[str] = "stripe.receive"
@@ -268,13 +292,13 @@ class StripeWebhook(Message):
 
     @property
     def body(self) -> bytes:
-        """The very bytes that Stripe sent, over which it made the signature."""
+        """The bytes that Stripe sent and signed."""
         return self.payload.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyStripeEvent(Message):
-    """A doorbell: an event lies in Stripe's inbox under this number. Losing it costs seconds."""
+    """Apply the stored Stripe event of this number. A lost message costs only seconds."""
 
     TASK: ClassVar[str] = "stripe.apply"
     QUEUE: ClassVar[str] = "stripe"
@@ -285,6 +309,7 @@ class ApplyStripeEvent(Message):
         check.whole("number", self.number, low=1, high=check.MAX_ID)
 
 
+#: Every message by its task's name.
 MESSAGES: dict[str, type[Message]] = {
     message.TASK: message
     for message in (
@@ -308,5 +333,5 @@ MESSAGES: dict[str, type[Message]] = {
         ApplyStripeEvent,
     )
 }
-#: What may be left in the inbox, in the main app's own transaction.
+#: The messages that `billing_client.inbox.leave` takes.
 INBOX_MESSAGES = (Debit, Reverse, Capture, Release)

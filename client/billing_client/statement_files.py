@@ -1,6 +1,6 @@
-"""A bank's file into the worker's database, a piece at a time: no bytes go through the broker.
+"""Storing a bank's file in the worker's database, so that its bytes never go through the broker.
 
-Like `billing_client.inbox`: the file counts when the transaction that is open commits.
+As in `billing_client.inbox`, the file takes effect when the open transaction commits.
 """
 
 import hashlib
@@ -10,46 +10,58 @@ from typing import Any
 from billing_client.errors import InvalidField
 from billing_client.inbox import Connection
 
-#: A file goes in and out a piece at a time, so that a large one costs little memory.
+#: A file is written and read in parts, so that a large one needs little memory.
 PART_BYTES = 1_048_576
-#: Bytes of one file; the worker reads none that is larger.
+#: The largest file that the worker reads, in bytes.
 MAX_BYTES = 100_000_000
-#: A file's name is for people; a longer one is cut.
+#: A longer file name is cut to this many characters.
 MAX_NAME = 200
 
-# Of the same bytes there is one file: who sends them again gets its id.
-_FILE = """
+# Equal bytes are stored once: whoever sends them again gets the first file's id.
+_INSERT_FILE = """
 INSERT INTO billing.statement_files (sha256, name, account, size, received_at)
 VALUES (%s, %s, %s, %s, now()) ON CONFLICT (sha256) DO NOTHING RETURNING id
 """
-_KNOWN = "SELECT id FROM billing.statement_files WHERE sha256 = %s"
-_PART = "INSERT INTO billing.statement_file_parts (file_id, number, content) VALUES (%s, %s, %s)"
+_SELECT_ID = "SELECT id FROM billing.statement_files WHERE sha256 = %s"
+_INSERT_PART = (
+    "INSERT INTO billing.statement_file_parts (file_id, number, content) VALUES (%s, %s, %s)"
+)
 
 
 def shown_name(name: str) -> str:
-    """A file's name as plain text: no control characters, no path, not too long."""
-    printable = "".join(each if each.isprintable() else "?" for each in name)
+    """Return a file's name as plain text: no control characters, no path, not too long."""
+    printable = "".join(character if character.isprintable() else "?" for character in name)
     return printable.replace("\\", "/").rpartition("/")[2][:MAX_NAME]
 
 
 def leave(connection: Connection, content: bytes, *, name: str, account: str | None) -> int:
-    """Leave a file (1 byte to 100 MB) in the transaction that is open; returns its id.
+    """Store a file in the open transaction; `BillingClient.import_statement_in` calls it.
 
-    Harmless to repeat. Raises InvalidField for one that is empty or too large.
+    Args:
+        connection: A connection on which your transaction is open.
+        content: The file's bytes, 1 byte to 100 MB.
+        name: The file's name, shown to reviewers.
+        account: The number of the bank account, for a file that does not name it.
+
+    Returns:
+        The id of the file; the first one's if the same bytes were stored before.
+
+    Raises:
+        InvalidField: The file is empty or too large; nothing was written.
     """
     if not 0 < len(content) <= MAX_BYTES:
         raise InvalidField("content", f"must have 1 to {MAX_BYTES:,} bytes, not {len(content):,}")
     digest = hashlib.sha256(content).digest()
     with closing(connection.cursor()) as cursor:
-        cursor.execute(_FILE, [digest, shown_name(name), account, len(content)])
-        made = cursor.fetchone()
-        if made is None:
-            cursor.execute(_KNOWN, [digest])
+        cursor.execute(_INSERT_FILE, [digest, shown_name(name), account, len(content)])
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(_SELECT_ID, [digest])
             return int(cursor.fetchone()[0])
-        _leave_parts(cursor, made[0], content)
-    return int(made[0])
+        _insert_parts(cursor, row[0], content)
+    return int(row[0])
 
 
-def _leave_parts(cursor: Any, file_id: int, content: bytes) -> None:
+def _insert_parts(cursor: Any, file_id: int, content: bytes) -> None:
     for number, start in enumerate(range(0, len(content), PART_BYTES), start=1):
-        cursor.execute(_PART, [file_id, number, content[start : start + PART_BYTES]])
+        cursor.execute(_INSERT_PART, [file_id, number, content[start : start + PART_BYTES]])

@@ -1,6 +1,6 @@
-"""How often an account may ask: a moving window in Redis that all the app's processes share.
+"""A request limit for each account: a moving window in Redis that all processes share.
 
-Needs the extra: `pip install "billing-client[throttle]"`. Nothing else of the package imports it.
+Needs an extra: `pip install "billing-client[throttle]"`. No other module imports this one.
 """
 
 import datetime as dt
@@ -24,13 +24,13 @@ except ImportError as error:
         "billing_client.throttle needs its extra: pip install 'billing-client[throttle]'"
     ) from error
 
-#: What every key begins with, so that the Redis may serve others too.
+#: The prefix of every key, so that the Redis may hold other data too.
 KEY_PREFIX = "billing:throttle"
-#: A throttle that makes requests wait for itself is worse than none.
+#: A throttle that delays requests by more is worse than none.
 TIMEOUT_S = 0.25
-#: A Redis that failed is left alone for so long; meanwhile everything passes.
+#: How long a Redis that failed is left alone; meanwhile every request is allowed.
 REST_S = 5.0
-#: No request costs more; a larger number is a mistake.
+#: The highest cost of a request; a larger number is a mistake.
 MAX_COST = 1_000_000
 
 _log = logging.getLogger(__name__)
@@ -38,9 +38,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The answer: `remaining` of the rate, and when the window's oldest request drops out of it.
+    """The answer of the throttle; true only if the request may go on.
 
-    `is_counted` false: Redis was away, so that the request passed unseen.
+    Attributes:
+        is_allowed: Whether the request is within the rate.
+        remaining: How much of the rate is left.
+        reset_at: When the oldest request leaves the window.
+        is_counted: False if Redis did not answer and the request was allowed without counting.
     """
 
     is_allowed: bool
@@ -53,21 +57,36 @@ class Allowed:
 
 
 class AccountThrottle:
-    """Counts what each account asks, in any process. Make one, and keep it.
+    """A counter of each account's requests across processes. Make one and keep it.
 
-    It fails open: with Redis away, slow or full every request passes, with one warning in the log
-    each few seconds. A throttle protects the product; it must not take it down.
+    It fails open: while Redis is away, slow or full, every request is allowed, with one warning in
+    the log every few seconds. A throttle must not take the product down.
+
+    Example:
+        ```python
+        throttle = AccountThrottle("redis://redis:6379/1", rate="120/minute")
+        if not throttle.allow(request.account.id):
+            return HttpResponse(status=429)
+        ```
     """
 
     def __init__(self, redis_url: str, rate: str = "120/minute") -> None:
-        """`rate`: such as `120/minute` or `10 per 5 minutes`. Raises ValueError if it is none."""
+        """Read the rate and connect lazily.
+
+        Args:
+            redis_url: The app's own Redis; not the worker's, which must never evict keys.
+            rate: Such as `120/minute` or `10 per 5 minutes`.
+
+        Raises:
+            ValueError: The rate can't be read.
+        """
         _parsed(rate)
         self._rate = rate
         pool = redis.ConnectionPool.from_url(
             redis_url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
-            # redis-py would try again for seconds.
+            # redis-py would retry for seconds.
             retry=Retry(NoBackoff(), 0),
         )
         storage = RedisStorage(
@@ -77,10 +96,21 @@ class AccountThrottle:
         self._rests_until = 0.0
 
     def allow(self, account_id: int, cost: int = 1, *, rate: str | None = None) -> Allowed:
-        """Count a request of `cost` if the account's rate has room for it, else refuse it.
+        """Count a request if it is within the account's rate, else refuse it.
 
-        `rate` is the account's own, by its plan perhaps; each rate has a window of its own. What
-        is refused does not count. Raises ValueError for a bad id, cost or rate.
+        A refused request does not count.
+
+        Args:
+            account_id: The main app's id of the account.
+            cost: How much of the rate the request takes, 1 to 1,000,000.
+            rate: The account's own rate, such as its plan's; None: the throttle's. Each rate has a
+                window of its own.
+
+        Returns:
+            The answer, true if the request may go on.
+
+        Raises:
+            ValueError: The id, cost or rate is out of bounds.
         """
         fields.account_id(account_id)
         fields.whole("cost", cost, low=1, high=MAX_COST)
@@ -91,7 +121,10 @@ class AccountThrottle:
                 stats = self._limiter.get_window_stats(item, str(account_id))
             except StorageError as error:
                 self._rests_until = time.monotonic() + REST_S
-                _log.warning("throttle lets all pass: %s", type(error.storage_error).__name__)
+                _log.warning(
+                    "throttle allows all requests, Redis failed: %s",
+                    type(error.storage_error).__name__,
+                )
             else:
                 reset_at = dt.datetime.fromtimestamp(stats.reset_time, dt.UTC)
                 return Allowed(is_allowed, max(stats.remaining, 0), reset_at)

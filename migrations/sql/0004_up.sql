@@ -1,8 +1,8 @@
--- Keys, prices, books and holds in SQL: what the main app calls on its own connection.
+-- Keys, prices, balances and holds in SQL, which the main app calls on its own connection.
 
 CREATE FUNCTION billing.key_uuid(p_key text) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    -- The same as billing.keys.as_uuid: a canonical UUID as it is, else a version 8 UUID of SHA-256.
+    -- As in Python: a canonical UUID as it is, any other text as a version 8 UUID of its SHA-256.
     SELECT CASE
         WHEN p_key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN p_key::uuid
         ELSE (substr(h, 1, 12) || '8' || substr(h, 14, 3)
@@ -13,14 +13,14 @@ $$;
 
 CREATE FUNCTION billing.content_digest(VARIADIC p_parts text[]) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    -- The same as billing.keys.digest.
+    -- The same digest as in Python.
     SELECT ('x' || substr(encode(sha256(convert_to(array_to_string(p_parts, chr(31)), 'UTF8')),
                                  'hex'), 1, 16))::bit(64)::bigint
 $$;
 
 CREATE FUNCTION billing.price_of(p_operation text, p_units int, p_at timestamptz) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
-    -- Credits, or null where the operation had no price at that time. The same as billing.prices.
+    -- The cost in credits, as in Python; null if the operation had no price at that time.
     SELECT CASE
         WHEN NOT is_active THEN NULL
         WHEN is_fixed THEN credits_per_unit
@@ -33,10 +33,10 @@ $$;
 
 CREATE FUNCTION billing.remember_price() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
--- A price changed today does not re-price what happened yesterday: each change is a new version.
+-- Record each change of a price as a new version, so that it does not re-price earlier work.
 BEGIN
     IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND NEW.operation <> OLD.operation) THEN
-        -- Back to our default, the version that has always been, or off the book.
+        -- Back to our default, the first version; without one, the operation has no price.
         INSERT INTO billing.prices (operation, valid_from, credits_per_unit, units_per_price,
                                     is_fixed, is_active)
         SELECT OLD.operation, now(), COALESCE(d.credits_per_unit, 0),
@@ -53,7 +53,7 @@ BEGIN
         INSERT INTO billing.prices (operation, valid_from, credits_per_unit, units_per_price,
                                     is_fixed, is_active)
         VALUES (NEW.operation,
-                -- A first price cures what was done without one.
+                -- A first price also counts for work done before it.
                 CASE WHEN EXISTS (SELECT FROM billing.prices AS p
                                   WHERE p.operation = NEW.operation)
                      THEN now() ELSE '1970-01-01Z' END,
@@ -109,6 +109,6 @@ BEGIN
             billing.content_digest('opening', p_account_id::text, opening::text), opening_entry);
 END $$;
 
--- The main app's role gets what it calls by `billing allow-app ROLE`.
+-- `billing allow-app ROLE` grants the main app's role what it may call.
 REVOKE ALL ON FUNCTION billing.open_book(bigint, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.remember_price() FROM PUBLIC;

@@ -1,4 +1,4 @@
--- An account's life: trials, dunning, limits, closures; and the answer to who is let in.
+-- Account lifecycle: trials, dunning, plan limits and closing; and access control.
 
 DROP INDEX billing.outbox_due_idx;
 ALTER TABLE billing.outbox
@@ -9,7 +9,7 @@ ALTER TABLE billing.outbox
     ADD COLUMN closed_by text,
     ADD CONSTRAINT outbox_state_check
         CHECK (state IN ('waiting', 'delivered', 'dead', 'dropped'));
--- The payload of a status change had a key that is a word of Python's, and all said the account twice.
+-- Payloads of status changes had the key `from`, a Python keyword; all repeated the account's id.
 UPDATE billing.outbox SET payload = payload - 'account_id' - 'from' - 'to'
     || CASE WHEN payload ? 'from' THEN jsonb_build_object('status_from', payload -> 'from',
                                                           'status_to', payload -> 'to')
@@ -122,13 +122,13 @@ CREATE TABLE billing.closures (
 );
 
 CREATE VIEW billing.account_access AS
--- Who is let in, with which HTTP status, and why not. Read it by account_id.
+-- Access control: whether an account may use the product, and why not. Read it by account_id.
 SELECT a.id AS account_id, a.status::text AS status, p.slug::text AS plan, answer.is_allowed,
        answer.http_status, answer.reason, answer.words
 FROM public.igny8_tenants AS a
 LEFT JOIN public.igny8_plans AS p ON p.id = a.plan_id
 LEFT JOIN LATERAL (
-    -- What a person must settle comes before what money settles.
+    -- Reasons that only an operator can lift come before those that a payment lifts.
     SELECT s.reason FROM billing.suspensions AS s
     WHERE s.account_id = a.id AND s.lifted_at IS NULL AND a.status = 'suspended'
     ORDER BY array_position(ARRAY['manual', 'dispute', 'payment_failed', 'trial_over'], s.reason)
@@ -160,7 +160,7 @@ JOIN (VALUES
 END::text;
 
 CREATE VIEW billing.site_access AS
--- The same for the WordPress bridge. Read it by wp_api_key; a site that is not active is no site.
+-- The same for the WordPress bridge, for active sites only. Read it by wp_api_key.
 SELECT s.wp_api_key, s.id AS site_id, access.*
 FROM public.igny8_sites AS s JOIN billing.account_access AS access ON access.account_id = s.tenant_id
 WHERE s.is_active AND s.wp_api_key <> '';
@@ -169,14 +169,14 @@ CREATE FUNCTION billing.access(p_account_id bigint, p_api_key text)
 RETURNS TABLE (is_allowed boolean, http_status int, reason text, words text, account_id bigint,
                site_id bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
--- The two views, by one of the two. A connection plans it once, which is most of the time it takes.
+-- Read one of the two views. A connection plans it once, which is most of its cost.
 BEGIN
     IF p_api_key IS NULL THEN
         RETURN QUERY SELECT a.is_allowed, a.http_status, a.reason, a.words, a.account_id,
                             NULL::bigint
         FROM billing.account_access AS a WHERE a.account_id = p_account_id;
     ELSE
-        -- Of two sites with one key it is enough to know that they are two.
+        -- Two rows are enough to see that a key is not unique.
         RETURN QUERY SELECT a.is_allowed, a.http_status, a.reason, a.words, a.account_id, a.site_id
         FROM billing.site_access AS a WHERE a.wp_api_key = p_api_key
         LIMIT 2;
@@ -186,7 +186,7 @@ END $$;
 REVOKE ALL ON FUNCTION billing.access(bigint, text) FROM PUBLIC;
 
 CREATE VIEW billing.plan_limits_exceeded AS
--- What an account uses more of than its plan has. Nothing is deleted.
+-- Plan limits that accounts exceed. Nothing is deleted.
 SELECT a.id AS account_id, used.what, used.used, used.allowed::bigint AS allowed
 FROM public.igny8_tenants AS a
 JOIN public.igny8_plans AS p ON p.id = a.plan_id
@@ -201,7 +201,7 @@ WHERE NOT a.is_deleted AND a.slug NOT IN ('aws-admin', 'default-account', 'defau
   AND used.used > used.allowed;
 
 CREATE VIEW billing.retention_over AS
--- Soft-deleted accounts that can't be restored any more and are not closed yet.
+-- Soft-deleted accounts that can no longer be restored and are not closed yet.
 SELECT a.id AS account_id, a.slug::text AS slug, a.deleted_at, a.restore_until
 FROM public.igny8_tenants AS a
 WHERE a.is_deleted AND a.restore_until <= now()

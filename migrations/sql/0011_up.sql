@@ -1,6 +1,6 @@
--- The hot path's statements as functions: one round trip where there were three, with plans that are
--- kept. No plan may read a whole table: the statistics of a queue that fills in a minute tell of an
--- empty one, and a kept plan may be older than the rows.
+-- The hot path's statements as functions: one round trip instead of three, with kept plans.
+-- Sequential scans are off: a plan made while the table was empty would otherwise last, and the
+-- statistics of a queue that fills within a minute are always out of date.
 
 CREATE FUNCTION billing.locked_books(ids bigint[], at timestamptz)
 RETURNS TABLE (
@@ -19,7 +19,7 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM FROM igny8_tenants WHERE id = ANY (locked_books.ids) ORDER BY id FOR NO KEY UPDATE;
-    -- A statement of its own, whose snapshot sees what the last holder of the locks committed.
+    -- A statement of its own: its snapshot sees what the last holder of the locks committed.
     RETURN QUERY
     SELECT a.id::bigint, a.slug::text, a.plan_id::bigint, a.status::text, a.credits::int,
            a.is_deleted, a.stripe_customer_id::text,
@@ -77,7 +77,7 @@ SET enable_sort = off
 AS $$
 #variable_conflict use_column
 BEGIN
-    -- By their place in the table, which no row leaves: rows are only ever left and taken.
+    -- By ctid, which is stable: rows of the inbox are inserted and deleted, never updated.
     RETURN QUERY
     DELETE FROM billing.inbox AS i WHERE i.ctid = ANY (ARRAY(
         SELECT mine.ctid FROM unnest(accounts) AS a (id)
@@ -90,7 +90,7 @@ BEGIN
 END
 $$;
 
--- Whether there is a row of one of these accounts that comes before the given one of that account.
+-- Whether any of these accounts has a row before its given one.
 CREATE FUNCTION billing.inbox_has_earlier(accounts bigint[], ids bigint[]) RETURNS boolean
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -106,7 +106,7 @@ BEGIN
 END
 $$;
 
--- Whether another drain has an account's first row in hand: nobody else locks a row.
+-- Whether another drain is working on the account: only drains lock rows.
 CREATE FUNCTION billing.inbox_is_drained(account bigint) RETURNS boolean
 LANGUAGE plpgsql
 SET enable_seqscan = off

@@ -1,8 +1,8 @@
--- How the main app places a hold. Each migration that changes it runs this file again.
+-- The function by which the main app places a hold. Each migration that changes it runs this file.
 
 CREATE OR REPLACE FUNCTION billing.frozen(p_account_id bigint) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
-    -- Credits that open disputes hold (billing.holds.DISPUTE): they are in nobody's hands, not spent.
+    -- Credits frozen by open disputes: they are held, but not spent.
     SELECT COALESCE(sum(credits), 0) FROM billing.holds
     WHERE account_id = p_account_id AND state = 'held' AND starts_with(operation, 'billing:dispute')
 $$;
@@ -13,8 +13,8 @@ CREATE OR REPLACE FUNCTION billing.place_hold(
 ) RETURNS TABLE (outcome text, credits bigint, available bigint, reason text,
                  held_until timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
--- Set aside what an operation will cost, and answer at once: held or refused, and why.
--- Nothing is raised for what is wrong with the asking, for that would undo the caller's work.
+-- Reserve what an operation will cost and answer at once: held, or refused with a reason.
+-- Bad arguments raise no error, since that would abort the caller's transaction.
 DECLARE
     account record;
     hold billing.holds;
@@ -52,7 +52,7 @@ BEGIN
     IF FOUND THEN
         SELECT h.* INTO hold FROM billing.holds AS h WHERE h.key = as_key;
         IF FOUND AND hold.state <> 'held' THEN
-            -- "Held" would let work begin that nothing is set aside for, and nothing would pay.
+            -- "held" would let work begin for which no credits are reserved.
             RETURN QUERY SELECT 'refused', hold.credits::bigint, NULL::bigint, 'HoldEnded',
                                 NULL::timestamptz;
         ELSIF FOUND THEN
@@ -83,13 +83,13 @@ BEGIN
     IF cost > room AND EXISTS (SELECT FROM billing.credit_calendars AS c
                                WHERE c.account_id = p_account_id AND c.ended_at IS NULL
                                  AND c.next_due_at <= p_now) THEN
-        -- The next sweep brings the new period's credits: a no for good would be too early.
+        -- The next sweep grants the new period's credits: a final refusal would be premature.
         RETURN QUERY SELECT 'refused', cost, room, 'RenewalDue', NULL::timestamptz;
         RETURN;
     END IF;
     INSERT INTO billing.keys (key, content) VALUES (as_key, asked) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        -- Claimed at this moment for another account, whose lock we do not hold.
+        -- Another account is using this key right now, and we do not hold its lock.
         RETURN QUERY SELECT 'refused', 0::bigint, 0::bigint, 'KeyReused', NULL::timestamptz;
         RETURN;
     END IF;
@@ -128,6 +128,6 @@ BEGIN
                         p_now + make_interval(secs => p_ttl_s);
 END $$;
 
--- The main app's role gets what it calls by `billing allow-app ROLE`.
+-- `billing allow-app ROLE` grants the main app's role what it may call.
 REVOKE ALL ON FUNCTION billing.frozen(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.place_hold(bigint, text, int, text, int, timestamptz) FROM PUBLIC;

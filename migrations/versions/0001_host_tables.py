@@ -1,6 +1,6 @@
-"""The main app's tables: all of them on an empty database, only what is missing on the app's own.
+"""Create the main app's tables on an empty database; on the app's own, add only what is missing.
 
-What this migration did is kept in `billing.host_changes`, so that a downgrade takes back that and
+What this migration did is recorded in `billing.host_changes`, so that a downgrade undoes that and
 nothing else.
 """
 
@@ -257,7 +257,7 @@ TABLES: dict[str, list[sa.schema.SchemaItem]] = {
     ],
 }
 
-#: Columns that the app's tables lack at its migration 0006: its planned 0007, and ours.
+#: Columns that the app's tables lack at its migration 0006: those of its planned 0007, and ours.
 ADDED = {
     "igny8_tenants": ("payment_method",),
     "igny8_subscriptions": ("payment_method", "external_payment_id"),
@@ -291,10 +291,10 @@ ADDED = {
         "chain",
     ),
 }
-#: Its planned 0007 also lets a subscription live without Stripe.
+#: The app's planned 0007 also allows a subscription without Stripe.
 MADE_NULLABLE = ("igny8_subscriptions", "stripe_subscription_id")
 
-#: Only on tables that we create; the app brings its own.
+#: Only on tables that we create; the app's own tables have theirs.
 INDEXES = (
     ("igny8_users_tenant_id_idx", "igny8_users", ["tenant_id"], False),
     ("igny8_tenants_owner_id_idx", "igny8_tenants", ["owner_id"], False),
@@ -304,7 +304,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    """Create what is not there, add what is missing."""
+    """Create missing tables and add missing columns."""
     op.execute(
         "CREATE TABLE billing.host_changes (id int GENERATED ALWAYS AS IDENTITY,"
         " what text NOT NULL, table_name text NOT NULL, column_name text)"
@@ -354,7 +354,7 @@ def _remember(what: str, table: str, column: str | None = None) -> None:
 
 
 def downgrade() -> None:
-    """Take back what the upgrade did to this database, the last first."""
+    """Undo what the upgrade did to this database, in reverse order."""
     changes = op.get_bind().execute(
         sa.text("SELECT what, table_name, column_name FROM billing.host_changes ORDER BY id DESC")
     )

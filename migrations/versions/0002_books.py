@@ -1,4 +1,4 @@
-"""Our own tables: credits, the life of accounts, outbox, dead letters, slots, findings."""
+"""Create our tables: credits, account status, outbox, dead letters, slots, findings."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ MOMENT = TIMESTAMP(timezone=True)
 
 
 def upgrade() -> None:
-    """Create them."""
+    """Create the tables."""
     op.create_table(
         "books",
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -220,7 +220,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop the tables with their rows."""
     for table in (
         "suspensions",
         "status_changes",

@@ -1,4 +1,4 @@
-"""The ledger is append-only, and an account's entries are found without a scan."""
+"""Make the ledger append-only, and index an account's entries."""
 
 from alembic import op
 
@@ -14,7 +14,7 @@ BEGIN
 END $$
 """
 
-#: Built without blocking the main app's writes; the columns are (index, table, definition).
+#: (index, table, definition); built without blocking the main app's writes.
 _INDEXES = (
     (
         "igny8_credit_transactions_billing_idx",
@@ -28,10 +28,10 @@ _INDEXES = (
 
 
 def upgrade() -> None:
-    """Guard the ledger, then build the indexes concurrently."""
+    """Create the trigger, then build the indexes concurrently."""
     op.execute(_REFUSE)
-    # By row: a DELETE that finds none, as Django's cascade sends for an account with no entries,
-    # may pass. A TRUNCATE has no rows to ask.
+    # For each row: Django's cascade sends a DELETE for an account without entries, which must
+    # pass. A TRUNCATE has no rows, so it needs a trigger for the statement.
     for name, events, each in (
         ("billing_append_only", "UPDATE OR DELETE", "ROW"),
         ("billing_no_truncate", "TRUNCATE", "STATEMENT"),
@@ -42,13 +42,13 @@ def upgrade() -> None:
         )
     with op.get_context().autocommit_block():
         for name, definition in _INDEXES:
-            # One that an interrupted migration left behind is invalid and must go first.
+            # An interrupted migration leaves an invalid index, which must be dropped first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON public.{definition}")
 
 
 def downgrade() -> None:
-    """Take the guard and the indexes away."""
+    """Drop the trigger and the indexes."""
     for name, _ in _INDEXES:
         op.execute(f"DROP INDEX IF EXISTS public.{name}")
     for name in ("billing_append_only", "billing_no_truncate"):

@@ -1,4 +1,4 @@
-"""Holds, the inbox, spend caps, versions of prices, seals; and the SQL that the main app calls."""
+"""Create holds, inbox, spend caps, price versions, entry hashes and the main app's functions."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ down_revision = "0003"
 MOMENT = TIMESTAMP(timezone=True)
 SQL = Path(__file__).parent.parent / "sql"
 
-#: operation, credits per unit, units per price, fixed: in force since ever, until a row says else.
+#: (operation, credits per unit, units per price, is fixed): the prices before any row's.
 DEFAULT_PRICES = (
     ("clustering", 10, 1, True),
     ("idea_generation", 2, 1, False),
@@ -23,7 +23,7 @@ DEFAULT_PRICES = (
 
 
 def upgrade() -> None:
-    """Create them."""
+    """Create tables, columns and functions."""
     spent = sa.Column("spent", sa.Integer(), server_default=sa.text("0"), nullable=False)
     op.add_column("books", spent, schema="billing")
     op.add_column("books", sa.Column("spent_since", MOMENT), schema="billing")
@@ -118,7 +118,7 @@ def _create_prices() -> None:
                 fixed=is_fixed,
             )
         )
-    # What the main app charges today it has charged for as long as we can know.
+    # Earlier prices of the main app are unknown: today's are taken as valid since ever.
     op.execute(
         "INSERT INTO billing.prices (operation, valid_from, credits_per_unit, units_per_price,"
         " is_fixed, is_active)"
@@ -129,7 +129,7 @@ def _create_prices() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop them with their rows."""
     op.get_bind().exec_driver_sql((SQL / "0004_down.sql").read_text())
     for table in ("prices", "inbox", "holds", "spend_caps"):
         op.drop_table(table, schema="billing")

@@ -1,4 +1,4 @@
-"""The calendar of credits: due renewals, the period of a lot, what rolls over, what has expired."""
+"""Create credit cycles: due renewals, a lot's period, rollover and expiry."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ MOMENT = TIMESTAMP(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the table, and add what lots and plans need for it."""
+    """Create the table, and add the columns that lots and plans need."""
     op.create_table(
         "credit_calendars",
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -61,7 +61,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away."""
+    """Drop the table and the columns."""
     op.drop_index("lots_expiry_idx", "lots", schema="billing")
     op.drop_index("lots_period_idx", "lots", schema="billing")
     op.drop_column("lots", "period_number", schema="billing")

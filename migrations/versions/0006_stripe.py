@@ -1,4 +1,4 @@
-"""What Stripe says: events, objects, prices; and the purchases that payments make."""
+"""Create the tables of Stripe's events, objects and prices, and of purchases."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SQL = Path(__file__).parent.parent / "sql"
 
 
 def upgrade() -> None:
-    """Create them."""
+    """Create the tables."""
     _create_purchases()
     _create_events()
     _create_objects()
@@ -27,7 +27,7 @@ def upgrade() -> None:
         "take_back_debt_limit >= 0",
         schema="billing",
     )
-    # What a dispute has frozen does not count as spending.
+    # Credits frozen by a dispute do not count as spending.
     op.get_bind().exec_driver_sql((SQL / "place_hold.sql").read_text())
 
 
@@ -201,7 +201,7 @@ def _create_prices_and_cursors() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop the tables with their rows."""
     op.drop_column("plan_policies", "take_back_debt_limit", schema="billing")
     for table in (
         "stripe_cursors",

@@ -1,4 +1,4 @@
-"""Bank statements, transfers, what they paid, and what is left of them."""
+"""Create the tables of bank statements, transfers, allocations and unapplied cash."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,12 +20,12 @@ STATES = (
     "reverses",
     "frozen",
 )
-#: Rows are only added: an undoing is a row that names what it undoes.
+#: Append-only tables: a reversal is a row that names what it undoes.
 ONLY_ADDED = ("transfer_decisions", "allocations", "unapplied_cash")
 
 
 def upgrade() -> None:
-    """Create the tables, in the order in which they need each other."""
+    """Create the tables in the order of their foreign keys."""
     _create_bank_accounts()
     _create_bank_lines()
     _create_payers()
@@ -528,7 +528,7 @@ def _create_unapplied_cash() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop the tables with their rows."""
     for table in (
         "unapplied_cash",
         "allocations",

@@ -1,4 +1,4 @@
-"""Trials, dunning, limits and closures; the outbox's deliveries; the view of who is let in."""
+"""Create trials, dunning, plan limits, closures, outbox deliveries and the access views."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ down_revision = "0007"
 
 SQL = Path(__file__).parent.parent / "sql"
 
-#: Built without blocking the main app's writes: (index, table and columns). They find an API key,
-#: accounts in trial, deleted ones whose time is over, an account's payments, and its sectors.
+#: (index, table and columns); built without blocking the main app's writes. They serve: API keys,
+#: accounts in trial, deleted accounts due for closing, an account's payments, its sectors.
 _INDEXES = (
     (
         "igny8_sites_wp_api_key_billing_idx",
@@ -30,17 +30,17 @@ _INDEXES = (
 
 
 def upgrade() -> None:
-    """Create them, then build the indexes on the main app's tables concurrently."""
+    """Create the tables, then build the indexes on the main app's tables concurrently."""
     op.get_bind().exec_driver_sql((SQL / "0008_up.sql").read_text())
     with op.get_context().autocommit_block():
         for name, definition in _INDEXES:
-            # One that an interrupted migration left behind is invalid and must go first.
+            # An interrupted migration leaves an invalid index, which must be dropped first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON public.{definition}")
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop them with their rows."""
     for name, _ in _INDEXES:
         op.execute(f"DROP INDEX IF EXISTS public.{name}")
     op.get_bind().exec_driver_sql((SQL / "0008_down.sql").read_text())

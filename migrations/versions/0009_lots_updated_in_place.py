@@ -1,7 +1,7 @@
-"""A burned lot is updated in place: no index depends on how much remains of it.
+"""Let a burned lot be updated in place: no index depends on its remaining credits.
 
-An index with `remaining` in its condition got a new tuple in every index of the table each time
-that a debit burned a lot (https://www.postgresql.org/docs/current/storage-hot.html).
+With `remaining` in the condition of an index, each burned lot wrote a tuple into every index of the
+table (https://www.postgresql.org/docs/current/storage-hot.html).
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ _REMAINS = "remaining > 0"
 
 
 def upgrade() -> None:
-    """Add the column, and build the indexes anew on it; the table holds a few lots an account."""
+    """Add the column and rebuild the indexes on it; the table has a few lots for each account."""
     is_open = sa.Column("is_open", sa.Boolean(), sa.Computed(_REMAINS, persisted=True))
     op.add_column("lots", is_open, schema="billing")
     _index("is_open")
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it away."""
+    """Drop the column and restore the indexes."""
     _index(_REMAINS)
     _let_holds_look_for(f"l.{_REMAINS}")
     op.drop_column("lots", "is_open", schema="billing")

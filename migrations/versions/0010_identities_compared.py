@@ -1,4 +1,4 @@
-"""What shows that an account had a trial before says whether it was compared, and with what end."""
+"""Record for each trial fingerprint whether it was compared, and with what result."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Add the column; what was recorded before is compared by the next sweep."""
+    """Add the column; the next sweep compares the existing rows."""
     op.add_column("trial_identities", sa.Column("is_repeated", sa.Boolean()), schema="billing")
     op.create_index(
         "trial_identities_new_idx",
@@ -20,6 +20,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away."""
+    """Drop the column and its index."""
     op.drop_index("trial_identities_new_idx", "trial_identities", schema="billing")
     op.drop_column("trial_identities", "is_repeated", schema="billing")

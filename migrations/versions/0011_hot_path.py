@@ -1,4 +1,4 @@
-"""Books read and written, and the inbox taken from, by functions whose plans are kept."""
+"""Create functions with kept plans for the hot path: balances, and taking from the inbox."""
 
 from pathlib import Path
 
@@ -16,5 +16,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the functions."""
     op.get_bind().exec_driver_sql((SQL / "0011_down.sql").read_text())

@@ -129,7 +129,9 @@ class TestWhenRedisIsAway:
             answers = [throttle.allow(5) for _ in range(3)]
 
         assert [(a.is_allowed, a.is_counted) for a in answers] == [(True, False)] * 3
-        assert [r.message for r in caplog.records] == ["throttle lets all pass: ConnectionError"]
+        assert [r.message for r in caplog.records] == [
+            "throttle allows all requests, Redis failed: ConnectionError"
+        ]
 
     def test_a_redis_that_hangs_is_asked_once_and_then_left_alone(self, caplog):
         with socket.create_server(("127.0.0.1", 0)) as hangs:
@@ -143,7 +145,9 @@ class TestWhenRedisIsAway:
             with pytest.raises(BlockingIOError):
                 hangs.accept()
         assert all(answers)
-        assert [r.message for r in caplog.records] == ["throttle lets all pass: TimeoutError"]
+        assert [r.message for r in caplog.records] == [
+            "throttle allows all requests, Redis failed: TimeoutError"
+        ]
 
     def test_a_redis_that_answers_with_an_error_lets_all_pass(self, throttle, redis_client):
         redis_client.set(f"{KEY_PREFIX}:LIMITER/5/3/1/minute", "no list of requests")

@@ -85,7 +85,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(supe
         supervise(python("worker", STAYS), python("beat", DIES))
 
     assert str(failure.value) == (
-        f"beat ended with exit code 7; the end of {empty.log('beat')}:\n  | the last words"
+        f"beat ended with exit code 7. The end of {empty.log('beat')}:\n  | the last words"
     )
     assert supervise.story()[-2:] == ["stopping beat", "stopping worker"]
 

@@ -193,4 +193,4 @@ def test_the_errors_are_an_answer_and_a_not_yet_and_survive_pickling():
 
 @pytest.mark.parametrize(("said", "pause"), [("3", 3.0), ("", 0.0), ("soon", 0.0), ("-1", 0.0)])
 def test_a_pause_is_read_in_seconds(said, pause):
-    assert stripe_http.asked_pause({"Retry-After": said}) == pause
+    assert stripe_http.requested_pause({"Retry-After": said}) == pause

@@ -164,7 +164,7 @@ def test_whether_live_events_are_ours_is_said_or_follows_from_the_key(read, give
 def test_a_key_of_the_other_mode_is_refused_without_showing_it(wrong, mode, key):
     error = wrong(**SERVERS, BILLING_STRIPE_LIVEMODE=mode, BILLING_STRIPE_API_KEY=key)
 
-    assert "BILLING_STRIPE_API_KEY is of" in str(error)
+    assert "BILLING_STRIPE_API_KEY is a" in str(error)
     assert key not in str(error)
 
 
@@ -172,7 +172,7 @@ def test_a_live_key_goes_over_https_only(read, wrong):
     base = {"BILLING_STRIPE_API_BASE": "http://127.0.0.1:12111"}
 
     assert read(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_test_1").stripe_api_base
-    assert "https only" in str(wrong(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_live_1"))
+    assert "must be https" in str(wrong(**SERVERS, **base, BILLING_STRIPE_API_KEY="sk_live_1"))
 
 
 # --- events to the main app -----------------------------------------------------------------------

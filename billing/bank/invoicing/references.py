@@ -15,8 +15,3 @@ def reference(number: int) -> str:
     body = f"{number:0{DIGITS}d}"
     assert len(body) == DIGITS, "a reference has room for ten digits"
     return f"RF{mod_97_10.calc_check_digits(f'{body}RF')}{body}"
-
-
-def in_groups(value: str) -> str:
-    """The reference as people write it, in groups of four."""
-    return " ".join(value[at : at + 4] for at in range(0, len(value), 4))

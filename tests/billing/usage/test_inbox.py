@@ -321,7 +321,7 @@ class TestWhatCannotBeDone:
         assert (drained.rows, drained.dead, waiting()) == (3, 1, 0)
         (letter,) = letters()
         assert (letter.task, letter.message_id) == (row[1], "inbox:2")
-        assert letter.reason.startswith(reason)
+        assert letter.reason.startswith(f"Field '{reason}")
         assert [e.key for e in ledger.see("acme").entries][1:] == ["before", "after"]
 
     def test_a_debit_of_an_account_that_does_not_exist_becomes_a_dead_letter(self, app, drain):
