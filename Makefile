@@ -31,14 +31,22 @@ test: $(READY) ## run the test suite on its own servers
 test-long: $(READY) ## run the long suites: chaos, soak
 	@$(BIN)/pytest -m long --timeout 1800 --numprocesses 0
 
-check: $(READY) ## lint, types, imports, tests
-	@$(MAKE) --no-print-directory lint test
+check: $(READY) ## lint, types, imports, documents, tests
+	@$(MAKE) --no-print-directory lint docs test
 
 lint: $(READY) ## check lint, types and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs.generate --check
+
+docs: $(READY) ## generate the reference pages and build the site in site/; a broken link is an error
+	@$(BIN)/python -m docs.generate
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(READY) ## show the site on http://127.0.0.1:8000 and follow changes until Ctrl-C
+	@$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
 bench: $(READY) ## measure the throughput and print one table
 	@$(BIN)/python -m bench
@@ -48,4 +56,4 @@ lock: ## pin the dependencies of pyproject.toml in requirements.lock (needs uv)
 	  --generate-hashes --no-emit-package billing-client --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -o requirements.lock
 
-.PHONY: help setup run demo test test-long check lint bench lock
+.PHONY: help setup run demo test test-long check lint docs docs-serve bench lock

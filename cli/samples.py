@@ -1,7 +1,7 @@
 """`billing samples`: the main app's plans and a few of its accounts, for a database of our own.
 
-The figures are those seen in the main app's production (docs/host-contract.md); the free-trial
-plan is still to be created there.
+The figures are those seen in the main app's production (docs/how-to/existing-database.md); the
+free-trial plan is still to be created there.
 """
 
 from decimal import Decimal

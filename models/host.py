@@ -2,7 +2,7 @@
 
 `info["origin"]` tells where each column comes from:
 
-- KNOWN    taken from the main app's production database (docs/host-contract.md)
+- KNOWN    taken from the main app's production database (docs/how-to/existing-database.md)
 - CHOSEN   our guess of an unknown name; correct it here if the app's differs
 - PLANNED  part of the main app's migration 0007; our migration adds it where it is missing
 - OURS     added by us to a host table; the app may ignore it
@@ -61,7 +61,7 @@ class Plan(Base):
 
 
 class User(Base):
-    """A person or an automation; docs/host-contract.md lists the roles."""
+    """A person or an automation; docs/how-to/existing-database.md lists the roles."""
 
     __tablename__ = "igny8_users"
 

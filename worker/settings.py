@@ -46,95 +46,115 @@ class Settings(BaseSettings):
         env_prefix="BILLING_",
         extra="ignore",
         frozen=True,
+        # The text under a field is its meaning in docs/reference/settings.md.
+        use_attribute_docstrings=True,
         # Compose passes on what .env leaves out as an empty text.
         env_ignore_empty=True,
     )
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "BILLING_DATABASE_URL"))
+    """Postgres 14 or newer. `postgresql://` is read as psycopg2."""
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))
-    #: Where the embedded servers, logs and beat's schedule live.
+    """Redis 6.2 or newer, or Valkey. `rediss://` checks the certificate."""
     data: Path = Path(".data")
-
-    #: A folder whose files beat imports as bank statements; not set: none.
-    statement_folder: Path | None = None
-    #: What plans' prices and invoices to be paid by transfer are in (ISO 4217).
-    invoice_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
-    #: Transfers above this, in minor units, are never applied without a person.
-    auto_limit_minor: int = Field(default=1_000_000, ge=0)
-    #: Above this a second person must confirm what the first did.
-    four_eyes_minor: int = Field(default=100_000, ge=0)
-    #: After so many confirmations by people, a payer's transfer without a reference is applied by
-    #: itself where one invoice alone is of its amount; 0: never.
-    trust_payer_after: int = Field(default=0, ge=0, le=1000)
-
-    #: Makes the seals of the ledger HMACs; keep it from those who may write to the database.
-    ledger_key: SecretStr | None = None
+    """Folder of the embedded servers, the logs and beat's schedule."""
 
     log_format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for log collectors."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    ledger_key: SecretStr | None = None
+    """Secret that makes the entry hashes HMACs. Set it before the first entry and never change it;
+    keep it from those who may write to the database."""
 
-    #: A task that runs longer is told (soft), then killed (hard).
-    soft_time_limit_s: int = Field(default=240, ge=1)
-    hard_time_limit_s: int = Field(default=300, ge=2)
-    #: After this long without a renewal, any app's worker may take a message that we took.
-    visibility_timeout_s: int = Field(default=3600, ge=10)
-    #: Our workers renew what they hold; what a dead one held comes back after this long.
-    lease_s: int = Field(default=20, ge=5)
-    #: A worker that is told to stop gives its tasks this long.
-    soft_shutdown_s: int = Field(default=20, ge=1)
-
-    #: A task whose cause passes (database away, lock not had) is tried this often.
-    max_retries: int = Field(default=8, ge=0, le=20)
-    #: The longest pause between two tries; the first is one second, and each is doubled.
-    max_backoff_s: int = Field(default=60, ge=1)
-
-    #: No statement of a task may take longer, and none may wait longer for a lock.
-    statement_timeout_s: int = Field(default=60, ge=1)
-    lock_timeout_s: int = Field(default=10, ge=1)
-
-    #: A migration that can't have its lock within this steps back, before the app queues behind it.
-    migration_lock_timeout_s: int = Field(default=5, ge=1)
-
-    #: The secrets of our webhook endpoints, by commas: while one is rotated, both fit.
-    stripe_webhook_secrets: SecretStr | None = None
-    #: Reads the current state of what an event names; a restricted key that can't write will do.
-    stripe_api_key: SecretStr | None = None
-    #: Whether events of live or of test mode are ours; by the key's prefix if not set, else test.
-    stripe_livemode: bool | None = None
-    #: Our own Stripe account, where events name it (Connect); events of another are ignored.
-    stripe_account: str | None = Field(default=None, pattern=r"^acct_\w+$")
-    #: How far a signature's time may be from that of its receipt; Stripe's libraries take 300.
-    stripe_tolerance_s: int = Field(default=300, ge=1, le=86_400)
-    #: Stripe lists events for 30 days: our rows outlive them, or gap fill would take them for new.
-    stripe_retention_days: int = Field(default=90, ge=31, le=3650)
-    #: Messages about Stripe's events that one task takes along at most, itself included.
-    stripe_set_size: int = Field(default=100, ge=1, le=1000)
-    #: Another server that speaks Stripe's language, for tests.
-    stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
-
-    #: Debits that one transaction takes at most.
     debit_set_size: int = Field(default=2000, ge=1, le=5000)
-    #: `sets` reads the debit queue in sets; `stock` leaves it to Celery, one message a task.
+    """The most debits in one transaction."""
     debit_reader: Literal["sets", "stock"] = "sets"
+    """`sets` reads the queue of debits in batches; `stock` leaves it to Celery, one message a
+    task."""
 
-    #: A queue of the main app that takes events, on the worker's broker or on one of its own.
+    soft_time_limit_s: int = Field(default=240, ge=1)
+    """A task that runs longer gets an error."""
+    hard_time_limit_s: int = Field(default=300, ge=2)
+    """A task that runs longer is killed."""
+    visibility_timeout_s: int = Field(default=3600, ge=10)
+    """Any app's worker may take a message that was not renewed for this long. Give every app on
+    the broker the same value."""
+    lease_s: int = Field(default=20, ge=5)
+    """The messages of a dead worker return to their queue after this long."""
+    soft_shutdown_s: int = Field(default=20, ge=1)
+    """A worker that is told to stop gives its tasks this long."""
+
+    max_retries: int = Field(default=8, ge=0, le=20)
+    """Retries after a transient error, such as a database that is away; then the message becomes a
+    dead letter."""
+    max_backoff_s: int = Field(default=60, ge=1)
+    """The longest pause between two retries. The first is one second, and each is double the one
+    before."""
+
+    statement_timeout_s: int = Field(default=60, ge=1)
+    """The longest that one SQL statement of a task may take."""
+    lock_timeout_s: int = Field(default=10, ge=1)
+    """The longest that a statement may wait for a lock."""
+    migration_lock_timeout_s: int = Field(default=5, ge=1)
+    """A migration that waits longer for a lock gives up, before the app queues behind it."""
+
+    stripe_webhook_secrets: SecretStr | None = None
+    """Secrets of the webhook endpoints (`whsec_…`), separated by commas. During a rotation set
+    both."""
+    stripe_api_key: SecretStr | None = None
+    """Reads the current state of the object that an event names. A restricted key with read rights
+    is enough. Without a key the event's own object is used."""
+    stripe_livemode: bool | None = None
+    """`true` takes live events, `false` test events. By default the API key's prefix decides;
+    without a key, test."""
+    stripe_account: str | None = Field(default=None, pattern=r"^acct_\w+$")
+    """Our own Stripe account (`acct_…`). Events that name another are ignored."""
+    stripe_tolerance_s: int = Field(default=300, ge=1, le=86_400)
+    """The largest difference between a signature's time and its receipt. Stripe's libraries use
+    300."""
+    stripe_retention_days: int = Field(default=90, ge=31, le=3650)
+    """How long the payload of a finished event is kept. At least 31, because Stripe lists events
+    for 30 days."""
+    stripe_set_size: int = Field(default=100, ge=1, le=1000)
+    """The most event messages that one task applies together. 1: each on its own."""
+    stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
+    """Another server that speaks Stripe's API, for tests."""
+
+    statement_folder: Path | None = None
+    """A folder whose files beat imports as bank statements."""
+    invoice_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    """Currency (ISO 4217) of the plans' prices and of the invoices to be paid by transfer."""
+    auto_limit_minor: int = Field(default=1_000_000, ge=0)
+    """A transfer above this amount, in minor units, always goes to manual review."""
+    four_eyes_minor: int = Field(default=100_000, ge=0)
+    """A decision about an amount above this needs a second reviewer."""
+    trust_payer_after: int = Field(default=0, ge=0, le=1000)
+    """After this many confirmations by reviewers, a payer's transfer without a reference pays the
+    only open invoice of its amount. 0: never."""
+
     events_queue: str | None = None
+    """A Celery queue of the main app that receives events."""
     events_broker_url: str | None = None
-    #: Where events are posted, and what signs them: `whsec_…`, by commas; two while one is rotated.
+    """The broker of that queue, if it is not the worker's own."""
     webhook_url: str | None = Field(default=None, pattern=r"^https?://")
+    """The address to which events are posted."""
     webhook_secrets: SecretStr | None = None
+    """Secrets that sign the posted events: `whsec_` and base64, separated by commas. During a
+    rotation set both."""
 
-    #: How long a trial is, where the plan does not say, and how long an account stays in after it.
     trial_days: int = Field(default=14, ge=0, le=365)
+    """The length of a trial, where the plan does not set one."""
     trial_grace_days: int = Field(default=3, ge=0, le=90)
-    #: Whether what is left of a trial's credits ends with it.
+    """How long an account keeps access after its trial."""
     trial_credits_lapse: bool = True
-    #: More trials than these are not suspended in one run without a person's word.
+    """Whether the rest of a trial's credits expires with the trial."""
     trials_suspended_at_once: int = Field(default=100, ge=0)
-    #: `refuse` ends a trial at once whose e-mail, domain, card or IBAN has had one.
+    """If more trials than this are due at once, none is suspended until an operator confirms it."""
     repeated_trials: Literal["allow", "refuse"] = "allow"
-    #: Whether deleted accounts are closed for good once they can't be restored.
+    """`refuse` ends a trial at once if its e-mail address, domain, card or IBAN had one before."""
     close_deleted: bool = False
+    """Whether deleted accounts are closed for good once they can't be restored."""
 
     @field_validator("database_url")
     @classmethod
@@ -171,7 +191,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _times_fit(self) -> "Settings":
-        """The limits hold each other: see CELERY's visibility timeout in docs/runbook.md."""
+        """Each limit must be less than the next: docs/operate/runbook.md says why."""
         order = (
             ("soft_time_limit_s", "hard_time_limit_s"),
             ("hard_time_limit_s", "visibility_timeout_s"),

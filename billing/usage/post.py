@@ -182,7 +182,7 @@ def _decide(work: Work, request: Request) -> Answer:
             return Answer(message, error=KeyReused(key=key))
         return Answer(message, is_repeat=True)
     try:
-        entry = ACTS[type(message)](work, request)
+        entry = ACTS[type(message)](work, message, request)
         if not isinstance(message, Debit):
             # Credits that a hold or a reversal freed pay the debt before the next message.
             work.ledger.repay(work.ledger.by_account[message.account_id])
@@ -204,8 +204,7 @@ def _write(ctx: Context, work: Work) -> None:
         refusals.record(ctx, work.refused)
 
 
-def _debit(work: Work, request: Request) -> Entry:
-    message: Debit = request.message  # type: ignore[assignment]
+def _debit(work: Work, message: Debit, request: Request) -> Entry:
     ledger = work.ledger
     balance = ledger.of(message.account_id)
     now = ledger.ctx.now
@@ -229,13 +228,12 @@ def _debit(work: Work, request: Request) -> Entry:
     )
 
 
-def _capture(work: Work, request: Request) -> Entry:
+def _capture(work: Work, message: Capture, request: Request) -> Entry:
     """Take held credits first, then free ones, then debt.
 
     If even that is too little, take what there is and record the rest as refused: the work is done,
     and the part that can be paid is paid.
     """
-    message: Capture = request.message  # type: ignore[assignment]
     ledger = work.ledger
     hold = holds.of(work.holds, message.hold, message.account_id)
     balance = ledger.of(message.account_id)
@@ -281,8 +279,7 @@ def _capture(work: Work, request: Request) -> Entry:
     )
 
 
-def _release(work: Work, request: Request) -> None:
-    message: Release = request.message  # type: ignore[assignment]
+def _release(work: Work, message: Release, request: Request) -> None:
     hold = holds.of(work.holds, message.hold, message.account_id)
     work.ledger.of(message.account_id)
     if hold.state == "held":
@@ -290,8 +287,7 @@ def _release(work: Work, request: Request) -> None:
     work.ledger.remember(request.uuid, request.content, None)
 
 
-def _reverse(work: Work, request: Request) -> Entry:
-    message: Reverse = request.message  # type: ignore[assignment]
+def _reverse(work: Work, message: Reverse, request: Request) -> Entry:
     is_hold = idempotency.as_uuid(message.key) in work.holds
     finish_uuid = idempotency.as_uuid(reversals.finish_key(message.key))
     # Not by the hold's state: an expired hold may have been captured late.
@@ -302,7 +298,7 @@ def _reverse(work: Work, request: Request) -> Entry:
     )
 
 
-ACTS: dict[type, Callable[[Work, Request], Entry | None]] = {
+ACTS: dict[type, Callable[..., Entry | None]] = {
     Debit: _debit,
     Capture: _capture,
     Release: _release,

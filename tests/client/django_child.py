@@ -1,4 +1,4 @@
-"""A main app in miniature, on Django and Django REST framework, with the code of the client's README.
+"""A main app in miniature, on Django and Django REST framework, with the documents' code.
 
 Run by the Python of another environment (test_django.py). Reads requests as JSON, one a line, and
 answers each with a line: status, body and headers.
@@ -19,11 +19,10 @@ CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def code_of(name):
-    """The block of the README that begins with this file's name."""
-    (found,) = [
-        code for code in CODE.findall(Path(sys.argv[1]).read_text()) if code.startswith(f"# {name}")
-    ]
-    return found
+    """Find the block of the documents that begins with this file's name."""
+    text = "".join(Path(path).read_text() for path in sys.argv[1:])
+    (code,) = [block for block in CODE.findall(text) if block.startswith(f"# {name}")]
+    return code
 
 
 def module(name, code, **given):
@@ -50,7 +49,7 @@ def configure():
         ALLOWED_HOSTS=["*"],
         SECRET_KEY="of no use to anyone",
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-        MIDDLEWARE=["main_app.FindAccount", "middleware.LetIn"],
+        MIDDLEWARE=["main_app.FindAccount", "middleware.AccountAccess"],
         ROOT_URLCONF="urls",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         REST_FRAMEWORK={"UNAUTHENTICATED_USER": None},
@@ -155,14 +154,34 @@ def work(request):
     return JsonResponse({"held": bool(held)})
 
 
+def first_debit(request):
+    job = Job(request.account.id)
+    run("jobs", code_of("jobs.py"), job=job, ask_the_model=lambda job: "word " * 250)
+    return JsonResponse({"key": job.billing_key})
+
+
 urlpatterns = [
     path("page/", page),
+    path("first-debit/", first_debit),
     path("billing/pay/", page),
     path("bridge/", Bridge.as_view()),
     path("work/", work),
     path("billing/events/", billing_events),
 ]
 """
+
+
+class Job:
+    """A piece of the app's AI work."""
+
+    def __init__(self, account_id):
+        self.account_id, self.billing_key, self.text = account_id, None, None
+
+    def save(self):
+        """The app's own row; none is needed here."""
+
+    def finish(self, text):
+        self.text = text
 
 
 class Task:
@@ -191,6 +210,7 @@ def build():
     given = {"csrf_exempt": csrf_exempt, "HttpResponse": HttpResponse, "settings": settings}
     module("views", code_of("views.py"), **given, receive_event=task)
     given = {"BillingClient": BillingClient, "Capture": Capture, "inbox": inbox}
+    given |= {"Job": Job, "code_of": code_of, "run": module}
     module("urls", URLS, **given, settings=settings)
 
 

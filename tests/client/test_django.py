@@ -1,4 +1,4 @@
-"""The code that the client's README shows for Django and Django REST framework, run as it stands there.
+"""The code that README and docs/how-to show for Django and Django REST framework, run as it stands there.
 
 Neither is a dependency: the Python of an environment that has both is named in TEST_DJANGO_PYTHON
 (CONTRIBUTING.md), else these tests are skipped.
@@ -19,6 +19,7 @@ from worker.database import engine, transaction
 
 PYTHON = os.environ.get("TEST_DJANGO_PYTHON")
 ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/how-to/django.md", "docs/how-to/events-and-webhooks.md"]
 pytestmark = pytest.mark.skipif(PYTHON is None, reason="TEST_DJANGO_PYTHON names no Python")
 OWNER = "jane@acme.test"
 
@@ -38,7 +39,7 @@ def app(ledger, redis_client):
     url = engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
     told = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
     child = Path(__file__).with_name("django_child.py")
-    command = [PYTHON, "-W", "error", str(child), str(ROOT / "client/README.md")]
+    command = [PYTHON, "-W", "error", str(child), *[str(ROOT / page) for page in PAGES]]
     with subprocess.Popen(
         command, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -129,6 +130,16 @@ def test_a_hold_and_a_debit_commit_with_the_apps_own_transaction(app, ledger):
     with transaction() as ctx:
         assert ctx.session.scalar(select(func.count()).select_from(Hold)) == 2
         assert ctx.session.scalar(select(func.count()).select_from(InboxRow)) == 2
+
+
+def test_the_readmes_first_debit_is_left_with_the_work(app, ledger):
+    answer = app("/first-debit/", account=ledger.ids["acme"])
+
+    assert answer["status"] == 200
+    with transaction() as ctx:
+        row = ctx.session.scalars(select(InboxRow)).one()
+    assert (row.account_id, row.arguments["units"]) == (ledger.ids["acme"], 250)
+    assert row.arguments["key"] == answer["body"]["key"]
 
 
 def test_a_signed_event_is_taken_and_a_forged_one_is_not(app):
