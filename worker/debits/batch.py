@@ -55,7 +55,7 @@ def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
             raise Malformed(problem=f"{opened.task} does not belong into the queue {QUEUE}")
         if opened.positional:
             raise InvalidMessage("args", f"{opened.task} takes keyword arguments only")
-        message = kind.from_arguments(opened.arguments)
+        message = _message(kind, opened.arguments)
     except (Malformed, InvalidMessage) as error:
         return Item(tag, raw, opened, fault=letter_of(opened, error))
     if isinstance(message, DebitMany):
@@ -63,6 +63,14 @@ def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
     if isinstance(message, DrainInbox):
         return Item(tag, raw, opened, is_doorbell=True)
     return Item(tag, raw, opened, (message,))
+
+
+def _message(kind: type[ClientMessage], arguments: dict[str, Any]) -> ClientMessage:
+    """Build the message. Raises InvalidMessage, which names the field."""
+    try:
+        return kind(**arguments)
+    except TypeError:  # a field is missing, or is none of the message's
+        return kind.from_arguments(arguments)
 
 
 def ids(items: Sequence[Item]) -> list[str]:
