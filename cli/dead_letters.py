@@ -53,7 +53,7 @@ def list_letters(task: str | None, limit: int, as_json: bool) -> None:
     """List the open ones, oldest first."""
     letters.collect(_known_tasks())
     with transaction() as ctx:
-        found = letters_act.open_letters(ctx.session, limit=limit, task=task)
+        found = letters_act.list_open(ctx.session, limit=limit, task=task)
         total = letters_act.count_open(ctx.session)
     if as_json:
         show_json({"open": total, "letters": found})
@@ -107,7 +107,7 @@ def _close(
     chosen = list(ids)
     if take_all:
         with transaction() as ctx:
-            found = letters_act.open_letters(ctx.session, limit=10**6, task=task)
+            found = letters_act.list_open(ctx.session, limit=10**6, task=task)
         chosen = [letter.id for letter in found]
     left = {} if dry_run else _close_each(chosen, state)
     done = [letter_id for letter_id in chosen if letter_id not in left]

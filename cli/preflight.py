@@ -12,7 +12,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unreachable":
 @json_option
 def preflight(as_json: bool) -> None:
     """Look at settings, servers and the main app's tables; exit 1 if a worker could not run."""
-    facts = worker_preflight.look()
+    facts = worker_preflight.check()
     fine = all(fact.level in {"ok", "warning"} for fact in facts)
     if as_json:
         show_json({"fine": fine, "facts": [fact._asdict() for fact in facts]})

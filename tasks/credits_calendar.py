@@ -1,6 +1,6 @@
-"""The calendar of credits: renewals, changes of plan, expiry, and the repair of what was left out.
+"""Tasks about credit cycles: renewals, plan changes, expiry, and repair of missing cycles.
 
-Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
+Safe to run twice, late, or by two beats at once: due rows are taken under a lock.
 """
 
 from billing.purchases import purchases
@@ -11,18 +11,18 @@ from worker.app import app
 
 @app.task(name="credits.renew_due", is_tick=True)
 def renew_due() -> dict[str, object]:
-    """Give each account whose period has ended its next lot, and follow changes of plan."""
+    """Renew the accounts whose period has ended, and follow plan changes."""
     all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
     return sweeps.counts(sweeps.in_turns(renew_due.apply_async, *all_due))
 
 
 @app.task(name="credits.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
-    """Take credits whose time is over out of the books."""
+    """Expire the credits that are due."""
     return sweeps.counts(sweeps.in_turns(expire_due.apply_async, expiry.sweep))
 
 
 @app.task(name="credits.repair_calendars", is_tick=True)
 def repair_calendars() -> dict[str, object]:
-    """Seed and begin what signup, or the main app's own writes, left out."""
+    """Add signup grants and credit cycles that are missing."""
     return sweeps.counts(sweeps.over_all(repairs.sweep))

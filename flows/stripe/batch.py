@@ -60,7 +60,7 @@ def work(first: StripeMessage) -> list[Outcome]:
 @contextmanager
 def _others() -> Iterator[list[Along]]:
     """The messages that wait; acknowledged at the end, and put back on an error."""
-    along = list(_take(settings().stripe_set_size - 1))
+    along = list(_take(settings().stripe_batch_size - 1))
     try:
         yield along
     except BaseException:

@@ -34,7 +34,7 @@ def test_it_names_the_workers_that_answer_and_sets_their_answers_aside_nowhere(
 
     assert [name.partition("@")[0] for name in seen["workers"]] == ["all"]
     assert set(readers(seen).values()) == {1}
-    assert (exit_code, seen["problems"], dead_letters.waiting()) == (0, [], 0)
+    assert (exit_code, seen["problems"], dead_letters.count_in_redis()) == (0, [], 0)
 
 
 def test_a_queue_that_no_worker_reads_is_said_and_fails(database, redis_client):

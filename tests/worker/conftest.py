@@ -127,7 +127,7 @@ def outcome(redis_client, ledger):
         with transaction() as ctx:
             refusals = list(ctx.session.scalars(select(Refusal.reason)))
             return refusals + [
-                each.error for each in dead_letters.open_letters(ctx.session, limit=99)
+                each.error for each in dead_letters.list_open(ctx.session, limit=99)
             ]
 
     return look

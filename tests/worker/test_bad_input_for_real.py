@@ -218,12 +218,12 @@ def test_a_worker_that_can_not_say_that_it_is_alive_works_all_the_same(
 
 
 def test_two_users_signs_of_life_do_not_get_into_each_others_way(monkeypatch):
-    from worker.alive import file_of
+    from worker.alive import alive_file
 
     monkeypatch.delenv("BILLING_ALIVE_DIR")
     monkeypatch.setattr("os.getuid", lambda: 65534)
-    of_nobody = file_of("debits@host")
+    of_nobody = alive_file("debits@host")
     monkeypatch.undo()
     monkeypatch.delenv("BILLING_ALIVE_DIR")
 
-    assert file_of("debits@host").parent != of_nobody.parent
+    assert alive_file("debits@host").parent != of_nobody.parent

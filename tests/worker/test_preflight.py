@@ -65,7 +65,7 @@ def problems(facts):
 
 
 def test_on_good_ground_nothing_is_wrong(database, redis_client):
-    facts = preflight.look()
+    facts = preflight.check()
 
     assert problems(facts) == []
     assert not preflight.refuses(facts)
@@ -138,7 +138,7 @@ def test_a_database_without_any_table_is_told_to_migrate(elsewhere, redis_client
     with FreshDatabase("empty") as url:
         elsewhere(DATABASE_URL=url)
 
-        found = problems(preflight.look())
+        found = problems(preflight.check())
 
         forget()
     assert f"schema: is at None, needs {schema.head()}: run `billing migrate`" in found
@@ -147,7 +147,7 @@ def test_a_database_without_any_table_is_told_to_migrate(elsewhere, redis_client
 def test_a_redis_that_throws_messages_away_is_a_problem(redis_client):
     redis_client.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        facts = preflight.look()
+        facts = preflight.check()
     finally:
         redis_client.config_set("maxmemory-policy", "noeviction")
 
@@ -158,7 +158,7 @@ def test_a_redis_that_forgets_all_at_a_crash_is_a_warning(redis_client):
     before = redis_client.config_get("appendonly")["appendonly"]
     redis_client.config_set("appendonly", "no")
     try:
-        facts = preflight.look()
+        facts = preflight.check()
     finally:
         redis_client.config_set("appendonly", before)
 
@@ -170,7 +170,7 @@ def test_servers_that_are_away_are_said_and_a_worker_may_wait_for_them(elsewhere
         DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", REDIS_URL="redis://127.0.0.1:1/0"
     )
 
-    facts = preflight.look()
+    facts = preflight.check()
 
     assert [f.subject for f in facts if f.level == "unreachable"] == ["postgres", "redis"]
     assert not preflight.refuses(facts)
@@ -179,7 +179,7 @@ def test_servers_that_are_away_are_said_and_a_worker_may_wait_for_them(elsewhere
 def test_settings_that_do_not_fit_are_the_only_thing_said(elsewhere):
     elsewhere(BILLING_LEASE_S="9999")
 
-    (fact,) = preflight.look()
+    (fact,) = preflight.check()
 
     assert fact.what == (
         "BILLING_LEASE_S (9999) must be less than BILLING_VISIBILITY_TIMEOUT_S (3600)"

@@ -56,7 +56,7 @@ def test_a_limit_is_less_than_the_one_that_holds_it(read, wrong, shorter, longer
 
 
 def test_the_defaults_hold_each_other(read):
-    assert read(**SERVERS).debit_reader == "sets"
+    assert read(**SERVERS).debit_reader == "batches"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_missing_variables_are_named(wrong):
         ("BILLING_LEASE_S", "1"),
         ("BILLING_DEBIT_READER", "both"),
         ("BILLING_LOG_FORMAT", "xml"),
-        ("BILLING_DEBIT_SET_SIZE", "0"),
+        ("BILLING_DEBIT_BATCH_SIZE", "0"),
         ("BILLING_MAX_RETRIES", "-1"),
         ("BILLING_STRIPE_LIVEMODE", "sandbox"),
         ("BILLING_STRIPE_ACCOUNT", "1HJx"),

@@ -69,7 +69,7 @@ def dead():
 
     def look():
         with transaction() as ctx:
-            return [(d.error, d.attempts) for d in dead_letters.open_letters(ctx.session, limit=9)]
+            return [(d.error, d.attempts) for d in dead_letters.list_open(ctx.session, limit=9)]
 
     return look
 
@@ -89,13 +89,13 @@ def test_a_kill_9_among_2000_debits_loses_none_and_takes_none_twice(
     raws = [raw(message(**debit.arguments())) for debit in debits]
     again = [raw(message(**debit.arguments())) for debit in debits[::20]] + raws[10::20]
     redis_client.lpush("debits", *raws, *again)
-    first = start("first", *reader, BILLING_DEBIT_SET_SIZE="20")
+    first = start("first", *reader, BILLING_DEBIT_BATCH_SIZE="20")
     wait_until(lambda: 100 < entries() < 2000)
 
     first.kill_9()
     assert entries() < 2000
-    start("second", *reader, BILLING_DEBIT_SET_SIZE="50")
-    start("third", *reader, BILLING_DEBIT_SET_SIZE="50")
+    start("second", *reader, BILLING_DEBIT_BATCH_SIZE="50")
+    start("third", *reader, BILLING_DEBIT_BATCH_SIZE="50")
 
     wait_until(lambda: is_idle(redis_client))
     assert [ledger.see(f"account-{n}").credits for n in range(20)] == [10_000 - 100 * 2] * 20
@@ -210,7 +210,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_short_and_gives_the_rest
 
 def test_a_stopped_debit_worker_leaves_nothing_in_hand(ledger, redis_client, start):
     acme = ledger.open_account("acme", credits=10_000)
-    reader = start("debits", "-Q", "debits", "--pool", "solo", BILLING_DEBIT_SET_SIZE="5")
+    reader = start("debits", "-Q", "debits", "--pool", "solo", BILLING_DEBIT_BATCH_SIZE="5")
     raws = [
         raw(message(account_id=acme, operation="image_prompt_extraction", key=new_key()))
         for _ in range(500)

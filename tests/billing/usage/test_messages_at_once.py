@@ -102,7 +102,7 @@ class Crowd:
                         ctx.at(self.ledger.now), limit=40, after=after
                     )
                 )
-            except inbox.InOtherHands as error:
+            except inbox.AccountsLocked as error:
                 after = error.after
                 continue
             after, empty = drained.after, 0 if drained.rows else empty + 1

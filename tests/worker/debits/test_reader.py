@@ -29,7 +29,7 @@ def loaded():
 @pytest.fixture(autouse=True)
 def sets_of_500(monkeypatch):
     """Small enough for a test to fill several."""
-    monkeypatch.setenv("BILLING_DEBIT_SET_SIZE", "500")
+    monkeypatch.setenv("BILLING_DEBIT_BATCH_SIZE", "500")
     settings.cache_clear()
     yield
     monkeypatch.undo()
@@ -58,7 +58,7 @@ def queue(redis_client, *raws):
 
 def errors():
     with transaction() as ctx:
-        return {d.error: d for d in dead_letters.open_letters(ctx.session, limit=99)}
+        return {d.error: d for d in dead_letters.list_open(ctx.session, limit=99)}
 
 
 def nothing_left(redis_client):
