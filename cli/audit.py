@@ -1,4 +1,4 @@
-"""`billing audit`: do the books agree?"""
+"""`billing audit`: check the invariants of the ledger."""
 
 import click
 
@@ -10,13 +10,16 @@ from worker.database import AUDIT_S, transaction
 
 
 @click.command()
-@click.option("--seals/--no-seals", default=True, help="Also read every entry's seal.")
+@click.option(
+    "--hash-chain/--no-hash-chain", default=True, help="Also check the hash of every entry."
+)
+@click.option("--seals/--no-seals", default=True, hidden=True, help="Deprecated: --hash-chain.")
 @json_option
-def audit(seals: bool, as_json: bool) -> None:
-    """Check every promise of the books; exit code 1 if one is broken. Repairs nothing."""
+def audit(hash_chain: bool, seals: bool, as_json: bool) -> None:
+    """Check every invariant of the ledger; exit 1 if one is violated. Repairs nothing."""
     now = clock.now()
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = books_audit.run(ctx.at(now), with_seals=seals)
+        report = books_audit.run(ctx.at(now), with_seals=hash_chain and seals)
     with transaction() as ctx:
         findings.keep(ctx.at(now), report.findings)
     if as_json:
@@ -35,16 +38,18 @@ def audit(seals: bool, as_json: bool) -> None:
 
 
 def show(report: books_audit.Report) -> None:
-    """Print each promise with how many break it, and who."""
-    promises = {check.name: check.promise for check in books_audit.CHECKS + books_audit.LONG_CHECKS}
-    promises[books_audit.SEALS] = books_audit.SEALS_PROMISE
+    """Print each invariant with the number of its violations, then each violation."""
+    invariants = {
+        check.name: check.promise for check in books_audit.CHECKS + books_audit.LONG_CHECKS
+    }
+    invariants[books_audit.SEALS] = books_audit.SEALS_PROMISE
     table(
         f"audit of {report.accounts:,} accounts",
-        ("check", "promise", "broken by"),
-        [(name, promises[name], len(found)) for name, found in report.findings.items()],
+        ("check", "invariant", "violations"),
+        [(name, invariants[name], len(violations)) for name, violations in report.findings.items()],
     )
-    for name, found in report.findings.items():
-        for subject, facts in found:
+    for name, violations in report.findings.items():
+        for subject, facts in violations:
             shown = ", ".join([f"{key} {value}" for key, value in facts.items()])
             console.print(f"{name}: {subject}: {shown}", style="red")
-    console.print("the books agree" if report.agrees else "THE BOOKS DO NOT AGREE")
+    console.print("the ledger agrees" if report.agrees else "THE LEDGER DOES NOT AGREE")

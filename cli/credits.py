@@ -1,4 +1,4 @@
-"""`billing credits`: the timetable's sweeps by hand, or as a rehearsal that changes nothing."""
+"""`billing credits`: run the sweeps of credits by hand, or show what they would do."""
 
 from collections.abc import Callable
 
@@ -12,22 +12,22 @@ from cli.screen import console, json_option, show_json, table
 from flows import sweeps
 from worker.database import rehearsal
 
-#: Accounts that a rehearsal takes at most: it holds their locks until it is rolled back.
+#: The most accounts of a dry run: it keeps them locked until it is rolled back.
 REHEARSED = 1000
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
 
 
 @click.group()
 def credits() -> None:
-    """Renew, expire and repair credits, as beat does."""
+    """Renew, expire or repair credits now, as beat does."""
 
 
 @credits.command()
 @dry_run_option
 @json_option
 def renew(dry_run: bool, as_json: bool) -> None:
-    """Cross the boundaries that are due, and follow changes of plan."""
+    """Renew the accounts whose period has ended, and follow plan changes."""
 
     def rehearse(ctx: Context) -> list[SweepResult]:
         renewed = purchases.sweep_due(ctx, limit=REHEARSED)
@@ -43,7 +43,7 @@ def renew(dry_run: bool, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def expire(dry_run: bool, as_json: bool) -> None:
-    """Take credits whose time is over out of the books; accounts that are due are renewed first."""
+    """Expire the credits that are due; renew accounts that are due first."""
 
     def rehearse(ctx: Context) -> list[SweepResult]:
         return expiry.sweep(ctx, limit=REHEARSED)
@@ -56,7 +56,7 @@ def expire(dry_run: bool, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def repair(dry_run: bool, as_json: bool) -> None:
-    """Seed accounts that never were, and begin calendars that are missing."""
+    """Add signup grants and credit cycles that are missing."""
 
     def rehearse(ctx: Context) -> list[SweepResult]:
         return repairs.sweep(ctx, limit=REHEARSED).swept
@@ -66,7 +66,7 @@ def repair(dry_run: bool, as_json: bool) -> None:
 
 
 def _rehearsed(act: Callable[[Context], list[SweepResult]]) -> list[SweepResult]:
-    """What the act does, which is then rolled back: a dry run can't differ from the run."""
+    """Do the act and roll it back, so that a dry run can't differ from the run."""
     with rehearsal() as ctx:
         return act(ctx)
 
@@ -83,17 +83,17 @@ def _show(swept: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
         ("account", "what", "due", "granted", "carried", "expired", "period", "plan", "lot"),
         [
             (
-                one.account_id,
-                one.what,
-                one.at,
-                one.granted,
-                one.carried,
-                one.expired,
-                one.period_number,
-                one.plan_id,
-                one.lot_id,
+                result.account_id,
+                result.what,
+                result.at,
+                result.granted,
+                result.carried,
+                result.expired,
+                result.period_number,
+                result.plan_id,
+                result.lot_id,
             )
-            for one in swept
+            for result in swept
         ],
     )
     console.print(f"{len(swept):,} {title}")

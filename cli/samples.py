@@ -1,4 +1,4 @@
-"""`billing samples`: the main app's plans and a few of its accounts, for a database of our own.
+"""`billing samples`: plans and accounts like the main app's, for a development database.
 
 The figures are those seen in the main app's production (docs/how-to/existing-database.md); the
 free-trial plan is still to be created there.
@@ -54,32 +54,36 @@ DEDUCTIONS = ((5, -2, 458), (5, -2, 456), (5, -2, 454))
 
 @click.group()
 def samples() -> None:
-    """Sample plans and accounts, for a database of our own."""
+    """Load sample plans and accounts into an empty database."""
 
 
 class AppsOwnTables(click.ClickException):
-    """The main app made these tables: they hold real accounts, or will."""
+    """The tables belong to the main app: they hold real accounts, or will."""
 
     def __init__(self) -> None:
-        super().__init__("these tables are the main app's: no samples go into them")
+        super().__init__("These tables belong to the main app, so no samples are loaded.")
 
 
 @samples.command()
-@click.option("--unless-the-apps", is_flag=True, help="Such a database is no error (billing run).")
+@click.option(
+    "--unless-the-apps",
+    is_flag=True,
+    help="Exit 0 if the tables belong to the main app (for billing run).",
+)
 def load(unless_the_apps: bool) -> None:
-    """Load plans and accounts into an empty database; refuses one that the main app made."""
+    """Load plans and accounts into an empty database; refuse tables of the main app."""
     try:
         with transaction() as ctx:
-            loaded = load_into(ctx.session)
+            message = load_into(ctx.session)
     except AppsOwnTables as error:
         if not unless_the_apps:
             raise
-        loaded = error.message
-    click.echo(f"samples: {loaded}")
+        message = error.message
+    click.echo(f"samples: {message}")
 
 
 def load_into(session: Session) -> str:
-    """Load them unless there are accounts already; returns what was done, in words.
+    """Load the samples unless there are accounts; return a sentence about it.
 
     Raises AppsOwnTables.
     """
@@ -92,7 +96,7 @@ def load_into(session: Session) -> str:
     if not made_by_us:
         raise AppsOwnTables
     if session.execute(select(func.count()).select_from(Account)).scalar_one():
-        return "there are accounts already; nothing was loaded"
+        return "There are accounts already; nothing was loaded."
     _load_plans(session)
     for sample in ACCOUNTS:
         load_account(session, sample)
@@ -104,7 +108,7 @@ def load_into(session: Session) -> str:
                 f" (SELECT max(id) FROM {table}))"
             )
         )
-    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
+    return f"Loaded {len(PLANS)} plans and {len(ACCOUNTS)} accounts."
 
 
 def _load_plans(session: Session) -> None:
@@ -137,7 +141,7 @@ def _load_deductions(session: Session) -> None:
 def load_account(
     session: Session, sample: tuple[int, str, int, int, str, str, str], **columns: object
 ) -> None:
-    """Insert an account and its owner; `columns`: further ones of the account."""
+    """Insert an account and its owner; `columns` are further values of the account."""
     account_id, slug, plan_id, credits, status, email, role = sample
     owner_id = session.execute(
         insert(User)

@@ -1,6 +1,6 @@
-"""Tasks about credit cycles: renewals, plan changes, expiry, and repair of missing cycles.
+"""The calendar of credits: renewals, changes of plan, expiry, and the repair of what was left out.
 
-Safe to run twice, late, or by two beats at once: due rows are taken under a lock.
+Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
 """
 
 from billing.purchases import purchases
@@ -11,18 +11,18 @@ from worker.app import app
 
 @app.task(name="credits.renew_due", is_tick=True)
 def renew_due() -> dict[str, object]:
-    """Renew the accounts whose period has ended, and follow plan changes."""
+    """Give each account whose period has ended its next lot, and follow changes of plan."""
     all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
     return sweeps.counts(sweeps.in_turns(renew_due.apply_async, *all_due))
 
 
 @app.task(name="credits.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
-    """Expire the credits that are due."""
+    """Take credits whose time is over out of the books."""
     return sweeps.counts(sweeps.in_turns(expire_due.apply_async, expiry.sweep))
 
 
 @app.task(name="credits.repair_calendars", is_tick=True)
 def repair_calendars() -> dict[str, object]:
-    """Add signup grants and credit cycles that are missing."""
+    """Seed and begin what signup, or the main app's own writes, left out."""
     return sweeps.counts(sweeps.over_all(repairs.sweep))

@@ -1,4 +1,4 @@
-"""Tasks about events: from the outbox to the main app."""
+"""Events: what the main app should hear of, on its way out of the outbox."""
 
 from billing.events import deliveries
 from flows.events import deliver_due, ways
@@ -8,12 +8,12 @@ from worker.database import transaction
 
 @app.task(name="events.deliver_due", is_tick=True)
 def deliver() -> dict[str, object]:
-    """Deliver the events that are due, in order for each account."""
+    """Send the events that are due, each account's in order."""
     return deliver_due(ways())
 
 
 @app.task(name="events.remove_old", is_tick=True)
 def remove_old() -> dict[str, object]:
-    """Remove events that were delivered long ago."""
+    """Remove what was delivered long ago."""
     with transaction() as ctx:
         return {"removed": deliveries.remove_old(ctx)}
