@@ -87,8 +87,7 @@ _IS_DRAINED = "SELECT billing.inbox_is_drained(%(account)s)"
 _HAS_EARLIER = "SELECT billing.inbox_has_earlier(%(accounts)s::bigint[], %(ids)s::bigint[])"
 
 
-#: Account, id, task, and the arguments as JSON text, since Postgres can store JSON that Python can't
-#: read.
+#: Account, id, task, and the arguments as JSON text: Postgres stores JSON that Python can't read.
 Row: TypeAlias = tuple[int, int, str, str]
 
 

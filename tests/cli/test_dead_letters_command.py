@@ -124,7 +124,7 @@ def test_what_is_no_message_at_all_can_only_be_dropped(billing, database, redis_
 
     shown = billing("dead-letters", "replay", "1", exit_code=1)
 
-    assert "drop it, send a good one" in shown
+    assert "Drop it and send a correct message" in shown
     assert states()[1][0] == "open"
 
 
@@ -186,4 +186,4 @@ def test_what_is_asked_must_be_clear(billing, database, words):
 
 
 def test_a_letter_that_is_not_there_is_said(billing, database):
-    assert "no open dead letter has the id 7" in billing("dead-letters", "drop", "7", exit_code=1)
+    assert "No open dead letter has the id 7" in billing("dead-letters", "drop", "7", exit_code=1)

@@ -56,7 +56,7 @@ def test_what_waits_for_more_than_a_minute_is_said(ledger, redis_client):
 
     _, seen = status()
 
-    assert [words.partition(" waits 9")[0] for words in seen["problems"]] == [
+    assert [words.partition(" has waited 9")[0] for words in seen["problems"]] == [
         "no worker answers",
         "the oldest message in credits",
         "the oldest row in the inbox",

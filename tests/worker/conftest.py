@@ -126,9 +126,7 @@ def outcome(redis_client, ledger):
         letters.collect(TASKS)
         with transaction() as ctx:
             refusals = list(ctx.session.scalars(select(Refusal.reason)))
-            return refusals + [
-                each.error for each in dead_letters.list_open(ctx.session, limit=99)
-            ]
+            return refusals + [each.error for each in dead_letters.list_open(ctx.session, limit=99)]
 
     return look
 

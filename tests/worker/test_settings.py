@@ -79,13 +79,25 @@ def test_the_servers_may_be_named_with_our_prefix(read):
 
 def test_a_variable_that_is_empty_is_not_set(read, wrong):
     assert read(**SERVERS, BILLING_STRIPE_API_KEY="", BILLING_STRIPE_LIVEMODE="").max_retries == 8
-    assert wrong(**SERVERS | {"REDIS_URL": ""}).problems == ("REDIS_URL: is not set",)
+    assert wrong(**SERVERS | {"REDIS_URL": ""}).problems == ("REDIS_URL is not set.",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("BILLING_DEBIT_SET_SIZE", "7", "debit_batch_size", 7),
+        ("BILLING_STRIPE_SET_SIZE", "7", "stripe_batch_size", 7),
+        ("BILLING_DEBIT_READER", "sets", "debit_reader", "batches"),
+    ],
+)
+def test_a_deprecated_name_or_value_still_works(read, variable, value, field, expected):
+    assert getattr(read(**SERVERS, **{variable: value}), field) == expected
 
 
 def test_missing_variables_are_named(wrong):
     error = wrong()
 
-    assert error.problems == ("DATABASE_URL: is not set", "REDIS_URL: is not set")
+    assert error.problems == ("DATABASE_URL is not set.", "REDIS_URL is not set.")
     assert error.no_servers
 
 

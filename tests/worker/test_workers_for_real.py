@@ -256,7 +256,7 @@ def test_a_worker_on_bad_ground_does_not_start_and_says_why(database, redis_clie
     finally:
         redis_client.config_set("maxmemory-policy", "noeviction")
 
-    assert "redis: maxmemory-policy allkeys-lru throws messages away" in refused.log
+    assert "redis: The maxmemory-policy allkeys-lru evicts messages" in refused.log
 
 
 @pytest.fixture

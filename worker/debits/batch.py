@@ -54,7 +54,15 @@ def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
     except Malformed as error:
         return Item(tag, raw, dead=dead_letters.from_raw(raw, error.facts["problem"]))
     try:
-        message: Any = _message(opened)
+        kind = KINDS.get(opened.task)
+        if kind is None:
+            raise Malformed(problem=f"{opened.task} does not belong in the queue {QUEUE}")
+        if opened.positional:
+            raise InvalidMessage("args", f"must be empty: {kind.TASK} takes keyword arguments only")
+        try:
+            message: Any = kind(**opened.arguments)
+        except TypeError:  # a field is missing or unknown; this names it
+            message = kind.from_arguments(opened.arguments)
     except (Malformed, InvalidMessage) as error:
         return Item(tag, raw, opened, dead=dead_message(opened, error))
     if isinstance(message, DebitMany):
@@ -62,19 +70,6 @@ def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
     if isinstance(message, DrainInbox):
         return Item(tag, raw, opened, is_doorbell=True)
     return Item(tag, raw, opened, (message,))
-
-
-def _message(opened: Envelope) -> AnyMessage:
-    """Build the message of an envelope. Raises Malformed or InvalidMessage."""
-    kind = KINDS.get(opened.task)
-    if kind is None:
-        raise Malformed(problem=f"{opened.task} does not belong in the queue {QUEUE}")
-    if opened.positional:
-        raise InvalidMessage("args", f"must be empty: {opened.task} takes keyword arguments only")
-    try:
-        return kind(**opened.arguments)
-    except TypeError:  # a field is missing or unknown; this names it
-        return kind.from_arguments(opened.arguments)
 
 
 def ids(items: Sequence[Item]) -> list[str]:
