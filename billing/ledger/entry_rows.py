@@ -63,7 +63,7 @@ _SEPARATORS = 12
 def next_ids(session: Session, count: int) -> list[int]:
     """Reserve ids for `count` new entries, ascending."""
     ((ids,),) = sql.rows(session, NEXT_IDS, {"count": count})
-    return list(ids)
+    return list(ids or ())
 
 
 def hashed_text(e: Entry) -> str:

@@ -62,7 +62,7 @@ def test_the_first_debit_is_taken_once_and_what_is_too_dear_is_refused(billing):
     key = run_script(script)
     run_script(script, key)
     too_dear = run_script(script.replace("units=450", "units=900000"))
-    InboxDrain().drain_one_set()
+    InboxDrain().drain_batch()
 
     shown = billing("accounts", "show", "home-g8")
     assert "credits 7,995" in shown

@@ -241,3 +241,11 @@ def test_a_relay_without_secrets_asks_stripe_to_come_again(ask, monkeypatch):
     settings.cache_clear()
 
     assert ask() == ("503 Service Unavailable", "not configured")
+
+
+def test_the_old_name_of_the_relay_still_works_and_says_the_new_one():
+    import worker.relay
+    from web import relay
+
+    with pytest.warns(DeprecationWarning, match="web.relay"):
+        assert worker.relay.application is relay.application

@@ -212,7 +212,7 @@ def test_a_sweep_waits_for_no_account(life):
     with transaction() as app:
         from billing.host import accounts
 
-        accounts.lock(app, [life.ids["acme"]])
+        accounts.lock(app.session, [life.ids["acme"]])
 
         swept = life.act(sweep)
 

@@ -261,7 +261,7 @@ def test_a_sweep_passes_an_account_that_is_at_work_and_takes_it_next_time(ledger
     from billing.host import accounts
 
     with transaction() as at_work:
-        accounts.lock(at_work, [ledger.ids["busy"]])
+        accounts.lock(at_work.session, [ledger.ids["busy"]])
         first = ledger.sweep()
     then = ledger.sweep()
 

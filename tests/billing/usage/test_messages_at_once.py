@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
-from functools import partial
 
 import pytest
 
@@ -136,7 +135,7 @@ class Crowd:
             now = self.ledger.now + dt.timedelta(days=days)
             self.ledger.change_plan(f"a{dice.randrange(ACCOUNTS)}", dice.choice(PLANS))
             for sweep in (renewals.sweep_due, plan_changes.sweep, expiry.sweep):
-                self.insist(partial(sweep, now=now))
+                self.insist(lambda ctx, sweep=sweep, now=now: sweep(ctx.at(now)))
 
 
 @pytest.fixture

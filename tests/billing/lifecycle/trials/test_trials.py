@@ -547,7 +547,7 @@ def test_accounts_that_somebody_works_on_are_left_to_the_next_run(many):
     with transaction() as app:
         from billing.host import accounts
 
-        accounts.lock(app, [many.ids["acme0"], many.ids["acme3"]])
+        accounts.lock(app.session, [many.ids["acme0"], many.ids["acme3"]])
         many.act(trial_sweeps.expire_due)
         with transaction() as ctx:
             open_ones = select(func.count()).where(Trial.ended_at.is_(None))

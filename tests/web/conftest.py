@@ -1,0 +1,5 @@
+"""A real worker beside the relay."""
+
+from tests.worker.conftest import start
+
+__all__ = ["start"]
