@@ -2,7 +2,6 @@
 
 import click
 
-from billing.errors import UnknownAccount
 from billing.support import explain as explain_account
 from billing.support import overview
 from cli.screen import console, json_option, show_json, table
@@ -25,20 +24,12 @@ def accounts() -> None:
 @json_option
 def show(account: str, last: int, as_json: bool) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
-    try:
-        with transaction() as ctx:
-            account_view = overview.of(ctx, account, last=last)
-    except UnknownAccount:
-        raise no_account(account) from None
+    with transaction() as ctx:
+        account_view = overview.of(ctx, account, last=last)
     if as_json:
         show_json(account_view)
     else:
         _show(account_view)
-
-
-def no_account(id_or_slug: str) -> click.ClickException:
-    """Return the error for an id or slug that no account has."""
-    return click.ClickException(f"No account has the id or slug {id_or_slug!r}.")
 
 
 def _show(account: overview.Overview) -> None:
@@ -93,11 +84,8 @@ def _show(account: overview.Overview) -> None:
 @json_option
 def explain(account: str, as_json: bool) -> None:
     """Explain the balance of ACCOUNT (id or slug), from its opening to now."""
-    try:
-        with transaction() as ctx:
-            lines, summary = explain_account.of(ctx, account)
-    except UnknownAccount:
-        raise no_account(account) from None
+    with transaction() as ctx:
+        lines, summary = explain_account.of(ctx, account)
     if as_json:
         show_json({"lines": lines, "now": summary})
         return

@@ -1,10 +1,10 @@
 """`billing credits`: run the sweeps of credits by hand, or show what they would do."""
 
 from collections.abc import Callable
+from operator import attrgetter
 
 import click
 
-from billing.context import Context
 from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
 from billing.sweep import SweepResult
@@ -14,6 +14,18 @@ from worker.database import rehearsal
 
 #: The most accounts of a dry run: it keeps them locked until it is rolled back.
 REHEARSED = 1000
+#: The columns of a table: each has a field of SweepResult.
+COLUMNS = {
+    "account": "account_id",
+    "what": "what",
+    "due": "at",
+    "granted": "granted",
+    "carried": "carried",
+    "expired": "expired",
+    "period": "period_number",
+    "plan": "plan_id",
+    "lot": "lot_id",
+}
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
 
@@ -28,15 +40,7 @@ def credits() -> None:
 @json_option
 def renew(dry_run: bool, as_json: bool) -> None:
     """Renew the accounts whose period has ended, and follow plan changes."""
-
-    def rehearse(ctx: Context) -> list[SweepResult]:
-        renewed = purchases.sweep_due(ctx, limit=REHEARSED)
-        renewed += renewals.sweep_due(ctx, limit=REHEARSED)
-        return renewed + plan_changes.sweep(ctx, limit=REHEARSED)
-
-    all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
-    swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(*all_due)
-    _show(swept, dry_run=dry_run, as_json=as_json)
+    _run(purchases.sweep_due, renewals.sweep_due, plan_changes.sweep, dry_run=dry_run, json=as_json)
 
 
 @credits.command()
@@ -44,12 +48,7 @@ def renew(dry_run: bool, as_json: bool) -> None:
 @json_option
 def expire(dry_run: bool, as_json: bool) -> None:
     """Expire the credits that are due; renew accounts that are due first."""
-
-    def rehearse(ctx: Context) -> list[SweepResult]:
-        return expiry.sweep(ctx, limit=REHEARSED)
-
-    swept = _rehearsed(rehearse) if dry_run else sweeps.until_done(expiry.sweep)
-    _show(swept, dry_run=dry_run, as_json=as_json)
+    _run(expiry.sweep, dry_run=dry_run, json=as_json)
 
 
 @credits.command()
@@ -57,43 +56,30 @@ def expire(dry_run: bool, as_json: bool) -> None:
 @json_option
 def repair(dry_run: bool, as_json: bool) -> None:
     """Add signup grants and credit cycles that are missing."""
-
-    def rehearse(ctx: Context) -> list[SweepResult]:
-        return repairs.sweep(ctx, limit=REHEARSED).swept
-
-    swept = _rehearsed(rehearse) if dry_run else sweeps.over_all(repairs.sweep)
-    _show(swept, dry_run=dry_run, as_json=as_json)
-
-
-def _rehearsed(act: Callable[[Context], list[SweepResult]]) -> list[SweepResult]:
-    """Do the act and roll it back, so that a dry run can't differ from the run."""
-    with rehearsal() as ctx:
-        return act(ctx)
+    if dry_run:
+        with rehearsal() as ctx:
+            results = repairs.sweep(ctx, limit=REHEARSED).swept
+    else:
+        results = sweeps.over_all(repairs.sweep)
+    _show(results, dry_run=dry_run, as_json=as_json)
 
 
-def _show(swept: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
+def _run(*acts: Callable[..., list[SweepResult]], dry_run: bool, json: bool) -> None:
+    """Run these sweeps; a dry run is the same, rolled back."""
+    if dry_run:
+        with rehearsal() as ctx:
+            results = [result for act in acts for result in act(ctx, limit=REHEARSED)]
+    else:
+        results = sweeps.until_done(*acts)
+    _show(results, dry_run=dry_run, as_json=json)
+
+
+def _show(results: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        show_json({"dry_run": dry_run, "swept": swept})
+        show_json({"dry_run": dry_run, "swept": results})
         return
     title = "would be done" if dry_run else "done"
-    if dry_run and len(swept) >= REHEARSED:
+    if dry_run and len(results) >= REHEARSED:
         title += f" to the first {REHEARSED:,} accounts"
-    table(
-        title,
-        ("account", "what", "due", "granted", "carried", "expired", "period", "plan", "lot"),
-        [
-            (
-                result.account_id,
-                result.what,
-                result.at,
-                result.granted,
-                result.carried,
-                result.expired,
-                result.period_number,
-                result.plan_id,
-                result.lot_id,
-            )
-            for result in swept
-        ],
-    )
-    console.print(f"{len(swept):,} {title}")
+    table(title, tuple(COLUMNS), map(attrgetter(*COLUMNS.values()), results))
+    console.print(f"{len(results):,} {title}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from billing.errors import BillingError
 from billing.operations import dead_letters as dead_letters_table
 from billing.operations.dead_letters import UnknownDeadLetter
 from billing_client.client import HIDDEN, SENT_AT
@@ -25,18 +26,8 @@ task_option = click.option("--task", help="Only dead letters of this task.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
 
 
-class NotReplayable(Exception):
-    """The dead letter can't be sent to any queue."""
-
-    def __init__(self, dead_letter_id: int) -> None:
-        super().__init__(dead_letter_id)
-        self.dead_letter_id = dead_letter_id
-
-    def __str__(self) -> str:
-        return (
-            f"Dead letter {self.dead_letter_id} is not a message for one of our queues."
-            " Drop it and send a correct message."
-        )
+class NotReplayable(BillingError):
+    """Dead letter {id} is not a message for one of our queues. Drop it and send a correct one."""
 
 
 @click.group("dead-letters")
@@ -148,7 +139,7 @@ def _send(letter: DeadLetter) -> None:
 
     if letter.raw is not None:
         if letter.queue not in celeryconfig.QUEUES:
-            raise NotReplayable(letter.id)
+            raise NotReplayable(id=letter.id)
         queues.connection().lpush(letter.queue, letter.raw)
         return
     assert letter.task is not None, "a dead letter without raw bytes names its task"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from billing.errors import BillingError
 from devstack.errors import StackError
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
@@ -83,6 +84,10 @@ class Lazy(click.Group):
             return super().invoke(ctx)
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
+        except BillingError as error:
+            raise click.ClickException(f"{error.name}: {error}") from None
+        except StackError as error:
+            raise click.ClickException(str(error)) from error
         except Exception as error:
             from cli.server_errors import sentence_of  # its imports are slow
 
@@ -109,14 +114,11 @@ def main(context: click.Context) -> None:
 def _find_servers() -> None:
     """Use the data folder's servers, unless the environment names others."""
     folder = DataFolder(default_folder())
-    try:
-        if outside_urls(folder) is not None or (record := read_record(folder)) is None:
-            return
-        named = os.environ.get("DATABASE_URL", f"/{record.database}")
-        if named.rpartition("/")[2] == record.database:  # else another database of these servers
-            os.environ.update(record.urls(folder).environment())
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
+    if outside_urls(folder) is not None or (record := read_record(folder)) is None:
+        return
+    named = os.environ.get("DATABASE_URL", f"/{record.database}")
+    if named.rpartition("/")[2] == record.database:  # else another database of these servers
+        os.environ.update(record.urls(folder).environment())
 
 
 if __name__ == "__main__":

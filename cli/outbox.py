@@ -7,7 +7,6 @@ import click
 
 from billing.context import Context
 from billing.events import deliveries
-from billing.events.deliveries import UnknownEvent
 from cli.screen import console, json_option, show_json, table
 from worker.database import transaction
 
@@ -68,11 +67,7 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
 @json_option
 def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
     """Send dead events, or delivered ones by id, again. They may arrive out of order."""
-
-    def act(ctx: Context, event_id: int) -> None:
-        deliveries.replay(ctx.by(_operator()), event_id)
-
-    _each(ids, take_all, event_type, act, state="replayed", as_json=as_json)
+    _each(ids, take_all, event_type, deliveries.replay, state="replayed", as_json=as_json)
 
 
 @outbox.command()
@@ -82,11 +77,7 @@ def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: 
 @json_option
 def drop(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
     """Drop dead events, or waiting ones by id: they are never sent. The rows stay."""
-
-    def act(ctx: Context, event_id: int) -> None:
-        deliveries.drop(ctx.by(_operator()), event_id)
-
-    _each(ids, take_all, event_type, act, state="dropped", as_json=as_json)
+    _each(ids, take_all, event_type, deliveries.drop, state="dropped", as_json=as_json)
 
 
 def _each(
@@ -102,23 +93,14 @@ def _each(
         raise click.UsageError("Give ids of events, or --all.")
     if event_type and not take_all:
         raise click.UsageError("Use --type together with --all.")
-    with transaction() as ctx:
+    with transaction(actor=f"operator:{getpass.getuser()}") as ctx:
         event_ids = list(ids)
         if take_all:
             events = deliveries.dead(ctx.session, limit=10**6, event_type=event_type)
             event_ids = [event.id for event in events]
         for event_id in event_ids:
-            try:
-                act(ctx, event_id)
-            except UnknownEvent:
-                raise click.ClickException(
-                    f"Event {event_id} can't be {state}: there is none that may be."
-                ) from None
+            act(ctx, event_id)
     if as_json:
         show_json({"state": state, "ids": event_ids})
     else:
         console.print(f"{len(event_ids)} {state}: {', '.join(map(str, event_ids)) or 'none'}")
-
-
-def _operator() -> str:
-    return f"operator:{getpass.getuser()}"

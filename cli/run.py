@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cli.run_steps import Place, flower_login, steps
-from cli.stack import as_lines, data_option, errors_for_people
+from cli.stack import as_lines, data_option
 from devstack.errors import DataInUse
 from devstack.folder import DataFolder
 from devstack.guard import Guard
@@ -39,7 +39,6 @@ def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
     """
     folder = DataFolder(data)
     with (
-        errors_for_people(),
         listening_for_stop(until_parent_ends=until_parent_ends) as stop,
         _only_run(folder),
         Guard(stop.times) as guard,

@@ -13,31 +13,16 @@ from sqlalchemy.orm import Session
 from models.host import Account, CreditTransaction, Plan, User
 from worker.database import transaction
 
+_STARTER = ["ai_writer", "image_gen"]
+_GROWTH = [*_STARTER, "auto_publish"]
+_SCALE = [*_GROWTH, "custom_prompts"]
 #: id, slug, name, price, credits, sites, users, features
 PLANS: tuple[tuple[int, str, str, int, int, int, int, list[str]], ...] = (
     (1, "free", "Free Plan", 0, 100, 1, 1, []),
-    (2, "starter", "Starter", 89, 1000, 1, 2, ["ai_writer", "image_gen"]),
-    (4, "growth", "Growth", 139, 2000, 3, 3, ["ai_writer", "image_gen", "auto_publish"]),
-    (
-        5,
-        "scale",
-        "Scale",
-        229,
-        4000,
-        5,
-        5,
-        ["ai_writer", "image_gen", "auto_publish", "custom_prompts"],
-    ),
-    (
-        6,
-        "enterprise",
-        "Enterprise Plan",
-        0,
-        10000,
-        20,
-        10000,
-        ["ai_writer", "image_gen", "auto_publish", "custom_prompts", "unlimited"],
-    ),
+    (2, "starter", "Starter", 89, 1000, 1, 2, _STARTER),
+    (4, "growth", "Growth", 139, 2000, 3, 3, _GROWTH),
+    (5, "scale", "Scale", 229, 4000, 5, 5, _SCALE),
+    (6, "enterprise", "Enterprise Plan", 0, 10000, 20, 10000, [*_SCALE, "unlimited"]),
     (7, "free-trial", "Free Trial", 0, 2000, 1, 1, []),
 )
 #: id, slug, plan, credits, status, owner's e-mail and role

@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import click
 
 from devstack import Urls
 from devstack.background import start_in_background, stop_background
-from devstack.errors import StackError
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
 from devstack.status import ServerStatus, Status, stack_status
@@ -26,15 +23,6 @@ data_option = click.option(
     help="Folder of the servers' data.  [default: $BILLING_DATA, else .data]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@contextmanager
-def errors_for_people() -> Iterator[None]:
-    """Show a StackError as a sentence instead of a traceback."""
-    try:
-        yield
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @click.group()
@@ -53,15 +41,10 @@ def start(data: Path, port_postgres: int, port_redis: int, as_json: bool) -> Non
     To use them in a shell: export $(billing stack start)
     """
     folder = DataFolder(data)
-    with errors_for_people():
-        urls = outside_urls(folder)
-        if urls:
-            click.echo(
-                "DATABASE_URL and REDIS_URL are set: no server is started.",
-                err=True,
-            )
-        else:
-            urls = _start(folder, port_postgres, port_redis)
+    if urls := outside_urls(folder):
+        click.echo("DATABASE_URL and REDIS_URL are set: no server is started.", err=True)
+    else:
+        urls = _start(folder, port_postgres, port_redis)
     click.echo(json.dumps(urls.environment()) if as_json else as_lines(urls))
 
 
@@ -70,8 +53,7 @@ def start(data: Path, port_postgres: int, port_redis: int, as_json: bool) -> Non
 @json_option
 def stop(data: Path, as_json: bool) -> None:
     """Stop both servers and wait until they have ended. Exit 0 also if none runs."""
-    with errors_for_people():
-        stopped = stop_background(DataFolder(data))
+    stopped = stop_background(DataFolder(data))
     click.echo(
         json.dumps({"stopped": stopped}) if as_json else "stopped" if stopped else "not running"
     )
@@ -85,8 +67,7 @@ def status(data: Path, as_json: bool) -> None:
 
     Exit code 0: running, 3: not running, 1: a server does not answer.
     """
-    with errors_for_people():
-        state = stack_status(DataFolder(data))
+    state = stack_status(DataFolder(data))
     click.echo(json.dumps(asdict(state)) if as_json else _as_text(state))
     if not state.running:
         sys.exit(EXIT_NOT_RUNNING)

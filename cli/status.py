@@ -152,12 +152,12 @@ def _read_redis(state: Status) -> None:
 
 
 def _read_postgres(state: Status) -> None:
-    now = clock.now()
     with transaction() as ctx:
+        now = ctx.now
         state.dead_letters = dead_letters.count_open(ctx.session)
         state.inbox_waiting, oldest = inbox.waiting(ctx.session)
         state.inbox_oldest_s = _age_s(oldest, now)
-        state.renewals_due, state.lots_due = due.count(ctx.at(now))
+        state.renewals_due, state.lots_due = due.count(ctx)
         state.holds_overdue = ctx.session.execute(
             select(func.count())
             .select_from(Hold)
@@ -165,7 +165,7 @@ def _read_postgres(state: Status) -> None:
         ).scalar_one()
         state.outbox_waiting, oldest_event, state.outbox_dead = deliveries.count(ctx.session)
         state.outbox_oldest_s = _age_s(oldest_event, now)
-        state.trials_to_confirm = trial_sweeps.to_confirm(ctx.at(now))
+        state.trials_to_confirm = trial_sweeps.to_confirm(ctx)
         stripe = stripe_inbox.counts(ctx.session)
         state.stripe_failed, state.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
         state.audit_findings = ctx.session.execute(

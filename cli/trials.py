@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 import click
 
 from billing.context import Context
-from billing.errors import Rejected
+from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.lifecycle.trials import overrides
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.sweep import SweepResult
-from cli.accounts import no_account
 from cli.screen import console, json_option, show_json, table
 from flows import sweeps
 from models.life import Trial
@@ -43,10 +42,9 @@ def trials() -> None:
 @json_option
 def list_trials(due: bool, limit: int, as_json: bool) -> None:
     """List open trials, the soonest suspension first."""
-    now = clock.now()
     with transaction() as ctx:
-        open_trials = overrides.listed(ctx.session, due_at=now if due else None, limit=limit)
-        to_confirm = trial_sweeps.to_confirm(ctx.at(now))
+        open_trials = overrides.listed(ctx.session, due_at=ctx.now if due else None, limit=limit)
+        to_confirm = trial_sweeps.to_confirm(ctx)
     if as_json:
         show_json({"to_confirm": to_confirm, "trials": open_trials})
         return
@@ -83,16 +81,12 @@ def _move(
 ) -> None:
     if (days is None) == (until is None):
         raise click.UsageError("Give --days or --until.")
-    now = clock.now()
-    ends_at = until.replace(tzinfo=dt.UTC) if until else now + dt.timedelta(days=days or 0)
-    try:
-        with transaction() as ctx:
-            account = accounts.read(ctx.session, id_or_slug)
-            if account is None:
-                raise no_account(id_or_slug)
-            has_moved = act(ctx.by(_operator()).at(now), account.id, ends_at)
-    except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
+    with transaction(actor=_operator()) as ctx:
+        account = accounts.read(ctx.session, id_or_slug)
+        if account is None:
+            raise UnknownAccount(account_id=id_or_slug)
+        ends_at = until.replace(tzinfo=dt.UTC) if until else ctx.now + dt.timedelta(days=days or 0)
+        has_moved = act(ctx, account.id, ends_at)
     verb = "ends" if has_moved else "already ends"
     console.print(f"{id_or_slug}: {verb} {ends_at:%Y-%m-%d %H:%M}")
 

@@ -14,8 +14,9 @@ from typing import cast
 from billing.errors import Malformed
 from billing.operations import dead_letters
 from billing.operations.dead_letters import DeadMessage
+from billing.postgres.transient import is_transient
 from billing.usage.post import Answer
-from worker.database import is_transient, transaction
+from worker.database import transaction
 from worker.logs import logger
 from worker.transport import envelope, queues
 

@@ -104,23 +104,23 @@ def _server(connection: sa.Connection) -> Iterator[Fact]:
 
 def _host_tables(connection: sa.Connection) -> Iterator[Fact]:
     """Compare the main app's tables with the columns that we need."""
-    inspector = sa.inspect(connection)
+    problems = list(_table_problems(sa.inspect(connection)))
+    yield from [Fact("host tables", "problem", problem) for problem in problems]
+    if not problems:
+        text = f"All {len(HOST_TABLES)} tables have the columns that we need."
+        yield Fact("host tables", "ok", text)
+
+
+def _table_problems(inspector: sa.Inspector) -> Iterator[str]:
     existing_tables = set(inspector.get_table_names())
-    problem_count = 0
     for model in HOST_TABLES:
         table: sa.Table = model.__table__  # type: ignore[assignment]
         if table.name not in existing_tables:
-            problem_count += 1
-            yield Fact("host tables", "problem", f"{table.name} is missing.")
+            yield f"{table.name} is missing."
             continue
         columns = {column["name"]: column for column in inspector.get_columns(table.name)}
         for problem in _columns(table, columns):
-            problem_count += 1
-            yield Fact("host tables", "problem", f"{table.name}: {problem}")
-    if not problem_count:
-        yield Fact(
-            "host tables", "ok", f"All {len(HOST_TABLES)} tables have the columns that we need."
-        )
+            yield f"{table.name}: {problem}"
 
 
 def _columns(table: sa.Table, existing: dict[str, ReflectedColumn]) -> Iterator[str]:

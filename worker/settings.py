@@ -271,27 +271,20 @@ def settings() -> Settings:
     raise BadSettings(*problems)
 
 
-def deprecations() -> list[str]:
-    """Return a sentence for each old name or value in the environment; they still work."""
-    return [
-        sentence
-        for (variable, value), sentence in _DEPRECATED.items()
-        if variable in os.environ and value in {None, os.environ[variable]}
-    ]
-
-
-#: A variable, with the deprecated value if not every value of it is.
-_DEPRECATED: dict[tuple[str, str | None], str] = {
-    ("BILLING_DEBIT_SET_SIZE", None): (
-        "BILLING_DEBIT_SET_SIZE is deprecated: use BILLING_DEBIT_BATCH_SIZE."
-    ),
-    ("BILLING_STRIPE_SET_SIZE", None): (
-        "BILLING_STRIPE_SET_SIZE is deprecated: use BILLING_STRIPE_BATCH_SIZE."
-    ),
-    ("BILLING_DEBIT_READER", "sets"): (
-        "The value sets of BILLING_DEBIT_READER is deprecated: use batches."
-    ),
+#: Old names of variables, and old values; they still work.
+_DEPRECATED = {
+    "BILLING_DEBIT_SET_SIZE": "BILLING_DEBIT_BATCH_SIZE",
+    "BILLING_STRIPE_SET_SIZE": "BILLING_STRIPE_BATCH_SIZE",
+    "BILLING_DEBIT_READER=sets": "BILLING_DEBIT_READER=batches",
 }
+
+
+def deprecations() -> list[str]:
+    """Return a sentence for each deprecated name or value in the environment."""
+    present = os.environ.keys() | {f"{name}={value}" for name, value in os.environ.items()}
+    return [
+        f"{old} is deprecated: use {new}." for old, new in _DEPRECATED.items() if old in present
+    ]
 
 
 def _sentence(details: Any) -> str:

@@ -17,10 +17,11 @@ from celery.exceptions import Reject
 
 from billing.errors import BillingError, Rejected, TryLater
 from billing.operations.dead_letters import DeadMessage
+from billing.postgres import transient
 from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
-from worker import database, dead_letters
+from worker import dead_letters
 from worker.logs import logger
 from worker.settings import settings
 
@@ -33,8 +34,8 @@ class Dead(Exception):
 
 def is_transient(error: BaseException) -> bool:
     """Whether the next try may succeed."""
-    transient = (TryLater, redis.ConnectionError, redis.TimeoutError)
-    return isinstance(error, transient) or database.is_transient(error)
+    errors = (TryLater, redis.ConnectionError, redis.TimeoutError)
+    return isinstance(error, errors) or transient.is_transient(error)
 
 
 class BillingTask(Task):  # type: ignore[type-arg]

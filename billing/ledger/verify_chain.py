@@ -91,22 +91,8 @@ def _entries(session: Session, account_id: int | None) -> Iterator[Row]:
     )
     with connection.exec_driver_sql(_READ, {"account_id": account_id}) as rows:
         for row in rows:
-            entry_hash, opening, head = row[14], row[15], row[16]
-            entry = Entry(
-                id=row[0],
-                account_id=row[1],
-                type=row[2],
-                amount=row[3],
-                balance_after=row[4],
-                description=row[5],
-                key=row[6],
-                actor=row[7],
-                happened_at=row[8],
-                recorded_at=row[9],
-                reference=row[10],
-                units=row[11],
-                lots=row[12],
-                details=row[13],
-                entry_hash=entry_hash and bytes(entry_hash),
-            )
+            # The first columns stand in the order of Entry's fields.
+            entry = Entry(*row[:15])
+            entry.entry_hash = row[14] and bytes(row[14])
+            opening, head = row[15:]
             yield Row(row[1], entry if row[0] else None, opening, head and bytes(head))

@@ -4,7 +4,7 @@ A DeadMessage is what becomes a dead letter; `models.operations.DeadLetter` is t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -53,14 +53,9 @@ def keep(ctx: Context, messages: Sequence[DeadMessage]) -> None:
         return
     rows = [
         {
-            "message_id": message.message_id,
-            "error": message.error,
+            **asdict(message),
             "reason": _printable(message.reason)[:MAX_REASON_CHARACTERS],
-            "queue": message.queue,
             "task": message.task and _printable(message.task),
-            "arguments": message.arguments,
-            "raw": message.raw,
-            "attempts": message.attempts,
             "first_at": ctx.now,
             "last_at": ctx.now,
         }

@@ -72,7 +72,8 @@ class Placed:
 def place(ctx: Context, message: PlaceHold) -> Placed:
     """Place a hold; the same key gets the first answer again. A refusal is an answer, no error."""
     renewals.renew(ctx, message.account_id)
-    row = ctx.session.connection().exec_driver_sql(
+    rows = sql.rows(
+        ctx.session,
         "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("
         "%(account_id)s, %(operation)s, %(units)s, %(key)s, %(ttl_s)s, %(now)s)",
         {
@@ -84,7 +85,7 @@ def place(ctx: Context, message: PlaceHold) -> Placed:
             "now": ctx.now,
         },
     )
-    return Placed(*row.one())
+    return Placed(*rows[0])
 
 
 #: Refusals without a dead letter: `billing.place_hold` has recorded them, or the message came twice
@@ -109,11 +110,8 @@ FROM billing.holds WHERE key = ANY(%(keys)s::uuid[])
 
 def load(session: Session, uuids: Iterable[str]) -> dict[str, OpenHold]:
     """Read the holds with these keys, by uuid. Call it under their accounts' locks."""
-    keys = "{" + ",".join(uuids) + "}"
-    if keys == "{}":
-        return {}
-    rows = session.connection().exec_driver_sql(_LOAD, {"keys": keys})
-    return {row[0]: OpenHold(*row) for row in rows.all()}
+    rows = sql.rows(session, _LOAD, {"keys": sql.texts(uuids)})
+    return {row[0]: OpenHold(*row) for row in rows}
 
 
 def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
@@ -147,7 +145,7 @@ def write(ctx: Context, holds: Iterable[OpenHold]) -> None:
         ctx.session.connection().exec_driver_sql(
             _WRITE,
             {
-                "keys": "{" + ",".join([hold.key for hold in ended]) + "}",
+                "keys": sql.texts([hold.key for hold in ended]),
                 "states": sql.texts([hold.state for hold in ended]),
                 "now": ctx.now,
             },
@@ -163,9 +161,8 @@ WHERE h.state = 'held' AND h.expires_at <= %(now)s ORDER BY h.expires_at LIMIT %
 
 def sweep(ctx: Context, *, limit: int = EXPIRED_AT_ONCE) -> list[SweepResult]:
     """Expire up to `limit` holds that are due. Safe to repeat."""
-    rows = ctx.session.connection().exec_driver_sql(_DUE, {"now": ctx.now, "limit": limit}).all()
     due: dict[int, list[str]] = {}
-    for key, account_id in rows:
+    for key, account_id in sql.rows(ctx.session, _DUE, {"now": ctx.now, "limit": limit}):
         due.setdefault(account_id, []).append(key)
     # A locked account is left to the next sweep and delays no other.
     locked_ids = accounts.try_lock(ctx.session, due) if due else []

@@ -10,7 +10,6 @@ import click
 from cli.demo.servers import running, say
 from cli.demo.stage import Stage
 from cli.screen import json_option, show_json
-from cli.stack import errors_for_people
 from devstack.folder import DataFolder
 
 
@@ -30,7 +29,6 @@ def demo(data: Path | None, as_json: bool) -> None:
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="billing-demo-") as fresh,
-        errors_for_people(),
         running(DataFolder(data or Path(fresh))) as stage,
     ):
         is_fine = _show(stage, began=began, as_json=as_json)

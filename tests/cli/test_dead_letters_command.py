@@ -124,7 +124,7 @@ def test_what_is_no_message_at_all_can_only_be_dropped(billing, database, redis_
 
     shown = billing("dead-letters", "replay", "1", exit_code=1)
 
-    assert "Drop it and send a correct message" in shown
+    assert "Drop it and send a correct one" in shown
     assert states()[1][0] == "open"
 
 

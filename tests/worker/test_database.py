@@ -7,9 +7,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from billing.postgres.transient import is_transient
 from billing_client import Debit
 from tests.worker.conftest import wait_until
-from worker.database import engine, is_transient, transaction
+from worker.database import engine, transaction
 
 
 def caught(work):

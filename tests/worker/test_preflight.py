@@ -195,7 +195,7 @@ def test_settings_that_do_not_fit_are_the_only_thing_said(elsewhere):
     [
         pytest.param("BILLING_DEBIT_SET_SIZE", "7", "BILLING_DEBIT_BATCH_SIZE", id="batch size"),
         pytest.param("BILLING_STRIPE_SET_SIZE", "7", "BILLING_STRIPE_BATCH_SIZE", id="of Stripe"),
-        pytest.param("BILLING_DEBIT_READER", "sets", "batches", id="a value"),
+        pytest.param("BILLING_DEBIT_READER", "sets", "BILLING_DEBIT_READER=batches", id="a value"),
     ],
 )
 def test_a_deprecated_setting_is_a_warning_that_names_the_new_one(

@@ -2,8 +2,9 @@
 
 import time
 
+from billing.postgres.transient import is_transient
 from billing.usage import inbox, post
-from worker.database import is_transient, transaction
+from worker.database import transaction
 from worker.logs import logger
 from worker.settings import settings
 

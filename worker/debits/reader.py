@@ -20,10 +20,11 @@ from sqlalchemy.exc import IntegrityError
 from billing.context import Context
 from billing.host import accounts
 from billing.operations import dead_letters as dead_letters_table
+from billing.postgres.transient import is_locked
 from billing.usage import post
 from billing.usage.post import Answer
 from worker import dead_letters
-from worker.database import is_away, is_locked, transaction
+from worker.database import is_away, transaction
 from worker.debits import batch
 from worker.debits.batch import QUEUE, Item, Prefetch
 from worker.debits.flower_events import DebitEvents

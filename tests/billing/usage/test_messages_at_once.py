@@ -9,13 +9,14 @@ from contextlib import closing
 
 import pytest
 
+from billing.postgres.transient import is_transient
 from billing.renewal import expiry, plan_changes, renewals
 from billing.usage import holds, inbox
 from billing.usage import post as posting
 from billing_client import Capture, Debit, PlaceHold, Release, Reverse, new_key
 from billing_client import inbox as door
 from tests.app import connect
-from worker.database import is_transient, transaction
+from worker.database import transaction
 
 ACCOUNTS = 6
 PLANS = ("starter", "generous", "saving")
