@@ -23,7 +23,7 @@ COMMANDS: dict[str, str] = {
     "closing": "List deleted accounts that can't be restored any more, and close them for good.",
     "credits": "Renew, expire or repair credits now, as beat does.",
     "dead-letters": "List, replay or drop messages that could not be handled.",
-    "demo": "Start everything, do the worker's five jobs once, and show what became of each.",
+    "demo": "Start everything, do the worker's five jobs once, and show the outcome of each.",
     "dunning": "List missing payments, show the schedule, or write one off.",
     "limits": "List accounts with more sites, sites with sectors, or users than their plan allows.",
     "migrate": "Create or upgrade our tables.",

@@ -1,4 +1,4 @@
-"""`billing demo`: starts everything, does the five jobs once, and shows what became of each."""
+"""`billing demo`: start everything, do the five jobs once, and show the outcome of each."""
 
 import sys
 import tempfile
@@ -19,12 +19,12 @@ from devstack.folder import DataFolder
 )
 @json_option
 def demo(data: Path | None, as_json: bool) -> None:
-    """Start everything, do the worker's five jobs once, and show what became of each.
+    """Start everything, do the worker's five jobs once, and show the outcome of each.
 
-    Debits, a Stripe webhook, a bank file, the end of a trial, and a new account. Takes a fresh
-    folder that is thrown away, unless --data names one. With DATABASE_URL and REDIS_URL set it
-    takes those servers: there, a new database that is dropped again, and an empty database of the
-    Redis. Exits 0 if every outcome is the expected one and the audit finds nothing.
+    The jobs are debits, a Stripe webhook, a bank file, the end of a trial, and a new account. The
+    demo uses a temporary folder unless --data names one. With DATABASE_URL and REDIS_URL set it
+    uses those servers: a new database, which it drops afterwards, and an empty Redis database.
+    Exit 0 if every outcome is the expected one and the audit finds nothing.
     """
     began = time.monotonic()
     with (

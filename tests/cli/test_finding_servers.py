@@ -1,4 +1,4 @@
-"""A command finds the servers by itself: those it is told of, else those of the data folder; else it says what to do."""
+"""A command finds the servers by itself: those that the environment names, else those of the data folder; else it says what to do."""
 
 import json
 import os

@@ -156,9 +156,9 @@ def test_no_log_line_holds_what_a_message_says(standing, acme, client, redis_cli
 
     assert len(outcome()) == 5  # the metadata was good for a debit
     for name, worker in standing.items():
-        said = worker.log[before[name] :]
-        assert secret not in said
-        assert all(json.loads(line)["event"] for line in said.splitlines())
+        lines = worker.log[before[name] :]
+        assert secret not in lines
+        assert all(json.loads(line)["event"] for line in lines.splitlines())
 
 
 def test_flushing_redis_does_not_hurt_the_workers(standing, acme, client, redis_client, outcome):
@@ -190,8 +190,8 @@ def test_a_message_of_every_priority_is_handled(standing, acme, client, redis_cl
             ("credits", "credits.grant", {"amount": 5, "source": "goodwill"}),
         ):
             name = queues.lists_of(queue)[queues.PRIORITY_STEPS.index(priority)]
-            asked = {"account_id": 1, "key": f"{task}:{priority}", **fields}
-            redis_client.lpush(name, raw(message(task, queue, priority=priority, **asked)))
+            arguments = {"account_id": 1, "key": f"{task}:{priority}", **fields}
+            redis_client.lpush(name, raw(message(task, queue, priority=priority, **arguments)))
 
     assert outcome() == []
     assert acme.see("acme").credits == 100 - 4 * 2 + 4 * 5

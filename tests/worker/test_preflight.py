@@ -1,4 +1,4 @@
-"""Before a worker starts, settings, servers and the main app's tables are looked at, and what is wrong is said."""
+"""Before a worker starts, it checks settings, servers and the main app's tables, and names each problem."""
 
 import pytest
 import sqlalchemy as sa

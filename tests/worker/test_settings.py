@@ -157,7 +157,7 @@ def test_without_secrets_there_are_none(read):
 @pytest.mark.parametrize(
     ("given", "is_live"),
     [
-        pytest.param({}, False, id="test mode if nothing is said"),
+        pytest.param({}, False, id="test mode if nothing is set"),
         pytest.param({"BILLING_STRIPE_API_KEY": "sk_test_1"}, False, id="a test key"),
         pytest.param({"BILLING_STRIPE_API_KEY": "rk_live_1"}, True, id="a live key"),
         pytest.param({"BILLING_STRIPE_LIVEMODE": "true"}, True, id="live, and no key"),

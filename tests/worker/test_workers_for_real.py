@@ -38,11 +38,11 @@ SHARED = "maintenance"
 
 def send(task, name="", *, queue="credits", countdown=None, **fields):
     """Not by the app: that would put this process's time limits into the message."""
-    asked = message(task, queue, **({"name": name} if name else {}), **fields)
+    sent = message(task, queue, **({"name": name} if name else {}), **fields)
     if countdown is not None:
         eta = clock.now() + dt.timedelta(seconds=countdown)
-        asked = with_headers(asked, eta=eta.isoformat())
-    queues.connection().lpush(queue, raw(asked))
+        sent = with_headers(sent, eta=eta.isoformat())
+    queues.connection().lpush(queue, raw(sent))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def busy(busy_worker, database, redis_client):
 
 @pytest.fixture
 def done(redis_client):
-    """What the busy workers have told, in order."""
+    """What the busy workers have recorded, in order."""
     return lambda: [name.decode() for name in redis_client.lrange(DONE, 0, -1)]
 
 
@@ -159,13 +159,13 @@ def test_a_cause_that_passes_is_tried_again_and_one_that_stays_ends_as_a_dead_le
 def test_a_bug_is_loud_once_and_its_words_are_in_the_letter_and_not_in_the_log(
     busy, redis_client, dead
 ):
-    said = len(busy.log)
+    length = len(busy.log)
 
     send("busywork.bug", "bug", queue=SHARED, text="the-secret")
 
     wait_until(lambda: dead() and is_idle(redis_client))
     assert dead() == [("ZeroDivisionError", 1)]
-    assert busy.log[said:].count("task_broke") == 1
+    assert busy.log[length:].count("task_broke") == 1
     assert "the-secret" not in busy.log
 
 

@@ -1,4 +1,4 @@
-"""The next set is taken while one is applied; whatever happens, no message is lost by it."""
+"""The next batch is taken while one is applied; whatever happens, no message is lost by it."""
 
 import pytest
 import redis as redis_py

@@ -124,7 +124,7 @@ def test_a_body_is_json_of_a_sound_form(text, is_read):
 
 
 def opens_or_is_malformed(message):
-    """Whether it opens; if not, its problem is said."""
+    """Whether it opens; if not, it names the problem."""
     try:
         assert read(raw(message)).task == "credits.debit"
     except Malformed as error:
