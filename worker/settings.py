@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from billing.statements.currencies import exponent_of
+from billing.currencies import exponent_of
 
 
 class BadSettings(SystemExit):

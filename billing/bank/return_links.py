@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from billing.statements.references import is_usable_bank_id, meant
+from billing.statements.references import is_usable_bank_id
 
 #: Where a line or a transaction names itself; `corrects` names the one that it undoes.
 _NAMES = (
@@ -43,9 +43,7 @@ def names_of(payload: Mapping[str, Any], detail: Mapping[str, Any]) -> frozenset
     """The identifiers that can tell a payment from others; a placeholder is none."""
     found = [said.get(name) for said in (payload, detail) for name in _NAMES]
     found.append(payload.get("corrects"))
-    return frozenset(
-        text.strip() for text in found if text and meant(text) and is_usable_bank_id(text)
-    )
+    return frozenset(text.strip() for text in found if text and is_usable_bank_id(text))
 
 
 def link(amount_minor: int, names: frozenset[str], earlier: Iterable[Original]) -> Returned:

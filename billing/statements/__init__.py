@@ -1,1 +1,4 @@
-"""Bank statement readers: bytes in, canonical statements out; no database, no clock, no network."""
+"""Readers of bank files: bytes in, canonical statements out.
+
+They use no database, no clock and no network.
+"""

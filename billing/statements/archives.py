@@ -1,6 +1,7 @@
-"""Statements inside zip and gzip.
+"""Statements inside zip and gzip archives.
 
-Opened one level deep, in bounds, and refused as a whole when anything is odd.
+An archive is opened one level deep and within limits. It is refused as a whole if anything in it is
+suspicious.
 """
 
 import gzip
@@ -17,13 +18,11 @@ from billing.statements.errors import ArchiveRefused
 from billing.statements.limits import MAX_ARCHIVE_MEMBERS, MAX_FILE_BYTES
 
 _CHUNK = 65_536
-# What macOS and Windows put into every zip; no statements, and left alone.
+# Files that macOS and Windows add to every zip; they are ignored.
 _CLUTTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
-# Bits of a zip member: encrypted.
+# Flag bit of an encrypted zip member.
 _ENCRYPTED = 0x1
-
-
-# What zipfile and zlib raise on damage, an unknown method of compression, or a password.
+# Errors of zipfile and zlib for damage, an unknown compression method, or a password.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -36,13 +35,13 @@ _ZIP_ERRORS = (
 
 
 def members_of_zip(source: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
-    """Names and contents of a zip's files.
+    """Yield the name and content of each file in a zip.
 
-    Each unpacked to a temporary file that lasts until the next is asked for.
+    Each is unpacked to a temporary file that exists until the next one is requested. The size limit
+    counts the unpacked bytes, not the sizes that the zip's directory claims.
 
-    Raises ArchiveRefused for anything but a few plain files: too many or too large, a path that
-    leads out, a link, encryption, damage. The size counts what comes out, not what the directory
-    claims.
+    Raises ArchiveRefused for too many or too large files, a path that leads out of the archive, a
+    link, encryption, or damage.
     """
     try:
         archive = zipfile.ZipFile(source)
@@ -51,10 +50,10 @@ def members_of_zip(source: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     with archive:
         members = [member for member in archive.infolist() if not _is_clutter(member)]
         _check_members(members)
-        left = MAX_FILE_BYTES
+        remaining = MAX_FILE_BYTES
         for member in members:
             with tempfile.TemporaryFile() as plain:
-                left -= _unpack(archive, member, plain, left)
+                remaining -= _unpack(archive, member, plain, remaining)
                 yield member.filename, plain
 
 
@@ -96,9 +95,9 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
 
 @contextmanager
 def inside_gzip(source: BinaryIO) -> Iterator[BinaryIO]:
-    """The content of a gzip file in a temporary file.
+    """Unpack a gzip file to a temporary file.
 
-    Raises ArchiveRefused for damage, trailing bytes, and too much.
+    Raises ArchiveRefused for damage, trailing bytes, or too large a content.
     """
     with tempfile.TemporaryFile() as plain:
         try:

@@ -1,10 +1,8 @@
-"""The one form that every bank file is read into.
+"""Canonical statements: the types that every bank file is read into.
 
-Statements, entries and their details, all frozen.
-
-Entries and details are named tuples because there may be 100,000 of them; all else are frozen
-dataclasses. Amounts are integers in minor units of their currency, positive for money that came,
-negative for money that went.
+Entries and details are named tuples because there may be 100,000 of them; all others are frozen
+dataclasses. Amounts are integers in minor units of their currency, positive for credits and
+negative for debits.
 """
 
 from collections.abc import Sequence
@@ -15,20 +13,20 @@ from typing import NamedTuple
 
 
 class Family(StrEnum):
-    """What a message is for. Money is recognised from one family per account.
+    """The purpose of a message.
 
-    The others only enrich it.
+    Money is recognised from one family per account; the other families only add information.
     """
 
-    STATEMENT = "statement"  # camt.053, MT940, OFX, BAI2 of a prior day, CSV
-    REPORT = "report"  # camt.052, MT942, BAI2 of the running day
+    STATEMENT = "statement"  # camt.053, MT940, OFX, BAI2 of a previous day, CSV
+    REPORT = "report"  # camt.052, MT942, BAI2 of the current day
     NOTIFICATION = "notification"  # camt.054
 
 
 class Status(StrEnum):
-    """How far an entry got. ISO 20022 external entry status codes.
+    """The status of an entry: ISO 20022 external entry status codes.
 
-    EXPECTED is MT940's EC and ED.
+    EXPECTED stands for the marks EC and ED of MT940.
     """
 
     BOOKED = "BOOK"
@@ -36,14 +34,14 @@ class Status(StrEnum):
     INFORMATION = "INFO"
     FUTURE = "FUTR"
     EXPECTED = "EXPECTED"
-    OTHER = "OTHER"  # a status of the bank's own: never cash
+    OTHER = "OTHER"  # the bank's own status: never counts as cash
 
 
 class HoldReason(StrEnum):
-    """Why a statement that was read must not be applied without a person."""
+    """A reason why a statement must not be applied before a review."""
 
     BALANCE_MISMATCH = "balance_mismatch"  # opening + booked entries is not closing
-    BALANCE_MISSING = "balance_missing"  # a balance that the format demands is not there
+    BALANCE_MISSING = "balance_missing"  # a balance that the format requires
     BALANCE_UNREADABLE = "balance_unreadable"
     BALANCE_AMBIGUOUS = "balance_ambiguous"  # two different opening or closing balances
     CONTROL_TOTAL = "control_total"  # the bank's own sum or count differs from what was read
@@ -54,19 +52,19 @@ class HoldReason(StrEnum):
     )
     DATE_IMPOSSIBLE = "date_impossible"  # 30 February
     DATE_MISSING = "date_missing"
-    DATE_AMBIGUOUS = "date_ambiguous"  # day and month can't be told apart
+    DATE_AMBIGUOUS = "date_ambiguous"  # day and month may be swapped
     DATE_OUT_OF_RANGE = "date_out_of_range"
     PAGES_OUT_OF_ORDER = "pages_out_of_order"
     ENCODING_DOUBT = "encoding_doubt"
-    DETAIL_UNREADABLE = "detail_unreadable"  # an amount inside an entry; the entry itself is clear
-    TEXT_DOUBT = "text_doubt"  # markup in a text, so it may be cut
-    ROW_NOT_READ = "row_not_read"  # a row with an amount that is no entry
-    FAMILY_DOUBT = "family_doubt"  # the file says two different things about what it is
-    TRUNCATED = "truncated"  # the end of the file is missing, though every entry is whole
+    DETAIL_UNREADABLE = "detail_unreadable"  # an amount of a detail; the entry is clear
+    TEXT_DOUBT = "text_doubt"  # markup in a text, which may be cut
+    ROW_NOT_READ = "row_not_read"  # a row that has an amount but is no entry
+    FAMILY_DOUBT = "family_doubt"  # the file contradicts itself about its family
+    TRUNCATED = "truncated"  # the end of the file is missing, but each entry is whole
 
 
 class Hold(NamedTuple):
-    """One reason to hold; `difference_minor` is what was read minus what the bank states."""
+    """One reason to hold; `difference_minor` is our figure minus the bank's."""
 
     reason: HoldReason
     says: str
@@ -75,7 +73,7 @@ class Hold(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A control that was made: the bank's figure and ours, in minor units or in entries."""
+    """A control figure: the bank's and ours, in minor units or a number of entries."""
 
     name: str
     stated: int
@@ -83,14 +81,14 @@ class Check(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether both are equal."""
+        """Whether both figures are equal."""
         return self.stated == self.found
 
 
 class Reference(NamedTuple):
-    """A creditor's reference from a structured field.
+    """A creditor reference from a structured field.
 
-    Kind is the file's word (SCOR, QRR ...) or empty.
+    `kind` is the file's own word for it (SCOR, QRR ...) or empty.
     """
 
     kind: str
@@ -98,7 +96,7 @@ class Reference(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """A balance of the account; kind is OPBD, CLBD, ... or the MT940 tag."""
+    """A balance of the account; `kind` is OPBD, CLBD ... or the MT940 tag."""
 
     kind: str
     amount_minor: int
@@ -107,7 +105,7 @@ class Balance(NamedTuple):
 
 
 class Total(NamedTuple):
-    """Sums of one currency over all entries, whatever their status; debits as a positive number."""
+    """Numbers and sums of all entries in one currency; debits are positive."""
 
     currency: str
     credits: int
@@ -118,7 +116,7 @@ class Total(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Our own account; `other` is its number where the file has no IBAN."""
+    """The account of the statement; `other` is its number if the file has no IBAN."""
 
     iban: str | None = None
     other: str | None = None
@@ -128,11 +126,11 @@ class Account:
 
 
 class Detail(NamedTuple):
-    """One transaction inside an entry. The entry is the money; details only split it.
+    """One transaction inside an entry. The entry carries the money; details only split it.
 
-    `amount_minor` is None where the bank does not say how much of the entry it is. The counterparty
-    is who paid us for a credit and whom we paid for a debit. A placeholder such as NOTPROVIDED is
-    None.
+    `amount_minor` is None if the bank does not state the transaction's share of the entry. The
+    counterparty is the payer of a credit and the payee of a debit. A placeholder such as
+    NOTPROVIDED becomes None.
     """
 
     amount_minor: int | None = None
@@ -156,9 +154,9 @@ class Detail(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One line of a statement. `position` is where it stands in the file.
+    """One line of a statement.
 
-    `details` has at least one element.
+    `position` is its place in the file. `details` has at least one element.
     """
 
     position: str
@@ -178,7 +176,7 @@ class Entry(NamedTuple):
 
     @property
     def split_agrees(self) -> bool:
-        """Whether the details add up to the entry in its own currency.
+        """Whether the details add up to the entry in the entry's currency.
 
         If not, none of them may be allocated.
         """
@@ -189,7 +187,7 @@ class Entry(NamedTuple):
 
     @property
     def only_detail(self) -> Detail | None:
-        """The detail of an entry that is one transaction; None for a batch."""
+        """The detail of an entry of one transaction; None for a batch."""
         return self.details[0] if len(self.details) == 1 else None
 
 
@@ -197,9 +195,9 @@ class Entry(NamedTuple):
 class Statement:
     """One statement, report or notification of one account.
 
-    `entries` may be walked as often as needed and is unpacked while walking, so that 100,000 of
-    them stay small. `family` says whether it may recognise money, `holds` why it must not be
-    applied without a person.
+    `entries` are compressed and unpacked while they are iterated, as often as needed. `family`
+    decides whether the statement may recognise money. `holds` are the reasons why it must not be
+    applied before a review.
     """
 
     format: str
@@ -226,5 +224,5 @@ class Statement:
 
     @property
     def is_held(self) -> bool:
-        """Whether any reason to hold was found."""
+        """Whether there is any reason to hold the statement."""
         return bool(self.holds)

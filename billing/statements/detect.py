@@ -1,12 +1,12 @@
-"""Which format a file has, told from its first bytes and never from its name."""
+"""The format of a file, detected from its first bytes and never from its name."""
 
 import re
 from enum import StrEnum
 
-# Containers and documents that people send by mistake, by their first bytes.
+# First bytes of archives and documents that are sent by mistake.
 _FOREIGN = (
     (b"%PDF", "a PDF document"),
-    (b"\xd0\xcf\x11\xe0", "an Excel or Word document of the old kind"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ", "an xz archive"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
@@ -26,7 +26,7 @@ _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]{0,60})")
 
 
 class Kind(StrEnum):
-    """What a file can be."""
+    """The kinds of files."""
 
     CAMT = "camt"
     MT940 = "MT940"
@@ -39,17 +39,17 @@ class Kind(StrEnum):
 
 
 def detect(head: bytes) -> tuple[Kind, str]:
-    """Kind of a file by its first bytes, and for an unknown one what it seems to be.
+    """The kind of a file, and a description of it if the kind is unknown.
 
-    CSV is what other text may be.
+    Any other text may be CSV.
     """
     if head.startswith(_ZIP):
         return Kind.ZIP, ""
     if head.startswith(_GZIP):
         return Kind.GZIP, ""
-    for mark, what in _FOREIGN:
+    for mark, description in _FOREIGN:
         if head.startswith(mark):
-            return Kind.UNKNOWN, what
+            return Kind.UNKNOWN, description
     if head[257:262] == b"ustar":
         return Kind.UNKNOWN, "a tar archive"
     text = _ascii(head)
@@ -65,17 +65,14 @@ def detect(head: bytes) -> tuple[Kind, str]:
 
 
 def _ascii(head: bytes) -> bytes:
-    """The bytes without byte order mark, NULs of UTF-16, and blanks or controls in front."""
+    """The bytes without byte order mark, NULs of UTF-16, and leading blanks or controls."""
     for mark in _BOMS:
         head = head.removeprefix(mark)
     return head.replace(b"\0", b"").lstrip(b" \t\r\n\x01\x02\x03\x0b\x0c")
 
 
 def _detect_xml(text: bytes) -> tuple[Kind, str]:
-    """Any XML goes to the camt reader but what plainly is something else.
-
-    The reader then says what is wrong with it.
-    """
+    """Leave all XML to the camt reader, which refuses it by name, except well-known documents."""
     root = _ROOT.search(text)
     name = root[1].decode("ascii") if root else ""
     if name.lower() in {"html", "svg", "rss", "feed"}:

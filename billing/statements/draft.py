@@ -1,12 +1,11 @@
-"""A statement while it is being read.
-
-It takes entries, keeps the sums, and makes the checks at the end.
-"""
+"""A statement while it is read: takes entries, keeps their sums, and checks them at the end."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
+from billing.currencies import exponent_of
 from billing.statements.canonical import (
     Account,
     Balance,
@@ -19,16 +18,15 @@ from billing.statements.canonical import (
     Status,
     Total,
 )
-from billing.statements.currencies import exponent_of
 from billing.statements.limits import MAX_HOLDS_OF_A_KIND, Budget
 from billing.statements.packed import Packing, packing_entries
 
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """What a reader fills in; `finish` makes the frozen Statement of it.
+    """A statement that a reader fills in; `finish` makes the frozen Statement.
 
-    `needs_balances` is whether the format demands an opening and a closing balance.
+    `needs_balances` says whether the format requires an opening and a closing balance.
     """
 
     format: str
@@ -47,6 +45,7 @@ class Draft:
     opening: Balance | None = None
     closing: Balance | None = None
     needs_balances: bool = False
+    entry_count: int = 0
     booked_minor: int = 0
     first_day: date | None = None
     last_day: date | None = None
@@ -57,9 +56,10 @@ class Draft:
     _held: Counter[HoldReason] = field(default_factory=Counter)
 
     def add(self, entry: Entry) -> None:
-        """Take one entry; raises TooManyEntries when the file's budget is spent."""
+        """Add one entry; raises TooManyEntries if the file's budget is spent."""
         self.budget.spend_entry(entry.position)
         self.entries.add(entry)
+        self.entry_count += 1
         amount = entry.amount_minor
         sums = self._sums.get(entry.currency)
         if sums is None:
@@ -80,9 +80,9 @@ class Draft:
     def hold(
         self, reason: HoldReason, says: str, position: str = "", difference_minor: int | None = None
     ) -> None:
-        """Note a reason to hold; of many alike only the first are kept.
+        """Add a reason to hold the statement.
 
-        So a hostile file can't fill the memory.
+        Only the first of each kind are kept, so that a hostile file can't fill the memory.
         """
         self._held[reason] += 1
         if self._held[reason] <= MAX_HOLDS_OF_A_KIND:
@@ -91,21 +91,21 @@ class Draft:
     def check(self, name: str, *, stated: int, found: int) -> None:
         """Compare the bank's control figure with ours.
 
-        A difference holds the statement, for banks publish wrong ones.
+        A difference holds the statement and does not refuse it: banks publish wrong figures.
         """
-        made = Check(name, stated, found)
-        self.checks.append(made)
-        if not made.agrees:
-            said = f"{name}: the bank states {stated}, the entries give {found}"
-            self.hold(HoldReason.CONTROL_TOTAL, said, difference_minor=found - stated)
+        check = Check(name, stated, found)
+        self.checks.append(check)
+        if not check.agrees:
+            message = f"{name}: the bank states {stated}, the entries give {found}"
+            self.hold(HoldReason.CONTROL_TOTAL, message, difference_minor=found - stated)
 
     def totals(self) -> tuple[Total, ...]:
-        """Number and sum of credits and debits read so far, by currency."""
+        """The numbers and sums of credits and debits so far, by currency."""
         return tuple(Total(currency, *sums) for currency, sums in sorted(self._sums.items()))
 
     def finish(self) -> Statement:
-        """The statement as read, with every check made."""
-        self._settle_currency()
+        """Make the last checks, and return the frozen statement."""
+        self._check_currency()
         self._check_balance()
         for reason, count in self._held.items():
             if count > MAX_HOLDS_OF_A_KIND:
@@ -134,7 +134,7 @@ class Draft:
             entries=self.entries.finish(),
         )
 
-    def _settle_currency(self) -> None:
+    def _check_currency(self) -> None:
         stated = [balance.currency for balance in (self.opening, self.closing) if balance]
         if self.currency is None:
             self.currency = self.account.currency or next(iter([*stated, *self._sums]), None)
@@ -145,18 +145,25 @@ class Draft:
                     f"{currency} is not in ISO 4217: read with two decimals",
                 )
         for currency in sorted({*stated, *self._sums} - {self.currency}):
-            said = f"an amount in {currency} on an account in {self.currency}"
-            self.hold(HoldReason.CURRENCY_MISMATCH, said)
+            message = f"an amount in {currency} on an account in {self.currency}"
+            self.hold(HoldReason.CURRENCY_MISMATCH, message)
 
     def _check_balance(self) -> None:
         if self.opening is None or self.closing is None:
             if self.needs_balances and not self._held[HoldReason.BALANCE_UNREADABLE]:
-                which = "opening" if self.opening is None else "closing"
-                self.hold(HoldReason.BALANCE_MISSING, f"the {which} balance is missing")
+                side = "opening" if self.opening is None else "closing"
+                self.hold(HoldReason.BALANCE_MISSING, f"the {side} balance is missing")
             return
         found = self.opening.amount_minor + self.booked_minor
-        made = Check("closing balance", self.closing.amount_minor, found)
-        self.checks.append(made)
-        if not made.agrees:
-            said = f"opening balance and booked entries give {found}, the bank states {made.stated}"
-            self.hold(HoldReason.BALANCE_MISMATCH, said, difference_minor=found - made.stated)
+        stated = self.closing.amount_minor
+        self.checks.append(Check("closing balance", stated, found))
+        if found != stated:
+            message = f"opening balance and booked entries give {found}, the bank states {stated}"
+            self.hold(HoldReason.BALANCE_MISMATCH, message, difference_minor=found - stated)
+
+
+def hold_doubtful_encoding(drafts: Iterable[Draft], encoding: str) -> None:
+    """Hold the statements of a text file that is in no usual encoding."""
+    message = f"neither UTF-8 nor Windows-1252: read as {encoding}"
+    for draft in drafts:
+        draft.hold(HoldReason.ENCODING_DOUBT, message)

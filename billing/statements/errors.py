@@ -1,6 +1,4 @@
-"""Why a bank file was refused.
-
-One named error for each reason, with its facts and the place in the file.
+"""Refusals of bank files: a named error for each reason, with its facts and the place.
 
 StatementRefused
 ├── FileRefused        FileTooLarge, EmptyFile, UnknownFormat, ArchiveRefused, NoStatements,
@@ -12,55 +10,46 @@ StatementRefused
 └── StructureRefused   MissingField, RepeatedField, BadLine, MalformedCsv, Bai2Refused
 """
 
-from typing import ClassVar
-
-from billing.errors import Rejected
+from billing.errors import Rejected, sentence
 
 # Longest piece of a file's own text that an error repeats: enough to find the place, too short to
-# carry a person's particulars into a log.
+# carry personal data into a log.
 MAX_QUOTE = 40
 # Longest reason in words; a library's own message may repeat much of a file.
 MAX_REASON = 160
-
-
-def _shortened(name: str, fact: str | int) -> str | int:
-    """A fact as it is kept: text of the file quoted, all else in plain ASCII, both shortened."""
-    if isinstance(fact, int):
-        return fact
-    longest = MAX_QUOTE if name == "text" else MAX_REASON
-    kept = fact if len(fact) <= longest else f"{fact[: longest - 3]}..."
-    return kept.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)
-
-
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
+def _shorten(name: str, fact: str | int) -> str | int:
+    """Cut a fact to its longest length and write it in plain ASCII."""
+    if isinstance(fact, int):
+        return fact
+    longest = MAX_QUOTE if name == "text" else MAX_REASON
+    short = fact if len(fact) <= longest else f"{fact[: longest - 3]}..."
+    return short.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)
+
+
 class StatementRefused(Rejected):
-    """A file that can't be read safely; nothing of it may be imported.
+    """The file can't be read safely, so nothing of it may be imported.
 
-    `position` is a line, a byte offset or an element path in words, or empty; the other facts are
-    the values that the message names, at most 40 characters of the file's own text among them.
+    Attributes:
+        position: A line, a byte offset or an element path in words, or empty.
+        facts: The values that the message names, with at most 40 characters of the file's text.
     """
-
-    says: ClassVar[str] = "the file was refused"
-
-    def __init_subclass__(cls) -> None:
-        # the docstring of each error is the sentence that it says, so the two can't drift apart
-        cls.says = (cls.__doc__ or cls.says).removesuffix(".")
 
     def __init__(self, position: str = "", **facts: str | int) -> None:
         self.position = position
-        super().__init__(
-            position=position, **{name: _shortened(name, fact) for name, fact in facts.items()}
-        )
+        short = {name: _shorten(name, fact) for name, fact in facts.items()}
+        super().__init__(position=position, **short)
 
     def __str__(self) -> str:
-        said = self.says.format_map(self.facts)
-        return f"{said} ({self.position})" if self.position else said
+        facts = {name: fact for name, fact in self.facts.items() if name != "position"}
+        message = sentence(type(self).__doc__ or self.name, facts)
+        return f"{message} ({self.position})" if self.position else message
 
 
 class FileRefused(StatementRefused):
-    """The file as a whole is not one that we read."""
+    """The file as a whole can't be read."""
 
 
 class FileTooLarge(FileRefused):
@@ -68,11 +57,11 @@ class FileTooLarge(FileRefused):
 
 
 class EmptyFile(FileRefused):
-    """The file holds nothing."""
+    """The file is empty."""
 
 
 class UnknownFormat(FileRefused):
-    """Not a bank statement that we know: {found}."""
+    """The file is not a bank statement in a known format: {found}."""
 
 
 class ArchiveRefused(FileRefused):
@@ -80,27 +69,27 @@ class ArchiveRefused(FileRefused):
 
 
 class NoStatements(FileRefused):
-    """A {format} file without any statement."""
+    """The {format} file contains no statement."""
 
 
 class TooManyStatements(FileRefused):
-    """More than {limit} statements."""
+    """The file has more than {limit} statements."""
 
 
 class TooManyEntries(FileRefused):
-    """More than {limit} entries and details."""
+    """The file has more than {limit} entries and details."""
 
 
 class LineTooLong(FileRefused):
-    """A line or value of more than {limit} characters."""
+    """A line or value has more than {limit} characters."""
 
 
 class TooManyLines(FileRefused):
-    """More than {limit} lines."""
+    """The file has more than {limit} lines."""
 
 
 class UndecodableText(FileRefused):
-    """Bytes that are no text in {encoding}."""
+    """The file has bytes that are no text in {encoding}."""
 
 
 class Truncated(FileRefused):
@@ -108,7 +97,7 @@ class Truncated(FileRefused):
 
 
 class XmlRefused(StatementRefused):
-    """The XML is not well-formed or not harmless."""
+    """The XML is malformed or unsafe."""
 
 
 class MalformedXml(XmlRefused):
@@ -124,31 +113,31 @@ class EncodingRefused(XmlRefused):
 
 
 class TooDeep(XmlRefused):
-    """Elements nested more than {limit} deep."""
+    """The XML nests elements more than {limit} levels deep."""
 
 
 class TooManyTags(XmlRefused):
-    """More than {limit} tags."""
+    """The file has more than {limit} tags."""
 
 
 class TooManyNames(XmlRefused):
-    """More than {limit} different names of tags and attributes."""
+    """The XML has more than {limit} different names of tags and attributes."""
 
 
 class TooManyUnits(XmlRefused):
-    """More than {limit} statements, balances, entries and parts of them."""
+    """The XML has more than {limit} statements, balances, entries and parts of them."""
 
 
 class ElementTooLarge(XmlRefused):
-    """More than {limit} bytes without a finished balance, entry or transaction."""
+    """The XML has more than {limit} bytes without a finished balance, entry or transaction."""
 
 
 class MarkupInText(XmlRefused):
-    """Markup inside the text of {field}."""
+    """The text of {field} contains markup."""
 
 
 class MoneyRefused(StatementRefused):
-    """An amount, currency or direction that can be read in more than one way, or in none."""
+    """An amount, currency or direction is ambiguous or can't be read."""
 
 
 class BadAmount(MoneyRefused):
@@ -156,19 +145,19 @@ class BadAmount(MoneyRefused):
 
 
 class AmountTooPrecise(MoneyRefused):
-    """'{text}' has more decimals than its currency, which has {exponent}."""
+    """'{text}' has more decimals than the {exponent} of its currency."""
 
 
 class AmountTooLarge(MoneyRefused):
-    """'{text}' is beyond any bank amount."""
+    """'{text}' is larger than any bank amount."""
 
 
 class BadCurrency(MoneyRefused):
-    """'{text}' is not a currency that we count in."""
+    """'{text}' is not a supported currency."""
 
 
 class BadDirection(MoneyRefused):
-    """'{text}' does not say whether money came or went."""
+    """'{text}' does not say whether the entry is a credit or a debit."""
 
 
 class StructureRefused(StatementRefused):

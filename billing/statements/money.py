@@ -1,18 +1,15 @@
-"""Amounts as a bank file writes them, turned into integer minor units or refused.
-
-Never through a float.
-"""
+"""Amounts of bank files: converted to integer minor units, never through a float, or refused."""
 
 import re
 from functools import lru_cache
 
-from billing.statements.currencies import SHOWN_AS_MINOR, exponent_of
+from billing.currencies import SHOWN_AS_MINOR, exponent_of
 from billing.statements.errors import AmountTooLarge, AmountTooPrecise, BadAmount, BadCurrency
-from billing.statements.remembered import LONGEST
+from billing.statements.limits import MAX_CACHED_CHARS
 
 # The largest amount in minor units: a sum of many still fits a Postgres bigint (9.2e18).
 MAX_MINOR = 10**17
-# What comes before the decimal mark: ISO 20022 has 18 digits in all, SWIFT 15.
+# Digits before the decimal mark: ISO 20022 has 18 in all, SWIFT 15.
 _WHOLE = r"[0-9]{1,18}"
 _CODE = re.compile(r"[A-Z]{3}")
 
@@ -27,14 +24,14 @@ def _grammar(decimal: str, group: str) -> re.Pattern[str]:
 def to_minor(
     text: str, *, exponent: int, position: str, decimal: str = ".", group: str = ""
 ) -> int:
-    """Unsigned amount in minor units of a currency with `exponent` decimals (0, 2 or 3).
+    """Convert an unsigned amount to minor units of a currency with `exponent` decimals (0, 2 or 3).
 
-    ASCII digits only, with at most one decimal mark; `group` lists the marks allowed between groups
-    of three. Zeros beyond the currency's decimals are dropped (ISO 20022 allows five decimals, and
-    banks send 8.85000); any other digit there is refused, because no ledger could hold it. Raises
-    BadAmount, AmountTooPrecise, AmountTooLarge.
+    The text has ASCII digits only and at most one decimal mark; `group` lists the marks allowed
+    between groups of three. Zeros beyond the currency's decimals are dropped (ISO 20022 allows five
+    decimals, and banks send 8.85000). Any other digit there is refused, because no ledger could
+    hold it. Raises BadAmount, AmountTooPrecise, AmountTooLarge.
     """
-    minor = _minor(text, exponent, decimal, group) if len(text) <= LONGEST else None
+    minor = _minor(text, exponent, decimal, group) if len(text) <= MAX_CACHED_CHARS else None
     if minor is None:
         raise BadAmount(position, text=text)
     if minor == _TOO_PRECISE:
@@ -44,11 +41,11 @@ def to_minor(
     return minor
 
 
-# What no amount is: the answer of `_minor` for digits that the currency does not have.
+# The result of `_minor` for digits that the currency does not have; no amount is negative.
 _TOO_PRECISE = -1
 
 
-@lru_cache(maxsize=4096)  # an amount stands in an entry, and again in its only transaction
+@lru_cache(maxsize=4096)  # an amount occurs in an entry, and again in its transaction
 def _minor(text: str, exponent: int, decimal: str, group: str) -> int | None:
     match = _grammar(decimal, group).fullmatch(text)
     if match is None:
@@ -66,10 +63,7 @@ def _minor(text: str, exponent: int, decimal: str, group: str) -> int | None:
 def signed_minor(
     text: str, *, exponent: int, position: str, decimal: str = ".", group: str = ""
 ) -> int:
-    """Like `to_minor`, with at most one sign in front.
-
-    Or behind as German and Dutch exports write it.
-    """
+    """Convert an amount like `to_minor`, with at most one sign before or after the digits."""
     sign = 1
     digits = text
     if digits[:1] in {"+", "-"}:
@@ -82,11 +76,10 @@ def signed_minor(
 
 
 def currency_exponent(code: str, position: str) -> int:
-    """Decimals of an upper-case ISO 4217 code.
+    """The decimals of an upper-case ISO 4217 code.
 
-    2 for a code we do not know, which the statement then holds.
-
-    Raises BadCurrency for what has not the form of a code, and for the units with four decimals.
+    An unknown code has 2, and its statement is held. Raises BadCurrency if the text does not have
+    the form of a code, and for the units with four decimals.
     """
     exponent = exponent_of(code)
     if exponent is None:

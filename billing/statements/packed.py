@@ -1,14 +1,12 @@
-"""Entries kept small: compressed blocks of plain values.
-
-Unpacked one block at a time while somebody walks them.
-"""
+"""Sequences of entries in compressed blocks, unpacked one block at a time while iterated."""
 
 import marshal
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from functools import lru_cache
+from operator import eq
 from typing import Any, Generic, TypeVar, overload
 
 from billing.statements.canonical import Detail, Entry, Reference, Status
@@ -16,15 +14,14 @@ from billing.statements.canonical import Detail, Entry, Reference, Status
 Item = TypeVar("Item")
 Row = list[Any] | tuple[Any, ...]
 
-# Items per block: enough for compression to bite, few enough that an unpacked block is some 200 kB.
+# Items in a block: enough for a good compression; unpacked they are some 200 kB.
 BLOCK = 256
-# And a block ends before its time when its entries are long: 256 of the largest would be 30 MB.
+# A block of long entries ends earlier: 256 of the largest would be 30 MB.
 BLOCK_BYTES = 1_048_576
-# The blocks are of the marshal module, which knows plain values only and is the quickest there is;
-# they never leave the process that wrote them.
-# A batch with more details than this is packed by itself, not inside its entry's block.
+# The details of a larger batch are packed by themselves, not in the block of their entry.
 INLINE_DETAILS = 64
-# zlib's fastest level: five times smaller already, in a third of the time of the default.
+# zlib's fastest level makes blocks five times smaller, in a third of the default's time. The blocks
+# are written by marshal, the fastest module for plain values; they never leave their process.
 _LEVEL = 1
 
 _DETAIL = {name: place for place, name in enumerate(Detail._fields)}
@@ -79,7 +76,7 @@ def _unpack_entry(row: Row) -> Entry:
 
 
 class Packed(Sequence[Item], Generic[Item]):
-    """A sequence that can be walked many times and is never unpacked as a whole."""
+    """A sequence that can be iterated many times and is never unpacked as a whole."""
 
     def __init__(
         self,
@@ -114,25 +111,19 @@ class Packed(Sequence[Item], Generic[Item]):
         return self._open(self._blocks[block])[at - self._starts[block]]
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Sequence) and len(self) == len(other) and all(map(_same, self, other))
-        )
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, and too long to hash
 
     def _open(self, block: bytes | Item) -> list[Item]:
         if isinstance(block, bytes):
-            rows = marshal.loads(zlib.decompress(block))  # noqa: S302 - our own bytes, see above
+            rows = marshal.loads(zlib.decompress(block))  # noqa: S302 - our own bytes
             return [self._unpack(marshal.loads(row)) for row in rows]  # noqa: S302 - the same
         return [block]
 
 
-def _same(one: object, other: object) -> bool:
-    return one == other
-
-
 class Packing(Generic[Item]):
-    """Takes items one at a time and ends as a Packed sequence."""
+    """A Packed sequence under construction: takes items one at a time."""
 
     def __init__(self, pack: Callable[[Item], Row | None], unpack: Callable[[Row], Item]) -> None:
         self._pack = pack
@@ -147,7 +138,7 @@ class Packing(Generic[Item]):
         return self._length
 
     def add(self, item: Item) -> None:
-        """Take one item."""
+        """Add one item."""
         row = self._pack(item)
         if row is None:
             self._close_block()
@@ -161,8 +152,13 @@ class Packing(Generic[Item]):
         if len(self._rows) == BLOCK or self._bytes > BLOCK_BYTES:
             self._close_block()
 
+    def extend(self, items: Iterable[Item]) -> None:
+        """Add several items."""
+        for item in items:
+            self.add(item)
+
     def finish(self) -> Packed[Item]:
-        """The sequence of all items taken."""
+        """The sequence of all items."""
         self._close_block()
         return Packed(self._blocks, self._starts, self._length, self._unpack)
 
@@ -174,10 +170,10 @@ class Packing(Generic[Item]):
 
 
 def packing_entries() -> Packing[Entry]:
-    """A packing of entries."""
+    """Begin a packed sequence of entries."""
     return Packing(_pack_entry, _unpack_entry)
 
 
 def packing_details() -> Packing[Detail]:
-    """A packing of the details of one large batch."""
+    """Begin a packed sequence of the details of one large batch."""
     return Packing(_pack_detail, _unpack_detail)

@@ -1,19 +1,16 @@
-"""Canonical statements as plain values for JSON.
-
-Amounts stay integers in minor units, days are ISO 8601.
-"""
+"""Canonical statements as plain values for JSON: amounts in minor units, days in ISO 8601."""
 
 from datetime import date
 from typing import Any
 
+from billing.currencies import SHOWN_AS_MINOR, exponent_of
 from billing.statements.canonical import Balance, Detail, Entry, Statement
-from billing.statements.currencies import SHOWN_AS_MINOR, exponent_of
 
 Plain = dict[str, Any]
 
 
 def plain_statement(statement: Statement) -> Plain:
-    """Everything of a statement but its entries."""
+    """A statement without its entries."""
     account = statement.account
     return {
         "format": statement.format,
@@ -46,12 +43,9 @@ def plain_statement(statement: Statement) -> Plain:
 
 
 def plain_entry(entry: Entry) -> Plain:
-    """An entry. What belongs to one transaction stands in the entry.
-
-    A batch lists its details instead.
-    """
+    """An entry with the fields of its only transaction; a batch lists its details instead."""
     only = entry.only_detail
-    found: Plain = {
+    values: Plain = {
         "position": entry.position,
         "booking_date": _day(entry.booking_date),
         "value_date": _day(entry.value_date),
@@ -65,24 +59,21 @@ def plain_entry(entry: Entry) -> Plain:
         "corrects": entry.corrects,
         "note": entry.note,
     }
-    said = plain_detail(only or Detail())
-    said["detail_bank_reference"] = said.pop("bank_reference")
-    said["detail_amount_minor"] = said.pop("amount_minor")
-    said["detail_currency"] = said.pop("currency")
-    said["detail_type_code"] = said.pop("type_code")
-    said["detail_note"] = said.pop("note")
-    found |= said
-    found["split_agrees"] = entry.split_agrees
-    found["details"] = [] if only else [plain_detail(detail) for detail in entry.details]
-    return found
+    detail_values = plain_detail(only or Detail())
+    for name in ("bank_reference", "amount_minor", "currency", "type_code", "note"):
+        detail_values[f"detail_{name}"] = detail_values.pop(name)
+    values |= detail_values
+    values["split_agrees"] = entry.split_agrees
+    values["details"] = [] if only else [plain_detail(detail) for detail in entry.details]
+    return values
 
 
 def plain_detail(detail: Detail) -> Plain:
     """One transaction."""
-    found = detail._asdict()
-    found["references"] = [reference._asdict() for reference in detail.references]
-    found["remittance"] = list(detail.remittance)
-    return found
+    values = detail._asdict()
+    values["references"] = [reference._asdict() for reference in detail.references]
+    values["remittance"] = list(detail.remittance)
+    return values
 
 
 def _balance(balance: Balance | None) -> Plain | None:
@@ -94,7 +85,7 @@ def _day(day: date | None) -> str | None:
 
 
 def shown_amount(minor: int, currency: str) -> str:
-    """Minor units as people write them, such as -12.50 EUR."""
+    """Format minor units for display, such as -12.50 EUR."""
     decimals = _exponent(currency) or 0
     digits = str(abs(minor)).rjust(decimals + 1, "0")
     shown = f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits

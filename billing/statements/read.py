@@ -1,4 +1,4 @@
-"""The one door: the bytes of any bank file in, its canonical statements out."""
+"""The entry point of the readers: a bank file in any format to canonical statements."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,15 +6,15 @@ from datetime import date, timedelta
 from typing import BinaryIO
 
 from billing.statements.archives import inside_gzip, members_of_zip
-from billing.statements.bai2_reader import read_bai2
-from billing.statements.camt import read_camt
+from billing.statements.bai2.reader import read_bai2
+from billing.statements.camt.reader import read_camt
 from billing.statements.canonical import Hold, HoldReason, Statement
-from billing.statements.csv_reader import read_csv
+from billing.statements.delimited.reader import read_csv
 from billing.statements.detect import Kind, detect
 from billing.statements.errors import ArchiveRefused, UnknownFormat
 from billing.statements.limits import Budget
-from billing.statements.mt940 import read_mt940
-from billing.statements.ofx import read_ofx
+from billing.statements.mt940.reader import read_mt940
+from billing.statements.ofx.reader import read_ofx
 from billing.statements.source import head_of, open_source
 
 _READERS: dict[Kind, Callable[[BinaryIO, Budget, str | None], list[Statement]]] = {
@@ -24,25 +24,23 @@ _READERS: dict[Kind, Callable[[BinaryIO, Budget, str | None], list[Statement]]] 
     Kind.BAI2: read_bai2,
     Kind.CSV: read_csv,
 }
-# A bank keeps statements for download a year or so; an entry may be announced for the next few
-# days.
+# Banks offer statements for download for about a year, and may announce entries a few days ahead.
 OLDEST = timedelta(days=400)
 NEWEST = timedelta(days=7)
 
 
 def read_statements(data: bytes | BinaryIO, *, name: str | None = None) -> list[Statement]:
-    """Statements of one file, or of all files in a zip or gzip.
+    """Read the statements of one file, or of all files in a zip or gzip.
 
-    `data` is its bytes, or a seekable binary file.
+    `data` is the bytes of the file, or a seekable binary file. Its format is detected from the
+    content; `name` is only repeated in `Statement.source`.
 
-    The whole file is read before anything is returned: either every statement of it, some perhaps
-    held, or an error of StatementRefused and nothing. Entries stay packed and are unpacked while
-    they are walked. The format is told from the content; `name` is only repeated in
-    `Statement.source`.
+    The whole file is read first: the result is every statement of it, some perhaps held, or an
+    error of StatementRefused. Entries stay compressed and are unpacked while they are iterated.
     """
     source = open_source(data)
     budget = Budget()
-    kind, what = detect(head_of(source))
+    kind, description = detect(head_of(source))
     if kind is Kind.ZIP:
         members = members_of_zip(source)
         return [
@@ -53,29 +51,29 @@ def read_statements(data: bytes | BinaryIO, *, name: str | None = None) -> list[
     if kind is Kind.GZIP:
         with inside_gzip(source) as plain:
             return _read_member(plain, budget, name)
-    return _read_plain(source, kind, what, budget, name)
+    return _read_plain(source, kind, description, budget, name)
 
 
 def _read_member(plain: BinaryIO, budget: Budget, name: str | None) -> list[Statement]:
     source = open_source(plain)
-    kind, what = detect(head_of(source))
+    kind, description = detect(head_of(source))
     if kind in {Kind.ZIP, Kind.GZIP}:
         raise ArchiveRefused(f"member {name!a}", reason="an archive inside an archive")
-    return _read_plain(source, kind, what, budget, name)
+    return _read_plain(source, kind, description, budget, name)
 
 
 def _read_plain(
-    source: BinaryIO, kind: Kind, what: str, budget: Budget, name: str | None
+    source: BinaryIO, kind: Kind, description: str, budget: Budget, name: str | None
 ) -> list[Statement]:
     if kind not in _READERS:
-        raise UnknownFormat(found=what)
+        raise UnknownFormat(found=description)
     return _READERS[kind](source, budget, name)
 
 
 def hold_distant_dates(statement: Statement, *, today: date) -> Statement:
-    """The statement, held if an entry is over 400 days old or more than 7 days ahead of `today`."""
+    """Hold the statement if an entry is over 400 days old or over 7 days ahead of `today`."""
     first, last = statement.first_day, statement.last_day
     if first is None or last is None or (today - OLDEST <= first and last <= today + NEWEST):
         return statement
-    said = f"entries from {first} to {last} are too far from {today}"
-    return replace(statement, holds=(*statement.holds, Hold(HoldReason.DATE_OUT_OF_RANGE, said)))
+    message = f"entries from {first} to {last} are too far from {today}"
+    return replace(statement, holds=(*statement.holds, Hold(HoldReason.DATE_OUT_OF_RANGE, message)))

@@ -1,14 +1,13 @@
-"""References and account numbers.
+"""Payment references and IBANs: find, normalise and check them.
 
-Recognise, normalise, check, and tell a mistyped one from one that is not there.
-
-A check digit is no proof (1 % of random texts pass modulo 97, 10 % pass modulo 10): the proof is
-that we issued it.
+A valid check digit is no proof, for 1 % of random texts pass modulo 97 and 10 % pass modulo 10. The
+proof is that we issued the reference.
 """
 
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from stdnum import iban as stdnum_iban
@@ -17,22 +16,12 @@ from stdnum.be import ogm_vcs
 from stdnum.ch import esr
 from stdnum.exceptions import ValidationError
 
-from billing.statements.remembered import remembered
+from billing.statements.limits import MAX_CACHED_CHARS
 
-# Words that banks and payers put where a reference is demanded but none is meant (EPC guidelines,
-# SWIFT field 61).
+# Words for "no reference" in fields that must have one (EPC guidelines, SWIFT field 61).
 _PLACEHOLDERS = frozenset(
-    {
-        "NOTPROVIDED",
-        "NOT PROVIDED",
-        "NOTAVAILABLE",
-        "NONREF",
-        "NON REF",
-        "NOREF",
-        "NONE",
-        "N/A",
-        "NA",
-    }
+    {"NOTPROVIDED", "NOT PROVIDED", "NOTAVAILABLE", "NONREF", "NON REF", "NOREF"}
+    | {"NONE", "N/A", "NA"}
 )
 _BLANKS = re.compile(r"\s+")
 _IBAN_FORM = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
@@ -43,7 +32,7 @@ _QR_IID = range(30_000, 32_000)
 
 
 class Scheme(StrEnum):
-    """Kinds of structured references that carry check digits."""
+    """The kinds of structured references with check digits."""
 
     RF = "RF"  # ISO 11649 creditor reference
     OGM = "OGM"  # Belgium, gestructureerde mededeling, VCS
@@ -51,8 +40,8 @@ class Scheme(StrEnum):
     FI = "FI"  # Finland, viitenumero
 
 
-class Found(NamedTuple):
-    """A reference as written and as normalised; `is_valid` is False for one that was mistyped."""
+class CheckedReference(NamedTuple):
+    """A reference as written and as normalised; `is_valid` is False if it was mistyped."""
 
     scheme: Scheme
     value: str
@@ -60,34 +49,36 @@ class Found(NamedTuple):
     written: str
 
 
-def meant(text: str | None) -> str | None:
-    """The text, or None where it is empty or only a placeholder such as NOTPROVIDED."""
+def drop_placeholder(text: str | None) -> str | None:
+    """The stripped text, or None if it is empty or a placeholder such as NOTPROVIDED."""
     if text is None:
         return None
-    kept = text.strip()
-    return None if not kept or kept.upper() in _PLACEHOLDERS else kept
+    stripped = text.strip()
+    return None if not stripped or stripped.upper() in _PLACEHOLDERS else stripped
 
 
 def is_usable_bank_id(text: str | None) -> bool:
     """Whether a bank's reference can tell entries apart.
 
-    Not a placeholder, not one digit over and over, not 1000...0.
+    A placeholder, a single repeated character and 1000...0 can't.
     """
-    kept = meant(text)
-    if kept is None or len(set(kept)) == 1:
+    reference = drop_placeholder(text)
+    if reference is None or len(set(reference)) == 1:
         return False
-    return kept.rstrip("0") != "1"
+    return reference.rstrip("0") != "1"
 
 
 def plain_iban(text: str | None) -> str | None:
-    """The text in upper case without blanks if it has the form of an IBAN.
+    """The text in upper case without blanks if it has the form of an IBAN, else None.
 
     Its check digits are not tested.
     """
-    return None if text is None or len(text) < _SHORTEST_IBAN else _iban_of(text)
+    if text is None or not _SHORTEST_IBAN <= len(text) <= MAX_CACHED_CHARS:
+        return None
+    return _iban_of(text)
 
 
-@remembered
+@lru_cache(maxsize=4096)
 def _iban_of(text: str) -> str | None:
     plain = "".join(text.split()).upper()
     return plain if _IBAN_FORM.fullmatch(plain) else None
@@ -103,20 +94,17 @@ def is_qr_iban(iban: str) -> bool:
     return iban[:2] in {"CH", "LI"} and iban[4:9].isdigit() and int(iban[4:9]) in _QR_IID
 
 
-def fits_account(found: Found, iban: str) -> bool:
-    """Whether scheme and receiving account go together.
-
-    QRR only with a QR-IBAN, RF only without.
-    """
-    if found.scheme is Scheme.QRR:
+def fits_account(reference: CheckedReference, iban: str) -> bool:
+    """Whether the receiving account takes the scheme: QRR needs a QR-IBAN, RF another."""
+    if reference.scheme is Scheme.QRR:
         return is_qr_iban(iban)
-    return found.scheme is not Scheme.RF or not is_qr_iban(iban)
+    return reference.scheme is not Scheme.RF or not is_qr_iban(iban)
 
 
 def is_valid_fi(digits: str) -> bool:
-    """Finnish viitenumero: 4 to 20 digits, weights 7-3-1 from the right.
+    """Whether the digits are a Finnish viitenumero with the right check digit (Finance Finland).
 
-    Check digit to the next ten (Finance Finland).
+    It has 4 to 20 digits, weighed 7-3-1 from the right; the last one completes the sum to a ten.
     """
     if not re.fullmatch(r"[0-9]{4,20}", digits):
         return False
@@ -126,7 +114,7 @@ def is_valid_fi(digits: str) -> bool:
     return -weighed % 10 == int(digits[-1])
 
 
-def _passes(validate: Callable[[str], str]) -> Callable[[str], bool]:
+def _check_with(validate: Callable[[str], str]) -> Callable[[str], bool]:
     def check(text: str) -> bool:
         try:
             validate(text)
@@ -137,9 +125,9 @@ def _passes(validate: Callable[[str], str]) -> Callable[[str], bool]:
     return check
 
 
-_is_valid_rf = _passes(iso11649.validate)
-_is_valid_ogm = _passes(ogm_vcs.validate)
-_is_valid_qrr = _passes(esr.validate)
+_is_valid_rf = _check_with(iso11649.validate)
+_is_valid_ogm = _check_with(ogm_vcs.validate)
+_is_valid_qrr = _check_with(esr.validate)
 
 _CHECKS: dict[Scheme, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     Scheme.RF: (re.compile(r"RF[0-9]{2}[A-Z0-9]{1,21}"), _is_valid_rf),
@@ -149,29 +137,27 @@ _CHECKS: dict[Scheme, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 }
 
 
-def check_reference(text: str, *schemes: Scheme) -> Found | None:
-    """A structured field's text as one of the schemes asked for, or as RF, QRR or OGM.
+def check_reference(text: str, *schemes: Scheme) -> CheckedReference | None:
+    """Read a text as a reference of one of the schemes, by default RF, QRR or OGM.
 
-    None when it has no such form.
-
-    A text that fits several forms (12 digits: OGM or FI) is the first whose check digits are right,
-    else the first.
+    A text that fits several forms (12 digits: OGM or FI) becomes the first with valid check digits,
+    else the first. None if it fits no form.
     """
     plain = _BLANKS.sub("", text).upper()
-    first: Found | None = None
+    first: CheckedReference | None = None
     for scheme in schemes or (Scheme.RF, Scheme.QRR, Scheme.OGM):
         form, is_valid = _CHECKS[scheme]
         bare = re.sub(r"[+*/]", "", plain) if scheme is Scheme.OGM else plain
         if form.fullmatch(bare):
-            found = Found(scheme, bare, is_valid(bare), text)
-            if found.is_valid:
-                return found
-            first = first or found
+            reference = CheckedReference(scheme, bare, is_valid(bare), text)
+            if reference.is_valid:
+                return reference
+            first = first or reference
     return first
 
 
-# In free text only forms that show themselves: RF and digits, the Belgian frame, 27 digits in a row
-# or in groups of five.
+# Forms that are recognisable in free text: RF and digits, the Belgian frame, 27 digits in a row or
+# in groups of five.
 _IN_TEXT = (
     (
         Scheme.RF,
@@ -185,29 +171,24 @@ _IN_TEXT = (
 )
 
 
-def find_references(text: str) -> tuple[Found, ...]:
-    """References in free text, mistyped ones included; empty when there is none.
+def find_references(text: str) -> tuple[CheckedReference, ...]:
+    """Find the references in free text, mistyped ones included.
 
-    RF in groups of four may run into the next word of the payer: then the longest run that is valid
-    is taken.
+    RF in groups of four may run into the payer's next word; the longest valid part of it counts.
     """
     upper = text.upper()
-    found: list[Found] = []
-    for scheme, form in _IN_TEXT:
-        for match in form.finditer(upper):
-            written = match.group()
-            one = (
-                _longest_valid(written) if scheme is Scheme.RF else check_reference(written, scheme)
-            )
-            if one is not None:
-                found.append(one)
-    return tuple(found)
+    matches = [(scheme, match[0]) for scheme, form in _IN_TEXT for match in form.finditer(upper)]
+    references = [
+        _longest_valid(written) if scheme is Scheme.RF else check_reference(written, scheme)
+        for scheme, written in matches
+    ]
+    return tuple(reference for reference in references if reference is not None)
 
 
-def _longest_valid(written: str) -> Found | None:
+def _longest_valid(written: str) -> CheckedReference | None:
     words = written.split(" ")
     for end in range(len(words), 0, -1):
-        one = check_reference(" ".join(words[:end]), Scheme.RF)
-        if one is not None and one.is_valid:
-            return one
+        reference = check_reference(" ".join(words[:end]), Scheme.RF)
+        if reference is not None and reference.is_valid:
+            return reference
     return check_reference(written, Scheme.RF) or check_reference(words[0], Scheme.RF)

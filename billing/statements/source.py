@@ -1,7 +1,4 @@
-"""The bytes of a file and the text in them.
-
-Size, encoding, and lines that can't grow without bound.
-"""
+"""The bytes of a file and its text: size, encoding, and lines of bounded length."""
 
 import codecs
 import io
@@ -17,10 +14,10 @@ from billing.statements.errors import (
 )
 from billing.statements.limits import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES
 
-# How much of a file is looked at to tell its format.
+# Bytes from which the format of a file is detected.
 HEAD_BYTES = 65_536
 _CHUNK = 262_144
-# Characters that are split into lines at once.
+# Characters that are split into lines in one step.
 _PIECE = 65_536
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -28,15 +25,15 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Control characters, of which only the line ends mean anything; SWIFT frames carry 0x01 and 0x03,
+# Control characters, which are dropped, except tab and line ends: SWIFT frames carry 0x01 and 0x03,
 # broken exports NUL.
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
 
 
 def open_source(data: bytes | BinaryIO, *, limit: int = MAX_FILE_BYTES) -> BinaryIO:
-    """A file at its start, seekable.
+    """Open a file at its start, seekable.
 
-    Raises FileTooLarge before reading anything, EmptyFile when there is nothing.
+    Raises FileTooLarge before anything is read, and EmptyFile.
     """
     source: BinaryIO = (
         io.BytesIO(data) if isinstance(data, bytes | bytearray | memoryview) else data
@@ -51,18 +48,18 @@ def open_source(data: bytes | BinaryIO, *, limit: int = MAX_FILE_BYTES) -> Binar
 
 
 def head_of(source: BinaryIO) -> bytes:
-    """The first bytes, with the source set back to its start."""
+    """Read the first bytes, and go back to the start."""
     head = source.read(HEAD_BYTES)
     source.seek(0)
     return head
 
 
 def guess_encoding(source: BinaryIO, *, declared: str | None = None) -> tuple[str, bool]:
-    """Encoding of the whole text and whether there is doubt about it.
+    """The encoding of the whole text, and whether it is doubtful.
 
-    A byte order mark decides; then UTF-8, which text in another encoding hardly ever is by chance;
-    then what the file declares; then Windows-1252. Bytes that no Windows text has point to an old
-    DOS code page, and that is a doubt.
+    The first of these that decodes: the one of a byte order mark; UTF-8, which text in another
+    encoding hardly ever is by chance; the declared one; Windows-1252. Bytes that no Windows text
+    has point to an old DOS code page, which is doubtful.
     """
     head = head_of(source)
     for mark, encoding in _BOMS:
@@ -98,13 +95,13 @@ def _must_decode(source: BinaryIO, encoding: str) -> None:
 
 
 def text_of(source: BinaryIO, encoding: str) -> io.TextIOWrapper:
-    """The source as text; every kind of line end, CR alone too, reads as LF."""
+    """The source as text; every line end, a lone CR too, becomes LF."""
     source.seek(0)
     return io.TextIOWrapper(source, encoding=encoding, errors="strict", newline=None)
 
 
 def lines_of(source: BinaryIO, encoding: str) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and lines without control characters or line end.
+    """Yield line numbers from 1, and lines without control characters and line end.
 
     The source stays open. Raises LineTooLong and TooManyLines.
     """
@@ -132,5 +129,5 @@ def _refuse_line(number: int) -> NoReturn:
 
 
 def without_controls(text: str) -> str:
-    """Text without control characters, line ends kept."""
+    """Remove the control characters from a text, except tab and line ends."""
     return text.translate(_CONTROLS)

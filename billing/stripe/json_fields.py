@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from billing.statements.currencies import exponent_of
+from billing.currencies import exponent_of
 from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
 
 #: Stripe's largest amounts have 12 digits; a sum of many still fits a bigint.

@@ -48,10 +48,11 @@ def test_a_list_for_machines_holds_the_whole_letter(billing_json, unpriced):
     assert (letter["error"], letter["attempts"], letter["state"]) == ("UnknownOperation", 1, "open")
 
 
-def test_what_is_still_in_redis_is_listed_too(billing, database, redis_client):
+def test_what_is_still_in_redis_is_listed_too(billing_json, database, redis_client):
     redis_client.lpush(queues.QUARANTINE, b"hello")
 
-    assert "not JSON" in billing("dead-letters", "list")
+    (letter,) = billing_json("dead-letters", "list")["letters"]
+    assert "JSON is malformed" in letter["reason"]
     assert redis_client.llen(queues.QUARANTINE) == 0
 
 

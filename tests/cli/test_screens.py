@@ -181,7 +181,7 @@ def test_migrating_what_is_migrated_changes_nothing(billing, database):
 
 
 def test_samples_are_loaded_once(billing, database):
-    assert billing("samples", "load") == "samples: 6 plans and 5 accounts\n"
+    assert billing("samples", "load") == "samples: Loaded 6 plans and 5 accounts.\n"
     assert "There are accounts already" in billing("samples", "load")
     assert "aws-admin" in billing("accounts", "show", "5")
 
@@ -205,6 +205,6 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
                     row._asdict(),
                 )
 
-    assert "no samples go into them" in refused
-    assert "no samples go into them" in left_alone
+    assert "so no samples are loaded" in refused
+    assert "so no samples are loaded" in left_alone
     assert "No account has the id" in billing("accounts", "show", "aws-admin", exit_code=1)

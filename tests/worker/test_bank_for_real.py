@@ -11,7 +11,7 @@ from billing_client import AnnounceTransfer, ConfirmTransfer, ImportStatement
 from models.host import Invoice, Plan, User
 from models.transfers import Transfer, TransferInvoice
 from tests.billing.bank.story import line, statement
-from tests.statements.writing import OWN_IBAN
+from tests.billing.statements.writing import OWN_IBAN
 from tests.worker.conftest import wait_until
 from worker import clock
 from worker.database import transaction

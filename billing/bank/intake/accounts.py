@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from billing.bank.intake import checks
 from billing.context import Context
+from billing.currencies import exponent_of
 from billing.errors import Rejected
-from billing.statements.currencies import exponent_of
 from models.bank import BankAccount
 
 #: Formats that money may be recognised from. A camt.054 only where an account has nothing else.

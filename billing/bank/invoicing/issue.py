@@ -10,11 +10,11 @@ from billing.bank import invoice_effects
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
 from billing.bank.invoicing import dunning_steps, references
 from billing.context import Context
+from billing.currencies import exponent_of
 from billing.errors import KeyReused
 from billing.events import outbox
 from billing.host import accounts
 from billing.lifecycle import status
-from billing.statements.currencies import exponent_of
 from billing_client.bank import AnnounceTransfer
 from models.bank import BankAccount
 from models.transfers import TransferInvoice

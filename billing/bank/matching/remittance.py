@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from billing.bank.matching.types import Incoming, Invoice, OpenItems
 from billing.statements.references import (
-    Found,
+    CheckedReference,
     Scheme,
     check_reference,
     find_references,
@@ -88,7 +88,7 @@ def read(incoming: Incoming, open_items: OpenItems) -> Said:
 
 def _structured(
     incoming: Incoming, open_items: OpenItems
-) -> tuple[tuple[Invoice, ...], tuple[str, ...], list[Found]]:
+) -> tuple[tuple[Invoice, ...], tuple[str, ...], list[CheckedReference]]:
     invoices, at_odds, others = [], [], []
     for reference in incoming.structured:
         found = check_reference(normalised(reference.value))

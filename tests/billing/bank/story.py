@@ -11,7 +11,7 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import files as bank_files
 from billing.bank.intake import store as statement_store
 from models.bank import BankLine, LineWording, Statement, StatementLine
-from tests.statements.writing import OWN_IBAN, PAYER_IBAN
+from tests.billing.statements.writing import OWN_IBAN, PAYER_IBAN
 from tests.story import NOON
 from worker.database import transaction
 

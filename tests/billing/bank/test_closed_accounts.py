@@ -13,7 +13,7 @@ from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.transfers import TransferInvoice
 from tests.billing.bank.story import line, statement
 from tests.billing.lifecycle.conftest import tables_that_say
-from tests.statements.writing import PAYER_IBAN
+from tests.billing.statements.writing import PAYER_IBAN
 from tests.story import NOON
 from worker.database import transaction
 

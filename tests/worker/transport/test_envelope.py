@@ -109,6 +109,8 @@ def test_a_body_of_any_values_makes_an_envelope_or_malformed(positional, argumen
         pytest.param('[[], {"units": 123456789012345678901234567890}, {}]', True, id="a long one"),
         pytest.param('[[], {"key": 1, "key": 2}, {}]', True, id="a name twice"),
         pytest.param("[[], {}, null]", True, id="nothing embedded"),
+        pytest.param(r'[[], {"payload": "\udcff"}, {}]', True, id="a byte that is no UTF-8"),
+        pytest.param(r'[{"payload": "\udcff"}]', False, id="such a byte in the wrong shape"),
         pytest.param("[[], {}, {}] ", True, id="a blank behind it"),
         pytest.param('[[], {"units": 1e400}, {}]', False, id="a number beyond all floats"),
         pytest.param('[[], {"units": NaN}, {}]', False, id="no number"),

@@ -9,7 +9,7 @@ import io
 import stat
 import zipfile
 
-from tests.statements.writing import (
+from tests.billing.statements.writing import (
     NAMESPACE,
     bai2,
     batch,

@@ -14,9 +14,9 @@ from billing.bank.intake.line_keys import MAX_BATCH
 from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
 from models.bank import BankLine, LineWording
 from tests.billing.bank.story import Bank, line, statement, statements
+from tests.billing.statements.writing import batch, camt, entry, mt940
+from tests.billing.statements.writing import transaction as tx
 from tests.conftest import empty_database
-from tests.statements.writing import batch, camt, entry, mt940
-from tests.statements.writing import transaction as tx
 from worker.database import transaction
 
 

@@ -13,7 +13,7 @@ from flows.bank import drop_folder
 from flows.bank import import_file as import_file_flow
 from tasks.bank import import_statement, sweep_files
 from tests.billing.bank.story import Bank, line, statement, statements
-from tests.statements.writing import OWN_IBAN
+from tests.billing.statements.writing import OWN_IBAN
 from worker.database import transaction
 
 GOOD = statement(line("10.00", text="one"), day="2026-02-01")

@@ -6,7 +6,7 @@ from billing.bank.invoicing.references import reference as rf
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import Incoming, Invoice, OpenItems, Policy
 from billing.statements.canonical import Reference
-from tests.statements.writing import OWN_IBAN
+from tests.billing.statements.writing import OWN_IBAN
 
 DAY = dt.date(2026, 3, 10)
 PAYER = "DE89370400440532013000"

@@ -9,7 +9,7 @@ from models.life import TrialIdentity
 from models.operations import OutboxEvent
 from models.transfers import TransferInvoice
 from tests.billing.bank.story import line
-from tests.statements.writing import PAYER_IBAN
+from tests.billing.statements.writing import PAYER_IBAN
 from worker.database import transaction
 
 DEV = "dev@example.com"

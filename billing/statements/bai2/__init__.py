@@ -1,0 +1,1 @@
+"""The reader for BAI2: cash management balance reports."""
