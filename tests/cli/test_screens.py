@@ -123,7 +123,7 @@ def test_an_account_that_the_books_do_not_know_yet_is_shown_all_the_same(billing
 
 
 def test_an_unknown_account_is_said(billing, database):
-    assert "No account has the id or slug 'nobody'" in billing(
+    assert "No account has the id or slug nobody" in billing(
         "accounts", "show", "nobody", exit_code=1
     )
 
