@@ -1,6 +1,5 @@
 """`billing dead-letters`: list, replay or drop messages that could not be handled."""
 
-import getpass
 from collections.abc import Sequence
 
 import click
@@ -9,7 +8,7 @@ from billing.errors import BillingError
 from billing.operations import dead_letters as dead_letters_table
 from billing.operations.dead_letters import UnknownDeadLetter
 from billing_client.client import HIDDEN, SENT_AT
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, json_option, operator, show_json, table
 from models.operations import DeadLetter
 from worker import clock
 from worker import dead_letters as worker_dead_letters
@@ -128,7 +127,7 @@ def _close_one(letter_id: int, state: str) -> None:
 
     Raises UnknownDeadLetter or NotReplayable.
     """
-    with transaction(actor=f"operator:{getpass.getuser()}") as ctx:
+    with transaction(actor=operator()) as ctx:
         letter = dead_letters_table.close(ctx, letter_id, state=state)
         if state == "replayed":
             _send(letter)

@@ -1,13 +1,12 @@
 """`billing outbox`: events for the main app that wait or are dead."""
 
-import getpass
 from collections.abc import Callable, Sequence
 
 import click
 
 from billing.context import Context
 from billing.events import deliveries
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, json_option, operator, show_json, table
 from worker.database import transaction
 
 #: The default limit of a list.
@@ -93,7 +92,7 @@ def _each(
         raise click.UsageError("Give ids of events, or --all.")
     if event_type and not take_all:
         raise click.UsageError("Use --type together with --all.")
-    with transaction(actor=f"operator:{getpass.getuser()}") as ctx:
+    with transaction(actor=operator()) as ctx:
         event_ids = list(ids)
         if take_all:
             events = deliveries.dead(ctx.session, limit=10**6, event_type=event_type)

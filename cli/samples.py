@@ -108,19 +108,10 @@ def _load_plans(session: Session) -> None:
 
 
 def _load_deductions(session: Session) -> None:
-    session.execute(
-        insert(CreditTransaction),
-        [
-            {
-                "account_id": account_id,
-                "type": "deduction",
-                "amount": amount,
-                "balance_after": balance,
-                "description": "image_prompt_extraction",
-            }
-            for account_id, amount, balance in DEDUCTIONS
-        ],
-    )
+    columns = ("account_id", "amount", "balance_after")
+    constants = {"type": "deduction", "description": "image_prompt_extraction"}
+    rows = [dict(zip(columns, row, strict=True), **constants) for row in DEDUCTIONS]
+    session.execute(insert(CreditTransaction), rows)
 
 
 def load_account(

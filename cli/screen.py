@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import getpass
 import json
 import sys
 import uuid
@@ -20,6 +21,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 #: For progress bars: on standard error, and not shown in a pipe.
 progress = Console(stderr=True, highlight=False)
+
+
+def operator() -> str:
+    """Return the actor of what the present user does."""
+    return f"operator:{getpass.getuser()}"
 
 
 def show_json(value: object) -> None:

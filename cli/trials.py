@@ -1,7 +1,6 @@
 """`billing trials`: list, extend, restore and end trials."""
 
 import datetime as dt
-import getpass
 from collections.abc import Callable, Sequence
 
 import click
@@ -12,7 +11,7 @@ from billing.host import accounts
 from billing.lifecycle.trials import overrides
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.sweep import SweepResult
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, json_option, operator, show_json, table
 from flows import sweeps
 from models.life import Trial
 from worker import clock
@@ -81,7 +80,7 @@ def _move(
 ) -> None:
     if (days is None) == (until is None):
         raise click.UsageError("Give --days or --until.")
-    with transaction(actor=_operator()) as ctx:
+    with transaction(actor=operator()) as ctx:
         account = accounts.read(ctx.session, id_or_slug)
         if account is None:
             raise UnknownAccount(account_id=id_or_slug)
@@ -113,12 +112,12 @@ def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
         raise click.ClickException(f"{suspended_count} accounts would be suspended, not {confirm}.")
     sweeps.until_done(trial_sweeps.begin_missing)
     with transaction() as ctx:
-        overrides.confirm(ctx.at(now).by(_operator()), until=now)
+        overrides.confirm(ctx.at(now).by(operator()), until=now)
     _show_results(sweeps.until_done(trial_sweeps.expire_due), as_json=as_json, title="done")
 
 
 def _rehearsed(ctx: Context) -> list[SweepResult]:
-    overrides.confirm(ctx.by(_operator()), until=ctx.now)
+    overrides.confirm(ctx.by(operator()), until=ctx.now)
     return trial_sweeps.expire_due(ctx, limit=REHEARSED)
 
 
@@ -132,7 +131,3 @@ def _show_results(results: list[SweepResult], *, as_json: bool, title: str) -> N
 def _show(title: str, trials: Sequence[Trial]) -> None:
     rows = [(t.account_id, t.started_at, t.ends_at, t.suspends_at) for t in trials]
     table(title, ("account", "started", "ends", "suspended"), rows)
-
-
-def _operator() -> str:
-    return f"operator:{getpass.getuser()}"

@@ -146,18 +146,11 @@ def _kept(messages: Sequence[DeadMessage]) -> list[bool]:
     except Exception as error:
         if is_transient(error):
             raise
-    return [_is_kept(message) for message in messages]
-
-
-def _is_kept(message: DeadMessage) -> bool:
-    try:
-        _write([message])
-    except Exception as error:
-        if is_transient(error):
-            raise
-        log.exception("dead_letter_refused", task=message.task, error=type(error).__name__)
-        return False
-    return True
+        if len(messages) == 1:
+            name = type(error).__name__
+            log.exception("dead_letter_refused", task=messages[0].task, error=name)
+            return [False]
+    return [is_kept for message in messages for is_kept in _kept([message])]
 
 
 def _write(messages: Sequence[DeadMessage]) -> None:

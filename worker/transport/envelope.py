@@ -24,9 +24,9 @@ _MOST_RETRIES = 1000
 #: Times outside these years overflow when Celery converts their time zone.
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 
-#: An escape of half a character: bytes of a webhook that are no UTF-8 are carried so (PEP 383), and
-#: only Python's own reader takes it.
-_HALF_CHARACTER = b"\\udc"
+#: The escape of a lone surrogate: non-UTF-8 bytes of a webhook are carried this way (PEP 383), and
+#: only Python's own decoder reads it.
+_LONE_SURROGATE = b"\\udc"
 
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -123,7 +123,7 @@ def _body(message: _Message) -> tuple[list[Any], dict[str, Any]]:
             body = binascii.a2b_base64(message.body, strict_mode=True)
         else:
             body = message.body.encode()
-        if _HALF_CHARACTER in body:
+        if _LONE_SURROGATE in body:
             positional, arguments, embed = msgspec.convert(json.loads(body), _Body)
         else:
             positional, arguments, embed = _read_body(body)
