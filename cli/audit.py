@@ -13,7 +13,7 @@ from worker.database import AUDIT_S, transaction
 @click.option(
     "--hash-chain/--no-hash-chain", default=True, help="Also check the hash of every entry."
 )
-@click.option("--seals/--no-seals", default=True, hidden=True, help="Deprecated: --hash-chain.")
+@click.option("--seals/--no-seals", default=True, hidden=True, deprecated="Use --hash-chain.")
 @json_option
 def audit(hash_chain: bool, seals: bool, as_json: bool) -> None:
     """Check every invariant of the ledger; exit 1 if one is violated. Repairs nothing."""

@@ -136,6 +136,16 @@ def test_an_audit_of_books_that_agree(billing, billing_json, ledger, debit):
     assert billing_json("audit")["agrees"] is True
 
 
+def test_the_old_option_of_an_audit_works_and_names_the_new_one(billing, ledger):
+    ledger.open_account("acme", credits=100)
+
+    shown = billing("audit", "--no-seals")
+
+    assert "Use --hash-chain." in shown
+    assert "the ledger agrees" in shown
+    assert "seals" not in shown.partition("check")[2]
+
+
 def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_json, ledger, debit):
     ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="image_prompt_extraction", key="k1")
