@@ -27,12 +27,12 @@ def small(place):
         Step(Command("worker", (sys.executable, "-c", CHILD), environment)),
     ]
 cli.run.steps = small
-report = cli.run._say
-def say(line):
+report = cli.run._print
+def print_ready(line):
     report(line)
     if line.startswith("running"):
         print("ready", flush=True)
-cli.run._say = say
+cli.run._print = print_ready
 cli.run.run(sys.argv[1:])
 """
 RUN_IN_A_CHILD_AS_MAKE_DOES = """
