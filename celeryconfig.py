@@ -49,7 +49,7 @@ task_store_errors_even_if_ignored = False
 imports = (
     "tasks.bank",
     "tasks.credits",
-    "tasks.credits_calendar",
+    "tasks.credit_cycles",
     "tasks.events",
     "tasks.holds",
     "tasks.life",

@@ -28,7 +28,7 @@ MONTHS = 12
 def run(*, count: int, rounds: int) -> Result:
     """Read, store, match; then simulate. Raises LedgerDisagrees. `rounds`: seeds of the year."""
     rows = [*bank_read.rows(count * READ), _store(count * STORED), _pay(max(10, int(count * PAID)))]
-    ground.check_ledger(with_seals=False)
+    ground.check_ledger(with_chain=False)
     customers = max(20, int(count * CUSTOMERS))
     years = [_year(customers, seed) for seed in range(1, rounds + 1)]
     rows.append(measure.median([row for row, _ in years]))

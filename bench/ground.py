@@ -59,10 +59,10 @@ def debits(count: int, *, first: int = 1, accounts: int = ACCOUNTS) -> Iterator[
         yield Debit(account_id, chance.choice(OPERATIONS), new_key())
 
 
-def check_ledger(*, with_seals: bool = True) -> None:
+def check_ledger(*, with_chain: bool = True) -> None:
     """Run the audit. Raises LedgerDisagrees unless every invariant holds."""
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = audit.run(ctx, with_seals=with_seals)
+        report = audit.run(ctx, with_chain=with_chain)
     if not report.agrees:
         raise LedgerDisagrees(
             str({check: facts for check, facts in report.findings.items() if facts})

@@ -47,7 +47,7 @@ def run(*, count: int, rounds: int) -> Result:
     small = _measure("scale_10k", count, rounds)
     _fill(LARGE, before=SMALL)
     large = _measure("scale_10m", count, rounds)
-    ground.check_ledger(with_seals=False)
+    ground.check_ledger(with_chain=False)
     ratios = {
         "cpu_10m/cpu_10k": round(large.cpu_ms / small.cpu_ms, 2),
         "wal_10m/wal_10k": round((large.wal_bytes or 0) / (small.wal_bytes or 1), 2),

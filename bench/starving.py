@@ -53,7 +53,7 @@ def run(*, count: int, rounds: int) -> Result:
         began = time.monotonic()
         rows += _offered("during_sweeps", LONGEST_S, until_swept=True)
         swept = number / (time.monotonic() - began)
-    ground.check_ledger(with_seals=False)
+    ground.check_ledger(with_chain=False)
     return Result([*rows, Row("trials_swept_meanwhile", round(swept), 0.0)])
 
 

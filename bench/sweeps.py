@@ -9,6 +9,7 @@ from bench import ground, measure
 from bench.measure import Result, Row
 from bench.stack import server_pids
 from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from flows import sweeps
 from worker import clock
@@ -59,7 +60,7 @@ def run(*, count: int, rounds: int) -> Result:
     before = _memory_mb()
     rows = _trials("", FIRST, number, credits=0)
     rows += _trials("_with_credits", FIRST + number, number, credits=CREDITS)
-    ground.check_ledger(with_seals=False)
+    ground.check_ledger(with_chain=False)
     return Result(rows, {"memory_mb": round(_memory_mb() - before, 1)})
 
 
@@ -68,7 +69,7 @@ def _trials(suffix: str, first: int, number: int, *, credits: int) -> list[Row]:
     reminded = measure.timed(
         f"trials_reminded{suffix}",
         number,
-        lambda: sweeps.until_done(trial_sweeps.remind_due, **RUN),
+        lambda: sweeps.until_done(trial_reminders.remind_due, **RUN),
         roots=server_pids(),
     )
     with transaction() as ctx:

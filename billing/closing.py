@@ -1,7 +1,7 @@
-"""Deleted accounts whose time to be restored is over: listed, and closed if the policy says so.
+"""The closing of deleted accounts that can no longer be restored, if the policy says so.
 
-Closing asks the main app, by an event, to end what bills the account, and blanks what names a
-person in our tables. Entries, lots, payments and invoices are kept: the law asks for them.
+Closing erases personal data from our tables, and an event asks the main app to end whatever bills
+the account. Entries, lots, payments and invoices are kept, as the law requires.
 """
 
 import datetime as dt
@@ -10,20 +10,20 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from billing.bank import erase as of_bank
+from billing.bank import erase as bank_erase
 from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
-from billing.stripe import erase as of_stripe
+from billing.stripe import erase as stripe_erase
 from billing.sweep import AT_ONCE, SweepResult
 
-#: What names a person in tables of ours, and how it is blanked; money is in none of them.
-BLANKS = (
+#: The statements that erase personal data; no table with money is among them.
+ERASURES = (
     "DELETE FROM billing.trial_identities WHERE account_id = ANY(:ids)",
-    # The body of a webhook is a text inside the arguments: its quotes are escaped there.
+    # The body of a webhook is a text inside the arguments, so its quotes are escaped.
     """UPDATE billing.dead_letters SET arguments = '{}', raw = NULL, state = 'dropped',
     closed_by = 'billing' WHERE arguments ->> 'account_id' = ANY(:texts)
     OR EXISTS (SELECT FROM unnest(CAST(:customers AS text[])) AS customer
@@ -31,8 +31,8 @@ BLANKS = (
 )
 
 
-class Over(NamedTuple):
-    """A deleted account that can't be restored any more."""
+class DeletedAccount(NamedTuple):
+    """A deleted account that can no longer be restored."""
 
     account_id: int
     slug: str
@@ -40,7 +40,7 @@ class Over(NamedTuple):
     restore_until: dt.datetime
 
 
-# Of the view, by the caller's clock.
+# The view uses the database's clock; the caller's clock counts here.
 _LISTED = """
 SELECT account_id, slug, deleted_at, restore_until FROM billing.retention_over
 WHERE restore_until <= :now ORDER BY restore_until LIMIT :limit
@@ -58,22 +58,21 @@ WHERE a.id = ANY(:ids)
 """
 
 
-def listed(ctx: Context, *, limit: int) -> Sequence[Over]:
-    """Those that are not closed yet, the longest overdue first."""
+def listed(ctx: Context, *, limit: int) -> Sequence[DeletedAccount]:
+    """List deleted accounts that are not closed yet, the longest overdue first."""
     rows = ctx.session.execute(text(_LISTED), {"now": ctx.now, "limit": limit}).all()
-    return [Over(*row) for row in rows]
+    return [DeletedAccount(*row) for row in rows]
 
 
 def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
-    """Close accounts, up to `limit`; empty when none is left, or when the policy does not close."""
+    """Close up to `limit` accounts; empty when none is left, or if the policy does not close."""
     if not ctx.policy.closes_deleted:
         return []
-    over = listed(ctx, limit=limit)
-    return close(ctx, [one.account_id for one in over])
+    return close(ctx, [account.account_id for account in listed(ctx, limit=limit)])
 
 
 def close(ctx: Context, account_ids: Sequence[int]) -> list[SweepResult]:
-    """Close those of these accounts whose time is over, and that nobody else works on."""
+    """Close those of these accounts that can no longer be restored and that are not locked."""
     ids = accounts.try_lock(ctx.session, account_ids)
     closed = {
         row.account_id: row.restore_until
@@ -85,7 +84,7 @@ def close(ctx: Context, account_ids: Sequence[int]) -> list[SweepResult]:
     dunning_rows.close(ctx, closed, outcome="account_deleted")
     at_stripe = ctx.session.execute(text(_AT_STRIPE), {"ids": list(closed)}).all()
     customers = [row.stripe_customer_id for row in at_stripe if row.stripe_customer_id]
-    _blank(ctx, list(closed), customers)
+    _erase(ctx, list(closed), customers)
     events = [
         NewEvent(
             "account.closed",
@@ -102,14 +101,14 @@ def close(ctx: Context, account_ids: Sequence[int]) -> list[SweepResult]:
     return [SweepResult(account_id, "closed", at) for account_id, at in closed.items()]
 
 
-def _blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
-    named = {
+def _erase(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
+    values = {
         "ids": account_ids,
         "texts": [str(account_id) for account_id in account_ids],
         "customers": customers,
     }
-    for statement in BLANKS:
-        wanted = {name: value for name, value in named.items() if f":{name}" in statement}
-        ctx.session.execute(text(statement), wanted)
-    of_stripe.blank(ctx, account_ids, customers)
-    of_bank.blank(ctx.session, account_ids)
+    for statement in ERASURES:
+        needed = {name: value for name, value in values.items() if f":{name}" in statement}
+        ctx.session.execute(text(statement), needed)
+    stripe_erase.blank(ctx, account_ids, customers)
+    bank_erase.blank(ctx.session, account_ids)

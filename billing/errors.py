@@ -131,7 +131,7 @@ class NoPlan(Rejected):
 
 
 class StatusChangeRefused(Rejected):
-    """Account {account_id} can't go from {status} to {to} for the reason {reason}."""
+    """Account {account_id} can't go from {status} to {to} for the reason {reason}: {hint}."""
 
 
 class TrialEndRefused(Rejected):

@@ -1,4 +1,4 @@
-"""What a sweep did to an account, as a fact; and how one that breaks is kept from the others."""
+"""The results of sweeps, and how an account that breaks is kept from holding up the others."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -7,19 +7,31 @@ from dataclasses import dataclass
 from billing.context import Context
 from billing.postgres.transient import is_transient
 
-#: Accounts, or lots, that one transaction of a sweep takes: a few tenths of a second of locks.
+#: Accounts, or lots, that one transaction of a sweep takes: for a few tenths of a second.
 AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """One thing done. `at` is when it was due; credits are positive numbers.
+    """One thing that a sweep did to an account.
 
-    `what`: bought (a lot of a purchase), begun, renewed, resumed, filled or ended (a calendar),
-    upgraded, deferred or changed (a plan), expired (a lot), hold expired, seeded (a trial's
-    credits), broke (nothing was done; `error` is its name); trial_begun, reminded, trial_over,
-    trial_paid, trial_repeated, trial_goes_on, trial_settled (the account is in none any more);
-    dunned, dunning_over; limit_exceeded, limit_kept; closed (a deleted account).
+    Attributes:
+        account_id: The account.
+        what: bought (a lot of a purchase); begun, renewed, resumed, filled or ended (a credit
+            cycle); upgraded, deferred or changed (a plan); expired (a lot); hold expired; seeded
+            (a signup grant of trial credits); trial_begun, reminded, trial_over, trial_paid,
+            trial_repeated, trial_goes_on, trial_settled (the account has left its trial); dunned,
+            dunning_over; limit_exceeded, limit_kept; closed (a deleted account); broke (nothing
+            was done).
+        at: When it was due.
+        granted: Credits given.
+        carried: Credits that rolled over.
+        expired: Credits that expired, as a positive number.
+        period_number: The period of the credit cycle.
+        plan_id: The plan of that period.
+        lot_id: The lot that expired.
+        entry_id: The entry of the credits given.
+        error: The name of the error, of an account that broke.
     """
 
     account_id: int
@@ -34,30 +46,25 @@ class SweepResult:
     entry_id: int | None = None
     error: str | None = None
 
-    @property
-    def is_done(self) -> bool:
-        """Whether anything was done."""
-        return self.error is None
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one set of a sweep over all accounts did.
+    """The results of one page of a sweep over all accounts.
 
-    `last` is the set's highest account id, None after the last set.
+    `last` is the page's highest account id, None after the last page.
     """
 
-    swept: list[SweepResult]
+    results: list[SweepResult]
     last: int | None
 
 
 def all_or_each(
     ctx: Context, ids: Sequence[int], act: Callable[[Context, Sequence[int]], list[SweepResult]]
 ) -> list[SweepResult]:
-    """Act on these locked accounts at once; where that breaks, on each in a savepoint of its own.
+    """Act on these locked accounts at once; if that fails, on each in a savepoint of its own.
 
-    One account whose rows were changed by SQL would else hold up all the others, for ever. Raises
-    what may pass by itself.
+    Otherwise one account whose rows were changed by hand would hold up all others for ever.
+    Transient errors are raised.
     """
     try:
         with ctx.session.begin_nested():
@@ -68,4 +75,4 @@ def all_or_each(
         broke = SweepResult(ids[0], "broke", ctx.now, error=type(error).__name__)
     if len(ids) == 1:
         return [broke]
-    return [one for each in ids for one in all_or_each(ctx, [each], act)]
+    return [result for id in ids for result in all_or_each(ctx, [id], act)]

@@ -58,7 +58,7 @@ def repair(dry_run: bool, as_json: bool) -> None:
     """Add signup grants and credit cycles that are missing."""
     if dry_run:
         with rehearsal() as ctx:
-            results = repairs.sweep(ctx, limit=REHEARSED).swept
+            results = repairs.sweep(ctx, limit=REHEARSED).results
     else:
         results = sweeps.over_all(repairs.sweep)
     _show(results, dry_run=dry_run, as_json=as_json)

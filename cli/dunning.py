@@ -4,7 +4,7 @@ import click
 from sqlalchemy import select
 
 from billing.lifecycle.dunning import cases as dunning_act
-from billing.lifecycle.dunning.schedule import SCHEDULE, Step
+from billing.lifecycle.dunning.schedule import SCHEDULE, ScheduledStep
 from cli.screen import console, json_option, show_json, table
 from models.life import DunningCase
 from worker.database import transaction
@@ -46,7 +46,7 @@ def schedule(as_json: bool) -> None:
     if as_json:
         show_json([step._asdict() for step in SCHEDULE])
         return
-    table("schedule", Step._fields, SCHEDULE)
+    table("schedule", ScheduledStep._fields, SCHEDULE)
 
 
 @dunning.command()

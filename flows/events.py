@@ -1,4 +1,4 @@
-"""How events go out: claimed in a transaction, sent without one, recorded in another."""
+"""The delivery of events: claim in one transaction, send without one, record in another."""
 
 import datetime as dt
 import time
@@ -17,34 +17,34 @@ from worker import clock
 from worker.database import transaction
 from worker.settings import settings
 
-#: A run stops after so long, and leaves the rest to the next tick: the queue has other work.
+#: Seconds after which a run leaves the rest to the next tick: the queue has other work.
 BUDGET_S = 8.0
 
 
-class Way(Protocol):
-    """A way to the main app."""
+class Channel(Protocol):
+    """A channel to the main app."""
 
     name: str
 
     def send(self, event: Event, *, now: dt.datetime) -> None:
-        """Send it. Raises TryLater; with the fact `is_away`, no other event would fare better."""
+        """Send an event. Raises TryLater; the fact `is_away` says that no event can be sent."""
 
 
 @cache
-def ways() -> tuple[Way, ...]:
-    """The ways that the settings name; none, and events wait."""
+def channels() -> tuple[Channel, ...]:
+    """Make the channels of the settings; without any, events wait."""
     config = settings()
-    found: list[Way] = []
+    configured: list[Channel] = []
     if config.events_queue:
         broker = config.events_broker_url or config.redis_url
-        found.append(EventQueue(broker, config.events_queue))
+        configured.append(EventQueue(broker, config.events_queue))
     if config.webhook_url:
-        found.append(Webhooks(config.webhook_url, config.signing_secrets))
-    return tuple(found)
+        configured.append(Webhooks(config.webhook_url, config.signing_secrets))
+    return tuple(configured)
 
 
-def deliver_due(to: Sequence[Way], *, budget_s: float = BUDGET_S) -> dict[str, object]:
-    """Send what is due, a claim at a time, until nothing is or the time is spent."""
+def deliver_due(to: Sequence[Channel], *, budget_s: float = BUDGET_S) -> dict[str, object]:
+    """Send the events that are due, a claim at a time, until none is or the time is up."""
     deadline, counted = time.monotonic() + budget_s, Counter[str]()
     while to and time.monotonic() < deadline:
         with transaction() as ctx:
@@ -54,52 +54,52 @@ def deliver_due(to: Sequence[Way], *, budget_s: float = BUDGET_S) -> dict[str, o
         has_ended = _send_all(claimed, to, deadline=deadline)
         with transaction() as ctx:
             deliveries.record(ctx, claimed)
-        counted.update(_word(each) for each in claimed)
+        counted.update(_outcome(outgoing) for outgoing in claimed)
         if has_ended:
             break
     return dict(counted)
 
 
-def _send_all(claimed: Sequence[Outgoing], to: Sequence[Way], *, deadline: float) -> bool:
-    """Send these in order; whether it ended before the last: out of time, or every way is away.
+def _send_all(claimed: Sequence[Outgoing], to: Sequence[Channel], *, deadline: float) -> bool:
+    """Send events in order; returns whether it stopped early, out of time or channels.
 
-    A way that is away is left alone for the rest of the run. An account whose event could not be
-    sent has its later ones left for later.
+    A channel that is unavailable is not used again in this run. If an account's event could not be
+    sent, its later ones are not sent either.
     """
     failed: set[int | None] = set()
     away: set[str] = set()
-    for each in claimed:
+    for outgoing in claimed:
         if time.monotonic() >= deadline or len(away) == len(to):
             return True
-        if each.event.account_id in failed:
+        if outgoing.event.account_id in failed:
             continue
-        each.is_tried = True
-        _send(each, to, away)
-        if each.error and each.event.account_id is not None:
-            failed.add(each.event.account_id)
+        outgoing.is_tried = True
+        _send(outgoing, to, away)
+        if outgoing.error and outgoing.event.account_id is not None:
+            failed.add(outgoing.event.account_id)
     return False
 
 
-def _send(each: Outgoing, to: Sequence[Way], away: set[str]) -> None:
-    """Send to the ways that have not taken it yet; one found away is added to `away`."""
+def _send(outgoing: Outgoing, to: Sequence[Channel], away: set[str]) -> None:
+    """Send an event by the channels that have not taken it; adds unavailable ones to `away`."""
     errors = []
-    for way in to:
-        if way.name in each.sent_to:
+    for channel in to:
+        if channel.name in outgoing.sent_to:
             continue
-        if way.name in away:
-            errors.append(f"{way.name}: away")
+        if channel.name in away:
+            errors.append(f"{channel.name}: away")
             continue
         try:
-            way.send(each.event, now=clock.now())
-            each.sent_to.add(way.name)
+            channel.send(outgoing.event, now=clock.now())
+            outgoing.sent_to.add(channel.name)
         except TryLater as error:
-            errors.append(f"{way.name}: {error.name}({error})")
+            errors.append(f"{channel.name}: {error.name}({error})")
             if error.facts.get("is_away"):
-                away.add(way.name)
-    each.error = "; ".join(errors) or None
+                away.add(channel.name)
+    outgoing.error = "; ".join(errors) or None
 
 
-def _word(each: Outgoing) -> str:
-    if not each.is_tried:
+def _outcome(outgoing: Outgoing) -> str:
+    if not outgoing.is_tried:
         return "left"
-    return "failed" if each.error else "delivered"
+    return "failed" if outgoing.error else "delivered"

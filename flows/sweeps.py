@@ -1,4 +1,4 @@
-"""How a sweep is run: bounded sets, each in its own transaction, until none is left."""
+"""How a sweep runs: bounded batches, each in its own transaction, until none is left."""
 
 import contextvars
 import time
@@ -16,105 +16,105 @@ from worker.logs import logger
 
 log = logger(__name__)
 
-#: A run stops after so long, and leaves the rest to the next tick: beat's come each minute.
+#: Seconds after which a run leaves the rest to the next tick; beat ticks each minute.
 BUDGET_S = 50.0
-#: Sets of a large sweep that are worked on at once: while one waits for Postgres, the other's rows
-#: are made. A third would only take the processor from other queues.
+#: Threads of a large sweep: while one waits for Postgres, the other makes its rows. A third would
+#: only take the processor from other queues.
 LANES = 2
-#: Of a sweep that goes in turns, each lasts so long; one that nobody took until beat's next tick
-#: is of no use any more.
+#: Seconds that a turn of a large sweep lasts, and after which a turn that no worker took expires:
+#: by then beat has ticked again.
 TURN_S = 2.0
 TURN_WITHIN_S = 60.0
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 
 
 class Sweep(Protocol):
-    """An act that does what is due, a bounded set at a time, and says what it did."""
+    """An act that does a bounded batch of what is due."""
 
     def __call__(self, ctx: Context) -> list[SweepResult]:
-        """Do one set; empty when there is nothing more to do."""
+        """Do one batch; empty when nothing is due."""
 
 
 class PagedSweep(Protocol):
-    """An act that looks at accounts above an id, a bounded set at a time."""
+    """An act that goes through all accounts, a page at a time."""
 
     def __call__(self, ctx: Context, *, after: int) -> Page:
-        """Do one set; its `last` is None when there was none left."""
+        """Do one page, of accounts above this id; its `last` is None after the last page."""
 
 
 def until_done(*sweeps: Sweep, budget_s: float = BUDGET_S, lanes: int = 1) -> list[SweepResult]:
-    """Run each sweep until it finds nothing more, or the time is spent; returns all that was done.
+    """Run each sweep until nothing is due or the time is up; returns the results.
 
-    What another process has locked is left to that, or to the next run. `lanes`: so many threads
-    take sets at once, of a sweep that passes by what another holds.
+    Rows that another process has locked are left to it, or to the next run. `lanes`: the number of
+    threads, for a sweep that skips locked rows.
     """
     deadline = time.monotonic() + budget_s
-    swept: list[SweepResult] = []
+    results: list[SweepResult] = []
     for sweep in sweeps:
         if lanes == 1:
-            swept += _lane(sweep, deadline)
+            results += _lane(sweep, deadline)
             continue
         with ThreadPoolExecutor(lanes) as pool:
-            # Each with what the log says of the task.
+            # A copy of the context carries the task's fields of the log.
             runs = [
                 pool.submit(contextvars.copy_context().run, _lane, sweep, deadline)
                 for _ in range(lanes)
             ]
-        swept += [one for run in runs for one in run.result()]
-    return swept
+        results += [result for run in runs for result in run.result()]
+    return results
 
 
 def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[SweepResult]:
-    """Run each sweep, in lanes, for one turn; ask for another with `again` if that was too little.
+    """Run each sweep, in lanes, for one turn; if more is due, send the task `again`.
 
-    `again`: a task's `apply_async`. One large sweep runs at a time, whatever their kind, and a
-    turn waits behind the messages that were there before: so a hundred thousand accounts that are
-    due at one minute take neither all the workers nor all the time.
+    `again`: a task's `apply_async`. One large sweep of any kind runs at a time, and the next turn
+    waits behind the messages that came before it. So a hundred thousand accounts that are due at
+    one minute take neither all the workers nor all the time.
     """
     with transaction() as ctx:
-        # Until the turn is over: this transaction does nothing else.
+        # The lock is held by this transaction, which does nothing else, until the turn is over.
         if not ctx.session.execute(text(_ALONE)).scalar_one():
             again(countdown=TURN_S, expires=TURN_WITHIN_S)
             return []
         began = time.monotonic()
-        swept = until_done(*sweeps, budget_s=TURN_S, lanes=LANES)
+        results = until_done(*sweeps, budget_s=TURN_S, lanes=LANES)
     if time.monotonic() - began >= TURN_S:
         again(expires=TURN_WITHIN_S)
-    return swept
+    return results
 
 
 def _lane(sweep: Sweep, deadline: float) -> list[SweepResult]:
-    swept: list[SweepResult] = []
+    results: list[SweepResult] = []
     while time.monotonic() < deadline:
         with transaction() as ctx:
-            done = sweep(ctx)
-        swept += told(done)
-        if not any(one.is_done for one in done):
+            batch = sweep(ctx)
+        _log_broken(batch)
+        results += batch
+        if all(result.error for result in batch):
             break
-    return swept
+    return results
 
 
 def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[SweepResult]:
-    """Run a sweep over every account, a page at a time; returns all that was done."""
+    """Run a sweep over every account, a page at a time; returns the results."""
     deadline = time.monotonic() + budget_s
-    swept: list[SweepResult] = []
+    results: list[SweepResult] = []
     after: int | None = 0
     while after is not None and time.monotonic() < deadline:
         with transaction() as ctx:
             page = sweep(ctx, after=after)
-        swept += told(page.swept)
+        _log_broken(page.results)
+        results += page.results
         after = page.last
-    return swept
+    return results
 
 
-def told(swept: list[SweepResult]) -> list[SweepResult]:
-    """Say in the log which accounts broke, once a set; returns what was given."""
-    for one in swept:
-        if not one.is_done:
-            log.error("sweep_broke", account_id=one.account_id, error=one.error)
-    return swept
+def _log_broken(batch: list[SweepResult]) -> None:
+    for result in batch:
+        if result.error:
+            log.error("sweep_broke", account_id=result.account_id, error=result.error)
 
 
-def counts(swept: Iterable[SweepResult]) -> dict[str, object]:
-    """How often what was done, for the log line."""
-    return dict(Counter(one.what for one in swept))
+def counts(results: Iterable[SweepResult]) -> dict[str, object]:
+    """Count the results of each kind, for the log line."""
+    return dict(Counter(result.what for result in results))

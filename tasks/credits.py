@@ -72,5 +72,5 @@ def grant(message: Grant) -> dict[str, object]:
 def seed_account(message: SeedAccount) -> dict[str, object]:
     """Give a new account its plan's first credits, once."""
     with transaction() as ctx:
-        granted = signup_grant.seed(ctx, message.account_id)
+        granted = signup_grant.give(ctx, message.account_id)
     return {"entry_id": granted.entry and granted.entry.id, "why_not": granted.why_not}

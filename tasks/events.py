@@ -1,19 +1,19 @@
-"""Events: what the main app should hear of, on its way out of the outbox."""
+"""Events for the main app: their delivery from the outbox, and the removal of old ones."""
 
 from billing.events import deliveries
-from flows.events import deliver_due, ways
+from flows.events import channels, deliver_due
 from worker.app import app
 from worker.database import transaction
 
 
 @app.task(name="events.deliver_due", is_tick=True)
 def deliver() -> dict[str, object]:
-    """Send the events that are due, each account's in order."""
-    return deliver_due(ways())
+    """Deliver the events that are due, each account's in order."""
+    return deliver_due(channels())
 
 
 @app.task(name="events.remove_old", is_tick=True)
 def remove_old() -> dict[str, object]:
-    """Remove what was delivered long ago."""
+    """Remove events that were delivered long ago."""
     with transaction() as ctx:
         return {"removed": deliveries.remove_old(ctx)}

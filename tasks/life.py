@@ -1,32 +1,33 @@
-"""The life of accounts: trials, dunning, the limits of plans, and what becomes of deleted ones."""
+"""The life of accounts: trials, dunning, plan limits, and the closing of deleted accounts."""
 
 from billing import closing
 from billing.lifecycle import plan_limits
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing_client.messages import ExtendTrial, PaymentMethodChanged, RestoreTrial
 from flows import sweeps
 from worker.app import app
 from worker.database import transaction
 
-#: A sweep leaves the rest to the next tick after so long: the queue has other work.
+#: Seconds after which a sweep leaves the rest to the next tick: the queue has other work.
 BUDGET_S = 20.0
 
 
 @app.task(name="trials.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
-    """Give an end to trials that know none, and end those whose time is over."""
+    """Give trials their end, and end those whose grace period is over."""
     begun = sweeps.until_done(trial_sweeps.begin_missing, budget_s=BUDGET_S)
-    over = sweeps.in_turns(expire_due.apply_async, trial_sweeps.expire_due)
-    return sweeps.counts([*begun, *over])
+    ended = sweeps.in_turns(expire_due.apply_async, trial_sweeps.expire_due)
+    return sweeps.counts([*begun, *ended])
 
 
 @app.task(name="trials.remind_due", is_tick=True)
 def remind_due() -> dict[str, object]:
-    """Remind of trials that end."""
-    return sweeps.counts(sweeps.in_turns(remind_due.apply_async, trial_sweeps.remind_due))
+    """Remind accounts whose trial ends."""
+    return sweeps.counts(sweeps.in_turns(remind_due.apply_async, trial_reminders.remind_due))
 
 
 @app.task(name=ExtendTrial.TASK, message=ExtendTrial)
@@ -51,7 +52,7 @@ def restore(message: RestoreTrial) -> dict[str, object]:
 
 @app.task(name=PaymentMethodChanged.TASK, message=PaymentMethodChanged)
 def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
-    """Ask for another try of a missing payment."""
+    """Ask for a retry of a missed payment with the new payment method."""
     with transaction() as ctx:
         is_missing = dunning_cases.method_changed(ctx, message.account_id)
     return {"is_missing": is_missing}
@@ -59,17 +60,17 @@ def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
 
 @app.task(name="dunning.step_due", is_tick=True)
 def step_due() -> dict[str, object]:
-    """Remind of missing money, suspend, and end."""
+    """Take the dunning steps that are due: remind, retry, suspend, cancel."""
     return sweeps.counts(sweeps.in_turns(step_due.apply_async, dunning_sweep.step_due))
 
 
 @app.task(name="accounts.check_limits", is_tick=True)
 def check_limits() -> dict[str, object]:
-    """Notice accounts that use more than their plan has."""
+    """Record accounts that use more than their plan includes."""
     return sweeps.counts(sweeps.over_all(plan_limits.sweep, budget_s=BUDGET_S))
 
 
 @app.task(name="accounts.close_deleted", is_tick=True)
 def close_deleted() -> dict[str, object]:
-    """Close deleted accounts that can't be restored any more, where the setting says so."""
+    """Close deleted accounts that can no longer be restored, if the setting says so."""
     return sweeps.counts(sweeps.until_done(closing.sweep, budget_s=BUDGET_S))

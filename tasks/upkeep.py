@@ -1,4 +1,4 @@
-"""The worker's own upkeep: dead letters out of Redis, and the audit of the books."""
+"""The worker's upkeep: dead letters are collected from Redis, and the ledger is audited."""
 
 import datetime as dt
 
@@ -9,13 +9,13 @@ from worker.app import app
 from worker.database import AUDIT_S, transaction
 
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
-#: In UTC, when few customers are about.
-SEALS_AT_HOUR = 2
+#: The hour, in UTC, from which the hash chain is verified: few customers are active then.
+CHAIN_AT_HOUR = 2
 
 
 @app.task(name="upkeep.collect_dead_letters", is_tick=True)
 def collect_dead_letters() -> dict[str, object]:
-    """Move what could not be read, or not be kept, from Redis into the table of dead letters."""
+    """Move unreadable and parked messages from Redis into the table of dead letters."""
     return {"collected": dead_letters.collect(app.tasks)}
 
 
@@ -26,19 +26,19 @@ def collect_dead_letters() -> dict[str, object]:
     time_limit=AUDIT_S + 60,
 )
 def audit_books() -> dict[str, object]:
-    """Look whether the books agree, once an hour however many beats tick."""
+    """Audit the ledger, once an hour however many beats tick."""
     now = clock.now()
     if _is_claimed("audit_books", every=HOUR, now=now):
         return {"why_not": "this hour's audit is done"}
-    # Once a night it also reads every seal.
-    with_seals = now.hour >= SEALS_AT_HOUR and not _is_claimed("audit_seals", every=DAY, now=now)
+    # Once a night it also verifies every hash of the chain.
+    with_chain = now.hour >= CHAIN_AT_HOUR and not _is_claimed("audit_seals", every=DAY, now=now)
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = audit.run(ctx.at(now), with_seals=with_seals)
+        report = audit.run(ctx.at(now), with_chain=with_chain)
     with transaction() as ctx:
-        # Claimed with what it found: an audit that fails is done again by the next tick.
+        # The slot is claimed with the findings, so the next tick repeats an audit that fails.
         if not slots.claim(ctx.at(now), "audit_books", every=HOUR):
             return {"why_not": "another audit was faster"}
-        if with_seals:
+        if with_chain:
             slots.claim(ctx.at(now), "audit_seals", every=DAY)
         findings.keep(ctx.at(now), report.findings)
     return {"accounts": report.accounts, "findings": sum(map(len, report.findings.values()))}

@@ -22,6 +22,14 @@ from worker.database import transaction
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
 
+def as_text(entries) -> str:
+    """A ledger as a table: description, amount, balance."""
+    width = max([len(entry.description) for entry in entries], default=0) + 2
+    return "\n".join(
+        [f"{e.description:<{width}}{e.amount:>+8}{e.balance_after:>9}" for e in entries]
+    )
+
+
 @dataclass
 class Ledger:
     """Real books in a real database; accounts go by their slug, time moves only when told."""
@@ -69,9 +77,9 @@ class Ledger:
         with transaction() as ctx:
             return grants.apply(ctx.at(self.now).by("main_app"), message)
 
-    def seed(self, slug) -> signup_grant.Seeded:
+    def seed(self, slug) -> signup_grant.SignupGrant:
         with transaction() as ctx:
-            return signup_grant.seed(ctx.at(self.now), self.ids.get(slug, 999_999))
+            return signup_grant.give(ctx.at(self.now), self.ids.get(slug, 999_999))
 
     def change_status(self, slug, to, *, reason) -> None:
         with transaction() as ctx:
@@ -101,9 +109,9 @@ class Ledger:
 
     def repair(self) -> list[SweepResult]:
         with transaction() as ctx:
-            return repairs.sweep(ctx.at(self.now)).swept
+            return repairs.sweep(ctx.at(self.now)).results
 
-    def calendar(self, slug) -> CreditCalendar | None:
+    def cycle(self, slug) -> CreditCalendar | None:
         with transaction() as ctx:
             return ctx.session.get(CreditCalendar, self.ids[slug])
 
@@ -141,7 +149,7 @@ class Ledger:
             return overview.of(ctx.at(self.now), slug, last=10_000)
 
     def history(self, slug) -> "History":
-        return History(overview.as_text(self.see(slug).entries))
+        return History(as_text(self.see(slug).entries))
 
     def lots(self, slug) -> dict[str, int]:
         """What remains, by source, in the order it burns."""

@@ -54,7 +54,7 @@ def _pay(ctx: Context, invoice: TransferInvoice) -> None:
     accounts.set_plan(ctx.session, invoice.account_id, invoice.plan_id)
     _subscribe(ctx, invoice)
     _give_credits(ctx, invoice)
-    reactivation.money_landed(ctx.by(ACTOR), invoice.account_id)
+    reactivation.payment_received(ctx.by(ACTOR), [invoice.account_id])
     paid = {
         "payment": invoice.number,
         "currency": invoice.currency,

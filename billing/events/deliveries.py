@@ -1,7 +1,7 @@
-"""How events leave the outbox: claimed in order, tried again later, dead when no try is left.
+"""The deliveries of the outbox: events are claimed in order, retried, and dead after the last try.
 
 claim → (send, no transaction open) → record. A claim is a lease in `due_at`: if its process dies,
-the event is due again. An account's event is claimed only when none before it waits for later.
+the event is due again. An account's event is claimed only if no earlier one of it waits for later.
 """
 
 import datetime as dt
@@ -17,8 +17,8 @@ from billing.host import recipients
 from billing_client.events import Event
 from models.operations import OutboxEvent
 
-#: Pauses before the second try, the third, …: a receiver may be away for a day, as the example
-#: schedule of the Standard Webhooks specification has it. After the last, the event is dead.
+#: Pauses before the second try, the third, …: a receiver may be unavailable for a day, as in the
+#: example schedule of the Standard Webhooks specification. After the last try, the event is dead.
 PAUSES = (
     dt.timedelta(seconds=5),
     dt.timedelta(minutes=5),
@@ -28,27 +28,27 @@ PAUSES = (
     dt.timedelta(hours=10),
     dt.timedelta(hours=10),
 )
-#: A claimed event is nobody else's for so long; a run that is slower stops before.
+#: How long a claim keeps an event from other processes; a run stops before that.
 LEASE = dt.timedelta(seconds=120)
-#: Events that one claim takes: with a time-out of seconds each, a lease is enough for a slow one.
+#: Events that one claim takes: few enough to be sent within the lease, at a second or so each.
 AT_ONCE = 100
-#: Delivered events are kept so long for a person to look at.
+#: How long delivered events are kept, for operators.
 KEPT = dt.timedelta(days=90)
-#: Old ones that a run removes at once.
+#: Old events that a run removes at once.
 REMOVED_AT_ONCE = 1000
-#: Of an error's words so many are kept.
+#: Characters of an error that are kept.
 MAX_ERROR = 500
 
 
 class UnknownEvent(BillingError):
-    """No event of the outbox has this id and may be replayed or dropped."""
+    """No event of the outbox with the id {event_id} can be replayed or dropped."""
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """A claimed event; `sent_to` are the ways that have taken it, `error` why one did not.
+    """A claimed event; `sent_to`: the channels that took it; `error`: why one did not.
 
-    `is_tried` false: it was claimed, and not sent, because one before it could not be.
+    `is_tried` is false if it was not sent because an earlier event could not be.
     """
 
     event: Event
@@ -58,7 +58,7 @@ class Outgoing:
     is_tried: bool = False
 
 
-# One claim at a time: a second one could skip a locked event, and take the next of its account.
+# One claim at a time: a second one could skip a locked event and take the account's next one.
 _ONE_CLAIM = "SELECT pg_try_advisory_xact_lock(hashtext('billing.outbox'))"
 _CLAIM = """
 WITH due AS (
@@ -76,11 +76,13 @@ RETURNING outbox.id, outbox.type, outbox.account_id, outbox.happened_at, outbox.
 
 
 def claim(ctx: Context, *, limit: int = AT_ONCE) -> list[Outgoing]:
-    """Claim events that are due, oldest first; none if another process is at it."""
+    """Claim events that are due, oldest first; none while another process claims."""
     if not ctx.session.execute(text(_ONE_CLAIM)).scalar():
         return []
     rows = ctx.session.execute(text(_CLAIM), {"now": ctx.now, "limit": limit, "lease": LEASE}).all()
-    to = recipients.of(ctx.session, {row.account_id for row in rows if row.account_id is not None})
+    recipient_of = recipients.of(
+        ctx.session, {row.account_id for row in rows if row.account_id is not None}
+    )
     return [
         Outgoing(
             event=Event(
@@ -88,7 +90,7 @@ def claim(ctx: Context, *, limit: int = AT_ONCE) -> list[Outgoing]:
                 type=row.type,
                 account_id=row.account_id,
                 happened_at=row.happened_at,
-                recipient=to.get(row.account_id),
+                recipient=recipient_of.get(row.account_id),
                 data=row.payload,
             ),
             attempts=row.attempts,
@@ -98,30 +100,30 @@ def claim(ctx: Context, *, limit: int = AT_ONCE) -> list[Outgoing]:
     ]
 
 
-def record(ctx: Context, tried: Iterable[Outgoing]) -> None:
-    """Keep what became of claimed events: delivered, due again, or dead.
+def record(ctx: Context, claimed: Iterable[Outgoing]) -> None:
+    """Record the outcome of claimed events: delivered, due again, or dead.
 
-    What a slower process has claimed since, or a person has dropped, is left as it is.
+    Events that were dropped meanwhile stay as they are.
     """
-    for each in tried:
-        to = each.event.recipient
+    for outgoing in claimed:
+        recipient = outgoing.event.recipient
         ctx.session.execute(
             update(OutboxEvent)
-            .where(OutboxEvent.id == each.event.id, OutboxEvent.state == "waiting")
+            .where(OutboxEvent.id == outgoing.event.id, OutboxEvent.state == "waiting")
             .values(
-                sent_to=sorted(each.sent_to),
-                recipient=to.source if to else "no recipient",
-                error=each.error and each.error[:MAX_ERROR],
-                **_outcome(each, ctx.now),
+                sent_to=sorted(outgoing.sent_to),
+                recipient=recipient.source if recipient else "no recipient",
+                error=outgoing.error and outgoing.error[:MAX_ERROR],
+                **_outcome(outgoing, ctx.now),
             )
         )
 
 
-def _outcome(each: Outgoing, now: dt.datetime) -> dict[str, object]:
-    if not each.is_tried:
+def _outcome(outgoing: Outgoing, now: dt.datetime) -> dict[str, object]:
+    if not outgoing.is_tried:
         return {"due_at": now}
-    attempts = each.attempts + 1
-    if each.error is None:
+    attempts = outgoing.attempts + 1
+    if outgoing.error is None:
         return {"state": "delivered", "delivered_at": now, "attempts": attempts}
     if attempts > len(PAUSES):
         return {"state": "dead", "attempts": attempts}
@@ -129,7 +131,7 @@ def _outcome(each: Outgoing, now: dt.datetime) -> dict[str, object]:
 
 
 def remove_old(ctx: Context) -> int:
-    """Remove events that were delivered long ago; returns how many."""
+    """Remove events that were delivered long ago; returns the number of them."""
     old = select(OutboxEvent.id).where(
         OutboxEvent.state == "delivered", OutboxEvent.delivered_at < ctx.now - KEPT
     )
@@ -139,7 +141,7 @@ def remove_old(ctx: Context) -> int:
 
 
 def dead(session: Session, *, limit: int, event_type: str | None = None) -> Sequence[OutboxEvent]:
-    """Events that no try is left for, oldest first; only those of a type if given."""
+    """List dead events, oldest first; with `event_type` only those of this type."""
     rows = select(OutboxEvent).where(OutboxEvent.state == "dead").order_by(OutboxEvent.id)
     if event_type:
         rows = rows.where(OutboxEvent.type == event_type)
@@ -147,36 +149,36 @@ def dead(session: Session, *, limit: int, event_type: str | None = None) -> Sequ
 
 
 def waiting(session: Session, *, limit: int) -> Sequence[OutboxEvent]:
-    """Events that wait, oldest first."""
+    """List waiting events, oldest first."""
     rows = select(OutboxEvent).where(OutboxEvent.state == "waiting").order_by(OutboxEvent.id)
     return session.scalars(rows.limit(limit)).all()
 
 
 def count(session: Session) -> tuple[int, dt.datetime | None, int]:
-    """How many events wait, since when the oldest does, and how many are dead."""
-    waits = select(func.count(), func.min(OutboxEvent.happened_at))
-    number, oldest = session.execute(waits.where(OutboxEvent.state == "waiting")).one()
-    died = select(func.count()).where(OutboxEvent.state == "dead")
-    return number, oldest, session.execute(died).scalar_one()
+    """Count waiting and dead events; returns (waiting, time of the oldest, dead)."""
+    waiting = select(func.count(), func.min(OutboxEvent.happened_at))
+    number, oldest = session.execute(waiting.where(OutboxEvent.state == "waiting")).one()
+    dead = select(func.count()).where(OutboxEvent.state == "dead")
+    return number, oldest, session.execute(dead).scalar_one()
 
 
 def replay(ctx: Context, event_id: int) -> None:
-    """Let a dead or delivered event be sent again, to every way, with all its tries.
+    """Send a dead or delivered event again, by every channel, with all its tries.
 
-    It may then come after later ones of its account. Raises UnknownEvent.
+    It may then come after later events of its account. Raises UnknownEvent.
     """
-    fresh = {
+    unsent = {
         "state": "waiting",
         "due_at": ctx.now,
         "attempts": 0,
         "sent_to": [],
         "delivered_at": None,
     }
-    _close(ctx.session, event_id, {**fresh, "closed_by": ctx.actor}, states=("dead", "delivered"))
+    _close(ctx.session, event_id, {**unsent, "closed_by": ctx.actor}, states=("dead", "delivered"))
 
 
 def drop(ctx: Context, event_id: int) -> None:
-    """Never send an event that waits or is dead; the row stays. Raises UnknownEvent."""
+    """Drop a waiting or dead event, so that it is never sent. Raises UnknownEvent."""
     _close(
         ctx.session,
         event_id,

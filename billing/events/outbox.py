@@ -1,9 +1,9 @@
-"""What the main app should hear of: events left in the transaction that made them so.
+"""The outbox: events for the main app, written in the transaction of the change they report.
 
-Leave an account's event under its lock: so its ids rise in the order in which things happened.
+Leave an account's events under its lock, so that their ids rise in the order of the changes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from billing.context import Context
@@ -12,7 +12,7 @@ from billing_client import events
 
 
 class NewEvent(NamedTuple):
-    """An event of `billing_client.events.CATALOGUE`, and what it carries."""
+    """An event of a type in `billing_client.events.CATALOGUE`, with its data."""
 
     type: str
     account_id: int | None
@@ -22,30 +22,18 @@ class NewEvent(NamedTuple):
 def leave(
     ctx: Context, event_type: str, *, account_id: int | None, payload: Mapping[str, object]
 ) -> None:
-    """Leave an event, such as `account.suspended`; it goes out after the commit, at least once."""
+    """Leave an event, such as `account.suspended`; it is delivered after the commit."""
     leave_all(ctx, [NewEvent(event_type, account_id, payload)])
 
 
-_LEAVE = """
-INSERT INTO billing.outbox (account_id, type, payload, happened_at, due_at)
-SELECT new.account_id, new.type, new.payload, %(now)s, %(now)s
-FROM unnest(%(accounts)s::bigint[], %(types)s::text[], %(payloads)s::jsonb[])
-     WITH ORDINALITY AS new (account_id, type, payload, place) ORDER BY place
-"""
-
-
-def leave_all(ctx: Context, left: Iterable[NewEvent]) -> None:
-    """Leave many events, in this order, in one statement."""
-    rows = list(left)
-    for row in rows:
-        events.check(row.type, row.payload)
-    if rows:
-        ctx.session.connection().exec_driver_sql(
-            _LEAVE,
-            {
-                "accounts": sql.numbers([row.account_id for row in rows]),
-                "types": sql.texts([row.type for row in rows]),
-                "payloads": sql.objects([row.payload for row in rows]),
-                "now": ctx.now,
-            },
-        )
+def leave_all(ctx: Context, new_events: Sequence[NewEvent]) -> None:
+    """Leave events, in this order, in one statement."""
+    for event in new_events:
+        events.check(event.type, event.payload)
+    sql.insert(
+        ctx.session,
+        "billing.outbox",
+        {"type": "text", "account_id": "bigint", "payload": "jsonb"},
+        new_events,
+        constants={"happened_at": ctx.now, "due_at": ctx.now},
+    )

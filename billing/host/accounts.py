@@ -1,27 +1,26 @@
-"""The domain's one door to the main app's tables: what we read there, and the little we write.
+"""The main app's accounts, plans and users: what we read of them, and the little that we write.
 
-Balances move by deltas, under the account's row lock, taken in ascending id (STYLE rule 6), where
-books are written (`billing.ledger.balance_rows`).
+Balances are written in `billing.ledger.balance_rows`, by deltas, under the account's row lock.
+Everybody takes those locks in ascending id.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
-from billing.postgres import sql
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
-#: Accounts of the main app itself: never suspended, never seeded, never expired.
+#: Accounts of the main app itself: no credits, no status changes, no expiry.
 SYSTEM_SLUGS = frozenset({"aws-admin", "default-account", "default"})
 
 
 class HostAccount(NamedTuple):
-    """The main app's row, read under its lock. `credits` is what the app shows."""
+    """The main app's row of an account. `credits` is the balance that the app shows."""
 
     id: int
     slug: str
@@ -36,11 +35,20 @@ class HostAccount(NamedTuple):
         """Whether the account belongs to the main app itself."""
         return self.slug in SYSTEM_SLUGS
 
+    @property
+    def is_billable(self) -> bool:
+        """Whether the account may be billed: it is neither deleted nor the main app's own."""
+        return not self.is_deleted and self.slug not in SYSTEM_SLUGS
+
+
+#: Accounts that were locked and read in this transaction, by id.
+Locked: TypeAlias = Mapping[int, HostAccount]
+
 
 class PlanTerms(NamedTuple):
-    """What a plan gives each month, lets an account owe, and lets it keep into the next month.
+    """What a plan gives each month, lets an account owe, and lets it carry into the next month.
 
-    `take_back_debt_limit`: what it may owe once spent credits are taken back; None: all of them.
+    `take_back_debt_limit`: the debt that a clawback of spent credits may leave; None: any.
     """
 
     included_credits: int
@@ -51,7 +59,7 @@ class PlanTerms(NamedTuple):
 
 
 class HostPlan(NamedTuple):
-    """What a plan gives each month."""
+    """A plan and its monthly credits."""
 
     id: int
     slug: str
@@ -60,7 +68,7 @@ class HostPlan(NamedTuple):
 
 
 class HostUser(NamedTuple):
-    """A person of the main app; `accounts`: those that they own or belong to."""
+    """A user of the main app; `accounts`: those that the user owns or belongs to."""
 
     id: int
     role: str
@@ -77,20 +85,20 @@ FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDA
 def lock(session: Session, ids: Iterable[int]) -> dict[int, HostAccount]:
     """Lock these accounts until the transaction ends, in ascending id; unknown ids are left out.
 
-    The lock lets the main app insert rows that point at the account, and keeps every other writer
-    of its balance out. What hangs on the lock must be read in a later statement.
+    The lock lets the main app insert rows that refer to the account, and keeps every other writer
+    of its balance out. Whatever the lock protects must be read in a later statement.
     """
-    rows = session.connection().exec_driver_sql(_LOCK, {"ids": sql.numbers(sorted(ids))})
-    return {row[0]: HostAccount._make(row) for row in rows.all()}
+    rows = session.connection().exec_driver_sql(_LOCK, {"ids": sorted(ids)})
+    return {row[0]: HostAccount._make(row) for row in rows}
 
 
 def lock_billable(session: Session, account_id: int) -> HostAccount:
     """Lock one account that may be billed. Raises as `check_billable`."""
-    return check_billable(account_id, lock(session, [account_id]).get(account_id))
+    return lock_all_billable(session, [account_id])[0]
 
 
 def check_billable(account_id: int, account: HostAccount | None) -> HostAccount:
-    """The account, if it may be billed: there, not deleted, and not the main app's own.
+    """Return the account if it may be billed.
 
     Raises UnknownAccount, AccountDeleted or SystemAccount.
     """
@@ -103,34 +111,45 @@ def check_billable(account_id: int, account: HostAccount | None) -> HostAccount:
     return account
 
 
-_LOCK_FREE = """
-WITH mine AS (
+def lock_all_billable(
+    session: Session, account_ids: Iterable[int], *, locked: Locked | None = None
+) -> list[HostAccount]:
+    """Lock accounts that may be billed, in ascending id; `locked` spares the lock.
+
+    Raises as `check_billable`, for the first that may not.
+    """
+    ids = sorted(set(account_ids))
+    rows = lock(session, ids) if locked is None else locked
+    return [check_billable(id, rows.get(id)) for id in ids]
+
+
+_TRY_LOCK = """
+WITH free AS (
     SELECT id FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[])
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT id FROM mine
+SELECT id FROM free
 UNION ALL
-SELECT wanted.id FROM unnest(%(ids)s::bigint[]) AS wanted (id)
-WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = wanted.id)
+SELECT requested.id FROM unnest(%(ids)s::bigint[]) AS requested (id)
+WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = requested.id)
 """
 
 
 def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
-    """Lock those of these accounts that nobody holds; ids of no account are returned as well."""
-    rows = session.connection().exec_driver_sql(_LOCK_FREE, {"ids": sql.numbers(sorted(ids))})
-    return [row[0] for row in rows.all()]
+    """Lock those of these accounts that are free; unknown ids are returned as well."""
+    rows = session.connection().exec_driver_sql(_TRY_LOCK, {"ids": sorted(ids)})
+    return [row[0] for row in rows]
 
 
 def set_status(session: Session, account_ids: Sequence[int], status: str) -> None:
-    """Write the status of accounts; only `billing.lifecycle.status` decides on one."""
-    if account_ids:
-        session.connection().exec_driver_sql(
-            "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
-            {"status": status, "ids": sql.numbers(account_ids)},
-        )
+    """Write the status of accounts; only `billing.lifecycle.status` calls this."""
+    session.connection().exec_driver_sql(
+        "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
+        {"status": status, "ids": account_ids},
+    )
 
 
-#: Reads the terms of every plan: its id, then the fields of PlanTerms. There is a handful.
+#: The terms of every plan: its id, then the fields of PlanTerms. An app has a handful of plans.
 PLAN_TERMS = """
 SELECT p.id, p.included_credits, COALESCE(policy.debt_limit, 0), COALESCE(policy.rollover_cap, 0),
        p.is_active, policy.take_back_debt_limit
@@ -138,14 +157,8 @@ FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_i
 """
 
 
-def plan_terms(session: Session) -> dict[int | None, PlanTerms]:
-    """The terms of every plan, by its id; there are a handful."""
-    rows = sql.rows(session, PLAN_TERMS, {})
-    return {row[0]: PlanTerms._make(row[1:]) for row in rows}
-
-
 def plan(session: Session, plan_id: int | None) -> HostPlan | None:
-    """The plan of this id, if there is one."""
+    """Read the plan with this id, if there is one."""
     row = session.execute(
         select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active).where(Plan.id == plan_id)
     ).first()
@@ -153,13 +166,13 @@ def plan(session: Session, plan_id: int | None) -> HostPlan | None:
 
 
 def plan_price(session: Session, plan_id: int) -> Decimal | None:
-    """What a month of an active plan costs; None if there is no such plan."""
+    """Read the monthly price of an active plan; None if there is no such plan."""
     row = select(Plan.price).where(Plan.id == plan_id, Plan.is_active)
     return session.execute(row).scalar()
 
 
 def user(session: Session, id_or_email: str) -> HostUser | None:
-    """The person with this id or email, and whose account is theirs."""
+    """Read the user with this id or e-mail address, with the accounts that are theirs."""
     is_id = id_or_email.isascii() and id_or_email.isdigit()
     owned = select(func.array_agg(Account.id)).where(Account.owner_id == User.id)
     row = session.execute(
@@ -169,12 +182,12 @@ def user(session: Session, id_or_email: str) -> HostUser | None:
     ).first()
     if row is None:
         return None
-    mine = {row[3], *(row[4] or ())} - {None}
-    return HostUser(row[0], row[1], row[2], frozenset(mine))
+    account_ids = {row[3], *(row[4] or ())} - {None}
+    return HostUser(row[0], row[1], row[2], frozenset(account_ids))
 
 
 def read(session: Session, id_or_slug: str) -> HostAccount | None:
-    """The account with this id or slug, deleted ones included, without locking it."""
+    """Read the account with this id or slug, deleted ones included, without locking it."""
     is_id = id_or_slug.isascii() and id_or_slug.isdigit()
     row = session.execute(
         select(
@@ -208,9 +221,9 @@ ORDER BY id FOR NO KEY UPDATE
 
 
 def with_customer(session: Session, customer: str) -> list[int]:
-    """The accounts that are this customer at Stripe: one, or none, unless somebody erred.
+    """List the accounts with this Stripe customer: one or none, unless somebody made a mistake.
 
-    Those that are not deleted, if there is one: an account may have been opened anew.
+    Deleted accounts count only where no other has the customer: an account may be opened anew.
     """
     rows = session.connection().exec_driver_sql(_WITH_CUSTOMER, {"customer": customer}).all()
     alive = [account_id for account_id, is_deleted in rows if not is_deleted]
@@ -218,16 +231,16 @@ def with_customer(session: Session, customer: str) -> list[int]:
 
 
 def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
-    """Lock the accounts that are these customers; returns those who are exactly one account's."""
-    asked = {"customers": sql.texts(sorted(customers))}
-    found: dict[str, list[HostAccount]] = {}
-    for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, asked).all():
-        found.setdefault(row[6], []).append(HostAccount._make(row))
-    return {customer: rows[0] for customer, rows in found.items() if len(rows) == 1}
+    """Lock the accounts of these Stripe customers; leaves out customers of several accounts."""
+    values = {"customers": sorted(customers)}
+    by_customer: dict[str, list[HostAccount]] = {}
+    for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, values):
+        by_customer.setdefault(row[6], []).append(HostAccount._make(row))
+    return {customer: rows[0] for customer, rows in by_customer.items() if len(rows) == 1}
 
 
 def customers(session: Session, *, after: str, limit: int) -> list[str]:
-    """The next customers at Stripe that accounts are, in order; `after` is the last one had."""
+    """List the accounts' Stripe customers after this one, in order."""
     rows = (
         select(Account.stripe_customer_id)
         .where(Account.stripe_customer_id > after, Account.is_deleted.is_(False))
@@ -239,19 +252,19 @@ def customers(session: Session, *, after: str, limit: int) -> list[str]:
 
 
 def set_customer(session: Session, account_id: int, customer: str | None) -> None:
-    """Write which customer at Stripe the account is."""
+    """Write the account's Stripe customer."""
     session.execute(
         update(Account).where(Account.id == account_id).values(stripe_customer_id=customer)
     )
 
 
 def set_plan(session: Session, account_id: int, plan_id: int) -> None:
-    """Write the account's plan, as what was bought says it."""
+    """Write the account's plan."""
     session.execute(update(Account).where(Account.id == account_id).values(plan_id=plan_id))
 
 
 def plans_by_slug(session: Session) -> dict[str, HostPlan]:
-    """Every plan, by its slug."""
+    """Read every plan, by its slug."""
     rows = session.connection().exec_driver_sql(
         "SELECT id, slug, included_credits, is_active FROM igny8_plans"
     )
@@ -259,7 +272,7 @@ def plans_by_slug(session: Session) -> dict[str, HostPlan]:
 
 
 def anchors(session: Session, account_id: int) -> tuple[dt.datetime | None, dt.datetime]:
-    """When the subscription's present period began, if there is one, and when the account did."""
+    """Return when the subscription's period began, if there is one, and the account itself."""
     row = session.execute(
         select(Subscription.current_period_start, Account.created_at)
         .select_from(Account)

@@ -1,16 +1,15 @@
-"""Who lives on what is paid for: then credits come from purchases, and the calendar rests.
+"""Whether a purchase funds an account; if so, its monthly credit cycle is paused.
 
-An account does while a purchase of a plan runs, and while Stripe or we have a subscription of it
-going: then the next payment brings the next credits, and no payment brings none. Where Stripe has
-not spoken of the subscription yet, a purchase that ended of late stands for it.
+An account is funded while a purchase of a plan runs, and while it has a subscription at Stripe or
+by bank transfer: then each payment brings the next credits. Where Stripe has not sent the
+subscription yet, a purchase of a plan that ended recently stands for it.
 """
 
 from collections.abc import Iterable
 
 from billing.context import Context
-from billing.postgres import sql
 
-#: Of an account `a`, at `:now`; used by the sweeps' questions and by the audit too.
+#: The condition, of an account `a` at `{now}`; the queries of the sweeps use it too.
 FUNDED = """(
     EXISTS (SELECT FROM billing.purchases AS p
             WHERE p.account_id = a.id AND p.plan_id IS NOT NULL AND p.ends_at > {now})
@@ -26,18 +25,18 @@ FUNDED = """(
                WHERE s.tenant_id = a.id AND s.payment_method = 'bank_transfer'
                  AND s.external_payment_id LIKE 'billing:%%' AND s.status = 'active'))"""
 
-_COVERED_NOW = FUNDED.format(now="%(now)s")
-_COVERED_ONES = f"""
-SELECT a.id FROM igny8_tenants AS a WHERE a.id = ANY(%(ids)s::bigint[]) AND {_COVERED_NOW}
+_FUNDED_NOW = FUNDED.format(now="%(now)s")
+_FUNDED_ACCOUNTS = f"""
+SELECT a.id FROM igny8_tenants AS a WHERE a.id = ANY(%(ids)s::bigint[]) AND {_FUNDED_NOW}
 """  # noqa: S608
 
 
 def is_funded(ctx: Context, account_id: int) -> bool:
-    """Whether the account lives on what is paid for. Call it under the account's lock."""
+    """Whether a purchase funds the account. Call it under the account's lock."""
     return bool(funded_accounts(ctx, [account_id]))
 
 
 def funded_accounts(ctx: Context, account_ids: Iterable[int]) -> set[int]:
-    """Those of these accounts that live on what is paid for. Call it under their locks."""
-    asked = {"ids": sql.numbers(account_ids), "now": ctx.now}
-    return {row[0] for row in ctx.session.connection().exec_driver_sql(_COVERED_ONES, asked)}
+    """Return those of these accounts that purchases fund. Call it under their locks."""
+    values = {"ids": list(account_ids), "now": ctx.now}
+    return {row[0] for row in ctx.session.connection().exec_driver_sql(_FUNDED_ACCOUNTS, values)}

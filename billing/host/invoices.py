@@ -1,9 +1,9 @@
-"""The domain's door to the main app's invoices, payments and subscriptions."""
+"""The main app's invoices, payments and subscriptions: the rows that we read and write."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -15,9 +15,9 @@ from models.host import Invoice, Payment, Subscription
 
 @dataclass(frozen=True, slots=True)
 class MirroredInvoice:
-    """What an account owes. Amounts in minor units of `currency` (ISO 4217).
+    """An invoice, with amounts in minor units of `currency` (ISO 4217).
 
-    `status`: draft, open, paid, uncollectible, void or deleted. `stripe_id` None: it is ours.
+    `status`: draft, open, paid, uncollectible, void or deleted. `stripe_id` is None for our own.
     """
 
     account_id: int
@@ -33,7 +33,7 @@ class MirroredInvoice:
 
 @dataclass(frozen=True, slots=True)
 class MirroredPayment:
-    """Money that arrived. `external_id` names it once: an invoice or payment of Stripe's, a line.
+    """A payment. `external_id` is unique: an invoice or payment of Stripe, or a bank line.
 
     `status`: succeeded, partially_refunded, refunded or disputed.
     """
@@ -50,7 +50,7 @@ class MirroredPayment:
 
 @dataclass(frozen=True, slots=True)
 class MirroredSubscription:
-    """The account's one subscription. `status` is Stripe's word, or active, for a bank customer."""
+    """The account's only subscription. `status` is Stripe's, or `active` for a bank customer."""
 
     account_id: int
     status: str
@@ -62,34 +62,38 @@ class MirroredSubscription:
     external_payment_id: str | None = None
 
 
-def _written(table: type[Base], columns: Mapping[str, tuple[str, str]], by: str) -> str:
-    """Rows written, or made equal to what they should be, in one statement.
+#: Our name of each column, and its Postgres type, by the main app's name.
+Columns: TypeAlias = Mapping[str, tuple[str, str]]
 
-    `columns`: the app's name of each, and ours with its type.
+
+def _upsert(
+    session: Session,
+    table: type[Base],
+    columns: Columns,
+    rows: Iterable[object],
+    *,
+    key: str,
+    kept: Collection[str] = (),
+) -> dict[Any, int]:
+    """Insert rows, or make those with the same key equal to them; returns their ids by key.
+
+    Rows are written in the order of the key, so that two writers never wait for each other.
+    `kept`: columns of an existing row that stay as they are.
     """
-    names = ", ".join(columns)
-    given = ", ".join([f"%({ours})s::{type}[]" for ours, type in columns.values()])
-    changed = ", ".join([f"{name} = excluded.{name}" for name in columns])
-    return (
-        f"INSERT INTO {table.__tablename__} ({names})"  # noqa: S608 - our names
-        f" SELECT * FROM unnest({given}) AS new ({names}) ORDER BY {by}"
-        f" ON CONFLICT ({by}) DO UPDATE SET {changed} RETURNING {by}, id"
+    values = [[getattr(row, name) for name, _ in columns.values()] for row in rows]
+    place = list(columns).index(key)
+    values.sort(key=lambda row: row[place])
+    changed = ", ".join([f"{name} = excluded.{name}" for name in columns if name not in kept])
+    written = sql.insert(
+        session,
+        table.__tablename__,
+        {name: type for name, (_, type) in columns.items()},
+        values,
+        tail=f"ON CONFLICT ({key}) DO UPDATE SET {changed} RETURNING {key}, id",
     )
+    return dict(written)
 
 
-def _columns(rows: Sequence[Any], columns: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """What these rows hold, each column as an array."""
-    return {
-        ours: _ARRAYS[type]([getattr(row, ours) for row in rows]) for ours, type in columns.values()
-    }
-
-
-_ARRAYS: dict[str, Callable[[list[Any]], str]] = {
-    "bigint": sql.numbers,
-    "text": sql.texts,
-    "timestamptz": sql.times,
-    "boolean": sql.flags,
-}
 _INVOICE = {
     "tenant_id": ("account_id", "bigint"),
     "number": ("number", "text"),
@@ -101,30 +105,24 @@ _INVOICE = {
     "issued_at": ("issued_at", "timestamptz"),
     "due_at": ("due_at", "timestamptz"),
 }
-_OF_STRIPE = _written(Invoice, _INVOICE, "stripe_invoice_id")
-_OF_OURS = _written(Invoice, _INVOICE, "number")
 
 
 def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
-    """Make the row of an invoice of ours equal to this; returns its id."""
-    assert invoice.stripe_id is None, "Stripe's are written in sets"
-    values = _columns([invoice], _INVOICE)
-    _, written = session.connection().exec_driver_sql(_OF_OURS, values).one()
-    return int(written)
+    """Write an invoice of ours, or update its row; returns the row's id."""
+    assert invoice.stripe_id is None, "Stripe's invoices are written by write_of_stripe"
+    ids = _upsert(session, Invoice, _INVOICE, [invoice], key="number")
+    return ids[invoice.number]
 
 
 def write_of_stripe(session: Session, mirrored: Iterable[MirroredInvoice]) -> dict[str, int]:
-    """Make the rows of Stripe's invoices equal to these; returns their ids, by Stripe's."""
-    rows = list({each.stripe_id: each for each in mirrored}.values())
-    if not rows:
-        return {}
-    rows = _with_free_numbers(session, rows)
-    values = _columns(rows, _INVOICE)
-    return {row[0]: row[1] for row in session.connection().exec_driver_sql(_OF_STRIPE, values)}
+    """Write invoices of Stripe, or update their rows; returns the rows' ids by Stripe's id."""
+    invoices = list({invoice.stripe_id: invoice for invoice in mirrored}.values())
+    invoices = _with_free_numbers(session, invoices)
+    return _upsert(session, Invoice, _INVOICE, invoices, key="stripe_invoice_id")
 
 
 def id_of(session: Session, stripe_id: str) -> int | None:
-    """The id of the row of this invoice of Stripe's, if there is one."""
+    """Return the row's id of an invoice of Stripe, if there is one."""
     return session.scalars(select(Invoice.id).where(Invoice.stripe_invoice_id == stripe_id)).first()
 
 
@@ -136,17 +134,16 @@ SELECT number, stripe_invoice_id FROM igny8_invoices WHERE number = ANY(%(number
 def _with_free_numbers(
     session: Session, mirrored: Sequence[MirroredInvoice]
 ) -> list[MirroredInvoice]:
-    """Stripe numbers each customer's invoices by itself; one that is taken is left out."""
-    numbers = {each.number for each in mirrored} - {None}
-    if not numbers:
-        return [*mirrored]
-    rows = session.connection().exec_driver_sql(_TAKEN, {"numbers": sql.texts(numbers)})
-    holders: dict[str, str | None] = {number: holder for number, holder in rows}  # noqa: C416 - Row
+    """Leave out numbers that are taken: Stripe's are unique only for each of its customers."""
+    numbers = [invoice.number for invoice in mirrored if invoice.number is not None]
+    rows = sql.rows(session, _TAKEN, {"numbers": numbers}) if numbers else []
+    owner_of: dict[str, str | None] = dict(rows)
     return [
-        each
-        if each.number is None or holders.setdefault(each.number, each.stripe_id) == each.stripe_id
-        else replace(each, number=None)
-        for each in mirrored
+        invoice
+        if invoice.number is None
+        or owner_of.setdefault(invoice.number, invoice.stripe_id) == invoice.stripe_id
+        else replace(invoice, number=None)
+        for invoice in mirrored
     ]
 
 
@@ -164,43 +161,48 @@ _PAYMENTS = """
 SELECT id, external_payment_id FROM igny8_payments
 WHERE external_payment_id = ANY(%(names)s::text[]) ORDER BY id
 """
-# A payment keeps the time at which it was first seen.
-_WRITE_PAYMENT = _written(Payment, _PAYMENT, "external_payment_id").replace(
-    ", happened_at = excluded.happened_at", ""
-)
 
 
-def write_payment(
-    session: Session, payment: MirroredPayment, *, also_known_as: Iterable[str] = ()
-) -> None:
-    """Make the payment's row equal to this, as `write_payments` does."""
-    write_payments(session, [(payment, also_known_as)])
+def write_payment(session: Session, payment: MirroredPayment) -> None:
+    """Write one payment, as `write_payments` does."""
+    write_payments(session, [(payment, ())])
 
 
 def write_payments(
     session: Session, mirrored: Iterable[tuple[MirroredPayment, Iterable[str]]]
 ) -> None:
-    """Make the rows of payments equal to these.
+    """Write payments, or update their rows.
 
-    Each with other names of the same payment, under which it may have been written before all of
-    it was known; it keeps one row, the oldest.
+    Each comes with its other ids, under which it may have been written before all of it was known;
+    it keeps one row, the oldest, with the time at which it was first seen.
     """
-    named = {each.external_id: (each, {each.external_id, *names}) for each, names in mirrored}
-    if not named:
+    by_id = {
+        payment.external_id: (payment, {payment.external_id, *ids}) for payment, ids in mirrored
+    }
+    if not by_id:
         return
-    connection = session.connection()
-    asked = {"names": sql.texts({name for _, names in named.values() for name in names})}
-    found = connection.exec_driver_sql(_PAYMENTS, asked).all()
-    for payment, names in named.values():
-        known = [(row_id, name) for row_id, name in found if name in names]
-        if len(known) > 1:
-            others = [row_id for row_id, _ in known[1:]]
-            session.execute(delete(Payment).where(Payment.id.in_(others)))
-        if known and known[0][1] != payment.external_id:
-            renamed = update(Payment).where(Payment.id == known[0][0])
-            session.execute(renamed.values(external_payment_id=payment.external_id))
-    values = _columns([payment for payment, _ in named.values()], _PAYMENT)
-    connection.exec_driver_sql(_WRITE_PAYMENT, values)
+    values = {"names": sorted({id for _, ids in by_id.values() for id in ids})}
+    rows = session.connection().exec_driver_sql(_PAYMENTS, values).all()
+    for payment, ids in by_id.values():
+        _merge(session, payment.external_id, [row for row in rows if row[1] in ids])
+    payments = [payment for payment, _ in by_id.values()]
+    _upsert(
+        session,
+        Payment,
+        _PAYMENT,
+        payments,
+        key="external_payment_id",
+        kept=("happened_at",),
+    )
+
+
+def _merge(session: Session, external_id: str, rows: Sequence[tuple[int, str]]) -> None:
+    """Keep the oldest of a payment's rows (id, external id), under this external id."""
+    if len(rows) > 1:
+        session.execute(delete(Payment).where(Payment.id.in_([id for id, _ in rows[1:]])))
+    if rows and rows[0][1] != external_id:
+        renamed = update(Payment).where(Payment.id == rows[0][0])
+        session.execute(renamed.values(external_payment_id=external_id))
 
 
 _SUBSCRIPTION = {
@@ -213,11 +215,10 @@ _SUBSCRIPTION = {
     "payment_method": ("payment_method", "text"),
     "external_payment_id": ("external_payment_id", "text"),
 }
-_WRITE_SUBSCRIPTION = _written(Subscription, _SUBSCRIPTION, "tenant_id")
 
 
 def of_stripe(session: Session, stripe_id: str) -> dict[str, object]:
-    """What the app's row of an invoice of Stripe's says; empty if there is none."""
+    """Read the row of an invoice of Stripe; empty if there is none."""
     row = session.execute(
         select(Invoice.status, Invoice.currency, Invoice.due_minor, Invoice.paid_minor).where(
             Invoice.stripe_invoice_id == stripe_id
@@ -227,7 +228,7 @@ def of_stripe(session: Session, stripe_id: str) -> dict[str, object]:
 
 
 def subscription_of(session: Session, account_id: int) -> dict[str, object]:
-    """What the app's row of the account's subscription says; empty if there is none."""
+    """Read the row of the account's subscription; empty if there is none."""
     row = session.execute(
         select(
             Subscription.status,
@@ -239,19 +240,17 @@ def subscription_of(session: Session, account_id: int) -> dict[str, object]:
 
 
 def write_subscription(session: Session, subscription: MirroredSubscription) -> None:
-    """Make the account's subscription equal to this."""
+    """Write the account's subscription, or update its row."""
     write_subscriptions(session, [subscription])
 
 
 def write_subscriptions(session: Session, mirrored: Iterable[MirroredSubscription]) -> None:
-    """Make the subscriptions of accounts equal to these, one an account."""
-    if rows := list(mirrored):
-        values = _columns(rows, _SUBSCRIPTION)
-        session.connection().exec_driver_sql(_WRITE_SUBSCRIPTION, values)
+    """Write subscriptions, or update their rows; an account has one."""
+    _upsert(session, Subscription, _SUBSCRIPTION, mirrored, key="tenant_id")
 
 
 def subscription(session: Session, account_id: int) -> MirroredSubscription | None:
-    """The account's subscription, if it has one."""
+    """Read the account's subscription, if it has one."""
     row = session.scalars(select(Subscription).where(Subscription.account_id == account_id)).first()
     if row is None:
         return None

@@ -1,7 +1,7 @@
-"""What speaks against shutting an account out: money that came, a transfer, a subscription.
+"""The payments and subscriptions that keep an account from being suspended or dunned.
 
-Asked under the accounts' locks, in a statement of its own, at the moment of the act: what landed
-while the sweep was on its way is seen.
+They are read under the accounts' locks, in a statement of its own, so that a sweep sees a payment
+that came while it was under way.
 """
 
 import datetime as dt
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.postgres import sql
 
-#: How the statuses of a payment and of a subscription say that there is money.
+#: Statuses of a payment, and of a subscription, that mean there is money.
 PAID = ("succeeded", "paid")
 SUBSCRIBED = ("active", "past_due")
 TRIES_AT_STRIPE = ("trialing",)
@@ -21,9 +20,10 @@ TRIES_AT_STRIPE = ("trialing",)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`is_paid`: money came since then, not for a top-up alone, and none is missing since.
+    """What the main app's tables show of one account.
 
-    `is_subscribed`: a subscription runs at Stripe. `tries_until`: a trial at Stripe ends then.
+    `is_paid`: a payment came since then that was not for a top-up, and none is missing since.
+    `is_subscribed`: a subscription runs at Stripe. `tries_until`: the end of a trial at Stripe.
     """
 
     is_paid: bool
@@ -32,38 +32,38 @@ class Evidence:
 
 
 _EVIDENCE = """
-SELECT asked.id,
+SELECT requested.id,
        EXISTS (SELECT FROM igny8_payments AS p
-               WHERE p.tenant_id = asked.id AND p.happened_at >= asked.since
+               WHERE p.tenant_id = requested.id AND p.happened_at >= requested.since
                  AND p.status = ANY(%(paid)s) AND NOT EXISTS (
                      SELECT FROM billing.purchases AS t
                      WHERE t.origin = p.external_payment_id AND t.source = 'top_up')
                  AND NOT EXISTS (
                      SELECT FROM billing.dunning_cases AS c
-                     WHERE c.account_id = asked.id AND c.closed_at IS NULL
+                     WHERE c.account_id = requested.id AND c.closed_at IS NULL
                        AND c.opened_at >= p.happened_at)),
        COALESCE(s.status = ANY(%(subscribed)s) AND s.current_period_end > %(now)s, false),
        CASE WHEN s.status = ANY(%(trying)s) AND s.current_period_end > %(now)s
             THEN s.current_period_end END
-FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS asked (id, since)
-LEFT JOIN igny8_subscriptions AS s ON s.tenant_id = asked.id
+FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS requested (id, since)
+LEFT JOIN igny8_subscriptions AS s ON s.tenant_id = requested.id
 """
 
 
 def of(ctx: Context, since: Mapping[int, dt.datetime]) -> dict[int, Evidence]:
-    """What is known of these accounts; payments count from the time given for each."""
+    """Read the evidence for these accounts; payments count from the time given for each."""
     rows = ctx.session.connection().exec_driver_sql(
         _EVIDENCE,
         {
-            "ids": sql.numbers(since),
-            "since": sql.times(since.values()),
+            "ids": list(since),
+            "since": list(since.values()),
             "paid": list(PAID),
             "subscribed": list(SUBSCRIBED),
             "trying": list(TRIES_AT_STRIPE),
             "now": ctx.now,
         },
     )
-    return {row[0]: Evidence(*row[1:]) for row in rows.all()}
+    return {row[0]: Evidence(*row[1:]) for row in rows}
 
 
 _SETTLED = """
@@ -79,8 +79,9 @@ WHERE c.id = ANY(%(ids)s::bigint[]) AND (
 
 
 def settled(session: Session, case_ids: Iterable[int]) -> set[int]:
-    """Those of these dunning cases whose money came: the invoice's, or where none is known, any."""
-    rows = session.connection().exec_driver_sql(
-        _SETTLED, {"ids": sql.numbers(case_ids), "paid": list(PAID)}
-    )
-    return {row[0] for row in rows.all()}
+    """Return those of these dunning cases that are paid.
+
+    A case is paid when its invoice is; without an invoice, any later payment counts.
+    """
+    values = {"ids": list(case_ids), "paid": list(PAID)}
+    return {row[0] for row in session.connection().exec_driver_sql(_SETTLED, values)}

@@ -1,10 +1,11 @@
-"""What a change of status does to the rest: who is let in gets periods, who leaves gets no more.
+"""The effects of a status change on trials, dunning and credit cycles, in one table.
 
-Called by `billing.lifecycle.status`, in the transaction and under the locks of the change.
+`billing.lifecycle.status` calls them in the transaction and under the locks of the change.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from billing.context import Context
 from billing.errors import NoPlan
@@ -13,57 +14,66 @@ from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
 from billing.renewal import cycle_rows, cycles, expiry, signup_grant
 
-#: Reaching one of these ends a trial, and its credits with it: with which outcome.
-#: `pending_payment` does not: the transfer is on its way, and the customer goes on trying.
-ENDS_TRIAL = {"active": "paid", "cancelled": "cancelled"}
-#: Nor does a suspension, but for this reason: a dispute may be settled within the trial.
-ENDS_TRIAL_BY_SUSPENSION = "trial_over"
-#: Reaching it begins the asking for money: a transfer was announced, and may never come. Going
-#: from there to active ends it; any other money says so itself (`dunning.cases.stop`).
-BEGINS_DUNNING = "pending_payment"
 
-
-def leaves_active(ctx: Context, account_id: int) -> None:
-    """Before the change: the account gets what was due to the moment, and its calendar ends."""
+def leave_active(ctx: Context, account_id: int) -> None:
+    """Before an account leaves `active`: give what was due until now, and end its credit cycle."""
     cycles.end(ctx, account_id)
 
 
-def ends_trial(ctx: Context, account_ids: Sequence[int], *, outcome: str) -> None:
-    """The accounts' trials are over, whatever their status, and what is left of their credits."""
-    trial_rows.end(ctx, account_ids, outcome=outcome)
+def end_trials(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> None:
+    """End the trials of these accounts, and expire what is left of their trial credits."""
+    ids = list(account_ids)
+    trial_rows.end(ctx, ids, outcome=outcome)
     if ctx.policy.trial_credits_lapse:
-        expiry.end_trial_credits(ctx, account_ids)
+        expiry.end_trial_credits(ctx, ids)
 
 
-def have_reached(ctx: Context, status: str, *, came_from: Mapping[int, str]) -> None:
-    """After the change. `came_from`: each account's last status before, less a suspension."""
-    if status in ENDS_TRIAL and came_from:
-        ends_trial(ctx, list(came_from), outcome=ENDS_TRIAL[status])
-    if status == "cancelled":
-        dunning_rows.close(ctx, came_from, outcome="cancelled")
-    if status == "active":
-        awaited = [id for id, before in came_from.items() if before == BEGINS_DUNNING]
-        dunning_rows.close(ctx, awaited, outcome="paid")
-        _let_in(ctx, came_from)
-    if status == BEGINS_DUNNING:
-        # An invoice asks for itself.
-        for account_id in came_from.keys() - dunning_rows.billed(ctx.session, came_from):
-            dunning_rows.open_case(ctx, account_id, cause="transfer_announced")
+def _close_announced(ctx: Context, came_from: Mapping[int, str]) -> None:
+    """Close the cases of announced transfers; acts that book other payments close theirs."""
+    announced = [id for id, before in came_from.items() if before == "pending_payment"]
+    if announced:
+        dunning_rows.close(ctx, announced, outcome="paid")
 
 
-def _let_in(ctx: Context, came_from: Mapping[int, str]) -> None:
-    known = cycle_rows.read(ctx.session, came_from) if came_from else {}
-    first = [id for id, before in came_from.items() if id not in known and before != "active"]
-    # Who pays for his credits has no calendar to begin.
-    paying = funding.funded_accounts(ctx, first) if first else set()
+def _open_announced(ctx: Context, came_from: Mapping[int, str]) -> None:
+    """Open a case for an announced transfer, which may never come.
+
+    Accounts with an open invoice get no case: the invoice has reminders of its own.
+    """
+    for account_id in came_from.keys() - dunning_rows.billed(ctx.session, came_from):
+        dunning_rows.open_case(ctx, account_id, cause="transfer_announced")
+
+
+def _start_cycles(ctx: Context, came_from: Mapping[int, str]) -> None:
+    """Begin or resume the monthly credits of accounts that become active."""
+    cycle_by_account = cycle_rows.read(ctx.session, came_from)
+    new = [
+        id for id, before in came_from.items() if id not in cycle_by_account and before != "active"
+    ]
+    # A purchase brings its own credits, so a funded account begins no cycle.
+    funded = funding.funded_accounts(ctx, new) if new else set()
     for account_id, before in came_from.items():
-        if account_id in known:
-            cycles.take_up(ctx, account_id)
+        if account_id in cycle_by_account:
+            cycles.resume(ctx, account_id)
         elif before == "active":
             # It was active before we knew it: the main app may have given its credits.
             with suppress(NoPlan):
-                signup_grant.seed(ctx, account_id)
-        elif account_id not in paying:
+                signup_grant.give(ctx, account_id)
+        elif account_id not in funded:
             # Its first period begins, with the subscription if there is one.
             began_at, _ = accounts.anchors(ctx.session, account_id)
             cycles.begin(ctx, account_id, anchor_at=began_at or ctx.now)
+
+
+#: What follows when accounts reach a status. An effect gets the status that each account had
+#: before, not counting a suspension. `pending_payment` does not end a trial, for the customer goes
+#: on trying until the transfer comes; nor does a suspension, except for the reason `trial_over`
+#: (`status.suspend_all`), for a dispute may be settled within the trial.
+EFFECTS: Mapping[str, tuple[Callable[[Context, Mapping[int, str]], object], ...]] = {
+    "active": (partial(end_trials, outcome="paid"), _close_announced, _start_cycles),
+    "cancelled": (
+        partial(end_trials, outcome="cancelled"),
+        partial(dunning_rows.close, outcome="cancelled"),
+    ),
+    "pending_payment": (_open_announced,),
+}

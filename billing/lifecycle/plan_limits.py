@@ -1,19 +1,20 @@
-"""What accounts use beyond their plan, noticed at once or by a sweep; nothing is deleted."""
+"""Breaches of plan limits: accounts that use more than their plan includes.
+
+A sweep records when a breach begins and ends, and tells the main app; it enforces nothing.
+"""
 
 from collections.abc import Iterable
 
-from sqlalchemy import select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import text
 
 from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
 from billing.sweep import AT_ONCE, Page, SweepResult
-from models.life import LimitBreach
 
-# Only what is new, or has grown, is returned: the same breach is told once.
-_NOTE = """
+# Returns only new and changed breaches; new ones leave an event.
+_RECORD = """
 INSERT INTO billing.limit_breaches AS b (account_id, what, used, allowed, since)
 SELECT account_id, what, used, allowed, :now FROM billing.plan_limits_exceeded
 WHERE account_id = ANY(:ids)
@@ -34,15 +35,14 @@ SELECT id FROM igny8_tenants WHERE id > :after AND NOT is_deleted ORDER BY id LI
 """
 
 
-def look(ctx: Context, account_ids: Iterable[int]) -> list[SweepResult]:
-    """Compare these accounts with their plans; a new breach leaves `plan.limit_exceeded`.
+def check(ctx: Context, account_ids: Iterable[int]) -> list[SweepResult]:
+    """Compare accounts with their plans' limits; a new breach leaves `plan.limit_exceeded`.
 
-    Accounts that somebody else works on are left to the next look.
+    Accounts that another transaction has locked are left to the next run.
     """
-    ids = accounts.try_lock(ctx.session, account_ids)
-    asked = {"ids": ids, "now": ctx.now}
-    kept = ctx.session.scalars(text(_END), asked).all()
-    new = [row for row in ctx.session.execute(text(_NOTE), asked).all() if row.is_new]
+    values = {"ids": accounts.try_lock(ctx.session, account_ids), "now": ctx.now}
+    ended = ctx.session.scalars(text(_END), values).all()
+    new = [row for row in ctx.session.execute(text(_RECORD), values) if row.is_new]
     events = [
         NewEvent(
             "plan.limit_exceeded",
@@ -53,19 +53,11 @@ def look(ctx: Context, account_ids: Iterable[int]) -> list[SweepResult]:
     ]
     outbox.leave_all(ctx, events)
     return [SweepResult(row.account_id, "limit_exceeded", ctx.now) for row in new] + [
-        SweepResult(account_id, "limit_kept", ctx.now) for account_id in kept
+        SweepResult(account_id, "limit_kept", ctx.now) for account_id in ended
     ]
 
 
 def sweep(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> Page:
-    """Look at accounts above id `after`, up to `limit`; each is looked at once a run."""
+    """Check up to `limit` accounts above id `after`; a run checks each account once."""
     ids = ctx.session.scalars(text(_PAGE), {"after": after, "limit": limit}).all()
-    return Page(look(ctx, ids), max(ids, default=None))
-
-
-def open_breaches(session: Session, account_id: int) -> list[tuple[str, int, int]]:
-    """What the account has too much of: (what, used, allowed)."""
-    rows = select(LimitBreach.what, LimitBreach.used, LimitBreach.allowed).where(
-        LimitBreach.account_id == account_id, LimitBreach.ended_at.is_(None)
-    )
-    return [(what, used, allowed) for what, used, allowed in session.execute(rows)]
+    return Page(check(ctx, ids), max(ids, default=None))

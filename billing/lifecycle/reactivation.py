@@ -1,23 +1,25 @@
-"""Money has landed: what that does to an account's status, in the transaction that records it."""
+"""Reactivation after a payment: called in the transaction that records the payment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from billing.context import Context
+from billing.errors import UnknownAccount
 from billing.host import accounts
-from billing.lifecycle import status, status_rows
+from billing.host.accounts import HostAccount
+from billing.lifecycle import status
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.transitions import MONEY_REASONS
 from billing.lifecycle.trials import rows as trial_rows
-from billing.postgres import sql
+from models.accounts import Suspension
 
-#: Statuses that a payment for a plan turns into active. One that the main app suspended by itself,
-#: for a reason that nobody knows, is not among them.
-LET_IN_BY_MONEY = frozenset({"trial", "pending_payment", "cancelled"})
+#: Statuses that a payment for a plan turns into active. `suspended` is not one of them: where the
+#: main app suspended an account itself, nobody knows for which reason.
+REACTIVATED_BY_PAYMENT = frozenset({"trial", "pending_payment", "cancelled"})
 
-
-_ASKED_OR_OUT = """
+_SUSPENDED_OR_DUNNED = """
 SELECT account_id FROM billing.suspensions
 WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL
 UNION
@@ -26,36 +28,58 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
 """
 
 
-def asked_or_out(session: Session, account_ids: Iterable[int]) -> set[int]:
-    """Those of these accounts that are suspended, or asked for money."""
-    asked = {"ids": sql.numbers(account_ids)}
-    return {row[0] for row in session.connection().exec_driver_sql(_ASKED_OR_OUT, asked)}
+def payment_received(ctx: Context, account_ids: Sequence[int]) -> None:
+    """Activate accounts whose plans were paid for; active accounts stay as they are.
 
-
-def let_in(ctx: Context, account_ids: Iterable[int]) -> None:
-    """As `money_landed`, for many that are neither suspended nor asked for money, locked."""
-    found = accounts.lock(ctx.session, account_ids).values()
-    waiting = [each.id for each in found if each.status in LET_IN_BY_MONEY and not each.is_system]
-    status.change_all(ctx, waiting, to="active", reason="paid")
-
-
-def money_landed(ctx: Context, account_id: int) -> None:
-    """Let the account in: its plan is paid for. Nothing changes for one that is in already.
-
-    Closes its dunning case, ends its trial, and lifts the suspensions that money cures. While
-    another stands, a dispute's or a person's, the account stays out, and is active once that is
-    lifted: it has paid, and is not asked again. A system account is let in anyway, and left alone.
-    Raises UnknownAccount, AccountDeleted or StatusChangeRefused.
+    Closes their dunning cases, ends their trials, and lifts the suspensions that a payment lifts.
+    While another reason stands, such as a dispute or an operator's, the account stays suspended; it
+    becomes active once that is lifted. System accounts are left alone. Raises UnknownAccount,
+    AccountDeleted or StatusChangeRefused.
     """
-    account = accounts.lock(ctx.session, [account_id])[account_id]
-    if account.is_system:
-        return
-    for reason in status.suspension_reasons(ctx.session, account_id):
+    locked = accounts.lock(ctx.session, account_ids)
+    missing = [id for id in account_ids if id not in locked]
+    if missing:
+        raise UnknownAccount(account_id=missing[0])
+    billable = [id for id, account in locked.items() if not account.is_system]
+    encumbered = suspended_or_dunned(ctx.session, billable)
+    for account_id in sorted(encumbered):
+        _relieve(ctx, locked[account_id])
+    waiting = [
+        id
+        for id in billable
+        if id not in encumbered and locked[id].status in REACTIVATED_BY_PAYMENT
+    ]
+    status.change_all(ctx, waiting, to="active", reason="paid", locked=locked)
+
+
+def reactivate(ctx: Context, account_ids: Iterable[int]) -> None:
+    """Activate accounts as `payment_received`, knowing that none is suspended or in dunning."""
+    locked = accounts.lock(ctx.session, account_ids)
+    waiting = [
+        id
+        for id, account in locked.items()
+        if account.status in REACTIVATED_BY_PAYMENT and not account.is_system
+    ]
+    status.change_all(ctx, waiting, to="active", reason="paid", locked=locked)
+
+
+def suspended_or_dunned(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts that have a reason for suspension or an open dunning case."""
+    ids = {"ids": list(account_ids)}
+    return {row[0] for row in session.connection().exec_driver_sql(_SUSPENDED_OR_DUNNED, ids)}
+
+
+def _relieve(ctx: Context, account: HostAccount) -> None:
+    """Lift what a payment lifts, and close the dunning case; activate unless a reason is left."""
+    for reason in status.suspension_reasons(ctx.session, account.id):
         if reason in MONEY_REASONS:
-            status.lift(ctx, account_id, reason=reason, to="active")
-    dunning_rows.close(ctx, [account_id], outcome="paid")
-    if status.suspension_reasons(ctx.session, account_id):
-        status_rows.set_before(ctx.session, account_id, "active")
-        trial_rows.end(ctx, [account_id], outcome="paid")
-    elif account.status in LET_IN_BY_MONEY:
-        status.change(ctx, account_id, to="active", reason="paid")
+            status.lift(ctx, account.id, reason=reason, to="active")
+    dunning_rows.close(ctx, [account.id], outcome="paid")
+    if status.suspension_reasons(ctx.session, account.id):
+        open_reasons = update(Suspension).where(
+            Suspension.account_id == account.id, Suspension.lifted_at.is_(None)
+        )
+        ctx.session.execute(open_reasons.values(status_before="active"))
+        trial_rows.end(ctx, [account.id], outcome="paid")
+    elif account.status in REACTIVATED_BY_PAYMENT:
+        status.change(ctx, account.id, to="active", reason="paid")

@@ -1,6 +1,6 @@
-"""The acts on an account's status: a step of the table in `transitions`, for one or many.
+"""Changes of an account's status, for one account or many: lock, check the table, write.
 
-A suspension has reasons; lifting one lets the account back in only when none is left.
+A suspension has reasons; lifting one reactivates the account only when none is left.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,46 +9,59 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.errors import StatusChangeRefused
+from billing.events import outbox
+from billing.events.outbox import NewEvent
 from billing.host import accounts
-from billing.host.accounts import HostAccount
-from billing.lifecycle import effects, status_rows, transitions
-from billing.lifecycle.transitions import STEPS, SUSPENSION_REASONS
+from billing.host.accounts import HostAccount, Locked
+from billing.lifecycle import effects, transitions
+from billing.postgres import sql
 from models.accounts import Suspension
-
-__all__ = ["STEPS", "SUSPENSION_REASONS", "change", "lift", "suspend", "suspend_all"]
 
 
 def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
-    """Take one step; False if the account is there already.
+    """Change an account's status; False if it has that status already.
 
-    Raises UnknownAccount, AccountDeleted, StatusChangeRefused, and SystemAccount for any step of
-    a system account. `suspended` is reached by `suspend` and left by `lift` alone, except that it
-    may be cancelled. Who comes back from `cancelled`, or was let in by the main app's own hand,
-    sheds the reasons that money cures; from `cancelled` he is refused while another stands.
+    `suspended` is reached by `suspend` and left by `lift` alone, except that a suspended account
+    may be cancelled. An account that leaves `cancelled`, or that the main app reactivated itself,
+    loses the reasons for suspension that a payment lifts. Raises UnknownAccount, AccountDeleted,
+    SystemAccount or StatusChangeRefused.
     """
-    account = _locked(ctx.session, [account_id])[0]
+    account = accounts.lock_billable(ctx.session, account_id)
     if "suspended" in (to, account.status) and to != "cancelled":
-        raise _refused(account, to, reason, hint="use suspend or lift")
-    if to not in ("cancelled", account.status):
-        _check(account, to, reason, ctx.actor)
-        status_rows.lift(ctx, account_id, transitions.MONEY_REASONS)
+        raise transitions.refused(account, to=to, reason=reason, hint="use suspend or lift")
+    if account.status == to:
+        return False
+    transitions.check([account], to=to, reason=reason, actor=ctx.actor)
+    if to != "cancelled":
+        _lift(ctx, account_id, transitions.MONEY_REASONS)
         if account.status == "cancelled" and suspension_reasons(ctx.session, account_id):
-            raise _refused(account, to, reason, hint="lift its suspension first")
-    return bool(_take(ctx, [account], to=to, reason=reason))
+            hint = "lift its suspension first"
+            raise transitions.refused(account, to=to, reason=reason, hint=hint)
+    _write(ctx, [account], to=to, reason=reason)
+    return True
 
 
-def change_all(ctx: Context, account_ids: Iterable[int], *, to: str, reason: str) -> None:
-    """Take one step with many that nothing suspends; those that are there already stay.
+def change_all(
+    ctx: Context,
+    account_ids: Iterable[int],
+    *,
+    to: str,
+    reason: str,
+    locked: Locked | None = None,
+) -> None:
+    """Change the status of accounts that have no reason for suspension, where it differs.
 
-    Raises as `change`, for the first that can't take it.
+    `locked`: the accounts, if the caller has locked and read them in this transaction. Raises as
+    `change`, for the first that can't change.
     """
-    locked = _locked(ctx.session, account_ids)
-    _take(ctx, locked, to=to, reason=reason)
+    billable = accounts.lock_all_billable(ctx.session, account_ids, locked=locked)
+    moving = [account for account in billable if account.status != to]
+    transitions.check(moving, to=to, reason=reason, actor=ctx.actor)
+    _write(ctx, moving, to=to, reason=reason)
 
 
 def suspend(ctx: Context, account_id: int, *, reason: str) -> bool:
-    """Add a reason for suspension, and suspend; False if the reason stood already.
+    """Suspend an account for a reason; False if it is suspended for that reason already.
 
     `reason`: trial_over, payment_failed, dispute or manual. Raises as `change`.
     """
@@ -56,129 +69,134 @@ def suspend(ctx: Context, account_id: int, *, reason: str) -> bool:
 
 
 def suspend_all(
-    ctx: Context,
-    account_ids: Iterable[int],
-    *,
-    reason: str,
-    locked: Mapping[int, HostAccount] | None = None,
+    ctx: Context, account_ids: Iterable[int], *, reason: str, locked: Locked | None = None
 ) -> list[int]:
-    """Suspend many for one reason; returns those for whom this changed something.
+    """Suspend accounts for one reason; returns those for which this changed something.
 
-    One for whom the reason stands, and whom the main app let in by its own hand, is suspended
-    again. `locked`: what the caller has locked and read in this transaction, and not changed since.
-    Raises as `change`, for the first that can't be.
+    An account that has the reason already, and that the main app reactivated itself, is suspended
+    again. `locked`: as in `change_all`. Raises as `change`, for the first that can't be suspended.
     """
-    found = _locked(ctx.session, account_ids, locked)
-    return _suspend(ctx, found, reason=reason)
-
-
-def _suspend(ctx: Context, locked: Sequence[HostAccount], *, reason: str) -> list[int]:
-    stands = status_rows.reasons_of(ctx.session, locked)
-    new = [account for account in locked if reason not in stands.get(account.id, {})]
-    for account in locked:
-        if reason not in SUSPENSION_REASONS or account.status == "cancelled":
-            raise _refused(account, "suspended", reason)
-        _check_actor(account, "suspended", reason, ctx.actor)
-    before = {a.id: _status_before(a, stands.get(a.id, {})) for a in new}
-    status_rows.insert_suspensions(ctx, before, reason=reason)
-    moved = _take(ctx, locked, to="suspended", reason=reason)
-    if reason == effects.ENDS_TRIAL_BY_SUSPENSION:
-        ids = [account.id for account in locked]
-        effects.ends_trial(ctx, ids, outcome="expired")
-    return sorted(before.keys() | {account.id for account in moved})
+    billable = accounts.lock_all_billable(ctx.session, account_ids, locked=locked)
+    transitions.check(billable, to="suspended", reason=reason, actor=ctx.actor)
+    ids = [account.id for account in billable]
+    reasons = _open_reasons(ctx.session, ids)
+    before = {
+        account.id: _status_before(account, reasons.get(account.id, {}))
+        for account in billable
+        if reason not in reasons.get(account.id, {})
+    }
+    sql.insert(
+        ctx.session,
+        "billing.suspensions",
+        {"account_id": "bigint", "status_before": "text"},
+        list(before.items()),
+        constants={"reason": reason, "actor": ctx.actor, "since": ctx.now},
+    )
+    moving = [account for account in billable if account.status != "suspended"]
+    _write(ctx, moving, to="suspended", reason=reason)
+    if reason == "trial_over":
+        effects.end_trials(ctx, ids, outcome="expired")
+    return sorted(before.keys() | {account.id for account in moving})
 
 
 def lift(ctx: Context, account_id: int, *, reason: str, to: str | None = None) -> bool:
-    """Lift one reason; with none left, go `to` (default: the status before). False if not open.
+    """Lift one reason for suspension; False if the account does not have it.
 
-    Raises UnknownAccount, AccountDeleted, SystemAccount or StatusChangeRefused.
+    With no reason left, the account goes `to` this status, by default to the one before. Raises
+    UnknownAccount, AccountDeleted, SystemAccount or StatusChangeRefused.
     """
-    account = _locked(ctx.session, [account_id])[0]
-    before = ctx.session.execute(
-        update(Suspension)
-        .where(
-            Suspension.account_id == account_id,
-            Suspension.reason == reason,
-            Suspension.lifted_at.is_(None),
-        )
-        .values(lifted_at=ctx.now, lifted_by=ctx.actor)
-        .returning(Suspension.status_before)
-    ).scalar()
-    if before is None:
+    account = accounts.lock_billable(ctx.session, account_id)
+    statuses_before = _lift(ctx, account_id, [reason])
+    if not statuses_before:
         return False
     if account.status == "suspended" and not suspension_reasons(ctx.session, account_id):
-        came_from = {account_id: before}
-        to = to or before
-        _take(ctx, [account], to=to, reason="lifted", came_from=came_from)
+        before = statuses_before[0]
+        transitions.check([account], to=to or before, reason="lifted", actor=ctx.actor)
+        _write(ctx, [account], to=to or before, reason="lifted", came_from={account_id: before})
     return True
 
 
 def suspension_reasons(session: Session, account_id: int) -> list[str]:
-    """Why the account is suspended, oldest reason first; empty if it is not."""
+    """List why the account is suspended, oldest reason first; empty if it is not."""
     rows = select(Suspension.reason).where(
         Suspension.account_id == account_id, Suspension.lifted_at.is_(None)
     )
     return list(session.scalars(rows.order_by(Suspension.id)))
 
 
-def _locked(
-    session: Session,
-    account_ids: Iterable[int],
-    locked: Mapping[int, HostAccount] | None = None,
-) -> list[HostAccount]:
-    wanted = sorted(set(account_ids))
-    found = accounts.lock(session, wanted) if locked is None else locked
-    for account_id in wanted:
-        accounts.check_billable(account_id, found.get(account_id))
-    return [found[account_id] for account_id in wanted]
+_OPEN_REASONS = """
+SELECT account_id, reason, status_before FROM billing.suspensions
+WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL ORDER BY id
+"""
+
+
+def _open_reasons(session: Session, account_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Read each account's open reasons, oldest first, with the status before them."""
+    reasons: dict[int, dict[str, str]] = {}
+    rows = session.connection().exec_driver_sql(_OPEN_REASONS, {"ids": account_ids})
+    for account_id, reason, status_before in rows:
+        reasons.setdefault(account_id, {})[reason] = status_before
+    return reasons
 
 
 def _status_before(account: HostAccount, reasons: Mapping[str, str]) -> str:
-    """Where the account goes back to: a second reason inherits it from the first."""
+    """Return the status to go back to: a second reason inherits it from the first."""
     if account.status != "suspended":
         return account.status
-    # Suspended by the main app itself: it was let in before, and no better status is known.
+    # Suspended by the main app itself: it was active before, as far as we can know.
     return next(iter(reasons.values()), "active")
 
 
-def _take(
+def _lift(ctx: Context, account_id: int, reasons: Iterable[str]) -> list[str]:
+    """Lift those of these reasons that are open; returns the statuses before them."""
+    lifted = (
+        update(Suspension)
+        .where(
+            Suspension.account_id == account_id,
+            Suspension.reason.in_(list(reasons)),
+            Suspension.lifted_at.is_(None),
+        )
+        .values(lifted_at=ctx.now, lifted_by=ctx.actor)
+        .returning(Suspension.status_before)
+    )
+    return list(ctx.session.scalars(lifted))
+
+
+def _write(
     ctx: Context,
-    found: Sequence[HostAccount],
+    moving: Sequence[HostAccount],
     *,
     to: str,
     reason: str,
     came_from: Mapping[int, str] | None = None,
-) -> list[HostAccount]:
-    """Take the step with each that is elsewhere; returns these.
+) -> None:
+    """Write a checked status change with its effects, its history and an event for each account.
 
-    `came_from`: the statuses before a suspension, of those that leave one.
+    `came_from`: the statuses before the suspension, for accounts that leave one.
     """
-    moving = [account for account in found if account.status != to]
-    for account in moving:
-        _check(account, to, reason, ctx.actor)
+    if not moving:
+        return
     for account in moving:
         if account.status == "active":
-            effects.leaves_active(ctx, account.id)
+            effects.leave_active(ctx, account.id)
     accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
-    effects.have_reached(ctx, to, came_from=before if moving else {})
-    status_rows.remember(ctx, moving, to=to, reason=reason)
-    return moving
-
-
-def _check(account: HostAccount, to: str, reason: str, actor: str) -> None:
-    step = transitions.TABLE.get((account.status, to))
-    if step is None or reason not in step.reasons:
-        raise _refused(account, to, reason)
-    _check_actor(account, to, reason, actor)
-
-
-def _check_actor(account: HostAccount, to: str, reason: str, actor: str) -> None:
-    if not transitions.may(actor, reason):
-        raise _refused(account, to, reason, hint=f"{actor.partition(':')[0]} may not")
-
-
-def _refused(account: HostAccount, to: str, reason: str, **facts: str) -> StatusChangeRefused:
-    return StatusChangeRefused(
-        account_id=account.id, status=account.status, to=to, reason=reason, **facts
+    for effect in effects.EFFECTS.get(to, ()):
+        effect(ctx, before)
+    sql.insert(
+        ctx.session,
+        "billing.status_changes",
+        {"account_id": "bigint", "status_from": "text"},
+        [(account.id, account.status) for account in moving],
+        constants={"status_to": to, "reason": reason, "actor": ctx.actor, "happened_at": ctx.now},
     )
+    facts = {"status_to": to, "reason": reason, "actor": ctx.actor}
+    events = [
+        NewEvent(
+            transitions.BY_STATUSES[account.status, to].event,
+            account.id,
+            {"status_from": account.status, **facts},
+        )
+        for account in moving
+    ]
+    outbox.leave_all(ctx, events)

@@ -1,17 +1,21 @@
-"""The life of an account as a table: every change of status there is, why, and who may.
+"""The status changes of an account: which there are, for which reasons, and who may make them.
 
-No other module decides on a status, and none writes one but `billing.lifecycle.status`.
+Only `billing.lifecycle.status` writes a status, and it checks this table first.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-#: Why an account may be suspended; each has a cure of its own.
+from billing.errors import StatusChangeRefused
+from billing.host.accounts import HostAccount
+
+#: Why an account may be suspended. Each reason is lifted by itself.
 SUSPENSION_REASONS = frozenset({"trial_over", "payment_failed", "dispute", "manual"})
-#: Those that money cures.
+#: The reasons for suspension that a payment lifts.
 MONEY_REASONS = frozenset({"trial_over", "payment_failed"})
 
 #: Who may act for a reason: the part of the actor before the colon, as in `operator:jane`.
-#: `billing` is a sweep, `stripe` and `bank` are money that came, or did not.
+#: `billing` is a sweep; `stripe` and `bank` are payments that came, or failed.
 WHO_MAY = {
     "paid": frozenset({"billing", "stripe", "bank", "operator"}),
     "transfer_announced": frozenset({"bank", "main_app", "operator"}),
@@ -26,8 +30,8 @@ WHO_MAY = {
 }
 
 
-class Step(NamedTuple):
-    """A change of status, the reasons that allow it, and the event it leaves."""
+class Transition(NamedTuple):
+    """A change of status, the reasons that allow it, and the event that it leaves."""
 
     status_from: str
     status_to: str
@@ -35,35 +39,57 @@ class Step(NamedTuple):
     event: str
 
 
-def _step(status_from: str, status_to: str, event: str, *reasons: str) -> Step:
-    return Step(status_from, status_to, frozenset(reasons), f"account.{event}")
+def _transition(status_from: str, status_to: str, event: str, *reasons: str) -> Transition:
+    return Transition(status_from, status_to, frozenset(reasons), f"account.{event}")
 
 
-STEPS = (
-    _step("trial", "active", "activated", "paid", "manual"),
-    _step("trial", "pending_payment", "awaits_payment", "transfer_announced"),
-    _step("trial", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("trial", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
-    _step("active", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("active", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
-    _step("pending_payment", "active", "activated", "paid", "manual"),
-    _step("pending_payment", "suspended", "suspended", *SUSPENSION_REASONS),
-    _step("pending_payment", "cancelled", "cancelled", "requested", "never_paid", "manual"),
-    _step("suspended", "active", "reactivated", "lifted", "paid"),
-    _step("suspended", "trial", "reactivated", "lifted"),
-    _step("suspended", "pending_payment", "awaits_payment", "lifted", "transfer_announced"),
-    _step(
+TRANSITIONS = (
+    _transition("trial", "active", "activated", "paid", "manual"),
+    _transition("trial", "pending_payment", "awaits_payment", "transfer_announced"),
+    _transition("trial", "suspended", "suspended", *SUSPENSION_REASONS),
+    _transition("trial", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
+    _transition("active", "suspended", "suspended", *SUSPENSION_REASONS),
+    _transition("active", "cancelled", "cancelled", "requested", "subscription_ended", "manual"),
+    _transition("pending_payment", "active", "activated", "paid", "manual"),
+    _transition("pending_payment", "suspended", "suspended", *SUSPENSION_REASONS),
+    _transition("pending_payment", "cancelled", "cancelled", "requested", "never_paid", "manual"),
+    _transition("suspended", "active", "reactivated", "lifted", "paid"),
+    _transition("suspended", "trial", "reactivated", "lifted"),
+    _transition("suspended", "pending_payment", "awaits_payment", "lifted", "transfer_announced"),
+    _transition(
         "suspended",
         "cancelled",
         "cancelled",
         *("requested", "subscription_ended", "never_paid", "manual"),
     ),
-    _step("cancelled", "active", "reactivated", "paid", "manual"),
-    _step("cancelled", "pending_payment", "awaits_payment", "transfer_announced"),
+    _transition("cancelled", "active", "reactivated", "paid", "manual"),
+    _transition("cancelled", "pending_payment", "awaits_payment", "transfer_announced"),
 )
-TABLE = {(step.status_from, step.status_to): step for step in STEPS}
+BY_STATUSES = {(change.status_from, change.status_to): change for change in TRANSITIONS}
 
 
-def may(actor: str, reason: str) -> bool:
-    """Whether the actor, such as `billing` or `operator:jane`, may act for the reason."""
-    return actor.partition(":")[0] in WHO_MAY.get(reason, ())
+def check(accounts: Iterable[HostAccount], *, to: str, reason: str, actor: str) -> None:
+    """Check that the actor may bring all these accounts to a status for this reason.
+
+    A suspended account may be suspended for another reason too. Raises StatusChangeRefused.
+    """
+    role = actor.partition(":")[0]
+    for account in accounts:
+        if not _allows(account.status, to, reason):
+            raise refused(account, to=to, reason=reason, hint="the status table does not allow it")
+        if role not in WHO_MAY.get(reason, ()):
+            raise refused(account, to=to, reason=reason, hint=f"{role} may not act for it")
+
+
+def _allows(status: str, to: str, reason: str) -> bool:
+    if status == to == "suspended":
+        return reason in SUSPENSION_REASONS
+    transition = BY_STATUSES.get((status, to))
+    return transition is not None and reason in transition.reasons
+
+
+def refused(account: HostAccount, *, to: str, reason: str, hint: str) -> StatusChangeRefused:
+    """Make the refusal of a status change; `hint` says why, or what to do instead."""
+    return StatusChangeRefused(
+        account_id=account.id, status=account.status, to=to, reason=reason, hint=hint
+    )

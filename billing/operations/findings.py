@@ -1,4 +1,4 @@
-"""Findings of the audit and of the drift report: kept until they are no longer seen."""
+"""Findings of the audit and of the drift report: open until they are no longer seen."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.context import Context
 from models.operations import Finding
 
-#: Of one check, more findings than this are counted, not kept one by one.
+#: The most findings of one check that are stored.
 MAX_FINDINGS = 1000
 
 #: By check: (subject, facts) of each breach.

@@ -1,4 +1,4 @@
-"""The timetable's memory: one row per job and due time, so that two beats are as good as one."""
+"""The slots of the timetable: one row for each job and due time, so that two beats do no harm."""
 
 import datetime as dt
 
@@ -8,12 +8,12 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.context import Context
 from models.operations import Slot
 
-#: Slots are kept this long for a person to look at; a beat never asks for an older one.
+#: How long slots are kept, for operators; beat never needs an older one.
 KEPT = dt.timedelta(days=7)
 
 
 def claim(ctx: Context, job: str, *, every: dt.timedelta) -> bool:
-    """Whether this transaction is the one that runs `job` for the present slot."""
+    """Claim the present slot of `job`; returns whether this transaction got it."""
     starts_at = _slot(every, ctx.now)
     claimed = ctx.session.execute(
         insert(Slot)

@@ -113,7 +113,7 @@ def take_over(ctx: Context, account_id: int) -> None:
         for lot in balance.lots
         if lot.source in OF_A_PERIOD and lot.expires_at == each.next_due_at and lot.free
     ]
-    rollover.ask(ledger, lots)
+    rollover.find_keys(ledger, lots)
     for lot in lots:
         rollover.expire(ledger, balance, lot, happened_at=ctx.now)
     ledger.write()

@@ -1,1 +1,1 @@
-"""Monthly credits: credit cycles, renewals, rollover, expiry, signup grant, plan changes."""
+"""Monthly credits: credit cycles, renewals, rollover, expiry, the signup grant, plan changes."""

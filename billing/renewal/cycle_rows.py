@@ -1,19 +1,24 @@
-"""How calendars are read and written: one statement for all accounts of a transaction."""
+"""The rows of credit cycles: one statement reads or writes those of all accounts of an act."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
+import sqlalchemy
 from sqlalchemy.orm import Session
 
 from billing.context import Context
 from billing.postgres import sql
 from billing.renewal import periods
+from models.calendar import CreditCalendar
 
 
 @dataclass(slots=True)
-class OpenCalendar:
-    """One account's calendar while an act works on it, under the account's lock."""
+class CreditCycle:
+    """An account's credit cycle while an act works on it, under the account's lock.
+
+    `next_plan_id`: a smaller plan that begins with the next period.
+    """
 
     account_id: int
     anchor_at: dt.datetime
@@ -25,11 +30,11 @@ class OpenCalendar:
     ended_at: dt.datetime | None = None
 
     def is_due(self, now: dt.datetime) -> bool:
-        """Whether a boundary has passed."""
+        """Whether the running period is over."""
         return self.ended_at is None and self.next_due_at <= now
 
     def go_to(self, number: int, plan_id: int) -> None:
-        """Make `number` the running period, given from this plan."""
+        """Make `number` the running period, with the credits of this plan."""
         self.period_number = number
         self.next_due_at = periods.boundary(self.anchor_at, number)
         self.plan_id = plan_id
@@ -37,37 +42,23 @@ class OpenCalendar:
         self.ended_at = None
 
 
-_COLUMNS = (
-    "account_id, anchor_at, period_number, first_period, next_due_at, plan_id, next_plan_id,"
-    " ended_at"
-)
+_COLUMNS = ", ".join(field.name for field in fields(CreditCycle))
 
 
-def read(session: Session, ids: Iterable[int]) -> dict[int, OpenCalendar]:
-    """The calendars there are, by account. Call it under the accounts' locks."""
-    found = session.connection().exec_driver_sql(
+def read(session: Session, ids: Iterable[int]) -> dict[int, CreditCycle]:
+    """Read the cycles of these accounts, by account. Call it under the accounts' locks."""
+    rows = session.connection().exec_driver_sql(
         f"SELECT {_COLUMNS} FROM billing.credit_calendars"  # noqa: S608 - our own column names
         " WHERE account_id = ANY(%(ids)s::bigint[]) ORDER BY account_id",
-        {"ids": sql.numbers(ids)},
+        {"ids": list(ids)},
     )
-    return {row[0]: OpenCalendar(*row) for row in found}
+    return {row[0]: CreditCycle(*row) for row in rows}
 
 
-def insert(ctx: Context, new: OpenCalendar) -> None:
-    """Write a calendar that was just begun."""
-    ctx.session.connection().exec_driver_sql(
-        "INSERT INTO billing.credit_calendars (account_id, anchor_at, period_number, first_period,"
-        " next_due_at, plan_id, recorded_at) VALUES (%(account_id)s, %(anchor_at)s, %(number)s,"
-        " %(first)s, %(next_due_at)s, %(plan_id)s, %(now)s)",
-        {
-            "account_id": new.account_id,
-            "anchor_at": new.anchor_at,
-            "number": new.period_number,
-            "first": new.first_period,
-            "next_due_at": new.next_due_at,
-            "plan_id": new.plan_id,
-            "now": ctx.now,
-        },
+def insert(ctx: Context, cycle: CreditCycle) -> None:
+    """Write a cycle that was just begun."""
+    ctx.session.execute(
+        sqlalchemy.insert(CreditCalendar).values(**asdict(cycle), recorded_at=ctx.now)
     )
 
 
@@ -82,27 +73,27 @@ WHERE c.account_id = changed.account_id
 """
 
 
-def update(session: Session, changed: Sequence[OpenCalendar]) -> None:
-    """Write these calendars as they now stand."""
+def update(session: Session, changed: Sequence[CreditCycle]) -> None:
+    """Write these cycles as they are now."""
     if not changed:
         return
     session.connection().exec_driver_sql(
         _UPDATE,
         {
-            "ids": sql.numbers([c.account_id for c in changed]),
-            "numbers": sql.numbers([c.period_number for c in changed]),
-            "due": sql.times([c.next_due_at for c in changed]),
-            "plans": sql.numbers([c.plan_id for c in changed]),
-            "next_plans": sql.numbers([c.next_plan_id for c in changed]),
-            "ended": sql.times([c.ended_at for c in changed]),
+            "ids": sql.numbers([cycle.account_id for cycle in changed]),
+            "numbers": sql.numbers([cycle.period_number for cycle in changed]),
+            "due": sql.times([cycle.next_due_at for cycle in changed]),
+            "plans": sql.numbers([cycle.plan_id for cycle in changed]),
+            "next_plans": sql.numbers([cycle.next_plan_id for cycle in changed]),
+            "ended": sql.times([cycle.ended_at for cycle in changed]),
         },
     )
 
 
 def has_lot(session: Session, account_id: int, period_number: int) -> bool:
-    """Whether the lot of this period was given."""
-    found = session.connection().exec_driver_sql(
+    """Whether the account has the lot of this period."""
+    lots = session.connection().exec_driver_sql(
         "SELECT FROM billing.lots WHERE account_id = %(id)s AND period_number = %(number)s",
         {"id": account_id, "number": period_number},
     )
-    return found.first() is not None
+    return lots.first() is not None

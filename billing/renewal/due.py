@@ -1,7 +1,7 @@
-"""The questions of the sweeps: which accounts are due, each one bounded statement.
+"""The queries of the sweeps: which accounts are due for renewal, expiry, plan change or repair.
 
-They only propose: every act locks the accounts, and looks again. A system account or a soft-deleted
-one is never proposed, but where its calendar is to end.
+Each is one bounded statement, and only proposes: every act locks the accounts and looks again.
+System accounts and deleted ones are proposed only where their credit cycle has to end.
 """
 
 from sqlalchemy.orm import Session
@@ -10,12 +10,12 @@ from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
 from billing.host.funding import FUNDED
 
-#: Of an account `a`: whether a sweep may touch it.
+#: The condition, of an account `a`, that a sweep may change it.
 _MAY_TOUCH = "NOT a.is_deleted AND a.slug <> ALL (%(system)s)"
 
 
-def _ids(session: Session, query: str, **asked: object) -> list[int]:
-    values = {**asked, "system": sorted(SYSTEM_SLUGS)}
+def _ids(session: Session, query: str, **parameters: object) -> list[int]:
+    values = {**parameters, "system": sorted(SYSTEM_SLUGS)}
     return [row[0] for row in session.connection().exec_driver_sql(query, values)]
 
 
@@ -30,7 +30,7 @@ def renewals(ctx: Context, *, limit: int) -> list[int]:
     """Claim accounts whose period has ended, the longest overdue first.
 
     The claim keeps two sweeps off the same accounts. It comes before the accounts' locks, against
-    their order; that is safe because a sweep takes those by SKIP LOCKED, and so never waits.
+    their order. That is safe because a sweep takes those by SKIP LOCKED, and so never waits.
     """
     return _ids(ctx.session, _RENEWALS, now=ctx.now, limit=limit)
 
@@ -46,7 +46,7 @@ SELECT DISTINCT account_id FROM (
 
 
 def expiries(ctx: Context, *, limit: int) -> list[int]:
-    """Accounts of up to `limit` lots whose time is over and that still have credits to lose."""
+    """List the accounts of up to `limit` lots that are over and still have credits to expire."""
     return _ids(ctx.session, _EXPIRIES, now=ctx.now, limit=limit)
 
 
@@ -60,7 +60,7 @@ ORDER BY c.account_id LIMIT %(limit)s
 
 
 def plan_changes(session: Session, *, limit: int) -> list[int]:
-    """Accounts whose plan is no longer the one that their calendar knows."""
+    """List accounts whose plan is no longer the one of their credit cycle."""
     return _ids(session, _PLAN_CHANGES, limit=limit)
 
 
@@ -83,7 +83,7 @@ ORDER BY a.id LIMIT %(limit)s
 
 
 def repairs(ctx: Context, *, after: int, limit: int) -> list[int]:
-    """Accounts above id `after` that should have credits, or a calendar, and seem to have none."""
+    """List accounts above id `after` that seem to lack credits, or a credit cycle."""
     return _ids(ctx.session, _REPAIRS, now=ctx.now, after=after, limit=limit)
 
 
@@ -97,7 +97,7 @@ SELECT p.account_id FROM {_PURCHASES_DUE} ORDER BY p.next_due_at LIMIT %(limit)s
 
 
 def purchases(ctx: Context, *, limit: int) -> list[int]:
-    """Accounts of up to `limit` purchases whose next monthly lot is due."""
+    """List the accounts of up to `limit` purchases whose next monthly lot is due."""
     return sorted(set(_ids(ctx.session, _PURCHASES, now=ctx.now, limit=limit)))
 
 
@@ -110,10 +110,10 @@ SELECT (SELECT count(*) FROM billing.credit_calendars
 
 
 def count(ctx: Context) -> tuple[int, int]:
-    """How many periods wait for their renewal, and how many lots for their expiry.
+    """Count the periods that wait for their renewal and the lots that wait for their expiry.
 
-    What was bought by the year has periods, too.
+    The monthly lots of purchases by the year count as periods.
     """
-    asked = {"now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
-    renewals, lots = ctx.session.connection().exec_driver_sql(_COUNT, asked).one()
+    values = {"now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
+    renewals, lots = ctx.session.connection().exec_driver_sql(_COUNT, values).one()
     return renewals, lots

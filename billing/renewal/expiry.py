@@ -1,7 +1,7 @@
-"""Expiry: credits whose time is over leave the books as entries.
+"""Expiry: lots whose time is over lose their credits, by an entry each.
 
-They can't be spent from their last moment on, swept or not (`billing.lots`); the sweep makes the
-balance say so. What a hold has set aside is left to it, and expires if the hold gives it back.
+A lot can't be spent after its time, swept or not (`billing.ledger.lots`); the sweep brings the
+balance in line. Held credits stay with their hold, and expire if it gives them back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,6 @@ from billing.host import accounts
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OpenLot
-from billing.postgres import sql
 from billing.renewal import due, renewals, rollover
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
@@ -21,7 +20,7 @@ from billing.sweep import AT_ONCE, SweepResult, all_or_each
 def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Expire up to about `limit` lots whose time is over; empty when none is left.
 
-    Accounts that are due are renewed first, so that what may roll over does not expire.
+    Accounts that are due for renewal are renewed first, so that their credits can roll over.
     """
     ids = accounts.try_lock(ctx.session, due.expiries(ctx, limit=limit))
     if not ids:
@@ -30,36 +29,32 @@ def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
 
 
 def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
-    swept = renewals.renew_all(ctx, ids)
+    results = renewals.renew_all(ctx, ids)
     ledger = open_accounts(ctx, ids, keys_asked=())
-    over = [(balance, lot) for balance, lot in rollover.expired(ledger) if _may_touch(balance)]
-    rollover.ask(ledger, [lot for _, lot in over])
+    over = [pair for pair in rollover.expired(ledger) if pair[0].account.is_billable]
+    rollover.find_keys(ledger, [lot for _, lot in over])
     ledger.reserve(len(over))
     for balance, lot in over:
         at = lot.expires_at or ctx.now
         entry = rollover.expire(ledger, balance, lot, happened_at=at)
-        swept.append(
+        results.append(
             SweepResult(balance.account.id, "expired", at, expired=-entry.amount, lot_id=lot.id)
         )
     ledger.write()
-    return swept
-
-
-def _may_touch(balance: Balance) -> bool:
-    return not balance.account.is_deleted and not balance.account.is_system
+    return results
 
 
 def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
-    """Expire at once what is left of these accounts' trials; returns the credits, 0 if none.
+    """Expire what is left of these accounts' trial credits; returns the number of credits.
 
-    Opens no book that is not open yet.
+    Adopts no account that has no balance of ours yet.
     """
     with_lots = _with_trial_credits(ctx.session, account_ids)
     if not with_lots:
         return 0
     ledger = open_accounts(ctx, with_lots, keys_asked=())
     lots = [(balance, lot) for balance in ledger.by_account.values() for lot in _of_trial(balance)]
-    rollover.ask(ledger, [lot for _, lot in lots])
+    rollover.find_keys(ledger, [lot for _, lot in lots])
     ledger.reserve(len(lots))
     entries = [rollover.expire(ledger, balance, lot, happened_at=ctx.now) for balance, lot in lots]
     ledger.write()
@@ -67,12 +62,12 @@ def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
 
 
 def end_trial(ledger: Ledger, balance: Balance) -> int:
-    """Expire what is left of an account's trial, in books that the caller writes: credits.
+    """Expire an account's trial credits in a ledger that the caller writes; returns how many.
 
-    Nothing where the policy lets trial credits outlive the trial.
+    Nothing expires where the policy lets trial credits outlive the trial.
     """
     lots = _of_trial(balance) if ledger.ctx.policy.trial_credits_lapse else []
-    rollover.ask(ledger, lots)
+    rollover.find_keys(ledger, lots)
     entries = [rollover.expire(ledger, balance, lot, happened_at=ledger.ctx.now) for lot in lots]
     return -sum([entry.amount for entry in entries])
 
@@ -88,7 +83,6 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open AND source = 'trial'
 
 
 def _with_trial_credits(session: Session, account_ids: Iterable[int]) -> list[int]:
-    """Those of these accounts that have trial credits left."""
-    ids = {"ids": sql.numbers(account_ids)}
+    ids = {"ids": list(account_ids)}
     rows = session.connection().exec_driver_sql(_WITH_TRIAL_CREDITS, ids)
-    return sorted(row[0] for row in rows.all())
+    return sorted(row[0] for row in rows)

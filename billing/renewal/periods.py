@@ -1,4 +1,4 @@
-"""The arithmetic of months: boundaries and periods counted from an anchor, in UTC.
+"""The months of a credit cycle: boundaries and periods counted from an anchor, in UTC.
 
 The n-th boundary is always computed from the anchor, never from the boundary before, so that an
 anchor on the 31st falls on the last day of a shorter month and is the 31st again after it. Stripe
@@ -12,7 +12,7 @@ MONTHS = 12
 
 
 def boundary(anchor: dt.datetime, number: int) -> dt.datetime:
-    """The moment `number` months after the anchor; 0 is the anchor itself.
+    """Return the moment `number` months after the anchor; 0 is the anchor itself.
 
     The day of the month is the anchor's, or the month's last; the time of day is kept.
     """
@@ -25,7 +25,7 @@ def boundary(anchor: dt.datetime, number: int) -> dt.datetime:
 
 
 def period_at(anchor: dt.datetime, moment: dt.datetime) -> int:
-    """The number, from 1, of the period that holds `moment`, which is not before the anchor.
+    """Return the number, from 1, of the period that holds `moment`, at or after the anchor.
 
     Period n begins at boundary n-1 and ends just before boundary n.
     """

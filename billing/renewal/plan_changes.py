@@ -1,8 +1,8 @@
-"""What a change of plan does to credits: one table, applied where the main app's plan has moved.
+"""Plan changes: their effect on credits, in one table, applied after the main app changes a plan.
 
-The plan is the main app's to write; the calendar remembers the one that the running period was
-given from. A change is seen by comparing the two, and is what it does to the monthly credits: a
-price of 0 does not mean free (enterprise costs 0), so free to paid is more, paid to free is fewer.
+The main app writes the plan; the credit cycle remembers the plan of its running period, and a
+sweep compares the two. A change is measured by the monthly credits, not by the price: a price of 0
+does not mean free (enterprise plans cost 0).
 """
 
 from collections.abc import Iterable
@@ -14,44 +14,42 @@ from billing.host.accounts import PlanTerms
 from billing.ledger import idempotency
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import cycle_rows, due, renewals
-from billing.renewal.cycle_rows import OpenCalendar
+from billing.renewal.cycle_rows import CreditCycle
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
 
 class PlanChange(NamedTuple):
-    """What happens. `is_now`: else at the period's end. `gives_difference`: of monthly credits."""
+    """The effect of a plan change.
+
+    `is_now`: at once, else at the period's end. `gives_difference`: in monthly credits, at once.
+    """
 
     what: str
     is_now: bool
     gives_difference: bool
 
 
-#: The new plan gives … credits a month than the old one.
+#: By how the new plan's monthly credits compare with the old one's.
 PLAN_CHANGES = {
     "more": PlanChange("upgraded", is_now=True, gives_difference=True),
     "as many": PlanChange("changed", is_now=True, gives_difference=False),
     "fewer": PlanChange("deferred", is_now=False, gives_difference=False),
 }
-#: The plan of the running period again: a downgrade that waited no longer does.
-TAKEN_BACK = PlanChange("changed", is_now=True, gives_difference=False)
+#: Back to the plan of the running period: a downgrade that waited is withdrawn.
+WITHDRAWN = PlanChange("changed", is_now=True, gives_difference=False)
 
 
 def compare(old: PlanTerms | None, new: PlanTerms) -> str:
-    """How many credits the new plan gives beside the old one, as a key of PLAN_CHANGES.
+    """Compare the monthly credits of two plans; returns a key of PLAN_CHANGES.
 
-    Beside a plan that is gone, nobody knows: as many, and the next period is the new plan's.
+    An old plan that no longer exists counts as one with as many credits.
     """
     difference = new.included_credits - old.included_credits if old else 0
     return "more" if difference > 0 else "fewer" if difference < 0 else "as many"
 
 
-def follow(ctx: Context, account_id: int) -> list[SweepResult]:
-    """Apply the account's change of plan; empty if there is none."""
-    return follow_all(ctx, [account_id])
-
-
 def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
-    """Apply changes of plan that the main app made, up to `limit`; empty when none is left."""
+    """Apply up to `limit` plan changes of the main app; empty when none is left."""
     ids = accounts.try_lock(ctx.session, due.plan_changes(ctx.session, limit=limit))
     if not ids:
         return []
@@ -59,73 +57,73 @@ def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
 
 
 def follow_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
-    """As `follow`, for many. A boundary that is due is crossed first, into the new plan."""
-    wanted = list(ids)
-    swept = renewals.renew_all(ctx, wanted)
-    calendars = cycle_rows.read(ctx.session, wanted)
-    asked: list[str] = []
-    locked = accounts.lock(ctx.session, calendars)
-    for account_id, each in calendars.items():
-        plan_id = locked[account_id].plan_id if account_id in locked else None
-        asked.append(idempotency.as_uuid(key_of(each, plan_id)))
-    ledger = open_accounts(ctx, locked, keys_asked=asked)
-    changed = [
-        each
-        for each in calendars.values()
-        if each.ended_at is None and renewals.is_renewable(ledger, each.account_id)
+    """Apply the plan changes of these accounts; renewals that are due come first."""
+    account_ids = list(ids)
+    results = renewals.renew_all(ctx, account_ids)
+    cycle_by_account = cycle_rows.read(ctx.session, account_ids)
+    locked = accounts.lock(ctx.session, cycle_by_account)
+    keys = [
+        key_of(cycle, locked[account_id].plan_id if account_id in locked else None)
+        for account_id, cycle in cycle_by_account.items()
     ]
-    for each in changed:
-        swept += _follow(ledger, each)
+    ledger = open_accounts(ctx, locked, keys_asked=[idempotency.as_uuid(key) for key in keys])
+    running = [
+        cycle
+        for cycle in cycle_by_account.values()
+        if cycle.ended_at is None and renewals.is_renewable(ledger, cycle.account_id)
+    ]
+    for cycle in running:
+        results += _follow(ledger, cycle)
     ledger.write()
-    cycle_rows.update(ctx.session, changed)
-    return swept
+    cycle_rows.update(ctx.session, running)
+    return results
 
 
-def key_of(each: OpenCalendar, plan_id: int | None) -> str:
-    """The key of a change: to this plan, in this period, the difference is given once."""
-    return idempotency.own("plan_change", each.account_id, each.period_number, plan_id)
+def key_of(cycle: CreditCycle, plan_id: int | None) -> str:
+    """Return the key of a change: to this plan, in this period, the difference is given once."""
+    return idempotency.own("plan_change", cycle.account_id, cycle.period_number, plan_id)
 
 
-def _follow(ledger: Ledger, each: OpenCalendar) -> list[SweepResult]:
-    balance = ledger.by_account[each.account_id]
-    wanted = balance.account.plan_id
-    if wanted is None or wanted == (each.next_plan_id or each.plan_id):
+def _follow(ledger: Ledger, cycle: CreditCycle) -> list[SweepResult]:
+    plan_id = ledger.by_account[cycle.account_id].account.plan_id
+    if plan_id is None or plan_id == (cycle.next_plan_id or cycle.plan_id):
         return []
-    old, new = ledger.terms.get(each.plan_id), ledger.terms[wanted]
-    change = TAKEN_BACK if wanted == each.plan_id else PLAN_CHANGES[compare(old, new)]
+    old, new = ledger.terms.get(cycle.plan_id), ledger.terms[plan_id]
+    change = WITHDRAWN if plan_id == cycle.plan_id else PLAN_CHANGES[compare(old, new)]
     if change.is_now:
-        each.plan_id, each.next_plan_id = wanted, None
+        cycle.plan_id, cycle.next_plan_id = plan_id, None
     else:
-        each.next_plan_id = wanted
+        cycle.next_plan_id = plan_id
     granted = 0
     if change.gives_difference and old is not None:
-        granted = _give_difference(ledger, each, old, new)
+        granted = _give_difference(ledger, cycle, old, new)
     return [
         SweepResult(
-            each.account_id,
+            cycle.account_id,
             change.what,
             ledger.ctx.now,
             granted=granted,
-            period_number=each.period_number,
-            plan_id=wanted,
+            period_number=cycle.period_number,
+            plan_id=plan_id,
         )
     ]
 
 
-def _give_difference(ledger: Ledger, each: OpenCalendar, old: PlanTerms, new: PlanTerms) -> int:
-    """Give what the new plan has more for the running period, whose lot it is if that had none."""
+def _give_difference(ledger: Ledger, cycle: CreditCycle, old: PlanTerms, new: PlanTerms) -> int:
+    """Give the difference for the running period; it is the period's lot if that had none."""
     had = max(old.included_credits, 0)
-    key = key_of(each, each.plan_id)
+    key = key_of(cycle, cycle.plan_id)
     if idempotency.as_uuid(key) in ledger.known_keys:
         return 0
-    has_lot = had > 0 or each.period_number < each.first_period
-    has_lot = has_lot or cycle_rows.has_lot(ledger.ctx.session, each.account_id, each.period_number)
+    number = cycle.period_number
+    has_lot = had > 0 or number < cycle.first_period
+    has_lot = has_lot or cycle_rows.has_lot(ledger.ctx.session, cycle.account_id, number)
     return renewals.give(
         ledger,
-        ledger.by_account[each.account_id],
-        each,
+        ledger.by_account[cycle.account_id],
+        cycle,
         new.included_credits - had,
         key=key,
         happened_at=ledger.ctx.now,
-        period=None if has_lot else each.period_number,
+        period=None if has_lot else number,
     )

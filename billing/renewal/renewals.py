@@ -1,10 +1,8 @@
-"""Renewals: each period's lot, once, however late, often or by how many sweeps it is asked for.
+"""Renewals: each period of a credit cycle gives its lot once, however late or often a sweep runs.
 
-A period begins and ends by the account's own calendar, apart from any invoice. Only an account
-that is let in is renewed: active, neither deleted nor the system's, on an active plan, and not
-living on what it pays for (`host.funding`). Where that ends, its calendar ends too; when it
-comes back, it gets the lot of the period then running, if it has not had it, and nothing for the
-time between (decision 0007).
+Only active, billable accounts on an active plan that no purchase funds (`billing.host.funding`)
+are renewed. For any other account the cycle ends. When the account comes back, it gets the lot of
+the period then running, unless it had that, and nothing for the time between (decision 0007).
 """
 
 import datetime as dt
@@ -13,29 +11,23 @@ from collections.abc import Iterable
 from billing.context import Context
 from billing.errors import BalanceTooLarge
 from billing.host import accounts, funding
-from billing.host.accounts import HostAccount
 from billing.ledger import idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import cycle_rows, due, periods, rollover
-from billing.renewal.cycle_rows import OpenCalendar
+from billing.renewal.cycle_rows import CreditCycle
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
-#: Boundaries of one account that one transaction catches up: ten years. The next takes the rest.
+#: Periods of one account that one transaction catches up: ten years. The next takes the rest.
 MAX_CATCH_UP = 120
-#: The lot's and the roll-over's.
-KEYS_A_BOUNDARY = 2
-#: As a rule: an expiry, a roll-over and the new lot.
-ENTRIES_A_BOUNDARY = 3
-
-
-def renew(ctx: Context, account_id: int) -> list[SweepResult]:
-    """Cross every boundary that the account has missed, in order; empty if none is due."""
-    return renew_all(ctx, [account_id])
+#: The lot's key and the rollover's.
+KEYS_A_PERIOD = 2
+#: As a rule: an expiry, a rollover and the new lot.
+ENTRIES_A_PERIOD = 3
 
 
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
-    """Renew accounts that are due, up to `limit`; empty when none is left that is not locked."""
+    """Renew up to `limit` accounts that are due; empty when none is left that is not locked."""
     ids = accounts.try_lock(ctx.session, due.renewals(ctx, limit=limit))
     if not ids:
         return []
@@ -43,138 +35,131 @@ def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
 
 
 def renew_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
-    """As `renew`, for many: entries say when the boundary was, so that late is as good as on time.
+    """Give these accounts the lots of all periods that have begun, in order; empty if none is due.
 
-    The plan of a new period is the account's as it stands now.
+    Entries carry the time at which the period began, so a late renewal equals one on time. The
+    plan of a new period is the account's present one.
     """
-    wanted = list(ids)
-    accounts.lock(ctx.session, wanted)
-    calendars = {
-        account_id: each
-        for account_id, each in cycle_rows.read(ctx.session, wanted).items()
-        if each.is_due(ctx.now)
-    }
-    if not calendars:
+    account_ids = list(ids)
+    accounts.lock(ctx.session, account_ids)
+    cycle_by_account = cycle_rows.read(ctx.session, account_ids)
+    cycles = [cycle for cycle in cycle_by_account.values() if cycle.is_due(ctx.now)]
+    if not cycles:
         return []
-    asked = [
-        idempotency.as_uuid(key) for each in calendars.values() for key in _keys(each, ctx.now)
-    ]
-    ledger = open_accounts(ctx, calendars, keys_asked=asked)
-    ledger.reserve(ENTRIES_A_BOUNDARY * len(asked) // KEYS_A_BOUNDARY)
-    rollover.ask(ledger, [lot for _, lot in rollover.expired(ledger)])
-    swept = [one for each in calendars.values() for one in _catch_up(ledger, each)]
+    keys = [idempotency.as_uuid(key) for cycle in cycles for key in _keys(cycle, ctx.now)]
+    ledger = open_accounts(ctx, [cycle.account_id for cycle in cycles], keys_asked=keys)
+    ledger.reserve(ENTRIES_A_PERIOD * len(keys) // KEYS_A_PERIOD)
+    rollover.find_keys(ledger, [lot for _, lot in rollover.expired(ledger)])
+    results = [result for cycle in cycles for result in _catch_up(ledger, cycle)]
     ledger.write()
-    cycle_rows.update(ctx.session, list(calendars.values()))
-    return swept
+    cycle_rows.update(ctx.session, cycles)
+    return results
 
 
 def is_renewable(ledger: Ledger, account_id: int) -> bool:
-    """Whether a period's lot is due to the account: it is let in, and does not pay for its own."""
+    """Whether the account gets monthly lots: active, on an active plan, funded by no purchase."""
     balance = ledger.by_account.get(account_id)
-    if balance is None or not _is_let_in(ledger, balance.account):
+    if balance is None or balance.account.status != "active" or not balance.account.is_billable:
+        return False
+    plan = ledger.terms.get(balance.account.plan_id)
+    if plan is None or not plan.is_active:
         return False
     return not funding.is_funded(ledger.ctx, account_id)
 
 
-def _is_let_in(ledger: Ledger, account: HostAccount) -> bool:
-    plan = ledger.terms.get(account.plan_id)
-    in_force = account.status == "active" and not account.is_deleted and not account.is_system
-    return in_force and plan is not None and plan.is_active
-
-
 def key_of(account_id: int, period_number: int) -> str:
-    """The key of a period's lot."""
+    """Return the key of a period's lot."""
     return idempotency.own("renewal", account_id, period_number)
 
 
-def _keys(each: OpenCalendar, now: dt.datetime) -> list[str]:
-    last = min(periods.period_at(each.anchor_at, now), each.period_number + MAX_CATCH_UP)
+def _keys(cycle: CreditCycle, now: dt.datetime) -> list[str]:
+    last = min(periods.period_at(cycle.anchor_at, now), cycle.period_number + MAX_CATCH_UP)
     return [
         key
-        for number in range(each.period_number + 1, last + 1)
+        for number in range(cycle.period_number + 1, last + 1)
         for key in (
-            key_of(each.account_id, number),
-            idempotency.own("rollover", each.account_id, number),
+            key_of(cycle.account_id, number),
+            idempotency.own("rollover", cycle.account_id, number),
         )
     ]
 
 
-def _catch_up(ledger: Ledger, each: OpenCalendar) -> list[SweepResult]:
-    if not is_renewable(ledger, each.account_id):
-        each.ended_at = each.next_due_at
-        return [SweepResult(each.account_id, "ended", each.next_due_at)]
-    balance = ledger.by_account[each.account_id]
-    swept: list[SweepResult] = []
-    while each.is_due(ledger.ctx.now) and len(swept) < MAX_CATCH_UP:
-        swept.append(_cross(ledger, balance, each))
-    return swept
+def _catch_up(ledger: Ledger, cycle: CreditCycle) -> list[SweepResult]:
+    if not is_renewable(ledger, cycle.account_id):
+        cycle.ended_at = cycle.next_due_at
+        return [SweepResult(cycle.account_id, "ended", cycle.next_due_at)]
+    balance = ledger.by_account[cycle.account_id]
+    results: list[SweepResult] = []
+    while cycle.is_due(ledger.ctx.now) and len(results) < MAX_CATCH_UP:
+        results.append(_begin_next(ledger, balance, cycle))
+    return results
 
 
-def _cross(ledger: Ledger, balance: Balance, each: OpenCalendar) -> SweepResult:
-    """Cross one boundary: what is left of the old period goes or rolls over, the new one begins."""
-    at, plan_before = each.next_due_at, ledger.terms.get(each.plan_id)
-    assert balance.account.plan_id is not None, "an account that is let in has a plan"
-    each.go_to(each.period_number + 1, balance.account.plan_id)
+def _begin_next(ledger: Ledger, balance: Balance, cycle: CreditCycle) -> SweepResult:
+    """Close the period that is over, by expiry and rollover, and begin the next with its lot."""
+    at, plan_before = cycle.next_due_at, ledger.terms.get(cycle.plan_id)
+    assert balance.account.plan_id is not None, "a renewable account has a plan"
+    cycle.go_to(cycle.period_number + 1, balance.account.plan_id)
     expired, carried = rollover.close_period(
         ledger,
         balance,
         ends_at=at,
         cap=plan_before.rollover_cap if plan_before else 0,
-        until=each.next_due_at,
-        number=each.period_number,
+        until=cycle.next_due_at,
+        number=cycle.period_number,
     )
-    granted = give_period(ledger, balance, each, happened_at=at)
+    granted = give_period(ledger, balance, cycle, happened_at=at)
     return SweepResult(
-        each.account_id,
+        cycle.account_id,
         "renewed",
         at,
         granted=granted,
         carried=carried,
         expired=expired,
-        period_number=each.period_number,
-        plan_id=each.plan_id,
+        period_number=cycle.period_number,
+        plan_id=cycle.plan_id,
     )
 
 
 def give_period(
     ledger: Ledger,
     balance: Balance,
-    each: OpenCalendar,
+    cycle: CreditCycle,
     *,
     happened_at: dt.datetime,
     key: str | None = None,
 ) -> int:
-    """Give the running period's lot; returns its credits, 0 where there is none to give.
+    """Give the running period's lot; returns its credits, 0 if there are none to give.
 
-    A balance that could not hold it gets none: the audit names the account, the repair tries again.
+    If the balance column can't hold it, the audit names the account and the repair tries again.
     """
-    key = key or key_of(each.account_id, each.period_number)
-    amount = ledger.terms[each.plan_id].included_credits
+    key = key or key_of(cycle.account_id, cycle.period_number)
+    amount = ledger.terms[cycle.plan_id].included_credits
     if amount <= 0 or idempotency.as_uuid(key) in ledger.known_keys:
         return 0
     return give(
-        ledger, balance, each, amount, key=key, happened_at=happened_at, period=each.period_number
+        ledger, balance, cycle, amount, key=key, happened_at=happened_at, period=cycle.period_number
     )
 
 
 def give(
     ledger: Ledger,
     balance: Balance,
-    each: OpenCalendar,
+    cycle: CreditCycle,
     amount: int,
     *,
     key: str,
     happened_at: dt.datetime,
     period: int | None,
 ) -> int:
-    """Give `amount` credits that last as long as the running period; 0 if the balance is full."""
+    """Give credits that last as long as the running period; 0 if the balance can't hold them."""
     try:
         lots = ledger.give(
             balance,
             amount,
             source="plan",
             key=key,
-            expires_at=each.next_due_at,
+            expires_at=cycle.next_due_at,
             period_number=period,
         )
     except BalanceTooLarge:
@@ -189,6 +174,6 @@ def give(
         actor="billing",
         happened_at=happened_at,
         lots=lots,
-        details={"period_number": each.period_number, "plan_id": each.plan_id},
+        details={"period_number": cycle.period_number, "plan_id": cycle.plan_id},
     )
     return amount

@@ -1,7 +1,7 @@
-"""The repair of calendars: finds accounts that should have credits, or a calendar, and have not.
+"""The repair of credit cycles: accounts that should have credits or a cycle, and lack them.
 
-It gives what signup, activation or the main app's own writes left out: the first credits of a new
-account, a calendar for one that the main app activated, the lot of the running period.
+It gives what signup, activation or the main app's own writes left out: the signup grant, a credit
+cycle for an account that the main app activated, the lot of the running period.
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,19 @@ from billing.sweep import AT_ONCE, Page, SweepResult, all_or_each
 
 
 def sweep(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> Page:
-    """Repair accounts above id `after`, up to `limit`; each is looked at once a run."""
-    found = due.repairs(ctx, after=after, limit=limit)
-    locked = sorted(accounts.try_lock(ctx.session, found))
-    swept = all_or_each(ctx, locked, _repair) if locked else []
-    return Page(swept, max(found, default=None))
+    """Repair up to `limit` accounts above id `after`; a run looks at each account once."""
+    ids = due.repairs(ctx, after=after, limit=limit)
+    locked = sorted(accounts.try_lock(ctx.session, ids))
+    results = all_or_each(ctx, locked, _repair) if locked else []
+    return Page(results, max(ids, default=None))
 
 
 def _repair(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
-    return [one for account_id in ids if (one := repair(ctx, account_id))]
+    return [result for account_id in ids if (result := repair(ctx, account_id))]
 
 
 def repair(ctx: Context, account_id: int) -> SweepResult | None:
-    """Give the account what is missing; None if nothing is, or if it may have nothing any more."""
+    """Give the account what is missing; None if nothing is, or if it may get nothing."""
     with suppress(Rejected):
-        taken_up = cycles.take_up(ctx, account_id)
-        return taken_up or signup_grant.seed(ctx, account_id).swept
+        return cycles.resume(ctx, account_id) or signup_grant.give(ctx, account_id).result
     return None

@@ -1,4 +1,4 @@
-"""How credits leave a lot whose time is over: they expire, or roll over into the next period.
+"""Rollover and expiry: the two ways in which credits leave a lot whose time is over.
 
 expiry      takes out what no hold has set aside; a hold that ends later leaves more to expire
 rollover    moves credits from the lots of one period into a lot of the next: an entry of 0
@@ -15,17 +15,15 @@ from billing.ledger.entry_rows import Entry
 from billing.ledger.ledger import Ledger
 from billing.ledger.lots import OF_A_PERIOD, SOURCES, OpenLot
 
-#: Keys of a lot that are looked up at once, after its first: it lapses again for each late hold.
-ASKED_AT_ONCE = 4
-
-
-#: Keys that a process remembers: those of a large set, between asking and expiring.
+#: Keys of a lot that are looked up together, after its first: it expires again for each late hold.
+LOOKED_UP_AT_ONCE = 4
+#: Keys that a process remembers: those of a large batch, between their look-up and the expiry.
 _REMEMBERED = 4096
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def key_of(lot_id: int, number: int) -> str:
-    """The key of a lot's first, second, … expiry."""
+    """Return the key of a lot's first, second, … expiry."""
     return idempotency.own("expiry", lot_id, *([number] if number > 1 else []))
 
 
@@ -34,38 +32,38 @@ def _uuid_of(lot_id: int, number: int) -> str:
     return idempotency.as_uuid(key_of(lot_id, number))
 
 
-def ask(ledger: Ledger, lots: Iterable[OpenLot]) -> None:
-    """Find out how often these lots have expired before, so that each expiry has its own key."""
+def find_keys(ledger: Ledger, lots: Iterable[OpenLot]) -> None:
+    """Look up the earlier expiries of these lots, so that each new expiry has a key of its own."""
     pending = [lot.id for lot in lots]
-    first, count = 1, 1  # nearly every lot lapses once
+    first, count = 1, 1  # nearly every lot expires once
     while pending:
-        asked = {lot_id: [_uuid_of(lot_id, first + n) for n in range(count)] for lot_id in pending}
-        known = idempotency.lookup(
-            ledger.ctx.session, [uuid for uuids in asked.values() for uuid in uuids]
+        keys = {lot_id: [_uuid_of(lot_id, first + n) for n in range(count)] for lot_id in pending}
+        used = idempotency.lookup(
+            ledger.ctx.session, [uuid for uuids in keys.values() for uuid in uuids]
         )
-        ledger.known_keys.update(known)
-        pending = [lot_id for lot_id, uuids in asked.items() if known.keys() >= set(uuids)]
-        first, count = first + count, ASKED_AT_ONCE
+        ledger.known_keys.update(used)
+        pending = [lot_id for lot_id, uuids in keys.items() if used.keys() >= set(uuids)]
+        first, count = first + count, LOOKED_UP_AT_ONCE
 
 
 def expired(ledger: Ledger) -> list[tuple[Balance, OpenLot]]:
-    """The open lots whose time is over and that have something to lose, the earliest first."""
-    found = [
+    """List the open lots that are over and have credits to expire, the earliest first."""
+    lots = [
         (balance, lot)
         for balance in ledger.by_account.values()
         for lot in balance.lots
         if lot.free and lot.has_expired(ledger.ctx.now)
     ]
-    return sorted(found, key=lambda pair: (pair[1].expires_at or ledger.ctx.now, pair[1].id))
+    return sorted(lots, key=lambda pair: (pair[1].expires_at or ledger.ctx.now, pair[1].id))
 
 
 def expire(ledger: Ledger, balance: Balance, lot: OpenLot, *, happened_at: dt.datetime) -> Entry:
-    """Take out what the lot has left in no hold. Call `ask` before, for a lot that was there."""
+    """Expire the lot's credits that no hold has. Call `find_keys` before."""
     number = 1
     while _uuid_of(lot.id, number) in ledger.known_keys:
         number += 1
     amount = lot.free
-    assert amount > 0, "a lot with nothing left has nothing to lose"
+    assert amount > 0, "a lot without free credits has nothing to expire"
     lot.remaining -= amount
     balance.credits -= amount
     return ledger.post(
@@ -92,8 +90,8 @@ def close_period(
 ) -> tuple[int, int]:
     """End the lots of the period that ends at `ends_at`; returns credits (expired, carried).
 
-    Up to `cap` of what is left rolls over into period `number`, which ends at `until`; the rest
-    expires. What is held stays where it is, and expires when its hold gives it back.
+    Up to `cap` of the credits that are left roll over into period `number`, which ends at `until`;
+    the rest expires. Held credits stay in their lot, and expire when their hold gives them back.
     """
     lots = [
         lot
@@ -131,7 +129,7 @@ def _carry(
     happened_at: dt.datetime,
     until: dt.datetime,
 ) -> None:
-    """Put what was taken into a lot of its own, what the account owes first."""
+    """Put the credits that were taken into a lot of the next period, after repaying debt."""
     credits = -sum([part for _, part in taken])
     repaid = min(balance.debt, credits)
     balance.debt -= repaid

@@ -74,7 +74,7 @@ class Standings:
         """Let those of these accounts in that are quiet, all at once."""
         ids = (set(account_ids) & self.quiet) - self.paid
         if ids:
-            reactivation.let_in(ctx.by(ACTOR), ids)
+            reactivation.reactivate(ctx.by(ACTOR), ids)
             self.paid.update(ids)
 
     def follow(self, ctx: Context, account_id: int, state: str) -> None:
@@ -112,8 +112,8 @@ def read(ctx: Context, locked: Iterable[HostAccount], *, prices: Catalog) -> Sta
     _mirror(ctx, best)
     _give_plans(ctx.session, by_id, best, prices)
     names = {id: frozenset([each.id for each in known]) for id, known in found.items()}
-    quiet = by_id.keys() - reactivation.asked_or_out(ctx.session, by_id)
-    is_in = {id for id in quiet if by_id[id].status not in reactivation.LET_IN_BY_MONEY}
+    quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
+    is_in = {id for id in quiet if by_id[id].status not in reactivation.REACTIVATED_BY_PAYMENT}
     return Standings(best, names, quiet, is_in)
 
 
@@ -147,7 +147,7 @@ def _follow(ctx: Context, account_id: int, state: str) -> None:
     if account.is_system:
         return
     if consequence == "let in":
-        reactivation.money_landed(ctx.by(ACTOR), account_id)
+        reactivation.payment_received(ctx.by(ACTOR), [account_id])
     elif consequence == "cancelled":
         if account.status in ENDED_BY_SUBSCRIPTION:
             reason = "subscription_ended"

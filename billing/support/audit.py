@@ -1,7 +1,7 @@
-"""The audit: the promises of DESIGN 1.3 as queries that return whoever breaks them.
+"""The audit: the ledger's invariants, as queries that return each account that breaks one.
 
-It reads one snapshot, repairs nothing, and keeps what it found as findings. The main app writing
-`credits` itself shows up here as `drift`.
+It reads one snapshot, repairs nothing, and stores its findings. If the main app writes `credits`
+itself, the check `drift` shows it.
 """
 
 import itertools
@@ -19,20 +19,20 @@ from models.credits import AccountBalance
 
 
 class Check(NamedTuple):
-    """A promise, and the query that returns (subject, facts) of each account that breaks it.
+    """An invariant, and the query that returns (subject, facts) of each breach.
 
-    A query may ask for `:now` and for the `:system` accounts' slugs.
+    A query may use `:now` and `:system`, the slugs of system accounts.
     """
 
     name: str
-    promise: str
-    broken: str
+    invariant: str
+    breaches: str
 
 
 CHECKS = (
     Check(
         "entries",
-        "a book's credits are the sum of its entries since the opening",
+        "a balance's credits are the sum of its entries since the opening",
         """
         SELECT 'account ' || b.account_id,
                jsonb_build_object('credits', b.credits, 'entries', COALESCE(e.total, 0))
@@ -45,7 +45,7 @@ CHECKS = (
     ),
     Check(
         "lots",
-        "a book's credits are what remains in its lots, less its debt",
+        "a balance's credits are what remains in its lots, less its debt",
         """
         SELECT 'account ' || b.account_id,
                jsonb_build_object('credits', b.credits, 'debt', b.debt,
@@ -58,7 +58,7 @@ CHECKS = (
     ),
     Check(
         "held",
-        "what a book holds is what its lots hold",
+        "the held credits of a balance are those of its lots",
         """
         SELECT 'account ' || b.account_id,
                jsonb_build_object('held', b.held, 'lots', COALESCE(l.total, 0))
@@ -70,7 +70,7 @@ CHECKS = (
     ),
     Check(
         "holds",
-        "what a book holds is what its holds under way have set aside",
+        "the held credits of a balance are those of its open holds",
         """
         SELECT 'account ' || b.account_id,
                jsonb_build_object('held', b.held, 'holds', COALESCE(h.total, 0))
@@ -82,7 +82,7 @@ CHECKS = (
     ),
     Check(
         "drift",
-        "the main app shows the balance that the book has",
+        "the main app shows the balance that our ledger has",
         """
         SELECT 'account ' || b.account_id,
                jsonb_build_object('app', a.credits, 'book', b.credits,
@@ -105,7 +105,7 @@ CHECKS = (
     ),
     Check(
         "keys",
-        "each key that was answered with an entry names one that exists",
+        "each key that was answered with an entry names an entry that exists",
         """
         SELECT 'key ' || k.key, jsonb_build_object('entry_id', k.entry_id)
         FROM billing.keys k LEFT JOIN igny8_credit_transactions e ON e.id = k.entry_id
@@ -114,7 +114,7 @@ CHECKS = (
     ),
     Check(
         "account_exists",
-        "each book belongs to an account that exists",
+        "each balance belongs to an account that exists",
         """
         SELECT 'account ' || b.account_id, jsonb_build_object('credits', b.credits)
         FROM billing.books b LEFT JOIN igny8_tenants a ON a.id = b.account_id
@@ -123,7 +123,7 @@ CHECKS = (
     ),
     Check(
         "suspension_reason",
-        "each open reason of suspension belongs to an account that is suspended or cancelled",
+        "each open reason for suspension belongs to an account that is suspended or cancelled",
         """
         SELECT 'account ' || s.account_id,
                jsonb_build_object('status', a.status, 'reasons', array_agg(s.reason))
@@ -158,7 +158,7 @@ CHECKS = (
     ),
     Check(
         "expired_lots",
-        "no lot keeps credits that no hold needs for more than a day after its time",
+        "no lot keeps free credits for more than a day after its expiry",
         """
         SELECT 'lot ' || l.id,
                jsonb_build_object('account_id', l.account_id, 'credits', l.remaining - l.held)
@@ -169,17 +169,17 @@ CHECKS = (
     ),
     Check(
         "transfers",
-        "what a transfer gave, and an invoice got, is the sum of what moved it",
+        "the amounts of a transfer and of an invoice are the sums of their allocations",
         audit_checks.COUNTERS,
     ),
 )
 
 
-#: Those that read every entry, as the seals do, and come with them.
+#: The checks that read every entry; they run together with the hash chain's.
 LONG_CHECKS = (
     Check(
         "lot_entries",
-        "what remains in a lot is what the entries have put in, less what they took",
+        "what remains in a lot is the sum of the entries that filled and used it",
         """
         SELECT 'lot ' || COALESCE(l.id, e.id),
                jsonb_build_object('account_id', l.account_id, 'remaining', l.remaining,
@@ -196,37 +196,38 @@ LONG_CHECKS = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit saw: how many books, and the findings of each check by name."""
+    """The result of an audit: the number of accounts, and the findings of each check by name."""
 
     accounts: int
     findings: dict[str, list[tuple[str, dict[str, object]]]]
 
     @property
     def agrees(self) -> bool:
-        """Whether every promise holds."""
+        """Whether every invariant holds."""
         return not any(self.findings.values())
 
 
-#: The check that reads every entry in Python, apart from those in SQL.
-SEALS = "seals"
-SEALS_PROMISE = "each entry is as it was written, and none is missing (see billing.ledger.chain)"
+#: The check of the hash chain, which reads every entry in Python.
+HASH_CHAIN = "seals"
+HASH_CHAIN_INVARIANT = "each entry is as it was written, and none is missing"
 
 
-def run(ctx: Context, *, with_seals: bool = True) -> Report:
-    """Look at everything in one snapshot. The transaction must not have begun.
+def run(ctx: Context, *, with_chain: bool = True) -> Report:
+    """Run all checks in one snapshot. The transaction must not have begun.
 
-    `with_seals` reads the whole ledger, about 100,000 entries a second, and what hangs on that.
+    `with_chain`: also verify the hash chain, at about 100,000 entries a second, and run the checks
+    that read every entry.
     """
-    asked = {"most": MAX_FINDINGS, "now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
+    values = {"most": MAX_FINDINGS, "now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
     ctx.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     findings = {
         check.name: [
             (subject, facts)
-            for subject, facts in ctx.session.execute(text(f"{check.broken} LIMIT :most"), asked)
+            for subject, facts in ctx.session.execute(text(f"{check.breaches} LIMIT :most"), values)
         ]
-        for check in CHECKS + (LONG_CHECKS if with_seals else ())
+        for check in CHECKS + (LONG_CHECKS if with_chain else ())
     }
-    if with_seals:
-        findings[SEALS] = list(itertools.islice(verify_chain.broken(ctx), MAX_FINDINGS))
+    if with_chain:
+        findings[HASH_CHAIN] = list(itertools.islice(verify_chain.broken(ctx), MAX_FINDINGS))
     accounts = ctx.session.execute(select(func.count()).select_from(AccountBalance)).scalar_one()
     return Report(accounts, findings)

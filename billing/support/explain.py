@@ -1,4 +1,4 @@
-"""Why is the balance what it is? From the opening balance to now, in lines that support reads."""
+"""The explanation of a balance: its history from the opening balance to now, for support."""
 
 import datetime as dt
 import re
@@ -13,7 +13,7 @@ from billing.support import overview
 from billing.usage import refusals
 from models.credits import Refusal
 
-#: What each type of entry is called; a type without a line is called by its own name.
+#: The words for each type of entry; a type without words is shown by its name.
 WORDS = {
     "opening_balance": "opened with the balance that the main app showed",
     "deduction": "{description}",
@@ -24,17 +24,17 @@ WORDS = {
     "repayment": "{description}",
     "take_back": "credits whose money went back: {description}",
 }
-#: What a description repeats of its type's words.
+#: The parts of a description that repeat the words of its type.
 REPEATED = re.compile(r"^reversal of | expired$| rolled over$")
-#: Entries and refusals that are read at most; beyond it the explanation begins later.
+#: The most entries and refusals that are read; older ones are left out.
 MOST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A step of the story: `change` credits in `count` entries, and the balance after it.
+    """A line of the history: `change` credits in `count` entries, and the balance after them.
 
-    A refusal changes nothing, and has no balance.
+    A refusal changes nothing and has no balance.
     """
 
     when: dt.datetime
@@ -45,30 +45,30 @@ class Line:
 
 
 def of(ctx: Context, id_or_slug: str) -> tuple[list[Line], list[str]]:
-    """The story of an account, and where its credits are now, in words. Raises UnknownAccount.
+    """Return the history of an account, and where its credits are now. Raises UnknownAccount.
 
-    Operations of one kind on one day that follow each other make one line.
+    Operations of one kind that follow each other on one day make one line.
     """
-    seen = overview.of(ctx, id_or_slug, last=1)
-    entries = entry_rows.entries(ctx.session, seen.account_id, last=MOST)
-    refused = refusals.last(ctx.session, seen.account_id, count=MOST)
-    steps: list[Entry | Refusal] = [*entries, *refused]
-    steps.sort(key=lambda step: step.recorded_at)
-    lines = [_line(list(group)) for _, group in groupby(steps, key=_kind)]
+    account = overview.of(ctx, id_or_slug, last=1)
+    entries = entry_rows.entries(ctx.session, account.account_id, last=MOST)
+    refused = refusals.last(ctx.session, account.account_id, count=MOST)
+    events: list[Entry | Refusal] = [*entries, *refused]
+    events.sort(key=lambda event: event.recorded_at)
+    lines = [_line(list(group)) for _, group in groupby(events, key=_kind)]
     if len(entries) == MOST:
         first = entries[0]
         lines = [line for line in lines if line.when >= first.recorded_at]
         before = first.balance_after - first.amount
         lines.insert(0, Line(first.recorded_at, "earlier entries, left out here", 0, 0, before))
-    return lines, _now(seen, entries)
+    return lines, _now(account, entries)
 
 
-def _kind(step: Entry | Refusal) -> tuple[object, ...]:
-    """Operations, or refusals, of a day count together; anything else is a line of its own."""
-    day = step.recorded_at.date()
-    if isinstance(step, Refusal):
-        return ("refusal", step.operation, step.reason, day)
-    return (step.type, step.description, day) if step.type == "deduction" else (step.id,)
+def _kind(event: Entry | Refusal) -> tuple[object, ...]:
+    """Group the operations and the refusals of a day; anything else is a line of its own."""
+    day = event.recorded_at.date()
+    if isinstance(event, Refusal):
+        return ("refusal", event.operation, event.reason, day)
+    return (event.type, event.description, day) if event.type == "deduction" else (event.id,)
 
 
 def _line(group: Sequence[Entry | Refusal]) -> Line:
@@ -82,7 +82,7 @@ def _line(group: Sequence[Entry | Refusal]) -> Line:
         what = f"{what} ({reason})"
     if len(group) > 1:
         what = f"{len(group)} x {what}"
-    change = sum([each.amount for each in group if isinstance(each, Entry)])
+    change = sum([entry.amount for entry in group if isinstance(entry, Entry)])
     return Line(last.recorded_at, what, len(group), change, last.balance_after)
 
 
@@ -100,22 +100,24 @@ def _count(entries: int) -> str:
     return f"{entries:,} entr{'y' if entries == 1 else 'ies'} since the opening"
 
 
-def _now(seen: overview.Overview, entries: list[Entry]) -> list[str]:
-    words = [f"balance {seen.credits:,}: {_count(len(entries))}"]
-    if not seen.is_adopted:
-        words = [f"balance {seen.credits:,}: as the main app shows it; no entry of ours yet"]
-    for lot in seen.lots:
+def _now(account: overview.Overview, entries: list[Entry]) -> list[str]:
+    words = [f"balance {account.credits:,}: {_count(len(entries))}"]
+    if not account.is_adopted:
+        words = [f"balance {account.credits:,}: as the main app shows it; no entry of ours yet"]
+    for lot in account.lots:
         until = f"until {lot.expires_at:%Y-%m-%d %H:%M} UTC" if lot.expires_at else "for good"
         if not lot.is_live:
             until = "no longer or not yet to be spent"
         held = f", {lot.held:,} of them held" if lot.held else ""
         words.append(f"  {lot.remaining:,} from {lot.source}, {until}{held}")
-    if seen.debt:
-        words.append(f"  {-seen.debt:,} owed, repaid first from the next credits")
-    words.append(f"available now: {seen.available:,} (held for work under way: {seen.held:,})")
-    if seen.app_credits != seen.credits:
+    if account.debt:
+        words.append(f"  {-account.debt:,} owed, repaid first from the next credits")
+    words.append(
+        f"available now: {account.available:,} (held for work under way: {account.held:,})"
+    )
+    if account.app_credits != account.credits:
         words.append(
-            f"the main app shows {seen.app_credits:,}: it or somebody else has written"
-            f" {seen.app_credits - seen.credits:+,} without an entry of ours"
+            f"the main app shows {account.app_credits:,}: it or somebody else has written"
+            f" {account.app_credits - account.credits:+,} without an entry of ours"
         )
     return words

@@ -1,4 +1,4 @@
-"""An account as support sees it: balance, lots, holds, last entries and refusals."""
+"""The overview of an account for support: balance, lots, holds, last entries and refusals."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from billing.lifecycle import status
 from billing.usage import holds, refusals
 from models.credits import AccountBalance, Hold, Refusal
 
-#: Entries and refusals that are shown unless asked for more.
+#: Entries and refusals that are shown by default.
 SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One account. `app_credits` is what the main app shows; `book` is None before adoption."""
+    """An account. `app_credits`: the balance of the main app; `is_adopted`: ours is there."""
 
     account_id: int
     slug: str
@@ -38,7 +38,7 @@ class Overview:
 
 
 def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
-    """The account with this id or slug. Raises UnknownAccount."""
+    """Read the account with this id or slug. Raises UnknownAccount."""
     account = accounts.read(ctx.session, id_or_slug)
     if account is None:
         raise UnknownAccount(account_id=id_or_slug)
@@ -61,12 +61,4 @@ def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
         holds=holds.open_of(ctx.session, account.id, count=last),
         entries=entry_rows.entries(ctx.session, account.id, last=last),
         refusals=refusals.last(ctx.session, account.id, count=last),
-    )
-
-
-def as_text(entries: list[Entry]) -> str:
-    """The ledger as people read it: what, how much, and the balance after it."""
-    wide = max([len(entry.description) for entry in entries], default=0) + 2
-    return "\n".join(
-        [f"{e.description:<{wide}}{e.amount:>+8}{e.balance_after:>9}" for e in entries]
     )

@@ -71,7 +71,7 @@ class Placed:
 
 def place(ctx: Context, message: PlaceHold) -> Placed:
     """Place a hold; the same key gets the first answer again. A refusal is an answer, no error."""
-    renewals.renew(ctx, message.account_id)
+    renewals.renew_all(ctx, [message.account_id])
     rows = sql.rows(
         ctx.session,
         "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("

@@ -9,7 +9,7 @@ def transitions_block() -> str:
     """Each change of status with its reasons and its event."""
     rows = [
         (step.status_from, step.status_to, ", ".join(sorted(step.reasons)), code(step.event))
-        for step in transitions.STEPS
+        for step in transitions.TRANSITIONS
     ]
     return table("from | to | reasons | event", rows)
 

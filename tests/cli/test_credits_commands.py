@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import credits as commands
-from tasks import credits_calendar
+from tasks import credit_cycles
 
 
 def run(*words):
@@ -56,7 +56,7 @@ def test_people_get_a_table(acme):
 
 
 def test_the_tasks_say_how_much_they_did(acme):
-    assert credits_calendar.renew_due.run() == {"renewed": 2}
-    assert credits_calendar.expire_due.run() == {}
-    assert credits_calendar.repair_calendars.run() == {"begun": 1}
-    assert credits_calendar.repair_calendars.run() == {}
+    assert credit_cycles.renew_due.run() == {"renewed": 2}
+    assert credit_cycles.expire_due.run() == {}
+    assert credit_cycles.repair_calendars.run() == {"begun": 1}
+    assert credit_cycles.repair_calendars.run() == {}

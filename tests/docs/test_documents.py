@@ -193,7 +193,7 @@ def test_every_event_that_is_left_is_in_the_catalogue_and_every_one_there_is_lef
     code = "\n".join(path.read_text() for path in files)
     topics = "account|credits|invoice|dispute|transfer|trial|payment|plan"
     named = set(re.findall(rf'"((?:{topics})\.[a-z_]+)"', code))
-    changes = {step.event for step in transitions.STEPS}
+    changes = {step.event for step in transitions.TRANSITIONS}
 
     assert named | changes == set(CATALOGUE)
 

@@ -14,8 +14,8 @@ BOUNDS = {
     "bank-match-task": (49, 202),
     "bank-import": (30, 343),
     "bank-import-task": (51, 544),
-    "trial-end": (16, 46),
-    "trial-end-task": (21, 87),
+    "trial-end": (15, 28),
+    "trial-end-task": (19, 58),
 }
 
 

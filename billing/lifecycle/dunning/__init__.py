@@ -1,1 +1,1 @@
-"""Dunning: cases of missed payments and the schedule that they follow."""
+"""Dunning: cases of missed payments, the schedule that they follow, and its sweep."""

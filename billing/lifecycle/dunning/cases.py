@@ -1,7 +1,7 @@
-"""Dunning: money that did not come is asked for, on the schedule, until it comes or the end.
+"""Dunning cases: opened by a missed payment, stopped by the payment or at the schedule's end.
 
-Whoever learns of a failed payment opens a case; whoever books money stops it, in the transaction
-in which the money lands. `billing.lifecycle.dunning.sweep` takes the steps between.
+Whoever learns of a failed payment opens a case. Whoever books a payment stops it, in the same
+transaction. `billing.lifecycle.dunning.sweep` takes the steps between.
 """
 
 import datetime as dt
@@ -14,8 +14,8 @@ from billing.lifecycle.dunning import schedule as dunning_schedule
 from billing.lifecycle.dunning.schedule import CAUSES, HARD_DECLINES
 from models.life import DunningCase
 
-#: Only in these statuses is an account asked for money; the rest are over, or not ours to know.
-ASKED = frozenset({"trial", "active", "pending_payment", "suspended"})
+#: Statuses in which an account is dunned; a cancelled account never is.
+DUNNED = frozenset({"trial", "active", "pending_payment", "suspended"})
 
 
 def open_case(
@@ -27,18 +27,27 @@ def open_case(
     decline_code: str | None = None,
     retry_at: dt.datetime | None = None,
 ) -> int | None:
-    """Open a case; returns its id, or that of the open one, which learns what is new.
+    """Open a case and return its id, or update the open one and return that.
 
-    `cause`: card_failed or transfer_announced. `decline_code`: the card issuer's,
-    as Stripe spells it; one that makes a retry pointless skips ahead. `retry_at`: when someone
-    tries by himself; our own hints wait for that. None where nobody is asked: the account is
-    cancelled. Raises UnknownAccount, AccountDeleted or SystemAccount; ValueError for a cause that
-    is none.
+    Args:
+        ctx: The act's context.
+        account_id: The account that owes.
+        cause: card_failed or transfer_announced.
+        invoice_id: The invoice that is unpaid, if it is known.
+        decline_code: The card issuer's, as Stripe spells it; a hard decline skips ahead.
+        retry_at: When Stripe retries by itself; our own retry hints wait until then.
+
+    Returns:
+        The case's id; None if the account is cancelled, which is never dunned.
+
+    Raises:
+        UnknownAccount: And AccountDeleted, SystemAccount.
+        ValueError: For an unknown cause.
     """
     if cause not in CAUSES:
-        raise ValueError(f"no cause of dunning: {cause}")
+        raise ValueError(f"{cause} is not a cause of dunning; causes are {', '.join(CAUSES)}")
     account = accounts.lock_billable(ctx.session, account_id)
-    if account.status not in ASKED:
+    if account.status not in DUNNED:
         return None
     opened = dunning_rows.open_case(
         ctx,
@@ -50,14 +59,14 @@ def open_case(
     )
     if opened is not None:
         return opened.id
-    return _learn(ctx, account_id, decline_code=decline_code, retry_at=retry_at)
+    return _update(ctx, account_id, decline_code=decline_code, retry_at=retry_at)
 
 
 def stop(ctx: Context, account_id: int, *, reason: str, invoice_id: int | None = None) -> bool:
-    """Close the account's open case, as `reason` says: paid, written_off; False if none is open.
+    """Close the account's open case; False if none is open.
 
-    `invoice_id`: only if it is about this invoice. Call it in the transaction in which the money
-    lands. Lifting `payment_failed` is the caller's.
+    `reason`: paid or written_off. `invoice_id`: close it only if it is about this invoice. Call it
+    in the transaction that books the payment. The caller lifts the reason `payment_failed`.
     """
     accounts.lock(ctx.session, [account_id])
     case = dunning_rows.of_account(ctx.session, account_id)
@@ -67,9 +76,9 @@ def stop(ctx: Context, account_id: int, *, reason: str, invoice_id: int | None =
 
 
 def method_changed(ctx: Context, account_id: int) -> bool:
-    """A new way to pay is there: try at once; False if nothing is missing.
+    """Ask for a retry at once, with the new payment method; False if no payment is missing.
 
-    What the old card was declined for counts no more.
+    The decline code of the old card is forgotten.
     """
     accounts.lock(ctx.session, [account_id])
     case = dunning_rows.of_account(ctx.session, account_id)
@@ -82,12 +91,12 @@ def method_changed(ctx: Context, account_id: int) -> bool:
     return True
 
 
-def _learn(
+def _update(
     ctx: Context, account_id: int, *, decline_code: str | None, retry_at: dt.datetime | None
 ) -> int | None:
-    """A case that is open hears of another failure: its clock goes on, or skips ahead once.
+    """Update the open case after another failure: a hard decline skips ahead, once.
 
-    What made a retry pointless stays until there is another way to pay.
+    A hard decline stays until there is another payment method.
     """
     case = dunning_rows.of_account(ctx.session, account_id)
     assert case is not None, "one is open, under the account's lock"
@@ -102,5 +111,5 @@ def _learn(
 
 
 def due_at(case: DunningCase) -> dt.datetime | None:
-    """When the next step of a case is due; None after the last."""
+    """Return when the next step of a case is due; None after the last."""
     return dunning_schedule.next_due(case.schedule, case.starts_at, done_until=case.done_until)

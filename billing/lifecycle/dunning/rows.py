@@ -1,4 +1,4 @@
-"""The rows of dunning: a case opened, closed, claimed; the steps that were taken."""
+"""The rows of dunning: cases are opened, claimed and closed; steps are recorded."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,6 @@ from billing.lifecycle.dunning.schedule import (
     SKIPPED,
     SUSPEND_DAY,
 )
-from billing.postgres import sql
 from models.life import DunningCase, DunningStep
 
 
@@ -33,7 +32,7 @@ def open_case(
     decline_code: str | None = None,
     retry_at: dt.datetime | None = None,
 ) -> DunningCase | None:
-    """Open a case; None where one is open. Call it under the account's lock."""
+    """Open a case; None if one is open. Call it under the account's lock."""
     schedule, due_after = CAUSES[cause]
     starts_at = (
         ctx.now + due_after - (SKIPPED if decline_code in HARD_DECLINES else dt.timedelta(0))
@@ -60,15 +59,12 @@ def open_case(
 
 
 def of_account(session: Session, account_id: int) -> DunningCase | None:
-    """The open case of an account."""
-    rows = select(DunningCase).where(
-        DunningCase.account_id == account_id, DunningCase.closed_at.is_(None)
-    )
-    return session.scalars(rows.execution_options(populate_existing=True)).first()
+    """Read the open case of an account."""
+    return next(iter(of_accounts(session, [account_id])), None)
 
 
 def of_accounts(session: Session, account_ids: Iterable[int]) -> Sequence[DunningCase]:
-    """The open cases of these accounts, the oldest first."""
+    """Read the open cases of these accounts, the oldest first."""
     rows = select(DunningCase).where(
         DunningCase.account_id.in_(list(account_ids)), DunningCase.closed_at.is_(None)
     )
@@ -83,13 +79,13 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND state = 'open'
 
 
 def billed(session: Session, account_ids: Iterable[int]) -> set[int]:
-    """Those of these accounts with an open invoice for a transfer, which asks for itself."""
-    rows = session.connection().exec_driver_sql(_BILLED, {"ids": sql.numbers(account_ids)})
-    return {row[0] for row in rows.all()}
+    """Return those of these accounts with an open invoice: it has reminders of its own."""
+    rows = session.connection().exec_driver_sql(_BILLED, {"ids": list(account_ids)})
+    return {row[0] for row in rows}
 
 
 def due(ctx: Context, *, limit: int) -> Sequence[DunningCase]:
-    """Claim cases with a step that is due; before the accounts' locks, as the sweep of trials."""
+    """Claim cases with a step that is due, before the accounts' locks (`trials.rows.due`)."""
     rows = (
         select(DunningCase)
         .where(DunningCase.closed_at.is_(None), DunningCase.due_at <= ctx.now)
@@ -101,17 +97,16 @@ def due(ctx: Context, *, limit: int) -> Sequence[DunningCase]:
 
 
 def close(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> list[int]:
-    """Close the open cases of these accounts; each leaves an event. Returns the cases' ids."""
-    ids = list(account_ids)
-    if not ids:
-        return []
+    """Close the open cases of these accounts and leave an event for each; returns their ids."""
     rows = ctx.session.execute(
         update(DunningCase)
-        .where(DunningCase.account_id.in_(ids), DunningCase.closed_at.is_(None))
+        .where(DunningCase.account_id.in_(list(account_ids)), DunningCase.closed_at.is_(None))
         .values(closed_at=ctx.now, outcome=outcome, due_at=None)
         .returning(DunningCase.id, DunningCase.account_id, DunningCase.invoice_id)
         .execution_options(synchronize_session=False)
     ).all()
+    if not rows:
+        return []
     events = [
         NewEvent(
             "payment.settled",
@@ -124,8 +119,8 @@ def close(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> list[int
     return [row[0] for row in rows]
 
 
-def remember(ctx: Context, case_id: int, day: int, action: str, *, is_done: bool) -> bool:
-    """Record a step; False if it was taken before."""
+def record_step(ctx: Context, case_id: int, day: int, action: str, *, is_done: bool) -> bool:
+    """Record a step; False if it was recorded before."""
     new = ctx.session.execute(
         insert(DunningStep)
         .values(case_id=case_id, day=day, action=action, is_done=is_done, happened_at=ctx.now)
@@ -136,7 +131,7 @@ def remember(ctx: Context, case_id: int, day: int, action: str, *, is_done: bool
 
 
 def event(case: DunningCase, event_type: str, *, day: int) -> NewEvent:
-    """An event about a case, which says what will follow."""
+    """Make an event about a case, with the days on which it suspends and cancels."""
     payload = {
         "case_id": case.id,
         "schedule": case.schedule,

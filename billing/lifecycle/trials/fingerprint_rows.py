@@ -1,7 +1,7 @@
-"""One trial for each identity: who shows one is recorded, and a repeated one is noticed by a sweep.
+"""One trial for each fingerprint: record what accounts show, and find repeated trials.
 
-Whoever sees an identity records it, in one statement that waits for nobody; the sweep compares.
-Of a repeated one the main app hears; a setting refuses the trial.
+Whoever sees a fingerprint records it, in a statement that waits for nobody; a sweep compares them.
+A repeated trial leaves an event, and is refused if the policy says so.
 """
 
 from collections import defaultdict
@@ -13,10 +13,12 @@ from billing.context import Context
 from billing.events import outbox
 from billing.events.outbox import NewEvent
 from billing.host import accounts
-from billing.lifecycle.trials.fingerprints import Identity
-from billing.postgres import sql
+from billing.lifecycle.trials.fingerprints import Fingerprint
 
-# Of accounts that have had no trial nothing is kept: who buys at once may try later.
+#: Earlier accounts that an event names.
+NAMED = 10
+
+# Nothing is kept of accounts that have had no trial: a customer who buys at once may try later.
 _RECORD = """
 INSERT INTO billing.trial_identities (kind, digest, account_id, recorded_at)
 SELECT DISTINCT new.kind, new.digest, new.account_id, %(now)s::timestamptz
@@ -28,17 +30,17 @@ ON CONFLICT DO NOTHING
 """
 
 
-def record(ctx: Context, found: Mapping[int, Sequence[Identity]]) -> None:
-    """Record what accounts show of themselves, of those that are, or have been, in trial."""
-    flat = [(account_id, each) for account_id, all_ in found.items() for each in all_]
-    if not flat:
+def record(ctx: Context, shown: Mapping[int, Sequence[Fingerprint]]) -> None:
+    """Record the fingerprints that accounts have shown, for accounts that had or have a trial."""
+    pairs = [(account_id, item) for account_id, items in shown.items() for item in items]
+    if not pairs:
         return
     ctx.session.connection().exec_driver_sql(
         _RECORD,
         {
-            "kinds": sql.texts([each.kind for _, each in flat]),
-            "digests": sql.binaries([each.digest for _, each in flat]),
-            "ids": sql.numbers([account_id for account_id, _ in flat]),
+            "kinds": [fingerprint.kind for _, fingerprint in pairs],
+            "digests": [fingerprint.digest for _, fingerprint in pairs],
+            "ids": [account_id for account_id, _ in pairs],
             "now": ctx.now,
         },
     )
@@ -49,79 +51,75 @@ SELECT DISTINCT account_id FROM (
     SELECT account_id FROM billing.trial_identities WHERE is_repeated IS NULL
     ORDER BY recorded_at, account_id LIMIT %(limit)s) AS new
 """
-#: One comparison after the other: what one has judged, the next sees.
+#: One comparison at a time: each sees what the one before it has written.
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('billing.trial_identities'))"
-# Of two that are new, the one that was recorded later is the repeated one.
-_JUDGE = """
-WITH judged AS (
-    SELECT mine.kind, mine.digest, mine.account_id, ARRAY(
+# Of two new ones, the one that was recorded later is the repeated one.
+_COMPARE = """
+WITH compared AS (
+    SELECT new.kind, new.digest, new.account_id, ARRAY(
         SELECT other.account_id FROM billing.trial_identities AS other
-        WHERE other.kind = mine.kind AND other.digest = mine.digest
-          AND other.account_id <> mine.account_id
+        WHERE other.kind = new.kind AND other.digest = new.digest
+          AND other.account_id <> new.account_id
           AND (other.is_repeated IS NOT NULL
-               OR (other.recorded_at, other.account_id) < (mine.recorded_at, mine.account_id))
+               OR (other.recorded_at, other.account_id) < (new.recorded_at, new.account_id))
         ORDER BY other.recorded_at, other.account_id LIMIT %(named)s) AS others
-    FROM billing.trial_identities AS mine
-    WHERE mine.is_repeated IS NULL AND mine.account_id = ANY(%(ids)s::bigint[])
+    FROM billing.trial_identities AS new
+    WHERE new.is_repeated IS NULL AND new.account_id = ANY(%(ids)s::bigint[])
 )
-UPDATE billing.trial_identities AS mine SET is_repeated = cardinality(judged.others) > 0
-FROM judged
-WHERE (mine.kind, mine.digest, mine.account_id) = (judged.kind, judged.digest, judged.account_id)
-RETURNING mine.account_id, mine.kind, judged.others
+UPDATE billing.trial_identities AS new SET is_repeated = cardinality(compared.others) > 0
+FROM compared
+WHERE (new.kind, new.digest, new.account_id)
+    = (compared.kind, compared.digest, compared.account_id)
+RETURNING new.account_id, new.kind, compared.others
 """
-#: Earlier accounts that an event names.
-NAMED = 10
 
 
-def judge(ctx: Context, *, limit: int) -> list[int]:
-    """Compare the identities that are new, up to `limit`; returns the accounts that repeat one.
+def compare_new(ctx: Context, *, limit: int) -> list[int]:
+    """Compare up to `limit` new fingerprints; returns the accounts whose trial is a repeated one.
 
-    Each of them leaves an event `trial.repeated`, once for what it showed at one time. What
-    belongs to accounts that others hold is left to the next run.
+    Each of these leaves an event `trial.repeated`, once for what was new together. Accounts that
+    another transaction has locked are left to the next run.
     """
     connection = ctx.session.connection()
-    new = connection.exec_driver_sql(_NEW, {"limit": limit})
-    waiting = sorted(row[0] for row in new.all())
+    waiting = [row[0] for row in connection.exec_driver_sql(_NEW, {"limit": limit})]
     ids = accounts.try_lock(ctx.session, waiting) if waiting else []
     if not ids:
         return []
     connection.exec_driver_sql(_ONE_AT_A_TIME)
     repeats: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
-    asked = {"ids": sql.numbers(ids), "named": NAMED}
-    for account_id, kind, others in connection.exec_driver_sql(_JUDGE, asked).all():
+    values = {"ids": ids, "named": NAMED}
+    for account_id, kind, others in connection.exec_driver_sql(_COMPARE, values):
         if others:
             repeats[account_id].append((kind, others))
     is_refused = ctx.policy.repeated_trials == "refuse"
-    left = [_event(id, repeats[id], is_refused=is_refused) for id in sorted(repeats)]
-    outbox.leave_all(ctx, left)
+    events = [_event(id, repeats[id], is_refused=is_refused) for id in sorted(repeats)]
+    outbox.leave_all(ctx, events)
     return sorted(repeats)
 
 
 def repeated(session: Session, account_ids: Iterable[int]) -> set[int]:
-    """Those of these accounts that have shown an identity which had a trial before."""
+    """Return those of these accounts that have shown a fingerprint of an earlier trial."""
     rows = session.connection().exec_driver_sql(
         "SELECT account_id FROM billing.trial_identities"
         " WHERE account_id = ANY(%(ids)s::bigint[]) AND is_repeated",
-        {"ids": sql.numbers(account_ids)},
+        {"ids": list(account_ids)},
     )
-    return {row[0] for row in rows.all()}
+    return {row[0] for row in rows}
 
 
-def forget(session: Session, account_ids: Iterable[int], identity: Identity) -> None:
-    """Strike an identity from accounts that never had it: their payment was another's."""
+def forget(session: Session, account_ids: Iterable[int], fingerprint: Fingerprint) -> None:
+    """Delete a fingerprint of accounts that it does not belong to: the payment was another's."""
     session.connection().exec_driver_sql(
         "DELETE FROM billing.trial_identities WHERE kind = %(kind)s AND digest = %(digest)s"
         " AND account_id = ANY(%(ids)s::bigint[])",
-        {
-            "kind": identity.kind,
-            "digest": identity.digest,
-            "ids": sql.numbers(account_ids),
-        },
+        {**fingerprint._asdict(), "ids": list(account_ids)},
     )
 
 
-def _event(account_id: int, seen: Sequence[tuple[str, list[int]]], *, is_refused: bool) -> NewEvent:
-    kinds = sorted({kind for kind, _ in seen})
-    others = sorted({other for _, each in seen for other in each})[:NAMED]
+def _event(
+    account_id: int, repeats: Sequence[tuple[str, list[int]]], *, is_refused: bool
+) -> NewEvent:
+    kinds = sorted({kind for kind, _ in repeats})
+    others = sorted({other for _, earlier in repeats for other in earlier})[:NAMED]
     payload = {"kinds": kinds, "accounts": others, "is_refused": is_refused}
     return NewEvent("trial.repeated", account_id, payload)

@@ -1,13 +1,13 @@
-"""Who is the same: what a customer shows of himself, made comparable, and kept as a digest.
+"""Trial fingerprints: an e-mail address, company domain, card or IBAN, kept only as a digest.
 
-An identity is an e-mail address without its decorations, the domain of a company, a card's
-fingerprint, or a payer's IBAN. One trial for each is the rule (`fingerprint_rows`).
+Each is brought to one form first, so that two trials of one customer can be compared
+(`billing.lifecycle.trials.fingerprint_rows`).
 """
 
 import hashlib
 from typing import NamedTuple
 
-#: Domains that say nothing of who writes: providers of mail for everyone.
+#: Domains of mail providers for everyone: they name no company.
 PUBLIC_DOMAINS = frozenset(
     {
         "gmail.com",
@@ -50,23 +50,23 @@ PUBLIC_DOMAINS = frozenset(
         "example.com",
     }
 )
-#: Google reads these as one, and ignores dots in the name.
+#: Google treats these as one domain, and ignores dots in the name.
 _GOOGLE = frozenset({"gmail.com", "googlemail.com"})
 
 
-class Identity(NamedTuple):
-    """`kind`: email, domain, card or iban. `digest`: it tells two apart, and shows neither."""
+class Fingerprint(NamedTuple):
+    """A trial fingerprint; `kind`: email, domain, card or iban."""
 
     kind: str
     digest: bytes
 
 
-def _of(kind: str, value: str) -> Identity:
-    return Identity(kind, hashlib.sha256(f"{kind}:{value}".encode()).digest())
+def _of(kind: str, value: str) -> Fingerprint:
+    return Fingerprint(kind, hashlib.sha256(f"{kind}:{value}".encode()).digest())
 
 
-def of_email(address: str) -> list[Identity]:
-    """The identities of an e-mail address: itself, and its domain where that is a company's."""
+def of_email(address: str) -> list[Fingerprint]:
+    """Return the fingerprints of an e-mail address: its own, and its domain's if a company's."""
     name, at, domain = address.strip().lower().rpartition("@")
     if not at or not name or not domain:
         return []
@@ -74,15 +74,15 @@ def of_email(address: str) -> list[Identity]:
     name = name.partition("+")[0]
     if domain in _GOOGLE:
         name, domain = name.replace(".", ""), "gmail.com"
-    found = [_of("email", f"{name}@{domain}")]
-    return found if domain in PUBLIC_DOMAINS else [*found, _of("domain", domain)]
+    own = _of("email", f"{name}@{domain}")
+    return [own] if domain in PUBLIC_DOMAINS else [own, _of("domain", domain)]
 
 
-def of_iban(iban: str) -> Identity:
-    """The identity of a payer's bank account."""
+def of_iban(iban: str) -> Fingerprint:
+    """Return the fingerprint of a payer's bank account."""
     return _of("iban", "".join(iban.split()).upper())
 
 
-def of_card(fingerprint: str) -> Identity:
-    """The identity of a card: Stripe's fingerprint of its number."""
+def of_card(fingerprint: str) -> Fingerprint:
+    """Return the fingerprint of a card, from Stripe's fingerprint of its number."""
     return _of("card", fingerprint)

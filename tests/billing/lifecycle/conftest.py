@@ -1,4 +1,4 @@
-"""The words in which tests tell an account's life: the books' own, and time-driven sweeps."""
+"""The vocabulary of lifecycle tests: that of the ledger, and time-driven sweeps."""
 
 import datetime as dt
 from dataclasses import dataclass, field, replace
@@ -11,6 +11,7 @@ from billing.host import accounts
 from billing.lifecycle import reactivation, status
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.accounts import Suspension
 from models.host import Payment, Subscription
@@ -21,7 +22,7 @@ from worker.database import transaction
 
 SWEEPS = (
     trial_sweeps.begin_missing,
-    trial_sweeps.remind_due,
+    trial_reminders.remind_due,
     trial_sweeps.expire_due,
     dunning_sweep.step_due,
 )
@@ -29,7 +30,7 @@ SWEEPS = (
 
 @dataclass
 class Life(Ledger):
-    """Books whose accounts also age; `policy` is what the operator has chosen."""
+    """A ledger whose accounts also age; `policy` is the operator's."""
 
     policy: Policy = field(default_factory=Policy)
 
@@ -41,11 +42,11 @@ class Life(Ledger):
 
     def age(self, *sweeps):
         """Run these sweeps, else all, until nothing is due."""
-        swept = []
+        results = []
         for sweep in sweeps or SWEEPS:
             while done := self.act(sweep):
-                swept += done
-        return swept
+                results += done
+        return results
 
     def try_out(self, slug, **fields):
         """Sign up for a trial, and let the sweep give it its end."""
@@ -87,15 +88,15 @@ class Life(Ledger):
             ctx.session.execute(insert(Subscription).values(**values))
 
     def pay(self, slug, *, actor="bank"):
-        """Money lands: the account is let in, whatever money cures, in one transaction."""
+        """Record a payment and reactivate the account, in one transaction."""
 
-        def land(ctx, account_id):
+        def record(ctx, account_id):
             accounts.lock(ctx.session, [account_id])
             values = {"account_id": account_id, "status": "succeeded", "happened_at": ctx.now}
             ctx.session.execute(insert(Payment).values(**values))
-            reactivation.money_landed(ctx, account_id)
+            reactivation.payment_received(ctx, [account_id])
 
-        self.act(land, slug, actor=actor)
+        self.act(record, slug, actor=actor)
 
     def announce(self, slug):
         how = {"to": "pending_payment", "reason": "transfer_announced", "actor": "bank"}
@@ -136,7 +137,7 @@ def life(database):
 
 
 def tables_that_say(*words):
-    """The tables of ours in which one of these words stands, anywhere in a row."""
+    """Our tables in which one of these words stands, anywhere in a row."""
     said = set()
     with transaction() as ctx:
         names = ctx.session.scalars(

@@ -1,4 +1,4 @@
-"""Who is let in: one answer for the middleware and the API key, from one indexed read."""
+"""Access control: one answer for the middleware and the API key, from one indexed read."""
 
 import re
 from contextlib import closing
@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import insert
 
-from billing.lifecycle import status
+from billing.lifecycle import status, transitions
 from billing_client import access
 from billing_client.access import Access
 from models.host import Plan, Site
@@ -71,7 +71,7 @@ def site(account_id, key, *, is_active=True, slug="blog"):
         ),
     ],
 )
-def test_an_account_is_let_in_or_told_why_not(ledger, app, account, reasons, answer):
+def test_an_account_is_allowed_in_or_gets_a_reason(ledger, app, account, reasons, answer):
     slug = account.pop("slug", "acme")
     account_id = ledger.open_account(slug, **{"status": "active", **account})
     suspend(ledger, slug, *reasons)
@@ -99,7 +99,7 @@ def test_a_lifted_suspension_counts_no_more(ledger, app):
     assert access(app, account_id)
 
 
-def test_an_account_that_is_none_is_not_let_in(app):
+def test_an_unknown_account_is_not_allowed_in(app):
     assert access(app, 404) == Access(False, 403, "unknown_account", "No such account.")
 
 
@@ -199,8 +199,8 @@ def test_every_reason_has_an_answer_and_every_status_a_reason():
     view = SQL.read_text().partition("CREATE VIEW billing.account_access")[2].partition(";\n\n")[0]
     answers = set(re.findall(r"^    \('(\w+)', (?:true|false), \d{3}", view, flags=re.MULTILINE))
 
-    assert answers >= status.SUSPENSION_REASONS
-    assert answers == status.SUSPENSION_REASONS | {
+    assert answers >= transitions.SUSPENSION_REASONS
+    assert answers == transitions.SUSPENSION_REASONS | {
         *("trial", "active", "pending_payment", "system"),
         *("suspended", "cancelled", "deleted", "no_plan", "plan_inactive", "unknown_status"),
     }

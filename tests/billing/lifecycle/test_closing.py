@@ -1,4 +1,4 @@
-"""A deleted account that can't be restored any more is listed, and closed if the operator says so."""
+"""A deleted account that can no longer be restored is listed, and closed if the setting says so."""
 
 import datetime as dt
 
@@ -51,15 +51,15 @@ def test_it_is_listed_and_left_alone_unless_the_operator_wants(gone):
 def test_closing_asks_the_main_app_to_end_what_bills_it(gone):
     gone.subscribe("acme", until=gone.now)
 
-    swept = gone.act(closing.sweep)
+    results = gone.act(closing.sweep)
 
-    assert [one.what for one in swept] == ["closed"]
+    assert [result.what for result in results] == ["closed"]
     ((_, said),) = gone.events("account.closed")
     assert said["stripe_customer_id"] == "cus_1"
     assert listed(gone) == []
 
 
-def test_closing_blanks_what_names_a_person_and_keeps_money(gone):
+def test_closing_erases_personal_data_and_keeps_payments(gone):
     with transaction() as ctx:
         letter = DeadMessage(
             message_id="m",
@@ -113,7 +113,7 @@ def test_a_system_account_is_not_closed(life):
     assert life.act(closing.sweep) == []
 
 
-def test_an_identity_is_kept_as_a_digest_that_shows_nothing(gone):
+def test_a_fingerprint_is_kept_as_a_digest_that_shows_nothing(gone):
     with transaction() as ctx:
         digests = ctx.session.scalars(select(TrialIdentity.digest)).all()
 

@@ -1,4 +1,4 @@
-"""What operators call, and what beat and the main app ask for, does what the acts do."""
+"""The commands, ticks and messages of the lifecycle call its acts."""
 
 import datetime as dt
 import json
@@ -77,10 +77,10 @@ def test_beat_suspends_nobody_before_a_person_said_so(over):
     assert over.suspensions() == []
 
 
-def test_a_dry_run_lists_who_would_be_suspended_and_suspends_nobody(over):
+def test_a_dry_run_lists_the_accounts_to_suspend_and_suspends_none(over):
     would = billing_json("trials", "expire", "--dry-run")
 
-    assert [one["what"] for one in would["swept"]] == ["trial_over"] * 3
+    assert [result["what"] for result in would["swept"]] == ["trial_over"] * 3
     assert over.suspensions() == []
 
 
@@ -277,29 +277,29 @@ def test_the_outbox_refuses(database, words):
 
 
 @pytest.fixture
-def ways_of(monkeypatch):
-    """The ways that these settings name."""
+def channels_of(monkeypatch):
+    """The channels of these settings."""
 
     def set_and_look(**environment):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings.cache_clear()
-        event_delivery.ways.cache_clear()
-        return event_delivery.ways()
+        event_delivery.channels.cache_clear()
+        return event_delivery.channels()
 
     yield set_and_look
     settings.cache_clear()
-    event_delivery.ways.cache_clear()
+    event_delivery.channels.cache_clear()
 
 
-def test_no_way_is_taken_unless_one_is_set(ways_of):
-    assert ways_of() == ()
+def test_no_channel_is_used_unless_one_is_set(channels_of):
+    assert channels_of() == ()
 
 
-def test_the_settings_name_the_ways_that_beat_s_tick_takes(database, redis_client, ways_of):
+def test_beat_s_tick_uses_the_channels_of_the_settings(database, redis_client, channels_of):
     with Receiver().listening() as receiver:
         leave(1)
-        named = ways_of(
+        named = channels_of(
             BILLING_EVENTS_QUEUE="main_app_events",
             BILLING_WEBHOOK_URL=receiver.url,
             BILLING_WEBHOOK_SECRETS=f"{SECRET},{OLD_SECRET}",

@@ -1,14 +1,14 @@
-"""A change of status begins, ends or takes up the calendar, and ends a trial with its credits."""
+"""A change of status begins, ends or resumes the credit cycle, and ends a trial with its credits."""
 
 import pytest
 
 from billing.lifecycle import effects
-from billing.lifecycle.status import STEPS, SUSPENSION_REASONS
+from billing.lifecycle.transitions import TRANSITIONS
 
 
 @pytest.fixture
 def acme(ledger):
-    """An account that was seeded on the 31st of January."""
+    """An account with a signup grant of the 31st of January."""
     ledger.go_to(2027, 1, 31)
     ledger.open_account("acme")
     ledger.seed("acme")
@@ -16,7 +16,7 @@ def acme(ledger):
 
 
 def lots_given(ledger, slug):
-    """On which days a period's lot was given."""
+    """The days on which a period's lot was given."""
     return [
         e.happened_at.strftime("%Y-%m-%d")
         for e in ledger.see(slug).entries
@@ -35,7 +35,7 @@ def test_a_suspended_account_that_comes_back_gets_the_running_period_and_no_back
 
     assert lots_given(acme, "acme") == ["2027-01-31", "2027-05-05"]
     assert acme.lots("acme") == {"plan": 1000}
-    assert acme.calendar("acme").next_due_at.strftime("%m-%d") == "05-31"
+    assert acme.cycle("acme").next_due_at.strftime("%m-%d") == "05-31"
 
 
 def test_coming_back_within_the_period_gives_nothing_twice(acme):
@@ -68,7 +68,7 @@ def test_an_account_that_is_paid_for_begins_its_first_period_at_once(ledger, way
 
     assert ledger.lots("acme") == {"plan": 1000}
     assert ledger.see("acme").credits == 1000
-    assert ledger.calendar("acme").anchor_at == ledger.now
+    assert ledger.cycle("acme").anchor_at == ledger.now
     assert ledger.seed("acme").entry is None
 
 
@@ -109,15 +109,14 @@ def test_a_trial_that_is_over_ends_also_for_an_account_suspended_before(ledger):
     assert ledger.see("acme").credits == 0
 
 
-def test_every_status_that_ends_a_trial_exists():
-    assert {step.status_to for step in STEPS} >= effects.ENDS_TRIAL.keys()
-    assert effects.ENDS_TRIAL_BY_SUSPENSION in SUSPENSION_REASONS
+def test_every_status_that_has_effects_can_be_reached():
+    assert {transition.status_to for transition in TRANSITIONS} >= effects.EFFECTS.keys()
 
 
-def test_an_account_in_trial_has_no_calendar(ledger):
+def test_an_account_in_trial_has_no_credit_cycle(ledger):
     ledger.open_account("acme", status="trial")
     ledger.seed("acme")
     ledger.pass_time(days=100)
 
     assert ledger.sweep() == []
-    assert ledger.calendar("acme") is None
+    assert ledger.cycle("acme") is None

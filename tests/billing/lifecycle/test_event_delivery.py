@@ -1,4 +1,4 @@
-"""Events reach the main app at least once, each account's in order, on every way it has named."""
+"""Events reach the main app at least once, each account's in order, on every configured channel."""
 
 import datetime as dt
 import json

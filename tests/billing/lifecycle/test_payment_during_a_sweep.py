@@ -1,4 +1,4 @@
-"""Money that lands at any statement of a sweep counts: no account is out that has paid."""
+"""A payment that comes at any statement of a sweep counts: no account that paid is suspended."""
 
 import datetime as dt
 import threading
@@ -11,7 +11,7 @@ from sqlalchemy import event, insert, update
 from billing.bank.invoicing import issue
 from billing.errors import TrialEndRefused
 from billing.host import accounts
-from billing.lifecycle import reactivation as landing
+from billing.lifecycle import reactivation
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import sweeps as trial_sweeps
@@ -56,7 +56,7 @@ def a_transfer_never_came():
 
 @contextmanager
 def stopped_at(number, meanwhile):
-    """Before the sweep's statement of this number, what lands meanwhile is started, in a thread."""
+    """Start `meanwhile` in a thread before the sweep's statement of this number."""
     sweeper, seen, landing = threading.get_ident(), [], []
 
     def look(*_):
@@ -130,18 +130,18 @@ def announces(life):
 def subscribes(life):
     """A subscription begins at Stripe, as its events say."""
 
-    def let_in(ctx, account_id):
+    def begin(ctx, account_id):
         accounts.lock(ctx.session, [account_id])
         values = {"account_id": account_id, "status": "active", "current_period_start": ctx.now}
         values |= {"current_period_end": ctx.now + dt.timedelta(days=30)}
         ctx.session.execute(insert(Subscription).values(**values))
-        landing.money_landed(ctx.by("stripe"), account_id)
+        reactivation.payment_received(ctx.by("stripe"), [account_id])
 
-    life.act(let_in, "acme")
+    life.act(begin, "acme")
 
 
 def at_any_statement(happens):
-    """Where acme stands in the end, by the statement of the sweep at which something happens."""
+    """The final status of acme, by the statement of the sweep at which something happens."""
     count = statements(a_trial_is_over)
     for number in range(1, count + 1):
         empty_database()
@@ -160,7 +160,7 @@ def test_an_account_that_subscribes_at_any_statement_of_a_sweep_ends_up_active(d
 
 @pytest.mark.timeout(300)
 def test_a_transfer_announced_before_the_sweep_holds_the_account_keeps_it_in(database):
-    """Announced later, it was announced after the suspension: the money itself lets it in again."""
+    """Announced later, it comes after the suspension: then only the payment reactivates the account."""
     ends = list(at_any_statement(announces))
 
     in_time = ends.count(("pending_payment",))
@@ -214,6 +214,6 @@ def test_a_sweep_waits_for_no_account(life):
 
         accounts.lock(app.session, [life.ids["acme"]])
 
-        swept = life.act(sweep)
+        results = life.act(sweep)
 
-    assert [one.account_id for one in swept] == [life.ids["other"]]
+    assert [result.account_id for result in results] == [life.ids["other"]]

@@ -1,4 +1,4 @@
-"""Money that lands lets the account in, or sees to it that nothing but the other reason keeps it out."""
+"""A payment reactivates the account, unless another reason for suspension stands."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from billing.lifecycle.dunning import cases as dunning_cases
 
 
 @pytest.mark.parametrize("status", ["trial", "pending_payment", "cancelled", "active"])
-def test_an_account_that_pays_is_let_in(life, status):
+def test_an_account_that_pays_is_activated(life, status):
     life.open_account("acme", status=status)
 
     life.pay("acme")
@@ -17,7 +17,7 @@ def test_an_account_that_pays_is_let_in(life, status):
 
 
 @pytest.mark.parametrize("reason", ["trial_over", "payment_failed"])
-def test_money_lifts_what_money_cures(life, reason):
+def test_a_payment_lifts_the_reasons_that_a_payment_lifts(life, reason):
     life.open_account("acme", status="active")
     life.change_status("acme", "suspended", reason=reason)
 
@@ -43,7 +43,7 @@ def test_an_account_that_paid_during_a_dispute_is_active_when_that_is_settled(li
     assert life.events("payment.missing") == []
 
 
-def test_money_does_not_lift_what_a_person_decided(life):
+def test_a_payment_does_not_lift_an_operator_s_reason(life):
     life.open_account("acme", status="active")
     life.change_status("acme", "suspended", reason="manual")
 
@@ -52,7 +52,7 @@ def test_money_does_not_lift_what_a_person_decided(life):
     assert (life.status("acme"), life.reasons("acme")) == ("suspended", ["manual"])
 
 
-def test_money_does_not_undo_a_suspension_that_the_main_app_made_by_itself(life):
+def test_a_payment_does_not_undo_a_suspension_by_the_main_app(life):
     life.open_account("acme", status="suspended")
 
     life.pay("acme")
@@ -60,7 +60,7 @@ def test_money_does_not_undo_a_suspension_that_the_main_app_made_by_itself(life)
     assert life.status("acme") == "suspended"
 
 
-def test_money_that_lands_twice_lands_once(life):
+def test_a_payment_that_is_received_twice_counts_once(life):
     life.open_account("acme", status="trial")
     life.pay("acme")
     before = life.events()
@@ -73,16 +73,16 @@ def test_money_that_lands_twice_lands_once(life):
 def test_a_system_account_is_left_alone(life):
     life.open_account("default", status="trial")
 
-    life.act(reactivation.money_landed, "default", actor="bank")
+    life.act(reactivation.payment_received, actor="bank", account_ids=[life.ids["default"]])
 
     assert life.status("default") == "trial"
 
 
-def test_who_has_no_business_with_money_lets_nobody_in(life):
+def test_an_actor_without_payments_reactivates_no_account(life):
     life.open_account("acme", status="trial")
 
     with pytest.raises(StatusChangeRefused):
-        life.act(reactivation.money_landed, "acme", actor="main_app")
+        life.act(reactivation.payment_received, actor="main_app", account_ids=[life.ids["acme"]])
 
 
 def test_a_cancelled_account_that_pays_stays_out_while_a_person_s_reason_stands(life):

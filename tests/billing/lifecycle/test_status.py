@@ -1,10 +1,11 @@
-"""Every change of status is a step of one table; a suspension ends when no reason is left."""
+"""Every change of status is a transition of one table; a suspension ends when no reason is left."""
 
 import pytest
 from sqlalchemy import select
 
 from billing.errors import AccountDeleted, StatusChangeRefused, SystemAccount, UnknownAccount
-from billing.lifecycle import status, transitions
+from billing.lifecycle import status
+from billing.lifecycle.transitions import TRANSITIONS, WHO_MAY
 from models.accounts import StatusChange
 from models.operations import OutboxEvent
 from tests.story import NOON
@@ -15,14 +16,13 @@ from worker.database import transaction
 def act(ledger):
     def run(verb, slug, **fields):
         with transaction() as ctx:
-            return getattr(status, verb)(
-                ctx.session, ledger.ids.get(slug, 404), actor="operator:test", now=NOON, **fields
-            )
+            operator = ctx.at(NOON).by("operator:test")
+            return getattr(status, verb)(operator, ledger.ids.get(slug, 404), **fields)
 
     return run
 
 
-def steps_taken():
+def changes_made():
     with transaction() as ctx:
         rows = ctx.session.scalars(select(StatusChange).order_by(StatusChange.id)).all()
         return [(row.status_from, row.status_to, row.reason) for row in rows]
@@ -39,7 +39,7 @@ def test_a_step_is_remembered_with_its_reason_and_leaves_an_event(ledger, act):
     act("change", "acme", to="active", reason="paid")
 
     assert ledger.see("acme").status == "active"
-    assert steps_taken() == [("trial", "active", "paid")]
+    assert changes_made() == [("trial", "active", "paid")]
     assert events_left() == ["account.activated"]
 
 
@@ -47,7 +47,7 @@ def test_a_step_to_where_the_account_is_changes_nothing(ledger, act):
     ledger.open_account("acme", status="active")
 
     assert act("change", "acme", to="active", reason="paid") is False
-    assert steps_taken() == events_left() == []
+    assert changes_made() == events_left() == []
 
 
 def test_a_step_that_is_not_in_the_table_is_refused(ledger, act):
@@ -64,7 +64,7 @@ def test_a_reason_that_is_not_in_the_table_is_refused(ledger, act):
         act("change", "acme", to="active", reason="because")
 
 
-def test_a_suspended_account_is_let_in_by_lifting_its_reasons_only(ledger, act):
+def test_a_suspended_account_is_reactivated_only_by_lifting_its_reasons(ledger, act):
     ledger.open_account("acme", status="active")
     act("suspend", "acme", reason="dispute")
 
@@ -155,24 +155,24 @@ def test_an_unknown_account_does_not_change(act):
 
 
 def test_every_step_of_the_table_leads_somewhere_new_for_a_reason():
-    for step in status.STEPS:
-        assert step.status_from != step.status_to
-        assert step.reasons
-        assert step.event.startswith("account.")
+    for transition in TRANSITIONS:
+        assert transition.status_from != transition.status_to
+        assert transition.reasons
+        assert transition.event.startswith("account.")
 
 
-def test_who_may_not_act_for_a_reason_is_refused(ledger):
+def test_an_actor_who_may_not_act_for_a_reason_is_refused(ledger):
     ledger.open_account("acme", status="trial")
 
     with transaction() as ctx, pytest.raises(StatusChangeRefused):
         status.suspend(ctx.at(NOON).by("stripe"), ledger.ids["acme"], reason="manual")
 
 
-def test_every_reason_of_the_table_says_who_may_act_for_it():
-    assert {reason for step in status.STEPS for reason in step.reasons} == set(transitions.WHO_MAY)
+def test_every_reason_of_the_table_has_actors():
+    assert {reason for change in TRANSITIONS for reason in change.reasons} == set(WHO_MAY)
 
 
-def test_who_comes_back_from_a_cancellation_sheds_the_reasons_that_money_cures(ledger, act):
+def test_an_account_that_leaves_cancelled_loses_the_reasons_that_a_payment_lifts(ledger, act):
     ledger.open_account("acme", status="active")
     act("suspend", "acme", reason="payment_failed")
     act("change", "acme", to="cancelled", reason="requested")
@@ -183,7 +183,7 @@ def test_who_comes_back_from_a_cancellation_sheds_the_reasons_that_money_cures(l
     assert ledger.audit().agrees
 
 
-def test_who_comes_back_from_a_cancellation_is_refused_while_another_reason_stands(ledger, act):
+def test_an_account_can_t_leave_cancelled_while_another_reason_stands(ledger, act):
     ledger.open_account("acme", status="active")
     act("suspend", "acme", reason="dispute")
     act("change", "acme", to="cancelled", reason="requested")
@@ -192,7 +192,9 @@ def test_who_comes_back_from_a_cancellation_is_refused_while_another_reason_stan
         act("change", "acme", to="active", reason="paid")
 
 
-def test_an_account_that_the_app_let_in_under_an_open_reason_is_suspended_for_it_again(ledger, act):
+def test_an_account_that_the_app_reactivated_under_an_open_reason_is_suspended_for_it_again(
+    ledger, act
+):
     ledger.open_account("acme", status="active")
     act("suspend", "acme", reason="payment_failed")
     ledger.set_host("acme", status="active")
@@ -214,5 +216,5 @@ def test_many_are_suspended_as_one_is(ledger):
         ]
         assert status.suspend_all(ctx.at(NOON), ledger.ids.values(), reason="trial_over") == []
 
-    assert steps_taken() == [("trial", "suspended", "trial_over")] * 3
+    assert changes_made() == [("trial", "suspended", "trial_over")] * 3
     assert events_left() == ["account.suspended"] * 3

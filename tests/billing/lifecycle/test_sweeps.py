@@ -7,10 +7,9 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlalchemy.exc import OperationalError
 
-import tasks.credits_calendar
+import tasks.credit_cycles
 import tasks.life
 from billing import closing
-from billing.context import Policy
 from billing.events import deliveries, outbox
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import rows as dunning_rows
@@ -85,12 +84,12 @@ def plan_of(ctx, act):
     ("act", "index"),
     [
         pytest.param(
-            lambda ctx: trial_rows.due(ctx.at(NOON), limit=100),
+            lambda ctx: trial_rows.due(ctx.session, until=NOON, limit=100),
             "trials_due_idx",
             id="trials that end",
         ),
         pytest.param(
-            lambda ctx: trial_reminders.due(ctx.at(NOON), limit=100),
+            lambda ctx: trial_reminders.remind_due(ctx.at(NOON), limit=100),
             "trials_reminder_idx",
             id="reminders",
         ),
@@ -98,14 +97,14 @@ def plan_of(ctx, act):
             lambda ctx: trial_sweeps.to_confirm(ctx.at(NOON)), "trials_due_idx", id="the guard"
         ),
         pytest.param(
-            lambda ctx: trial_rows.begin(ctx.at(NOON), Policy(), after=0, limit=100),
+            lambda ctx: trial_rows.begin(ctx.at(NOON), after=0, limit=100),
             "igny8_tenants_trial_billing_idx",
             id="trials without an end",
         ),
         pytest.param(
-            lambda ctx: fingerprint_rows.judge(ctx.at(NOON), limit=100),
+            lambda ctx: fingerprint_rows.compare_new(ctx.at(NOON), limit=100),
             "trial_identities_new_idx",
-            id="identities that are new",
+            id="fingerprints that are new",
         ),
         pytest.param(
             lambda ctx: dunning_rows.due(ctx.at(NOON), limit=100),
@@ -128,7 +127,7 @@ def test_what_is_due_is_found_by_an_index(crowd, act, index):
 
 
 def broken_book(life, slug):
-    """A lot of the trial whose account's books were removed by SQL."""
+    """A trial lot of an account whose balance row was removed by SQL."""
     life.seed(slug)
     with transaction() as ctx:
         ctx.session.execute(
@@ -143,9 +142,9 @@ def test_a_trial_that_breaks_holds_up_no_other(life):
     broken_book(life, "broken")
     life.pass_time(days=17)
 
-    swept = life.act(trial_sweeps.expire_due)
+    results = life.act(trial_sweeps.expire_due)
 
-    assert {one.account_id: one.what for one in swept}[life.ids["acme"]] == "trial_over"
+    assert {result.account_id: result.what for result in results}[life.ids["acme"]] == "trial_over"
     assert life.status("acme") == "suspended"
 
 
@@ -196,9 +195,9 @@ def over(life):
 
 
 def test_two_lanes_end_each_trial_once(over):
-    swept = sweeps.until_done(partial(trial_sweeps.expire_due, limit=4), budget_s=60, lanes=2)
+    results = sweeps.until_done(partial(trial_sweeps.expire_due, limit=4), budget_s=60, lanes=2)
 
-    ended = [one.account_id for one in swept if one.what == "trial_over"]
+    ended = [result.account_id for result in results if result.what == "trial_over"]
     assert sorted(ended) == sorted(over.ids.values())
     assert len(over.suspensions()) == 30
 
@@ -234,8 +233,8 @@ def test_a_turn(over, monkeypatch, turn_s, asked, suspended):
         tasks.life.expire_due,
         tasks.life.remind_due,
         tasks.life.step_due,
-        tasks.credits_calendar.renew_due,
-        tasks.credits_calendar.expire_due,
+        tasks.credit_cycles.renew_due,
+        tasks.credit_cycles.expire_due,
     ],
     ids=lambda tick: tick.name,
 )

@@ -16,6 +16,7 @@ from billing.context import Policy
 from billing.lifecycle import status
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.accounts import Suspension
 from models.host import Account as AccountRow
@@ -29,7 +30,7 @@ START = dt.datetime(2027, 3, 1, 9, tzinfo=dt.UTC)  # the leap day of 2028 lies w
 TWO_YEARS = 731
 SWEEPS = {
     "begin": trial_sweeps.begin_missing,
-    "remind": trial_sweeps.remind_due,
+    "remind": trial_reminders.remind_due,
     "expire": trial_sweeps.expire_due,
     "dun": dunning_sweep.step_due,
 }
@@ -49,7 +50,7 @@ HAPPENINGS = {
 
 @dataclass
 class World:
-    """The worker and the model, told the same."""
+    """The worker and the model, with the same inputs."""
 
     seed: int
     accounts: int
@@ -60,7 +61,7 @@ class World:
         self.chance = random.Random(self.seed)
         self.life.plan()
         self.comes_on = defaultdict(int)
-        self.let_in_by_app = set()
+        self.reactivated_by_app = set()
         for _ in range(self.accounts):
             self.comes_on[self.chance.randrange(TWO_YEARS - 60)] += 1
 
@@ -150,7 +151,7 @@ class World:
             return
         self.life.set_host(slug, status="trial")
         model.status = "trial"
-        self.let_in_by_app.add(slug)
+        self.reactivated_by_app.add(slug)
 
     def how(self, act, slug, **given):
         self.life.act(act, slug, actor="operator:test", **given)
@@ -187,7 +188,7 @@ class World:
             )
             assert seen == expected, (slug, self.seed, self.life.now)
 
-    def check_promises(self):
+    def check_invariants(self):
         """What must hold whatever the model says, after all sweeps."""
         now = self.life.now
         for slug, model in self.models.items():
@@ -199,7 +200,7 @@ class World:
                 assert now - model.case.starts_at < 14 * DAY, slug
             if model.case is not None and now - model.case.starts_at >= 14 * DAY:
                 assert model.has("payment_failed"), slug
-                assert model.status == "suspended" or slug in self.let_in_by_app, slug
+                assert model.status == "suspended" or slug in self.reactivated_by_app, slug
             if model.has("trial_over") and not model.has_missed:
                 assert not model.paid_at, slug
 
@@ -224,7 +225,7 @@ def live(world, *, every):
         for model in world.models.values():
             getattr(model, name)(world.life.now)
     world.compare()
-    world.check_promises()
+    world.check_invariants()
     world.life.sweep()
     findings = world.life.audit().findings
     # What the main app wrote over a suspension is a finding, and rightly so.

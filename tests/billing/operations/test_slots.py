@@ -1,4 +1,4 @@
-"""Two beats are as good as one."""
+"""A slot is claimed once, however many beats tick."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Due work is counted for the operator's first screen: what the sweeps will do when they next run."""
+"""The work that waits for the sweeps is counted, for `billing status`."""
 
 import datetime as dt
 

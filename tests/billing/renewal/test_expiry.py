@@ -1,4 +1,4 @@
-"""Credits whose time is over leave the books, and what a hold needs stays until it ends."""
+"""Expired credits leave the ledger; held ones stay until their hold ends."""
 
 import datetime as dt
 
@@ -30,7 +30,7 @@ def act(ledger, message):
         post.apply(ctx.at(ledger.now), [message])
 
 
-def test_an_expired_lot_leaves_the_books_as_an_entry_of_its_own_moment(acme):
+def test_an_expired_lot_leaves_the_ledger_by_an_entry_at_the_time_of_its_expiry(acme):
     acme.pass_time(days=3)
 
     acme.sweep(expiry.sweep)
@@ -119,7 +119,7 @@ def test_what_a_reversal_gives_back_to_an_expired_lot_expires_again(acme):
         pytest.param("gone", {"is_deleted": True}, id="deleted"),
     ],
 )
-def test_some_accounts_are_not_swept(ledger, slug, fields):
+def test_some_accounts_are_left_out_by_the_sweep(ledger, slug, fields):
     ledger.open_account(slug)
     ledger.grant(slug, 10, key="gift", expires_at=NOON + dt.timedelta(days=1))
     ledger.set_host(slug, **fields)
@@ -129,7 +129,7 @@ def test_some_accounts_are_not_swept(ledger, slug, fields):
     assert ledger.audit().agrees
 
 
-def test_many_lots_are_swept_in_bounded_sets(ledger):
+def test_many_lots_expire_in_bounded_batches(ledger):
     for number in range(7):
         ledger.open_account(f"a{number}")
         ledger.grant(f"a{number}", 10, key=f"{number}", expires_at=NOON + dt.timedelta(days=1))
@@ -182,7 +182,7 @@ def test_a_lot_that_nobody_sweeps_for_a_day_is_a_finding(acme):
     ]
 
 
-def test_trial_credits_end_when_told_and_only_they(acme):
+def test_trial_credits_and_no_others_can_be_ended(acme):
     acme.grant("acme", 50, "trial", key="trial")
 
     with transaction() as ctx:

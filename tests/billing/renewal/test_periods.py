@@ -52,7 +52,7 @@ def test_clocks_that_change_in_the_customers_country_change_nothing():
     assert periods.boundary(anchor, 1) == utc(2027, 3, 28, 2, 30)
 
 
-def test_an_anchor_told_in_another_zone_counts_in_utc():
+def test_an_anchor_in_another_zone_counts_in_utc():
     berlin = dt.datetime(2027, 2, 1, 0, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))
 
     assert periods.boundary(berlin, 1) == utc(2027, 2, 28, 23, 30)

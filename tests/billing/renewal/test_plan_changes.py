@@ -9,7 +9,7 @@ from worker.database import transaction
 
 @pytest.fixture
 def acme(ledger):
-    """An account on starter, seeded on the first of March."""
+    """An account on starter, with a signup grant of the first of March."""
     ledger.plan("free", included_credits=100)
     ledger.plan("growth", included_credits=2000)
     ledger.plan("enterprise", included_credits=10_000)
@@ -66,7 +66,7 @@ def test_the_difference_expires_with_the_period(acme):
     assert acme.lots("acme") == {"plan": 2000}
 
 
-def test_a_change_that_is_swept_twice_is_made_once(acme):
+def test_a_plan_change_is_applied_once_by_two_sweeps(acme):
     acme.change_plan("acme", "growth")
     sweep(acme)
 
@@ -80,7 +80,7 @@ def test_going_down_and_up_again_within_a_period_gives_nothing_twice(acme):
         sweep(acme)
 
     assert acme.see("acme").credits == 2000
-    assert acme.calendar("acme").next_plan_id is None
+    assert acme.cycle("acme").next_plan_id is None
 
 
 def test_two_upgrades_in_a_period_give_each_its_difference(acme):
@@ -95,7 +95,7 @@ def test_two_upgrades_in_a_period_give_each_its_difference(acme):
 def test_a_downgrade_that_is_taken_back_never_happened(acme):
     acme.change_plan("acme", "free")
     sweep(acme)
-    assert acme.calendar("acme").next_plan_id == acme.plan("free")
+    assert acme.cycle("acme").next_plan_id == acme.plan("free")
 
     acme.change_plan("acme", "starter")
     sweep(acme)
@@ -106,7 +106,7 @@ def test_a_downgrade_that_is_taken_back_never_happened(acme):
 
 
 def test_a_change_seen_with_a_boundary_takes_effect_at_the_boundary(acme):
-    """The change came before the boundary, or after: nobody knows, and nobody gets both lots."""
+    """Whether the change came before the boundary or after, no account gets both lots."""
     acme.change_plan("acme", "growth")
     acme.go_to(2026, 4, 1)
 
@@ -142,7 +142,7 @@ def test_from_a_plan_without_credits_the_whole_lot_is_the_periods(ledger):
         pytest.param({"is_deleted": True}, id="deleted"),
     ],
 )
-def test_an_account_that_is_not_let_in_gets_no_difference(acme, fields):
+def test_an_account_that_is_not_renewable_gets_no_difference(acme, fields):
     acme.change_plan("acme", "growth")
     acme.set_host("acme", **fields)
 
@@ -161,11 +161,11 @@ def test_a_plan_that_is_not_active_changes_nothing(acme):
     assert sweep(acme) == []
 
 
-def test_one_account_can_be_told_to_follow(acme):
+def test_one_account_s_plan_change_can_be_applied(acme):
     acme.change_plan("acme", "growth")
 
     with transaction() as ctx:
-        (change,) = plan_changes.follow(ctx.at(acme.now), acme.ids["acme"])
+        (change,) = plan_changes.follow_all(ctx.at(acme.now), [acme.ids["acme"]])
 
     assert (change.what, change.granted) == ("upgraded", 1000)
 

@@ -1,4 +1,4 @@
-"""A sweep that finds one account broken, by SQL or by a bug, does the others all the same."""
+"""A sweep that finds one account broken, by SQL or by a bug, does the others."""
 
 import datetime as dt
 
@@ -83,7 +83,7 @@ def test_a_repair_that_breaks_harms_no_other_account(acme):
     break_by_sql("UPDATE billing.credit_calendars SET plan_id = 404 WHERE account_id = 1")
 
     def repair(ctx):
-        return repairs.sweep(ctx).swept
+        return repairs.sweep(ctx).results
 
     assert ("acme", "resumed", None) in one_set(acme, repair)
 
@@ -94,6 +94,6 @@ def test_a_run_ends_where_only_broken_accounts_are_left(acme, monkeypatch):
     acme.pass_time(days=2)
     monkeypatch.setattr(clock, "now", lambda: acme.now)
 
-    swept = sweeps.until_done(expiry.sweep)
+    results = sweeps.until_done(expiry.sweep)
 
-    assert sweeps.counts(swept) == {"broke": 1}
+    assert sweeps.counts(results) == {"broke": 1}

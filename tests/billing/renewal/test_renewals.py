@@ -1,4 +1,4 @@
-"""Each month an account that is let in gets its plan's credits, once, whenever the sweep comes."""
+"""Each month a renewable account gets its plan's credits, once, whenever the sweep comes."""
 
 import threading
 
@@ -14,7 +14,7 @@ from worker.database import transaction
 
 @pytest.fixture
 def acme(ledger):
-    """An account that was seeded on the 31st of January."""
+    """An account with a signup grant of the 31st of January."""
     ledger.go_to(2027, 1, 31)
     ledger.open_account("acme")
     ledger.seed("acme")
@@ -22,7 +22,7 @@ def acme(ledger):
 
 
 def renewals_of(ledger, slug):
-    """When each period's lot was given, as the ledger says."""
+    """The times at which the periods' lots were given."""
     return [
         e.happened_at.strftime("%Y-%m-%d")
         for e in ledger.see(slug).entries
@@ -155,7 +155,7 @@ def test_what_has_rolled_over_burns_first_and_counts_against_the_next_cap(ledger
     )
 
 
-def test_what_rolls_over_into_a_plan_without_credits_is_kept_and_sealed(ledger):
+def test_credits_that_roll_over_into_a_plan_without_credits_are_kept_and_hashed(ledger):
     ledger.plan("starter", rollover_cap=5000)
     ledger.plan("bare", included_credits=0)
     ledger.open_account("acme")
@@ -202,14 +202,14 @@ def test_a_renewal_pays_the_debt_first(ledger):
         pytest.param({"plan_id": None}, id="without a plan"),
     ],
 )
-def test_an_account_that_is_not_let_in_is_not_renewed_and_its_calendar_ends(acme, fields):
+def test_an_account_that_is_not_renewable_is_not_renewed_and_its_cycle_ends(acme, fields):
     acme.set_host("acme", **fields)
     acme.go_to(2027, 3, 1)
 
     (ended,) = acme.sweep(renewals.sweep_due)
 
     assert ended.what == "ended"
-    assert acme.calendar("acme").ended_at.day == 28
+    assert acme.cycle("acme").ended_at.day == 28
     assert renewals_of(acme, "acme") == ["2027-01-31"]
 
 
@@ -218,7 +218,7 @@ def test_a_balance_that_cannot_hold_the_lot_goes_without_until_it_can(acme):
     acme.set_host("acme", credits=2**31 - 1)
     acme.go_to(2027, 2, 28)
     acme.sweep()
-    assert (acme.calendar("acme").period_number, acme.lots("acme")) == (2, {})
+    assert (acme.cycle("acme").period_number, acme.lots("acme")) == (2, {})
     assert acme.audit().findings["period_lots"]
 
     acme.set_host("acme", credits=0)
@@ -275,7 +275,7 @@ def test_the_anchor_is_the_moment_of_signup(ledger):
 
     ledger.seed("acme")
 
-    assert ledger.calendar("acme").anchor_at == NOON
+    assert ledger.cycle("acme").anchor_at == NOON
 
 
 def test_a_debit_that_comes_before_the_sweep_finds_the_new_lot(acme):

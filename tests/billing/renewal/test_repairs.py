@@ -1,4 +1,4 @@
-"""The repair gives what signup or the main app left out, and to nobody else."""
+"""The repair gives the credits and cycles that signup or the main app left out, and no others."""
 
 import datetime as dt
 
@@ -10,8 +10,8 @@ from tests.story import NOON
 from worker.database import transaction
 
 
-def what(swept):
-    return [(one.what, one.granted) for one in swept]
+def what(results):
+    return [(result.what, result.granted) for result in results]
 
 
 def subscribe(ledger, slug, began_at):
@@ -27,12 +27,12 @@ def subscribe(ledger, slug, began_at):
 
 
 @pytest.mark.parametrize("status", ["active", "trial"])
-def test_an_account_that_was_never_seeded_is(ledger, status):
+def test_an_account_without_a_signup_grant_gets_one(ledger, status):
     ledger.open_account("auto-remote", status=status)
 
-    swept = ledger.repair()
+    results = ledger.repair()
 
-    assert [one.granted for one in swept] == [1000]
+    assert [result.granted for result in results] == [1000]
     assert ledger.seed("auto-remote").entry is None
     assert ledger.repair() == []
 
@@ -43,17 +43,17 @@ def test_one_that_was_forgotten_for_months_gets_the_running_period_alone(ledger)
     ledger.repair()
 
     assert ledger.lots("acme") == {"plan": 1000}
-    calendar = ledger.calendar("acme")
+    calendar = ledger.cycle("acme")
     assert (calendar.anchor_at, calendar.period_number) == (NOON - dt.timedelta(days=200), 7)
 
 
-def test_an_adopted_account_gets_a_calendar_from_its_creation_and_no_credits_before_its_boundary(
+def test_an_adopted_account_gets_a_cycle_from_its_creation_and_no_credits_before_its_boundary(
     ledger,
 ):
     ledger.open_account("home-g8", credits=8000, created_at=NOON - dt.timedelta(days=10))
 
-    swept = ledger.repair()
-    assert what(swept) == [("begun", 0)]
+    results = ledger.repair()
+    assert what(results) == [("begun", 0)]
     assert (ledger.repair(), ledger.audit().agrees) == ([], True)
     ledger.go_to(2026, 3, 19)
     ledger.sweep()
@@ -74,7 +74,7 @@ def test_an_adopted_account_with_a_subscription_is_anchored_there(ledger):
 
     ledger.repair()
 
-    calendar = ledger.calendar("acme")
+    calendar = ledger.cycle("acme")
     assert calendar.next_due_at == dt.datetime(2026, 3, 31, 8, tzinfo=dt.UTC)
 
 
@@ -97,10 +97,10 @@ def test_an_account_that_the_app_activated_itself_begins_its_first_period_and_it
 
     assert (begun.granted, begun.expired) == (1000, 1000)
     assert ledger.lots("acme") == {"plan": 1000}
-    assert ledger.calendar("acme").anchor_at == ledger.now
+    assert ledger.cycle("acme").anchor_at == ledger.now
 
 
-def test_an_account_that_the_app_let_in_again_goes_on(ledger):
+def test_an_account_that_the_app_reactivated_goes_on(ledger):
     ledger.open_account("acme")
     ledger.seed("acme")
     ledger.set_host("acme", status="suspended")
@@ -109,7 +109,7 @@ def test_an_account_that_the_app_let_in_again_goes_on(ledger):
     ledger.set_host("acme", status="active")
 
     assert what(ledger.repair()) == [("resumed", 1000)]
-    assert ledger.calendar("acme").next_due_at.day == 1
+    assert ledger.cycle("acme").next_due_at.day == 1
 
 
 def test_a_plan_that_gets_credits_within_a_period_gives_them(ledger):
@@ -153,7 +153,7 @@ def test_a_trial_that_spent_what_the_app_gave_is_not_repaired(ledger):
     assert ledger.repair() == []
 
 
-def test_two_repairs_at_once_seed_once(ledger):
+def test_two_repairs_at_once_give_one_signup_grant(ledger):
     from billing.renewal import repairs
     from tests.billing.usage.test_debits_at_once import run_together
 

@@ -1,4 +1,4 @@
-"""A new account gets its plan's credits exactly once, whoever gave them."""
+"""A new account gets its plan's credits exactly once, from us or from the main app."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_an_account_in_trial_gets_them_as_trial_credits(ledger):
     assert ledger.lots("acme") == {"trial": 1000}
 
 
-def test_seeding_twice_seeds_once(ledger):
+def test_a_signup_grant_is_given_once(ledger):
     ledger.open_account("acme")
     ledger.seed("acme")
 
@@ -31,7 +31,7 @@ def test_seeding_twice_seeds_once(ledger):
     assert ledger.see("acme").credits == 1000
 
 
-def test_an_account_that_spent_its_seed_is_not_seeded_again(ledger):
+def test_an_account_that_spent_its_signup_grant_gets_no_other(ledger):
     ledger.plan("tiny", included_credits=10)
     ledger.open_account("acme", plan="tiny")
     ledger.seed("acme")
@@ -40,7 +40,7 @@ def test_an_account_that_spent_its_seed_is_not_seeded_again(ledger):
     assert ledger.seed("acme").why_not == "seeded before"
 
 
-def test_an_account_that_the_app_has_seeded_is_left_alone(ledger):
+def test_an_account_with_first_credits_from_the_app_gets_none(ledger):
     ledger.open_account("acme", credits=100)
 
     seeded = ledger.seed("acme")
@@ -58,14 +58,14 @@ def test_an_account_that_spent_what_the_app_gave_is_left_alone(ledger):
     assert seeded.why_not == "the main app's ledger shows its first credits"
 
 
-def test_an_account_that_had_its_credits_when_adopted_is_not_seeded_after_spending_them(ledger):
+def test_an_account_that_had_credits_when_adopted_gets_none_after_spending_them(ledger):
     ledger.open_account("acme", credits=10)
     ledger.debit("acme", "clustering", key="1")
 
     assert ledger.seed("acme").why_not == "it had credits at its opening"
 
 
-def test_a_zero_balance_and_an_empty_ledger_mean_that_it_was_never_seeded(ledger):
+def test_a_zero_balance_and_an_empty_ledger_mean_no_signup_grant_yet(ledger):
     ledger.open_account("auto-remote", credits=0, status="trial")
     ledger.debit("auto-remote", "clustering", key="1")  # refused, and opens the book
 
@@ -80,19 +80,19 @@ def test_a_zero_balance_and_an_empty_ledger_mean_that_it_was_never_seeded(ledger
         pytest.param("acme", {"is_deleted": True}, AccountDeleted, id="a deleted account"),
     ],
 )
-def test_some_accounts_are_never_seeded(ledger, slug, fields, error):
+def test_some_accounts_get_no_signup_grant(ledger, slug, fields, error):
     ledger.open_account(slug, **fields)
 
     with pytest.raises(error):
         ledger.seed(slug)
 
 
-def test_an_unknown_account_is_not_seeded(ledger):
+def test_an_unknown_account_gets_no_signup_grant(ledger):
     with pytest.raises(UnknownAccount):
         ledger.seed("nobody")
 
 
-def test_a_plan_without_credits_seeds_nothing(ledger):
+def test_a_plan_without_credits_gives_no_signup_grant(ledger):
     ledger.plan("bare", included_credits=0)
     ledger.open_account("acme", plan="bare")
 

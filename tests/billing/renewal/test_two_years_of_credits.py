@@ -1,4 +1,4 @@
-"""The clock moved through two years: every account ends with exactly its due lots.
+"""Two years of credit cycles: every account ends with exactly the lots that were due.
 
 The books are held against a model in plain Python, which knows only lists and a calendar of days.
 """

@@ -188,7 +188,7 @@ def statuses_after(pay, statuses) -> list:
     stripe.deliver(shops[0].event("price.created", shops[0].price()))
     pay(stripe, [paid(shop) for shop in shops])
     told = Counter(stripe.told())
-    return [told, *[(stripe.end_state(slug), ledger.calendar(slug)) for slug in ledger.ids]]
+    return [told, *[(stripe.end_state(slug), ledger.cycle(slug)) for slug in ledger.ids]]
 
 
 STATUSES = ("trial", "active", "pending_payment", "cancelled")

@@ -1,4 +1,4 @@
-"""The audit finds what breaks a promise, names it, keeps it, and repairs nothing."""
+"""The audit finds each breach of an invariant, stores it, and repairs nothing."""
 
 import pytest
 import sqlalchemy as sa
@@ -27,7 +27,7 @@ def run_sql(statement):
         connection.execute(sa.text(statement))
 
 
-def test_books_that_agree_are_found_in_order(acme):
+def test_a_ledger_that_agrees_has_no_findings(acme):
     report = acme.audit()
 
     assert (report.agrees, report.accounts) == (True, 1)
@@ -83,7 +83,7 @@ def test_books_that_agree_are_found_in_order(acme):
         ),
     ],
 )
-def test_each_broken_promise_is_found(acme, statement, broken):
+def test_each_broken_invariant_is_found(acme, statement, broken):
     run_sql(statement)
 
     found = {name for name, subjects in acme.audit().findings.items() if subjects}

@@ -1,4 +1,4 @@
-"""Why is the balance N? In lines that a support person can read out."""
+"""A balance is explained in lines that support can read out."""
 
 import datetime as dt
 
@@ -46,7 +46,7 @@ def test_the_story_goes_from_the_opening_to_now(ledger):
     ]
 
 
-def test_what_was_given_back_and_what_expired_is_told_in_words(ledger):
+def test_reversals_and_expiries_are_explained_in_words(ledger):
     ledger.open_account("acme", credits=100)
     ledger.debit("acme", "clustering", key="1")
     ledger.pass_time(minutes=1)

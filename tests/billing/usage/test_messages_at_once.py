@@ -197,7 +197,7 @@ def test_a_year_of_renewals_meanwhile_leaves_the_books_right(crowd, ledger):
     for number in range(ACCOUNTS):
         seen = ledger.see(f"a{number}")
         assert seen.credits == seen.app_credits
-        assert ledger.calendar(f"a{number}").period_number == 12
+        assert ledger.cycle(f"a{number}").period_number == 12
 
 
 def test_50_threads_debiting_one_account_never_overspend(crowd, ledger):

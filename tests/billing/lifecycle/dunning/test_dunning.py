@@ -1,4 +1,4 @@
-"""Missing money is asked for on one schedule, for card and bank, and everything ends when it comes."""
+"""Dunning follows one schedule, for card and bank, and ends with the payment."""
 
 import datetime as dt
 
@@ -36,7 +36,7 @@ def days_pass(life, number, *, sweeps_a_day=1):
 
 
 def told(life):
-    """What was said on which day: reminders and hints to try again."""
+    """The reminders and retry hints by day."""
     short = {"payment.missing": "remind", "payment.retry_due": "retry"}
     return [(p["day"], short[kind]) for kind, p in life.events(*short)]
 
@@ -235,7 +235,7 @@ def test_a_second_failure_does_not_start_the_clock_anew(acme):
     assert acme.status("acme") == "suspended"
 
 
-def test_while_someone_tries_by_himself_our_hints_wait(acme):
+def test_while_stripe_retries_itself_our_hints_wait(acme):
     fail(acme, retry_at=acme.now + 5 * DAY)
 
     days_pass(acme, 7)
@@ -266,7 +266,7 @@ def test_a_new_card_is_no_news_where_no_card_failed(acme, cause):
 
 
 @pytest.mark.parametrize("day", [0, 1, 13, 14, 29])
-def test_everything_stops_in_the_transaction_in_which_money_lands(acme, day):
+def test_dunning_stops_in_the_transaction_of_the_payment(acme, day):
     fail(acme)
     days_pass(acme, day)
     before = len(acme.events("payment.missing", "payment.retry_due"))
@@ -290,7 +290,7 @@ def test_an_invoice_that_is_paid_though_nobody_stopped_the_case_suspends_nobody(
     assert acme.case("acme").outcome == "paid"
 
 
-def test_money_for_something_else_does_not_stop_the_case(acme):
+def test_a_payment_for_something_else_does_not_stop_the_case(acme):
     fail(acme, invoice_id=invoice(acme, "acme"))
     acme.pass_time(days=1)
     acme.record_payment("acme")
@@ -309,7 +309,7 @@ def test_paying_after_the_cancellation_lets_the_account_in_again(acme):
     assert (acme.status("acme"), acme.reasons("acme")) == ("active", [])
 
 
-def test_an_account_that_a_person_let_in_again_is_not_cancelled(acme):
+def test_an_account_that_an_operator_reactivated_is_not_cancelled(acme):
     fail(acme)
     days_pass(acme, 15)
     acme.change_status("acme", "active", reason="payment_failed")
@@ -382,7 +382,7 @@ def test_no_case_is_opened_for_an_account_that_is_none(life):
 
 
 def test_a_cause_that_is_none_is_a_mistake(acme):
-    with pytest.raises(ValueError, match="no cause"):
+    with pytest.raises(ValueError, match="mood is not a cause of dunning"):
         fail(acme, cause="mood")
 
 

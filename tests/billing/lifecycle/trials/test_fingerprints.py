@@ -1,4 +1,4 @@
-"""One trial for each identity: a second one is noticed, told, and refused where a setting says so."""
+"""One trial for each fingerprint: a second one leaves an event, and is refused if a setting says so."""
 
 import datetime as dt
 
@@ -29,11 +29,11 @@ def test_an_address_is_itself_however_it_is_decorated(address, same):
 
 
 @pytest.mark.parametrize("address", ["", "jane", "@acme.test", "jane@"])
-def test_what_is_no_address_is_no_identity(address):
+def test_a_malformed_address_has_no_fingerprint(address):
     assert fingerprints.of_email(address) == []
 
 
-def test_a_company_s_domain_is_an_identity_and_a_provider_s_is_not():
+def test_a_company_s_domain_is_a_fingerprint_and_a_provider_s_is_not():
     assert [each.kind for each in fingerprints.of_email("jane@acme.test")] == ["email", "domain"]
     assert [each.kind for each in fingerprints.of_email("jane@gmail.com")] == ["email"]
 
@@ -42,7 +42,7 @@ def test_dots_mean_something_elsewhere():
     assert fingerprints.of_email("j.ane@web.de") != fingerprints.of_email("jane@web.de")
 
 
-def test_a_second_trial_of_a_company_is_told(life):
+def test_a_second_trial_of_a_company_leaves_an_event(life):
     life.try_out("acme", billing_email="jane@acme.test")
     life.try_out("acme2", billing_email="joe@acme.test")
 
@@ -70,7 +70,7 @@ def test_a_refused_one_is_over_as_it_begins(life):
     assert life.reminders() == []
 
 
-def test_what_was_told_is_not_told_again(life):
+def test_a_repeated_trial_leaves_one_event(life):
     life.try_out("acme", billing_email="jane@acme.test")
     life.try_out("acme2", billing_email="jane@acme.test")
     show(life, "acme2", *fingerprints.of_email("jane@acme.test"))
@@ -96,7 +96,7 @@ CARD, IBAN = fingerprints.of_card("fp_1"), fingerprints.of_iban("DE89 3704 0044 
 @pytest.mark.parametrize(
     "identity", [pytest.param(CARD, id="a card"), pytest.param(IBAN, id="an IBAN")]
 )
-def test_a_second_trial_under_it_is_told_and_refused(life, identity):
+def test_a_second_trial_with_a_fingerprint_leaves_an_event_and_is_refused(life, identity):
     life.policy = Policy(repeated_trials="refuse")
     for slug in ("acme", "acme2"):
         life.try_out(slug, billing_email=f"{slug}@gmail.com")
@@ -144,7 +144,7 @@ def test_one_that_commits_late_is_compared_with_what_was_judged_meanwhile(life):
     assert kinds(life) == [(["card"], [life.ids["acme2"]])]
 
 
-def test_who_buys_at_once_has_had_no_trial(life):
+def test_an_account_that_buys_at_once_has_had_no_trial(life):
     life.open_account("acme", status="active")
     show(life, "acme", CARD)
     life.try_out("acme2")
@@ -169,7 +169,7 @@ def test_a_refused_trial_is_not_prolonged_by_one_at_stripe(life):
     assert (life.status("acme"), life.status("acme2")) == ("trial", "suspended")
 
 
-def test_one_who_has_paid_stays_however_often_he_tried(life):
+def test_an_account_that_paid_stays_however_many_trials_it_had(life):
     life.policy = Policy(repeated_trials="refuse")
     for slug in ("acme", "acme2"):
         life.try_out(slug)

@@ -1,4 +1,4 @@
-"""A trial has an end that the account hears of; after a grace, only who did not pay is out."""
+"""A trial has an end and reminders; after a grace period, accounts that did not pay are suspended."""
 
 import datetime as dt
 
@@ -9,6 +9,7 @@ from billing.context import Policy
 from billing.errors import AccountDeleted, SystemAccount, TrialEndRefused, UnknownAccount
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.trials import overrides as trial_overrides
+from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.credits import PlanPolicy
 from models.life import Trial, TrialReminder
@@ -125,7 +126,7 @@ def test_an_account_that_nobody_paid_for_is_suspended_after_the_grace_and_not_be
     ]
 
 
-def test_trial_credits_lapse_with_the_trial(life):
+def test_trial_credits_expire_with_the_trial(life):
     life.try_out("acme")
     life.seed("acme")
     life.pass_time(days=17)
@@ -180,7 +181,7 @@ def test_a_payment_that_nobody_acted_on_lets_the_account_in(life):
 
 
 @pytest.mark.parametrize("status", ["failed", "pending", "refunded"])
-def test_money_that_did_not_come_does_not(life, status):
+def test_a_payment_that_failed_does_not(life, status):
     life.try_out("acme")
     life.record_payment("acme", paid=status)
     life.pass_time(days=17)
@@ -359,7 +360,7 @@ def test_nobody_is_reminded_while_suspended(life):
     life.change_status("acme", "suspended", reason="dispute")
     life.pass_time(days=13)
 
-    life.age(trial_sweeps.remind_due)
+    life.age(trial_reminders.remind_due)
 
     assert life.reminders() == []
 
@@ -450,7 +451,7 @@ def test_a_trial_that_is_over_is_restored_not_extended(life):
     assert life.status("acme") == "suspended"
 
 
-def test_restoring_leaves_another_reason_standing(life):
+def test_restoring_keeps_another_reason(life):
     life.try_out("acme")
     life.change_status("acme", "suspended", reason="manual")
     life.pass_time(days=17)

@@ -1,6 +1,6 @@
-"""The calendar of credits: renewals, changes of plan, expiry, and the repair of what was left out.
+"""Credit cycles: renewals, plan changes, expiry, and the repair of what was left out.
 
-Safe to run twice, late, or by two beats at once: what is due is rows, done under a lock.
+Each may run twice, late, or by two beats at once: what is due is rows, handled under a lock.
 """
 
 from billing.purchases import purchases
@@ -11,18 +11,18 @@ from worker.app import app
 
 @app.task(name="credits.renew_due", is_tick=True)
 def renew_due() -> dict[str, object]:
-    """Give each account whose period has ended its next lot, and follow changes of plan."""
+    """Give accounts whose period is over their next lot, and apply plan changes."""
     all_due = (purchases.sweep_due, renewals.sweep_due, plan_changes.sweep)
     return sweeps.counts(sweeps.in_turns(renew_due.apply_async, *all_due))
 
 
 @app.task(name="credits.expire_due", is_tick=True)
 def expire_due() -> dict[str, object]:
-    """Take credits whose time is over out of the books."""
+    """Expire the credits whose time is over."""
     return sweeps.counts(sweeps.in_turns(expire_due.apply_async, expiry.sweep))
 
 
 @app.task(name="credits.repair_calendars", is_tick=True)
 def repair_calendars() -> dict[str, object]:
-    """Seed and begin what signup, or the main app's own writes, left out."""
+    """Give the credits and begin the credit cycles that signup or the main app left out."""
     return sweeps.counts(sweeps.over_all(repairs.sweep))
