@@ -15,12 +15,7 @@ def accounts() -> None:
 
 @accounts.command()
 @click.argument("account")
-@click.option(
-    "--last",
-    default=overview.SHOWN,
-    show_default=True,
-    help="The most entries and refusals to show.",
-)
+@click.option("--last", default=overview.SHOWN, show_default=True, help="The most entries to show.")
 @json_option
 def show(account: str, last: int, as_json: bool) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""

@@ -21,8 +21,5 @@ def limits(limit: int, as_json: bool) -> None:
     if as_json:
         show_json([row._asdict() for row in rows])
         return
-    table(
-        "above the plan's limits",
-        ("account", "what", "used", "allowed"),
-        [tuple(row) for row in rows],
-    )
+    columns = ("account", "what", "used", "allowed")
+    table("above the plan's limits", columns, [tuple(row) for row in rows])

@@ -34,9 +34,7 @@ def relay(host: str, port: int, path: str) -> None:
     if not path.startswith("/") or path == HEALTH_PATH:
         raise click.UsageError(f"--path must begin with / and must not be {HEALTH_PATH}.")
     if not settings().stripe_secrets:
-        raise click.ClickException(
-            "Set BILLING_STRIPE_WEBHOOK_SECRETS: no webhook can be verified without it."
-        )
+        raise click.ClickException("Set BILLING_STRIPE_WEBHOOK_SECRETS to verify webhooks.")
     logs.configure()
     signal.signal(signal.SIGTERM, _stop)
     # It logs its address. Stripe posts a request again if a stop interrupts it.

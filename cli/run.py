@@ -53,9 +53,7 @@ def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
         supervisor = Supervisor(guard, folder, stop, servers=servers.children, say=_print)
         supervisor.run(
             steps(place),
-            on_running=lambda: _print(
-                "running; Ctrl-C stops everything, a second one does not wait for tasks"
-            ),
+            on_running=lambda: _print("running; Ctrl-C stops everything, a second one hurries"),
         )
     _print("stopped")
 

@@ -10,6 +10,7 @@ import click
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
+from billing.errors import BillingError
 from models.host import Account, CreditTransaction, Plan, User
 from worker.database import transaction
 
@@ -42,11 +43,8 @@ def samples() -> None:
     """Load sample plans and accounts into an empty database."""
 
 
-class AppsOwnTables(click.ClickException):
-    """The tables belong to the main app: they hold real accounts, or will."""
-
-    def __init__(self) -> None:
-        super().__init__("These tables belong to the main app, so no samples are loaded.")
+class AppsOwnTables(BillingError):
+    """These tables belong to the main app, so no samples are loaded."""
 
 
 @samples.command()
@@ -63,7 +61,7 @@ def load(unless_the_apps: bool) -> None:
     except AppsOwnTables as error:
         if not unless_the_apps:
             raise
-        message = error.message
+        message = str(error)
     click.echo(f"samples: {message}")
 
 

@@ -22,12 +22,8 @@ AT_ONCE = 100
 #: The most trials of a dry run.
 REHEARSED = 10_000
 
-days_option = click.option(
-    "--days", type=click.IntRange(1, 365), help="End it this many days from now."
-)
-until_option = click.option(
-    "--until", type=click.DateTime(["%Y-%m-%d"]), help="End it on this day, UTC."
-)
+days_option = click.option("--days", type=click.IntRange(1, 365), help="Days from now.")
+until_option = click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="A day, in UTC.")
 
 
 @click.group()
@@ -49,9 +45,7 @@ def list_trials(due: bool, limit: int, as_json: bool) -> None:
         return
     _show(f"{len(open_trials)} open trials", open_trials)
     if to_confirm:
-        console.print(
-            f"{to_confirm} are due; `billing trials expire` suspends them once you confirm"
-        )
+        console.print(f"{to_confirm} are due: `billing trials expire` asks before it suspends")
 
 
 @trials.command()
@@ -92,9 +86,7 @@ def _move(
 
 @trials.command()
 @click.option("--dry-run", is_flag=True, help="Show which accounts would be suspended.")
-@click.option(
-    "--confirm", type=int, help="The number of accounts you expect, instead of a question."
-)
+@click.option("--confirm", type=int, help="The number that you expect, instead of a question.")
 @json_option
 def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
     """End the trials that are due, as beat does, after your confirmation."""
