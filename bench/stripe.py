@@ -80,7 +80,7 @@ def _open_accounts() -> None:
         connection.execute(sa.update(Account).values(stripe_customer_id=customer))
     shop = Shop(now=int(clock.now().timestamp()))
     body = json.dumps(shop.event("price.created", plan_price()), separators=(",", ":"))
-    outcome = stripe_receive.receive(_webhook(body))
+    outcome = stripe_apply.finish(stripe_receive.receive([_webhook(body)]))[0]
     assert outcome.state == "applied", outcome
 
 

@@ -110,5 +110,5 @@ def _erase(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -
     for statement in ERASURES:
         needed = {name: value for name, value in values.items() if f":{name}" in statement}
         ctx.session.execute(text(statement), needed)
-    stripe_erase.blank(ctx, account_ids, customers)
+    stripe_erase.erase(ctx, account_ids, customers)
     bank_erase.blank(ctx.session, account_ids)

@@ -15,7 +15,7 @@ from billing.events import deliveries
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.operations import dead_letters
 from billing.renewal import due
-from billing.stripe import inbox as stripe_inbox
+from billing.stripe import inbox_upkeep as stripe_inbox
 from billing.usage import inbox
 from billing_client.client import SENT_AT
 from cli.screen import console, json_option, show_json, table

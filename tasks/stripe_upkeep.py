@@ -1,4 +1,4 @@
-"""Stripe: what never came by webhook, and the nightly report of what differs."""
+"""Stripe tasks: backfill of missing events, and the nightly drift report."""
 
 import datetime as dt
 
@@ -12,21 +12,21 @@ from worker.app import app
 from worker.database import AUDIT_S, transaction
 
 DAY = dt.timedelta(days=1)
-#: In UTC, when few customers are about, and after the audit has read the seals.
+#: In UTC: few customers are active, and the audit has read the hash chain.
 DRIFT_AT_HOUR = 3
-#: Well within the time limit of a task; what is left over is for the next tick.
+#: Well within a task's time limit; the next tick does the rest.
 BUDGET_S = 120.0
 NO_KEY: dict[str, object] = {"why_not": "no API key is set"}
 
 
 @app.task(name="stripe.fill_gaps", is_tick=True)
 def fill_gaps() -> dict[str, object]:
-    """Read Stripe's list of events from the cursor on, and apply what never came."""
+    """Read Stripe's list of events from the cursor on, and apply the missing ones."""
     stripe = stripe_fetch.gateway()
     if stripe is None:
         return NO_KEY
     done = stripe_backfill.fill(stripe, budget_s=BUDGET_S)
-    left_s, lost_s = done.left.total_seconds(), done.window.lost.total_seconds()
+    left_s, lost_s = done.rest.total_seconds(), done.window.lost.total_seconds()
     return {"listed": done.listed, "new": len(done.new), "left_s": left_s, "lost_s": lost_s}
 
 
@@ -37,7 +37,7 @@ def fill_gaps() -> dict[str, object]:
     time_limit=AUDIT_S + 60,
 )
 def report_drift() -> dict[str, object]:
-    """Compare what we know with what Stripe lists, once a night however many beats tick."""
+    """Compare our objects with Stripe's lists, once a night however many beats tick."""
     stripe, now = stripe_fetch.gateway(), clock.now()
     if stripe is None:
         return NO_KEY
@@ -45,7 +45,7 @@ def report_drift() -> dict[str, object]:
         return {"why_not": why_not}
     report = stripe_reconcile.look(stripe)
     with transaction() as ctx:
-        # Claimed with what it found: a report that fails is done again by the next tick.
+        # Claimed in the commit of its findings: the next tick repeats a report that fails.
         if not slots.claim(ctx.at(now), "stripe_drift", every=DAY):
             return {"why_not": "another report was faster"}
         drift.keep(ctx.at(now), report)
@@ -53,7 +53,7 @@ def report_drift() -> dict[str, object]:
 
 
 def _why_not(now: dt.datetime) -> str | None:
-    """Why there is no report to make now."""
+    """The reason why no report is due; None if one is."""
     if now.hour < DRIFT_AT_HOUR:
         return "it is not yet time"
     with transaction() as ctx:

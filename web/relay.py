@@ -1,8 +1,8 @@
-"""The relay: a WSGI app that takes Stripe's webhooks and hands them on, and does nothing else.
+"""The relay: a WSGI app that verifies Stripe's webhooks and stores them.
 
-It reads the body, verifies the signature, and keeps the event: in the inbox in Postgres, else in
-the worker's queue. 200 says that one of them has it; on 503 Stripe posts it again, for three days.
-`billing relay` serves it; so does any WSGI server: `gunicorn web.relay:application`.
+It stores an event in the inbox in Postgres, else in the worker's queue. 200 means that one of them
+has it; after 503 Stripe posts the event again, for three days. `billing relay` serves the app; so
+does any WSGI server: `gunicorn web.relay:application`.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from billing.errors import Rejected
-from billing.stripe import events, store_event
+from billing.stripe import events, inbox
 from billing.stripe.errors import BodyTooLarge, Unreadable
 from billing.stripe.events import Event
 from billing.stripe.signature import verify
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 PATH = "/stripe/webhook"
-#: Says that the process lives, and asks neither Postgres nor Redis: it can do with one of them.
+#: Shows that the process lives. Asks neither Postgres nor Redis: the relay needs only one of them.
 HEALTH_PATH = "/health"
-#: A try to ring while Redis is away costs some seconds; the sweep comes by itself in 30.
+#: Ringing while Redis is away takes some seconds each time; the sweep comes by itself in 30.
 BELL_RESTS_S = 10.0
-#: Of a length that makes sense.
+#: Digits of a sensible content length.
 MAX_DIGITS = 15
 
 
 class BodyCutShort(Unreadable):
-    """The sender hung up before the end of the body, or did not say how long it is."""
+    """The request ended before its body, or it does not declare the body's length."""
 
 
 class Webhook(NamedTuple):
-    """What Stripe posted, verified."""
+    """A verified webhook."""
 
     body: bytes
     signature: str
@@ -52,28 +52,28 @@ class Webhook(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the sender is told; `allow` are the methods that would have been right."""
+    """The response; `allow`: the methods that the path allows."""
 
     status: HTTPStatus
-    words: str
+    message: str
     allow: str | None = None
 
 
-#: Takes a webhook for good, or raises whatever keeps it from that.
+#: Stores a webhook durably, or raises.
 Store = Callable[[Webhook], None]
 
 
 class Bell:
-    """Tells the worker which event waits. Without it the event is taken up half a minute later.
+    """The doorbell of the worker; without it an event is applied half a minute later.
 
-    After a failure it rests, so that a broker that is away does not slow every webhook.
+    After a failure it rests, so that a broker that is away does not slow down every webhook.
     """
 
     def __init__(self) -> None:
         self._rests_until = 0.0
 
     def ring(self, number: int) -> None:
-        """Tell the worker, unless it could not be told a moment ago."""
+        """Tell the worker which event waits, unless that failed a moment ago."""
         if time.monotonic() < self._rests_until:
             return
         try:
@@ -87,17 +87,15 @@ _bell = Bell()
 
 
 def into_inbox(webhook: Webhook) -> None:
-    """Keep the event in Postgres, and ring."""
+    """Store the event in Postgres, and ring."""
     with transaction() as ctx:
-        number = store_event.keep(
-            ctx, webhook.event, source="webhook", received_at=webhook.received_at
-        )
+        number = inbox.store(ctx, webhook.event, source="webhook", received_at=webhook.received_at)
     if number is not None:
         _bell.ring(number)
 
 
 def onto_queue(webhook: Webhook) -> None:
-    """Leave the webhook to the worker as it came."""
+    """Put the webhook into the worker's queue, as it is."""
     _client().stripe_event(webhook.body, webhook.signature, received_at=webhook.received_at)
 
 
@@ -107,7 +105,7 @@ def _client() -> BillingClient:
 
 
 class Relay:
-    """The app; `path` is where Stripe posts to, `stores` are tried in their order."""
+    """The app. `path`: the path that Stripe posts to; `stores`: tried in this order."""
 
     def __init__(
         self, path: str = PATH, *, stores: Sequence[Store] = (into_inbox, onto_queue)
@@ -119,8 +117,8 @@ class Relay:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one request. PEP 3333."""
-        status, words, allow = self._answer(environ)
-        body = f"{words}\n".encode()
+        status, message, allow = self._answer(environ)
+        body = f"{message}\n".encode()
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
         if allow:
             headers.append(("Allow", allow))
@@ -153,7 +151,7 @@ class Relay:
             try:
                 store(webhook)
             except Exception as error:
-                # Whatever it is, a bug included: the next one may take it.
+                # Even after a bug the next store may take it.
                 name = type(error).__name__
                 log.warning("webhook_not_stored", store=store.__name__, error=name, **about)
             else:
@@ -163,7 +161,7 @@ class Relay:
 
 
 def _verified(environ: "WSGIEnvironment") -> Webhook:
-    """The webhook of a request. Raises what `_body`, `verify` and `events.parse` do."""
+    """Verify a request. Raises as `_body`, `verify` and `events.parse` do."""
     config, received_at = settings(), clock.now()
     body, signature = _body(environ), environ.get("HTTP_STRIPE_SIGNATURE", "")
     verify(
@@ -177,7 +175,7 @@ def _verified(environ: "WSGIEnvironment") -> Webhook:
 
 
 def _body(environ: "WSGIEnvironment") -> bytes:
-    """The body, of which no more is read than is taken. Raises BodyTooLarge or BodyCutShort."""
+    """Read the body, up to the limit. Raises BodyTooLarge or BodyCutShort."""
     length = environ.get("CONTENT_LENGTH") or ""
     announced = int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None
     if announced is None and not environ.get("wsgi.input_terminated"):
@@ -193,5 +191,5 @@ def _body(environ: "WSGIEnvironment") -> bytes:
     return body
 
 
-#: What a WSGI server is pointed at.
+#: The app that a WSGI server serves.
 application = Relay()

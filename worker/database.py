@@ -9,11 +9,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from billing.context import Context, Policy
-from billing.postgres.transient import is_transient
 from worker import clock
 from worker.settings import settings
-
-__all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_transient", "transaction"]
 
 #: Seconds that one statement of the audit may take, because it reads whole tables.
 AUDIT_S = 1800

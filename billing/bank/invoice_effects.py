@@ -17,7 +17,7 @@ from billing.host.invoices import MirroredInvoice, MirroredSubscription
 from billing.ledger import idempotency
 from billing.lifecycle import reactivation
 from billing.purchases import clawbacks, purchases
-from billing.purchases.clawbacks import Standing
+from billing.purchases.clawbacks import PaymentState
 from billing.purchases.purchases import Bought
 from billing.renewal import periods
 from models.transfers import TransferInvoice
@@ -89,7 +89,7 @@ def _give_credits(ctx: Context, invoice: TransferInvoice) -> None:
 def _settle_credits(ctx: Context, invoice: TransferInvoice) -> None:
     returned = invoice.due_minor - invoice.settled_minor
     bought = purchases.of_origins(ctx.session, [origin(invoice)])
-    clawbacks.settle(ctx, bought, Standing(invoice.due_minor, returned, {}))
+    clawbacks.settle(ctx, bought, PaymentState(invoice.due_minor, returned, {}))
 
 
 def _reopen(ctx: Context, invoice: TransferInvoice) -> None:

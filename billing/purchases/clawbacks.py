@@ -1,11 +1,13 @@
-"""Taking credits back when the money goes back: never more than the purchase gave.
+"""Clawbacks: credits follow money that goes back, never more than the purchase gave.
 
-refund          what is unspent of the purchase's own lots goes, lots still to come first; what was
-                spent becomes debt, as far as the plan's policy lets it, and is repaid by later lots
-open dispute    what is unspent is frozen: set aside by a hold that no capture can touch
-won, lost       free again; taken as a refund's
+refund          future lots are cancelled first, then unspent credits of the purchase's own lots are
+                taken; spent ones become debt, up to the plan's limit, and later lots repay it
+open dispute    unspent credits are frozen by a hold that no capture can touch
+dispute won     the hold ends
+dispute lost    as a refund
 
-Each act is told where things should stand, and makes them so: twice, or late, changes nothing more.
+Every act gets the state of the payment and makes the credits equal to it, so repeating it, or
+coming late, changes nothing more.
 """
 
 import datetime as dt
@@ -27,15 +29,15 @@ from billing.usage.holds import DISPUTE
 from models.credits import Hold, Lot
 from models.purchases import Purchase
 
-#: A frozen lot waits for the bank's decision, however long; holds need an end.
+#: The expiry of a dispute's hold, which waits for the bank's decision.
 NEVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a payment stands: of `paid`, how much went back for good, and how much is disputed.
+class PaymentState:
+    """The money of a payment: paid, gone back for good, and disputed.
 
-    In minor units of one currency. `disputes`: the open ones' amounts, by their ids.
+    In minor units of one currency. `disputes`: the amounts of open disputes, by their ids.
     """
 
     paid: int
@@ -43,72 +45,72 @@ class Standing:
     disputes: dict[str, int]
 
     def share(self, total: int, amount: int) -> int:
-        """The part of `total` credits that `amount` of the money stands for, rounded down."""
+        """The part of `total` credits that `amount` of the money bought, rounded down."""
         if self.paid <= 0 or amount >= self.paid:
             return total if amount > 0 else 0
         return total * amount // self.paid
 
 
-def settle(ctx: Context, bought: Sequence[Purchase], standing: Standing) -> None:
-    """Make what these purchases of one payment gave agree with where the payment stands.
+def settle(ctx: Context, bought: Sequence[Purchase], state: PaymentState) -> None:
+    """Make the credits of one payment's purchases equal to the payment's state.
 
-    Their account is locked already. Raises BalanceTooLarge where credits can't be given back.
+    Their account is locked. Raises BalanceTooLarge if credits can't be given back.
     """
-    settle_all(ctx, [(bought, standing)])
+    settle_all(ctx, [(bought, state)])
 
 
-def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], Standing]]) -> None:
-    """As `settle`, for many payments, one after the other."""
-    with_purchases = [(bought, standing) for bought, standing in payments if bought]
+def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], PaymentState]]) -> None:
+    """Settle many payments, one after the other."""
+    with_purchases = [(bought, state) for bought, state in payments if bought]
     if not with_purchases:
         return
-    holds = _frozen(ctx.session, [each for bought, _ in with_purchases for each in bought])
-    for bought, standing in with_purchases:
-        operations = {_operation(each) for each in bought}
+    holds = _frozen(ctx.session, [purchase for bought, _ in with_purchases for purchase in bought])
+    for bought, state in with_purchases:
+        operations = {_operation(purchase) for purchase in bought}
         frozen = [hold for hold in holds if hold.operation in operations]
-        if _is_needed(bought, standing, frozen):
-            _settle(ctx, bought, standing, frozen)
+        if _is_needed(bought, state, frozen):
+            _settle(ctx, bought, state, frozen)
 
 
 def _settle(
-    ctx: Context, bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]
+    ctx: Context, bought: Sequence[Purchase], state: PaymentState, frozen: Sequence[Hold]
 ) -> None:
     account_id = bought[0].account_id
-    asked = [
-        idempotency.as_uuid(_key(each, number))
-        for each in bought
-        for number in range(each.undone + 1, each.take_backs + 2)
+    keys = [
+        idempotency.as_uuid(_key(purchase, number))
+        for purchase in bought
+        for number in range(purchase.undone + 1, purchase.take_backs + 2)
     ]
-    ledger = open_accounts(ctx, [account_id], keys_asked=asked)
+    ledger = open_accounts(ctx, [account_id], keys_asked=keys)
     balance = ledger.of(account_id)
-    # What is frozen is unspent, too: a refund takes it, and the disputes freeze what is left.
+    # Frozen credits are unspent, too: a refund takes them, and the disputes freeze the rest.
     for hold in frozen:
         _thaw(ledger, balance, hold)
     for purchase in bought:
         total = purchase.credits * purchase.lots
-        _take_to(ledger, balance, purchase, standing.share(total, standing.returned))
-        _freeze(ledger, balance, purchase, standing)
-        purchase.next_due_at = None if standing.disputes else purchases.due_at(purchase)
+        _claw_back_to(ledger, balance, purchase, state.share(total, state.returned))
+        _freeze(ledger, balance, purchase, state)
+        purchase.next_due_at = None if state.disputes else purchases.due_at(purchase)
     ledger.write()
     ctx.session.flush()
     purchases.give_due(ctx, bought)
 
 
-def _is_needed(bought: Sequence[Purchase], standing: Standing, frozen: Sequence[Hold]) -> bool:
-    """Whether anything is to be done: the usual payment is neither refunded nor disputed."""
-    is_touched = any(each.taken_back for each in bought) or bool(frozen)
-    # A dispute that found nothing to freeze has stopped the lots to come all the same.
-    is_stopped = any(each.next_due_at is None and purchases.due_at(each) for each in bought)
-    return is_touched or is_stopped or standing.returned > 0 or bool(standing.disputes)
+def _is_needed(bought: Sequence[Purchase], state: PaymentState, frozen: Sequence[Hold]) -> bool:
+    """Whether there is anything to do; most payments are neither refunded nor disputed."""
+    is_touched = any(purchase.taken_back for purchase in bought) or bool(frozen)
+    # A dispute stops the future lots even if there was nothing to freeze.
+    is_stopped = any(item.next_due_at is None and purchases.due_at(item) for item in bought)
+    return is_touched or is_stopped or state.returned > 0 or bool(state.disputes)
 
 
 def _key(purchase: Purchase, number: int) -> str:
-    """The key of the n-th entry that took something of a purchase back."""
+    """The key of the n-th clawback of a purchase."""
     return idempotency.own("take-back", purchase.key, number)
 
 
-def _take_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: int) -> None:
-    """Have exactly `target` credits of the purchase taken back, lots still to come first."""
+def _claw_back_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: int) -> None:
+    """Claw back exactly `target` credits of the purchase in all, future lots first."""
     if target < purchase.taken_back:
         _undo(ledger, purchase)
     more = target - purchase.taken_back
@@ -159,13 +161,13 @@ def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) ->
 
 
 def _undo(ledger: Ledger, purchase: Purchase) -> None:
-    """Give back all that was taken, to where it came from: the money has come back after all."""
+    """Return all clawed back credits to their lots: the money has come back after all."""
     numbers = range(purchase.undone + 1, purchase.take_backs + 1)
-    known = [ledger.known_keys[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
-    found = entry_rows.entries_by_id(
-        ledger.ctx.session, [each.entry_id for each in known if each.entry_id]
+    keys = [ledger.known_keys[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
+    entries = entry_rows.entries_by_id(
+        ledger.ctx.session, [key.entry_id for key in keys if key.entry_id]
     )
-    for entry in sorted(found.values(), key=lambda each: -each.id):
+    for entry in sorted(entries.values(), key=lambda entry: -entry.id):
         key = idempotency.own("take-back-undone", entry.key)
         lots = reversals.give_back(ledger, entry, key=key)
         ledger.post(
@@ -184,10 +186,10 @@ def _undo(ledger: Ledger, purchase: Purchase) -> None:
 
 
 def _lot_ids(session: Session, purchase: Purchase) -> list[int]:
-    """The lots that the purchase gave."""
+    """The ids of the lots that the purchase gave."""
     numbers = range(1, purchase.given + 1)
-    wanted = [purchases.lot_key(purchase, number) for number in numbers]
-    rows = select(Lot.id).where(Lot.account_id == purchase.account_id, Lot.key.in_(wanted))
+    keys = [purchases.lot_key(purchase, number) for number in numbers]
+    rows = select(Lot.id).where(Lot.account_id == purchase.account_id, Lot.key.in_(keys))
     return list(session.scalars(rows))
 
 
@@ -200,36 +202,36 @@ def _hold_key(dispute: str, purchase: Purchase) -> str:
 
 
 def _frozen(session: Session, bought: Iterable[Purchase]) -> list[Hold]:
-    """The holds that freeze what is left of these purchases."""
+    """The holds that freeze credits of these purchases."""
     rows = select(Hold).where(
-        Hold.account_id.in_({each.account_id for each in bought}),
+        Hold.account_id.in_({purchase.account_id for purchase in bought}),
         Hold.state == "held",
-        Hold.operation.in_([_operation(each) for each in bought]),
+        Hold.operation.in_([_operation(purchase) for purchase in bought]),
     )
     return list(session.scalars(rows))
 
 
 def _thaw(ledger: Ledger, balance: Balance, hold: Hold) -> None:
-    """Give free what a dispute froze."""
+    """End the hold of a dispute."""
     parts = cast("list[list[int]]", hold.lots)
     ledger.open_lots(balance, [lot_id for lot_id, _ in parts])
     balance.end_hold(parts, spend=0)
     hold.state, hold.finished_at = "released", ledger.ctx.now
 
 
-def _freeze(ledger: Ledger, balance: Balance, purchase: Purchase, standing: Standing) -> None:
-    """Set aside what is unspent of what is disputed, by a hold for each dispute that is open."""
+def _freeze(ledger: Ledger, balance: Balance, purchase: Purchase, state: PaymentState) -> None:
+    """Freeze the unspent part of the disputed credits, by a hold for each open dispute."""
     total = purchase.credits * purchase.lots
-    for dispute, amount in sorted(standing.disputes.items()):
+    for dispute, amount in sorted(state.disputes.items()):
         lot_ids = _lot_ids(ledger.ctx.session, purchase)
         ledger.open_lots(balance, lot_ids)
-        parts = balance.reserve(lot_ids, standing.share(total, amount))
+        parts = balance.reserve(lot_ids, state.share(total, amount))
         if parts:
             _write_hold(ledger, purchase, _hold_key(dispute, purchase), parts)
 
 
 def _write_hold(ledger: Ledger, purchase: Purchase, key: str, parts: list[list[int]]) -> None:
-    """Write the hold, which may have frozen other credits before."""
+    """Write the hold; it may have frozen other credits before."""
     uuid = UUID(idempotency.as_uuid(key))
     hold = ledger.ctx.session.get(Hold, uuid)
     if hold is None:

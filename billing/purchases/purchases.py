@@ -1,7 +1,7 @@
-"""Purchases: what one line of one payment bought gives its credits once.
+"""Purchases: each line of a payment gives its credits once.
 
-A plan's credits come a month at a time (an annual plan drips), a top-up's at once. While an account
-lives on what it pays for, its calendar rests (decision 0010).
+A plan's credits come a month at a time, also those of an annual plan; a top-up's come at once.
+While a purchase funds an account, its credit cycle is paused (decision 0011).
 """
 
 import datetime as dt
@@ -25,16 +25,19 @@ from models.purchases import Purchase
 
 #: The mean month of the Gregorian calendar: 400 years have 4,800 of them.
 MONTH = dt.timedelta(days=146_097 / 4800)
-#: A lot that a full balance has no room for is tried again after this.
+#: The pause before a lot that did not fit into the balance is tried again.
 FULL_WAITS = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """What a line of a payment bought. `key` names the line, `origin` the payment.
+    """A line of a payment that bought credits.
 
-    `credits`: a month, or in all for a top-up, which has neither `plan_id` nor `ends_at`.
-    `source`: plan, top_up or bank_transfer.
+    Attributes:
+        key: The name of the line.
+        origin: The name of the payment.
+        source: plan, top_up or bank_transfer.
+        credits: A month, or in all for a top-up, which has neither `plan_id` nor `ends_at`.
     """
 
     key: str
@@ -53,57 +56,52 @@ def lot_key(purchase: Purchase, number: int) -> str:
 
 
 def months_of(starts_at: dt.datetime, ends_at: dt.datetime) -> int:
-    """How many months, at least one, a time is: Feb 28 to Mar 31 is one, a year twelve."""
+    """Count months, at least one: Feb 28 to Mar 31 is one, a year twelve."""
     return max(1, round((ends_at - starts_at) / MONTH))
 
 
 def open_one(ctx: Context, bought: Bought) -> Purchase | None:
-    """Record what was bought and give the credits that are due; None if it was there already.
-
-    As `open_all`, for one.
-    """
+    """Record one line as `open_all` does; None if it was recorded before."""
     return next(iter(open_all(ctx, [bought])), None)
 
 
 def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
-    """Record what was bought and give the credits that are due; returns what was not there yet.
+    """Record purchases and give the credits that are due; return those that are new.
 
-    A plan's purchase takes the account over from its calendar: what is left of that period's lots
-    expires as the first bought lot comes. Raises UnknownAccount, AccountDeleted or BalanceTooLarge.
+    A plan's purchase ends the account's credit cycle: the remaining credits of its period expire as
+    the first bought lot arrives. The accounts are locked. Raises UnknownAccount, AccountDeleted or
+    BalanceTooLarge.
     """
     if not bought:
         return []
-    accounts.lock(ctx.session, {each.account_id for each in bought})
     rows = [
         {
-            **{each.name: getattr(one, each.name) for each in fields(one)},
-            "lots": months_of(one.starts_at, one.ends_at) if one.ends_at else 1,
-            "next_due_at": one.starts_at,
+            **{field.name: getattr(line, field.name) for field in fields(line)},
+            "lots": months_of(line.starts_at, line.ends_at) if line.ends_at else 1,
+            "next_due_at": line.starts_at,
             "recorded_at": ctx.now,
         }
-        for one in bought
+        for line in bought
     ]
     new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
     opened = list(ctx.session.scalars(new.returning(Purchase)))
-    funded_accounts = {each.account_id for each in opened if _covers(each, ctx.now)}
-    for account_id in (
-        sorted(cycle_rows.read(ctx.session, funded_accounts)) if funded_accounts else ()
-    ):
-        take_over(ctx, account_id)
+    funded = {purchase.account_id for purchase in opened if _funds(purchase, ctx.now)}
+    for account_id in sorted(cycle_rows.read(ctx.session, funded)) if funded else ():
+        end_cycle(ctx, account_id)
     give_due(ctx, opened)
     return opened
 
 
-def _covers(purchase: Purchase, now: dt.datetime) -> bool:
-    """Whether its account lives on it now."""
+def _funds(purchase: Purchase, now: dt.datetime) -> bool:
+    """Whether the purchase funds its account now."""
     is_running = purchase.ends_at is not None and purchase.ends_at > now
     return purchase.plan_id is not None and is_running
 
 
-def take_over(ctx: Context, account_id: int) -> None:
-    """End the account's calendar, and what its running period has left."""
-    each = cycle_rows.read(ctx.session, [account_id]).get(account_id)
-    if each is None or each.ended_at is not None:
+def end_cycle(ctx: Context, account_id: int) -> None:
+    """End the account's credit cycle, and expire the remaining credits of its period."""
+    cycle = cycle_rows.read(ctx.session, [account_id]).get(account_id)
+    if cycle is None or cycle.ended_at is not None:
         return
     cycles.end(ctx, account_id)
     ledger = open_accounts(ctx, [account_id], keys_asked=())
@@ -111,7 +109,7 @@ def take_over(ctx: Context, account_id: int) -> None:
     lots = [
         lot
         for lot in balance.lots
-        if lot.source in OF_A_PERIOD and lot.expires_at == each.next_due_at and lot.free
+        if lot.source in OF_A_PERIOD and lot.expires_at == cycle.next_due_at and lot.free
     ]
     rollover.find_keys(ledger, lots)
     for lot in lots:
@@ -120,30 +118,34 @@ def take_over(ctx: Context, account_id: int) -> None:
 
 
 def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
-    """Give every lot of these purchases that is due. Their accounts are locked already.
+    """Give every due lot of these purchases, whose accounts are locked.
 
     Raises UnknownAccount, AccountDeleted or, for a purchase that has given nothing yet,
     BalanceTooLarge.
     """
-    wanted = sorted(purchases, key=lambda each: (each.account_id, each.id))
-    if not wanted:
+    ordered = sorted(purchases, key=lambda purchase: (purchase.account_id, purchase.id))
+    if not ordered:
         return []
-    asked = [
-        idempotency.as_uuid(lot_key(each, number))
-        for each in wanted
-        for number in range(each.given + 1, each.lots + 1)
+    keys = [
+        idempotency.as_uuid(lot_key(purchase, number))
+        for purchase in ordered
+        for number in range(purchase.given + 1, purchase.lots + 1)
     ]
-    ids = {each.account_id for each in wanted}
-    ledger = open_accounts(ctx, ids, keys_asked=asked)
-    ledger.reserve(len(wanted))
-    swept = [one for each in wanted for one in _give(ledger, ledger.of(each.account_id), each)]
+    ids = {purchase.account_id for purchase in ordered}
+    ledger = open_accounts(ctx, ids, keys_asked=keys)
+    ledger.reserve(len(ordered))
+    results = [
+        result
+        for purchase in ordered
+        for result in _give(ledger, ledger.of(purchase.account_id), purchase)
+    ]
     ledger.write()
     ctx.session.flush()
-    return swept
+    return results
 
 
 def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepResult]:
-    swept = []
+    results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
         amount = min(purchase.credits, still_to_come(purchase))
@@ -156,10 +158,10 @@ def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepRes
             break
         purchase.given = number
         purchase.next_due_at = due_at(purchase)
-        swept.append(
+        results.append(
             SweepResult(balance.account.id, "bought", at, granted=amount, plan_id=purchase.plan_id)
         )
-    return swept
+    return results
 
 
 def _give_lot(
@@ -171,15 +173,14 @@ def _give_lot(
     number: int,
     at: dt.datetime,
 ) -> None:
-    key = lot_key(purchase, number)
+    expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
+    content = idempotency.digest("bought", key)
     if idempotency.as_uuid(key) in ledger.known_keys:
         return
-    lots = ledger.give(
-        balance, amount, source=purchase.source, key=key, expires_at=ends_at(purchase, number)
-    )
+    lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
     ledger.post(
         balance,
-        content=idempotency.digest("bought", key),
+        content=content,
         amount=amount,
         type="grant",
         description=purchase.source,
@@ -193,36 +194,36 @@ def _give_lot(
 
 
 def still_to_come(purchase: Purchase) -> int:
-    """Credits of lots that are not given yet and that no refund has cancelled."""
+    """The credits of lots that are not given yet and that no refund has cancelled."""
     return purchase.credits * (purchase.lots - purchase.given) - purchase.cancelled
 
 
 def due_at(purchase: Purchase) -> dt.datetime | None:
-    """When the next lot is due; None when none is to come."""
+    """The time of the next lot; None if there is none."""
     if still_to_come(purchase) <= 0:
         return None
     return periods.boundary(purchase.starts_at, purchase.given)
 
 
 def ends_at(purchase: Purchase, number: int) -> dt.datetime | None:
-    """When the n-th lot ends: a month after it began, the last with the purchase."""
+    """The end of the n-th lot: a month after its start, for the last lot the purchase's end."""
     if purchase.ends_at is None or number == purchase.lots:
         return purchase.ends_at
     return periods.boundary(purchase.starts_at, number)
 
 
 def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
-    """What these payments bought, oldest first. Call it under the account's lock."""
+    """Read the purchases of these payments, oldest first. Call it under the account's lock."""
     rows = select(Purchase).where(Purchase.origin.in_(sorted(origins))).order_by(Purchase.id)
     return list(session.scalars(rows))
 
 
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
-    """Give the monthly lots that are due, up to `limit` accounts; empty when none is left."""
-    mine = accounts.try_lock(ctx.session, due.purchases(ctx, limit=limit))
+    """Give the due monthly lots of up to `limit` accounts; empty when none is left."""
+    account_ids = accounts.try_lock(ctx.session, due.purchases(ctx, limit=limit))
 
     def give(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
         is_due = Purchase.account_id.in_(ids), Purchase.next_due_at <= ctx.now
         return give_due(ctx, list(ctx.session.scalars(select(Purchase).where(*is_due))))
 
-    return all_or_each(ctx, mine, give) if mine else []
+    return all_or_each(ctx, account_ids, give) if account_ids else []

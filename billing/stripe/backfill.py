@@ -1,6 +1,6 @@
-"""What never came by webhook: how far Stripe's list of events has been read, and what of it is new.
+"""Backfill: the cursor in Stripe's list of events, and the events that the inbox lacks.
 
-The list is read in slices, the oldest first; the cursor moves past a slice when all of it is kept.
+The list is read in slices, oldest first. The cursor moves past a slice when all of it is stored.
 """
 
 import datetime as dt
@@ -12,31 +12,31 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.stripe import store_event
+from billing.stripe import inbox
 from billing.stripe.events import Event
-from billing.stripe.store_event import Arrived
+from billing.stripe.inbox import Received
 from models.stripe import StripeCursor, StripeEvent
 
-#: An event is dated when it happened, and is listed some time later; clocks differ too. Stripe
-#: delivers "in near real time", so that what is not listed after an hour is an accident at Stripe.
+#: An event has the time at which it happened, and is listed later; clocks differ, too. Stripe
+#: delivers "in near real time", so an event that is not listed within an hour is an accident there.
 OVERLAP = dt.timedelta(hours=1)
-#: Stripe itself tries a webhook for so long: docs.stripe.com/webhooks#automatic-retries
+#: Stripe retries a webhook for so long: docs.stripe.com/webhooks#automatic-retries
 FIRST_LOOK = dt.timedelta(days=3)
 #: Stripe lists no older events: docs.stripe.com/api/events/list
 LISTED_FOR = dt.timedelta(days=30)
-#: So much is read before the cursor moves, so that what breaks off reads no more than that again.
-#: In a task's time some 40,000 events are read, which few shops have in a quarter of a day.
+#: The cursor moves after each slice, so an interrupted run repeats one slice at most. A task reads
+#: some 40,000 events in its time, more than most shops have in a quarter of a day.
 SLICE = dt.timedelta(hours=6)
-#: As precise as Stripe's times are.
+#: The precision of Stripe's times.
 SECOND = dt.timedelta(seconds=1)
-#: Events that one transaction keeps: one page of Stripe's.
+#: Events that one transaction stores: one page of Stripe's.
 AT_ONCE = 100
 
 CURSOR = "events"
 
 
 class Window(NamedTuple):
-    """What is to be read of Stripe's list. `lost`: what came before that is no longer listed."""
+    """A part of Stripe's list. `lost`: the time before it that Stripe no longer lists."""
 
     since: dt.datetime
     until: dt.datetime
@@ -44,7 +44,7 @@ class Window(NamedTuple):
 
     @property
     def slices(self) -> Iterator["Window"]:
-        """The window in parts, the oldest first; each event, dated by the second, is in one."""
+        """The window in parts, oldest first. Each second is in one part."""
         start, end = self.since.replace(microsecond=0), self.until.replace(microsecond=0)
         while start <= end:
             part = Window(start, min(start + SLICE, end))
@@ -53,7 +53,7 @@ class Window(NamedTuple):
 
 
 def window(ctx: Context, *, is_live: bool, since: dt.datetime | None = None) -> Window:
-    """What is to be read now: from the cursor, less the overlap; or `since` a time of one's own."""
+    """The window to read now: from `since`, else from the cursor less the overlap."""
     cursor = _cursor(ctx.session, is_live=is_live)
     wanted = since or (cursor.read_until - OVERLAP if cursor else ctx.now - FIRST_LOOK)
     oldest = ctx.now - LISTED_FOR
@@ -61,9 +61,9 @@ def window(ctx: Context, *, is_live: bool, since: dt.datetime | None = None) -> 
 
 
 def unknown(session: Session, events: Sequence[Event]) -> list[Event]:
-    """Those of these events that the inbox has not.
+    """Those of these events that the inbox does not have.
 
-    An event is known by id, type and time: what Stripe lists has another shape than what it posted,
+    Events are compared by id, type and time: a listed event has another shape than the posted one
     if the endpoint has an API version of its own.
     """
     rows = session.execute(
@@ -71,21 +71,21 @@ def unknown(session: Session, events: Sequence[Event]) -> list[Event]:
             StripeEvent.event_id.in_({event.id for event in events}),
         )
     )
-    known = {tuple(row) for row in rows}
-    return [each for each in events if (each.id, each.type, each.happened_at) not in known]
+    stored = {tuple(row) for row in rows}
+    return [item for item in events if (item.id, item.type, item.happened_at) not in stored]
 
 
-def keep(ctx: Context, events: Iterable[Event]) -> list[int]:
-    """Keep events that the inbox had not; the numbers there of those that it still had not."""
-    listed = [Arrived(event, ctx.now) for event in events]
-    rows = store_event.keep_all(ctx, listed, source="gap_fill")
+def store(ctx: Context, events: Iterable[Event]) -> list[int]:
+    """Store events that the inbox lacks; return the numbers of those that were new even now."""
+    listed = [Received(event, ctx.now) for event in events]
+    rows = inbox.store_all(ctx, listed, source="gap_fill")
     return [row.id for row in rows if row is not None]
 
 
 def move_cursor(ctx: Context, until: dt.datetime, *, since: dt.datetime, is_live: bool) -> bool:
-    """Note that all from `since` to `until` is kept; whether that moved the cursor.
+    """Note that all events from `since` to `until` are stored; whether that moved the cursor.
 
-    It moves on only: not back, and not over what can be read and nobody has.
+    The cursor never moves back, nor over a part of the list that nobody has read.
     """
     cursor = _cursor(ctx.session, is_live=is_live)
     first = ctx.now - (LISTED_FOR if cursor else FIRST_LOOK)
@@ -115,13 +115,7 @@ def move_cursor(ctx: Context, until: dt.datetime, *, since: dt.datetime, is_live
     return True
 
 
-def lag(ctx: Context, *, is_live: bool) -> dt.timedelta | None:
-    """How far the reading of Stripe's list is behind; None if it was never read."""
-    cursor = _cursor(ctx.session, is_live=is_live)
-    return ctx.now - cursor.read_until if cursor else None
-
-
 def _cursor(session: Session, *, is_live: bool) -> StripeCursor | None:
-    """Our place in the list; one of the other mode is of another list."""
-    found = session.get(StripeCursor, CURSOR, populate_existing=True)
-    return found if found is not None and found.is_live == is_live else None
+    """The cursor; that of the other mode belongs to another list."""
+    cursor = session.get(StripeCursor, CURSOR, populate_existing=True)
+    return cursor if cursor is not None and cursor.is_live == is_live else None

@@ -1,11 +1,10 @@
-"""What Stripe's prices mean here: a plan, a top-up of credits, or nothing of ours.
+"""The meaning of Stripe's prices: a plan, a top-up of credits, or none of ours.
 
-A person's link (`billing stripe prices link`) comes first, then what the price itself says:
-metadata `plan` (a slug) or `credits`, or a lookup key that is a plan's slug, alone or with `_…`
-behind it; then what its product says.
+An operator's link (`billing stripe prices link`) comes first, then the price itself: metadata
+`plan` (a slug) or `credits`, or a lookup key that is a plan's slug, alone or with `_…` behind it;
+then its product.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,12 +13,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.context import Context
+from billing.errors import Rejected
 from billing.host import accounts
 from billing.host.accounts import HostPlan
-from billing.postgres import arrays
-from billing.stripe import object_rows
 from billing.stripe.errors import ForeignProduct, UnknownPlan, UnknownPrice
-from billing.stripe.types import CatalogPrice, CheckoutSession, Facts, Invoice, Price, Subscription
+from billing.stripe.fields import Price
+from billing.stripe.objects.base import Facts
+from billing.stripe.objects.checkout_session import CheckoutSession
+from billing.stripe.objects.invoice import Invoice
+from billing.stripe.objects.subscription import Subscription
 from models.stripe import StripePrice
 
 
@@ -33,23 +35,23 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything that tells what the prices and products with these `names` mean."""
+    """Operators' links, plans, and known prices, for the prices and products with these `names`."""
 
     names: frozenset[str]
     links: Mapping[str, Meaning | None]
     plans: Mapping[str, HostPlan]
-    known: Mapping[str, Price]
+    prices: Mapping[str, Price]
 
     def meaning(self, price: Price) -> Meaning | None:
-        """What the price means; None for one that is not ours. Raises UnknownPlan."""
-        names = [each for each in (price.id, price.product) if each]
+        """Return the price's meaning; None for one that is not ours. Raises UnknownPlan."""
+        names = [name for name in (price.id, price.product) if name]
         for name in names:
             if name in self.links:
                 return self.links[name]
-        said = [price, *[self.known[name] for name in names if name in self.known]]
-        return next((meaning for each in said if (meaning := self._said_by(each))), None)
+        sources = [price, *[self.prices[name] for name in names if name in self.prices]]
+        return next((meaning for source in sources if (meaning := self._own_meaning(source))), None)
 
-    def _said_by(self, price: Price) -> Meaning | None:
+    def _own_meaning(self, price: Price) -> Meaning | None:
         if price.plan is not None:
             if price.plan not in self.plans:
                 raise UnknownPlan(plan=price.plan, price=price.id)
@@ -61,15 +63,6 @@ class Catalog:
         return Meaning(plan=self.plans[max(fitting, key=len)]) if fitting else None
 
 
-def prices_of(facts: Facts) -> list[Price]:
-    """The prices that an object mentions."""
-    if isinstance(facts, Invoice):
-        return [line.price for line in facts.lines]
-    if isinstance(facts, Subscription | CheckoutSession):
-        return [item.price for item in facts.items]
-    return []
-
-
 _NAMED = """
 SELECT id, true, plan_id, credits, NULL::jsonb FROM billing.stripe_prices
 WHERE id = ANY(%(names)s::text[])
@@ -79,24 +72,34 @@ WHERE id = ANY(%(names)s::text[]) AND kind IN ('price', 'product')
 """
 
 
-def load(session: Session, prices: Iterable[Price], *, known: Catalog | None = None) -> Catalog:
-    """What is known of these prices; `known`, where that says it already."""
-    wanted = frozenset([each for price in prices for each in (price.id, price.product) if each])
-    if known is not None and wanted <= known.names:
-        return known
-    if not wanted:
-        return Catalog(wanted, {}, {}, {})
+def prices_of(facts: Facts) -> list[Price]:
+    """The prices that an object mentions."""
+    if isinstance(facts, Invoice):
+        return [line.price for line in facts.lines]
+    if isinstance(facts, Subscription | CheckoutSession):
+        return [item.price for item in facts.items]
+    return []
+
+
+def load(session: Session, objects: Iterable[Facts], *, loaded: Catalog | None = None) -> Catalog:
+    """Load the catalog of the prices of these objects; return `loaded` if it has them all."""
+    prices = [price for facts in objects for price in prices_of(facts)]
+    names = frozenset([name for price in prices for name in (price.id, price.product) if name])
+    if loaded is not None and names <= loaded.names:
+        return loaded
+    if not names:
+        return Catalog(names, {}, {}, {})
     plans = accounts.plans_by_slug(session)
     by_id = {plan.id: plan for plan in plans.values()}
-    rows = session.connection().exec_driver_sql(_NAMED, {"names": arrays.texts(sorted(wanted))})
+    rows = session.connection().exec_driver_sql(_NAMED, {"names": sorted(names)})
     links: dict[str, Meaning | None] = {}
-    said: dict[str, Price] = {}
+    known: dict[str, Price] = {}
     for name, is_link, plan_id, credits, facts in rows.all():
         if is_link:
             links[name] = _linked(name, plan_id, credits, by_id)
         else:
-            said[name] = CatalogPrice.from_json(facts).price
-    return Catalog(wanted, links, plans, said)
+            known[name] = Price(**facts["price"])
+    return Catalog(names, links, plans, known)
 
 
 def _linked(
@@ -110,63 +113,55 @@ def _linked(
 
 
 def unexplained(facts: Facts, catalog: Catalog) -> list[str]:
-    """Ids of prices that the object only names, and that nothing known explains."""
+    """The ids of prices that the object only names, and that nothing known explains."""
     return sorted(
         {
             price.id
             for price in prices_of(facts)
             if price.id
             and price.is_one_time is None
-            and price.id not in catalog.known
+            and price.id not in catalog.prices
             and catalog.meaning(price) is None
         }
     )
 
 
-def check(facts: Facts, catalog: Catalog) -> None:
-    """Raises ForeignProduct for an object that has prices, and none of ours.
-
-    And UnknownPrice where that can't be said yet.
-    """
-    prices = prices_of(facts)
-    if unknown := unexplained(facts, catalog):
-        raise UnknownPrice(prices=unknown, object=facts.id)
-    if prices and not any(catalog.meaning(price) for price in prices):
-        named = {each for price in prices for each in (price.id, price.product) if each}
-        raise ForeignProduct(object=facts.id, prices=sorted(named))
+def refusal(facts: Facts, catalog: Catalog) -> Rejected | None:
+    """ForeignProduct for an object that has prices, and none of ours; UnknownPrice before that."""
+    try:
+        if unknown := unexplained(facts, catalog):
+            return UnknownPrice(prices=unknown, object=facts.id)
+        prices = prices_of(facts)
+        if not prices or any(catalog.meaning(price) for price in prices):
+            return None
+    except UnknownPlan as error:
+        return error
+    names = {name for price in prices for name in (price.id, price.product) if name}
+    return ForeignProduct(object=facts.id, prices=sorted(names))
 
 
 def unlearned(facts: Facts, catalog: Catalog) -> list[Price]:
-    """The prices that an object carries whole, and that are not known yet."""
+    """The prices that the object carries in full, and that are not stored yet."""
     return [
         price
         for price in prices_of(facts)
-        if price.id and price.is_one_time is not None and price.id not in catalog.known
+        if price.id and price.is_one_time is not None and price.id not in catalog.prices
     ]
 
 
-def learn(ctx: Context, facts: Facts, catalog: Catalog, *, version_at: dt.datetime) -> bool:
-    """Keep the prices that an object carries whole, so that others may only name them."""
-    learned = False
-    for price in unlearned(facts, catalog):
-        whole = CatalogPrice(price.id or "", None, None, price, is_deleted=False)
-        learned |= object_rows.keep(ctx, whole, account_id=None, version_at=version_at)
-    return learned
-
-
 def links(session: Session) -> list[StripePrice]:
-    """What a person has said of prices and products."""
+    """List the operators' links of prices and products."""
     return list(session.scalars(select(StripePrice).order_by(StripePrice.id)))
 
 
 def link(ctx: Context, price: str, *, plan_id: int | None, credits: int | None) -> None:
-    """Say what a price or a product is: a plan, credits a unit, or (neither) none of ours."""
-    said = insert(StripePrice).values(
+    """Link a price or a product to a plan, to credits a unit, or (neither) to nothing of ours."""
+    row = insert(StripePrice).values(
         id=price, plan_id=plan_id, credits=credits, actor=ctx.actor, recorded_at=ctx.now
     )
-    new = said.excluded
+    new = row.excluded
     ctx.session.execute(
-        said.on_conflict_do_update(
+        row.on_conflict_do_update(
             index_elements=[StripePrice.id],
             set_={
                 "plan_id": new.plan_id,
@@ -179,6 +174,6 @@ def link(ctx: Context, price: str, *, plan_id: int | None, credits: int | None) 
 
 
 def unlink(session: Session, price: str) -> bool:
-    """Take back what was said of a price or a product; whether anything was."""
+    """Remove the link of a price or a product; whether there was one."""
     gone = delete(StripePrice).where(StripePrice.id == price).returning(StripePrice.id)
     return session.execute(gone).first() is not None

@@ -1,11 +1,10 @@
-"""What names a person in Stripe's words about a closed account, blanked; facts of money stay."""
+"""Erasure of personal data in the Stripe events and objects of closed accounts."""
 
 from collections.abc import Sequence
 
 from billing.context import Context
-from billing.postgres import arrays
 
-# What still waits can't be applied any more: the account is closed.
+# Events that still wait can't be applied any more, as the account is closed.
 _EVENTS = """
 UPDATE billing.stripe_events
 SET payload = NULL, raw = NULL, due_at = NULL,
@@ -21,12 +20,8 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND kind IN ('charge', 'payment_method
 """
 
 
-def blank(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
-    """Blank the events of these accounts, and of these customers; forget their cards."""
-    asked = {
-        "ids": arrays.numbers(account_ids),
-        "customers": arrays.texts(customers),
-        "now": ctx.now,
-    }
-    ctx.session.connection().exec_driver_sql(_EVENTS, asked)
-    ctx.session.connection().exec_driver_sql(_CARDS, asked)
+def erase(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
+    """Erase the payloads of these accounts' and customers' events, and their card digests."""
+    values = {"ids": list(account_ids), "customers": list(customers), "now": ctx.now}
+    ctx.session.connection().exec_driver_sql(_EVENTS, values)
+    ctx.session.connection().exec_driver_sql(_CARDS, values)

@@ -1,179 +1,192 @@
-"""Every way in which an event of Stripe's, or what it says, is not applied.
+"""The errors of Stripe's events and objects; each is the reason in an event's row.
 
-Rejected
-└── StripeRejected
-├── SignatureRefused        refused: the body can't be taken for Stripe's
-│   ├── MissingSignature        there is none
-│   ├── MalformedSignature      the header is not Stripe's
-│   ├── BadSignature            none fits the body with any of our secrets
-│   ├── StaleSignature          signed too long before it was received
-│   └── FutureSignature         signed after it was received
-├── Unreadable              refused: the body is no event
-│   ├── BodyTooLarge            larger than any event
-│   ├── NotUtf8, NotJson        no text, no JSON
-│   └── NotAnEvent              the JSON has no event's fields
-├── BadObject               failed, or refused where no event can be made of it
-│   ├── MissingObject           it names no object
-│   ├── BadAmount               no whole number, negative, absurdly large
-│   └── UnknownCurrency         not in ISO 4217's list
-├── NoneOfOurs              ignored
-│   ├── LivemodeMismatch        live where test events are taken, or the other way round
-│   ├── ForeignAccount          of another Stripe account
-│   ├── ForeignProduct          nothing in it is sold by us
-│   └── StripeKnowsNone         the object is gone
-├── Waits                   parked until something is known
-│   ├── UnknownCustomer         no account is this customer
-│   ├── UnknownPayment          the payment has not been seen yet
-│   ├── UnknownPrice            a price is only named
-│   └── NeedsApiKey             a thin event, and no API key
-└── NeedsPerson             failed: only a person can mend it
-├── CustomerAmbiguous       two accounts are this customer
-├── CustomerTaken           the account it names is another customer
-├── UnknownPlan             a price names a plan that there is not
-├── AbsurdCredits           more credits than anybody sells
-├── LinesIncomplete         an invoice's lines were cut off
-├── LineWithoutPeriod       a plan's line says no time
-└── AbsurdPeriod            ... or a longer one than Stripe sells
+    Rejected
+    └── StripeRejected
+        ├── SignatureRefused        refused: the body was not signed by Stripe
+        │   ├── MissingSignature        there is no signature
+        │   ├── MalformedSignature      the header is not Stripe's
+        │   ├── BadSignature            no signature fits any of our secrets
+        │   ├── StaleSignature          signed too long before it was received
+        │   └── FutureSignature         signed after it was received
+        ├── Unreadable              refused: the body is no event
+        │   ├── BodyTooLarge            larger than any event
+        │   ├── NotUtf8, NotJson        not text, not JSON
+        │   └── NotAnEvent              JSON without an event's fields
+        ├── BadObject               failed, or refused if the event itself can't be read
+        │   ├── MissingObject           the event names no object
+        │   ├── BadAmount               not a whole number, negative, absurdly large
+        │   └── UnknownCurrency         not in ISO 4217's list
+        ├── NoneOfOurs              ignored
+        │   ├── UnhandledType           an event type without an effect
+        │   ├── LivemodeMismatch        live where test events are taken, or the reverse
+        │   ├── ForeignAccount          of another Stripe account
+        │   ├── ForeignProduct          it contains nothing that we sell
+        │   ├── DetachedMethod          the payment method has no customer any more
+        │   ├── StripeKnowsNone         the object is gone
+        │   └── ByHand                  an operator ignored the event
+        ├── Waits                   parked until something becomes known
+        │   ├── UnknownCustomer         no account has this customer
+        │   ├── UnknownPayment          the payment has not arrived yet
+        │   ├── UnknownPrice            a price is named only by its id
+        │   └── NeedsApiKey             a thin event, and no API key
+        └── NeedsPerson             failed: only an operator can resolve it
+            ├── CustomerAmbiguous       two accounts have this customer
+            ├── CustomerTaken           the account has another customer
+            ├── UnknownPlan             a price names a plan that does not exist
+            ├── AbsurdCredits           more credits than anybody sells
+            ├── LinesIncomplete         some of an invoice's lines are missing
+            ├── LineWithoutPeriod       a plan's line has no period
+            └── AbsurdPeriod            a plan's line has too long a period
+
+The first line of a docstring is the template of the error's message.
 """
 
 from billing.errors import Rejected
 
 
 class StripeRejected(Rejected):
-    """An event of Stripe's is not applied."""
+    """The event was not applied."""
 
 
 class SignatureRefused(StripeRejected):
-    """The body can't be taken for Stripe's."""
+    """The body was not signed by Stripe."""
 
 
 class MissingSignature(SignatureRefused):
-    """There is no signature at all."""
+    """The request has no Stripe-Signature header."""
 
 
 class MalformedSignature(SignatureRefused):
-    """The header is not Stripe's: no time, no `v1` signature, or too long."""
+    """The Stripe-Signature header is malformed: it needs one time and a v1 signature."""
 
 
 class BadSignature(SignatureRefused):
-    """No signature fits the body with any of our secrets."""
+    """None of the {signatures} signatures fits the body with any of our {secrets} secrets."""
 
 
 class StaleSignature(SignatureRefused):
-    """It was signed longer before it was received than the tolerance allows."""
+    """The body was signed {age_s} seconds before it was received, which is too long."""
 
 
 class FutureSignature(SignatureRefused):
-    """It was signed later than it was received, by more than the tolerance."""
+    """The body was signed {ahead_s} seconds after it was received; check the clocks."""
 
 
 class Unreadable(StripeRejected):
-    """The body is no event of Stripe's."""
+    """The body is not an event of Stripe's."""
 
 
 class BodyTooLarge(Unreadable):
-    """The body is larger than any event."""
+    """The body is larger than the limit of {most} bytes."""
 
 
 class NotUtf8(Unreadable):
-    """The body is not text in UTF-8."""
+    """The body is not UTF-8 text; the first bad byte is at position {position}."""
 
 
 class NotJson(Unreadable):
-    """The body is not JSON."""
+    """The body is not valid JSON."""
 
 
 class NotAnEvent(Unreadable):
-    """The JSON has no event's fields."""
+    """The JSON is not an event: {what}."""
 
 
 class BadObject(StripeRejected):
-    """A field of a Stripe object is not what it must be; `field` names it."""
+    """The field {field} of the Stripe object is missing or malformed."""
 
 
 class MissingObject(BadObject):
-    """The event names no object, or one without an id."""
+    """The event names no object: {field} is missing or malformed."""
 
 
 class BadAmount(BadObject):
-    """An amount is no whole number, is negative where none may be, or is absurdly large."""
+    """The field {field} is not a whole number in the expected range."""
 
 
 class UnknownCurrency(BadObject):
-    """The currency is not in ISO 4217's list."""
+    """The field {field} is not a currency code of ISO 4217."""
 
 
 class NoneOfOurs(StripeRejected):
-    """It is none of our business, or none any more."""
+    """The event does not concern this worker."""
+
+
+class UnhandledType(NoneOfOurs):
+    """Events of this type have no effect here."""
+
+
+class ByHand(NoneOfOurs):
+    """{actor} ignored the event; its reason was {was}."""
 
 
 class LivemodeMismatch(NoneOfOurs):
-    """A live event where test events are taken, or the other way round."""
+    """The object is of the other mode than this worker, whose live mode is {we_are_live}."""
 
 
 class ForeignAccount(NoneOfOurs):
-    """An event of another Stripe account than ours."""
+    """The event is from Stripe account {stripe_account}, which is not ours."""
 
 
 class ForeignProduct(NoneOfOurs):
-    """Nothing in it is sold by us: the Stripe account has other products too."""
+    """The object {object} contains no price that is linked to a plan or to credits."""
 
 
 class DetachedMethod(NoneOfOurs):
-    """The payment method belongs to no customer any more."""
+    """The payment method {object} belongs to no customer any more."""
 
 
 class StripeKnowsNone(NoneOfOurs):
-    """Stripe does not know the object any more."""
+    """Stripe does not know the object {object} any more."""
 
 
 class Waits(StripeRejected):
-    """Something must become known first; the event is parked until it is."""
+    """The event waits until something becomes known."""
 
 
 class UnknownCustomer(Waits):
-    """No account has this customer, and the object names none."""
+    """No account is linked to the customer of object {object}."""
 
 
 class UnknownPayment(Waits):
-    """The payment that the object belongs to has not been seen yet."""
+    """The payment that object {object} belongs to has not arrived yet."""
 
 
 class UnknownPrice(Waits):
-    """An object only names a price; what that is must be known first."""
+    """The object {object} names prices {prices}, which are not known yet."""
 
 
 class NeedsApiKey(Waits):
-    """A thin event names its object and carries none: only Stripe can tell, given an API key."""
+    """The thin event carries no object, and without an API key {object} can't be fetched."""
 
 
 class NeedsPerson(StripeRejected):
-    """It contradicts what we know, and no waiting mends it."""
+    """The event contradicts the known data; an operator must resolve it."""
 
 
 class CustomerAmbiguous(NeedsPerson):
-    """More than one account has this customer: a person must say which one pays."""
+    """The accounts {accounts} all have the customer {customer}; keep one link."""
 
 
 class CustomerTaken(NeedsPerson):
-    """The object names an account that has another customer already."""
+    """Account {account_id} can't be linked to {customer}: one of them is linked already."""
 
 
 class UnknownPlan(NeedsPerson):
-    """A price names a plan that there is not."""
+    """The price {price} names the plan {plan}, which does not exist."""
 
 
 class AbsurdCredits(NeedsPerson):
-    """A line would buy more credits than anybody sells."""
+    """The object {object} would buy {credits} credits; that is beyond any plan or pack."""
 
 
 class LinesIncomplete(NeedsPerson):
-    """The event carries only the first lines of an invoice; with an API key all are fetched."""
+    """Only {lines} lines of invoice {invoice} came; set an API key to fetch them all."""
 
 
 class LineWithoutPeriod(NeedsPerson):
-    """A plan's line does not say for which time."""
+    """The line {line} of invoice {invoice} is for a plan and has no valid period."""
 
 
 class AbsurdPeriod(NeedsPerson):
-    """A plan's line is for a longer time than Stripe sells."""
+    """The line {line} of invoice {invoice} has a period of {seconds} seconds; check it."""

@@ -1,118 +1,156 @@
-"""The inbox of Stripe's events: each is a row before anything follows from it, and stays one.
+"""The inbox of Stripe's events: store, claim, and the only place that finishes one.
 
-received → applied | ignored | parked | failed, and `refused` for what is no event of ours at all.
-"Seen" means applied: a row that was received and not finished is taken up again.
+The states are received → applied, ignored, parked or failed, and `refused` for a body that is no
+event. An event is a committed row before anything follows from it. An unfinished one is taken up
+again.
 """
 
 import datetime as dt
+import hashlib
+import json
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.errors import BillingError
-from billing.postgres import arrays
+from billing.errors import AccountDeleted, BillingError, Rejected
+from billing.stripe.errors import NoneOfOurs, Waits
+from billing.stripe.events import Event
 from models.stripe import StripeEvent
 
-#: A row that is being worked on comes up again after this, if its worker has died.
+#: An event whose worker died is taken up again after this.
 TAKEN_UP_AGAIN = dt.timedelta(seconds=30)
-#: The pauses of what failed or waits: doubled from the first to the longest.
+#: The pauses before a failed or parked event is tried again: doubled from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = dt.timedelta(seconds=30), dt.timedelta(hours=6)
-#: What failed so often waits for a person; what is parked gives up after so long.
+#: After so many attempts a failed event waits for an operator; after so long a parked one gives up.
 MAX_ATTEMPTS = 10
 PARKED_FOR = dt.timedelta(days=30)
+#: The part of a refused body that is kept: enough to recognise it, too little to fill a disk.
+KEPT_OF_REFUSED = 2048
 
 #: States from which an event is taken up.
 OPEN = ("received", "parked", "failed")
+#: Errors that end once something becomes known; waiting does not mend the others.
+PARKS = (Waits, AccountDeleted)
 
 
-class UnknownEvent(BillingError):
-    """No event in the inbox has this number, or none that may be changed so."""
+class Received(NamedTuple):
+    """An event, and the time at which the relay had it."""
+
+    event: Event
+    received_at: dt.datetime
 
 
-def claim(session: Session, number: int) -> StripeEvent | None:
-    """The open event with this number, locked; None if it is done, or another worker has it."""
-    return session.scalars(
-        select(StripeEvent)
-        .where(StripeEvent.id == number, StripeEvent.state.in_(OPEN))
-        .with_for_update(skip_locked=True)
-    ).first()
+class OpenEvent(NamedTuple):
+    """A row of the inbox that this transaction has locked. `event`: its payload, if parsed."""
+
+    id: int
+    payload: dict[str, Any]
+    attempts: int
+    recorded_at: dt.datetime
+    event: Event | None = None
 
 
-def claim_all(session: Session, numbers: Iterable[int]) -> list[StripeEvent]:
-    """As `claim`, for many; the rows are of no session any more, and `write_all` writes them."""
-    rows = session.scalars(
-        select(StripeEvent)
-        .where(StripeEvent.id.in_(list(numbers)), StripeEvent.state.in_(OPEN))
-        .order_by(StripeEvent.id)
-        .with_for_update(skip_locked=True)
-    ).all()
-    for row in rows:
-        session.expunge(row)
-    return list(rows)
+class Applied(NamedTuple):
+    """The result of an event that was applied: its account, and what it did."""
+
+    account_id: int | None
+    facts: dict[str, object]
 
 
-def payloads(session: Session, numbers: Iterable[int]) -> dict[int, dict[str, object]]:
-    """What those of these events carry that are open, by number, without locking them."""
-    rows = select(StripeEvent.id, StripeEvent.payload).where(
-        StripeEvent.id.in_(list(numbers)), StripeEvent.state.in_(OPEN)
-    )
-    return {number: payload for number, payload in session.execute(rows) if payload is not None}
+class Retry(NamedTuple):
+    """The result of an event that met a bug, or that Stripe could not be asked about."""
+
+    error: Exception
 
 
-def due(ctx: Context, *, limit: int) -> list[int]:
-    """The numbers of events that are to be taken up, the longest overdue first."""
-    rows = select(StripeEvent.id).where(StripeEvent.due_at <= ctx.now)
-    return list(ctx.session.scalars(rows.order_by(StripeEvent.due_at, StripeEvent.id).limit(limit)))
+Result = Applied | Rejected | Retry
+#: State, reason, facts, and the time at which the event is due again.
+Verdict = tuple[str, str | None, dict[str, object] | None, dt.datetime | None]
 
 
-def postpone(ctx: Context, numbers: Iterable[int]) -> None:
-    """Let these events wait for a moment, though nothing is wrong with them: others go first."""
-    later = update(StripeEvent).where(
-        StripeEvent.id.in_(list(numbers)), StripeEvent.due_at <= ctx.now
-    )
-    ctx.session.execute(later.values(due_at=ctx.now + TAKEN_UP_AGAIN))
+class Outcome(NamedTuple):
+    """The state of an event's row, and the reason for it."""
+
+    number: int | None
+    state: str
+    reason: str | None = None
 
 
-def finish(
-    row: StripeEvent,
-    state: str,
-    *,
-    now: dt.datetime,
-    reason: str | None = None,
-    facts: dict[str, object] | None = None,
-) -> None:
-    """Say what became of an event: applied or ignored; it is not taken up again."""
-    row.state, row.reason, row.facts = state, reason, facts
-    row.due_at, row.finished_at = None, now
-    row.attempts += 1
+@dataclass(slots=True)
+class Handling:
+    """Events in hand: the results noted by their ids, and in the end the outcomes."""
+
+    events: Sequence[OpenEvent]
+    results: dict[int, Result] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
-def park(row: StripeEvent, error: BillingError, *, now: dt.datetime) -> None:
-    """Let an event wait for what it misses; after `PARKED_FOR` it is ignored as never linked."""
-    if now - row.recorded_at > PARKED_FOR:
-        finish(row, "ignored", now=now, reason="NeverLinked", facts=error.facts)
-        return
-    row.state, row.reason, row.facts = "parked", error.name, error.facts
-    row.attempts += 1
-    row.due_at = now + _pause(row.attempts)
+@contextmanager
+def handle(ctx: Context, events: Sequence[OpenEvent]) -> Iterator[Handling]:
+    """Finish, park or fail events by the results that the body notes.
+
+    An event without a result stays as it is and is taken up again. If the body raises a Rejected,
+    a batch of one is undone and gets that error as its result. A larger batch raises it: one event
+    broke it, and its events are to be applied one by one.
+    """
+    handling = Handling(events)
+    savepoint = ctx.session.begin_nested() if len(events) == 1 else None
+    try:
+        yield handling
+    except Rejected as error:
+        if savepoint is None:
+            raise
+        savepoint.rollback()
+        handling.results[events[0].id] = error
+    else:
+        if savepoint is not None:
+            savepoint.commit()
+    by_id = {event.id: event for event in events}
+    rows = [_row(by_id[id_], result, ctx.now) for id_, result in handling.results.items()]
+    _write(ctx.session, rows)
+    handling.outcomes |= {
+        row["id"]: Outcome(row["id"], row["state"], row["reason"]) for row in rows
+    }
 
 
-def fail(
-    row: StripeEvent,
-    reason: str,
-    *,
-    now: dt.datetime,
-    facts: dict[str, object] | None = None,
-    may_pass: bool = False,
-) -> None:
-    """Mark an event as failed; one that `may_pass` is tried again, others wait for a person."""
-    row.state, row.reason, row.facts = "failed", reason, facts
-    row.attempts += 1
-    is_over = not may_pass or row.attempts >= MAX_ATTEMPTS
-    row.due_at = None if is_over else now + _pause(row.attempts)
+def _row(event: OpenEvent, result: Result, now: dt.datetime) -> dict[str, Any]:
+    """The row of an event that has this result."""
+    state, reason, facts, due_at = _verdict(event, result, now)
+    is_finished = state in {"applied", "ignored"}
+    return {
+        "id": event.id,
+        "state": state,
+        "reason": reason,
+        "facts": facts,
+        "attempts": event.attempts + 1,
+        "due_at": due_at.isoformat() if due_at else None,
+        "finished_at": now.isoformat() if is_finished else None,
+        "account_id": result.account_id if isinstance(result, Applied) else None,
+    }
+
+
+def _verdict(event: OpenEvent, result: Result, now: dt.datetime) -> Verdict:
+    attempts = event.attempts + 1
+    if isinstance(result, Applied):
+        return "applied", None, result.facts, None
+    if isinstance(result, Retry):
+        facts = result.error.facts if isinstance(result.error, BillingError) else None
+        due_at = now + _pause(attempts) if attempts < MAX_ATTEMPTS else None
+        return "failed", type(result.error).__name__, facts, due_at
+    if isinstance(result, NoneOfOurs):
+        return "ignored", result.name, result.facts or None, None
+    if not isinstance(result, PARKS):
+        return "failed", result.name, result.facts, None
+    if now - event.recorded_at > PARKED_FOR:
+        return "ignored", "NeverLinked", result.facts, None
+    return "parked", result.name, result.facts, now + _pause(attempts)
 
 
 def _pause(attempts: int) -> dt.timedelta:
@@ -125,30 +163,117 @@ UPDATE billing.stripe_events AS e
 SET state = new.state, reason = new.reason, facts = new.facts, attempts = new.attempts,
     due_at = new.due_at, finished_at = new.finished_at,
     account_id = COALESCE(new.account_id, e.account_id)
-FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(facts)s::jsonb[],
-            %(attempts)s::int[], %(due_at)s::timestamptz[], %(finished_at)s::timestamptz[],
-            %(accounts)s::bigint[])
-    AS new (id, state, reason, facts, attempts, due_at, finished_at, account_id)
+FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS new (id bigint, state text, reason text, facts jsonb, attempts int, due_at timestamptz,
+            finished_at timestamptz, account_id bigint)
 WHERE e.id = new.id
 """
 
 
-def write_all(session: Session, rows: Sequence[StripeEvent]) -> None:
-    """Write what became of these events."""
+def _write(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
-        session.connection().exec_driver_sql(
-            _WRITE,
-            {
-                "ids": arrays.numbers([row.id for row in rows]),
-                "states": arrays.texts([row.state for row in rows]),
-                "reasons": arrays.texts([row.reason for row in rows]),
-                "facts": arrays.objects([row.facts for row in rows]),
-                "attempts": arrays.numbers([row.attempts for row in rows]),
-                "due_at": arrays.moments([row.due_at for row in rows]),
-                "finished_at": arrays.moments([row.finished_at for row in rows]),
-                "accounts": arrays.numbers([row.account_id for row in rows]),
+        session.connection().exec_driver_sql(_WRITE, {"rows": json.dumps(rows)})
+
+
+_CLAIM = """
+SELECT id, payload, attempts, recorded_at FROM billing.stripe_events
+WHERE id = ANY(%(numbers)s::bigint[]) AND state = ANY(%(states)s::text[])
+ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+
+
+def claim(session: Session, numbers: Iterable[int]) -> list[OpenEvent]:
+    """Lock those of these events that are open and that no other worker has."""
+    values = {"numbers": list(numbers), "states": list(OPEN)}
+    rows = session.connection().exec_driver_sql(_CLAIM, values)
+    return [OpenEvent(*row) for row in rows]
+
+
+# In the order of the key: two batches with the same events then wait for one another, and never
+# each for the other.
+_STORE = """
+INSERT INTO billing.stripe_events
+    (event_id, digest, source, type, object_id, customer, payload, deliveries, state, happened_at,
+     received_at, recorded_at, due_at)
+SELECT event_id, digest, %(source)s, type, object_id, customer, payload, deliveries, 'received',
+       happened_at, received_at, %(now)s, %(due_at)s
+FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS new (event_id text, digest bytea, type text, object_id text, customer text, payload jsonb,
+            deliveries int, happened_at timestamptz, received_at timestamptz)
+ORDER BY event_id, digest
+ON CONFLICT (event_id, digest) DO UPDATE
+SET deliveries = stripe_events.deliveries + excluded.deliveries
+RETURNING id, event_id, digest, deliveries
+"""
+
+
+def store_all(ctx: Context, received: Sequence[Received], *, source: str) -> list[OpenEvent | None]:
+    """Store events; for each its row, or None if the inbox had it already.
+
+    An event that comes twice in the batch has its row at the first; every delivery is counted.
+    `source`: webhook, gap_fill or replay.
+    """
+    if not received:
+        return []
+    keys = [(item.event.id, item.event.digest()) for item in received]
+    counts = Counter(keys)
+    first = dict(zip(reversed(keys), reversed(received), strict=True))
+    rows = [
+        {
+            **item.event.row(),
+            "digest": f"\\x{key[1].hex()}",
+            "deliveries": counts[key],
+            "received_at": item.received_at.isoformat(),
+        }
+        for key, item in first.items()
+    ]
+    due_at = ctx.now + TAKEN_UP_AGAIN
+    stored = ctx.session.connection().exec_driver_sql(
+        _STORE, {"rows": json.dumps(rows), "source": source, "now": ctx.now, "due_at": due_at}
+    )
+    new: dict[tuple[str, bytes], OpenEvent] = {}
+    for number, event_id, digest, deliveries in stored.all():
+        key = event_id, bytes(digest)
+        if deliveries == counts[key]:
+            event = first[key].event
+            new[key] = OpenEvent(number, event.payload, 0, ctx.now, event)
+    return [new.pop(key, None) for key in keys]
+
+
+def store(ctx: Context, event: Event, *, source: str, received_at: dt.datetime) -> int | None:
+    """Store one event; return its number, or None if the inbox had it already."""
+    (row,) = store_all(ctx, [Received(event, received_at)], source=source)
+    return None if row is None else row.id
+
+
+def refuse(
+    ctx: Context, body: bytes, error: Rejected, *, source: str, received_at: dt.datetime
+) -> int:
+    """Keep the beginning of a body that is no event, and the reason; return its number."""
+    digest = hashlib.sha256(body).digest()[:16]
+    new = insert(StripeEvent).values(
+        event_id=f"body:{digest.hex()}",
+        digest=digest,
+        source=source,
+        raw=body[:KEPT_OF_REFUSED],
+        state="refused",
+        reason=error.name,
+        facts={**error.facts, "bytes": len(body)},
+        received_at=received_at,
+        recorded_at=ctx.now,
+        finished_at=ctx.now,
+    )
+    return ctx.session.execute(
+        new.on_conflict_do_update(
+            index_elements=[StripeEvent.event_id, StripeEvent.digest],
+            set_={
+                "deliveries": StripeEvent.deliveries + 1,
+                "reason": new.excluded.reason,
+                "facts": new.excluded.facts,
+                "received_at": new.excluded.received_at,
             },
-        )
+        ).returning(StripeEvent.id)
+    ).scalar_one()
 
 
 _WAKE = """
@@ -168,94 +293,10 @@ def wake(
     object_ids: Iterable[str] = (),
     reason: str | None = None,
 ) -> int:
-    """Have parked events taken up at once, and say how many.
+    """Make parked events due: of these customers or objects, or parked for this reason.
 
-    Those of these customers, of these objects, or that wait for this reason.
+    Returns how many.
     """
-    woken = ctx.session.connection().exec_driver_sql(
-        _WAKE,
-        {
-            "objects": arrays.texts(object_ids),
-            "customers": arrays.texts(customers),
-            "reason": reason,
-            "now": ctx.now,
-        },
-    )
+    values = {"objects": list(object_ids), "customers": list(customers), "reason": reason}
+    woken = ctx.session.connection().exec_driver_sql(_WAKE, {**values, "now": ctx.now})
     return woken.rowcount
-
-
-def wake_foreign(ctx: Context, price: str) -> int:
-    """Have events taken up again that were ignored since this price meant nothing; how many."""
-    named = StripeEvent.facts["prices"].contains([price])
-    rows = select(StripeEvent.id).where(
-        StripeEvent.state == "ignored", StripeEvent.reason == "ForeignProduct", named
-    )
-    woken = update(StripeEvent).where(StripeEvent.id.in_(rows))
-    woken = woken.values(state="received", due_at=ctx.now, finished_at=None)
-    return len(ctx.session.execute(woken.returning(StripeEvent.id)).all())
-
-
-def listed(
-    session: Session, *, states: Sequence[str], limit: int, reason: str | None = None
-) -> list[StripeEvent]:
-    """Events in these states, the newest first."""
-    rows = select(StripeEvent).where(StripeEvent.state.in_(states))
-    if reason is not None:
-        rows = rows.where(StripeEvent.reason == reason)
-    return list(session.scalars(rows.order_by(StripeEvent.id.desc()).limit(limit)))
-
-
-def counts(session: Session) -> dict[str, int]:
-    """How many events wait or failed, by state."""
-    rows = session.execute(
-        select(StripeEvent.state, func.count())
-        .where(StripeEvent.state.in_(("parked", "failed", "received")))
-        .group_by(StripeEvent.state)
-    )
-    return {state: number for state, number in rows}  # noqa: C416 - Row is no pair to mypy
-
-
-def oldest_due(ctx: Context) -> dt.datetime | None:
-    """Since when the event is due that has been so for longest; None if none is."""
-    return ctx.session.scalar(
-        select(func.min(StripeEvent.due_at)).where(StripeEvent.due_at <= ctx.now)
-    )
-
-
-def replay(ctx: Context, number: int) -> StripeEvent:
-    """Have an event taken up again, whatever became of it: what it did is not done twice.
-
-    Raises UnknownEvent for a number that is none, or a body that was refused or is no longer kept.
-    """
-    row = ctx.session.get(StripeEvent, number, with_for_update=True)
-    if row is None or row.payload is None:
-        raise UnknownEvent(number=number)
-    row.state, row.due_at, row.attempts, row.finished_at = "received", ctx.now, 0, None
-    return row
-
-
-def ignore(ctx: Context, number: int) -> StripeEvent:
-    """Take an open event off the list by a person's word. Raises UnknownEvent."""
-    row = ctx.session.get(StripeEvent, number, with_for_update=True)
-    if row is None or row.state not in OPEN:
-        raise UnknownEvent(number=number)
-    finish(
-        row, "ignored", now=ctx.now, reason="ByHand", facts={"actor": ctx.actor, "was": row.reason}
-    )
-    return row
-
-
-def prune(session: Session, *, before: dt.datetime, limit: int) -> int:
-    """Forget the payloads of up to `limit` finished events; the rows still keep repeats out."""
-    rows = (
-        select(StripeEvent.id)
-        .where(
-            StripeEvent.recorded_at < before,
-            StripeEvent.state.in_(("applied", "ignored", "refused")),
-            StripeEvent.payload.is_not(None) | StripeEvent.raw.is_not(None),
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    emptied = update(StripeEvent).where(StripeEvent.id.in_(rows)).values(payload=None, raw=None)
-    return len(session.execute(emptied.returning(StripeEvent.id)).all())

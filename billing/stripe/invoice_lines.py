@@ -1,54 +1,55 @@
-"""What a payment at Stripe bought, as a pure function of what Stripe says of it.
+"""The purchases of a paid invoice, as a pure function of its lines and the catalog.
 
-A paid invoice's line with a plan's price buys that plan's credits for the line's period; one with a
-one-time price with `credits` buys a top-up; quantity counts. A line of nothing, as in a trial, buys
-nothing, unless its price is nothing. Proration lines follow `plan_changes`: more credits a
-month give the difference at once, fewer wait for the next invoice, which will say so by itself.
+A line with a plan's price buys the plan's credits for the line's period, a line with a top-up's
+price buys credits; the quantity multiplies both. A line of 0, as in a trial, buys nothing, unless
+its price is 0. Proration lines follow `plan_changes`: more credits a month give the difference at
+once; fewer take effect with the next invoice.
 """
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
 from billing.purchases.purchases import Bought
-from billing.stripe import json_fields as read
+from billing.stripe import fields
 from billing.stripe.catalog import Catalog, Meaning
 from billing.stripe.errors import AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod
-from billing.stripe.types import CheckoutSession, Facts, Invoice, Line, PaymentIntent
+from billing.stripe.objects.invoice import Invoice, Line
 
-#: More credits than any plan or pack has: somebody's mistake, which a person should see.
+#: More credits than any plan or pack has: a mistake that an operator should see.
 MAX_CREDITS = 100_000_000
 #: Stripe bills every three years at most; prorations may begin in the period before.
 #: https://docs.stripe.com/api/prices/create, recurring.interval_count
 MAX_PERIOD_S = 6 * 366 * 86_400
 
 
-def first(payment: Sequence[Facts], kind: type[Facts]) -> Facts | None:
-    """The payment's object of this kind, if there is one."""
-    return next((each for each in payment if isinstance(each, kind)), None)
+#: A line with the meaning of its price.
+OurLine = tuple[Line, Meaning]
 
 
-def of_payment(payment: Sequence[Facts], catalog: Catalog, account_id: int) -> list[Bought]:
-    """What was bought by this payment, once it is paid; empty until then.
+def paid_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
+    """The lines of a paid invoice that have a price of ours; empty until it is paid.
 
-    Raises AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod or UnknownPlan.
+    Raises UnknownPlan.
     """
-    invoice = first(payment, Invoice)
-    if isinstance(invoice, Invoice):
-        if invoice.status != "paid":
-            return []
-        if invoice.has_more_lines:
-            raise LinesIncomplete(invoice=invoice.id, lines=len(invoice.lines))
-        return [*_of_lines(invoice, catalog, account_id)]
-    return _top_up_of(payment, catalog, account_id)
+    if invoice.status != "paid":
+        return []
+    meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
+    return [(line, meaning) for line, meaning in meanings if meaning is not None]
 
 
-def _of_lines(invoice: Invoice, catalog: Catalog, account_id: int) -> Iterator[Bought]:
-    prorations: list[tuple[Line, Meaning]] = []
-    last_end = max([line.end or 0 for line in invoice.lines], default=0)
-    for line in invoice.lines:
-        meaning = catalog.meaning(line.price)
-        if meaning is None:
-            continue
+def purchases_of(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> list[Bought]:
+    """The purchases of these `paid_lines`.
+
+    Raises AbsurdCredits, AbsurdPeriod, LinesIncomplete or LineWithoutPeriod.
+    """
+    if invoice.status == "paid" and invoice.has_more_lines:
+        raise LinesIncomplete(invoice=invoice.id, lines=len(invoice.lines))
+    return [*_of_lines(invoice, lines, account_id)]
+
+
+def _of_lines(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
+    prorations: list[OurLine] = []
+    for line, meaning in lines:
         if meaning.plan is None:
             if line.amount > 0 or line.is_free_price:
                 yield _line_top_up(invoice, line, meaning, account_id)
@@ -57,20 +58,17 @@ def _of_lines(invoice: Invoice, catalog: Catalog, account_id: int) -> Iterator[B
         elif _is_paid_for(line) and meaning.plan.included_credits:
             yield _line_plan(invoice, line, meaning, account_id)
     if prorations:
+        last_end = max([line.end or 0 for line in invoice.lines])
         yield from _difference(invoice, prorations, last_end, account_id)
 
 
-def pays_for_a_plan(invoice: Invoice, catalog: Catalog) -> bool:
-    """Whether a paid invoice lets the account in: it has a plan's line that is no trial's."""
-    meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
-    return invoice.status == "paid" and any(
-        meaning and meaning.plan and (_is_paid_for(line) or line.is_proration)
-        for line, meaning in meanings
-    )
+def gives_access(line: Line, meaning: Meaning) -> bool:
+    """Whether a paid line is a plan's, and no trial's."""
+    return meaning.plan is not None and (_is_paid_for(line) or line.is_proration)
 
 
 def _is_paid_for(line: Line) -> bool:
-    """A trial's line costs nothing though its price costs something. Discounts stand apart."""
+    """Whether the line costs something, or its price is 0. A trial's line is 0 at a price above."""
     return line.amount > 0 or (line.is_free_price is True and line.quantity > 0)
 
 
@@ -82,7 +80,7 @@ def _line_plan(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) 
         account_id=account_id,
         origin=invoice.id,
         source="plan",
-        credits=_checked(meaning.plan.included_credits * line.quantity, invoice),
+        credits=checked(meaning.plan.included_credits * line.quantity, invoice.id),
         starts_at=starts_at,
         ends_at=ends_at,
         plan_id=meaning.plan.id,
@@ -90,13 +88,13 @@ def _line_plan(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) 
 
 
 def _period(invoice: Invoice, line: Line, *, until: int = 0) -> tuple[dt.datetime, dt.datetime]:
-    """When what the line bought begins and ends, which is not before `until`, in seconds."""
+    """The period that the line buys; it ends at `until`, in seconds, at the earliest."""
     if line.start is None or line.end is None or line.end <= line.start:
         raise LineWithoutPeriod(invoice=invoice.id, line=line.id)
     end = max(line.end, until)
     if end - line.start > MAX_PERIOD_S:
         raise AbsurdPeriod(invoice=invoice.id, line=line.id, seconds=end - line.start)
-    return read.moment(line.start), read.moment(end)
+    return fields.moment(line.start), fields.moment(end)
 
 
 def _line_top_up(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) -> Bought:
@@ -106,17 +104,17 @@ def _line_top_up(invoice: Invoice, line: Line, meaning: Meaning, account_id: int
         account_id=account_id,
         origin=invoice.id,
         source="top_up",
-        credits=_checked(meaning.credits * line.quantity, invoice),
-        starts_at=read.moment(line.start or invoice.created or read.FIRST_SECOND),
+        credits=checked(meaning.credits * line.quantity, invoice.id),
+        starts_at=fields.moment(line.start or invoice.created or fields.FIRST_SECOND),
     )
 
 
 def _difference(
     invoice: Invoice, lines: Sequence[tuple[Line, Meaning]], last_end: int, account_id: int
 ) -> Iterator[Bought]:
-    """The monthly credits that the new plans give more than the old; for the rest of the period.
+    """The monthly credits by which the new plans exceed the old, for the rest of the period.
 
-    Prorations may come with the next period's invoice: then what they bought lasts as long as that.
+    Prorations may come with the next period's invoice; the purchase then lasts as long as that.
     """
     total, new = 0, []
     for line, meaning in lines:
@@ -126,59 +124,27 @@ def _difference(
         new += [(line, meaning.plan)] if is_new else []
     if total <= 0 or not new:
         return
-    line, plan = max(new, key=lambda each: (each[0].start or 0, each[0].id))
+    line, plan = max(new, key=lambda pair: (pair[0].start or 0, pair[0].id))
     starts_at, ends_at = _period(invoice, line, until=last_end)
     yield Bought(
         key=f"stripe:{invoice.id}:proration",
         account_id=account_id,
         origin=invoice.id,
         source="plan",
-        credits=_checked(total, invoice),
+        credits=checked(total, invoice.id),
         starts_at=starts_at,
         ends_at=ends_at,
         plan_id=plan.id,
     )
 
 
-def _top_up_of(payment: Sequence[Facts], catalog: Catalog, account_id: int) -> list[Bought]:
-    """What a payment without an invoice bought: by the session's items, else by metadata."""
-    checkout = first(payment, CheckoutSession)
-    intent = first(payment, PaymentIntent)
-    credits: int | None = None
-    if isinstance(checkout, CheckoutSession):
-        if checkout.mode != "payment" or checkout.payment_status != "paid" or checkout.invoice:
-            return []
-        meanings = [(catalog.meaning(each.price), each.quantity) for each in checkout.items]
-        sold = sum([m.credits * quantity for m, quantity in meanings if m and m.credits])
-        credits = sold or checkout.credits
-    if isinstance(intent, PaymentIntent):
-        if intent.status != "succeeded":
-            return []
-        if checkout is None and not intent.invoice:
-            credits = intent.credits if intent.received > 0 else None
-    origin = intent or checkout
-    if credits is None or not isinstance(origin, PaymentIntent | CheckoutSession):
-        return []
-    named = checkout.payment_intent if isinstance(checkout, CheckoutSession) else None
-    name = named or origin.id
-    return [
-        Bought(
-            key=f"stripe:{name}",
-            account_id=account_id,
-            origin=name,
-            source="top_up",
-            credits=_checked(credits, origin),
-            starts_at=read.moment(origin.created or read.FIRST_SECOND),
-        )
-    ]
-
-
-def _checked(credits: int, origin: Facts) -> int:
+def checked(credits: int, origin: str) -> int:
+    """Return the credits of a purchase. Raises AbsurdCredits."""
     if not 0 < credits <= MAX_CREDITS:
-        raise AbsurdCredits(credits=credits, object=origin.id)
+        raise AbsurdCredits(credits=credits, object=origin)
     return credits
 
 
 def _key(invoice: Invoice, line: Line) -> str:
-    """The old API gave each of a subscription's lines the subscription's id."""
+    """The purchase's key. In the old API a subscription's lines all have the subscription's id."""
     return f"stripe:{invoice.id}:{line.id}:{line.price.id or line.price.product or '-'}"

@@ -1,41 +1,48 @@
-"""The newest states of Stripe's objects, as we know them: kept if newer, and found by payment."""
+"""The newest known states of Stripe's objects: stored if newer, and found by payment.
 
+A state is newer by Stripe's time, then by its object's life cycle, for Stripe's times are whole
+seconds and events of one second come in any order. A digest tells states of equal rank apart. So
+the same state stays, whatever the order of arrival.
+"""
+
+import dataclasses
 import datetime as dt
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.postgres import arrays
-from billing.stripe.types import KINDS, Facts
-from billing.stripe.versions import digest_of, rank_of, written
+from billing.stripe.kinds import KINDS
+from billing.stripe.objects.base import Facts
 
 
 class State(NamedTuple):
-    """What Stripe says of an object, since when, and whose it is."""
+    """A state of an object, its time, and the account that it belongs to."""
 
     facts: Facts
     at: dt.datetime
     account_id: int | None = None
 
 
-class Kept(NamedTuple):
-    """A state that is newer than what was known: `before`, None if nothing was."""
+class Stored(NamedTuple):
+    """A state that was newer than the one `before` it; None if none was known."""
 
     before: Facts | None
 
 
-_KEEP = """
+_STORE = """
 WITH new AS (
-    SELECT id, kind, customer, account_id, facts, version_at, rank::bigint[] AS rank, digest
-    FROM unnest(%(ids)s::text[], %(kinds)s::text[], %(customers)s::text[], %(accounts)s::bigint[],
-                %(facts)s::jsonb[], %(version_at)s::timestamptz[], %(ranks)s::text[],
-                %(digests)s::bytea[])
-        AS given (id, kind, customer, account_id, facts, version_at, rank, digest)
+    SELECT id, kind, customer, account_id, facts::jsonb AS facts, version_at, rank, digest
+    FROM jsonb_to_recordset(%(states)s::jsonb)
+        AS given (id text, kind text, customer text, account_id bigint, facts text,
+                  version_at timestamptz, rank bigint[], digest bytea)
 ), before AS (
     SELECT o.id, o.kind, o.facts FROM new JOIN billing.stripe_objects AS o USING (id)
-), kept AS (
+), stored AS (
     INSERT INTO billing.stripe_objects AS known
         (id, kind, customer, account_id, facts, version_at, rank, digest, recorded_at)
     SELECT *, %(now)s FROM new ORDER BY id
@@ -48,7 +55,7 @@ WITH new AS (
         > (known.version_at, known.rank, known.digest)
     RETURNING known.id
 )
-SELECT kept.id, before.kind, before.facts FROM kept LEFT JOIN before USING (id)
+SELECT stored.id, before.kind, before.facts FROM stored LEFT JOIN before USING (id)
 """
 _LINK = """
 INSERT INTO billing.stripe_links (from_id, to_id)
@@ -56,57 +63,81 @@ SELECT * FROM unnest(%(from_ids)s::text[], %(to_ids)s::text[]) ON CONFLICT DO NO
 """
 
 
-def keep(ctx: Context, facts: Facts, *, account_id: int | None, version_at: dt.datetime) -> bool:
-    """Keep a state if it is newer than the one that is known; whether it was."""
-    state = State(facts, version_at, account_id)
-    return keep_all(ctx, [state])[0] is not None
+def store(ctx: Context, state: State) -> bool:
+    """Store a state if it is newer than the known one; whether it was."""
+    return store_all(ctx, [state])[0] is not None
 
 
-def keep_all(ctx: Context, states: Sequence[State]) -> list[Kept | None]:
-    """Keep those of these states that are the newest; None for each that is not.
+def store_all(ctx: Context, states: Sequence[State]) -> list[Stored | None]:
+    """Store those of these states that are the newest; None for each that is not.
 
-    Call it under the accounts' locks: what another transaction writes meanwhile is not seen.
+    Call it under the accounts' locks: it does not see what another transaction writes meanwhile.
     """
-    shown = [written(state.facts) for state in states]
+    ranks = [[int(part) for part in state.facts.rank] for state in states]
+    pairs = sorted({(state.facts.id, other) for state in states for other in state.facts.links})
+    texts = [as_json(state.facts) for state in states]
     versions = [
-        (state.at, [int(each) for each in rank_of(state.facts)], digest_of(text))
-        for state, text in zip(states, shown, strict=True)
+        (state.at, rank, digest_of(text))
+        for state, rank, text in zip(states, ranks, texts, strict=True)
     ]
     newest: dict[str, int] = {}
     for place, state in enumerate(states):
         best = newest.setdefault(state.facts.id, place)
         if versions[place] > versions[best]:
             newest[state.facts.id] = place
-    places = list(newest.values())
-    chosen = [states[place] for place in places]
+    given = [_given(states[place], texts[place], *versions[place]) for place in newest.values()]
     rows = ctx.session.connection().exec_driver_sql(
-        _KEEP,
-        {
-            "ids": arrays.texts(newest),
-            "kinds": arrays.texts([each.facts.KIND for each in chosen]),
-            "customers": arrays.texts([each.facts.customer for each in chosen]),
-            "accounts": arrays.numbers([each.account_id for each in chosen]),
-            "facts": arrays.texts([shown[place] for place in places]),
-            "version_at": arrays.moments([each.at for each in chosen]),
-            "ranks": arrays.texts([arrays.numbers(versions[place][1]) for place in places]),
-            "digests": arrays.binaries([versions[place][2] for place in places]),
-            "now": ctx.now,
-        },
+        _STORE, {"states": json.dumps(given), "now": ctx.now}
     )
-    kept: list[Kept | None] = [None] * len(states)
+    stored: list[Stored | None] = [None] * len(states)
     for object_id, kind, before in rows.all():
-        kept[newest[object_id]] = Kept(KINDS[kind].from_json(before) if kind else None)
-    _link(ctx.session, [state.facts for state in states])
-    return kept
+        stored[newest[object_id]] = Stored(KINDS[kind].from_json(before) if kind else None)
+    _link(ctx.session, pairs)
+    return stored
 
 
-def _link(session: Session, found: Iterable[Facts]) -> None:
-    """Older states count too: two objects that were of one payment stay so."""
-    pairs = sorted({(each.id, other) for each in found for other in each.links})
+def _given(
+    state: State, text: str, at: dt.datetime, rank: list[int], digest: bytes
+) -> dict[str, object]:
+    """The row of a state, for `_STORE`."""
+    return {
+        "id": state.facts.id,
+        "kind": state.facts.KIND,
+        "customer": state.facts.customer,
+        "account_id": state.account_id,
+        "facts": text,
+        "version_at": at.isoformat(),
+        "rank": rank,
+        "digest": f"\\x{digest.hex()}",
+    }
+
+
+def as_json(facts: Facts) -> str:
+    """The facts as JSON text, the same wherever they are written."""
+    return json.dumps(facts, default=_as_dict, sort_keys=True, separators=(",", ":"))
+
+
+def _as_dict(facts: Any) -> dict[str, object]:
+    """One level of `dataclasses.asdict`, which copies all the levels first."""
+    return {name: getattr(facts, name) for name in _names(facts.__class__)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple([field.name for field in dataclasses.fields(kind)])
+
+
+def digest_of(text: str) -> bytes:
+    """The digest that tells two states of equal rank apart, of facts `as_json`."""
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def _link(session: Session, pairs: Sequence[tuple[str, str]]) -> None:
+    """Link objects of one payment. Links of older states stay."""
     if pairs:
         from_ids, to_ids = zip(*pairs, strict=True)
         session.connection().exec_driver_sql(
-            _LINK, {"from_ids": arrays.texts(from_ids), "to_ids": arrays.texts(to_ids)}
+            _LINK, {"from_ids": list(from_ids), "to_ids": list(to_ids)}
         )
 
 
@@ -125,24 +156,19 @@ FROM reached LEFT JOIN billing.stripe_objects AS o USING (id) ORDER BY reached.i
 """
 
 
-def of_payment(session: Session, object_id: str) -> list[Facts]:
-    """All objects that belong to the same payment as this one, itself included."""
-    return of_payments(session, [object_id])[object_id]
-
-
 def of_payments(session: Session, object_ids: Iterable[str]) -> dict[str, list[Facts]]:
-    """For each of these objects all that belong to the same payment: one list for one payment."""
-    asked = {"ids": arrays.texts(dict.fromkeys(object_ids))}
-    rows = session.connection().exec_driver_sql(_PAYMENTS, asked).all()
-    payments: dict[str, list[Facts]] = {}
+    """Read all objects of these objects' payments; objects of one payment share one list."""
+    values = {"ids": list(dict.fromkeys(object_ids))}
+    rows = session.connection().exec_driver_sql(_PAYMENTS, values).all()
     members: dict[str, set[str]] = {row[0]: {row[0]} for row in rows}
     for from_id, _, _, links in rows:
         for to_id in links:
-            one, other = members[from_id], members[to_id]
-            if one is not other:
-                one |= other
-                members.update(dict.fromkeys(other, one))
+            group, other = members[from_id], members[to_id]
+            if group is not other:
+                group |= other
+                members.update(dict.fromkeys(other, group))
     by_group: dict[int, list[Facts]] = {}
+    payments: dict[str, list[Facts]] = {}
     for object_id, kind, facts, _ in rows:
         payment = payments[object_id] = by_group.setdefault(id(members[object_id]), [])
         if kind is not None:
@@ -151,21 +177,21 @@ def of_payments(session: Session, object_ids: Iterable[str]) -> dict[str, list[F
 
 
 def read(session: Session, object_id: str) -> Facts | None:
-    """The object's newest known state."""
+    """Read the object's newest known state."""
     return next(iter(read_all(session, [object_id])), None)
 
 
 def read_all(session: Session, object_ids: Iterable[str]) -> list[Facts]:
-    """The newest known states of those of these objects that are known."""
+    """Read the newest known states of these objects."""
     rows = session.connection().exec_driver_sql(
         "SELECT kind, facts FROM billing.stripe_objects WHERE id = ANY(%(ids)s::text[])",
-        {"ids": arrays.texts(sorted(object_ids))},
+        {"ids": sorted(object_ids)},
     )
     return [KINDS[kind].from_json(facts) for kind, facts in rows.all()]
 
 
 def of_kind(session: Session, kind: str, *, after: str, limit: int) -> list[Facts]:
-    """The next objects of one kind, in the order of their ids; `after` is the last one had."""
+    """Read the next objects of one kind in the order of their ids, from `after` on."""
     rows = session.connection().exec_driver_sql(
         "SELECT facts FROM billing.stripe_objects"
         " WHERE kind = %(kind)s AND id > %(after)s ORDER BY id LIMIT %(limit)s",
@@ -175,13 +201,13 @@ def of_kind(session: Session, kind: str, *, after: str, limit: int) -> list[Fact
 
 
 def of_accounts(session: Session, account_ids: Iterable[int], kind: str) -> dict[int, list[Facts]]:
-    """The objects of one kind of these accounts, by account."""
+    """Read the objects of one kind of these accounts, by account."""
     rows = session.connection().exec_driver_sql(
         "SELECT account_id, facts FROM billing.stripe_objects"
         " WHERE account_id = ANY(%(ids)s::bigint[]) AND kind = %(kind)s ORDER BY id",
-        {"ids": arrays.numbers(account_ids), "kind": kind},
+        {"ids": list(account_ids), "kind": kind},
     )
-    found: dict[int, list[Facts]] = {}
+    objects: dict[int, list[Facts]] = {}
     for account_id, facts in rows.all():
-        found.setdefault(account_id, []).append(KINDS[kind].from_json(facts))
-    return found
+        objects.setdefault(account_id, []).append(KINDS[kind].from_json(facts))
+    return objects

@@ -1,43 +1,41 @@
-"""One payment at Stripe made equal here: what it bought, what went back of it, and its mirror.
+"""Payments at Stripe: purchases, clawbacks, and the main app's rows made equal to their objects.
 
-All of it follows from the newest states of the payment's objects, so that the order in which they
-came does not matter.
+All of it follows from the newest states of the payment's objects, so the order in which they
+arrived does not matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from billing.context import Context
-from billing.events import outbox
 from billing.host import invoices
 from billing.host.accounts import HostAccount
-from billing.host.invoices import MirroredInvoice, MirroredPayment
+from billing.host.invoices import MirroredPayment
 from billing.purchases import clawbacks, purchases
-from billing.purchases.clawbacks import Standing
-from billing.stripe import invoice_lines, payment_failures
-from billing.stripe import json_fields as read
+from billing.purchases.clawbacks import PaymentState
+from billing.purchases.purchases import Bought
+from billing.stripe import fields, invoice_lines, object_rows, top_ups
 from billing.stripe.catalog import Catalog
-from billing.stripe.types import (
-    Charge,
-    CheckoutSession,
-    Dispute,
-    Facts,
-    Invoice,
-    PaymentIntent,
-    Refund,
-)
+from billing.stripe.objects.base import Facts
+from billing.stripe.objects.charge import Charge
+from billing.stripe.objects.checkout_session import CheckoutSession
+from billing.stripe.objects.dispute import Dispute
+from billing.stripe.objects.invoice import Invoice
+from billing.stripe.objects.payment_intent import PaymentIntent
+from billing.stripe.objects.refund import Refund
+from billing.stripe.objects.subscription import Subscription
 from models.purchases import Purchase
-
-#: A refund in one of these states gives no money back, or not yet.
-NOT_RETURNED = frozenset({"failed", "canceled", "requires_action"})
 
 
 @dataclass(slots=True)
 class Payment:
-    """A payment at Stripe: all its objects, and those of them that events spoke of just now.
+    """All objects of one payment.
 
-    `news`: the ids of those whose state is newer than what was known. `given`: credits that it gave
-    now.
+    Attributes:
+        named: The objects that events of this batch are about.
+        news: The ids of those whose state is newer than the known one.
+        given: Credits that the payment gave in this batch.
+        pays_for_plan: Whether it paid for a plan, and so gives access.
     """
 
     account: HostAccount
@@ -45,30 +43,27 @@ class Payment:
     named: list[Facts] = field(default_factory=list)
     news: set[str] = field(default_factory=set)
     given: int = 0
+    pays_for_plan: bool = False
+    invoice: Invoice | None = field(init=False)
 
-    @property
-    def invoice(self) -> Invoice | None:
-        """Its invoice, if it has one."""
-        found = invoice_lines.first(self.objects, Invoice)
-        return found if isinstance(found, Invoice) else None
+    def __post_init__(self) -> None:
+        self.invoice = next((item for item in self.objects if isinstance(item, Invoice)), None)
 
     @property
     def may_go_back(self) -> bool:
-        """Whether money of it went back, may, or has come back: the usual payment asks no more."""
-        returns = [each for each in self.objects if isinstance(each, Refund)]
-        charges = [each for each in self.objects if isinstance(each, Charge)]
-        # A charge whose refund failed shows none any more.
+        """Whether money of it went back, or may have come back; most payments stop here."""
         return (
-            bool(returns)
-            or any(each.refunded for each in charges)
-            or any(isinstance(each, Charge) for each in self.named)
+            any(isinstance(item, Refund | Dispute) for item in self.objects)
+            or any(isinstance(item, Charge) and item.refunded for item in self.objects)
+            # A charge whose refund failed shows none any more.
+            or any(isinstance(item, Charge) for item in self.named)
         )
 
     @property
-    def decides(self) -> bool:
+    def decides_access(self) -> bool:
         """Whether it has news of an invoice that says how its subscription stands.
 
-        A draft does not, nor an open one that nobody has tried to collect.
+        A draft does not, nor an open invoice that nobody has tried to collect.
         """
         invoice = self.invoice
         if invoice is None:
@@ -76,171 +71,164 @@ class Payment:
         is_quiet = invoice.status == "draft" or (invoice.status == "open" and not invoice.attempts)
         return self.given > 0 or (invoice.id in self.news and not is_quiet)
 
+    def purchases(self, catalog: Catalog) -> list[Bought]:
+        """The purchases of the payment; empty until it is paid."""
+        if self.invoice is None:
+            return top_ups.purchases_of(self.objects, catalog, self.account.id)
+        lines = invoice_lines.paid_lines(self.invoice, catalog)
+        self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
+        return invoice_lines.purchases_of(self.invoice, lines, self.account.id)
 
-def settle(ctx: Context, payments: Sequence[Payment], *, prices: Catalog) -> None:
-    """Make what we have of these payments equal to Stripe's: purchases, what went back, mirrors.
 
-    Raises what `billing.stripe.invoice_lines.of_payment` does, or BalanceTooLarge.
+@dataclass(slots=True)
+class Step:
+    """One object of a batch, with its locked account.
+
+    Attributes:
+        is_news: Whether its state is newer than the one `before`.
+        payment: The payment that it belongs to, if any.
     """
-    lines = {
-        line.key: (payment, line)
-        for payment in payments
-        for line in invoice_lines.of_payment(payment.objects, prices, payment.account.id)
+
+    facts: Facts
+    account: HostAccount
+    is_news: bool
+    before: Facts | None
+    payment: Payment | None = None
+
+    @property
+    def decides_access(self) -> bool:
+        """Whether the account's status may follow from it.
+
+        An older state must not undo a person's later change.
+        """
+        if self.payment is not None:
+            return self.payment.decides_access
+        return isinstance(self.facts, Subscription) and self.is_news
+
+
+def read(ctx: Context, steps: Sequence[Step]) -> list[Payment]:
+    """Read the payments of these steps' objects, and note them in the steps."""
+    groups = object_rows.of_payments(ctx.session, [step.facts.id for step in steps])
+    payments: dict[tuple[int, int], Payment] = {}
+    for step in steps:
+        group = groups[step.facts.id]
+        key = step.account.id, id(group)
+        if key not in payments:
+            payments[key] = Payment(step.account, group)
+        step.payment = payments[key]
+        step.payment.named.append(step.facts)
+        if step.is_news:
+            step.payment.news.add(step.facts.id)
+    return list(payments.values())
+
+
+def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> None:
+    """Make purchases, clawbacks and the main app's rows equal to these payments.
+
+    Raises as `invoice_lines.purchases_of` does, or BalanceTooLarge.
+    """
+    bought = {
+        line.key: (payment, line) for payment in payments for line in payment.purchases(catalog)
     }
-    opened = purchases.open_all(ctx, [line for _, line in lines.values()])
-    for purchase in opened:
-        lines[purchase.key][0].given += purchase.credits * purchase.given
-    standings = [standing_of(payment.objects) for payment in payments]
-    _take_back(ctx, payments, standings)
-    _mirror(ctx, payments, standings)
+    states = [state_of(payment.objects) for payment in payments]
+    for purchase in purchases.open_all(ctx, [line for _, line in bought.values()]):
+        bought[purchase.key][0].given += purchase.credits * purchase.given
+    _claw_back(ctx, payments, states)
+    _mirror(ctx, payments, states)
 
 
-def _take_back(ctx: Context, payments: Sequence[Payment], standings: Sequence[Standing]) -> None:
-    origins = {
-        each.id: place
+def _claw_back(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
+    places = {
+        item.id: place
         for place, payment in enumerate(payments)
         if payment.may_go_back
-        for each in payment.objects
+        for item in payment.objects
     }
-    if not origins:
+    if not places:
         return
-    found: dict[int, list[Purchase]] = {}
-    for purchase in purchases.of_origins(ctx.session, origins):
-        found.setdefault(origins[purchase.origin], []).append(purchase)
-    settled = [(each, standings[place]) for place, each in sorted(found.items())]
-    clawbacks.settle_all(ctx, settled)
+    bought: dict[int, list[Purchase]] = {}
+    for purchase in purchases.of_origins(ctx.session, places):
+        bought.setdefault(places[purchase.origin], []).append(purchase)
+    clawbacks.settle_all(ctx, [(bought[place], states[place]) for place in sorted(bought)])
 
 
-def standing_of(payment: Sequence[Facts]) -> Standing:
-    """How much was paid, went back, and is disputed, by all that is known of the payment."""
-    charges = [each for each in payment if isinstance(each, Charge) and each.status == "succeeded"]
-    disputes = [each for each in payment if isinstance(each, Dispute)]
-    refunds = [
-        each for each in payment if isinstance(each, Refund) and not isinstance(each, Dispute)
-    ]
-    paid = max(
-        sum([charge.amount for charge in charges]),
-        *[each.paid for each in payment if isinstance(each, Invoice)],
-        *[each.received for each in payment if isinstance(each, PaymentIntent)],
-        *[each.total for each in payment if isinstance(each, CheckoutSession)],
-        0,
-    )
-    known = {charge.id: charge for charge in charges}
-    refunded = sum([_refunded(charge, refunds) for charge in charges])
-    refunded += sum([_returned(each) for each in refunds if each.charge not in known])
-    lost = sum([each.amount for each in disputes if each.is_lost])
-    still_open = {each.id: each.amount for each in disputes if each.is_open}
-    return Standing(paid, min(refunded + lost, paid) if paid else 0, still_open)
-
-
-def _returned(refund: Refund) -> int:
-    return 0 if refund.status in NOT_RETURNED else refund.amount
+def state_of(payment: Iterable[Facts]) -> PaymentState:
+    """The money of a payment that was paid, went back, and is disputed."""
+    charges: dict[str, Charge] = {}
+    refunds: list[Refund] = []
+    disputes: list[Dispute] = []
+    received = [0]
+    for item in payment:
+        if isinstance(item, Charge) and item.status == "succeeded":
+            charges[item.id] = item
+        elif isinstance(item, Refund):
+            refunds.append(item)
+        elif isinstance(item, Dispute):
+            disputes.append(item)
+        elif isinstance(item, Invoice):
+            received.append(item.paid)
+        elif isinstance(item, PaymentIntent):
+            received.append(item.received)
+        elif isinstance(item, CheckoutSession):
+            received.append(item.total)
+    paid = max(sum([charge.amount for charge in charges.values()]), *received)
+    refunded = sum([_refunded(charge, refunds) for charge in charges.values()])
+    refunded += sum([refund.returned for refund in refunds if refund.charge not in charges])
+    lost = sum([dispute.amount for dispute in disputes if dispute.is_lost])
+    still_open = {dispute.id: dispute.amount for dispute in disputes if dispute.is_open}
+    return PaymentState(paid, min(refunded + lost, paid) if paid else 0, still_open)
 
 
 def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
-    """What went back of a charge.
+    """The money of a charge that went back.
 
     The charge counts refunds when they are made, also those that fail later; its refunds say so.
     """
-    mine = [each for each in refunds if each.charge == charge.id]
-    made = max(charge.refunded, sum([each.amount for each in mine]))
-    return made - sum([each.amount for each in mine if each.status in NOT_RETURNED])
+    own = [refund for refund in refunds if refund.charge == charge.id]
+    made = max(charge.refunded, sum([refund.amount for refund in own]))
+    return made - sum([refund.amount - refund.returned for refund in own])
 
 
-def _mirror(ctx: Context, payments: Sequence[Payment], standings: Sequence[Standing]) -> None:
-    billed = [
-        _mirrored_invoice(payment.account, payment.invoice)
-        for payment in payments
-        if payment.invoice is not None
+def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
+    """Write the invoices and payments that the main app shows."""
+    paid = [
+        (payment, source, _status(state), state.paid)
+        for payment, state in zip(payments, states, strict=True)
+        if state.paid > 0 and (source := _source(payment)) is not None
     ]
+    billed = [item.invoice.mirrored(item.account) for item in payments if item.invoice is not None]
+    amounts = [fields.minor(amount, source.currency) for _, source, _, amount in paid]
     ids = invoices.write_of_stripe(ctx.session, billed)
     written = []
-    for payment, money in zip(payments, standings, strict=True):
-        source = _source(payment)
-        if money.paid <= 0 or source is None:
-            continue
+    for (payment, source, status, _), amount_minor in zip(paid, amounts, strict=True):
         mirrored = MirroredPayment(
             account_id=payment.account.id,
             invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
             external_id=source.id,
-            status=_payment_status(money),
+            status=status,
             currency=source.currency,
-            amount_minor=read.minor(money.paid, source.currency),
+            amount_minor=amount_minor,
             happened_at=ctx.now,
         )
-        written.append((mirrored, [each.id for each in payment.objects]))
+        written.append((mirrored, [item.id for item in payment.objects]))
     invoices.write_payments(ctx.session, written)
 
 
 def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | None:
-    """The object that a payment is called by, once it is paid."""
-    found = payment.objects
-    source = (
-        payment.invoice
-        or invoice_lines.first(found, PaymentIntent)
-        or invoice_lines.first(found, Charge)
-    )
-    if isinstance(source, Invoice | PaymentIntent | Charge) and _is_paid(source):
-        return source
+    """The object that names the payment, once it is paid: its invoice, else intent, else charge."""
+    if payment.invoice is not None:
+        return payment.invoice if payment.invoice.status == "paid" else None
+    for kind in (PaymentIntent, Charge):
+        for item in payment.objects:
+            if isinstance(item, kind):
+                return item if item.status == "succeeded" else None
     return None
 
 
-def _is_paid(source: Invoice | PaymentIntent | Charge) -> bool:
-    return source.status in {"paid", "succeeded"}
-
-
-def _payment_status(money: Standing) -> str:
-    if money.disputes:
+def _status(state: PaymentState) -> str:
+    if state.disputes:
         return "disputed"
-    if not money.returned:
+    if not state.returned:
         return "succeeded"
-    return "refunded" if money.returned >= money.paid else "partially_refunded"
-
-
-def _mirrored_invoice(account: HostAccount, invoice: Invoice) -> MirroredInvoice:
-    return MirroredInvoice(
-        account_id=account.id,
-        number=invoice.number,
-        stripe_id=invoice.id,
-        status=invoice.status,
-        currency=invoice.currency,
-        due_minor=read.minor(invoice.due, invoice.currency),
-        paid_minor=read.minor(invoice.paid, invoice.currency),
-        issued_at=read.moment(invoice.created) if invoice.created else None,
-        due_at=read.moment(invoice.due_date) if invoice.due_date else None,
-    )
-
-
-def tell(ctx: Context, account: HostAccount, before: Facts | None, facts: Facts) -> bool:
-    """Leave the events that a new state of an invoice or a dispute brings, once each.
-
-    Returns whether the account was asked for money.
-    """
-    if isinstance(facts, Invoice):
-        old = before if isinstance(before, Invoice) else None
-        is_asked = payment_failures.follow(ctx, account, old, facts)
-        payload = _about(facts.id, facts.currency, facts.paid or facts.due)
-        if facts.status == "paid" and facts.paid and (old is None or old.status != "paid"):
-            outbox.leave(ctx, "invoice.paid", account_id=account.id, payload=payload)
-        elif facts.status == "open" and facts.attempts > (old.attempts if old else 0):
-            next_at = read.moment(facts.next_attempt).isoformat() if facts.next_attempt else None
-            payload |= {"attempts": facts.attempts, "next_attempt_at": next_at}
-            outbox.leave(ctx, "payment.failed", account_id=account.id, payload=payload)
-        return is_asked
-    if isinstance(facts, Dispute):
-        old_dispute = before if isinstance(before, Dispute) else None
-        if old_dispute is None or old_dispute.status != facts.status:
-            payload = _about(facts.id, facts.currency, facts.amount)
-            payload |= {"status": facts.status}
-            event = "dispute.opened" if facts.is_open and old_dispute is None else "dispute.changed"
-            outbox.leave(ctx, event, account_id=account.id, payload=payload)
-    return False
-
-
-def _about(name: str, code: str, amount: int) -> dict[str, object]:
-    return {
-        "payment": name,
-        "currency": code,
-        "amount_minor": read.minor(amount, code),
-    }
+    return "refunded" if state.returned >= state.paid else "partially_refunded"

@@ -1,8 +1,7 @@
-"""Whether a webhook's body was signed by Stripe, with one of our secrets, near the time it came.
+"""Verification of a webhook's signature: docs.stripe.com/webhooks#verify-manually.
 
-Not Stripe's SDK: that takes one secret a call, counts the tolerance from now, which is wrong for a
-body that waited in a queue, and lets times in the future pass. The scheme is Stripe's own:
-docs.stripe.com/webhooks#verify-manually.
+Stripe's SDK takes one secret a call, counts the tolerance from now, which is wrong for a body that
+waited in a queue, and accepts times in the future.
 """
 
 import datetime as dt
@@ -19,9 +18,9 @@ from billing.stripe.errors import (
     StaleSignature,
 )
 
-#: The only scheme of live signatures; `v0` is what Stripe sends beside it in test mode.
+#: The only scheme of live signatures; in test mode Stripe sends `v0` beside it.
 SCHEME = "v1"
-#: A header has one time and a signature for each secret of the endpoint: a few hundred characters.
+#: A header has a time, and a signature for each secret of the endpoint: a few hundred characters.
 MAX_HEADER_CHARACTERS = 4096
 
 
@@ -38,7 +37,7 @@ def verify(
     received_at: dt.datetime,
     tolerance: dt.timedelta,
 ) -> None:
-    """Make sure that `body` was signed with one of `secrets` within `tolerance` of `received_at`.
+    """Verify that `body` was signed with one of `secrets` within `tolerance` of `received_at`.
 
     `header` is the text of `Stripe-Signature`. Raises a SignatureRefused: MissingSignature,
     MalformedSignature, BadSignature, StaleSignature or FutureSignature.
@@ -57,7 +56,7 @@ def verify(
 
 
 def sign(body: bytes, *, secret: str, at: dt.datetime) -> str:
-    """The header that Stripe would send with this body; for self-tests and simulations."""
+    """Make the header that Stripe would send with this body, for tests and the demo."""
     signed_at = int(at.timestamp())
     signed = b"%d." % signed_at + body
     return (

@@ -1,8 +1,7 @@
-"""What a subscription's state at Stripe means for its account: status, plan, and the mirror.
+"""The effects of an account's subscriptions on its status, its plan, and the main app's row.
 
-An account may have had several subscriptions; the one that counts is the newest that goes on, else
-the newest. Within one second Stripe may say that a payment failed and that it succeeded: then the
-invoice of the period decides.
+An account may have had several subscriptions. The newest running one counts, else the newest. A
+failed and a successful payment may have the same second; then the invoice of the period decides.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,119 +14,150 @@ from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
 from billing.lifecycle import reactivation, status
-from billing.stripe import catalog, object_rows
+from billing.stripe import catalog, fields, object_rows
 from billing.stripe.catalog import Catalog
-from billing.stripe.json_fields import moment as read_moment
-from billing.stripe.types import Invoice, Subscription
+from billing.stripe.objects.invoice import Invoice
+from billing.stripe.objects.subscription import Subscription
+from billing.stripe.payments import Step
 
-ACTOR = "stripe"
-
-#: Stripe's status of the subscription -> what becomes of the account. In past_due it keeps its
-#: access: Stripe still tries, and dunning has its own steps. Others change nothing.
-CONSEQUENCES = {
+#: Stripe's status of the subscription -> the effect on the account. In past_due the account keeps
+#: its access: Stripe still tries to collect, and dunning has its own steps.
+EFFECTS = {
     "active": "let in",
     "unpaid": "payment_failed",
     "paused": "trial_over",
     "canceled": "cancelled",
 }
-#: Statuses that a subscription's end ends; one who announced a transfer is about to pay otherwise.
+#: Statuses that the end of a subscription ends. In pending_payment a bank transfer is expected.
 ENDED_BY_SUBSCRIPTION = frozenset({"trial", "active", "suspended"})
-#: Before the first payment. Where that is known and the status has not followed yet, it decides.
+#: Statuses before the first payment. A known payment outweighs them.
 UNPAID_YET = frozenset({"incomplete", "trialing"})
-#: The period's invoice may know better than the subscription: both are of one second.
+#: Statuses that the period's invoice may correct, as both may be of one second.
 INVOICE_DECIDES = frozenset({"active", "past_due", "unpaid"})
-#: A plan is the account's from the moment that its subscription is one of these.
+#: Statuses in which the account has the subscription's plan.
 GIVES_PLAN = frozenset({"trialing", "active", "past_due"})
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
-    """What Stripe's subscriptions say of some accounts, which are locked.
+class FundingState:
+    """The subscriptions of a batch's accounts, and how the accounts stand.
 
-    `best`: of each account the subscription that counts, with its status; `names`: all that are
-    known of it. `quiet`: accounts that are neither suspended nor asked for money; `paid`: those of
-    them for which more money changes nothing.
+    Attributes:
+        states: For the steps that decide the subscription status that their account follows.
+        quiet: Accounts that are neither suspended nor in dunning.
+        paid: Those quiet accounts that another payment does not change.
     """
 
-    best: Mapping[int, tuple[Subscription, str]]
-    names: Mapping[int, frozenset[str]]
+    states: Mapping[int, str | None]
     quiet: set[int]
     paid: set[int]
 
-    def state_of(
-        self, account_id: int, *, is_paid: bool = False, paid_for: str | None = None
-    ) -> str | None:
-        """The subscription's status that the account's follows; None if nothing follows.
-
-        `is_paid`: a plan was paid for, under the subscription `paid_for`; if Stripe has not spoken
-        of that yet, or only of its trial, the payment itself lets the account in.
-        """
-        state = "active" if is_paid else None
-        if account_id in self.best:
-            best, state = self.best[account_id]
-            is_news = paid_for is not None and paid_for not in self.names[account_id]
-            if is_paid and (is_news or (best.id == paid_for and state in UNPAID_YET)):
-                state = "active"
-        return state if state in CONSEQUENCES else None
-
     def let_in(self, ctx: Context, account_ids: Iterable[int]) -> None:
-        """Let those of these accounts in that are quiet, all at once."""
+        """Let in those of these accounts that are quiet, in one batch."""
         ids = (set(account_ids) & self.quiet) - self.paid
         if ids:
-            reactivation.reactivate(ctx.by(ACTOR), ids)
+            reactivation.reactivate(ctx, ids)
             self.paid.update(ids)
 
-    def follow(self, ctx: Context, account_id: int, state: str) -> None:
-        """Make the account's status follow this state of its subscription."""
-        if state == "active" and account_id in self.paid:
+    def follow(self, ctx: Context, step: Step) -> None:
+        """Make the status of the step's account follow its subscription, if the step decides."""
+        state, account_id = self.states.get(id(step)), step.account.id
+        if state is None or (state == "active" and account_id in self.paid):
             return
-        self.stir(account_id)
+        self.forget(account_id)
         _follow(ctx, account_id, state)
 
-    def stir(self, account_id: int) -> None:
-        """Something has happened to the account, so that it is to be looked at again."""
+    def forget(self, account_id: int) -> None:
+        """Treat the account singly from now on: its status or its dunning may have changed."""
         self.quiet.discard(account_id)
         self.paid.discard(account_id)
 
 
-def read(ctx: Context, locked: Iterable[HostAccount], *, prices: Catalog) -> Standings:
-    """Read what Stripe says of these accounts, and make their plans and subscriptions equal to it.
+def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingState:
+    """Read the subscriptions of the steps' accounts, and let in the accounts that are paid for.
 
-    `prices`: what is known of some already.
+    Writes their plans and the main app's rows. `prices`: a catalog that may know their prices.
     """
-    by_id = {account.id: account for account in locked}
+    decisive = [step for step in steps if step.decides_access]
+    by_id = {step.account.id: step.account for step in decisive}
     if not by_id:
-        return Standings({}, {}, set(), set())
-    found = {
-        account_id: [each for each in subscriptions if isinstance(each, Subscription)]
-        for account_id, subscriptions in object_rows.of_accounts(
-            ctx.session, by_id, "subscription"
-        ).items()
+        return FundingState({}, set(), set())
+    objects = object_rows.of_accounts(ctx.session, by_id, "subscription")
+    subscriptions = {
+        account_id: [item for item in items if isinstance(item, Subscription)]
+        for account_id, items in objects.items()
     }
-    counting = {
-        account_id: max(each, key=lambda one: (not one.is_ended, one.created or 0, one.id))
-        for account_id, each in found.items()
-    }
-    best = dict(zip(counting, _with_status(ctx.session, list(counting.values())), strict=True))
-    _mirror(ctx, best)
-    _give_plans(ctx.session, by_id, best, prices)
-    names = {id: frozenset([each.id for each in known]) for id, known in found.items()}
+    counting = [max(items, key=_precedence) for items in subscriptions.values()]
+    best: dict[int, tuple[Subscription, str]] = {}
+    if counting:
+        best = dict(zip(subscriptions, _with_status(ctx.session, counting), strict=True))
+        _mirror(ctx, best)
+        _give_plans(ctx.session, by_id, best, prices)
     quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
-    is_in = {id for id in quiet if by_id[id].status not in reactivation.REACTIVATED_BY_PAYMENT}
-    return Standings(best, names, quiet, is_in)
+    paid = {id_ for id_ in quiet if by_id[id_].status not in reactivation.REACTIVATED_BY_PAYMENT}
+    # Of the steps of one payment the last decides.
+    last = {id(step.payment): step for step in decisive if step.payment}
+    states = {
+        id(step): _state(step, best, subscriptions)
+        for step in decisive
+        if last.get(id(step.payment), step) is step
+    }
+    funding = FundingState(states, quiet, paid)
+    funding.let_in(ctx, _paid_accounts(steps, states))
+    return funding
+
+
+def _state(
+    step: Step,
+    best: Mapping[int, tuple[Subscription, str]],
+    subscriptions: Mapping[int, Sequence[Subscription]],
+) -> str | None:
+    """The subscription status that the step's account follows; None if nothing follows.
+
+    If a plan was paid for under a subscription that is unknown, or known only before its first
+    payment, the payment itself gives access.
+    """
+    account_id, payment = step.account.id, step.payment
+    is_paid = payment is not None and payment.pays_for_plan
+    state = "active" if is_paid else None
+    if account_id in best:
+        counting, state = best[account_id]
+        paid_for = payment.invoice.subscription if payment and payment.invoice else None
+        ids = {item.id for item in subscriptions[account_id]}
+        is_unknown = paid_for is not None and paid_for not in ids
+        if is_paid and (is_unknown or (counting.id == paid_for and state in UNPAID_YET)):
+            state = "active"
+    return state if state in EFFECTS else None
+
+
+def _paid_accounts(steps: Sequence[Step], states: Mapping[int, str | None]) -> set[int]:
+    """The accounts for which the batch has a payment, and neither a failure nor another status."""
+    paid, others = set(), set()
+    for step in steps:
+        state, facts = states.get(id(step)), step.facts
+        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
+        if has_failed or state not in {None, "active"}:
+            others.add(step.account.id)
+        elif state:
+            paid.add(step.account.id)
+    return paid - others
+
+
+def _precedence(subscription: Subscription) -> tuple[bool, int, str]:
+    return not subscription.is_ended, subscription.created or 0, subscription.id
 
 
 def _with_status(
     session: Session, subscriptions: Sequence[Subscription]
 ) -> list[tuple[Subscription, str]]:
-    asked = {each.latest_invoice for each in subscriptions if each.status in INVOICE_DECIDES}
-    read = object_rows.read_all(session, [each for each in asked if each]) if asked else []
-    newest = {each.id: each for each in read if isinstance(each, Invoice)}
-    return [(each, _status(each, newest.get(each.latest_invoice or ""))) for each in subscriptions]
+    ids = {item.latest_invoice for item in subscriptions if item.status in INVOICE_DECIDES}
+    objects = object_rows.read_all(session, filter(None, ids)) if any(ids) else []
+    newest = {item.id: item for item in objects if isinstance(item, Invoice)}
+    return [(item, _status(item, newest.get(item.latest_invoice or ""))) for item in subscriptions]
 
 
 def status_of(session: Session, subscription: Subscription) -> str:
-    """The subscription's status, or what its newest invoice makes of it."""
+    """The subscription's status, corrected by its newest invoice."""
     return _with_status(session, [subscription])[0][1]
 
 
@@ -142,29 +172,27 @@ def _status(subscription: Subscription, invoice: Invoice | None) -> str:
 
 
 def _follow(ctx: Context, account_id: int, state: str) -> None:
-    consequence = CONSEQUENCES[state]
+    effect = EFFECTS[state]
     account = accounts.lock(ctx.session, [account_id])[account_id]
     if account.is_system:
         return
-    if consequence == "let in":
-        reactivation.payment_received(ctx.by(ACTOR), [account_id])
-    elif consequence == "cancelled":
+    if effect == "let in":
+        reactivation.payment_received(ctx, [account_id])
+    elif effect == "cancelled":
         if account.status in ENDED_BY_SUBSCRIPTION:
-            reason = "subscription_ended"
-            status.change(ctx.by(ACTOR), account_id, to=consequence, reason=reason)
+            status.change(ctx, account_id, to=effect, reason="subscription_ended")
     elif account.status != "cancelled":
-        status.suspend(ctx.by(ACTOR), account_id, reason=consequence)
+        status.suspend(ctx, account_id, reason=effect)
 
 
 def _give_plans(
     session: Session,
     accounts_by_id: Mapping[int, HostAccount],
     best: Mapping[int, tuple[Subscription, str]],
-    known: Catalog,
+    loaded: Catalog,
 ) -> None:
-    giving = {id: each for id, (each, state) in best.items() if state in GIVES_PLAN}
-    named = [price for each in giving.values() for price in catalog.prices_of(each)]
-    prices = catalog.load(session, named, known=known)
+    giving = {id_: item for id_, (item, state) in best.items() if state in GIVES_PLAN}
+    prices = catalog.load(session, giving.values(), loaded=loaded)
     for account_id, subscription in giving.items():
         account = accounts_by_id[account_id]
         meanings = [prices.meaning(item.price) for item in subscription.items]
@@ -175,16 +203,18 @@ def _give_plans(
 
 def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:
     mirrored = []
-    for account_id, (each, state) in best.items():
-        start = read_moment(each.start or each.created or int(ctx.now.timestamp()))
+    for account_id, (subscription, state) in best.items():
+        starts_at = fields.moment(
+            subscription.start or subscription.created or int(ctx.now.timestamp())
+        )
         mirrored.append(
             MirroredSubscription(
                 account_id=account_id,
                 status=state,
-                stripe_id=each.id,
-                starts_at=start,
-                ends_at=read_moment(each.end) if each.end else start,
-                cancels_at_end=each.cancels_at_end,
+                stripe_id=subscription.id,
+                starts_at=starts_at,
+                ends_at=fields.moment(subscription.end) if subscription.end else starts_at,
+                cancels_at_end=subscription.cancels_at_end,
                 payment_method="stripe",
             )
         )

@@ -1,181 +1,185 @@
-"""Objects of Stripe's brought up to date here, many at once: kept, and what follows from them.
+"""The one path on which Stripe's objects take effect here; a single object is a batch of one.
 
-The newest state of each object is kept first; then each payment, and each account's standing, is
-made equal to what they say. So a set ends as its objects one by one would, in some order.
+open    load the catalog, find and lock the accounts, store the newest states, read the payments
+decide  what each payment bought, and which state of its subscription each account follows
+write   purchases, clawbacks, the main app's rows, statuses, announcements; wake parked events
+
+All effects follow from the newest states, so a batch ends as its objects one by one would, in any
+order. The effects of one kind of object are in its file in `objects/`; those of a whole payment are
+in `payments`, those of an account's subscriptions in `subscriptions`.
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from sqlalchemy.orm import Session
+from collections.abc import Mapping, Sequence
 
 from billing.context import Context
+from billing.errors import Rejected
 from billing.host.accounts import HostAccount
-from billing.stripe import (
-    card_fingerprints,
-    catalog,
-    inbox,
-    invoice_lines,
-    object_rows,
-    payments,
-    subscriptions,
-)
+from billing.lifecycle.trials import fingerprint_rows
+from billing.lifecycle.trials.fingerprints import Fingerprint
+from billing.stripe import catalog, customers, inbox, object_rows, subscriptions
+from billing.stripe import payments as stripe_payments
 from billing.stripe.catalog import Catalog
-from billing.stripe.object_rows import Kept, State
-from billing.stripe.payments import Payment
-from billing.stripe.subscriptions import Standings
-from billing.stripe.types import (
-    CashTransaction,
-    Customer,
-    Facts,
-    Invoice,
-    PaymentMethod,
-    Subscription,
-)
+from billing.stripe.errors import UnknownPayment, UnknownPrice
+from billing.stripe.fields import Price
+from billing.stripe.inbox import Applied
+from billing.stripe.object_rows import State
+from billing.stripe.objects.base import Change
+from billing.stripe.objects.cash_transaction import CashTransaction
+from billing.stripe.objects.charge import Charge
+from billing.stripe.objects.customer import Customer
+from billing.stripe.objects.payment_method import PaymentMethod
+from billing.stripe.objects.price import CatalogPrice
+from billing.stripe.objects.subscription import Subscription
+from billing.stripe.payments import Step
 
-#: Objects that belong to no payment.
+#: Kinds that belong to no payment.
 APART = (Customer, PaymentMethod, CashTransaction, Subscription)
 
-
-class Found(NamedTuple):
-    """What an object is since when, and the account that it is of, locked."""
-
-    facts: Facts
-    at: dt.datetime
-    account: HostAccount
+#: The result of an object. None: it needs a batch of its own.
+Synced = Applied | Rejected | None
 
 
-class Step(NamedTuple):
-    """One object of a set: what is newer about it, and its payment, if it is of one."""
+def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
+    """Make our rows equal to these objects, and do what follows; return each one's result.
 
-    found: Found
-    kept: Kept | None
-    payment: Payment | None
-
-
-def bring_up(ctx: Context, found: Sequence[Found], *, prices: Catalog) -> list[dict[str, object]]:
-    """Bring these objects up to date; returns for each what was done, as facts.
-
-    `prices`: what is known of theirs. Raises what `payments.settle` does, or StatusChangeRefused.
+    Raises as `payments.settle` does, or StatusChangeRefused: then one object broke the batch.
     """
-    if not found:
-        return []
-    states = [State(each.facts, each.at, each.account.id) for each in found]
-    kept = object_rows.keep_all(ctx, states)
-    new = [
-        (each.account.id, each.facts)
-        for each, news in zip(found, kept, strict=True)
-        if news is not None and news.before is None
-    ]
-    card_fingerprints.show(ctx, new)
-    of_payment = _payments(ctx.session, found, kept)
-    steps = [
-        Step(each, news, of_payment.get((each.account.id, each.facts.id)))
-        for each, news in zip(found, kept, strict=True)
-    ]
-    settled = list({id(payment): payment for payment in of_payment.values()}.values())
-    named = [price for each in settled for one in each.objects for price in catalog.prices_of(one)]
-    prices = catalog.load(ctx.session, named, known=prices)
-    payments.settle(ctx, settled, prices=prices)
-    _follow(ctx, steps, prices=prices)
-    inbox.wake(
-        ctx,
-        customers={each.facts.customer for each in found if each.facts.customer},
-        object_ids={each.facts.id for each in found}
-        | {one.id for payment in settled for one in payment.objects},
-    )
-    return _done(steps)
-
-
-def _payments(
-    session: Session, found: Sequence[Found], kept: Sequence[Kept | None]
-) -> dict[tuple[int, str], Payment]:
-    """The payments that these objects are of, by account and object."""
-    of_one = [each for each in found if not isinstance(each.facts, APART)]
-    if not of_one:
-        return {}
-    together = object_rows.of_payments(session, [each.facts.id for each in of_one])
-    by_group: dict[tuple[int, int], Payment] = {}
-    by_object: dict[tuple[int, str], Payment] = {}
-    for each, news in zip(found, kept, strict=True):
-        if isinstance(each.facts, APART):
+    if len(states) == 1 and isinstance(states[0].facts, CatalogPrice):
+        return [_sync_price(ctx, states[0])]
+    prices = catalog.load(ctx.session, [state.facts for state in states])
+    is_learned = False
+    results: list[Synced] = [None] * len(states)
+    ready = []
+    for place, state in enumerate(states):
+        if len(states) > 1 and isinstance(state.facts, CatalogPrice):
             continue
-        group = together[each.facts.id]
-        payment = by_group.setdefault((each.account.id, id(group)), Payment(each.account, group))
-        payment.named.append(each.facts)
-        if news is not None:
-            payment.news.add(each.facts.id)
-        by_object[each.account.id, each.facts.id] = payment
-    return by_object
+        # New prices are locked before accounts, so only a batch of one learns them.
+        news = catalog.unlearned(state.facts, prices)
+        if news and len(states) == 1:
+            is_learned = _learn(ctx, news, state.at)
+        error = catalog.refusal(state.facts, prices)
+        if len(states) > 1 and (news or isinstance(error, UnknownPrice)):
+            continue
+        results[place] = error
+        ready += [place] if error is None else []
+    owners = customers.lock_owners(ctx.session, [states[place].facts for place in ready])
+    for place, owner in zip(ready, owners, strict=True):
+        results[place] = owner if isinstance(owner, Rejected) else None
+    owned = {
+        place: owner
+        for place, owner in zip(ready, owners, strict=True)
+        if isinstance(owner, HostAccount)
+    }
+    steps = _store(ctx, states, owned, results)
+    _take_effect(ctx, steps, prices)
+    for place, applied in zip(owned, _applied(steps), strict=True):
+        results[place] = applied
+    _wake(ctx, steps, is_learned=is_learned)
+    return results
 
 
-def _follow(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> None:
-    """Make the accounts' standing follow, and tell of what is new, in the order of the events."""
-    decisive = [step for step in steps if _is_decisive(step)]
-    locked = {step.found.account.id: step.found.account for step in decisive}
-    standings = subscriptions.read(ctx, locked.values(), prices=prices)
-    last = {id(step.payment): step for step in decisive if step.payment}
+def _sync_price(ctx: Context, state: State) -> Applied:
+    is_newer = object_rows.store(ctx, state)
+    inbox.wake(ctx, reason=UnknownPrice.__name__)
+    return Applied(None, {"is_newer": is_newer})
+
+
+def _learn(ctx: Context, prices: Sequence[Price], at: dt.datetime) -> bool:
+    """Store prices that an object carries in full, so that others may only name them."""
     states = [
-        _state(step, standings, prices)
-        if _is_decisive(step) and last.get(id(step.payment), step) is step
-        else None
-        for step in steps
+        State(CatalogPrice(price.id or "", None, None, price, is_deleted=False), at)
+        for price in prices
     ]
-    standings.let_in(ctx, _unquestioned(steps, states))
-    for step, state in zip(steps, states, strict=True):
-        account = step.found.account
-        if state is not None:
-            standings.follow(ctx, account.id, state)
-        if step.kept is not None and payments.tell(
-            ctx, account, step.kept.before, step.found.facts
-        ):
-            standings.stir(account.id)
+    return any(object_rows.store_all(ctx, states))
 
 
-def _unquestioned(steps: Sequence[Step], states: Sequence[str | None]) -> set[int]:
-    """The accounts of which the set says that they are paid for, and nothing else."""
-    paid, others = set(), set()
-    for step, state in zip(steps, states, strict=True):
-        facts = step.found.facts
-        has_failed = isinstance(facts, Invoice) and facts.status == "open" and facts.attempts > 0
-        if has_failed or state not in {None, "active"}:
-            others.add(step.found.account.id)
-        elif state:
-            paid.add(step.found.account.id)
-    return paid - others
+def _store(
+    ctx: Context,
+    states: Sequence[State],
+    owned: Mapping[int, HostAccount],
+    results: Sequence[Synced],
+) -> list[Step]:
+    """Store the newest states; return the steps of those with an account.
 
-
-def _is_decisive(step: Step) -> bool:
-    """Whether the account's standing may follow from it.
-
-    An older state must not undo what a person has changed since.
+    A state whose payment is unknown is stored, too: it counts as soon as its payment comes.
     """
-    if step.payment is not None:
-        return step.payment.decides
-    return isinstance(step.found.facts, Subscription) and step.kept is not None
+    places = [
+        place
+        for place, result in enumerate(results)
+        if place in owned or isinstance(result, UnknownPayment)
+    ]
+    if not places:
+        return []
+    given = [
+        State(states[place].facts, states[place].at, owned[place].id if place in owned else None)
+        for place in places
+    ]
+    stored = dict(zip(places, object_rows.store_all(ctx, given), strict=True))
+    steps = []
+    for place, account in owned.items():
+        news = stored[place]
+        before = news.before if news else None
+        steps.append(Step(states[place].facts, account, news is not None, before))
+    return steps
 
 
-def _state(step: Step, standings: Standings, prices: Catalog) -> str | None:
-    account_id, payment = step.found.account.id, step.payment
-    if payment is None:
-        return standings.state_of(account_id)
-    invoice = payment.invoice
-    assert invoice is not None, "only an invoice decides"
-    is_paid = invoice_lines.pays_for_a_plan(invoice, prices)
-    paid_for = invoice.subscription if is_paid else None
-    return standings.state_of(account_id, is_paid=is_paid, paid_for=paid_for)
+def _take_effect(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
+    _record_cards(ctx, steps)
+    of_payment = [step for step in steps if not isinstance(step.facts, APART)]
+    payments = stripe_payments.read(ctx, of_payment) if of_payment else []
+    objects = [facts for payment in payments for facts in payment.objects]
+    prices = catalog.load(ctx.session, objects, loaded=prices)
+    if payments:
+        stripe_payments.settle(ctx, payments, catalog=prices)
+    _follow(ctx, steps, prices)
 
 
-def _done(steps: Sequence[Step]) -> list[dict[str, object]]:
-    """What is said in each event's row; a payment's credits are said once, with its first news."""
-    says: dict[int, Step] = {}
-    for step in sorted(steps, key=lambda each: each.kept is None):
-        says.setdefault(id(step.payment), step)
-    done: list[dict[str, object]] = []
+def _record_cards(ctx: Context, steps: Sequence[Step]) -> None:
+    """Record the cards of charges and payment methods that are new here: one trial for each."""
+    cards: dict[int, list[Fingerprint]] = {}
     for step in steps:
-        facts: dict[str, object] = {"is_newer": step.kept is not None}
+        is_first = step.is_news and step.before is None
+        if is_first and isinstance(step.facts, Charge | PaymentMethod) and step.facts.card:
+            card = Fingerprint("card", bytes.fromhex(step.facts.card))
+            cards.setdefault(step.account.id, []).append(card)
+    if cards:
+        fingerprint_rows.record(ctx, cards)
+
+
+def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
+    """Make the accounts' statuses follow, and announce the news, in the order of the events."""
+    funding = subscriptions.read(ctx, steps, prices=prices)
+    for step in steps:
+        funding.follow(ctx, step)
+        objects = step.payment.objects if step.payment else ()
+        change = Change(step.account, step.before, objects)
+        if step.is_news and step.facts.follow(ctx, change):
+            funding.forget(step.account.id)
+
+
+def _wake(ctx: Context, steps: Sequence[Step], *, is_learned: bool) -> None:
+    """Wake the events that waited for these customers, objects or prices."""
+    if steps or is_learned:
+        payments = [step.payment for step in steps if step.payment]
+        inbox.wake(
+            ctx,
+            customers={step.facts.customer for step in steps if step.facts.customer},
+            object_ids={step.facts.id for step in steps}
+            | {facts.id for payment in payments for facts in payment.objects},
+            reason=UnknownPrice.__name__ if is_learned else None,
+        )
+
+
+def _applied(steps: Sequence[Step]) -> list[Applied]:
+    """The results; a payment's credits are reported once, with its first news."""
+    reporting: dict[int, Step] = {}
+    for step in sorted(steps, key=lambda step: not step.is_news):
+        reporting.setdefault(id(step.payment), step)
+    results = []
+    for step in steps:
+        facts: dict[str, object] = {"is_newer": step.is_news}
         if step.payment is not None:
-            facts["credits"] = step.payment.given if says[id(step.payment)] is step else 0
-        done.append(facts)
-    return done
+            facts["credits"] = step.payment.given if reporting[id(step.payment)] is step else 0
+        results.append(Applied(step.account.id, facts))
+    return results

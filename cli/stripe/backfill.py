@@ -1,4 +1,4 @@
-"""`billing stripe fill-gaps`: what never came by webhook, read from Stripe's list and applied."""
+"""`billing stripe backfill`: store and apply events that no webhook brought."""
 
 import collections
 import datetime as dt
@@ -9,47 +9,47 @@ from billing.errors import BillingError
 from cli.screen import console, json_option, progress, show_json
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import fetch as stripe_fetch
-from flows.stripe.backfill import Filled
+from flows.stripe.backfill import Progress
 from gateways.stripe_api import StripeGateway
 from worker import clock
 
-#: Ids that are printed; `--json` has all.
+#: Ids that are printed; `--json` shows all.
 SHOWN = 20
 
 
 class Moment(click.ParamType[dt.datetime]):
-    """A time that has passed, in ISO 8601; UTC unless it says a zone."""
+    """A past time in ISO 8601; UTC unless it has a zone."""
 
     name = "time"
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> dt.datetime:
-        """The time, with a zone. Fails as click's types do."""
+        """Parse the time. Fails as click's types do."""
         try:
-            found = dt.datetime.fromisoformat(value)
+            time = dt.datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-11-01T12:00", param, ctx)
-        found = found if found.tzinfo else found.replace(tzinfo=dt.UTC)
-        if found >= clock.now():
-            self.fail(f"{value} is still to come", param, ctx)
-        return found
+            self.fail(f"{value!r} is not a time such as 2026-11-01T12:00", param, ctx)
+        time = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+        if time >= clock.now():
+            self.fail(f"{value} is in the future", param, ctx)
+        return time
 
 
 def gateway() -> StripeGateway:
-    """The gateway to Stripe; ends the command where no API key is set."""
-    found = stripe_fetch.gateway()
-    if found is None:
-        raise click.ClickException("set BILLING_STRIPE_API_KEY: a key that may only read will do")
-    return found
+    """The gateway to Stripe; without an API key the command ends."""
+    stripe = stripe_fetch.gateway()
+    if stripe is None:
+        raise click.ClickException("set BILLING_STRIPE_API_KEY; a read-only key is enough")
+    return stripe
 
 
-@click.command("fill-gaps")
-@click.option("--since", type=Moment(), help="From this time on. Default: where the last run was.")
-@click.option("--dry-run", is_flag=True, help="Say what never came; keep and apply nothing.")
+@click.command("backfill")
+@click.option("--since", type=Moment(), help="Read from this time on. Default: the last run's end.")
+@click.option("--dry-run", is_flag=True, help="List the missing events; store and apply nothing.")
 @json_option
-def fill_gaps(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None:
-    """Read Stripe's list of events, and apply what never came by webhook; safe to repeat."""
+def backfill(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None:
+    """Read Stripe's list of events, and apply those that no webhook brought; safe to repeat."""
     stripe = gateway()
     try:
         with progress.status("asking Stripe") as shown:
@@ -60,19 +60,29 @@ def fill_gaps(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> Non
                 watch=lambda done: shown.update(_so_far(done)),
             )
     except BillingError as error:
-        words = "what was read until then is kept; run it again"
-        raise click.ClickException(f"{error.name}: {error}; {words}") from None
+        hint = "The events read so far are stored; run the command again."
+        raise click.ClickException(f"{error.name}: {error}. {hint}") from None
     if as_json:
         _show_json(done, dry_run=dry_run)
     else:
         _show(done, dry_run=dry_run)
 
 
-def _so_far(done: Filled) -> str:
+fill_gaps = click.Command(
+    "fill-gaps",
+    callback=backfill.callback,
+    params=backfill.params,
+    help="Old name of `backfill`.",
+    hidden=True,
+    deprecated="use `billing stripe backfill`",
+)
+
+
+def _so_far(done: Progress) -> str:
     return f"{done.listed:,} events read, {len(done.new):,} new, {len(done.outcomes):,} applied"
 
 
-def _show_json(done: Filled, *, dry_run: bool) -> None:
+def _show_json(done: Progress, *, dry_run: bool) -> None:
     show_json(
         {
             "dry_run": dry_run,
@@ -87,20 +97,20 @@ def _show_json(done: Filled, *, dry_run: bool) -> None:
     )
 
 
-def _show(done: Filled, *, dry_run: bool) -> None:
+def _show(done: Progress, *, dry_run: bool) -> None:
     window = done.window
     if window.lost:
-        words = (
-            f"what happened in the {window.lost} before is no longer listed: billing stripe drift"
+        console.print(
+            f"Stripe no longer lists the {window.lost} before; run billing stripe drift",
+            style="red",
         )
-        console.print(words, style="red")
     console.print(f"from {window.since:%Y-%m-%d %H:%M} to {window.until:%Y-%m-%d %H:%M} UTC:")
-    verb = "would be kept" if dry_run else "kept"
+    verb = "would be stored" if dry_run else "stored"
     console.print(f"{done.listed:,} events listed, {len(done.new):,} of them new and {verb}")
     for event_id in sorted(done.new)[:SHOWN]:
         console.print(f"  {event_id}")
     if done.unreadable:
-        console.print(f"{done.unreadable:,} can't be read: billing stripe events --state refused")
+        console.print(f"{done.unreadable:,} can't be parsed: billing stripe events --state refused")
     states = collections.Counter(outcome.state for outcome in done.outcomes)
     for state, count in sorted(states.items()):
         console.print(f"{count:,} {state}")

@@ -1,4 +1,4 @@
-"""`billing stripe drift` and `sync`: what differs from Stripe, and what mends it."""
+"""`billing stripe drift` and `billing stripe sync`: differences from Stripe, and their repair."""
 
 import json
 
@@ -6,9 +6,8 @@ import click
 
 from billing.errors import BillingError, Rejected
 from billing.stripe import drift as differences
-from billing.stripe import resync
 from billing.stripe.drift import Report, Shown
-from billing.stripe.resync import Synced
+from billing.stripe.resync import Resynced, resync
 from cli.screen import console, json_option, progress, show_json, table
 from cli.stripe.backfill import gateway
 from flows.stripe import apply as stripe_apply
@@ -18,7 +17,7 @@ from gateways.stripe_kinds import KINDS
 from worker import clock
 from worker.database import rehearsal, transaction
 
-#: What can be brought up to date by itself; an event is no object.
+#: The kinds of objects that can be synced; an event is no object.
 SYNCED = sorted(set(KINDS) - {"event", "v2_event"})
 
 
@@ -27,7 +26,7 @@ SYNCED = sorted(set(KINDS) - {"event", "v2_event"})
 def drift(as_json: bool) -> None:
     """Compare subscriptions, invoices and customers with Stripe's; exit 1 if something differs.
 
-    Repairs nothing; what it finds is kept as findings, as the audit's are.
+    Repairs nothing. The differences are stored as findings, like the audit's.
     """
     stripe, now = gateway(), clock.now()
     try:
@@ -50,20 +49,20 @@ def drift(as_json: bool) -> None:
 @click.command()
 @click.argument("kind", type=click.Choice(SYNCED))
 @click.argument("object_id", metavar="ID")
-@click.option("--dry-run", is_flag=True, help="Do it, say what it did, and roll it back.")
+@click.option("--dry-run", is_flag=True, help="Show the result, and roll it back.")
 @json_option
 def sync(kind: str, object_id: str, *, dry_run: bool, as_json: bool) -> None:
-    """Bring one object up to date: ask Stripe what it is now, and do what follows from that."""
+    """Fetch one object from Stripe, and apply its current state."""
     try:
         fetched = stripe_fetch.fetch(gateway(), kind, object_id)
         with rehearsal() if dry_run else transaction() as ctx:
-            synced = resync.bring(ctx, kind, object_id, fetched, guard=stripe_apply.guard())
+            synced = resync(ctx, kind, object_id, fetched, guard=stripe_apply.guard())
     except (Rejected, BillingError) as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     if as_json:
         show_json({"dry_run": dry_run, "synced": synced})
     else:
-        _say(synced, dry_run=dry_run)
+        _show_synced(synced, dry_run=dry_run)
 
 
 def _compared(report: Report) -> str:
@@ -79,33 +78,33 @@ def _show(report: Report) -> None:
         ("object", "account", "what", "ours", "Stripe's", "command"),
         [
             (
-                each.id,
-                each.account_id,
-                each.what,
-                _words(each.ours),
-                _words(each.stripe),
-                each.command,
+                item.id,
+                item.account_id,
+                item.what,
+                _shown(item.ours),
+                _shown(item.stripe),
+                item.command,
             )
-            for each in report.differences
+            for item in report.differences
         ],
     )
     if report.is_cut:
-        console.print("there are more: mend these, or look at the key and the webhooks first")
+        console.print("there are more: repair these, or check the API key and the webhooks first")
 
 
-def _words(facts: Shown) -> str:
+def _shown(facts: Shown) -> str:
     return ", ".join([f"{name} {json.dumps(value)}" for name, value in facts.items()]) or "-"
 
 
-def _say(synced: Synced, *, dry_run: bool) -> None:
+def _show_synced(synced: Resynced, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
-    news = "brought up to date" if synced.done.get("is_newer") else "left: we know a newer state"
-    console.print(f"{synced.kind} {synced.id}: {would}{news}")
+    result = "synced" if synced.done.get("is_newer") else "unchanged, as we have a newer state"
+    console.print(f"{synced.kind} {synced.id}: {would}{result}")
     before, after = synced.before, synced.after
     if before is None or after is None:
         return
-    gave = synced.done.get("credits") or 0
-    console.print(f"account {synced.account_id}: {gave:,} credits {would}given")
+    credits = synced.done.get("credits") or 0
+    console.print(f"account {synced.account_id}: {credits:,} credits {would}given")
     console.print(f"  credits  {before.credits:,} -> {after.credits:,}")
     console.print(f"  status   {before.status} -> {after.status}")
     console.print(f"  plan     {before.plan_id} -> {after.plan_id}")

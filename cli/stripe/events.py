@@ -1,4 +1,4 @@
-"""`billing stripe`: what Stripe sent and what became of it, and what a person does about it."""
+"""`billing stripe`: list, show, replay and ignore Stripe's events; link customers."""
 
 import getpass
 import json
@@ -8,39 +8,40 @@ import click
 
 from billing.context import Context
 from billing.errors import Rejected
-from billing.stripe import customers, inbox
-from billing.stripe.inbox import UnknownEvent
+from billing.stripe import customers, inbox, inbox_upkeep
+from billing.stripe.inbox_upkeep import UnknownEvent
 from cli.screen import console, json_option, show_json, table
-from cli.stripe.backfill import fill_gaps
+from cli.stripe.backfill import backfill, fill_gaps
 from cli.stripe.drift import drift, sync
 from cli.stripe.prices import prices
 from flows.stripe import apply as stripe_apply
 from models.stripe import StripeEvent
 from worker.database import rehearsal, transaction
 
-#: Events that a list shows, or one call takes, unless told otherwise.
+#: Events that a command lists or takes by default.
 AT_ONCE = 100
 STATES = ("received", "applied", "ignored", "parked", "failed", "refused")
 
 numbers_argument = click.argument("numbers", nargs=-1, type=int)
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Change nothing.")
 state_option = click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Choice(STATES),
-    help="Those in this state; may be repeated. Default: parked and failed.",
+    help="Events in this state; may be repeated. Default: parked and failed.",
 )
-reason_option = click.option("--reason", help="Those for this reason, such as UnknownCustomer.")
+reason_option = click.option("--reason", help="Events with this reason, such as UnknownCustomer.")
 limit_option = click.option("--limit", default=AT_ONCE, show_default=True)
 
 
 @click.group()
 def stripe() -> None:
-    """Look at Stripe's events and objects, and mend; say what prices and customers mean."""
+    """Inspect and repair Stripe's events and objects; link prices and customers."""
 
 
 stripe.add_command(prices)
+stripe.add_command(backfill)
 stripe.add_command(fill_gaps)
 stripe.add_command(drift)
 stripe.add_command(sync)
@@ -52,16 +53,16 @@ stripe.add_command(sync)
 @limit_option
 @json_option
 def events(states: Sequence[str], reason: str | None, limit: int, as_json: bool) -> None:
-    """List events, newest first: those that wait or failed, unless told otherwise."""
+    """List events, newest first; by default those that wait or failed."""
     with transaction() as ctx:
-        found = inbox.listed(ctx.session, states=_open_or(states), reason=reason, limit=limit)
-        counts = inbox.counts(ctx.session)
+        rows = inbox_upkeep.listed(ctx.session, states=_open_or(states), reason=reason, limit=limit)
+        counts = inbox_upkeep.counts(ctx.session)
     if as_json:
-        show_json({"counts": counts, "events": found})
+        show_json({"counts": counts, "events": rows})
         return
     shown = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
     table(
-        f"{len(found)} events ({shown or 'none open'})",
+        f"{len(rows)} events ({shown or 'none open'})",
         ("number", "happened", "type", "object", "account", "state", "reason", "tries", "due"),
         [
             (
@@ -75,7 +76,7 @@ def events(states: Sequence[str], reason: str | None, limit: int, as_json: bool)
                 row.attempts,
                 row.due_at,
             )
-            for row in found
+            for row in rows
         ],
     )
 
@@ -84,27 +85,27 @@ def events(states: Sequence[str], reason: str | None, limit: int, as_json: bool)
 @click.argument("number", type=int)
 @json_option
 def show(number: int, as_json: bool) -> None:
-    """Show event NUMBER whole, as it came."""
+    """Show event NUMBER in full."""
     with transaction() as ctx:
         row = ctx.session.get(StripeEvent, number)
     if row is None:
-        raise click.ClickException(f"no event has the number {number}")
+        raise click.ClickException(f"No event has the number {number}.")
     if as_json:
         show_json(row)
         return
     console.print(f"event {row.id}  {row.event_id}  {row.type}  {row.state}  {_why(row)}")
-    console.print(f"came {row.deliveries} times, first received {row.received_at}, by {row.source}")
+    console.print(f"delivered {row.deliveries} times, first at {row.received_at}, by {row.source}")
     if row.payload is not None:
         console.print(json.dumps(row.payload, indent=2), markup=False)
     elif row.raw is not None:
         console.print(row.raw.decode(errors="backslashreplace"), markup=False)
     else:
-        console.print("its payload is no longer kept")
+        console.print("its payload was deleted")
 
 
 @stripe.command()
 @numbers_argument
-@click.option("--all", "take_all", is_flag=True, help="Take all that --state and --reason say.")
+@click.option("--all", "take_all", is_flag=True, help="Take all that --state and --reason select.")
 @state_option
 @reason_option
 @limit_option
@@ -120,11 +121,11 @@ def replay(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Apply events again, now. What they did before is not done twice."""
+    """Apply events again, now. Effects that they had are not repeated."""
     chosen = _chosen(numbers, take_all, states, reason, limit)
     outcomes = []
     if not dry_run:
-        _each(chosen, inbox.replay)
+        _act_on(chosen, inbox_upkeep.replay)
         outcomes = [stripe_apply.apply(number) for number in chosen]
     if as_json:
         show_json(
@@ -138,7 +139,7 @@ def replay(
 
 @stripe.command()
 @numbers_argument
-@click.option("--all", "take_all", is_flag=True, help="Take all that --state and --reason say.")
+@click.option("--all", "take_all", is_flag=True, help="Take all that --state and --reason select.")
 @state_option
 @reason_option
 @limit_option
@@ -154,13 +155,13 @@ def ignore(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Take events that wait or failed off the list without applying them; the rows stay."""
+    """Ignore events that wait or failed; their rows stay."""
     chosen = _chosen(numbers, take_all, states, reason, limit)
     actor = f"operator:{getpass.getuser()}"
     if not dry_run:
-        _each(
+        _act_on(
             chosen,
-            lambda ctx, number: inbox.ignore(ctx.by(actor), number),
+            lambda ctx, number: inbox_upkeep.ignore(ctx.by(actor), number),
         )
     if as_json:
         show_json({"dry_run": dry_run, "numbers": chosen})
@@ -174,7 +175,7 @@ def ignore(
 @dry_run_option
 @json_option
 def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
-    """Say that ACCOUNT_ID is CUSTOMER (cus_…) at Stripe; events that waited for it go on."""
+    """Link ACCOUNT_ID to CUSTOMER (cus_…) at Stripe; events that waited for it are applied."""
     try:
         with rehearsal() if dry_run else transaction() as ctx:
             is_new = customers.link(ctx.session, account_id, customer)
@@ -185,8 +186,8 @@ def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
     if as_json:
         show_json(facts)
         return
-    words = "would be linked" if dry_run else "linked" if is_new else "was linked before"
-    console.print(f"account {account_id} and {customer}: {words}; {woken} events go on")
+    result = "would be linked" if dry_run else "linked" if is_new else "linked before"
+    console.print(f"account {account_id} and {customer}: {result}; {woken} events resumed")
 
 
 def _open_or(states: Sequence[str]) -> Sequence[str]:
@@ -201,21 +202,21 @@ def _chosen(
     limit: int,
 ) -> list[int]:
     if bool(numbers) == take_all:
-        raise click.UsageError("name events by number, or say --all")
+        raise click.UsageError("Name events by number, or use --all.")
     if numbers:
         return list(numbers)
     with transaction() as ctx:
-        found = inbox.listed(ctx.session, states=_open_or(states), reason=reason, limit=limit)
-    return sorted(row.id for row in found)
+        rows = inbox_upkeep.listed(ctx.session, states=_open_or(states), reason=reason, limit=limit)
+    return sorted(row.id for row in rows)
 
 
-def _each(numbers: Sequence[int], act: Callable[[Context, int], object]) -> None:
+def _act_on(numbers: Sequence[int], act: Callable[[Context, int], object]) -> None:
     for number in numbers:
         try:
             with transaction() as ctx:
                 act(ctx, number)
         except UnknownEvent:
-            raise click.ClickException(f"event {number} can't be taken so: see `show`") from None
+            raise click.ClickException(f"Event {number} does not allow this; see `show`.") from None
 
 
 def _why(row: StripeEvent) -> str:

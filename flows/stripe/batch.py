@@ -1,10 +1,9 @@
-"""Stripe's messages in sets: a task that got one takes along what else waits in the queue.
+"""Read more webhooks from the queue: a task that got one message takes the waiting ones, too.
 
-Celery hands a task one message, and an event costs more to hand over and to commit by itself than
-to apply. What was taken along is popped and registered in one step, as Celery's own messages are
-(docs/decisions/0002): it is acknowledged once it is committed, put back on an error, and comes back
-after its lease if this process dies. Whatever is no plain message about an event is Celery's to
-deal with, and goes back at once.
+Celery hands a task one message, and handing over and committing one event costs more than applying
+it. More messages are popped and registered in one step, as Celery's own are (docs/decisions/0002).
+They are acknowledged once they are committed, put back on an error, and come back after their lease
+if this process dies. A message of any other form is Celery's, and goes back at once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +13,12 @@ from typing import NamedTuple
 import redis
 
 from billing.errors import Malformed
+from billing.stripe.inbox import Outcome
 from billing_client import InvalidMessage
 from billing_client.messages import ApplyStripeEvent, StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import receive as stripe_receive
-from flows.stripe.apply import WAITING, Outcome
+from flows.stripe.apply import WAITING
 from worker.logs import logger
 from worker.settings import settings
 from worker.transport import envelope, queues
@@ -26,17 +26,17 @@ from worker.transport import envelope, queues
 log = logger(__name__)
 
 QUEUE = StripeWebhook.QUEUE
-#: So many messages are fetched at once, and no more once a set has so many bytes: Stripe's bodies
-#: are of some KiB, and may be of 1 MiB.
+#: Messages that are fetched at once, and the bytes from which on a batch takes no more: Stripe's
+#: bodies have some KiB, and may have 1 MiB.
 AT_ONCE, MOST_BYTES = 25, 4 * 1024 * 1024
-#: What is taken along.
+#: The messages that a batch takes.
 KINDS = {kind.TASK: kind for kind in (StripeWebhook, ApplyStripeEvent)}
 
 StripeMessage = StripeWebhook | ApplyStripeEvent
 
 
-class Along(NamedTuple):
-    """A message that was taken along."""
+class Taken(NamedTuple):
+    """A message that was taken from the queue, as it was and read."""
 
     tag: str
     raw: bytes
@@ -44,65 +44,70 @@ class Along(NamedTuple):
 
 
 def work(first: StripeMessage) -> list[Outcome]:
-    """Keep and apply the event of this message, and those of the messages behind it.
+    """Store and apply the event of this message, and those of the messages behind it.
 
-    Raises a passing fault of the database: then the message comes again, and so do the others.
+    Raises a transient error of the database: then all of the messages come again.
     """
-    with _others() as others:
-        messages = [first, *[each.message for each in others]]
-        hooks = [each for each in messages if isinstance(each, StripeWebhook)]
-        kept = stripe_receive.take_in(hooks)
-    # From here on all of them are rows: what is left undone, the sweep takes up.
-    told = [each.number for each in messages if isinstance(each, ApplyStripeEvent)]
-    return stripe_apply.finish([*kept, *[Outcome(number, WAITING) for number in told]])
+    with _more_messages() as others:
+        messages = [first, *[taken.message for taken in others]]
+        webhooks = [item for item in messages if isinstance(item, StripeWebhook)]
+        outcomes = stripe_receive.receive(webhooks)
+    # From here on all of them are rows, and the sweep takes up what is not applied.
+    numbers = [item.number for item in messages if isinstance(item, ApplyStripeEvent)]
+    return stripe_apply.finish([*outcomes, *[Outcome(number, WAITING) for number in numbers]])
 
 
 @contextmanager
-def _others() -> Iterator[list[Along]]:
-    """The messages that wait; acknowledged at the end, and put back on an error."""
-    along = list(_take(settings().stripe_batch_size - 1))
+def _more_messages() -> Iterator[list[Taken]]:
+    """Take the waiting messages; acknowledge them at the end, or put them back on an error."""
+    taken = list(_take(settings().stripe_batch_size - 1))
     try:
-        yield along
+        yield taken
     except BaseException:
-        _give_back([(each.tag, each.raw) for each in along])
+        _put_back([(message.tag, message.raw) for message in taken])
         raise
+    if not taken:
+        return
     try:
-        queues.acknowledge(queues.connection(), [each.tag for each in along])
+        queues.acknowledge(queues.connection(), [message.tag for message in taken])
     except redis.RedisError as error:
-        # What is committed stays so: each comes again, and was seen before.
-        log.warning("set_not_acknowledged", messages=len(along), error=type(error).__name__)
+        # The events are committed; the messages come again, and are recognised.
+        log.warning("batch_not_acknowledged", messages=len(taken), error=type(error).__name__)
 
 
-def _take(count: int) -> Iterator[Along]:
-    """Take up to so many messages; without Redis, none."""
+def _take(count: int) -> Iterator[Taken]:
+    """Take up to `count` messages; none while Redis is away."""
     size = 0
     while count > 0 and size < MOST_BYTES:
         try:
             taken = queues.take(queues.connection(), QUEUE, min(count, AT_ONCE))
         except redis.RedisError as error:
-            log.warning("set_not_taken", error=type(error).__name__)
+            log.warning("batch_not_taken", error=type(error).__name__)
             return
-        found = [(tag, raw, _read(raw)) for tag, raw in taken]
-        yield from [Along(tag, raw, message) for tag, raw, message in found if message is not None]
-        # These would only be taken once more.
-        others = [(tag, raw) for tag, raw, message in found if message is None]
-        _give_back(others)
+        messages = [(tag, raw, _read(raw)) for tag, raw in taken]
+        yield from [Taken(tag, raw, item) for tag, raw, item in messages if item is not None]
+        # Celery's messages would only be taken once more.
+        others = [(tag, raw) for tag, raw, item in messages if item is None]
+        if others:
+            _put_back(others)
         if others or len(taken) < AT_ONCE:
             return
         size += sum([len(raw) for _, raw in taken])
         count -= len(taken)
 
 
-def _give_back(messages: Sequence[tuple[str, bytes]]) -> None:
-    """Put messages back as they were; without Redis they come back after their lease."""
+def _put_back(messages: Sequence[tuple[str, bytes]]) -> None:
+    """Put messages back as they were; while Redis is away they come back after their lease."""
+    if not messages:
+        return
     try:
         queues.requeue_front(queues.connection(), QUEUE, reversed(messages))
     except redis.RedisError as error:
-        log.warning("set_not_given_back", messages=len(messages), error=type(error).__name__)
+        log.warning("batch_not_put_back", messages=len(messages), error=type(error).__name__)
 
 
 def _read(raw: bytes) -> StripeMessage | None:
-    """The message, or None for what Celery should see."""
+    """Read a message; None for one that is Celery's."""
     try:
         opened = envelope.read(raw, known_tasks=KINDS)
         return None if opened.positional else KINDS[opened.task].from_arguments(opened.arguments)
@@ -110,10 +115,10 @@ def _read(raw: bytes) -> StripeMessage | None:
         return None
 
 
-def told(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """What is said of a set in the log and in Flower: of one event which, of many how many."""
+def summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Summarize a batch for the log and Flower: one event by its outcome, many by counts."""
     if len(outcomes) == 1:
-        (one,) = outcomes
-        return {"event": one.number, "state": one.state, "reason": one.reason}
-    states = [each.state.replace(" ", "_") for each in outcomes]
+        (outcome,) = outcomes
+        return {"event": outcome.number, "state": outcome.state, "reason": outcome.reason}
+    states = [outcome.state.replace(" ", "_") for outcome in outcomes]
     return {"events": len(states), **{name: states.count(name) for name in sorted({*states})}}

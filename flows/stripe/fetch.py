@@ -1,17 +1,17 @@
-"""This process's access to Stripe, as the settings say, and what is fetched with it."""
+"""Fetch the current objects of events from Stripe, with this process's API key."""
 
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from billing.errors import BillingError, StripeAway
 from billing.stripe import catalog
-from billing.stripe.apply_one import Fetched
+from billing.stripe.apply import Answer, Fetched, facts_of
 from billing.stripe.errors import BadObject
 from billing.stripe.events import Event
-from billing.stripe.parse import facts_of
+from billing.stripe.objects.cash_transaction import CashTransaction
 from gateways.stripe_api import StripeGateway
 from worker import clock
 from worker.database import transaction
@@ -21,16 +21,9 @@ from worker.settings import settings
 ASKED_AT_ONCE = 4
 
 
-class Asked(NamedTuple):
-    """What was fetched for events, by number: None where nothing was to ask; and what failed."""
-
-    fetched: dict[int, Fetched | None]
-    failed: dict[int, BillingError]
-
-
 @cache
 def gateway() -> StripeGateway | None:
-    """The gateway to Stripe; None where no API key is configured."""
+    """The gateway to Stripe; None without an API key."""
     config = settings()
     if config.stripe_api_key is None:
         return None
@@ -38,70 +31,66 @@ def gateway() -> StripeGateway | None:
 
 
 def fetch(stripe: StripeGateway, kind: str, object_id: str) -> Fetched:
-    """What Stripe says now of an object, and of prices that it only names.
+    """Fetch an object, and the prices that it names and that nothing known explains.
 
-    Raises StripeAway or StripeRefused, and a BadObject for an object that can't be read.
+    Raises StripeAway or StripeRefused, and a BadObject for an object that can't be parsed.
     """
     at = clock.now()
-    found = stripe.fetch(kind, object_id)
-    if found is None:
+    source = stripe.fetch(kind, object_id)
+    if source is None:
         return Fetched(None, (), at)
-    facts = facts_of(kind, found)
+    facts = facts_of(kind, source)
     with transaction() as ctx:
-        known = catalog.load(ctx.session, catalog.prices_of(facts))
-        unknown = catalog.unexplained(facts, known)
-    prices = [price for each in unknown if (price := stripe.fetch("price", each)) is not None]
-    return Fetched(found, prices, at)
+        unknown = catalog.unexplained(facts, catalog.load(ctx.session, [facts]))
+    prices = [price for id_ in unknown if (price := stripe.fetch("price", id_)) is not None]
+    return Fetched(source, prices, at)
 
 
-def fetch_all(stripe: StripeGateway, wanted: Mapping[int, Event]) -> Asked:
-    """What Stripe says now of many events' objects, each asked for once, a few at a time.
+def fetch_all(stripe: StripeGateway, events: Mapping[int, Event]) -> dict[int, Answer]:
+    """Fetch the objects of many events, each object once, a few at a time.
 
-    Once Stripe is away no other is asked for: its time-outs would add up.
+    Once Stripe is away the rest is not asked, for the time-outs would add up: it has no answer.
     """
     is_away = threading.Event()
     by_object: dict[object, list[int]] = {}
-    for number, event in wanted.items():
-        is_apart = event.kind is None or event.kind == "cash_transaction"
+    for number, event in events.items():
+        is_apart = event.kind in (None, CashTransaction)
         name = number if is_apart else (event.kind, event.object.get("id"))
         by_object.setdefault(name, []).append(number)
 
-    def ask(numbers: list[int]) -> Asked:
+    def ask(numbers: list[int]) -> dict[int, Answer]:
         if is_away.is_set():
-            return Asked({}, {})
+            return {}
         try:
-            return Asked(dict.fromkeys(numbers, fetch_of_event(stripe, wanted[numbers[0]])), {})
+            return dict.fromkeys(numbers, fetch_of_event(stripe, events[numbers[0]]))
+        except BadObject:
+            return dict.fromkeys(numbers)
         except BillingError as error:
             if isinstance(error, StripeAway):
                 is_away.set()
-            if isinstance(error, BadObject):
-                return Asked(dict.fromkeys(numbers), {})
-            return Asked({}, dict.fromkeys(numbers, error))
+            return dict.fromkeys(numbers, error)
 
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         answers = list(pool.map(ask, by_object.values()))
-    return Asked(
-        {number: found for each in answers for number, found in each.fetched.items()},
-        {number: error for each in answers for number, error in each.failed.items()},
-    )
+    return {number: answer for group in answers for number, answer in group.items()}
 
 
 def fetch_of_event(stripe: StripeGateway, event: Event) -> Fetched | None:
-    """What Stripe says now of the event's object; None where there is nothing to ask.
+    """Fetch the event's object; None where there is nothing to ask.
 
-    Raises what `fetch` does, and MissingObject.
+    Raises as `fetch` does, and MissingObject.
     """
     if event.kind is None:
         return None
-    if event.kind != "cash_transaction":
-        return fetch(stripe, event.kind, event.object_id)
+    if event.kind is not CashTransaction:
+        return fetch(stripe, event.kind.KIND, event.object_id)
     # It never changes, and lives below its customer, whom a thin event does not name.
     return Fetched(_snapshot(stripe, event), (), clock.now()) if event.is_thin else None
 
 
 def _snapshot(stripe: StripeGateway, event: Event) -> Mapping[str, Any] | None:
-    """The object as the event shows it that Stripe made beside a thin one."""
-    whole = stripe.fetch("v2_event", event.id) or {}
-    beside = whole.get("snapshot_event")
-    snapshot = stripe.fetch("event", beside) if beside else None
+    """The object in the snapshot event that Stripe made beside a thin one."""
+    thin = stripe.fetch("v2_event", event.id) or {}
+    snapshot_id = thin.get("snapshot_event")
+    snapshot = stripe.fetch("event", snapshot_id) if snapshot_id else None
     return snapshot["data"]["object"] if snapshot else None

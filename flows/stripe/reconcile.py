@@ -1,6 +1,6 @@
-"""Stripe's lists read, compared with what we know, and each difference looked at a second time.
+"""Compare Stripe's lists with our objects, and check each difference a second time.
 
-The second look is at the object as it is now: what changed while the lists were read is no drift.
+The second check fetches the object's current state: a change during the reading is no drift.
 """
 
 import datetime as dt
@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from billing.errors import Rejected
-from billing.stripe import apply_one, drift
+from billing.stripe import apply, drift
+from billing.stripe.apply import facts_of
 from billing.stripe.drift import Difference, Report
 from billing.stripe.errors import LivemodeMismatch, StripeKnowsNone
-from billing.stripe.parse import facts_of
+from billing.stripe.kinds import KINDS
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
 from gateways.stripe_api import StripeGateway
@@ -22,12 +23,12 @@ from worker.database import transaction
 #: Objects that are compared in one transaction: a page of Stripe's.
 AT_ONCE = 100
 
-#: Is told how many objects of which kind have been compared.
+#: Called with the report after each page.
 Watch = Callable[[Report], object]
 
 
 def look(stripe: StripeGateway, *, watch: Watch = lambda _: None) -> Report:
-    """Compare everything; changes nothing.
+    """Compare everything, and change nothing.
 
     Raises StripeAway or StripeRefused, and LivemodeMismatch if the key is not of our mode.
     """
@@ -39,15 +40,15 @@ def look(stripe: StripeGateway, *, watch: Watch = lambda _: None) -> Report:
             if len(report.differences) == drift.MAX_DIFFERENCES:
                 report.is_cut = True
                 break
-            if found := _second_look(stripe, kind, object_id):
-                report.differences.append(found)
+            if difference := _second_look(stripe, kind, object_id):
+                report.differences.append(difference)
     return report
 
 
 def _suspects(
     stripe: StripeGateway, kind: str, report: Report, *, since: dt.datetime, watch: Watch
 ) -> Iterator[str]:
-    """Ids of what seems to differ, first of what Stripe lists, then of what it does not."""
+    """The ids of objects that seem to differ: listed ones first, then unlisted ones."""
     filters: dict[str, dict[str, object]] = {
         "subscription": {"status": "all"},
         "invoice": {"created": {"gte": int(since.timestamp())}},
@@ -55,7 +56,7 @@ def _suspects(
     seen: set[str] = set()
     listed = stripe.list(kind, **filters.get(kind, {}))
     while page := list(itertools.islice(listed, AT_ONCE)):
-        seen |= {each["id"] for each in page}
+        seen |= {source["id"] for source in page}
         differing = _differing(kind, page)
         report.compared[kind] += len(page)
         watch(report)
@@ -69,26 +70,26 @@ def _differing(kind: str, page: Iterable[dict[str, Any]]) -> list[str]:
     is_live = stripe_apply.guard().is_live
     differing = []
     with transaction() as ctx:
-        for each in page:
-            if bool(each.get("livemode")) != is_live:
-                raise LivemodeMismatch(object=each["id"], we_are_live=is_live)
+        for source in page:
+            if bool(source.get("livemode")) != is_live:
+                raise LivemodeMismatch(object=source["id"], we_are_live=is_live)
             try:
-                facts = facts_of(kind, each)
-                is_different = drift.compare(ctx.session, kind, each["id"], facts) is not None
+                facts = facts_of(kind, source)
+                is_different = drift.compare(ctx.session, kind, source["id"], facts) is not None
             except Rejected:
-                is_different = drift.is_ours(ctx.session, kind, each)
+                is_different = drift.is_ours(ctx.session, kind, source)
             if is_different:
-                differing.append(each["id"])
+                differing.append(source["id"])
     return differing
 
 
 def _second_look(stripe: StripeGateway, kind: str, object_id: str) -> Difference | None:
-    """What differs now, with the prices that the object names known."""
+    """Compare the current object, after its prices are fetched."""
     try:
         fetched = stripe_fetch.fetch(stripe, kind, object_id)
         with transaction() as ctx:
             facts = (
-                apply_one.fetched_facts(ctx, kind, object_id, fetched)
+                apply.current_facts(ctx, KINDS[kind], object_id, fetched)
                 if fetched.object is not None
                 else None
             )

@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 
 from billing.errors import StripeRefused
-from billing.stripe import types as stripe_types
-from billing.stripe.parse import facts_of
+from billing.stripe import kinds as our_kinds
+from billing.stripe.apply import facts_of
 from gateways.stripe_api import PINNED
 from gateways.stripe_kinds import KINDS
 from tests import stripe_objects as objects
@@ -70,7 +70,7 @@ def test_what_stripe_tells_is_what_the_domain_reads(fake, stripe_api, kind):
 
 
 def test_all_is_fetched_that_the_domain_reads_but_what_never_changes():
-    assert set(stripe_types.KINDS) - set(KINDS) == {"cash_transaction"}
+    assert set(our_kinds.KINDS) - set(KINDS) == {"cash_transaction"}
 
 
 @pytest.mark.parametrize("kind", SAMPLES)

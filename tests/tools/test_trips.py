@@ -8,8 +8,8 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (14, 40),
-    "invoice-paid": (55, 248),
-    "invoice-paid-task": (59, 256),
+    "invoice-paid": (42, 138),
+    "invoice-paid-task": (46, 146),
     "bank-match": (47, 199),
     "bank-match-task": (49, 202),
     "bank-import": (30, 343),

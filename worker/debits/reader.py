@@ -213,8 +213,7 @@ class DebitReader:
         try:
             queues.acknowledge(self._redis, [item.tag for item in items])
         except redis.RedisError as error:
-            name = type(error).__name__
-            log.warning("debit_batch_not_acknowledged", messages=len(items), error=name)
+            log.warning("batch_not_acknowledged", messages=len(items), error=type(error).__name__)
 
     def _report(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
         counts = post.counts_of(answers)

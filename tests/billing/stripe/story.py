@@ -7,10 +7,9 @@ from sqlalchemy import select
 from billing.host import accounts
 from billing.lifecycle import status
 from billing.purchases import purchases
-from billing.stripe import apply_batch, apply_one, events, inbox, store_event
-from billing.stripe.apply_batch import Taken
-from billing.stripe.apply_one import Guard
-from billing.stripe.store_event import Arrived
+from billing.stripe import apply, events, inbox, inbox_upkeep
+from billing.stripe.events import Guard
+from billing.stripe.inbox import Received
 from models.host import Account, Invoice, Payment, Subscription
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
@@ -41,7 +40,7 @@ class Stripe:
         now = self.ledger.now
         with transaction() as ctx:
             event = events.of_payload(payload)
-            number = store_event.keep(ctx.at(now), event, source="webhook", received_at=now)
+            number = inbox.store(ctx.at(now), event, source="webhook", received_at=now)
         if number is None:
             return "seen before"
         self.apply(number)
@@ -50,28 +49,29 @@ class Stripe:
     def deliver_set(self, *payloads) -> list[str]:
         """Deliver these events at once, as a worker does that found them in its queue."""
         now = self.ledger.now
-        arrived = [Arrived(events.of_payload(payload), now) for payload in payloads]
-        with transaction() as ctx:
-            rows = store_event.keep_all(ctx.at(now), arrived, source="webhook")
-            taken = [Taken(row) for row in rows if row is not None]
-            done = apply_batch.apply_all(ctx.at(now), taken, guard=self.guard)
-            inbox.write_all(ctx.session, done)
+        received = [Received(events.of_payload(payload), now) for payload in payloads]
+        with transaction(actor="stripe") as ctx:
+            rows = inbox.store_all(ctx.at(now), received, source="webhook")
+            done = self._apply_in(ctx.at(now), [row for row in rows if row is not None])
         for row in rows:
-            if row is not None and row not in done:
+            if row is not None and row.id not in done:
                 self.apply(row.id)
         return [self.outcome(row.id) if row is not None else "seen before" for row in rows]
 
     def apply(self, number) -> None:
-        with transaction() as ctx:
-            row = inbox.claim(ctx.session, number)
-            if row is not None:
-                apply_one.apply(ctx.at(self.ledger.now), row, guard=self.guard)
+        with transaction(actor="stripe") as ctx:
+            self._apply_in(ctx.at(self.ledger.now), inbox.claim(ctx.session, [number]))
+
+    def _apply_in(self, ctx, rows):
+        with inbox.handle(ctx, rows) as handling:
+            apply.apply(ctx, handling, guard=self.guard, answers={})
+        return handling.outcomes
 
     def sweep(self) -> None:
         """Take up what is due, until nothing is."""
         while True:
             with transaction() as ctx:
-                due = inbox.due(ctx.at(self.ledger.now), limit=100)
+                due = inbox_upkeep.due(ctx.at(self.ledger.now), limit=100)
             if not due:
                 return
             for number in due:

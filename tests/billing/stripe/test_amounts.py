@@ -2,9 +2,9 @@
 
 import pytest
 
-from billing.stripe import json_fields as read
+from billing.stripe import fields as read
+from billing.stripe.apply import facts_of
 from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
-from billing.stripe.parse import facts_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, text
 
-from billing.stripe import inbox
+from billing.stripe import inbox, inbox_upkeep
 from flows.stripe import apply as stripe_apply
 from flows.stripe import receive as stripe_receive
 from models.life import DunningCase
@@ -248,7 +248,7 @@ def sent(door, ledger):
 
     def send(*payloads):
         hooks = [webhook(body_of(payload)) for payload in payloads]
-        outcomes = stripe_apply.finish(stripe_receive.take_in(hooks))
+        outcomes = stripe_apply.finish(stripe_receive.receive(hooks))
         return [f"{each.state}: {each.reason}" if each.reason else each.state for each in outcomes]
 
     send.shops = shops
@@ -295,7 +295,7 @@ def test_a_bad_signature_among_good_ones_is_refused_alone(sent, ledger):
     hooks = [webhook(body_of(paid(shop))) for shop in sent.shops]
     hooks[1] = webhook(body_of(paid(sent.shops[1])), secret="whsec_of_somebody")
 
-    outcomes = stripe_apply.finish(stripe_receive.take_in(hooks))
+    outcomes = stripe_apply.finish(stripe_receive.receive(hooks))
 
     assert [each.state for each in outcomes] == ["applied", "refused", "applied"]
     assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000, 0, 1000]
@@ -310,6 +310,6 @@ def test_while_one_account_is_locked_the_others_of_its_set_go_on(sent, ledger, m
 
     assert outcomes == ["applied", "received: OperationalError", "applied"]
     with transaction() as ctx:
-        swept = inbox.due(ctx.at(clock.now() + inbox.TAKEN_UP_AGAIN), limit=10)
+        swept = inbox_upkeep.due(ctx.at(clock.now() + inbox.TAKEN_UP_AGAIN), limit=10)
     assert [each.state for each in stripe_apply.apply_all(swept)] == ["applied"]
     assert [ledger.see(slug).credits for slug in ("acme", "bolt", "cord")] == [1000] * 3

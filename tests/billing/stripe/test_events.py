@@ -5,11 +5,10 @@ import json
 import pytest
 
 from billing.stripe import events
+from billing.stripe.apply import facts_of
 from billing.stripe.errors import BadObject, MissingObject, NotAnEvent, NotJson, NotUtf8
-from billing.stripe.events import EVENTS
-from billing.stripe.parse import READERS, facts_of
-from billing.stripe.types import KINDS
-from billing.stripe.versions import LIVES, written
+from billing.stripe.kinds import KIND_OF_EVENT, KINDS
+from billing.stripe.object_rows import as_json
 from gateways import stripe_kinds
 from tests.billing.stripe.writing import Shop, seconds
 
@@ -28,8 +27,8 @@ def body_of(payload) -> bytes:
 
 
 def test_the_tables_agree_on_the_kinds_of_objects():
-    assert set(EVENTS.values()) == set(KINDS) == set(READERS)
-    assert set(LIVES) < set(KINDS)
+    assert set(KIND_OF_EVENT.values()) == set(KINDS.values())
+    assert {name: kind.KIND for name, kind in KINDS.items()} == {name: name for name in KINDS}
     assert set(KINDS) - {"cash_transaction"} <= set(stripe_kinds.KINDS)
 
 
@@ -57,7 +56,7 @@ def test_the_tables_agree_on_the_kinds_of_objects():
 def test_each_type_of_event_is_about_one_kind_of_object_or_not_ours(old, type_, kind):
     event = events.of_payload(old.event(type_, {"id": "x_1"}))
 
-    assert event.kind == kind
+    assert event.kind is (kind and KINDS[kind])
 
 
 def test_two_deliveries_of_one_event_have_one_digest(old):
@@ -78,7 +77,7 @@ def test_another_event_under_the_same_id_has_another_digest(old):
 def test_what_was_deleted_is_so_though_its_object_does_not_say_it(old, type_):
     event = events.of_payload(old.event(type_, {"id": "x_1", "object": "x"}))
 
-    assert facts_of(event.kind, event.newest).is_deleted
+    assert event.kind.parse(event.newest).is_deleted
 
 
 def test_a_thin_event_names_its_object_and_carries_none():
@@ -93,7 +92,7 @@ def test_a_thin_event_names_its_object_and_carries_none():
         }
     )
 
-    assert (event.is_thin, event.kind, event.object_id) == (True, "invoice", "in_1")
+    assert (event.is_thin, event.kind.KIND, event.object_id) == (True, "invoice", "in_1")
 
 
 def altered(**changes):
@@ -221,4 +220,4 @@ def test_facts_survive_being_kept_as_json(kind):
 
     facts = facts_of(kind, objects.get(kind, {"id": "x_1"}))
 
-    assert KINDS[kind].from_json(json.loads(written(facts))) == facts
+    assert KINDS[kind].from_json(json.loads(as_json(facts))) == facts

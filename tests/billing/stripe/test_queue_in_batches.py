@@ -5,7 +5,7 @@ import json
 import pytest
 from sqlalchemy import text
 
-from billing.stripe import events, store_event
+from billing.stripe import events, inbox
 from billing_client.messages import ApplyStripeEvent
 from flows.stripe import batch as stripe_batch
 from flows.stripe import receive as stripe_receive
@@ -79,7 +79,7 @@ def test_doorbells_of_the_relay_are_taken_along(shop, ledger, redis_client):
     event = events.of_payload(paid(shop, 1))
     now = clock.now()
     with transaction() as ctx:
-        number = store_event.keep(ctx.at(now), event, source="webhook", received_at=now)
+        number = inbox.store(ctx.at(now), event, source="webhook", received_at=now)
     redis_client.lpush("stripe", raw(message("stripe.apply", "stripe", number=number)))
 
     states = [each.state for each in stripe_batch.work(first(shop))]
@@ -137,7 +137,7 @@ def test_on_an_error_what_was_taken_along_is_put_back_in_its_order(
 ):
     messages = [queued(paid(shop, number)) for number in range(1, 20)]
     redis_client.lpush("stripe", *messages)
-    monkeypatch.setattr(stripe_receive, "take_in", _dies)
+    monkeypatch.setattr(stripe_receive, "receive", _dies)
 
     with pytest.raises(KeyboardInterrupt):
         stripe_batch.work(first(shop))

@@ -8,10 +8,9 @@ from sqlalchemy import func, select
 
 from billing.stripe.signature import sign
 from flows.stripe import apply as stripe_apply
-from flows.stripe import receive as stripe_receive
 from models.host import CreditTransaction
 from models.stripe import StripeEvent
-from tests.billing.stripe.door import SECRET, body_of, webhook
+from tests.billing.stripe.door import SECRET, body_of, receive_one, webhook
 from tests.billing.stripe.writing import MONTH_S, Shop
 from tests.worker.conftest import client, is_idle, start, wait_until  # noqa: F401 - fixtures
 from tests.worker.rawmessages import message, raw
@@ -133,7 +132,7 @@ def test_the_same_events_by_eight_threads_are_applied_once(ledger, shops):
     def deliver(offset):
         try:
             for hook in hooks[offset:] + hooks[:offset]:
-                stripe_receive.receive(hook)
+                receive_one(hook)
         except Exception as error:
             broken.append(error)
 
@@ -153,9 +152,7 @@ def test_the_same_events_by_eight_threads_are_applied_once(ledger, shops):
 def test_all_events_of_one_account_at_once_wait_for_each_other_and_agree(ledger, shops):
     shop = shops[0]
     bodies = [body_of(paid(shop, n)) for n in range(16)]
-    threads = [
-        threading.Thread(target=stripe_receive.receive, args=(webhook(body),)) for body in bodies
-    ]
+    threads = [threading.Thread(target=receive_one, args=(webhook(body),)) for body in bodies]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.stripe import object_rows
-from billing.stripe.parse import facts_of
-from billing.stripe.versions import LIVES, digest_of, rank_of, written
+from billing.stripe.apply import facts_of
+from billing.stripe.kinds import KINDS
+from billing.stripe.object_rows import State, as_json, digest_of
 from worker.database import transaction
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 A_SECOND = dt.timedelta(seconds=1)
+LIVES = {name: tuple(kind.STATUSES) for name, kind in KINDS.items() if kind.STATUSES}
 
 
 def a_state(kind, **fields):
@@ -20,7 +22,7 @@ def a_state(kind, **fields):
 
 
 def version(state, at=0):
-    return (at, [int(each) for each in rank_of(state)], digest_of(written(state)))
+    return (at, [int(each) for each in state.rank], digest_of(as_json(state)))
 
 
 @pytest.mark.parametrize("kind", sorted(LIVES))
@@ -126,7 +128,7 @@ def test_postgres_orders_states_as_python_does(database):
 
 def keep(state, at) -> bool:
     with transaction() as ctx:
-        return object_rows.keep(ctx.at(NOON), state, account_id=None, version_at=at)
+        return object_rows.store(ctx.at(NOON), State(state, at))
 
 
 def known():

@@ -228,7 +228,7 @@ def test_no_transaction_is_open_while_stripe_is_asked(door, fake, starter, now):
 def in_a_set(*payloads):
     """Deliver these events at once; returns what became of each."""
     hooks = [webhook(body_of(payload)) for payload in payloads]
-    return [each.state for each in stripe_apply.finish(stripe_receive.take_in(hooks))]
+    return [each.state for each in stripe_apply.finish(stripe_receive.receive(hooks))]
 
 
 def test_events_of_one_object_in_a_set_ask_stripe_for_it_once(door, ledger, fake, starter, now):

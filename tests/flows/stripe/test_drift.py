@@ -281,7 +281,7 @@ def test_a_dry_run_of_the_sync_says_what_it_would_do_and_does_nothing(acme, ledg
     told = json.loads(billing("stripe", "sync", "invoice", "in_1", "--dry-run", "--json"))
 
     for words in (
-        "would be brought up to date",
+        "would be synced",
         "1,000 credits would be given",
         "0 -> 1,000",
         "trial -> active",
@@ -329,20 +329,20 @@ def test_what_can_not_be_synced_is_named(acme, words, error):
 def test_without_an_api_key_the_commands_say_what_to_set(acme, configure):
     configure(BILLING_STRIPE_API_KEY="")
 
-    for words in (("drift",), ("sync", "invoice", "in_1"), ("fill-gaps",)):
+    for words in (("drift",), ("sync", "invoice", "in_1"), ("backfill",)):
         assert "BILLING_STRIPE_API_KEY" in billing("stripe", *words, exit_code=1)
 
 
 def test_the_command_fills_gaps(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
-    would = billing("stripe", "fill-gaps", "--dry-run")
-    did = billing("stripe", "fill-gaps")
+    would = billing("stripe", "backfill", "--dry-run")
+    did = billing("stripe", "backfill")
     since = (acme.now - dt.timedelta(hours=4)).isoformat()
-    again = json.loads(billing("stripe", "fill-gaps", "--since", since, "--json"))
+    again = json.loads(billing("stripe", "backfill", "--since", since, "--json"))
 
-    assert "1 of them new and would be kept" in would
-    assert "1 of them new and kept" in did
+    assert "1 of them new and would be stored" in would
+    assert "1 of them new and stored" in did
     assert "1 applied" in did
     assert (again["listed"], again["new"]) == (1, [])
     assert ledger.see("acme").credits == 1000
@@ -350,10 +350,18 @@ def test_the_command_fills_gaps(acme, ledger):
 
 @pytest.mark.parametrize("since", ["yesterday", "2099-01-01"])
 def test_a_time_that_is_none_or_still_to_come_is_refused(acme, since):
-    assert "--since" in billing("stripe", "fill-gaps", "--since", since, exit_code=2)
+    assert "--since" in billing("stripe", "backfill", "--since", since, exit_code=2)
 
 
 def test_stripe_that_says_no_ends_the_command_with_its_reason(acme):
     acme.fake.fail(401, code="api_key_expired")
 
-    assert "StripeRefused" in billing("stripe", "fill-gaps", exit_code=1)
+    assert "StripeRefused" in billing("stripe", "backfill", exit_code=1)
+
+
+def test_the_old_name_of_the_backfill_still_works_and_names_the_new_one(acme, ledger):
+    acme.event("invoice.paid", acme.buys(hours=2), hours=2)
+
+    assert "billing stripe backfill" in billing("stripe", "fill-gaps")
+
+    assert ledger.see("acme").credits == 1000

@@ -6,7 +6,7 @@ import json
 import pytest
 from sqlalchemy import select
 
-from billing.stripe import events
+from billing.stripe.kinds import KIND_OF_EVENT, KIND_OF_THIN_OBJECT
 from billing.stripe.signature import sign
 from flows.stripe import apply as stripe_apply
 from gateways.stripe_kinds import KINDS
@@ -173,5 +173,5 @@ def test_a_thin_event_and_the_one_beside_it_give_the_credits_once(told, acme, le
 
 
 def test_every_kind_that_a_thin_event_may_be_about_can_be_fetched_or_is_cash():
-    assert set(events.RELATED.values()) - set(KINDS) == {"cash_transaction"}
-    assert set(events.RELATED.values()) == set(events.EVENTS.values())
+    assert {kind.KIND for kind in KIND_OF_THIN_OBJECT.values()} - set(KINDS) == {"cash_transaction"}
+    assert set(KIND_OF_THIN_OBJECT.values()) == set(KIND_OF_EVENT.values())

@@ -1,0 +1,228 @@
+"""Invoices: what an account owes for a period, and what it has paid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from sqlalchemy.orm import Session
+
+from billing.context import Context
+from billing.events import outbox
+from billing.host import accounts, invoices
+from billing.host.accounts import HostAccount
+from billing.host.invoices import MirroredInvoice
+from billing.lifecycle.dunning import cases as dunning_cases
+from billing.stripe import fields
+from billing.stripe.fields import JSON, Price
+from billing.stripe.objects.base import Change, Facts, in_order
+from billing.stripe.objects.charge import Charge
+
+#: Nobody owes an invoice in one of these states any more. A paid one ends dunning by the payment.
+NOT_OWED = frozenset({"void", "uncollectible", "deleted"})
+#: Dunning asks only accounts with access, or suspended for an unpaid invoice. It ignores the first
+#: payment of a new subscription, which Stripe gives up within a day.
+DUNNED = frozenset({"active", "suspended"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an invoice. `amount` is signed, before discounts."""
+
+    id: str
+    price: Price
+    amount: int
+    quantity: int
+    is_proration: bool
+    start: int | None
+    end: int | None
+    is_free_price: bool | None
+
+    @classmethod
+    def parse(cls, source: JSON) -> Self:
+        """Parse a line. Raises as `Facts.parse` does."""
+        parent = fields.inside(source, "parent")
+        details = fields.inside(parent, "subscription_item_details") or fields.inside(
+            parent, "invoice_item_details"
+        )
+        period = fields.inside(source, "period")
+        unit = fields.inside(source, "price").get("unit_amount")
+        unit = fields.inside(source, "plan").get("amount") if unit is None else unit
+        return cls(
+            id=fields.needed(source, "id"),
+            price=fields.price_named(source),
+            amount=fields.amount(source, "amount", signed=True),
+            quantity=fields.count(source, "quantity", default=1),
+            is_proration=fields.flag(source, "proration") or fields.flag(details, "proration"),
+            start=fields.second(period, "start"),
+            end=fields.second(period, "end"),
+            is_free_price=None if unit is None else unit == 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice(Facts):
+    """An invoice. `payments`: the ids of the intents and charges that pay it."""
+
+    KIND: ClassVar[str] = "invoice"
+    EVENTS: ClassVar[tuple[str, ...]] = (
+        "invoice.created",
+        "invoice.updated",
+        "invoice.deleted",
+        "invoice.finalized",
+        "invoice.finalization_failed",
+        "invoice.sent",
+        "invoice.paid",
+        "invoice.overdue",
+        "invoice.payment_succeeded",
+        "invoice.payment_failed",
+        "invoice.payment_action_required",
+        "invoice.payment_attempt_required",
+        "invoice.marked_uncollectible",
+        "invoice.voided",
+    )
+    STATUSES: ClassVar[Mapping[str, int]] = in_order(
+        "draft",
+        "open",
+        "uncollectible",
+        "paid",
+        "void",
+        "deleted",
+    )
+
+    subscription: str | None
+    status: str
+    currency: str
+    total: int
+    due: int
+    paid: int
+    attempts: int
+    next_attempt: int | None
+    created: int | None
+    due_date: int | None
+    number: str | None
+    payments: tuple[str, ...]
+    lines: tuple[Line, ...]
+    has_more_lines: bool
+
+    @classmethod
+    def parse(cls, source: JSON) -> Self:
+        """Parse an invoice. Raises as `Facts.parse` does."""
+        parent = fields.inside(source, "parent", "subscription_details")
+        details = fields.inside(source, "subscription_details")
+        payments = fields.payment_ids(source)
+        for payment in fields.items(source, "payments"):
+            payments += fields.payment_ids(fields.inside(payment, "payment"))
+        return cls(
+            **fields.common(source, parent, details),
+            subscription=fields.reference(source, "subscription")
+            or fields.reference(parent, "subscription"),
+            status=_status(source),
+            currency=fields.currency(source),
+            total=fields.amount(source, "total", signed=True),
+            due=fields.amount(source, "amount_due", signed=True),
+            paid=fields.amount(source, "amount_paid"),
+            attempts=fields.count(source, "attempt_count", default=0),
+            next_attempt=fields.second(source, "next_payment_attempt"),
+            created=fields.second(source, "created"),
+            due_date=fields.second(source, "due_date"),
+            number=fields.text(source, "number", longest=fields.MAX_NUMBER_CHARACTERS),
+            payments=tuple(sorted({payment for payment in payments if payment})),
+            lines=tuple([Line.parse(line) for line in fields.items(source, "lines")]),
+            has_more_lines=fields.flag(fields.inside(source, "lines"), "has_more"),
+        )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Load the facts as they were stored."""
+        rows = stored["lines"]
+        lines = tuple([Line(**{**line, "price": Price(**line["price"])}) for line in rows])
+        return cls(**{**stored, "lines": lines, "payments": tuple(stored["payments"])})
+
+    @property
+    def rank(self) -> list[int]:
+        """The status' place, the attempts to collect, and the amount paid."""
+        return [self.STATUSES.get(self.status, 0), self.attempts, self.paid]
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Its payments."""
+        return frozenset(self.payments)
+
+    def gone(self) -> Self:
+        """A draft that was deleted."""
+        return replace(self, status="deleted")
+
+    def mirrored(self, account: HostAccount) -> MirroredInvoice:
+        """The invoice as the main app's table shows it."""
+        return MirroredInvoice(
+            account_id=account.id,
+            number=self.number,
+            stripe_id=self.id,
+            status=self.status,
+            currency=self.currency,
+            due_minor=fields.minor(self.due, self.currency),
+            paid_minor=fields.minor(self.paid, self.currency),
+            issued_at=fields.moment(self.created) if self.created else None,
+            due_at=fields.moment(self.due_date) if self.due_date else None,
+        )
+
+    def follow(self, ctx: Context, change: Change) -> bool:
+        """Announce a payment or a failed attempt; open or stop dunning."""
+        before = change.before if isinstance(change.before, Invoice) else None
+        is_new_failure = self.status == "open" and self.attempts > (
+            before.attempts if before else 0
+        )
+        if is_new_failure or self.status in NOT_OWED:
+            self._follow_dunning(ctx, change, is_new_failure=is_new_failure)
+        is_new_payment = self.status == "paid" and (before is None or before.status != "paid")
+        if is_new_failure or (is_new_payment and self.paid):
+            self._announce(ctx, change.account)
+        return is_new_failure
+
+    def _announce(self, ctx: Context, account: HostAccount) -> None:
+        payload = fields.money(self.id, self.currency, self.paid or self.due)
+        if self.status == "paid":
+            outbox.leave(ctx, "invoice.paid", account_id=account.id, payload=payload)
+            return
+        next_at = fields.moment(self.next_attempt).isoformat() if self.next_attempt else None
+        payload |= {"attempts": self.attempts, "next_attempt_at": next_at}
+        outbox.leave(ctx, "payment.failed", account_id=account.id, payload=payload)
+
+    def _follow_dunning(self, ctx: Context, change: Change, *, is_new_failure: bool) -> None:
+        """Open a case for a failed attempt; close it when nobody owes the invoice any more."""
+        invoice_id = invoices.id_of(ctx.session, self.id)
+        account_id = change.account.id
+        if not is_new_failure:
+            if invoice_id is not None:
+                dunning_cases.stop(ctx, account_id, reason="written_off", invoice_id=invoice_id)
+        elif _may_be_dunned(ctx.session, change.account):
+            dunning_cases.open_case(
+                ctx,
+                account_id,
+                cause="card_failed",
+                invoice_id=invoice_id,
+                decline_code=_decline_code(change),
+                retry_at=fields.moment(self.next_attempt) if self.next_attempt else None,
+            )
+
+
+def _status(source: JSON) -> str:
+    status = fields.text(source, "status", longest=fields.MAX_STATUS_CHARACTERS)
+    if source.get("deleted") is True:
+        return "deleted"
+    if status is None:  # before 2018-11-08
+        return "paid" if fields.flag(source, "paid") else "open"
+    return status
+
+
+def _may_be_dunned(session: Session, account: HostAccount) -> bool:
+    """Read the status anew: an earlier event of the batch may have changed it."""
+    status = accounts.lock(session, [account.id])[account.id].status
+    return status in DUNNED and not account.is_system
+
+
+def _decline_code(change: Change) -> str | None:
+    """Why its newest failed charge failed, if Stripe has said so yet."""
+    charges = [charge for charge in change.payment if isinstance(charge, Charge)]
+    codes = [charge.decline for charge in charges if charge.status == "failed" and charge.decline]
+    return codes[-1] if codes else None
