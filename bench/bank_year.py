@@ -11,18 +11,16 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from billing.bank.invoicing.references import reference
-from billing.bank.matching.names import folded
-from billing.bank.matching.rules import match
-from billing.bank.matching.types import (
-    Decision,
-    Earlier,
-    Incoming,
-    Invoice,
+from billing.bank.matching.open_items import (
+    EarlierTransfer,
+    IssuedInvoice,
     OpenItems,
-    Policy,
-    Trust,
-    earlier_by_likeness,
+    PayerHistory,
+    by_likeness,
+    folded,
 )
+from billing.bank.matching.rules import match
+from billing.bank.matching.types import AUTOMATIC, IncomingTransfer, MatchDecision, MatchingPolicy
 from billing.statements.canonical import Reference
 
 PRICES = (2900, 4900, 8900, 8900, 13900, 22900, 22900)
@@ -53,7 +51,7 @@ _LAST = ("Adler", "Brandt", "Conti", "Dahl", "Egger", "Fuchs", "Gruber", "Hansen
 class Sent:
     """A payment and the truth about it."""
 
-    incoming: Incoming
+    incoming: IncomingTransfer
     account_id: int
     invoices: tuple[int, ...]
     habit: str
@@ -65,14 +63,14 @@ class Year:
 
     chance: random.Random
     accounts: int
-    invoices: dict[int, Invoice] = field(default_factory=dict)
-    payers: dict[str, dict[int, Trust]] = field(default_factory=dict)
-    earlier: list[Earlier] = field(default_factory=list)
+    invoices: dict[int, IssuedInvoice] = field(default_factory=dict)
+    payers: dict[str, dict[int, PayerHistory]] = field(default_factory=dict)
+    earlier: list[EarlierTransfer] = field(default_factory=list)
     owed: dict[int, list[int]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
     automatic: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
-    wrong: list[tuple[str, Decision]] = field(default_factory=list)
+    wrong: list[tuple[str, MatchDecision]] = field(default_factory=list)
     transfers: int = 0
 
     def report(self) -> dict[str, object]:
@@ -121,7 +119,7 @@ def _bill(year: Year, today: date) -> None:
     for account_id in range(1, year.accounts + 1):
         id = len(year.invoices) + 1
         price = PRICES[account_id % len(PRICES)] * VAT[account_id % len(VAT)] // 100
-        year.invoices[id] = Invoice(
+        year.invoices[id] = IssuedInvoice(
             id=id,
             account_id=account_id,
             reference=reference(id),
@@ -144,7 +142,7 @@ def _pay(year: Year, account_id: int, today: date) -> Iterator[Sent]:
     if habit == "never pays":
         return
     if habit == "two months at once":
-        behind = [id for id in owed[:-1] if year.invoices[id].is_open][-1:]
+        behind = [id for id in owed[:-1] if year.invoices[id].due_minor][-1:]
         both = (*behind, newest.id)
         amount = sum(year.invoices[id].due_minor for id in both)
         text = " and ".join(year.invoices[id].reference for id in both)
@@ -169,7 +167,9 @@ def _pay(year: Year, account_id: int, today: date) -> Iterator[Sent]:
         )
 
 
-def _written_reference(year: Year, habit: str, owed: list[int], newest: Invoice) -> str | None:
+def _written_reference(
+    year: Year, habit: str, owed: list[int], newest: IssuedInvoice
+) -> str | None:
     """Return the reference that the payer writes."""
     chance = year.chance
     if habit == "no reference":
@@ -214,7 +214,7 @@ def _send(
     iban = f"DE{account_id % 20:020d}" if shared else f"AT{account_id:020d}"
     if chance.random() < 1 / 50:
         iban = f"FR{chance.randrange(10**6):020d}"
-    incoming = Incoming(
+    incoming = IncomingTransfer(
         id=year.transfers,
         order=f"{year.transfers:08d}",
         amount_minor=amount,
@@ -234,13 +234,13 @@ def _match(year: Year, sent: list[Sent]) -> None:
         return
     payments = {payment.incoming.id: payment for payment in sent}
     open_items = OpenItems(
-        dict(year.invoices), payers=year.payers, earlier=earlier_by_likeness(year.earlier)
+        dict(year.invoices), payers=year.payers, earlier=by_likeness(year.earlier)
     )
-    for decision in match([payment.incoming for payment in sent], open_items, Policy()):
+    for decision in match([payment.incoming for payment in sent], open_items, MatchingPolicy()):
         payment = payments[decision.transfer_id]
         year.seen[payment.habit] += 1
         year.rules[decision.rule] += 1
-        if decision.is_automatic:
+        if decision.outcome in AUTOMATIC:
             year.automatic[payment.habit] += 1
             if decision.account_id != payment.account_id:
                 year.wrong.append((payment.habit, decision))
@@ -278,13 +278,13 @@ def _settle(
     if incoming.payer_iban is None:
         return
     trust_by_account = year.payers.setdefault(incoming.payer_iban, {})
-    trust = trust_by_account.get(payment.account_id, Trust())
+    trust = trust_by_account.get(payment.account_id, PayerHistory())
     trust_by_account[payment.account_id] = replace(
         trust, confirmed=trust.confirmed + confirmed, matched=trust.matched + (not confirmed)
     )
     paid = frozenset(id for id, _ in parts)
     year.earlier.append(
-        Earlier(
+        EarlierTransfer(
             incoming.payer_iban,
             incoming.amount_minor,
             incoming.currency,

@@ -111,4 +111,4 @@ def _erase(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -
         needed = {name: value for name, value in values.items() if f":{name}" in statement}
         ctx.session.execute(text(statement), needed)
     stripe_erase.erase(ctx, account_ids, customers)
-    bank_erase.blank(ctx.session, account_ids)
+    bank_erase.erase(ctx.session, account_ids)

@@ -1,68 +1,26 @@
-"""A decision about a transfer made true: allocations, unapplied cash, and what follows from them.
+"""Allocations: a transfer's money put on invoices or kept as credit, and taken out again.
 
-One transaction, in this order of locks: the transfer, accounts by id, invoices by id. Money moves
-by guarded deltas, so that a transfer never gives more than it has, nor an invoice gets more than is
-open, whatever two workers do.
+One transaction, which locks the transfer first, then accounts by id, then invoices by id. A
+transfer never gives more than it has, and an invoice never takes more than is open. Nothing is
+changed or deleted: a counter-entry names the entry that it undoes.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from billing.bank import invoice_effects
-from billing.bank.errors import PartsRefused, TransferChanged, UnknownInvoice, UnknownTransfer
+from billing.bank import invoice_effects, transfers
+from billing.bank.errors import PartsRefused, UnknownInvoice
 from billing.bank.matching import payers
-from billing.bank.matching.types import ENGINE_VERSION
 from billing.context import Context
-from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredPayment
-from models.transfers import Allocation, Decision, Transfer, TransferInvoice, UnappliedCash
+from models.transfers import Allocation, Transfer, TransferInvoice, UnappliedCash
 
+#: (invoice id, minor units) for each invoice that a transfer pays.
 Parts = Sequence[tuple[int, int]]
-
-
-def lock(session: Session, transfer_id: int, *, version: int | None = None) -> Transfer:
-    """The transfer, locked. Raises UnknownTransfer, or TransferChanged if it is at another version.
-
-    Waits for whoever decides about it now, then sees what they decided.
-    """
-    row = (
-        select(Transfer)
-        .where(Transfer.id == transfer_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    transfer = session.scalars(row).first()
-    if transfer is None:
-        raise UnknownTransfer(transfer_id=transfer_id)
-    if version is not None and transfer.version != version:
-        raise TransferChanged(transfer_id=transfer_id, version=transfer.version)
-    return transfer
-
-
-def remember(
-    ctx: Context, transfer: Transfer, *, rule: str, outcome: str, evidence: Mapping[str, Any]
-) -> int:
-    """Write a decision down; returns its id. The transfer is at its next version from now on."""
-    decision = ctx.session.execute(
-        insert(Decision)
-        .values(
-            transfer_id=transfer.id,
-            rule=rule,
-            outcome=outcome,
-            evidence=dict(evidence),
-            engine_version=ENGINE_VERSION,
-            actor=ctx.actor,
-            decided_at=ctx.now,
-        )
-        .returning(Decision.id)
-    ).scalar_one()
-    transfer.decision_id = decision
-    transfer.version += 1
-    return decision
 
 
 def apply(
@@ -72,36 +30,82 @@ def apply(
     *,
     decision_id: int,
     credit_to: int | None = None,
+    payer_known_by: Literal["matched", "confirmed"] | None = None,
 ) -> None:
-    """Allocate the parts [invoice, minor units], and keep the rest as `credit_to`'s unapplied cash.
+    """Allocate the parts of a locked transfer; keep the rest as `credit_to`'s unapplied cash.
 
-    The transfer is locked. Raises PartsRefused where they do not fit, or where something would be
-    left over that is nobody's; UnknownInvoice; what `paying.follow` raises.
+    `payer_known_by`: what makes its payer known for the invoices' accounts, or for `credit_to`.
+    Raises PartsRefused if the parts do not fit, or if a rest would belong to no account;
+    UnknownInvoice; and what `invoice_effects.follow` raises.
     """
     rest = transfer.amount_minor - transfer.allocated_minor - transfer.credited_minor
     rest -= sum(amount for _, amount in parts)
     if rest < 0:
         raise PartsRefused(problem="the parts are more than the transfer", over_minor=-rest)
     if rest and credit_to is None:
-        raise PartsRefused(problem="the rest is nobody's", rest_minor=rest)
-    locked = lock_invoices(ctx.session, [invoice for invoice, _ in parts], also=credit_to)
+        raise PartsRefused(problem="the rest belongs to no account", rest_minor=rest)
+    locked = lock_invoices(ctx.session, [invoice_id for invoice_id, _ in parts], also=credit_to)
+    _check_fit(transfer, parts, locked)
+
     for invoice_id, amount in sorted(parts):
-        _allocate(ctx, transfer, locked[invoice_id], amount, decision_id)
+        move(ctx, transfer, locked[invoice_id], amount, decision_id)
     if rest and credit_to is not None:
         credit(ctx, transfer, credit_to, rest, "kept", decision_id=decision_id)
     transfer.state = "settled" if parts else "credited"
     ctx.session.flush()
+    _write_payments(ctx, transfer, locked.values())
+    creditor = {credit_to} if credit_to is not None else set()
     owners = {invoice.account_id for invoice in locked.values()}
-    owners |= {credit_to} if credit_to is not None else set()
-    payers.show(ctx, transfer.payer_iban, owners)
-    for invoice in sorted(locked.values(), key=lambda one: one.id):
+    if payer_known_by is not None:
+        payers.count(ctx.session, transfer.payer_iban, owners or creditor, **{payer_known_by: 1})
+    payers.link(ctx, transfer.payer_iban, owners | creditor)
+    for invoice in locked.values():
         invoice_effects.follow(ctx, invoice)
+
+
+def _check_fit(
+    transfer: Transfer, parts: Parts, invoices_by_id: dict[int, TransferInvoice]
+) -> None:
+    wanted: dict[int, int] = {}
+    for invoice_id, amount in parts:
+        invoice = invoices_by_id[invoice_id]
+        wanted[invoice_id] = wanted.get(invoice_id, 0) + amount
+        open_minor = invoice.due_minor - invoice.settled_minor
+        if invoice.currency != transfer.currency:
+            raise PartsRefused(problem=f"{invoice.number} is in {invoice.currency}")
+        if invoice.state != "open" or amount <= 0 or wanted[invoice_id] > open_minor:
+            raise PartsRefused(
+                problem=f"{invoice.number} can't take {amount}: it is {invoice.state}"
+            )
+
+
+def take_out(ctx: Context, transfer: Transfer, *, decision_id: int) -> list[int]:
+    """Undo all that a locked transfer did; return the accounts that it had reached.
+
+    Its invoices are open again, and their unspent credits go back. An account's unapplied cash
+    may go below zero, where it was used since.
+    """
+    allocations = _not_undone(ctx.session, transfer)
+    credited = credited_accounts(ctx.session, transfer)
+    accounts.lock(ctx.session, credited)
+    locked = lock_invoices(ctx.session, [row.transfer_invoice_id for row in allocations])
+
+    for row in allocations:
+        invoice = locked[row.transfer_invoice_id]
+        move(ctx, transfer, invoice, -row.amount_minor, decision_id, undoes=row.id)
+    for account_id, amount in sorted(credited.items()):
+        credit(ctx, transfer, account_id, -amount, "undone", decision_id=decision_id)
+    ctx.session.flush()
+    _write_payments(ctx, transfer, locked.values())
+    for invoice in locked.values():
+        invoice_effects.follow(ctx, invoice)
+    return sorted({*credited, *(invoice.account_id for invoice in locked.values())})
 
 
 def lock_invoices(
     session: Session, ids: Sequence[int], *, also: int | None = None
 ) -> dict[int, TransferInvoice]:
-    """These invoices, locked after their accounts, and after the account `also`.
+    """Lock these invoices, by id, after their accounts and the account `also`.
 
     Raises UnknownInvoice.
     """
@@ -114,69 +118,75 @@ def lock_invoices(
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    found = {row.id: row for row in session.scalars(rows)}
+    invoices_by_id = {row.id: row for row in session.scalars(rows)}
     for id in ids:
-        if id not in found:
+        if id not in invoices_by_id:
             raise UnknownInvoice(id=id)
-    return found
+    return invoices_by_id
 
 
-def _allocate(
-    ctx: Context, transfer: Transfer, invoice: TransferInvoice, amount: int, decision_id: int
+def move(
+    ctx: Context,
+    transfer: Transfer | None,
+    invoice: TransferInvoice,
+    amount: int,
+    decision_id: int,
+    *,
+    undoes: int | None = None,
 ) -> None:
-    if invoice.currency != transfer.currency:
-        raise PartsRefused(problem=f"{invoice.number} is in {invoice.currency}")
-    if invoice.state != "open" or not 0 < amount <= invoice.due_minor - invoice.settled_minor:
-        raise PartsRefused(problem=f"{invoice.number} can't take {amount}: it is {invoice.state}")
+    """Put money of a transfer on an invoice, or take it off if the amount is negative.
+
+    Without a transfer, it is the account's unapplied cash. All rows are locked.
+    """
     ctx.session.execute(
         insert(Allocation).values(
-            transfer_id=transfer.id,
+            transfer_id=transfer.id if transfer else None,
             transfer_invoice_id=invoice.id,
             amount_minor=amount,
             decision_id=decision_id,
+            undoes=undoes,
             recorded_at=ctx.now,
         )
     )
     invoice.settled_minor += amount
-    transfer.allocated_minor += amount
-    ctx.session.flush()
-    write_payment(ctx, transfer, invoice)
+    if transfer is not None:
+        transfer.allocated_minor += amount
 
 
-def write_payment(ctx: Context, transfer: Transfer, invoice: TransferInvoice) -> None:
-    """Make the main app's payment row say what of this transfer is on this invoice."""
-    total = ctx.session.scalar(
-        select(func.coalesce(func.sum(Allocation.amount_minor), 0)).where(
-            Allocation.transfer_id == transfer.id, Allocation.transfer_invoice_id == invoice.id
+def _write_payments(
+    ctx: Context, transfer: Transfer, transfer_invoices: Iterable[TransferInvoice]
+) -> None:
+    """Make the main app's payments show what this transfer pays of these invoices."""
+    rows = (
+        select(
+            Allocation.transfer_invoice_id,
+            func.sum(Allocation.amount_minor),
+            func.max(Allocation.amount_minor),
         )
+        .where(Allocation.transfer_id == transfer.id)
+        .group_by(Allocation.transfer_invoice_id)
     )
-    given = ctx.session.scalar(
-        select(func.max(Allocation.amount_minor)).where(
-            Allocation.transfer_id == transfer.id, Allocation.transfer_invoice_id == invoice.id
-        )
-    )
-    invoices.write_payment(
-        ctx.session,
+    amounts = {id: (int(paid), int(largest)) for id, paid, largest in ctx.session.execute(rows)}
+    payments = [
         MirroredPayment(
             account_id=invoice.account_id,
             invoice_id=invoice.invoice_id,
             method=invoice_effects.METHOD,
             external_id=f"billing:transfer:{transfer.id}:{invoice.number}",
-            status="succeeded" if total else "refunded",
+            status="succeeded" if amounts[invoice.id][0] else "refunded",
             currency=transfer.currency,
-            amount_minor=int(total or given or 0),
+            amount_minor=amounts[invoice.id][0] or amounts[invoice.id][1],
             happened_at=ctx.now,
-        ),
-    )
+        )
+        for invoice in transfer_invoices
+    ]
+    invoices.write_payments(ctx.session, [(payment, ()) for payment in payments])
 
 
 def credit(
     ctx: Context, transfer: Transfer, account_id: int, amount: int, why: str, *, decision_id: int
 ) -> None:
-    """Move money of a transfer into, or for a negative amount out of, an account's unapplied cash.
-
-    The account is locked already.
-    """
+    """Move money of a transfer into a locked account's unapplied cash, or out if negative."""
     ctx.session.execute(
         insert(UnappliedCash).values(
             account_id=account_id,
@@ -189,9 +199,28 @@ def credit(
         )
     )
     transfer.credited_minor += amount
-    payload: dict[str, object] = {
-        "transfer_id": transfer.id,
-        "currency": transfer.currency,
-        "amount_minor": amount,
-    }
-    outbox.leave(ctx, "transfer.unapplied", account_id=account_id, payload=payload)
+    transfers.leave_event(
+        ctx, "transfer.unapplied", transfer, account_id=account_id, amount_minor=amount
+    )
+
+
+def _not_undone(session: Session, transfer: Transfer) -> list[Allocation]:
+    undone = select(Allocation.undoes).where(
+        Allocation.transfer_id == transfer.id, Allocation.undoes.is_not(None)
+    )
+    rows = select(Allocation).where(
+        Allocation.transfer_id == transfer.id,
+        Allocation.undoes.is_(None),
+        Allocation.id.not_in(undone),
+    )
+    return list(session.scalars(rows.order_by(Allocation.id)))
+
+
+def credited_accounts(session: Session, transfer: Transfer) -> dict[int, int]:
+    """Read how much of this transfer is in each account's unapplied cash."""
+    rows = (
+        select(UnappliedCash.account_id, func.sum(UnappliedCash.amount_minor))
+        .where(UnappliedCash.transfer_id == transfer.id)
+        .group_by(UnappliedCash.account_id)
+    )
+    return {account: int(total) for account, total in session.execute(rows) if total}

@@ -1,6 +1,6 @@
-"""What must hold of money that came by bank, as queries for the audit."""
+"""The invariants of bank money, as queries for the audit."""
 
-#: (subject, facts) of each transfer or invoice whose counter is not the sum of what moved it.
+#: (subject, facts) of each transfer or invoice whose counter is not the sum of its movements.
 COUNTERS = """
 SELECT 'transfer ' || t.id,
        jsonb_build_object('allocated', t.allocated_minor, 'credited', t.credited_minor)

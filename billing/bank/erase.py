@@ -1,18 +1,17 @@
-"""What names a person in the bank's words about a closed account, blanked; the money stays.
+"""Erasure of the personal data in a closed account's payments; the money stays.
 
-The files as they were received are not touched: they are the bank's, and hold other customers too.
+The received files are not touched: they are the bank's, and hold other customers too.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from billing.postgres import arrays
+from billing.postgres import sql
 
-#: Fields of a payment in a line's wording that say who paid, or what they wrote.
+#: Fields of a payment in a line's wording that hold the payer or the payer's words.
 _PERSONAL: dict[str, object] = {
     "counterparty": None,
     "counterparty_iban": None,
@@ -35,7 +34,7 @@ WHERE t.id IN (
     WHERE u.account_id = ANY(%(ids)s::bigint[]))
 RETURNING t.line::text, t.place
 """
-# With the lines in which another format tells of the same payment.
+# Another format's lines about the same payment are erased too.
 _WORDINGS = """
 SELECT l.key::text, w.line::text, w.digest::text, w.payload
 FROM billing.bank_lines AS l
@@ -54,44 +53,44 @@ WHERE w.line = new.line AND w.digest = new.digest
 """
 
 
-def blank(session: Session, account_ids: Sequence[int]) -> None:
-    """Blank who paid for these accounts: names, accounts, and the words of their payments.
+def erase(session: Session, account_ids: Sequence[int]) -> None:
+    """Erase the payers of these accounts: names, IBANs, and the words of their payments.
 
-    Of a line that is a batch only their own payments.
+    In a line that is a batch, the payments of others stay as they are.
     """
     connection = session.connection()
-    asked = {"ids": arrays.numbers(account_ids)}
+    accounts = {"ids": sql.numbers(account_ids)}
     connection.exec_driver_sql(
-        "DELETE FROM billing.payers WHERE account_id = ANY(%(ids)s::bigint[])", asked
+        "DELETE FROM billing.payers WHERE account_id = ANY(%(ids)s::bigint[])", accounts
     )
     places: dict[str, set[int]] = defaultdict(set)
-    for line, place in connection.exec_driver_sql(_TRANSFERS, asked).all():
+    for line, place in connection.exec_driver_sql(_TRANSFERS, accounts).all():
         places[line].add(place)
     if not places:
         return
-    found = connection.exec_driver_sql(_WORDINGS, {"lines": arrays.texts(places)}).all()
-    rewritten = [
-        (line, digest, blanked(payload, places[of_line]))
-        for of_line, line, digest, payload in found
-    ]
+    wordings = connection.exec_driver_sql(_WORDINGS, {"lines": sql.texts(places)}).all()
+    payloads = [erased(payload, places[of_line]) for of_line, _, _, payload in wordings]
     connection.exec_driver_sql(
         _REWRITE,
         {
-            "lines": arrays.texts([line for line, _, _ in rewritten]),
-            "digests": arrays.texts([digest for _, digest, _ in rewritten]),
-            "payloads": arrays.texts([json.dumps(payload) for _, _, payload in rewritten]),
+            "lines": sql.texts([line for _, line, _, _ in wordings]),
+            "digests": sql.texts([digest for _, _, digest, _ in wordings]),
+            "payloads": sql.objects(payloads),
         },
     )
 
 
-def blanked(payload: dict[str, Any], places: set[int]) -> dict[str, Any]:
-    """A wording without what is personal in the payments at these places."""
+def erased(payload: dict[str, Any], places: set[int]) -> dict[str, Any]:
+    """A wording without the personal data of the payments at these places."""
     details = payload["details"]
     if not details:
-        return _without(payload)
-    kept = [_without(one) if place in places else one for place, one in enumerate(details)]
+        return _without_person(payload)
+    kept = [
+        _without_person(detail) if place in places else detail
+        for place, detail in enumerate(details)
+    ]
     return {**payload, "details": kept}
 
 
-def _without(said: dict[str, Any]) -> dict[str, Any]:
-    return said | {name: blank for name, blank in _PERSONAL.items() if name in said}
+def _without_person(wording: dict[str, Any]) -> dict[str, Any]:
+    return wording | {name: empty for name, empty in _PERSONAL.items() if name in wording}

@@ -1,49 +1,49 @@
-"""Why something about a transfer or its invoice is answered no; all of them are answers.
+"""The errors of bank transfers and their invoices: each is an answer.
 
 BankRejected
 ├── UnknownTransfer, UnknownInvoice     no such row
-├── TransferChanged                     it is not what the person saw any more
-├── NotAllowed                          the person may not decide this
+├── TransferChanged                     the transfer has changed since the reviewer saw it
+├── NotAllowed                          the reviewer may not decide this
 ├── PartsRefused                        the parts do not fit the transfer or the invoices
 ├── NothingToUndo                       nothing of the transfer is applied
-├── PlanNotForSale                      no such plan, or one without a price
-└── InvoicePartlyPaid                   an invoice that has money on it is not replaced
+├── PlanNotForSale                      no such active plan, or a plan without a price
+└── InvoicePartlyPaid                   an invoice with money on it can't be replaced
 """
 
 from billing.errors import Rejected
 
 
 class BankRejected(Rejected):
-    """Something about a bank transfer that is answered no."""
+    """The request about a bank transfer was rejected."""
 
 
 class UnknownTransfer(BankRejected):
-    """No transfer has this id."""
+    """No transfer has the id {transfer_id}."""
 
 
 class UnknownInvoice(BankRejected):
-    """No invoice of ours has this id."""
+    """No invoice for bank transfers has this id or number."""
 
 
 class TransferChanged(BankRejected):
-    """The transfer is at `version`, not at the one that the person saw: look again."""
+    """Transfer {transfer_id} has changed and is at version {version}; look at it again."""
 
 
 class NotAllowed(BankRejected):
-    """The person may not decide about this transfer; `problem` says why."""
+    """This user may not decide about the transfer: {problem}."""
 
 
 class PartsRefused(BankRejected):
-    """The parts do not fit the transfer or the invoices; `problem` says why."""
+    """The transfer can't be applied like this: {problem}."""
 
 
 class NothingToUndo(BankRejected):
-    """Nothing of the transfer is applied."""
+    """Transfer {transfer_id} is {state}; there is nothing to undo."""
 
 
 class PlanNotForSale(BankRejected):
-    """There is no such plan, it is not active, or it has no price."""
+    """Plan {plan_id} can't be invoiced: it does not exist, is not active, or has no price."""
 
 
 class InvoicePartlyPaid(BankRejected):
-    """The account's open invoice has money on it already; it is not replaced by another."""
+    """Account {account_id} has paid part of invoice {number}, so it can't be replaced."""

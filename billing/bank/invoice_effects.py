@@ -1,8 +1,7 @@
-"""What follows from how far an invoice is settled: the one place that gives, and takes back.
+"""The effects of an invoice's payment: the one place that gives them, and takes them back.
 
-Settled whole: paid, the account let in, the subscription's period, credits. Less than whole after
-that: open again, and what was unspent goes back. Told where things stand, it makes them so: called
-twice, or late, it changes nothing more.
+Paid in full: the account's plan, subscription, credits and status follow. Less than full after
+that: the invoice is open again, and unspent credits go back. Calling it again changes nothing.
 """
 
 import datetime as dt
@@ -29,101 +28,98 @@ LATE_AFTER = dt.timedelta(days=15)
 
 
 def follow(ctx: Context, invoice: TransferInvoice) -> None:
-    """Make the account agree with its invoice, whose row and account are locked here.
+    """Make the account agree with its invoice; both are locked.
 
     Raises UnknownAccount, AccountDeleted or BalanceTooLarge.
     """
-    is_whole = invoice.settled_minor == invoice.due_minor
-    if is_whole and invoice.state == "open":
+    is_full = invoice.settled_minor == invoice.due_minor
+    if is_full and invoice.state == "open":
         _pay(ctx, invoice)
-    elif not is_whole and invoice.state == "paid":
+    elif not is_full and invoice.state == "paid":
         _reopen(ctx, invoice)
-    mirror(ctx.session, invoice)
-
-
-def origin(invoice: TransferInvoice) -> str:
-    """What the purchase names as its payment."""
-    return idempotency.own("invoice", invoice.number)
+    else:
+        mirror(ctx.session, invoice)
 
 
 def _pay(ctx: Context, invoice: TransferInvoice) -> None:
+    """Start the period that the invoice pays for: subscription, plan, credits, status, event."""
+    running = invoices.subscription(ctx.session, invoice.account_id)
+    plan = accounts.plan(ctx.session, invoice.plan_id)
+
+    origin = idempotency.own("invoice", invoice.number)
+    starts_at = invoice.period_start
+    if starts_at is None or ctx.now > starts_at + LATE_AFTER:
+        starts_at = ctx.now
+    invoice.period_start = starts_at
+    invoice.period_end = periods.boundary(starts_at, invoice.months)
     invoice.state, invoice.finished_at, invoice.next_step_at = "paid", ctx.now, None
-    if invoice.period_start is None or ctx.now > invoice.period_start + LATE_AFTER:
-        invoice.period_start = ctx.now
-    invoice.period_end = periods.boundary(invoice.period_start, invoice.months)
+    # Paid ahead, the running subscription goes on.
+    began_at = running.starts_at if running and starts_at > ctx.now else starts_at
+    subscription = _subscription(invoice, origin, starts_at=began_at, ends_at=invoice.period_end)
+    bought = _bought(invoice, origin, credits=plan.included_credits if plan else 0)
+
+    mirror(ctx.session, invoice)
+    invoices.write_subscriptions(ctx.session, [subscription])
     accounts.set_plan(ctx.session, invoice.account_id, invoice.plan_id)
-    _subscribe(ctx, invoice)
-    _give_credits(ctx, invoice)
+    if bought.credits > 0 and purchases.open_one(ctx, bought) is None:
+        _adjust_credits(ctx, invoice)  # it was paid before, returned, and paid again
     reactivation.payment_received(ctx.by(ACTOR), [invoice.account_id])
-    paid = {
+    payload: dict[str, object] = {
         "payment": invoice.number,
         "currency": invoice.currency,
         "amount_minor": invoice.settled_minor,
     }
-    account_id = invoice.account_id
-    outbox.leave(ctx, "invoice.paid", account_id=account_id, payload=paid)
+    outbox.leave(ctx, "invoice.paid", account_id=invoice.account_id, payload=payload)
 
 
-def _give_credits(ctx: Context, invoice: TransferInvoice) -> None:
-    assert invoice.period_start is not None, "what is paid for has a period"
-    plan = accounts.plan(ctx.session, invoice.plan_id)
-    if plan is None or plan.included_credits <= 0:
-        return
-    opened = purchases.open_one(
-        ctx,
-        Bought(
-            key=origin(invoice),
-            account_id=invoice.account_id,
-            origin=origin(invoice),
-            source="plan",
-            credits=plan.included_credits,
-            starts_at=invoice.period_start,
-            ends_at=invoice.period_end,
-            plan_id=invoice.plan_id,
-        ),
+def _subscription(
+    invoice: TransferInvoice, origin: str, *, starts_at: dt.datetime, ends_at: dt.datetime
+) -> MirroredSubscription:
+    return MirroredSubscription(
+        account_id=invoice.account_id,
+        status="active",
+        stripe_id=None,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        cancels_at_end=False,
+        payment_method=METHOD,
+        external_payment_id=origin,
     )
-    if opened is None:  # paid before, taken back, and paid again
-        _settle_credits(ctx, invoice)
 
 
-def _settle_credits(ctx: Context, invoice: TransferInvoice) -> None:
-    returned = invoice.due_minor - invoice.settled_minor
-    bought = purchases.of_origins(ctx.session, [origin(invoice)])
-    clawbacks.settle(ctx, bought, PaymentState(invoice.due_minor, returned, {}))
+def _bought(invoice: TransferInvoice, origin: str, *, credits: int) -> Bought:
+    assert invoice.period_start is not None, "a paid invoice has a period"
+    return Bought(
+        key=origin,
+        account_id=invoice.account_id,
+        origin=origin,
+        source="plan",
+        credits=credits,
+        starts_at=invoice.period_start,
+        ends_at=invoice.period_end,
+        plan_id=invoice.plan_id,
+    )
 
 
 def _reopen(ctx: Context, invoice: TransferInvoice) -> None:
-    """The money went back: what it bought goes as far as it is unspent, and reminding begins anew.
+    """Claw back the unspent credits, and start the dunning schedule anew.
 
-    The account keeps its access while it is reminded.
+    The account keeps its access during that schedule.
     """
     invoice.state, invoice.finished_at = "open", None
     invoice.due_at = ctx.now + dunning_steps.DUE_AFTER_RETURN
     invoice.steps_done, invoice.next_step_at = dunning_steps.first(invoice.due_at, now=ctx.now)
-    _settle_credits(ctx, invoice)
-    _tell(ctx, invoice, "invoice.reopened")
+    mirror(ctx.session, invoice)
+    _adjust_credits(ctx, invoice)
+    payload = payload_of(invoice)
+    outbox.leave(ctx, "invoice.reopened", account_id=invoice.account_id, payload=payload)
 
 
-def _subscribe(ctx: Context, invoice: TransferInvoice) -> None:
-    """The account's subscription is what this invoice pays for; paid ahead, it goes on longer."""
-    assert invoice.period_start is not None, "what is paid for has a period"
-    assert invoice.period_end is not None, "what is paid for has a period"
-    running = invoices.subscription(ctx.session, invoice.account_id)
-    is_ahead = running is not None and invoice.period_start > ctx.now
-    starts_at = running.starts_at if running and is_ahead else invoice.period_start
-    invoices.write_subscription(
-        ctx.session,
-        MirroredSubscription(
-            account_id=invoice.account_id,
-            status="active",
-            stripe_id=None,
-            starts_at=starts_at,
-            ends_at=invoice.period_end,
-            cancels_at_end=False,
-            payment_method=METHOD,
-            external_payment_id=origin(invoice),
-        ),
-    )
+def _adjust_credits(ctx: Context, invoice: TransferInvoice) -> None:
+    returned = invoice.due_minor - invoice.settled_minor
+    origin = idempotency.own("invoice", invoice.number)
+    bought = purchases.of_origins(ctx.session, [origin])
+    clawbacks.settle(ctx, bought, PaymentState(invoice.due_minor, returned, {}))
 
 
 def mirror(session: Session, invoice: TransferInvoice) -> None:
@@ -146,13 +142,8 @@ def mirror(session: Session, invoice: TransferInvoice) -> None:
     session.flush()
 
 
-def _tell(ctx: Context, invoice: TransferInvoice, event: str) -> None:
-    payload = facts_of(invoice)
-    outbox.leave(ctx, event, account_id=invoice.account_id, payload=payload)
-
-
-def facts_of(invoice: TransferInvoice) -> dict[str, object]:
-    """What an event says of an invoice."""
+def payload_of(invoice: TransferInvoice) -> dict[str, object]:
+    """The payload of an event about an invoice."""
     return {
         "invoice_id": invoice.invoice_id,
         "number": invoice.number,

@@ -1,26 +1,33 @@
-"""Transfers out of lines: each booked payment that came, and each that was taken back, once.
+"""Transfers: split from booked lines, read for matching, locked, and left to a reviewer.
 
-The line is the money; its details only split it, and only where they add up to it.
+The line is the money. Its transactions only split it, and only where they add up to it.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
 
+from billing.bank.errors import TransferChanged, UnknownTransfer
+from billing.bank.matching.types import ENGINE_VERSION, IncomingTransfer
 from billing.context import Context
+from billing.events import outbox
+from billing.statements.canonical import Reference
 from models.bank import BankLine
-from models.transfers import Transfer
+from models.transfers import Decision, Transfer
 
 #: Lines that one transaction splits.
-AT_ONCE = 500
-
+SPLIT_AT_ONCE = 500
+#: Transfers that one matching batch takes: a few seconds of work, and an ordinary day's transfers.
+MATCH_AT_ONCE = 5_000
 #: ISO 20022 bank transaction codes, sub-family: a reversal because a payment was returned, or
-#: because its cancellation was asked for.
+#: because its cancellation was requested.
 RETURN_CODES = ("RRTN", "RPCR")
 
-#: Lines of accounts that are ours, in the one format that the account recognises money from.
-_LINES = """
+#: Unsplit lines of registered accounts, in the one format in which the account recognises money.
+_UNSPLIT_LINES = """
 SELECT l.key::text, l.account, l.currency, l.amount_minor, l.booking_date, b.customer_id,
        (SELECT w.payload FROM billing.line_wordings AS w WHERE w.line = l.key
         ORDER BY w.digest LIMIT 1) AS payload
@@ -32,9 +39,9 @@ ORDER BY l.key LIMIT :limit FOR UPDATE OF l SKIP LOCKED
 """
 
 
-def split_lines(ctx: Context, *, limit: int = AT_ONCE) -> int:
-    """Make the transfers of lines that have none yet; returns how many lines were looked at."""
-    lines = ctx.session.execute(text(_LINES), {"limit": limit}).all()
+def split_lines(ctx: Context, *, limit: int = SPLIT_AT_ONCE) -> int:
+    """Make the transfers of lines that have none yet; return the number of lines."""
+    lines = ctx.session.execute(text(_UNSPLIT_LINES), {"limit": limit}).all()
     transfers = [
         {
             "line": line.key,
@@ -49,34 +56,218 @@ def split_lines(ctx: Context, *, limit: int = AT_ONCE) -> int:
         }
         for line in lines
         for place, amount, detail in parts_of(line.payload, line.amount_minor)
-        if is_of_interest(line.payload, detail, amount)
+        # Money came, or money that had come was returned. Our own payments do not matter here.
+        if amount > 0 or (amount < 0 and _is_return(line.payload, detail))
     ]
     if transfers:
-        ctx.session.execute(insert(Transfer).on_conflict_do_nothing(), transfers)
+        ctx.session.execute(upsert(Transfer).on_conflict_do_nothing(), transfers)
     keys = [line.key for line in lines]
     ctx.session.execute(update(BankLine).where(BankLine.key.in_(keys)).values(is_split=True))
     return len(lines)
 
 
 def parts_of(payload: dict[str, Any], amount: int) -> list[tuple[int, int, dict[str, Any]]]:
-    """[place, minor units, detail] of a line: of each transaction, where they add up to it."""
+    """The (place, minor units, detail) of each transaction of a line, if they add up to it."""
     details = payload["details"]
     if details and payload["split_agrees"]:
-        return [(place, one["amount_minor"], one) for place, one in enumerate(details)]
+        return [(place, detail["amount_minor"], detail) for place, detail in enumerate(details)]
     return [(0, amount, {} if details else payload)]
 
 
-def is_of_interest(payload: dict[str, Any], detail: dict[str, Any], amount: int) -> bool:
-    """Whether money came, or money that had come was taken back.
-
-    What we pay ourselves is none of our business here.
-    """
-    return amount > 0 or (amount < 0 and is_return(payload, detail))
-
-
-def is_return(payload: dict[str, Any], detail: dict[str, Any]) -> bool:
-    """Whether the bank says that this undoes an earlier payment."""
+def _is_return(payload: dict[str, Any], detail: dict[str, Any]) -> bool:
+    """Whether the bank marks this as the undoing of an earlier payment."""
     codes = f"{payload['type_code']} {detail.get('type_code')}"
-    is_coded = any(code in codes for code in RETURN_CODES)
-    is_said = payload["is_reversal"] or payload["corrects"] or detail.get("return_reason")
-    return bool(is_said or is_coded)
+    has_code = any(code in codes for code in RETURN_CODES)
+    return bool(
+        has_code or payload["is_reversal"] or payload["corrects"] or detail.get("return_reason")
+    )
+
+
+#: Transfers without a reviewer's decision whose line stands in a statement that is not held.
+#: `payload`: the line's first wording. `notice`: the same payment as another format words it.
+_UNDECIDED = """
+SELECT t.id, t.version, t.line::text, t.place, t.account, t.currency, t.amount_minor,
+       t.booking_date, t.payer_iban, t.customer_id, t.state, l.amount_minor AS line_minor,
+       w.payload, w.wordings, e.payload AS notice
+FROM billing.transfers AS t
+JOIN billing.bank_lines AS l ON l.key = t.line
+JOIN LATERAL (SELECT (array_agg(v.payload ORDER BY v.digest))[1] AS payload, count(*) AS wordings
+              FROM billing.line_wordings AS v WHERE v.line = t.line) AS w ON true
+LEFT JOIN LATERAL (
+    SELECT min(v.payload::text)::jsonb AS payload
+    FROM billing.bank_lines AS o JOIN billing.line_wordings AS v ON v.line = o.key
+    WHERE o.account = l.account AND o.bank_reference = l.bank_reference AND o.key <> l.key
+      AND o.format <> l.format AND o.amount_minor = l.amount_minor AND o.currency = l.currency
+      AND o.booking_date = l.booking_date
+    HAVING count(*) = 1) AS e ON true
+WHERE t.state IN ('open', 'waiting')
+  AND NOT EXISTS (SELECT FROM billing.transfer_decisions AS d
+                  WHERE d.id = t.decision_id AND d.actor <> 'rule')
+  AND EXISTS (SELECT FROM billing.statement_lines AS s
+              JOIN billing.statements AS st ON st.digest = s.statement
+              WHERE s.line = t.line AND NOT st.is_held)
+ORDER BY t.state <> 'open', t.booking_date, t.id LIMIT :limit
+"""
+
+
+class UndecidedTransfer(NamedTuple):
+    """A transfer as matching sees it, with its version and the bank's words about it."""
+
+    incoming: IncomingTransfer
+    version: int
+    payload: dict[str, Any]
+    detail: dict[str, Any]
+    is_return: bool
+
+
+def undecided(session: Session, *, limit: int = MATCH_AT_ONCE) -> list[UndecidedTransfer]:
+    """Read the transfers that rules may decide: not held, and not decided by a reviewer.
+
+    New ones come first, so that a long review queue never delays them. After a reviewer's decision,
+    even if it was undone since, no rule touches a transfer again.
+    """
+    return [_undecided(row) for row in session.execute(text(_UNDECIDED), {"limit": limit})]
+
+
+def _undecided(row: Any) -> UndecidedTransfer:
+    details = {place: detail for place, _, detail in parts_of(row.payload, row.line_minor)}
+    detail = details.get(row.place, {})
+    notice = row.notice if row.notice and not row.notice["details"] else {}
+    is_return = _is_return(row.payload, detail)
+    incoming = IncomingTransfer(
+        id=row.id,
+        order=f"{row.line}/{row.place:06d}",
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        booking_date=row.booking_date,
+        receiving=row.account,
+        structured=tuple(_references(detail, notice)),
+        texts=tuple(_texts(detail, notice)),
+        payer_name=detail.get("counterparty") or notice.get("counterparty"),
+        payer_iban=detail.get("counterparty_iban") or notice.get("counterparty_iban"),
+        virtual_owner=row.customer_id,
+        doubts=tuple(_doubts(row, is_return=is_return)),
+    )
+    return UndecidedTransfer(
+        incoming, row.version, row.payload, detail, row.amount_minor < 0 and is_return
+    )
+
+
+def _references(*wordings: dict[str, Any]) -> list[Reference]:
+    references = [
+        Reference(**reference)
+        for wording in wordings
+        for reference in wording.get("references", ())
+    ]
+    return list(dict.fromkeys(references))
+
+
+def _texts(*wordings: dict[str, Any]) -> list[str]:
+    """The payer's words, a notice's among them; lines of one text may break a word."""
+    return [
+        line
+        for wording in wordings
+        for line in (
+            *wording.get("remittance", ()),
+            *[wording[name] for name in ("end_to_end_id", "note") if wording.get(name)],
+        )
+    ]
+
+
+def _doubts(row: Any, *, is_return: bool) -> list[str]:
+    doubts = []
+    if row.wordings > 1:
+        doubts.append("two statements say different things about this line")
+    if row.payload["details"] and not row.payload["split_agrees"]:
+        doubts.append("a batch whose transactions do not add up to it")
+    elif not row.payload["split_agrees"]:
+        doubts.append("its amount is stated in another way inside the line")
+    if row.amount_minor > 0 and is_return:
+        doubts.append("the bank marks it as a reversal or a return")
+    return doubts
+
+
+def lock(session: Session, transfer_id: int, *, version: int | None = None) -> Transfer:
+    """Lock and return the transfer, after any decision that is being written now.
+
+    Raises UnknownTransfer, or TransferChanged if it is not at this version.
+    """
+    row = (
+        select(Transfer)
+        .where(Transfer.id == transfer_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    transfer = session.scalars(row).first()
+    if transfer is None:
+        raise UnknownTransfer(transfer_id=transfer_id)
+    if version is not None and transfer.version != version:
+        raise TransferChanged(transfer_id=transfer_id, version=transfer.version)
+    return transfer
+
+
+def record_decision(
+    ctx: Context,
+    transfer: Transfer | None,
+    *,
+    actor: str,
+    rule: str,
+    outcome: str,
+    evidence: Mapping[str, Any],
+) -> int:
+    """Record a decision and return its id; a locked transfer gets its next version."""
+    decision_id = ctx.session.execute(
+        insert(Decision)
+        .values(
+            transfer_id=transfer.id if transfer else None,
+            rule=rule,
+            outcome=outcome,
+            evidence=dict(evidence),
+            engine_version=ENGINE_VERSION,
+            actor=actor,
+            decided_at=ctx.now,
+        )
+        .returning(Decision.id)
+    ).scalar_one()
+    if transfer is not None:
+        transfer.decision_id = decision_id
+        transfer.version += 1
+    return decision_id
+
+
+def request_review(ctx: Context, transfer: Transfer, reason: str | None, *, rule: str) -> None:
+    """Let a locked transfer wait for a reviewer; leave `transfer.needs_review` the first time.
+
+    The event belongs to no account, because the owner of the money is not known yet.
+    """
+    is_first_time = transfer.state == "open"
+    transfer.state, transfer.review = "waiting", reason
+    if is_first_time:
+        leave_event(
+            ctx,
+            "transfer.needs_review",
+            transfer,
+            account_id=None,
+            version=transfer.version,
+            rule=rule,
+            why=reason or "",
+        )
+
+
+def leave_event(
+    ctx: Context,
+    event_type: str,
+    transfer: Transfer,
+    *,
+    account_id: int | None,
+    amount_minor: int | None = None,
+    **more: object,
+) -> None:
+    """Leave an event about a transfer, or about this amount of it, in the outbox."""
+    payload: dict[str, object] = {
+        "transfer_id": transfer.id,
+        "currency": transfer.currency,
+        "amount_minor": transfer.amount_minor if amount_minor is None else amount_minor,
+        **more,
+    }
+    outbox.leave(ctx, event_type, account_id=account_id, payload=payload)

@@ -101,7 +101,7 @@ def _adopt(ctx: Context, ids: Iterable[int]) -> None:
     """Start the balances of these accounts with what the main app shows, without asking why."""
     ctx.session.connection().exec_driver_sql(
         "SELECT billing.open_book(id, %(now)s) FROM unnest(%(ids)s::bigint[]) AS id",
-        {"ids": sql.numbers(ids), "now": ctx.now},
+        {"ids": list(ids), "now": ctx.now},
     )
 
 

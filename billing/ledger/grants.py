@@ -28,7 +28,7 @@ def apply(ctx: Context, grant: Grant) -> Granted:
     """
     uuid = idempotency.as_uuid(grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
-    ledger = open_accounts(ctx, [grant.account_id], keys_asked=[uuid])
+    ledger = open_accounts(ctx, [grant.account_id], keys_asked=[uuid], entries=1)
     known = ledger.known_keys.get(uuid)
     if known is not None:
         if known.content != content or known.entry_id is None:

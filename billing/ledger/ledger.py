@@ -169,7 +169,8 @@ class Ledger:
         """Write a new lot and open it; the caller adds its credits to the balance."""
         opened = balance_rows.insert_lot(self.ctx, lot)
         balance.lots.append(opened)
-        balance.lots.sort(key=burn_order)
+        if len(balance.lots) > 1:
+            balance.lots.sort(key=burn_order)
         return opened
 
     def check_fits(self, balance: Balance, amount: int) -> None:

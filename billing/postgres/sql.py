@@ -176,6 +176,7 @@ LITERALS: Mapping[str, Callable[[Iterable[Any]], str]] = {
     "text": texts,
     "uuid": texts,
     "date": texts,
+    "json": texts,
     "jsonb": objects,
     "timestamptz": times,
     "bytea": binaries,

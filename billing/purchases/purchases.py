@@ -132,8 +132,7 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
         for number in range(purchase.given + 1, purchase.lots + 1)
     ]
     ids = {purchase.account_id for purchase in ordered}
-    ledger = open_accounts(ctx, ids, keys_asked=keys)
-    ledger.reserve(len(ordered))
+    ledger = open_accounts(ctx, ids, keys_asked=keys, entries=len(ordered))
     results = [
         result
         for purchase in ordered
@@ -174,12 +173,13 @@ def _give_lot(
     at: dt.datetime,
 ) -> None:
     expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
-    content = idempotency.digest("bought", key)
-    if idempotency.as_uuid(key) in ledger.known_keys:
+    content, uuid = idempotency.digest("bought", key), idempotency.as_uuid(key)
+    if uuid in ledger.known_keys:
         return
     lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
     ledger.post(
         balance,
+        uuid=uuid,
         content=content,
         amount=amount,
         type="grant",

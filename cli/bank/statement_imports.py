@@ -6,20 +6,22 @@ from pathlib import Path
 import click
 
 from billing.bank.intake import accounts as bank_accounts
-from billing.bank.intake import held
+from billing.bank.intake import held_statements
 from billing.context import Context
 from billing.errors import Rejected
 from cli.screen import console, json_option, show_json, table
 from flows.bank import import_file as import_file_flow
 from flows.bank import match as bank_match
-from flows.bank.import_file import Outcome
+from flows.bank.import_file import ImportOutcome
 from worker.database import transaction
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; do nothing.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show what would happen; change nothing."
+)
 
 
 def actor() -> str:
-    """Who sits here, for the record."""
+    """The operator at this terminal, for the record."""
     return f"operator:{getpass.getuser()}"
 
 
@@ -37,40 +39,40 @@ def actor() -> str:
 def import_files(
     files: tuple[Path, ...], account: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Import bank statements, then match what came; what is there already changes nothing.
+    """Import bank statements, then match the new transfers; a repeated file changes nothing.
 
-    Ends with 1 if any FILE was refused.
+    Exits with 1 if any FILE was refused.
     """
-    take = import_file_flow.rehearse_path if dry_run else import_file_flow.import_path
-    outcomes = [(path, take(path, account=account)) for path in files]
-    ran = bank_match.Ran() if dry_run else bank_match.run()
+    import_path = import_file_flow.rehearse_path if dry_run else import_file_flow.import_path
+    outcomes = [(path, import_path(path, account=account)) for path in files]
+    report = bank_match.MatchReport() if dry_run else bank_match.run()
     if as_json:
         show_json(
             {
                 "dry_run": dry_run,
-                "matched": ran,
+                "matched": report,
                 "files": [{"file": str(path), "result": outcome} for path, outcome in outcomes],
             }
         )
     else:
         _show(outcomes, dry_run=dry_run)
-        for name, count in ran.counts().items():
+        for name, count in report.counts().items():
             console.print(f"{name}: {count}")
     if any(outcome.outcome == "refused" for _, outcome in outcomes):
         raise SystemExit(1)
 
 
-def _show(outcomes: list[tuple[Path, Outcome]], *, dry_run: bool) -> None:
+def _show(outcomes: list[tuple[Path, ImportOutcome]], *, dry_run: bool) -> None:
     table(
-        "what would become of the files" if dry_run else "what became of the files",
+        "files, not imported (dry run)" if dry_run else "files",
         ("file", "outcome", "statements", "lines", "new lines", "why"),
         [
             (
                 path.name,
                 outcome.outcome,
                 len(outcome.statements),
-                sum(one.lines for one in outcome.statements),
-                sum(one.new_lines for one in outcome.statements),
+                sum(statement.lines for statement in outcome.statements),
+                sum(statement.new_lines for statement in outcome.statements),
                 _why(outcome),
             )
             for path, outcome in outcomes
@@ -78,48 +80,49 @@ def _show(outcomes: list[tuple[Path, Outcome]], *, dry_run: bool) -> None:
     )
 
 
-def _why(outcome: Outcome) -> str | None:
+def _why(outcome: ImportOutcome) -> str | None:
     if outcome.error:
         return f"{outcome.error}: {outcome.reason}"
     return f"held: {'; '.join(outcome.held)}" if outcome.held else None
 
 
 @click.command("list")
-@click.option("--held", "only_held", is_flag=True, help="Only those that are held.")
+@click.option("--held", "only_held", is_flag=True, help="Only the held ones.")
 @json_option
 def list_statements(only_held: bool, as_json: bool) -> None:
-    """List the stored statements of each account, with what holds them; gaps are among that."""
+    """List the stored statements with the reasons that hold them, such as gaps."""
     with transaction() as ctx:
-        found = held.listed(ctx.session, only_held=only_held)
+        statements = held_statements.listed(ctx.session, only_held=only_held)
+    gaps = held_statements.gaps(statements)
     if as_json:
-        show_json({"statements": found, "gaps": held.gaps(found)})
+        show_json({"statements": statements, "gaps": gaps})
         return
     table(
-        f"{len(found)} statements, {len(held.gaps(found))} gaps",
+        f"{len(statements)} statements, {len(gaps)} gaps",
         ("statement", "account", "format", "id", "closes", "lines", "held because"),
         [
             (
-                one.digest[:8],
-                one.account,
-                one.format,
-                one.statement_id,
-                one.closing_day and str(one.closing_day),
-                one.line_count,
-                "; ".join(one.reasons),
+                statement.digest[:8],
+                statement.account,
+                statement.format,
+                statement.statement_id,
+                statement.closing_day and str(statement.closing_day),
+                statement.line_count,
+                "; ".join(statement.reasons),
             )
-            for one in found
+            for statement in statements
         ],
     )
 
 
 @click.command()
 @click.argument("statement")
-@click.option("--because", required=True, help="Why its lines may be applied all the same.")
+@click.option("--because", required=True, help="The reason why its lines may be applied.")
 def release(statement: str, because: str) -> None:
-    """Let a held STATEMENT (the beginning of its digest) be applied; kept with your name."""
+    """Release a held STATEMENT (the beginning of its digest); your name and reason are kept."""
     with transaction() as ctx:
         try:
-            digest = held.release(ctx.by(actor()), statement, because=because)
+            digest = held_statements.release(ctx.by(actor()), statement, because=because)
         except Rejected as error:
             raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"released {digest}")
@@ -140,21 +143,21 @@ def account(
 ) -> None:
     """Register the bank account NUMBER as ours; without NUMBER, list those registered.
 
-    Money is recognised from one format for each account, so that it is never counted twice.
+    Each account recognises money in one format only, so that it is never counted twice.
     """
     with transaction() as ctx:
         if number is not None:
             if currency is None or source_format is None:
-                raise click.UsageError("NUMBER goes with --currency and --format")
+                raise click.UsageError("NUMBER needs --currency and --format")
             _register(ctx, number, currency, source_format, customer)
-        known = bank_accounts.registered(ctx.session)
+        accounts = bank_accounts.registered(ctx.session)
     if as_json:
-        show_json({"accounts": known})
+        show_json({"accounts": accounts})
         return
     table(
-        "bank accounts of ours",
+        "registered bank accounts",
         ("number", "currency", "format", "customer", "added by"),
-        [(one.number, one.currency, one.format, one.customer_id, one.added_by) for one in known],
+        [(row.number, row.currency, row.format, row.customer_id, row.added_by) for row in accounts],
     )
 
 

@@ -1,4 +1,4 @@
-"""Bank statement files, looked at from the command line."""
+"""`billing statements read`: bank statement files shown, without a database."""
 
 import json
 import sys
@@ -49,7 +49,7 @@ for command in (
 def read(files: tuple[Path, ...], *, as_json: bool) -> None:
     """Parse bank statements and show them; nothing is stored, and no database is needed.
 
-    Ends with 1 if any FILE was refused, with 0 if all were read, even if some are held.
+    Exits with 1 if any FILE was refused, with 0 if all were read, even if some are held.
     """
     show = _print_json if as_json else _print_table
     refused = [path for path in files if not show(path, sys.stdout)]
@@ -58,12 +58,9 @@ def read(files: tuple[Path, ...], *, as_json: bool) -> None:
 
 
 def _print_json(path: Path, out: TextIO) -> bool:
-    """Write one line of JSON; entry by entry, so that a large file stays small.
-
-    False for a refused file.
-    """
+    """Write one line of JSON, entry by entry to save memory; False for a refused file."""
     try:
-        found = _read(path)
+        statements = _read(path)
     except StatementRefused as refusal:
         error = {
             "name": refusal.name,
@@ -76,12 +73,12 @@ def _print_json(path: Path, out: TextIO) -> bool:
             + "\n"
         )
         return False
-    outcome = "held" if any(statement.is_held for statement in found) else "read"
+    outcome = "held" if any(statement.is_held for statement in statements) else "read"
     out.write(
         json.dumps({"file": str(path), "outcome": outcome, "error": None})[:-1]
         + ', "statements": ['
     )
-    for number, statement in enumerate(found):
+    for number, statement in enumerate(statements):
         out.write(
             ", " * bool(number) + json.dumps(plain_statement(statement))[:-1] + ', "entries": ['
         )
@@ -102,13 +99,13 @@ def _read(path: Path) -> list[Statement]:
 def _print_table(path: Path, out: TextIO) -> bool:
     console = Console(file=out, soft_wrap=True)
     try:
-        found = _read(path)
+        statements = _read(path)
     except StatementRefused as refusal:
         console.print(
             f"[red]refused[/red] {escape(str(path))}: {refusal.name}: {escape(str(refusal))}"
         )
         return False
-    for statement in found:
+    for statement in statements:
         _print_statement(console, path, statement)
     return True
 

@@ -1,25 +1,25 @@
-"""A run report as one static page: no script, no style from elsewhere, everything escaped."""
+"""The report of bank transfers as one static page: no script, no external style, all escaped."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from billing.bank.review.queue import Sum, Waiting
+from billing.bank.review.queue import Figure, ReviewItem
 from billing.statements.plain import shown_amount
 
-#: kind -> how the page names it, in the order shown
+#: kind -> its name on the page, in the order shown
 KINDS = {
     "settled": "Matched: on invoices",
     "credited": "Kept as customers' credit",
-    "waiting": "Waiting for a person",
-    "open": "Not looked at yet",
+    "waiting": "Waiting for review",
+    "open": "Not matched yet",
     "frozen": "Frozen: perhaps taken back",
-    "held": "Statements held (what they would move)",
+    "held": "Statements held (their sums)",
     "unapplied": "Unapplied cash of accounts",
     "duplicate": "Paid twice",
-    "ignored": "None of a customer's",
+    "ignored": "No customer's money",
     "reversed": "Taken back",
-    "reverses": "Returns that took something back",
+    "reverses": "Returns",
 }
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Bank transfers</title>
@@ -34,30 +34,30 @@ td.amount { text-align: right; white-space: nowrap; font-variant-numeric: tabula
 """
 
 
-def page(sums: Sequence[Sum], waiting: Iterable[Waiting], *, now: dt.datetime) -> str:
-    """The page, as text. `waiting`: what is listed one by one."""
+def page(figures: Sequence[Figure], waiting: Iterable[ReviewItem], *, now: dt.datetime) -> str:
+    """Render the page. `waiting`: the transfers to list one by one."""
     rows = [
-        [KINDS[kind], one.count, shown_amount(one.amount_minor, one.currency)]
+        [KINDS[kind], figure.count, shown_amount(figure.amount_minor, figure.currency)]
         for kind in KINDS
-        for one in sums
-        if one.kind == kind
+        for figure in figures
+        if figure.kind == kind
     ]
     listed = [
         [
-            one.id,
-            one.booking_date,
-            one.payer or "",
-            one.text,
-            "; ".join([one.review or "", *one.vetoes]),
-            "; ".join(f"{each['why']} ({each['score']})" for each in one.candidates),
-            shown_amount(one.amount_minor, one.currency),
+            item.id,
+            item.booking_date,
+            item.payer or "",
+            item.text,
+            "; ".join([item.review or "", *item.vetoes]),
+            "; ".join(f"{best['why']} ({best['score']})" for best in item.candidates),
+            shown_amount(item.amount_minor, item.currency),
         ]
-        for one in waiting
+        for item in waiting
     ]
     return (
         f"{_HEAD}<h1>Bank transfers</h1><p>As of {now:%Y-%m-%d %H:%M} UTC.</p>"
-        f"{_table(('What', 'How many', 'Amount'), rows)}<h2>For a person</h2>"
-        f"{_table(('Id', 'Booked', 'Payer', 'Says', 'Why', 'Candidates', 'Amount'), listed)}"
+        f"{_table(('Kind', 'Number', 'Amount'), rows)}<h2>For review</h2>"
+        f"{_table(('Id', 'Booked', 'Payer', 'Text', 'Why', 'Candidates', 'Amount'), listed)}"
         "</body></html>\n"
     )
 

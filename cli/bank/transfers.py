@@ -1,4 +1,4 @@
-"""`billing transfers`: the queue of transfers that wait for a person, and what a person decides."""
+"""`billing transfers`: the review queue of bank transfers, and the decisions of reviewers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ import click
 from billing.bank import unapplied
 from billing.bank.review import decisions, queue, typed_input
 from billing.bank.review.decisions import Review
-from billing.bank.review.queue import Waiting
-from billing.bank.review.reviewers import staff
+from billing.bank.review.queue import ReviewItem
+from billing.bank.review.reviewers import reviewer
 from billing.errors import Rejected
 from billing.statements.plain import shown_amount
 from cli.bank import transfer_report
@@ -22,80 +22,80 @@ from worker.settings import settings
 
 id_argument = click.argument("transfer", type=int)
 who_option = click.option(
-    "--as", "who", required=True, help="Who decides: id or email of a developer or superuser."
+    "--as", "who", required=True, help="The reviewer: id or email of a developer or superuser."
 )
 version_option = click.option(
-    "--version", required=True, type=int, help="The transfer's version, as the queue showed it."
+    "--version", required=True, type=int, help="The transfer's version, as the queue shows it."
 )
 because_option = click.option("--because", "reason", required=True, help="Kept with the decision.")
 
 
 @click.group()
 def transfers() -> None:
-    """Look at money that came by bank, and decide what rules may not."""
+    """Show bank transfers, and decide where the rules may not."""
 
 
 @transfers.command("review")
 @click.option("--limit", default=queue.SHOWN, show_default=True)
 @json_option
 def review_queue(limit: int, as_json: bool) -> None:
-    """List what waits for a person, the largest amount first, with candidates and reasons."""
+    """List the transfers that wait for review, the largest first, with candidates and reasons."""
     with transaction() as ctx:
-        found = queue.waiting(ctx.session, limit=limit)
+        items = queue.waiting(ctx.session, limit=limit)
     if as_json:
-        show_json({"transfers": found})
+        show_json({"transfers": items})
         return
     table(
-        f"{len(found)} transfers for a person",
-        ("id", "version", "booked", "amount", "state", "payer", "says", "why", "best candidate"),
-        [_row(one) for one in found],
+        f"{len(items)} transfers for review",
+        ("id", "version", "booked", "amount", "state", "payer", "text", "why", "best candidate"),
+        [_row(item) for item in items],
     )
 
 
-def _row(one: Waiting) -> tuple[object, ...]:
-    best = one.candidates[0] if one.candidates else None
+def _row(item: ReviewItem) -> tuple[object, ...]:
+    best = item.candidates[0] if item.candidates else None
     candidate = best and f"account {best['account_id']}: {best['why']} ({best['score']})"
     return (
-        one.id,
-        one.version,
-        str(one.booking_date),
-        shown_amount(one.amount_minor, one.currency),
-        one.state,
-        _printable(one.payer or ""),
-        _printable(one.text),
-        _printable("; ".join([one.review or "", *one.vetoes])),
+        item.id,
+        item.version,
+        str(item.booking_date),
+        shown_amount(item.amount_minor, item.currency),
+        item.state,
+        _printable(item.payer or ""),
+        _printable(item.text),
+        _printable("; ".join([item.review or "", *item.vetoes])),
         candidate and _printable(candidate),
     )
 
 
-def _printable(said: str) -> str:
-    """A payer's text without what would drive the terminal."""
-    return "".join(each if each.isprintable() else "?" for each in said)
+def _printable(text: str) -> str:
+    """A payer's text without characters that would control the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 @transfers.command()
 @id_argument
 @json_option
 def show(transfer: int, as_json: bool) -> None:
-    """Show every decision about TRANSFER: by which rule or person, and why."""
+    """Show every decision about TRANSFER: by which rule or reviewer, and why."""
     with transaction() as ctx:
-        told = queue.history(ctx.session, transfer)
+        decided = queue.history(ctx.session, transfer)
     if as_json:
-        show_json({"decisions": told})
+        show_json({"decisions": decided})
         return
     table(
         f"decisions about transfer {transfer}",
         ("when", "who", "rule", "outcome", "version", "why"),
         [
             (
-                one.decided_at,
-                one.actor,
-                one.rule,
-                one.outcome,
-                one.engine_version,
-                _printable("; ".join(one.evidence.get("reasons", ()))),
+                decision.decided_at,
+                decision.actor,
+                decision.rule,
+                decision.outcome,
+                decision.engine_version,
+                _printable("; ".join(decision.evidence.get("reasons", ()))),
             )
-            for one in told
+            for decision in decided
         ],
     )
 
@@ -103,21 +103,22 @@ def show(transfer: int, as_json: bool) -> None:
 @transfers.command()
 @json_option
 def run(as_json: bool) -> None:
-    """Match now what has come, as beat does each minute."""
-    ran = bank_match.run()
+    """Match the new transfers now, as beat does each minute."""
+    report = bank_match.run()
     if as_json:
-        show_json(ran)
+        show_json(report)
         return
-    console.print(", ".join(f"{name} {count}" for name, count in ran.counts().items()) or "nothing")
+    counts = ", ".join(f"{name} {count}" for name, count in report.counts().items())
+    console.print(counts or "nothing")
 
 
 @transfers.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def report(file: Path) -> None:
-    """Write a page for a browser into FILE: matched, held, waiting, unapplied, with amounts."""
+    """Write an HTML page into FILE: transfers by state, held statements, unapplied cash."""
     with transaction() as ctx:
         page = transfer_report.page(
-            queue.sums(ctx.session), queue.waiting(ctx.session), now=clock.now()
+            queue.figures(ctx.session), queue.waiting(ctx.session), now=clock.now()
         )
     file.write_text(page, encoding="utf-8")
     console.print(f"wrote {file}")
@@ -129,7 +130,7 @@ def report(file: Path) -> None:
 @who_option
 @version_option
 def confirm(transfer: int, invoice: str, who: str, version: int) -> None:
-    """TRANSFER pays INVOICE (its number), as far as it goes; the rest is the customer's credit."""
+    """Let TRANSFER pay INVOICE (its number); any rest is the customer's credit."""
 
     def act(review: Review) -> str:
         return decisions.confirm(review, [typed_input.part(review, invoice)])
@@ -140,13 +141,13 @@ def confirm(transfer: int, invoice: str, who: str, version: int) -> None:
 @transfers.command()
 @id_argument
 @click.argument("parts", metavar="NUMBER=AMOUNT...", nargs=-1, required=True)
-@click.option("--credit", type=int, help="The account whose credit the rest is.")
+@click.option("--credit", type=int, help="The account that gets the rest as credit.")
 @who_option
 @version_option
 def split(
     transfer: int, parts: tuple[str, ...], credit: int | None, who: str, version: int
 ) -> None:
-    """TRANSFER pays several invoices, such as BT-2026-000001=89.00 BT-2026-000002=11.00."""
+    """Let TRANSFER pay several invoices: BT-2026-000001=89.00 BT-2026-000002=11.00."""
 
     def act(review: Review) -> str:
         return decisions.confirm(
@@ -159,16 +160,16 @@ def split(
 @transfers.command()
 @id_argument
 @click.option("--invoice", help="The number of the invoice that it pays instead.")
-@click.option("--account", type=int, help="The account whose credit it is instead.")
+@click.option("--account", type=int, help="The account that gets it as credit instead.")
 @because_option
 @who_option
 @version_option
 def reassign(
     *, transfer: int, invoice: str | None, account: int | None, reason: str, who: str, version: int
 ) -> None:
-    """Undo what TRANSFER did, and give it to another invoice or account."""
+    """Undo what TRANSFER did, and apply it to another invoice or account."""
     if (invoice is None) == (account is None):
-        raise click.UsageError("say --invoice or --account")
+        raise click.UsageError("give --invoice or --account")
 
     def act(review: Review) -> str:
         parts = [typed_input.part(review, invoice)] if invoice else []
@@ -184,7 +185,7 @@ def reassign(
 @who_option
 @version_option
 def keep_as_credit(transfer: int, account: int, reason: str, who: str, version: int) -> None:
-    """TRANSFER is the unapplied cash of ACCOUNT (its id), and on no invoice yet."""
+    """Keep TRANSFER as the unapplied cash of ACCOUNT (its id), on no invoice."""
     _decide(
         transfer,
         who,
@@ -205,10 +206,10 @@ def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Comman
     return command
 
 
-_with_reason("duplicate", decisions.mark_duplicate, "TRANSFER was paid twice; it pays nothing.")
-_with_reason("ignore", decisions.ignore, "TRANSFER is none of a customer's.")
-_with_reason("reject", decisions.reject, "TRANSFER is not what was suggested; it goes on waiting.")
-_with_reason("undo", decisions.undo, "Take back all that TRANSFER did, by counter-entries.")
+_with_reason("duplicate", decisions.mark_duplicate, "Mark TRANSFER as paid twice; it pays nothing.")
+_with_reason("ignore", decisions.ignore, "Ignore TRANSFER: it is no customer's money.")
+_with_reason("reject", decisions.reject, "Reject the suggestion for TRANSFER; it goes on waiting.")
+_with_reason("undo", decisions.undo, "Undo all that TRANSFER did, by counter-entries.")
 
 
 @transfers.command()
@@ -216,7 +217,7 @@ _with_reason("undo", decisions.undo, "Take back all that TRANSFER did, by counte
 @who_option
 @version_option
 def seen(transfer: int, who: str, version: int) -> None:
-    """What the rules did with TRANSFER is right: take it off the queue."""
+    """Approve what the rules did with TRANSFER, and take it off the queue."""
     _decide(transfer, who, version, decisions.mark_seen)
 
 
@@ -227,7 +228,7 @@ def seen(transfer: int, who: str, version: int) -> None:
 @who_option
 @version_option
 def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> None:
-    """Ask for AMOUNT of TRANSFER to go back to its payer; it is sent by people, elsewhere."""
+    """Request a refund of AMOUNT of TRANSFER; somebody sends it outside of this system."""
 
     def act(review: Review) -> str:
         minor = typed_input.amount_of(review, amount)
@@ -240,23 +241,23 @@ def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> N
 @click.argument("invoice")
 @who_option
 def use_credit(invoice: str, who: str) -> None:
-    """Let the customer's unapplied cash pay INVOICE (its number), as far as it goes."""
+    """Pay INVOICE (its number) with the customer's unapplied cash, as far as it goes."""
     try:
         with transaction() as ctx:
-            person = staff(ctx.session, who)
-            found = typed_input.by_number(ctx.session, invoice)
-            used = unapplied.use(ctx, person, found.id)
-            shown = shown_amount(used, found.currency)
+            user = reviewer(ctx.session, who)
+            row = typed_input.by_number(ctx.session, invoice)
+            used = unapplied.use(ctx, user, row.id)
+            shown = shown_amount(used, row.currency)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"{shown} used for {invoice}")
 
 
 def _decide(transfer: int, who: str, version: int, act: Callable[[Review], Any]) -> None:
-    limit = settings().four_eyes_minor
+    limit_minor = settings().four_eyes_minor
     try:
         with transaction() as ctx:
-            review = Review(ctx, staff(ctx.session, who), transfer, version, limit)
+            review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
             outcome = act(review)
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None

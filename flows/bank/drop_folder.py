@@ -1,7 +1,7 @@
 """The drop folder: files that a bank's download leaves there are imported, and moved aside.
 
-A file's bytes are in the database before it is moved, so that no crash loses one; one that is seen
-twice changes nothing.
+A file's bytes are in the database before it is moved, so that no crash loses it. Finding it twice
+changes nothing.
 """
 
 import os
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from flows.bank import import_file as import_file_flow
-from flows.bank.import_file import Outcome
+from flows.bank.import_file import ImportOutcome
 
 #: A file that changed less long ago may still be written.
 SETTLED_S = 5
@@ -19,8 +19,8 @@ AT_ONCE = 100
 MOVED_TO = {"imported": "imported", "repeat": "imported", "refused": "refused"}
 
 
-def sweep(folder: Path) -> list[Outcome]:
-    """Import what lies in the folder; files that begin with a dot, and folders, are left alone."""
+def sweep(folder: Path) -> list[ImportOutcome]:
+    """Import the folder's files; leave folders, and files that begin with a dot."""
     outcomes = []
     for path in _settled(folder)[:AT_ONCE]:
         outcome = import_file_flow.import_path(path)
@@ -31,13 +31,13 @@ def sweep(folder: Path) -> list[Outcome]:
 
 def _settled(folder: Path) -> list[Path]:
     latest = time.time() - SETTLED_S
-    with os.scandir(folder) as found:
+    with os.scandir(folder) as entries:
         # No link is followed: whoever may write here could point it at any file of the machine.
-        plain = [one for one in found if one.is_file(follow_symlinks=False)]
+        plain = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
         return sorted(
-            Path(one.path)
-            for one in plain
-            if not one.name.startswith(".") and one.stat().st_mtime <= latest
+            Path(entry.path)
+            for entry in plain
+            if not entry.name.startswith(".") and entry.stat().st_mtime <= latest
         )
 
 

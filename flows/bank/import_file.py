@@ -1,123 +1,112 @@
-"""How a statement file is imported: read with no transaction open, then one for each statement."""
+"""Import of a statement file: read it without a transaction, then store each statement in one."""
 
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from billing.bank.intake import files as bank_files
-from billing.bank.intake import held
-from billing.bank.intake import store as statement_store
-from billing.bank.intake.store import Imported
+from billing.bank.intake import files, held_statements, store
+from billing.bank.intake.store import StoredStatement
+from billing.context import Context
 from billing.statements.canonical import Statement
 from billing.statements.errors import StatementRefused
-from worker import clock
 from worker.database import rehearsal, transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a file: imported, repeat or refused, and its statements.
+class ImportOutcome:
+    """The outcome of a file (imported, repeat or refused), and its statements.
 
-    `held`: what holds some of them, in words; they pay nothing until that is gone.
+    `held`: the reasons that hold some of them; these pay nothing until the reasons are gone.
     """
 
     file_id: int | None
     outcome: str
-    statements: list[Imported] = field(default_factory=list)
+    statements: list[StoredStatement] = field(default_factory=list)
     error: str | None = None
     reason: str | None = None
     held: list[str] = field(default_factory=list)
 
 
-def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> Outcome:
+def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> ImportOutcome:
     """Keep a file's bytes, then import them; the same bytes again change nothing."""
     try:
         with transaction() as ctx:
-            received = bank_files.receive(ctx, source, name=name, account=account)
+            received = files.receive(ctx, source, name=name, account=account)
     except StatementRefused as refusal:
         return _refused(None, refusal)
     return import_file(received.id)
 
 
-def import_file(file_id: int) -> Outcome:
-    """Import a file that was received. Raises UnknownStatementFile.
+def import_file(file_id: int) -> ImportOutcome:
+    """Import a received file. Raises UnknownStatementFile.
 
     Run twice, or by two workers at once, it leaves the same rows. A file that can't be read is
     refused and kept, and nothing of it is stored.
     """
-    with transaction() as ctx:
-        file = bank_files.load(ctx.session, file_id)
-        known = held.of_file(ctx.session, file_id)
-    if file.state == "imported":
-        return Outcome(file_id, "repeat", held=known)
-    if file.state == "refused":
-        return Outcome(file_id, "refused", error=file.error, reason=file.reason)
-    try:
-        found = _read(file_id, file.name)
-    except StatementRefused as refusal:
-        with transaction() as ctx:
-            reason = str(refusal)
-            bank_files.finish(ctx, file_id, error=refusal.name, reason=reason)
-        return _refused(file_id, refusal)
-    stored = _store(file_id, found, file.account)
-    with transaction() as ctx:
-        return Outcome(file_id, "imported", stored, held=held.of_file(ctx.session, file_id))
-
-
-def _read(file_id: int, name: str) -> list[Statement]:
     with tempfile.TemporaryFile() as copy:
         with transaction() as ctx:
-            bank_files.write_content(ctx.session, file_id, copy)
-        return statement_store.read(copy, name=name, today=clock.now().date())
-
-
-def _store(file_id: int, found: list[Statement], account: str | None) -> list[Imported]:
-    stored = []
-    for statement in found:
-        with transaction() as ctx:
-            stored.append(
-                statement_store.store(ctx, statement, file_id=file_id, stated_account=account)
-            )
+            file = files.load(ctx.session, file_id)
+            if file.state == "imported":
+                held = held_statements.reasons_of_file(ctx.session, file_id)
+                return ImportOutcome(file_id, "repeat", held=held)
+            if file.state == "refused":
+                return ImportOutcome(file_id, "refused", error=file.error, reason=file.reason)
+            files.write_content(ctx.session, file_id, copy)
+        try:
+            statements = store.read(copy, name=file.name, today=ctx.now.date())
+        except StatementRefused as refusal:
+            with transaction() as ctx:
+                files.finish(ctx, file_id, error=refusal.name, reason=str(refusal))
+            return _refused(file_id, refusal)
+    stored = [_store(statement, file_id, file.account) for statement in statements]
     with transaction() as ctx:
-        statement_store.look_again(ctx.session, stored)
-        bank_files.finish(ctx, file_id)
-    return stored
+        store.refresh(ctx.session, stored)
+        files.finish(ctx, file_id)
+        held = held_statements.reasons_of_file(ctx.session, file_id)
+    return ImportOutcome(file_id, "imported", stored, held=held)
 
 
-def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> Outcome:
-    """What importing this file would do; nothing stays."""
-    now = clock.now()
+def _store(statement: Statement, file_id: int, account: str | None) -> StoredStatement:
+    with transaction() as ctx:
+        return store.store(ctx, statement, file_id=file_id, stated_account=account)
+
+
+def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> ImportOutcome:
+    """Show what importing this file would do; nothing stays."""
     try:
         with rehearsal() as ctx:
-            file = bank_files.receive(ctx.at(now), source, name=name, account=account)
-            if file.state != "received":
-                return Outcome(file.id, "repeat" if file.state == "imported" else file.state)
-            source.seek(0)
-            stored = [
-                statement_store.store(
-                    ctx.at(now), statement, file_id=file.id, stated_account=account
-                )
-                for statement in statement_store.read(source, name=name, today=now.date())
-            ]
-            statement_store.look_again(ctx.session, stored)
-            why = held.of_file(ctx.session, file.id)
+            return _rehearse(ctx, source, name, account)
     except StatementRefused as refusal:
         return _refused(None, refusal)
-    return Outcome(None, "imported", stored, held=why)
 
 
-def import_path(path: Path, *, account: str | None = None) -> Outcome:
+def _rehearse(ctx: Context, source: BinaryIO, name: str, account: str | None) -> ImportOutcome:
+    file = files.receive(ctx, source, name=name, account=account)
+    if file.state != "received":
+        return ImportOutcome(file.id, "repeat" if file.state == "imported" else file.state)
+    source.seek(0)
+    statements = store.read(source, name=name, today=ctx.now.date())
+    stored = [
+        store.store(ctx, statement, file_id=file.id, stated_account=account)
+        for statement in statements
+    ]
+    store.refresh(ctx.session, stored)
+    held = held_statements.reasons_of_file(ctx.session, file.id)
+    return ImportOutcome(None, "imported", stored, held=held)
+
+
+def import_path(path: Path, *, account: str | None = None) -> ImportOutcome:
     """Import a file of this machine."""
     with path.open("rb") as source:
         return import_from(source, name=path.name, account=account)
 
 
-def rehearse_path(path: Path, *, account: str | None = None) -> Outcome:
-    """What importing a file of this machine would do."""
+def rehearse_path(path: Path, *, account: str | None = None) -> ImportOutcome:
+    """Show what importing a file of this machine would do."""
     with path.open("rb") as source:
         return rehearse(source, name=path.name, account=account)
 
 
-def _refused(file_id: int | None, refusal: StatementRefused) -> Outcome:
-    return Outcome(file_id, "refused", error=refusal.name, reason=str(refusal))
+def _refused(file_id: int | None, refusal: StatementRefused) -> ImportOutcome:
+    return ImportOutcome(file_id, "refused", error=refusal.name, reason=str(refusal))

@@ -1,7 +1,7 @@
-"""A run over what came by bank: lines split, returns undone, transfers matched and settled.
+"""Matching of everything that came by bank, and the billing of bank customers.
 
-Each step and each transfer has a transaction of its own, keyed by its row and safe to run twice or
-by two workers at once; one transfer that fails leaves the others alone.
+Each batch, return and transfer has a transaction of its own. All are safe to repeat, and safe for
+two workers at once. A transfer that fails leaves the others alone.
 """
 
 from collections import Counter
@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from billing.bank import decide, returns, transfers
-from billing.bank.errors import TransferChanged
+from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.invoicing import renew
-from billing.bank.matching import rows as match_rows
-from billing.bank.matching.types import Decision, Policy
+from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
+from billing.bank.transfers import MATCH_AT_ONCE, SPLIT_AT_ONCE, UndecidedTransfer
 from billing.errors import Rejected
 from worker.database import transaction
 from worker.logs import logger
@@ -22,8 +22,8 @@ log = logger(__name__)
 
 
 @dataclass(slots=True)
-class Ran:
-    """How many lines were split, returns undone, transfers settled, credited, and left waiting."""
+class MatchReport:
+    """The number of lines split, returns undone, and transfers settled, credited or waiting."""
 
     lines: int = 0
     returned: int = 0
@@ -32,83 +32,91 @@ class Ran:
     waiting: int = 0
 
     def counts(self) -> dict[str, object]:
-        """What happened, for the log line."""
+        """The counts that are not zero, for the log line."""
         return {name: count for name, count in asdict(self).items() if count}
 
 
-def policy() -> Policy:
-    """What may be applied by itself, as configured."""
-    return Policy(
+def policy() -> MatchingPolicy:
+    """The limits on automatic decisions, as configured."""
+    return MatchingPolicy(
         auto_limit_minor=settings().auto_limit_minor, trust_after=settings().trust_payer_after
     )
 
 
-def run() -> Ran:
-    """Do all that can be done now. What it leaves is a person's, or waits for what is to come."""
-    ran = Ran()
-    while True:
-        with transaction() as ctx:
-            lines = transfers.split_lines(ctx)
-        ran.lines += lines
-        if not lines:
-            break
-    _undo_returns(ran)
-    while _decide(ran):
+def run() -> MatchReport:
+    """Split, match and apply all that came; the rest waits for a reviewer or for new facts."""
+    report = MatchReport()
+    while _split(report):
         pass
-    return ran
+    while _match(report):
+        pass
+    return report
 
 
-def _decide(ran: Ran) -> bool:
-    """Decide about as many as one run takes; whether there may be more."""
+def _split(report: MatchReport) -> bool:
+    """Split a batch of lines into transfers; return whether there may be more."""
     with transaction() as ctx:
-        decided = decide.decide(ctx.session, policy=policy())
-    before = (ran.settled, ran.credited, ran.waiting)
-    for decision, version in decided:
-        _carry_out(ran, decision, version)
-    is_full = len(decided) >= match_rows.AT_ONCE
-    return is_full and before != (ran.settled, ran.credited, ran.waiting)
+        count = transfers.split_lines(ctx)
+    report.lines += count
+    return count == SPLIT_AT_ONCE
 
 
-def _undo_returns(ran: Ran) -> None:
+def _match(report: MatchReport) -> bool:
+    """Match one batch of transfers; return whether another pass may do more."""
+    limits = policy()
     with transaction() as ctx:
-        found = returns.waiting(ctx.session)
-    for one in found:
-        try:
-            with transaction() as ctx:
-                ran.returned += returns.settle(ctx, one)
-        except Rejected as error:
-            log.warning("return_left", transfer_id=one.incoming.id, error=error.name)
-            with transaction() as ctx:
-                returns.leave_to_person(ctx, one, error)
+        undecided = transfers.undecided(ctx.session)
+        decisions = decide.decide(ctx.session, undecided, policy=limits)
+    changes = [_undo(report, transfer) for transfer in undecided if transfer.is_return]
+    if any(changes):
+        return True  # The invoices of what was returned are open again: decide anew.
+    is_full = len(undecided) >= MATCH_AT_ONCE
+    changes = [_carry_out(report, decision, version) for decision, version in decisions]
+    return is_full and any(changes)
 
 
-def _carry_out(ran: Ran, decision: Decision, version: int) -> None:
+def _undo(report: MatchReport, returned: UndecidedTransfer) -> bool:
+    """Undo the transfer that a return takes back; return whether anything changed."""
     try:
         with transaction() as ctx:
-            done = decide.carry_out(ctx, decision, version)
+            has_changed = returns.settle(ctx, returned)
     except Rejected as error:
-        if decide.is_outdated(error):
-            return
-        log.warning("transfer_left", transfer_id=decision.transfer_id, error=error.name)
+        log.warning("return_undo_failed", transfer_id=returned.incoming.id, error=error.name)
+        with transaction() as ctx:
+            return returns.leave_to_reviewer(ctx, returned, error)
+    report.returned += has_changed
+    return has_changed
+
+
+def _carry_out(report: MatchReport, decision: MatchDecision, version: int) -> bool:
+    """Carry out one decision; return whether anything changed."""
+    try:
+        with transaction() as ctx:
+            has_changed = decide.carry_out(ctx, decision, version)
+    except PartsRefused:  # The invoice has changed since: the next run decides anew.
+        return False
+    except Rejected as error:
+        log.warning("transfer_apply_failed", transfer_id=decision.transfer_id, error=error.name)
         with suppress(TransferChanged), transaction() as ctx:
-            decide.leave_to_person(ctx, decision, version, error)
-        ran.waiting += 1
-        return
-    if done:
-        ran.settled += decision.outcome == "settle"
-        ran.credited += decision.outcome == "credit"
-        ran.waiting += not decision.is_automatic
+            decide.leave_to_reviewer(ctx, decision, version, error)
+        report.waiting += 1
+        return True
+    if has_changed:
+        report.settled += decision.outcome == "settle"
+        report.credited += decision.outcome == "credit"
+        report.waiting += decision.outcome not in AUTOMATIC
+    return has_changed
 
 
 def bill() -> dict[str, object]:
-    """Send invoices of periods to come, and take the steps of unpaid ones, until none is due."""
-    done: Counter[str] = Counter()
+    """Send the invoices of coming periods, and remind of unpaid ones, until none is due."""
+    counts: Counter[str] = Counter()
     currency = settings().invoice_currency
     while True:
         with transaction() as ctx:
             renewed = renew.renew(ctx, currency=currency)
         with transaction() as ctx:
-            stepped = renew.remind(ctx)
-        done.update(one.what for one in (*renewed, *stepped))
-        if not renewed and not stepped:
-            return dict(done)
+            reminded = renew.remind(ctx)
+        counts.update(action.what for action in (*renewed, *reminded))
+        if not renewed and not reminded:
+            return dict(counts)

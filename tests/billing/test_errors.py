@@ -13,8 +13,21 @@ def test_every_error_survives_pickling_with_its_facts():
     ]
 
     for kind in kinds:
-        again = pickle.loads(pickle.dumps(kind(account_id=7)))
-        assert (type(again), again.facts, str(again)) == (kind, {"account_id": 7}, "account_id=7")
+        error = kind(account_id=7)
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), again.facts, str(again)) == (kind, {"account_id": 7}, str(error))
+
+
+def test_an_error_says_its_docstring_with_its_facts_and_then_the_facts_that_it_does_not_name():
+    error = errors.InsufficientCredits(needed=10, available=5, debt=0, account_id=7)
+
+    assert str(error) == (
+        "10 credits are needed, 5 are available, and 0 are owed already (account_id=7)"
+    )
+
+
+def test_a_fact_that_is_missing_is_unknown():
+    assert str(errors.UnknownAccount()) == "No account has the id unknown"
 
 
 def test_the_tree_at_the_top_of_the_module_names_every_error():

@@ -57,7 +57,7 @@ def test_an_announced_transfer_that_comes_with_its_reference_activates(client, a
     assert ledger.lots("acme") == {"plan": 1000}
 
 
-def test_a_transfer_without_a_reference_is_confirmed_by_a_person(client, acme, ledger):
+def test_a_transfer_without_a_reference_is_confirmed_by_a_reviewer(client, acme, ledger):
     invoice = announced(client, acme)
     with transaction() as ctx:
         user_id = ctx.session.execute(

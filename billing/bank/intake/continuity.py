@@ -1,6 +1,6 @@
-"""Whether the statements of an account follow each other: each opens where the last one closed.
+"""The continuity of an account's statements: each opens where the one before it closed.
 
-Pure, and the same in whatever order they came: a gap closes by itself when what was missing comes.
+The same in whatever order they came: a gap closes by itself when the missing statement comes.
 """
 
 import re
@@ -9,14 +9,35 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby, pairwise
 
-#: An account's numbering is believed where nine in ten steps are by one, of at least so many.
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from models.bank import BankAccount, Statement
+
+#: An account's numbering is trusted if nine in ten steps are by one, of at least so many steps.
 MIN_STEPS = 3
 _NUMBER = re.compile(r"\d{1,9}")
+
+#: Consecutive statements that list the same line: one payment, or two? A reviewer knows.
+_SHARED_LINES = """
+SELECT DISTINCT l.statement::text
+FROM billing.statement_lines AS l
+JOIN billing.statement_lines AS m ON m.line = l.line AND m.statement <> l.statement
+JOIN billing.statements AS a ON a.digest = l.statement
+JOIN billing.statements AS b ON b.digest = m.statement
+WHERE a.account = :account AND a.format = b.format AND a.identity <> b.identity
+  AND a.opening_minor IS NOT NULL AND b.opening_minor IS NOT NULL
+  AND (a.closing_minor = b.opening_minor OR b.closing_minor = a.opening_minor)
+  AND a.opening_minor <> b.opening_minor AND a.closing_minor <> b.closing_minor
+"""
+_SHARED = "a line stands in this statement and in the one that follows it, word for word"
+_RESTATED = "another statement names itself the same and lists other entries"
+_CORRECTED = "another statement of this id and day closes with another balance"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A statement with both balances, as a link of its account's chain; minor units."""
+    """A statement with both balances, as a link in its account's sequence; minor units."""
 
     digest: str
     identity: str
@@ -31,14 +52,17 @@ class Link:
 
     @property
     def number(self) -> int:
-        """Its number in the account's numbering, -1 where it has none."""
-        found = _NUMBER.match(self.sequence or "")
-        return int(found[0]) if found else -1
+        """Its number in the account's numbering, -1 if it has none."""
+        digits = _NUMBER.match(self.sequence or "")
+        return int(digits[0]) if digits else -1
 
 
 @dataclass(frozen=True, slots=True)
-class ChainHold:
-    """Why a statement does not fit those beside it. `reason`: gap, corrected or restated."""
+class ContinuityHold:
+    """A reason to hold a statement, found by comparison with the account's other statements.
+
+    `reason`: gap, corrected, restated, line_shared, account_unknown or account_currency.
+    """
 
     digest: str
     reason: str
@@ -46,39 +70,113 @@ class ChainHold:
     difference_minor: int | None = None
 
 
+def refresh(session: Session, account: str) -> None:
+    """Write anew the holds that an account's statements have because of each other."""
+    of_account = select(Statement).where(Statement.account == account)
+    rows = list(session.scalars(of_account.order_by(Statement.digest)))
+    formats = _registered_formats(session, account)
+    sequences: dict[tuple[str, str | None], list[Link]] = {}
+    for row in rows:
+        if row.opening_minor is not None and row.closing_minor is not None:
+            link = _link(row, row.opening_minor, row.closing_minor)
+            sequences.setdefault((row.format, row.currency), []).append(link)
+    holds = [hold for row in rows for hold in _account_holds(row, formats)]
+    holds += [hold for links in sequences.values() for hold in check(links)]
+    for (digest,) in session.execute(text(_SHARED_LINES), {"account": account}):
+        holds.append(ContinuityHold(digest, "line_shared", _SHARED))
+
+    by_digest: dict[str, list[ContinuityHold]] = {}
+    for hold in sorted(holds, key=lambda hold: (hold.reason, hold.says)):
+        by_digest.setdefault(hold.digest, []).append(hold)
+    for row in rows:
+        _write(session, row, by_digest.get(str(row.digest), []))
+
+
+def _registered_formats(session: Session, account: str) -> dict[str, str]:
+    """The format in which each currency of the account recognises money; empty: not ours."""
+    rows = select(BankAccount.currency, BankAccount.format).where(BankAccount.number == account)
+    return {row.currency: row.format for row in session.execute(rows)}
+
+
+def _account_holds(row: Statement, formats: dict[str, str]) -> list[ContinuityHold]:
+    digest = str(row.digest)
+    if not formats:
+        says = f"{row.account} is not registered as an account of ours"
+        return [ContinuityHold(digest, "account_unknown", says)]
+    if row.currency not in formats:
+        says = f"{row.account} is registered in {', '.join(sorted(formats))}, not {row.currency}"
+        return [ContinuityHold(digest, "account_currency", says)]
+    return []
+
+
+def _link(row: Statement, opening: int, closing: int) -> Link:
+    return Link(
+        digest=str(row.digest),
+        identity=str(row.identity),
+        opening=opening,
+        closing=closing,
+        opening_day=row.opening_day,
+        day=row.closing_day or row.to_date,
+        sequence=row.sequence,
+        page=row.page,
+        created=row.created,
+        statement_id=row.statement_id,
+    )
+
+
+def _write(session: Session, row: Statement, holds: list[ContinuityHold]) -> None:
+    chain_holds = [
+        {
+            "reason": hold.reason,
+            "says": hold.says,
+            "position": "",
+            "difference_minor": hold.difference_minor,
+        }
+        for hold in holds
+    ]
+    is_held = bool(row.holds or chain_holds) and row.released_by is None
+    if row.chain_holds != chain_holds or row.is_held != is_held:
+        session.execute(
+            update(Statement)
+            .where(Statement.digest == row.digest)
+            .values(chain_holds=chain_holds, is_held=is_held)
+        )
+
+
 @dataclass(slots=True)
 class _Walk:
-    """The chain as far as it has been followed."""
+    """The sequence as far as it has been followed."""
 
-    holds: list[ChainHold] = field(default_factory=list)
+    holds: list[ContinuityHold] = field(default_factory=list)
     order: list[Link] = field(default_factory=list)
     run_openings: set[int] = field(default_factory=set)
 
     def take(self, link: Link) -> None:
         if self.order and link.opening != self.order[-1].closing:
-            if self._sums_up(link):
+            if self._is_summary(link):
                 return
             self.holds.append(_gap(self.order[-1], link))
             self.run_openings.clear()
         self.run_openings.add(link.opening)
         self.order.append(link)
 
-    def _sums_up(self, link: Link) -> bool:
-        """Whether it says again what the last few said: it begins before them, and ends as they."""
+    def _is_summary(self, link: Link) -> bool:
+        """Whether it repeats the last few: it begins before them, and ends as they do."""
         last = self.order[-1]
         began_before = link.opening_day and last.day and link.opening_day < last.day
         ends_alike = link.closing == last.closing and link.opening in self.run_openings
         return bool(began_before) and ends_alike
 
 
-def look(links: Iterable[Link]) -> list[ChainHold]:
-    """What is wrong with the chain of one account, format and currency."""
-    every = list(links)
+def check(links: Iterable[Link]) -> list[ContinuityHold]:
+    """Check the sequence of one account, format and currency; return its faults."""
+    links = list(links)
+    with_id = [link for link in links if link.statement_id]
     holds = [
-        *_contested(every, lambda link: link.identity, "restated", _RESTATED),
-        *_contested(_with_id(every), _named, "corrected", _CORRECTED, key=lambda one: one.closing),
+        *_contested(links, lambda link: link.identity, lambda link: link.digest, "restated"),
+        *_contested(with_id, _names, lambda link: link.closing, "corrected"),
     ]
-    by_identity = {link.identity: link for link in sorted(every, key=lambda one: one.digest)}
+    by_identity = {link.identity: link for link in sorted(links, key=lambda link: link.digest)}
     walk = _Walk()
     ordered = sorted(by_identity.values(), key=_place)
     for _, same_day in groupby(ordered, key=lambda link: link.day):
@@ -87,8 +185,27 @@ def look(links: Iterable[Link]) -> list[ChainHold]:
     return [*holds, *walk.holds, *_jumps(walk.order)]
 
 
-_RESTATED = "another statement names itself the same and lists other entries"
-_CORRECTED = "another statement of this id and day closes with another balance"
+def _names(link: Link) -> tuple[object, ...]:
+    return (link.statement_id, link.sequence, link.page, link.day, link.opening)
+
+
+def _contested(
+    links: Iterable[Link],
+    same: Callable[[Link], object],
+    differing: Callable[[Link], object],
+    reason: str,
+) -> list[ContinuityHold]:
+    """Hold the statements that are the same by one key and differ by another."""
+    says = {"restated": _RESTATED, "corrected": _CORRECTED}[reason]
+    groups: dict[object, list[Link]] = {}
+    for link in links:
+        groups.setdefault(same(link), []).append(link)
+    return [
+        ContinuityHold(link.digest, reason, says)
+        for group in groups.values()
+        if len({differing(link) for link in group}) > 1
+        for link in group
+    ]
 
 
 def _place(link: Link) -> tuple[object, ...]:
@@ -104,7 +221,7 @@ def _place(link: Link) -> tuple[object, ...]:
 
 
 def _linked(same_day: list[Link], closing: int | None) -> Iterable[Link]:
-    """The statements of one day in an order that links them, where there is one."""
+    """The statements of one day in an order that links them, if there is one."""
     rest = same_day
     if closing is None:
         closings = [link.closing for link in rest if link.opening != link.closing]
@@ -112,31 +229,31 @@ def _linked(same_day: list[Link], closing: int | None) -> Iterable[Link]:
         closing = (firsts or rest)[0].opening
     while rest:
         fitting = [link for link in rest if link.opening == closing]
-        # One that moves nothing first: nothing could follow it that could not precede it.
+        # One that moves nothing goes first: what may follow it may also precede it.
         still = [link for link in fitting if link.closing == closing]
-        taken = (still or fitting or rest)[0]
-        rest = [link for link in rest if link is not taken]
-        closing = taken.closing
-        yield taken
+        following = (still or fitting or rest)[0]
+        rest = [link for link in rest if link is not following]
+        closing = following.closing
+        yield following
 
 
-def _gap(before: Link, after: Link) -> ChainHold:
-    said = (
+def _gap(before: Link, after: Link) -> ContinuityHold:
+    says = (
         f"opens with {after.opening}, but the statement before it"
         f" ({before.statement_id or before.sequence or before.day}) closed with {before.closing}"
     )
-    return ChainHold(after.digest, "gap", said, after.opening - before.closing)
+    return ContinuityHold(after.digest, "gap", says, after.opening - before.closing)
 
 
-def _jumps(order: list[Link]) -> list[ChainHold]:
-    """Numbers left out where balances agree: a statement without a movement is missing."""
+def _jumps(order: list[Link]) -> list[ContinuityHold]:
+    """Numbers left out although balances agree: a statement without movements is missing."""
     steps = [(before, after, after.number - before.number) for before, after in pairwise(order)]
     numbered = [step for step in steps if step[0].number >= 0 and step[2] > 0]
     by_one = sum(1 for step in numbered if step[2] == 1)
     if by_one < MIN_STEPS or by_one < 0.9 * len(numbered):
         return []
     return [
-        ChainHold(
+        ContinuityHold(
             after.digest,
             "gap",
             f"number {after.number} follows {before.number}: {step - 1} missing",
@@ -144,31 +261,4 @@ def _jumps(order: list[Link]) -> list[ChainHold]:
         )
         for before, after, step in numbered
         if step > 1 and before.closing == after.opening
-    ]
-
-
-def _with_id(links: Iterable[Link]) -> list[Link]:
-    return [link for link in links if link.statement_id]
-
-
-def _named(link: Link) -> tuple[object, ...]:
-    return (link.statement_id, link.sequence, link.page, link.day, link.opening)
-
-
-def _contested(
-    links: Iterable[Link],
-    same: Callable[[Link], object],
-    reason: str,
-    says: str,
-    *,
-    key: Callable[[Link], object] = lambda link: link.digest,
-) -> list[ChainHold]:
-    groups: dict[object, list[Link]] = {}
-    for link in links:
-        groups.setdefault(same(link), []).append(link)
-    return [
-        ChainHold(link.digest, reason, says)
-        for group in groups.values()
-        if len({key(link) for link in group}) > 1
-        for link in sorted(group, key=lambda one: one.digest)
     ]

@@ -1,4 +1,4 @@
-"""Statement files as bytes in the database: what is received is kept, and read later by its id."""
+"""Statement files as bytes in the database: kept when received, and read later by id."""
 
 import hashlib
 import tempfile
@@ -18,23 +18,25 @@ from models.bank import StatementFile, StatementFilePart
 
 
 class UnknownStatementFile(Rejected):
-    """No statement file has this id."""
+    """No statement file has the id {file_id}."""
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A file's id; `is_repeat`: these bytes were here before."""
+class ReceivedFile:
+    """A file's id and state; `is_repeat`: these bytes were received before."""
 
     id: int
     state: str
     is_repeat: bool = False
 
 
-def receive(ctx: Context, source: BinaryIO, *, name: str, account: str | None = None) -> Received:
+def receive(
+    ctx: Context, source: BinaryIO, *, name: str, account: str | None = None
+) -> ReceivedFile:
     """Keep a file; the same bytes are kept once.
 
-    `account`: the number of the account that the file is of, where it does not say so itself.
-    Raises EmptyFile or FileTooLarge.
+    `account`: the account's number, for a file that does not name it. Raises EmptyFile or
+    FileTooLarge.
     """
     with tempfile.TemporaryFile() as copy:
         size, sha256 = _copy(source, copy)
@@ -47,22 +49,22 @@ def receive(ctx: Context, source: BinaryIO, *, name: str, account: str | None = 
             "size": size,
             "received_at": ctx.now,
         }
-        made = ctx.session.execute(
+        file_id = ctx.session.execute(
             insert(StatementFile)
             .values(**values)
             .on_conflict_do_nothing(index_elements=["sha256"])
             .returning(StatementFile.id)
         ).scalar()
-        if made is not None:
-            _keep_parts(ctx.session, made, copy)
-            return Received(made, "received")
-    known = select(StatementFile.id, StatementFile.state).where(StatementFile.sha256 == sha256)
-    file_id, state = ctx.session.execute(known).one()
-    return Received(file_id, state, is_repeat=True)
+        if file_id is not None:
+            _insert_parts(ctx.session, file_id, copy)
+            return ReceivedFile(file_id, "received")
+    repeated = select(StatementFile.id, StatementFile.state).where(StatementFile.sha256 == sha256)
+    file_id, state = ctx.session.execute(repeated).one()
+    return ReceivedFile(file_id, state, is_repeat=True)
 
 
 def _copy(source: BinaryIO, copy: IO[bytes]) -> tuple[int, bytes]:
-    """A copy that nobody writes to any more, its size, and its digest."""
+    """Copy the source, so that nobody can change it; return the size and the digest."""
     hashed, size = hashlib.sha256(), 0
     while chunk := source.read(PART_BYTES):
         size += len(chunk)
@@ -74,7 +76,7 @@ def _copy(source: BinaryIO, copy: IO[bytes]) -> tuple[int, bytes]:
     return size, hashed.digest()
 
 
-def _keep_parts(session: Session, file_id: int, copy: IO[bytes]) -> None:
+def _insert_parts(session: Session, file_id: int, copy: IO[bytes]) -> None:
     number = 0
     while chunk := copy.read(PART_BYTES):
         number += 1
@@ -84,7 +86,7 @@ def _keep_parts(session: Session, file_id: int, copy: IO[bytes]) -> None:
 
 
 def load(session: Session, file_id: int) -> StatementFile:
-    """What is known of the file. Raises UnknownStatementFile."""
+    """Read the file's row. Raises UnknownStatementFile."""
     file = session.get(StatementFile, file_id)
     if file is None:
         raise UnknownStatementFile(file_id=file_id)
@@ -92,7 +94,7 @@ def load(session: Session, file_id: int) -> StatementFile:
 
 
 def write_content(session: Session, file_id: int, out: IO[bytes]) -> None:
-    """Write the file's bytes into a temporary one, a piece at a time, and go to its beginning."""
+    """Write the file's bytes into a temporary file, and rewind it."""
     numbers = select(StatementFilePart.number).where(StatementFilePart.file_id == file_id)
     for number in session.scalars(numbers.order_by(StatementFilePart.number)).all():
         of_part = select(StatementFilePart.content).where(
@@ -103,7 +105,7 @@ def write_content(session: Session, file_id: int, out: IO[bytes]) -> None:
 
 
 def waiting(session: Session, *, limit: int) -> list[int]:
-    """Files that were received and not yet read, oldest first."""
+    """List the received files that are not read yet, oldest first."""
     rows = select(StatementFile.id).where(StatementFile.state == "received")
     return list(session.scalars(rows.order_by(StatementFile.id).limit(limit)))
 
@@ -111,7 +113,7 @@ def waiting(session: Session, *, limit: int) -> list[int]:
 def finish(
     ctx: Context, file_id: int, *, error: str | None = None, reason: str | None = None
 ) -> None:
-    """Say what became of the file: imported, or refused for this reason."""
+    """Mark the file as imported, or as refused with this error."""
     state = "refused" if error else "imported"
     ctx.session.execute(
         update(StatementFile)

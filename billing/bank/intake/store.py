@@ -1,36 +1,37 @@
-"""One statement into the database: once, whole, and with what holds it.
+"""Storage of a statement: once, whole, with its lines and the reasons that hold it.
 
 The caller gives each statement a transaction of its own, so that a crash leaves all of it or
-nothing; read again, what is there already stays as it is.
+nothing. Reading it again changes nothing.
 """
 
 import datetime as dt
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing.bank.intake import checks as holds
-from billing.bank.intake import line_rows
-from billing.bank.intake.line_keys import account_of, digest, identity_of, keyed_lines
+from billing.bank.intake import continuity, line_keys
 from billing.context import Context
+from billing.postgres import sql
 from billing.statements.canonical import Balance, Hold, HoldReason, Statement
 from billing.statements.errors import AmountTooLarge
 from billing.statements.read import hold_distant_dates, read_statements
 from models.bank import FileStatement
 from models.bank import Statement as StatementRow
 
-#: What Postgres' bigint holds, less room for a balance.
+#: The largest bigint of Postgres, less room for a balance.
 MAX_SUM_MINOR = 9 * 10**18
+#: Lines that one SQL statement writes: some megabytes with long texts.
+AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """What became of one statement; `is_known`: it was here before."""
+class StoredStatement:
+    """The result for one statement; `is_known`: it was stored before."""
 
     digest: str
     account: str
@@ -43,117 +44,152 @@ class Imported:
 
 
 def read(source: BinaryIO, *, name: str, today: dt.date) -> list[Statement]:
-    """The statements of a file, held where their dates are far from today.
+    """Read the statements of a file; hold those with dates far from today.
 
     Raises the errors of StatementRefused.
     """
-    found = read_statements(source, name=name)
-    for statement in found:
+    statements = read_statements(source, name=name)
+    for statement in statements:
         if abs(statement.booked_minor) > MAX_SUM_MINOR:
             raise AmountTooLarge("the sum of all entries", text=str(statement.booked_minor))
-    return [hold_distant_dates(statement, today=today) for statement in found]
+    return [hold_distant_dates(statement, today=today) for statement in statements]
 
 
 def store(
     ctx: Context, statement: Statement, *, file_id: int, stated_account: str | None = None
-) -> Imported:
-    """Store one statement with its lines, and note which file brought it.
+) -> StoredStatement:
+    """Store one statement with its lines, and record which file brought it.
 
-    Two workers with the same account wait for each other. Chains are looked at by
-    `holds.refresh`, once for each account of a file.
+    Two workers with the same account wait for each other. `refresh` then checks the continuity,
+    once for each account of a file.
     """
-    account = account_of(statement, stated_account)
+    account = line_keys.account_of(statement, stated_account)
     ctx.session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"), {"account": account}
     )
-    # Lines are made once, and wait in a file for the digest that all of them make.
-    with tempfile.TemporaryFile("w+", encoding="ascii") as file:
-        said = line_rows.spool(keyed_lines(statement, account), file)
-        key = digest(identity_of(statement, account), *said)
-        is_new = _insert(ctx, statement, account=account, key=key)
+    identity = line_keys.identity_of(statement, account)
+    # The statement's digest needs all lines, so they are made once and wait in a file.
+    with tempfile.TemporaryFile("w+", encoding="ascii") as spool:
+        key = line_keys.digest(identity, *line_keys.spool(statement, account, spool))
+        is_new = _insert(ctx, statement, account=account, identity=identity, key=key)
         ctx.session.execute(
             insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
         )
-        new = 0
+        new_lines = 0
         if is_new:
-            lines = line_rows.spooled(file)
-            new = line_rows.store(
-                ctx.session, lines, statement=statement, digest=key, account=account
+            new_lines = _insert_lines(
+                ctx.session, spool, account=account, of=statement.format, key=key
             )
-    return Imported(
+    return StoredStatement(
         digest=key,
         account=account,
         format=statement.format,
         statement_id=statement.statement_id,
         lines=len(statement.entries),
-        new_lines=new,
+        new_lines=new_lines,
         is_known=not is_new,
         holds=statement.holds,
     )
 
 
-def look_again(session: Session, stored: Sequence[Imported]) -> None:
-    """Look at the chains of the accounts that these statements are of."""
-    for account in sorted({one.account for one in stored}):
-        holds.refresh(session, account)
+def refresh(session: Session, stored: Sequence[StoredStatement]) -> None:
+    """Check the continuity of the accounts of these statements."""
+    for account in sorted({statement.account for statement in stored}):
+        continuity.refresh(session, account)
 
 
-def _insert(ctx: Context, statement: Statement, *, account: str, key: str) -> bool:
-    found = [_plain_hold(hold) for hold in statement.holds]
+_LINE = {
+    "key": "uuid",
+    "currency": "text",
+    "amount_minor": "bigint",
+    "status": "text",
+    "booking_date": "date",
+    "bank_reference": "text",
+}
+#: The payload is JSON text already, so it is not `jsonb`, which would be encoded again.
+_WORDING = {"line": "uuid", "digest": "uuid", "payload": "json"}
+
+
+def _insert_lines(session: Session, spool: TextIO, *, account: str, of: str, key: str) -> int:
+    """Insert a statement's spooled lines; return how many were new to the account."""
+    new_lines = 0
+    for lines in line_keys.spooled(spool, size=AT_ONCE):
+        new_lines += len(
+            sql.insert(
+                session,
+                "billing.bank_lines",
+                _LINE,
+                [(line.key, *line[3:]) for line in lines],
+                constants={"account": account, "format": of},
+                tail="ON CONFLICT (key) DO NOTHING RETURNING true",
+            )
+        )
+        wordings = [line[:3] for line in lines]
+        tail = "ON CONFLICT DO NOTHING"
+        sql.insert(session, "billing.line_wordings", _WORDING, wordings, tail=tail)
+        links = [(key, line.key) for line in lines]
+        types = {"statement": "uuid", "line": "uuid"}
+        sql.insert(session, "billing.statement_lines", types, links, tail=tail)
+    return new_lines
+
+
+def _insert(ctx: Context, statement: Statement, *, account: str, identity: str, key: str) -> bool:
+    """Insert the statement; if it is known, add its holds. Return whether it is new."""
+    holds = [_hold_json(hold) for hold in statement.holds]
     row = insert(StatementRow).values(
         digest=key,
-        identity=identity_of(statement, account),
+        identity=identity,
         account=account,
         format=statement.format,
         family=statement.family.value,
         currency=statement.currency,
-        statement_id=_plain(statement.statement_id),
-        sequence=_plain(statement.sequence),
-        page=_plain(statement.page),
-        created=_plain(statement.created),
+        statement_id=_storable(statement.statement_id),
+        sequence=_storable(statement.sequence),
+        page=_storable(statement.page),
+        created=_storable(statement.created),
         from_date=statement.from_date,
         to_date=statement.to_date,
         **_balance("opening", statement.opening),
         **_balance("closing", statement.closing),
         booked_minor=statement.booked_minor,
         line_count=len(statement.entries),
-        holds=_merged(found),
-        is_held=bool(found),
+        holds=_merged(holds),
+        is_held=bool(holds),
         recorded_at=ctx.now,
     )
-    made = ctx.session.execute(row.on_conflict_do_nothing().returning(StatementRow.digest)).first()
-    if made is None:
-        _merge_holds(ctx.session, key, found)
-    return made is not None
+    returning = row.on_conflict_do_nothing().returning(StatementRow.digest)
+    is_new = ctx.session.execute(returning).first() is not None
+    if not is_new:
+        _merge_holds(ctx.session, key, holds)
+    return is_new
 
 
-def _merge_holds(session: Session, key: str, found: list[dict[str, Any]]) -> None:
-    """Another file may find more: a control total over several accounts, a doubtful encoding."""
-    known = session.get_one(StatementRow, key)
-    kept: Any = known.holds
-    # How far a date is from today is said once, or each day would add its own words.
-    new = [hold for hold in found if hold["reason"] != HoldReason.DATE_OUT_OF_RANGE.value]
-    merged = _merged([*kept, *new])
-    if merged != kept:
-        known.holds = list(merged)
+def _merge_holds(session: Session, key: str, holds: list[dict[str, Any]]) -> None:
+    """Add holds that only another file shows: a total over several accounts, an encoding."""
+    statement = session.get_one(StatementRow, key)
+    stored: Any = statement.holds
+    # A distant date is recorded once, because its words change with each day.
+    new = [hold for hold in holds if hold["reason"] != HoldReason.DATE_OUT_OF_RANGE.value]
+    merged = _merged([*stored, *new])
+    if merged != stored:
+        statement.holds = list(merged)
         session.flush()
 
 
-def _merged(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _merged(holds: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each hold once, in an order that does not depend on which file came first."""
     by_words = {
         (hold["reason"], hold["says"], hold["difference_minor"] or 0): hold
-        for hold in sorted(found, key=lambda one: one["position"], reverse=True)
+        for hold in sorted(holds, key=lambda hold: hold["position"], reverse=True)
     }
     return [by_words[words] for words in sorted(by_words)]
 
 
-def _plain_hold(hold: Hold) -> dict[str, Any]:
-    """A hold as JSON in Postgres can keep it."""
+def _hold_json(hold: Hold) -> dict[str, Any]:
     return {
         "reason": hold.reason.value,
-        "says": hold.says.replace("\0", "?"),
-        "position": hold.position.replace("\0", "?"),
+        "says": _storable(hold.says),
+        "position": _storable(hold.position),
         "difference_minor": hold.difference_minor,
     }
 
@@ -165,5 +201,6 @@ def _balance(name: str, balance: Balance | None) -> dict[str, object]:
     }
 
 
-def _plain(said: str | None) -> str | None:
-    return said.replace("\0", "?") if said else said
+def _storable(value: str | None) -> str | None:
+    """The text without NUL, which Postgres can't hold."""
+    return value.replace("\0", "?") if value else value

@@ -1,4 +1,4 @@
-"""Invoices to be paid by bank transfer: announced by the main app, each with a reference, once."""
+"""Invoices to be paid by bank transfer: announced by the main app, issued once, and voided."""
 
 import datetime as dt
 from decimal import Decimal
@@ -20,27 +20,27 @@ from models.bank import BankAccount
 from models.transfers import TransferInvoice
 
 ACTOR = "main_app"
-#: Statuses from which an announced transfer leads to pending_payment; one who is let in stays so.
+#: Statuses that an announced transfer turns into pending_payment; an active account stays active.
 AWAITS_PAYMENT = frozenset({"trial", "cancelled"})
 
 
 def announce(ctx: Context, message: AnnounceTransfer, *, currency: str) -> TransferInvoice:
-    """The invoice for a plan that the account will pay for by transfer.
+    """Issue the invoice for a plan that the account will pay for by transfer.
 
-    The same key, or the same plan while its invoice is open, gets the invoice that is there; an
-    open one for another plan is void. `currency`: the plans' prices are in it. Raises
+    The same key, or the same plan while its invoice is open, returns the invoice that exists. An
+    open invoice for another plan is voided. `currency`: the currency of the plans' prices. Raises
     UnknownAccount, AccountDeleted, SystemAccount, PlanNotForSale, InvoicePartlyPaid, KeyReused.
     """
     account = accounts.lock_billable(ctx.session, message.account_id)
+    requested = (message.account_id, message.plan_id, message.months)
     of_key = select(TransferInvoice).where(TransferInvoice.key == message.key)
-    known = ctx.session.scalars(of_key).first()
-    asked = (message.account_id, message.plan_id, message.months)
-    if known is not None:
-        if (known.account_id, known.plan_id, known.months) != asked:
+    existing = ctx.session.scalars(of_key).first()
+    if existing is not None:
+        if _content(existing) != requested:
             raise KeyReused(key=message.key, account_id=message.account_id)
-        return known
+        return existing
     for other in open_invoices(ctx.session, account.id):
-        if (other.account_id, other.plan_id, other.months) == asked:
+        if _content(other) == requested:
             return other
         if other.settled_minor:
             raise InvoicePartlyPaid(account_id=account.id, number=other.number)
@@ -60,6 +60,10 @@ def announce(ctx: Context, message: AnnounceTransfer, *, currency: str) -> Trans
     return invoice
 
 
+def _content(invoice: TransferInvoice) -> tuple[int, int, int]:
+    return invoice.account_id, invoice.plan_id, invoice.months
+
+
 def issue(
     ctx: Context,
     *,
@@ -71,11 +75,8 @@ def issue(
     due_at: dt.datetime,
     period_start: dt.datetime | None = None,
 ) -> TransferInvoice:
-    """Make the invoice, and tell the main app of it. The account is locked already.
-
-    Raises PlanNotForSale.
-    """
-    due_minor = price_minor(ctx.session, plan_id, currency=currency) * months
+    """Insert an invoice of a locked account, and leave `invoice.issued`. Raises PlanNotForSale."""
+    due_minor = _price_minor(ctx.session, plan_id, currency=currency) * months
     id = ctx.session.scalar(
         text("SELECT nextval(pg_get_serial_sequence('billing.transfer_invoices', 'id'))")
     )
@@ -102,13 +103,13 @@ def issue(
         .returning(TransferInvoice)
     ).one()
     invoice_effects.mirror(ctx.session, invoice)
-    payload = {**invoice_effects.facts_of(invoice), "pay_to": _pay_to(ctx.session, currency)}
+    payload = {**invoice_effects.payload_of(invoice), "pay_to": _pay_to(ctx.session, currency)}
     outbox.leave(ctx, "invoice.issued", account_id=account_id, payload=payload)
     return invoice
 
 
-def price_minor(session: Session, plan_id: int, *, currency: str) -> int:
-    """A month of the plan, in minor units. Raises PlanNotForSale; 0 is no price, nor a gift."""
+def _price_minor(session: Session, plan_id: int, *, currency: str) -> int:
+    """The price of a month, in minor units. Raises PlanNotForSale; a price of 0 is none."""
     price = accounts.plan_price(session, plan_id)
     exponent = exponent_of(currency)
     assert exponent is not None, "the currency of invoices is checked where it is configured"
@@ -119,15 +120,15 @@ def price_minor(session: Session, plan_id: int, *, currency: str) -> int:
 
 
 def void(ctx: Context, invoice: TransferInvoice) -> None:
-    """Take back an invoice that has no money on it."""
+    """Void an invoice that has no money on it."""
     invoice.state, invoice.finished_at, invoice.next_step_at = "void", ctx.now, None
     invoice_effects.mirror(ctx.session, invoice)
-    payload = invoice_effects.facts_of(invoice)
+    payload = invoice_effects.payload_of(invoice)
     outbox.leave(ctx, "invoice.void", account_id=invoice.account_id, payload=payload)
 
 
 def open_invoices(session: Session, account_id: int) -> list[TransferInvoice]:
-    """The account's open invoices, oldest first, locked."""
+    """Lock the account's open invoices, oldest first."""
     rows = select(TransferInvoice).where(
         TransferInvoice.account_id == account_id, TransferInvoice.state == "open"
     )
@@ -135,6 +136,7 @@ def open_invoices(session: Session, account_id: int) -> list[TransferInvoice]:
 
 
 def _pay_to(session: Session, currency: str) -> list[str]:
+    """Our bank accounts that take this currency from every customer."""
     rows = select(BankAccount.number).where(
         BankAccount.currency == currency, BankAccount.customer_id.is_(None)
     )

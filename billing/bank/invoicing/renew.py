@@ -1,4 +1,4 @@
-"""The timetable of invoices: the next period's ahead of time, reminders, and the end of waiting."""
+"""Time-driven invoicing: renewal invoices ahead of time, reminders, and the end of the schedule."""
 
 import datetime as dt
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from billing.lifecycle import status
 from models.transfers import Allocation, Transfer, TransferInvoice
 
 ACTOR = "billing"
-#: Subscriptions, or invoices, that one transaction takes.
+#: Subscriptions, or accounts with invoices, that one transaction takes.
 AT_ONCE = 100
-#: A worker that was away may find the second due first.
+#: Both end access: after a pause of the worker, the second may be due first.
 ENDS_ACCESS = frozenset({"invoice.expired", "invoice.written_off"})
 
-#: Running subscriptions paid for by transfer that end soon and whose next invoice is not there.
+#: Active subscriptions by transfer that end soon and have no next invoice.
 _ENDING = """
 SELECT s.tenant_id, s.current_period_end FROM igny8_subscriptions AS s
 JOIN igny8_tenants AS a ON a.id = s.tenant_id
@@ -39,37 +39,39 @@ ORDER BY s.current_period_end, s.tenant_id LIMIT :limit
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
-    """What was done about an account's invoice: renewed, or the event of a step."""
+class InvoiceAction:
+    """An action on an account's invoice: `renewed`, or the event of a dunning step."""
 
     account_id: int
     what: str
     number: str
 
 
-def renew(ctx: Context, *, currency: str, limit: int = AT_ONCE) -> list[Stepped]:
-    """Send the next period's invoice to subscriptions that end soon; empty when none is left."""
+def renew(ctx: Context, *, currency: str, limit: int = AT_ONCE) -> list[InvoiceAction]:
+    """Send the next invoice for subscriptions that end soon; empty when none is left."""
     before = ctx.now + dunning_steps.DUE_AFTER
     rows = ctx.session.execute(text(_ENDING), {"before": before, "limit": limit}).all()
     ends = {row.tenant_id: row.current_period_end for row in rows}
-    mine = sorted(accounts.try_lock(ctx.session, ends))
-    renewed = [_renew(ctx, id, ends[id], currency=currency) for id in mine]
-    return [one for one in renewed if one]
+    account_ids = sorted(accounts.try_lock(ctx.session, ends))
+    actions = [_renew(ctx, id, ends[id], currency=currency) for id in account_ids]
+    return [action for action in actions if action is not None]
 
 
-def _renew(ctx: Context, account_id: int, ends_at: dt.datetime, *, currency: str) -> Stepped | None:
+def _renew(
+    ctx: Context, account_id: int, ends_at: dt.datetime, *, currency: str
+) -> InvoiceAction | None:
     key = idempotency.own("renewal", account_id, ends_at.date())
-    last = select(TransferInvoice).where(TransferInvoice.account_id == account_id)
-    known = list(ctx.session.scalars(last.order_by(TransferInvoice.id.desc())))
-    if not known or any(one.key == key or one.state == "open" for one in known):
+    of_account = select(TransferInvoice).where(TransferInvoice.account_id == account_id)
+    existing = list(ctx.session.scalars(of_account.order_by(TransferInvoice.id.desc())))
+    if not existing or any(row.key == key or row.state == "open" for row in existing):
         return None
     plan_id = accounts.lock(ctx.session, [account_id])[account_id].plan_id
     try:
         invoice = issue.issue(
             ctx,
             account_id=account_id,
-            plan_id=plan_id or known[0].plan_id,
-            months=known[0].months,
+            plan_id=plan_id or existing[0].plan_id,
+            months=existing[0].months,
             key=key,
             currency=currency,
             due_at=max(ends_at, ctx.now),
@@ -77,32 +79,31 @@ def _renew(ctx: Context, account_id: int, ends_at: dt.datetime, *, currency: str
         )
     except PlanNotForSale:
         return None
-    return Stepped(account_id, "renewed", invoice.number)
+    return InvoiceAction(account_id, "renewed", invoice.number)
 
 
-def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[Stepped]:
-    """Take the steps that are due of unpaid invoices; empty when none is left."""
-    due = select(TransferInvoice).where(
-        TransferInvoice.state == "open", TransferInvoice.next_step_at <= ctx.now
+def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[InvoiceAction]:
+    """Take the due dunning steps of unpaid invoices; empty when none is left."""
+    is_due = (TransferInvoice.state == "open", TransferInvoice.next_step_at <= ctx.now)
+    oldest = (
+        select(TransferInvoice.account_id)
+        .where(*is_due)
+        .order_by(TransferInvoice.next_step_at)
+        .limit(limit)
     )
-    owners = select(TransferInvoice.account_id).where(
-        TransferInvoice.id.in_(
-            select(TransferInvoice.id)
-            .where(TransferInvoice.state == "open", TransferInvoice.next_step_at <= ctx.now)
-            .order_by(TransferInvoice.next_step_at)
-            .limit(limit)
-        )
+    account_ids = accounts.try_lock(ctx.session, set(ctx.session.scalars(oldest)))
+    rows = (
+        select(TransferInvoice)
+        .where(*is_due, TransferInvoice.account_id.in_(account_ids))
+        .order_by(TransferInvoice.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
-    mine = accounts.try_lock(ctx.session, set(ctx.session.scalars(owners)))
-    rows = due.where(TransferInvoice.account_id.in_(mine)).order_by(TransferInvoice.id)
-    found = ctx.session.scalars(
-        rows.with_for_update().execution_options(populate_existing=True)
-    ).all()
-    return [_step(ctx, invoice) for invoice in found]
+    return [_step(ctx, invoice) for invoice in ctx.session.scalars(rows).all()]
 
 
-def _step(ctx: Context, invoice: TransferInvoice) -> Stepped:
-    """Take the last step that is due: a worker that was away does not send three at once."""
+def _step(ctx: Context, invoice: TransferInvoice) -> InvoiceAction:
+    """Take the last step that is due, so that a late worker does not send three at once."""
     past, next_step_at = dunning_steps.first(invoice.due_at, now=ctx.now)
     event = dunning_steps.STEPS[past - 1].event
     invoice.steps_done, invoice.next_step_at = past, next_step_at
@@ -111,17 +112,16 @@ def _step(ctx: Context, invoice: TransferInvoice) -> Stepped:
         _expire(ctx, invoice)
     if event == "invoice.written_off":
         _give_up(ctx, invoice)
-    outbox.leave(
-        ctx, event, account_id=invoice.account_id, payload=invoice_effects.facts_of(invoice)
-    )
-    return Stepped(invoice.account_id, event, invoice.number)
+    payload = invoice_effects.payload_of(invoice)
+    outbox.leave(ctx, event, account_id=invoice.account_id, payload=payload)
+    return InvoiceAction(invoice.account_id, event, invoice.number)
 
 
 def _give_up(ctx: Context, invoice: TransferInvoice) -> None:
-    """The end of the schedule: whoever is still suspended for it is a customer no more.
+    """End the schedule: cancel an account that is still suspended for this invoice.
 
-    A first invoice that nothing came for is void. Any other stays open: money that comes later
-    still fits it.
+    A first invoice without any payment is voided. Any other stays open, so that late money still
+    fits it.
     """
     account = accounts.lock(ctx.session, [invoice.account_id]).get(invoice.account_id)
     if invoice.period_start is None and not invoice.settled_minor:
@@ -133,14 +133,14 @@ def _give_up(ctx: Context, invoice: TransferInvoice) -> None:
 
 
 def _expire(ctx: Context, invoice: TransferInvoice) -> None:
-    """The end of waiting: access ends, for a first invoice as for a renewal.
+    """End the access of an account that did not pay a first invoice or a renewal.
 
-    An account that is active by other means keeps it when its first invoice is not paid.
+    An account that is active by other means keeps its access if its first invoice is not paid.
     """
     account = accounts.lock(ctx.session, [invoice.account_id]).get(invoice.account_id)
     is_first = invoice.period_start is None
     if is_first and invoice.settled_minor:
-        _ask_about(ctx.session, invoice)
+        _review_part_payment(ctx.session, invoice)
     if account is None or account.is_deleted or account.is_system:
         return
     waits = account.status == "pending_payment" or (not is_first and account.status == "active")
@@ -152,12 +152,12 @@ def _expire(ctx: Context, invoice: TransferInvoice) -> None:
         invoices.write_subscription(ctx.session, replace(running, status="unpaid"))
 
 
-def _ask_about(session: Session, invoice: TransferInvoice) -> None:
-    """Show a person what was paid in part: the rest did not come, and what came bought nothing."""
+def _review_part_payment(session: Session, invoice: TransferInvoice) -> None:
+    """Send the transfers of a part payment to review: the rest did not come."""
     why = f"{invoice.settled_minor} of {invoice.due_minor} came for {invoice.number}, and no more"
-    paid_it = select(Allocation.transfer_id).where(Allocation.transfer_invoice_id == invoice.id)
+    paid_by = select(Allocation.transfer_id).where(Allocation.transfer_invoice_id == invoice.id)
     session.execute(
         update(Transfer)
-        .where(Transfer.id.in_(paid_it), Transfer.state == "settled")
+        .where(Transfer.id.in_(paid_by), Transfer.state == "settled")
         .values(review=why, version=Transfer.version + 1)
     )

@@ -1,4 +1,4 @@
-"""Who paid for whom before: IBANs that references matched, and people confirmed or declined."""
+"""Known payers: IBANs that references matched, and that reviewers confirmed or declined."""
 
 from collections.abc import Iterable
 
@@ -10,41 +10,35 @@ from billing.lifecycle.trials import fingerprint_rows, fingerprints
 from models.transfers import Payer
 
 
-def know(
+def count(
     session: Session,
     iban: str | None,
-    account_id: int,
+    account_ids: Iterable[int],
     *,
     confirmed: int = 0,
     matched: int = 0,
     declined: int = 0,
 ) -> None:
-    """Remember that this IBAN paid, or did not pay, for this account."""
+    """Count that this IBAN paid, or did not pay, for these locked accounts."""
     if iban is None:
         return
-    row = insert(Payer).values(
-        iban=iban, account_id=account_id, confirmed=confirmed, matched=matched, declined=declined
-    )
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=["iban", "account_id"],
-            set_={
-                "confirmed": Payer.confirmed + confirmed,
-                "matched": Payer.matched + matched,
-                "declined": Payer.declined + declined,
-            },
+    counts = {"confirmed": confirmed, "matched": matched, "declined": declined}
+    for account_id in sorted(account_ids):
+        row = insert(Payer).values(iban=iban, account_id=account_id, **counts)
+        added = {name: getattr(Payer, name) + number for name, number in counts.items()}
+        session.execute(
+            row.on_conflict_do_update(index_elements=["iban", "account_id"], set_=added)
         )
-    )
 
 
-def show(ctx: Context, iban: str | None, account_ids: Iterable[int]) -> None:
-    """Record that these accounts pay from this IBAN: one trial for each (`identity_rows`)."""
+def link(ctx: Context, iban: str | None, account_ids: Iterable[int]) -> None:
+    """Link the IBAN to these accounts as a trial fingerprint: each payer gets one trial."""
     if iban is not None:
         payer = [fingerprints.of_iban(iban)]
         fingerprint_rows.record(ctx, dict.fromkeys(account_ids, payer))
 
 
-def unshow(session: Session, iban: str | None, account_ids: Iterable[int]) -> None:
-    """Forget that: a person says that the payment was not theirs."""
+def unlink(session: Session, iban: str | None, account_ids: Iterable[int]) -> None:
+    """Remove that link: a reviewer says that the payment was not for these accounts."""
     if iban is not None:
         fingerprint_rows.forget(session, account_ids, fingerprints.of_iban(iban))

@@ -1,6 +1,6 @@
-"""What a transfer's text says: references that we issued, others', mistyped ones, invoice numbers.
+"""The references and invoice numbers in a transfer's text: ours, others', mistyped ones.
 
-A check digit is no proof; the proof is that the whole token is one that we issued.
+Check digits prove nothing. The proof is that the whole token is a reference that we issued.
 """
 
 import re
@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from billing.bank.matching.types import Incoming, Invoice, OpenItems
+from billing.bank.matching.open_items import IssuedInvoice, OpenItems
+from billing.bank.matching.types import IncomingTransfer
 from billing.statements.references import (
     CheckedReference,
     Scheme,
@@ -18,11 +19,11 @@ from billing.statements.references import (
     fits_account,
 )
 
-#: Characters of a transfer's text that are looked at; the longest real one seen had some 2,000.
+#: Characters of a transfer's text that are read; the longest real one seen had some 2,000.
 MAX_TEXT = 10_000
-#: So many first characters of a reference are taken for that reference, cut or run on.
+#: So many first characters of a reference identify it, if it is cut off or followed by letters.
 SURE = 8
-#: Words by which payers and banks say that money comes back, in the languages of SEPA.
+#: Words by which payers and banks mark returned money, in the languages of SEPA.
 _RETURN_WORDS = re.compile(
     r"\b(RETURN(ED)?|REFUND(ED)?|REVERSAL|REVERSED|CHARGEBACK|REJECT(ED|ION)?|RECALL(ED)?|STORNO"
     r"|R(UE|Ü)CKLASTSCHRIFT|R(UE|Ü)CK(UE|Ü)BERWEISUNG|R(UE|Ü)CKGABE|R(UE|Ü)CKZAHLUNG|RETOURE"
@@ -31,133 +32,139 @@ _RETURN_WORDS = re.compile(
 _KIND_OF_RF = frozenset({"", "SCOR", "RF"})
 
 
-class Said(NamedTuple):
-    """What the text says.
+class RemittanceText(NamedTuple):
+    """The content of a transfer's text.
 
-    `structured`, `in_text`: invoices whose reference is named there. `foreign`: references of
-    good form that are not ours. `mistyped`: bad ones, with the invoices that they may mean.
-    `numbered`: invoices whose number stands in the text. `at_odds`: why a structured reference
-    does not agree with its type or with the account that received it.
+    Attributes:
+        named: Invoices whose reference is named, structured ones first.
+        is_structured: Whether a reference of ours stands in the structured field.
+        foreign: Well-formed references that are not ours.
+        mistyped: References with wrong check digits, each with the invoices that it may mean.
+        numbered: Invoices whose number stands in the text.
+        at_odds: Reasons why a structured reference does not agree with its type or account.
+        mentions_return: Whether the words speak of returned money.
     """
 
-    structured: tuple[Invoice, ...]
-    in_text: tuple[Invoice, ...]
+    named: tuple[IssuedInvoice, ...]
+    is_structured: bool
     foreign: tuple[str, ...]
-    mistyped: tuple[tuple[str, tuple[Invoice, ...]], ...]
-    numbered: tuple[Invoice, ...]
+    mistyped: tuple[tuple[str, tuple[IssuedInvoice, ...]], ...]
+    numbered: tuple[IssuedInvoice, ...]
     at_odds: tuple[str, ...]
-    speaks_of_return: bool
-
-    @property
-    def named(self) -> tuple[Invoice, ...]:
-        """Every invoice whose reference is named, each once."""
-        return _once([*self.structured, *self.in_text])
+    mentions_return: bool
 
 
 def normalised(text: str) -> str:
     """NFKC, upper case, single blanks; no control, bidirectional or zero-width characters."""
     plain = unicodedata.normalize("NFKC", text[:MAX_TEXT]).upper()
     kept = "".join(
-        " " if each.isspace() else each
-        for each in plain
-        if each.isspace() or unicodedata.category(each)[0] != "C"
+        " " if character.isspace() else character
+        for character in plain
+        if character.isspace() or unicodedata.category(character)[0] != "C"
     )
     return " ".join(kept.split())
 
 
-def read(incoming: Incoming, open_items: OpenItems) -> Said:
-    """What a transfer says about what it pays."""
+def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
+    """Read a transfer's text, structured and unstructured."""
     lines = [normalised(text) for text in incoming.texts]
-    structured, at_odds, others = _structured(incoming, open_items)
-    in_text = _issued_in(lines, open_items)
     whole = " ".join(lines)
-    found = [*others, *find_references(whole), *find_references("".join(lines))]
-    ours = [invoice.reference for invoice in (*structured, *in_text)]
-    strange = [one for one in found if one.scheme is Scheme.RF and not _is_part(one.value, ours)]
-    bad = [one.value for one in strange if not one.is_valid]
-    return Said(
-        structured=structured,
-        in_text=in_text,
-        foreign=_once([one.value for one in strange if one.is_valid]),
-        mistyped=tuple((value, _near(value, open_items)) for value in _once(bad)),
+    structured, at_odds, references = _structured(incoming, open_items)
+    references += [*find_references(whole), *find_references("".join(lines))]
+    named = _unique([*structured, *_issued_in(lines, open_items)])
+    ours = [invoice.reference for invoice in named]
+    strange = [
+        reference
+        for reference in references
+        if reference.scheme is Scheme.RF and not _is_part(reference.value, ours)
+    ]
+    invalid = _unique([reference.value for reference in strange if not reference.is_valid])
+    return RemittanceText(
+        named=named,
+        is_structured=bool(structured),
+        foreign=_unique([reference.value for reference in strange if reference.is_valid]),
+        mistyped=tuple((value, _near(value, open_items)) for value in invalid),
         numbered=_numbered(whole, open_items),
-        at_odds=at_odds,
-        speaks_of_return=bool(_RETURN_WORDS.search(whole)),
+        at_odds=tuple(at_odds),
+        mentions_return=bool(_RETURN_WORDS.search(whole)),
     )
 
 
 def _structured(
-    incoming: Incoming, open_items: OpenItems
-) -> tuple[tuple[Invoice, ...], tuple[str, ...], list[CheckedReference]]:
+    incoming: IncomingTransfer, open_items: OpenItems
+) -> tuple[list[IssuedInvoice], list[str], list[CheckedReference]]:
+    """The invoices of the structured references, doubts about them, and others' references."""
     invoices, at_odds, others = [], [], []
-    for reference in incoming.structured:
-        found = check_reference(normalised(reference.value))
-        if found is None:
+    for field in incoming.structured:
+        reference = check_reference(normalised(field.value))
+        if reference is None:
             continue
-        invoice = open_items.by_reference.get(found.value)
+        invoice = open_items.by_reference.get(reference.value)
         if invoice is None:
-            others.append(found)
+            others.append(reference)
             continue
         invoices.append(invoice)
-        if reference.kind.upper() not in _KIND_OF_RF:
-            at_odds.append(f"{found.value} is marked {reference.kind}, not SCOR")
-        if not fits_account(found, incoming.receiving):
-            at_odds.append(f"{found.value} does not go with the account {incoming.receiving}")
-    return _once(invoices), tuple(at_odds), others
+        if field.kind.upper() not in _KIND_OF_RF:
+            at_odds.append(f"{reference.value} is marked {field.kind}, not SCOR")
+        if not fits_account(reference, incoming.receiving):
+            at_odds.append(f"{reference.value} does not go with the account {incoming.receiving}")
+    return invoices, at_odds, others
 
 
-def _issued_in(lines: list[str], open_items: OpenItems) -> tuple[Invoice, ...]:
-    """Issued references that stand in the text as whole tokens, whatever blanks are in them.
+def _issued_in(lines: list[str], open_items: OpenItems) -> list[IssuedInvoice]:
+    """Issued references that stand in the text as whole tokens, with blanks in them or not.
 
-    A line may end inside a reference, for formats break lines where they are full.
+    A line may end inside a reference, because formats break lines where they are full.
     """
-    bare, begins = _bare(lines)
-    found = []
+    letters, starts_token = _letters(lines)
+    invoices = []
     for length in sorted(open_items.lengths):
-        for at in _starts(bare):
-            end = at + length
-            if begins[at] and (end >= len(bare) or begins[end]):
-                invoice = open_items.by_reference.get(bare[at:end])
+        for start in _places_of_rf(letters):
+            end = start + length
+            if starts_token[start] and (end >= len(letters) or starts_token[end]):
+                invoice = open_items.by_reference.get(letters[start:end])
                 if invoice is not None:
-                    found.append(invoice)
-    return _once(found)
+                    invoices.append(invoice)
+    return invoices
 
 
-def _starts(bare: str) -> Iterator[int]:
-    at = bare.find("RF")
-    while at >= 0:
-        yield at
-        at = bare.find("RF", at + 1)
+def _places_of_rf(letters: str) -> Iterator[int]:
+    place = letters.find("RF")
+    while place >= 0:
+        yield place
+        place = letters.find("RF", place + 1)
 
 
-def _bare(lines: list[str]) -> tuple[str, list[bool]]:
-    """Letters and digits alone, and whether a new token may begin at each of them."""
-    kept: list[str] = []
-    begins: list[bool] = []
+def _letters(lines: list[str]) -> tuple[str, list[bool]]:
+    """The letters and digits alone, and whether a token may start at each of them."""
+    letters: list[str] = []
+    starts_token: list[bool] = []
     for line in lines:
-        is_new = True
-        for each in line:
-            if each.isalnum():
-                kept.append(each)
-                begins.append(is_new)
-                is_new = False
+        is_start = True
+        for character in line:
+            if character.isalnum():
+                letters.append(character)
+                starts_token.append(is_start)
+                is_start = False
             else:
-                is_new = True
-    return "".join(kept), begins
+                is_start = True
+    return "".join(letters), starts_token
 
 
 def _is_part(value: str, ours: list[str]) -> bool:
-    """Whether it is one of ours with the next word glued to it, or broken by the end of a line."""
-    return any(value.startswith(one) or one.startswith(value[:SURE]) for one in ours)
+    """Whether it is one of our references with a word glued to it, or cut at the end of a line."""
+    return any(value.startswith(own) or own.startswith(value[:SURE]) for own in ours)
 
 
-def _near(value: str, open_items: OpenItems) -> tuple[Invoice, ...]:
-    """Issued references that one slip of the hand makes into this."""
-    near = {open_items.by_reference[one] for one in _slips(value) if one in open_items.by_reference}
+def _near(value: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
+    """Invoices whose reference differs from this by one typing error."""
+    issued = open_items.by_reference
+    near = {issued[spelling] for spelling in _corrections(value) if spelling in issued}
     return tuple(sorted(near, key=lambda invoice: invoice.id))
 
 
-def _slips(value: str) -> Iterator[str]:
+def _corrections(value: str) -> Iterator[str]:
+    """Every text that one typing error could have turned into this."""
     letters = string.digits + "RF"
     yield value[:2] + value[2:].replace("O", "0").replace("I", "1").replace("L", "1")
     for at in range(len(value) + 1):
@@ -168,14 +175,15 @@ def _slips(value: str) -> Iterator[str]:
             yield value[:at] + letter + value[at:]
 
 
-def _numbered(text: str, open_items: OpenItems) -> tuple[Invoice, ...]:
+def _numbered(text: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
     """Invoices whose number stands in the text as a token of its own."""
     tokens = re.findall(r"[A-Z0-9]+(?:[-/][A-Z0-9]+)*", text)
-    return _once([open_items.by_number[one] for one in tokens if one in open_items.by_number])
+    issued = open_items.by_number
+    return _unique([issued[token] for token in tokens if token in issued])
 
 
 _T = TypeVar("_T")
 
 
-def _once(values: Iterable[_T]) -> tuple[_T, ...]:
+def _unique(values: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(values))

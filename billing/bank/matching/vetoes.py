@@ -1,68 +1,99 @@
-"""What turns any automatic decision into a person's: each in words, for the one who must decide."""
+"""Vetoes: the reasons that turn an automatic decision into a suggestion for a reviewer."""
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 
-from billing.bank.matching.names import folded, likeness
-from billing.bank.matching.remittance import Said
-from billing.bank.matching.types import Incoming, Invoice, OpenItems, Policy
+from billing.bank.matching.open_items import (
+    DOUBLE_WITHIN,
+    SAME_NAME,
+    IssuedInvoice,
+    OpenItems,
+    likeness,
+)
+from billing.bank.matching.remittance import RemittanceText
+from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecision, MatchingPolicy
 
-#: The same payer, amount and reference within this is perhaps one payment sent twice.
-DOUBLE_WITHIN = timedelta(days=10)
-
-#: Names that share so many of a hundred words are one name; another's must be so much more like it.
-SAME_NAME, MORE = 60, 30
-#: A word that more customers bear says nothing.
-MAX_BEARERS = 50
+#: Rules whose amount proves nothing.
+_INEXACT = frozenset({"A3", "A4", "D"})
+#: Rules where a reference that is not ours may claim part of the money.
+_MAY_PAY_MORE = frozenset({"A3", "A4"})
 
 
-def of_transfer(incoming: Incoming, said: Said, policy: Policy) -> list[str]:
-    """What stands against applying anything of this transfer, whatever it pays."""
-    found = [*incoming.doubts, *said.at_odds]
+def of_decision(
+    incoming: IncomingTransfer,
+    remittance_text: RemittanceText,
+    decision: MatchDecision,
+    open_items: OpenItems,
+    policy: MatchingPolicy,
+) -> list[str]:
+    """Reasons against carrying out a decision automatically."""
+    reasons = _of_transfer(incoming, remittance_text, policy)
+    named = remittance_text.named
+    invoices = named or [open_items.invoices[invoice_id] for invoice_id, _ in decision.parts]
+    if len({invoice.account_id for invoice in invoices}) != 1:
+        return reasons
+    reasons += _of_invoices(incoming, invoices, open_items)
+    if decision.rule in _INEXACT:
+        reasons += _of_inexact(incoming, named[0], open_items)
+    if decision.rule in _MAY_PAY_MORE:
+        strange = (*remittance_text.foreign, *(value for value, _ in remittance_text.mistyped))
+        reasons += [f"{value} is named too, and is not ours" for value in strange]
+    return reasons
+
+
+def _of_transfer(
+    incoming: IncomingTransfer, remittance_text: RemittanceText, policy: MatchingPolicy
+) -> list[str]:
+    reasons = [*incoming.doubts, *remittance_text.at_odds]
     if incoming.amount_minor > policy.auto_limit_minor:
-        found.append(f"more than the limit of {policy.auto_limit_minor} for automatic decisions")
-    if said.speaks_of_return:
-        found.append("the text speaks of a return, a reversal or a refund")
-    return found
+        reasons.append(f"more than the limit of {policy.auto_limit_minor} for automatic decisions")
+    if remittance_text.mentions_return:
+        reasons.append("the text speaks of a return, a reversal or a refund")
+    return reasons
 
 
-def of_match(incoming: Incoming, invoices: Sequence[Invoice], open_items: OpenItems) -> list[str]:
-    """What stands against paying these invoices, all of one account, with this transfer."""
+def _of_invoices(
+    incoming: IncomingTransfer, invoices: Sequence[IssuedInvoice], open_items: OpenItems
+) -> list[str]:
+    """Reasons against paying these invoices, all of one account."""
     account_id = invoices[0].account_id
-    found = []
-    known = open_items.known_for(incoming.payer_iban)
-    if known and account_id not in known:
-        others = ", ".join(str(one) for one in sorted(known))
-        found.append(f"the payer's IBAN is known to pay for account {others}")
-    if not known and (other := _bearer_of_name(incoming, invoices[0], open_items)) is not None:
-        found.append(f"the payer's name is that of account {other}, not of {account_id}")
+    reasons = []
+    known_accounts = open_items.known_for(incoming.payer_iban)
+    if known_accounts and account_id not in known_accounts:
+        others = ", ".join(str(other) for other in sorted(known_accounts))
+        reasons.append(f"the payer's IBAN is known to pay for account {others}")
+    if not known_accounts:
+        bearer = open_items.bearer_of(incoming.payer_name, besides=invoices[0])
+        if bearer is not None:
+            reasons.append(f"the payer's name is that of account {bearer}, not of {account_id}")
     if incoming.virtual_owner not in {None, account_id}:
-        found.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
+        reasons.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
     for invoice in invoices:
         if invoice.currency != incoming.currency:
-            found.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
+            reasons.append(f"{invoice.number} is in {invoice.currency}, not {incoming.currency}")
         if invoice.is_contested:
-            found.append(f"a dispute or credit note is open on {invoice.number}")
-    # For an invoice that is closed that is no doubt: it is what a late rule keeps as credit.
-    still_open = [invoice for invoice in invoices if invoice.is_open]
-    if _was_sent_before(incoming, still_open, open_items):
-        found.append("the same payer sent the same amount for the same invoice within 10 days")
-    return found
+            reasons.append(f"a dispute or credit note is open on {invoice.number}")
+    if open_items.was_sent_before(incoming, invoices):
+        reasons.append("the same payer sent the same amount for the same invoice within 10 days")
+    return reasons
 
 
-def of_inexact(incoming: Incoming, invoice: Invoice, open_items: OpenItems) -> list[str]:
-    """Money that is not what is open here, where all but the reference may point elsewhere.
+def _of_inexact(
+    incoming: IncomingTransfer, invoice: IssuedInvoice, open_items: OpenItems
+) -> list[str]:
+    """Reasons to doubt the reference if the amount is not what is open.
 
-    A payer who pays for others, such as an accountant, may have named the wrong one: then it is
-    for a person if the payer pays for other customers too, or if the name is not this customer's
-    and the amount is just what somebody else owes.
+    A payer who pays for others, such as an accountant, may have named the wrong invoice. So a
+    reviewer decides if the payer pays for other customers too, or if the name is another one's and
+    the amount is just what other customers owe.
     """
-    if invoice.is_open and incoming.amount_minor == invoice.due_minor:
+    if incoming.amount_minor == invoice.due_minor:
         return []
     amount = (incoming.currency, incoming.amount_minor)
-    fitting = {one.account_id for one in open_items.by_amount.get(amount, [])} - {
-        invoice.account_id
-    }
+    fitting = {other.account_id for other in open_items.by_amount.get(amount, [])}
+    fitting -= {invoice.account_id}
     others = open_items.known_for(incoming.payer_iban).keys() - {invoice.account_id}
     if fitting & others:
         other = min(fitting & others)
@@ -74,26 +105,58 @@ def of_inexact(incoming: Incoming, invoice: Invoice, open_items: OpenItems) -> l
     return ["the amount is just what other customers owe, and the payer's name is not this one's"]
 
 
-def _bearer_of_name(incoming: Incoming, invoice: Invoice, open_items: OpenItems) -> int | None:
-    """Another customer that plainly bears the payer's name, and more so than this one."""
-    words = folded(incoming.payer_name or "")
-    if not words:
-        return None
-    enough = max(SAME_NAME, likeness(incoming.payer_name, invoice.names) + MORE)
-    rarest = min((open_items.by_word.get(word, []) for word in words), key=len)
-    for other in rarest[:MAX_BEARERS]:
-        if likeness(incoming.payer_name, other.names) >= enough:
-            return other.account_id
-    return None
+def of_conflicts(
+    ordered: Sequence[IncomingTransfer],
+    decisions: Sequence[MatchDecision],
+    open_items: OpenItems,
+) -> list[MatchDecision]:
+    """Turn decisions into suggestions where two transfers of the batch could pay one invoice.
+
+    So it is where both together are more than is open, or where one payer sent the same twice.
+    """
+    claimed: Counter[int] = Counter()
+    claimants: dict[int, list[IncomingTransfer]] = {}
+    for incoming, decision in zip(ordered, decisions, strict=True):
+        if decision.outcome == "settle":
+            claimed.update(dict(decision.parts))
+            # A surplus counts: it is money for the same invoice.
+            claimed[decision.parts[0][0]] += decision.surplus_minor
+            for invoice_id, _ in decision.parts:
+                claimants.setdefault(invoice_id, []).append(incoming)
+    contested = {
+        invoice_id: len(transfers)
+        for invoice_id, transfers in claimants.items()
+        if len(transfers) > 1
+        and (
+            claimed[invoice_id] > open_items.invoices[invoice_id].due_minor or _has_twins(transfers)
+        )
+    }
+    return [_without_conflict(decision, contested) for decision in decisions]
 
 
-def _was_sent_before(
-    incoming: Incoming, invoices: Iterable[Invoice], open_items: OpenItems
-) -> bool:
-    # A bank that names no payer may name none twice: then the same may be the same.
-    alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
-    ids = {invoice.id for invoice in invoices}
+def _has_twins(transfers: Sequence[IncomingTransfer]) -> bool:
+    """Whether a payer sent an amount twice within days: perhaps one payment sent twice."""
     return any(
-        ids & one.invoice_ids and abs(incoming.booking_date - one.booking_date) <= DOUBLE_WITHIN
-        for one in open_items.earlier.get(alike, ())
+        (first.payer_iban, first.amount_minor) == (second.payer_iban, second.amount_minor)
+        and second.booking_date - first.booking_date <= DOUBLE_WITHIN
+        for first, second in combinations(transfers, 2)
+    )
+
+
+def _without_conflict(decision: MatchDecision, contested: dict[int, int]) -> MatchDecision:
+    conflicts = sorted(contested.keys() & {invoice_id for invoice_id, _ in decision.parts})
+    if decision.outcome != "settle" or not conflicts:
+        return decision
+    invoice_id = conflicts[0]
+    why = f"{contested[invoice_id]} transfers of this run could pay invoice {invoice_id}"
+    assert decision.account_id is not None, "a decision that settles has an account"
+    candidate = Candidate(decision.parts, decision.account_id, 90, f"{decision.rule}, but {why}")
+    return replace(
+        decision,
+        outcome="suggest",
+        parts=(),
+        surplus_minor=0,
+        vetoes=(*decision.vetoes, why),
+        candidates=(candidate, *decision.candidates),
+        review=f"{decision.rule}, but {why}",
     )

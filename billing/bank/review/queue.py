@@ -1,4 +1,4 @@
-"""The queue of transfers that a person should look at, and the figures of a run report."""
+"""The review queue, the history of a transfer, and the figures of a report."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-#: Transfers that a list shows, unless told otherwise.
+#: Transfers that a list shows by default.
 SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A transfer for a person, in minor units. `version` goes with whatever they decide."""
+class ReviewItem:
+    """A transfer for a reviewer, in minor units. A decision must name its `version`."""
 
     id: int
     version: int
@@ -36,28 +36,26 @@ class Waiting:
 
 _WAITING = """
 SELECT t.id, t.version, t.state, t.booking_date, t.account, t.currency, t.amount_minor,
-       t.allocated_minor, t.credited_minor, t.payer_iban, t.place, t.review, d.rule, d.evidence,
-       w.payload
+       t.allocated_minor, t.credited_minor, t.payer_iban, t.review, d.rule,
+       COALESCE(d.evidence, '{}') AS evidence,
+       COALESCE(w.payload->'details'->t.place, w.payload) AS wording
 FROM billing.transfers AS t
 LEFT JOIN billing.transfer_decisions AS d ON d.id = t.decision_id
 JOIN LATERAL (SELECT v.payload FROM billing.line_wordings AS v WHERE v.line = t.line
               ORDER BY v.digest LIMIT 1) AS w ON true
-WHERE t.review IS NOT NULL AND (CAST(:id AS bigint) IS NULL OR t.id = :id)
+WHERE t.review IS NOT NULL
 ORDER BY t.amount_minor DESC, t.id LIMIT :limit
 """
 
 
-def waiting(session: Session, *, limit: int = SHOWN, id: int | None = None) -> list[Waiting]:
-    """Transfers that a person should look at, the largest first."""
-    rows = session.execute(text(_WAITING), {"limit": limit, "id": id}).all()
-    return [_waiting(row) for row in rows]
+def waiting(session: Session, *, limit: int = SHOWN) -> list[ReviewItem]:
+    """List transfers that a reviewer should look at, the largest first."""
+    return [_item(row) for row in session.execute(text(_WAITING), {"limit": limit})]
 
 
-def _waiting(row: Any) -> Waiting:
-    details = row.payload["details"]
-    detail = details[row.place] if row.place < len(details) else row.payload
-    evidence = row.evidence or {}
-    return Waiting(
+def _item(row: Any) -> ReviewItem:
+    references = [reference["value"] for reference in row.wording["references"]]
+    return ReviewItem(
         id=row.id,
         version=row.version,
         state=row.state,
@@ -67,20 +65,20 @@ def _waiting(row: Any) -> Waiting:
         amount_minor=row.amount_minor,
         allocated_minor=row.allocated_minor,
         credited_minor=row.credited_minor,
-        payer=detail.get("counterparty"),
+        payer=row.wording.get("counterparty"),
         payer_iban=row.payer_iban,
-        text=" ".join([*[one["value"] for one in detail["references"]], *detail["remittance"]]),
+        text=" ".join([*references, *row.wording["remittance"]]),
         review=row.review,
         rule=row.rule,
-        reasons=tuple(evidence.get("reasons", ())),
-        vetoes=tuple(evidence.get("vetoes", ())),
-        candidates=tuple(evidence.get("candidates", ())),
+        reasons=tuple(row.evidence.get("reasons", ())),
+        vetoes=tuple(row.evidence.get("vetoes", ())),
+        candidates=tuple(row.evidence.get("candidates", ())),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
-    """How many transfers, or statements, and how much money, of one kind and currency."""
+class Figure:
+    """The number and sum of the transfers, statements or credits of one kind and currency."""
 
     kind: str
     currency: str
@@ -88,7 +86,7 @@ class Sum:
     amount_minor: int
 
 
-_SUMS = """
+_FIGURES = """
 SELECT t.state AS kind, t.currency, count(*), sum(t.amount_minor)::bigint
 FROM billing.transfers AS t GROUP BY 1, 2
 UNION ALL
@@ -101,14 +99,14 @@ ORDER BY 1, 2
 """
 
 
-def sums(session: Session) -> list[Sum]:
-    """By state: transfers; statements that are held; what accounts have unapplied."""
-    return [Sum(*row) for row in session.execute(text(_SUMS)).all()]
+def figures(session: Session) -> list[Figure]:
+    """Sum up transfers by state, held statements, and accounts' unapplied cash."""
+    return [Figure(*row) for row in session.execute(text(_FIGURES))]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One decision about a transfer, with what it rests on."""
+class RecordedDecision:
+    """One decision about a transfer, with its grounds."""
 
     decided_at: dt.datetime
     actor: str
@@ -124,6 +122,6 @@ FROM billing.transfer_decisions WHERE transfer_id = :id ORDER BY id
 """
 
 
-def history(session: Session, id: int) -> list[Told]:
-    """Every decision about a transfer, oldest first; none of them was ever changed."""
-    return [Told(*row) for row in session.execute(text(_HISTORY), {"id": id}).all()]
+def history(session: Session, id: int) -> list[RecordedDecision]:
+    """List every decision about a transfer, oldest first; none was ever changed."""
+    return [RecordedDecision(*row) for row in session.execute(text(_HISTORY), {"id": id})]

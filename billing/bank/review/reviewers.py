@@ -1,4 +1,4 @@
-"""Who may decide about a transfer: staff, never for an account of their own, two above a limit."""
+"""Reviewers: staff who decide about transfers, never for their own account, two above a limit."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 from billing.bank.errors import NotAllowed
 from billing.context import Context
 from billing.host import accounts
-from billing.host.accounts import HostUser
 from models.transfers import ConfirmationRequest, Transfer
 
 #: Roles of the main app that may decide about money; a superuser may too.
@@ -16,78 +15,70 @@ STAFF = frozenset({"developer"})
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who decides; `accounts`: those that they own or belong to."""
+class Reviewer:
+    """A user who decides; `accounts`: those that the user owns or belongs to."""
 
     id: int
     accounts: frozenset[int]
 
     @property
     def actor(self) -> str:
-        """How they are named in what they decide."""
+        """The name recorded with the reviewer's decisions."""
         return f"user:{self.id}"
 
 
-def staff(session: Session, id_or_email: str) -> Person:
-    """The person with this id or email. Raises NotAllowed unless they are staff."""
+def reviewer(session: Session, id_or_email: str) -> Reviewer:
+    """Read the reviewer with this id or email. Raises NotAllowed unless the user is staff."""
     user = accounts.user(session, id_or_email)
     if user is None:
         raise NotAllowed(problem="no user of the main app has this id or email")
-    if not _is_staff(user):
+    if not user.is_superuser and user.role not in STAFF:
         raise NotAllowed(user_id=user.id, problem=f"the role {user.role} may not decide")
-    return Person(user.id, user.accounts)
+    return Reviewer(user.id, user.accounts)
 
 
-def _is_staff(user: HostUser) -> bool:
-    return user.is_superuser or user.role in STAFF
-
-
-def must_not_own(person: Person, account_ids: set[int]) -> None:
-    """Raises NotAllowed where money would come to an account of the person's own."""
-    if own := sorted(person.accounts & account_ids):
-        raise NotAllowed(user_id=person.id, account_id=own[0], problem="it is their own account")
+def must_not_own(reviewer: Reviewer, account_ids: set[int]) -> None:
+    """Check that no money comes to an account of the reviewer's own. Raises NotAllowed."""
+    if own := sorted(reviewer.accounts & account_ids):
+        raise NotAllowed(
+            user_id=reviewer.id, account_id=own[0], problem="the account is the user's own"
+        )
 
 
 def has_second(
-    ctx: Context, transfer: Transfer, person: Person, wanted: list[object], *, limit_minor: int
+    ctx: Context,
+    transfer: Transfer,
+    reviewer: Reviewer,
+    requested: list[object],
+    *,
+    limit_minor: int,
 ) -> bool:
-    """Whether what the person wants may be done: two want the same, or it is within the limit.
+    """Whether a decision may be done: within the limit, or requested by two reviewers.
 
-    If not, it is recorded, and waits for a second person; what another wanted before is withdrawn.
+    If not, the request is recorded and waits for a second reviewer. It replaces another's request.
     """
     if transfer.amount_minor <= limit_minor:
         return True
-    open_one = select(ConfirmationRequest).where(
+    is_open = (
         ConfirmationRequest.transfer_id == transfer.id,
         ConfirmationRequest.second_actor.is_(None),
         ConfirmationRequest.is_withdrawn.is_(False),
     )
-    asked = ctx.session.scalars(open_one).first()
-    is_same = asked is not None and (asked.version, asked.parts) == (transfer.version, wanted)
-    if asked is not None and is_same:
-        if asked.first_actor == person.actor:
+    first = ctx.session.scalars(select(ConfirmationRequest).where(*is_open)).first()
+    if first is not None and (first.version, first.parts) == (transfer.version, requested):
+        if first.first_actor == reviewer.actor:
             return False
-        asked.second_actor = person.actor
+        first.second_actor = reviewer.actor
         return True
-    _ask(ctx, transfer, person, wanted)
-    return False
-
-
-def _ask(ctx: Context, transfer: Transfer, person: Person, wanted: list[object]) -> None:
-    ctx.session.execute(
-        update(ConfirmationRequest)
-        .where(
-            ConfirmationRequest.transfer_id == transfer.id,
-            ConfirmationRequest.second_actor.is_(None),
-        )
-        .values(is_withdrawn=True)
-    )
+    withdrawn = update(ConfirmationRequest).where(*is_open).values(is_withdrawn=True)
+    ctx.session.execute(withdrawn)
     ctx.session.execute(
         insert(ConfirmationRequest).values(
             transfer_id=transfer.id,
             version=transfer.version,
-            parts=wanted,
-            first_actor=person.actor,
+            parts=requested,
+            first_actor=reviewer.actor,
             asked_at=ctx.now,
         )
     )
+    return False

@@ -1,14 +1,13 @@
-"""Customers who pay by bank transfer, told in days: announce, receive, match, and look."""
+"""Customers who pay by bank transfer, for tests that go day by day: announce, receive, match."""
 
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing.bank import decide, returns, unapplied
-from billing.bank import transfers as splitting
+from billing.bank import decide, returns, transfers, unapplied
 from billing.bank.errors import PartsRefused
 from billing.bank.invoicing import issue, renew
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from billing.bank.review import decisions, queue, reviewers
 from billing.bank.review.decisions import Review
 from billing.errors import Rejected
@@ -28,7 +27,7 @@ LIMIT = 100_000
 
 @dataclass
 class Customers(Ledger):
-    """Books, a bank, and people at the main app; prices are in euro."""
+    """A ledger, a bank, and users of the main app; prices are in euro."""
 
     bank: Bank = field(default_factory=Bank)
     _closing: int = 0
@@ -83,15 +82,17 @@ class Customers(Ledger):
     def match(self, policy=None):
         while True:
             with transaction() as ctx:
-                if not splitting.split_lines(ctx.at(self.now)):
+                if not transfers.split_lines(ctx.at(self.now)):
                     break
         with transaction() as ctx:
-            found = returns.waiting(ctx.session)
-        for one in found:
-            with transaction() as ctx:
-                returns.settle(ctx.at(self.now), one)
+            undecided = transfers.undecided(ctx.session)
+        for transfer in undecided:
+            if transfer.is_return:
+                with transaction() as ctx:
+                    returns.settle(ctx.at(self.now), transfer)
         with transaction() as ctx:
-            decided = decide.decide(ctx.session, policy=policy or Policy())
+            undecided = transfers.undecided(ctx.session)
+            decided = decide.decide(ctx.session, undecided, policy=policy or MatchingPolicy())
         for decision, version in decided:
             self._carry_out(decision, version)
         return [decision.rule for decision, _ in decided]
@@ -104,16 +105,16 @@ class Customers(Ledger):
             return
         except Rejected as error:
             with transaction() as ctx:
-                decide.leave_to_person(ctx.at(self.now), decision, version, error)
+                decide.leave_to_reviewer(ctx.at(self.now), decision, version, error)
 
     def review(self, ctx, who, transfer_id, *, version=None, limit=LIMIT):
-        person = reviewers.staff(ctx.session, str(who))
+        reviewer = reviewers.reviewer(ctx.session, str(who))
         seen = version or ctx.session.get_one(Transfer, transfer_id).version
         ctx.session.expire_all()
-        return Review(ctx.at(self.now), person, transfer_id, seen, limit)
+        return Review(ctx.at(self.now), reviewer, transfer_id, seen, limit)
 
     def act(self, name, who, transfer_id, *arguments, version=None, limit=LIMIT, **named):
-        """Let a person decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
+        """Let a reviewer decide: `act("confirm", "dev@x", 1, [(1, 8900)])`."""
         with transaction() as ctx:
             review = self.review(ctx, who, transfer_id, version=version, limit=limit)
             return getattr(decisions, name)(review, *arguments, **named)
@@ -128,8 +129,8 @@ class Customers(Ledger):
 
     def use_credit(self, who, invoice_id):
         with transaction() as ctx:
-            person = reviewers.staff(ctx.session, str(who))
-            return unapplied.use(ctx.at(self.now), person, invoice_id)
+            reviewer = reviewers.reviewer(ctx.session, str(who))
+            return unapplied.use(ctx.at(self.now), reviewer, invoice_id)
 
     def credit(self, slug):
         with transaction() as ctx:
@@ -194,7 +195,7 @@ class Customers(Ledger):
             )
 
     def check(self):
-        """The promises hold: the books agree, and no money was made or lost."""
+        """The invariants hold: the ledger agrees, and no money was made or lost."""
         self.sweep(purchases.sweep_due, renewals.sweep_due, expiry.sweep)
         report = self.audit()
         assert report.agrees, {name: found for name, found in report.findings.items() if found}

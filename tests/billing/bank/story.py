@@ -1,4 +1,4 @@
-"""The words in which tests tell a bank's story: a statement a day, and what becomes of its lines."""
+"""A bank for tests: statements as text, one a day, and the rows that their import makes."""
 
 import datetime as dt
 import io
@@ -147,7 +147,7 @@ class Bank:
                         )
                     )
             with transaction() as ctx:
-                statement_store.look_again(ctx.session, stored)
+                statement_store.refresh(ctx.session, stored)
                 bank_files.finish(ctx.at(self.now), file.id)
         return stored
 

@@ -1,4 +1,4 @@
-"""The audit sees where money that came by bank is not what its counters say."""
+"""The audit finds bank money whose counters are not the sum of its movements."""
 
 import pytest
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""Payment by bank transfer, whole: announced, received, matched, and the account is let in."""
+"""Payment by bank transfer: announced, received, matched, and the account is active."""
 
 import pytest
 
@@ -122,7 +122,7 @@ def test_a_held_statement_pays_nothing(shop, wrong, why):
     assert shop.invoices("acme") == [("open", 0, 8900)], why
 
 
-def test_a_notification_pays_nothing_where_statements_are_what_counts(shop):
+def test_a_notification_pays_nothing_if_statements_count(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
 
@@ -137,7 +137,7 @@ def test_a_notification_pays_nothing_where_statements_are_what_counts(shop):
     assert shop.status("acme") == "pending_payment"
 
 
-def test_a_notification_tells_what_the_statement_leaves_out(shop):
+def test_a_notification_adds_words_that_the_statement_leaves_out(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(
@@ -205,7 +205,7 @@ def test_another_plan_does_not_replace_an_invoice_that_has_money_on_it(shop):
         pytest.param({"slug": "aws-admin"}, {"slug": "aws-admin"}, SystemAccount, id="our own"),
     ],
 )
-def test_what_can_not_be_sold_is_refused(shop, opened, asked, error):
+def test_a_plan_that_can_not_be_sold_is_refused(shop, opened, asked, error):
     shop.open_account(**{"slug": "acme", "status": "trial", **opened})
 
     with pytest.raises(error):
@@ -242,7 +242,7 @@ def test_a_dispute_keeps_money_from_being_applied(shop):
     assert "dispute" in shop.queue()[0].vetoes[0]
 
 
-def test_money_for_an_account_that_was_deleted_meanwhile_is_a_persons(shop):
+def test_money_for_an_account_that_was_deleted_meanwhile_goes_to_review(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.delete_account("acme")

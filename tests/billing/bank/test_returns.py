@@ -1,4 +1,4 @@
-"""Money that is taken back reopens what it paid: once, and whichever of the two came first."""
+"""Returned money reopens the invoice that it paid, once, whichever of the two came first."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import pytest
 
 from flows.bank import match as bank_match
 from tests.billing.bank.story import line
-from tests.billing.bank.test_at_once import receive_only
+from tests.billing.bank.test_concurrency import receive_only
 
 
 def payment(reference, **more):
@@ -17,7 +17,7 @@ def back(amount="89.00", **more):
     return line(amount, mark="DBIT", **{"reversal": True, "transaction_id": "TX-1"} | more)
 
 
-def test_a_return_reopens_the_invoice_and_takes_back_what_it_bought(shop):
+def test_a_return_reopens_the_invoice_and_claws_its_credits_back(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(payment(invoice.reference))
@@ -103,7 +103,7 @@ def test_a_return_of_money_that_was_credit_leaves_the_credit_below_zero_where_it
         pytest.param(back(transaction_id="NOTPROVIDED"), "has not come yet", id="of nothing named"),
     ],
 )
-def test_a_return_that_fits_nothing_waits_for_a_person(shop, returned, why):
+def test_a_return_that_fits_nothing_waits_for_review(shop, returned, why):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(payment(invoice.reference))
@@ -122,7 +122,7 @@ def test_a_return_that_could_be_of_two_freezes_both(shop):
     assert [state for state, _ in shop.transfers()] == ["frozen", "frozen", "waiting"]
 
 
-def test_what_we_paid_ourselves_is_none_of_a_customers(shop):
+def test_our_own_payment_is_no_transfer(shop):
     shop.receive(line("50.00", mark="DBIT", text="rent"))
 
     assert shop.transfers() == []
@@ -170,7 +170,7 @@ def test_a_return_that_only_its_code_tells_is_one(shop):
     assert shop.invoices("acme") == [("open", 0, 8900)]
 
 
-def test_a_return_for_an_account_that_was_deleted_meanwhile_is_a_persons_and_stops_nobody(shop):
+def test_a_return_for_an_account_that_was_deleted_meanwhile_goes_to_review_and_stops_no_other(shop):
     for slug in ("acme", "beta"):
         shop.open_account(slug, status="trial")
     gone, other = shop.announce("acme"), shop.announce("beta")

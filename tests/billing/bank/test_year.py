@@ -1,4 +1,4 @@
-"""A simulated year whose truth is known: no rule is ever wrong, and nine in ten need nobody."""
+"""A simulated year with known truth: no rule is wrong, and nine in ten need no reviewer."""
 
 import pytest
 

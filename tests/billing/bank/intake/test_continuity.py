@@ -1,4 +1,4 @@
-"""The chain of an account's statements: each opens where the last one closed."""
+"""The continuity of an account's statements: each opens where the one before it closed."""
 
 import datetime as dt
 import random
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.bank.intake.continuity import Link, look
+from billing.bank.intake.continuity import Link, check
 
 DAY = dt.date(2026, 1, 1)
 
@@ -39,7 +39,7 @@ def chain(movements, *, numbered=True, days=None):
 
 
 def reasons(links):
-    return [hold.reason for hold in look(links)]
+    return [hold.reason for hold in check(links)]
 
 
 @given(
@@ -47,11 +47,11 @@ def reasons(links):
     st.randoms(use_true_random=False),
     st.booleans(),
 )
-def test_a_whole_chain_has_no_gap_in_whatever_order_it_came(movements, chance, numbered):
+def test_a_complete_sequence_has_no_gap_in_whatever_order_it_came(movements, chance, numbered):
     links = chain(movements, numbered=numbered)
     chance.shuffle(links)
 
-    assert look(links) == []
+    assert check(links) == []
 
 
 @given(st.data())
@@ -63,7 +63,7 @@ def test_one_statement_left_out_of_a_numbered_chain_is_exactly_one_gap(data):
     del links[left_out]
     data.draw(st.randoms(use_true_random=False)).shuffle(links)
 
-    [gap] = look(links)
+    [gap] = check(links)
 
     assert (gap.reason, gap.digest) == ("gap", after.digest)
 
@@ -71,11 +71,11 @@ def test_one_statement_left_out_of_a_numbered_chain_is_exactly_one_gap(data):
 def test_several_statements_of_one_day_link_without_a_number():
     links = chain([5, -3, 0, 7], numbered=False, days=[0, 0, 0, 0])
 
-    assert look(links) == []
+    assert check(links) == []
 
 
-def test_a_gap_says_what_is_missing():
-    [gap] = look([link(0, 100, 0), link(150, 200, 1)])
+def test_a_gap_names_the_missing_amount():
+    [gap] = check([link(0, 100, 0), link(150, 200, 1)])
 
     assert gap.difference_minor == 50
     assert "opens with 150" in gap.says
@@ -84,7 +84,7 @@ def test_a_gap_says_what_is_missing():
 def test_a_statement_that_sums_up_others_is_no_gap():
     daily = chain([5, -3, 7, 1])
 
-    assert look([*daily, link(0, 10, 3, sequence="100", opening_day=0)]) == []
+    assert check([*daily, link(0, 10, 3, sequence="100", opening_day=0)]) == []
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -98,11 +98,11 @@ def test_two_gaps_are_two(seed):
 def test_numbers_that_skip_everywhere_say_nothing():
     links = [link(0, 0, place, sequence=str(place * 7)) for place in range(6)]
 
-    assert look(links) == []
+    assert check(links) == []
 
 
 def test_a_new_year_begins_the_numbers_again():
     before = [link(0, 0, place, sequence=str(250 + place)) for place in range(5)]
     after = [link(0, 0, 10 + place, sequence=str(1 + place)) for place in range(5)]
 
-    assert look([*before, *after]) == []
+    assert check([*before, *after]) == []

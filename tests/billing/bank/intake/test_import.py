@@ -7,9 +7,9 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from billing.bank.intake import files, held
+from billing.bank.intake import files, held_statements
 from billing.bank.intake.accounts import BankAccountRefused
-from billing.bank.intake.held import UnknownStatement
+from billing.bank.intake.held_statements import UnknownStatement
 from billing.bank.intake.line_keys import MAX_BATCH
 from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
 from models.bank import BankLine, LineWording
@@ -173,7 +173,7 @@ def test_the_date_of_an_old_statement_holds_it(bank):
     assert bank.holds() == [["date_out_of_range"]]
 
 
-def test_a_line_in_two_statements_that_follow_each_other_is_for_a_person(bank):
+def test_a_line_in_two_statements_that_follow_each_other_goes_to_review(bank):
     fee = line("1.00", text="fee", day="2026-02-01")
 
     bank.receive(statement(fee, number=1), statement(fee, number=2, opening=100))
@@ -186,7 +186,9 @@ def test_a_held_statement_can_be_released_with_a_reason(bank):
     [row] = bank.statements()
 
     with transaction() as ctx:
-        held.release(ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed")
+        held_statements.release(
+            ctx.by("operator:ann"), str(row.digest)[:8], because="bank confirmed"
+        )
     bank.receive(statement(line("10.00"), number=2, opening=900))
 
     first, _ = bank.statements()
@@ -198,7 +200,7 @@ def test_a_statement_is_released_by_its_own_digest_alone(bank, beginning):
     bank.receive(statement(line("10.00"), closing=900))
 
     with transaction() as ctx, pytest.raises(UnknownStatement):
-        held.release(ctx.by("operator:ann"), beginning, because="guess")
+        held_statements.release(ctx.by("operator:ann"), beginning, because="guess")
 
 
 def test_a_file_that_names_no_account_is_of_the_account_that_the_sender_states(bank):
@@ -223,7 +225,7 @@ def test_text_that_the_database_can_not_hold_is_kept_without_it(bank):
     assert len(bank.statements()) == 1
 
 
-def test_a_batch_too_large_to_keep_is_kept_as_one_amount_for_a_person(bank):
+def test_a_batch_too_large_to_keep_is_kept_as_one_amount_for_review(bank):
     many = batch(*[tx(amount="1.00")] * (MAX_BATCH + 1))
     total = f"{MAX_BATCH + 1}.00"
 
@@ -277,7 +279,7 @@ def test_a_files_name_is_kept_as_plain_text(name, kept):
         pytest.param({"text": "'; DROP TABLE billing.statements; --"}, id="SQL"),
     ],
 )
-def test_what_is_too_long_or_hostile_is_kept_as_text(bank, changed):
+def test_a_long_or_hostile_text_is_kept_as_text(bank, changed):
     bank.receive(statement(line("1.00", **changed)))
 
     assert bank.amounts() == [100]

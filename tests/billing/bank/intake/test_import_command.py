@@ -23,7 +23,7 @@ def billing(*arguments):
     return CliRunner().invoke(main, ["statements", *map(str, arguments)])
 
 
-def test_files_are_imported_and_what_became_of_each_is_told(database, tmp_path):
+def test_files_are_imported_and_each_outcome_is_shown(database, tmp_path):
     (tmp_path / "good.xml").write_bytes(GOOD)
     (tmp_path / "bad.xml").write_bytes(b"%PDF-1.7")
 
@@ -50,7 +50,7 @@ def test_the_same_files_again_are_repeats(database, tmp_path):
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], []])
-def test_an_import_says_at_once_what_holds_its_statements(database, tmp_path, more):
+def test_an_import_shows_at_once_why_statements_are_held(database, tmp_path, more):
     (tmp_path / "good.xml").write_bytes(GOOD)
 
     for _ in range(2):  # what was imported before is still held
@@ -61,7 +61,7 @@ def test_an_import_says_at_once_what_holds_its_statements(database, tmp_path, mo
         assert why.endswith("is not registered as an account of ours")
 
 
-def test_a_dry_run_says_what_would_be_and_stores_nothing(database, tmp_path):
+def test_a_dry_run_shows_the_outcome_and_stores_nothing(database, tmp_path):
     (tmp_path / "good.xml").write_bytes(GOOD)
 
     result = billing("import", tmp_path / "good.xml", "--dry-run", "--json")
@@ -159,7 +159,7 @@ def test_a_crash_between_two_statements_leaves_whole_ones_and_the_rest_comes_aga
 ):
     both = b"".join([GOOD.partition(b"</Stmt>")[0], b"</Stmt>", _second_statement()])
     file_id = _received(both)
-    store, calls = import_file_flow.importing.store, []
+    store, calls = import_file_flow.store.store, []
 
     def dies_at_the_second(*arguments, **named):
         calls.append(1)
@@ -167,7 +167,7 @@ def test_a_crash_between_two_statements_leaves_whole_ones_and_the_rest_comes_aga
             raise KeyboardInterrupt
         return store(*arguments, **named)
 
-    monkeypatch.setattr(import_file_flow.importing, "store", dies_at_the_second)
+    monkeypatch.setattr(import_file_flow.store, "store", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         import_file_flow.import_file(file_id)
     assert len(Bank().statements()) == 1

@@ -1,4 +1,4 @@
-"""Invoices of periods to come, reminders of unpaid ones, and the end of waiting."""
+"""Renewal invoices, reminders of unpaid ones, and the end of the schedule."""
 
 import pytest
 
@@ -114,7 +114,7 @@ def test_money_stops_the_reminders(shop):
     assert shop.bill() == []
 
 
-def test_an_invoice_with_money_on_it_ends_access_is_never_void_and_is_shown_to_a_person(shop):
+def test_an_invoice_with_money_on_it_ends_access_is_never_void_and_is_sent_to_review(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(line("50.00", reference=invoice.reference))
@@ -138,7 +138,7 @@ def test_the_rest_of_an_invoice_that_was_paid_in_part_activates_even_late(shop):
     assert (shop.status("acme"), shop.invoices("acme")) == ("active", [("paid", 8900, 8900)])
 
 
-def test_money_for_an_invoice_that_was_void_is_credit_for_a_person(shop):
+def test_money_for_an_invoice_that_was_void_is_credit_for_review(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.pass_time(days=50)
@@ -169,7 +169,7 @@ def test_a_payment_that_came_back_is_reminded_of_anew(acme):
         pytest.param({"is_deleted": True}, id="a deleted account"),
     ],
 )
-def test_who_is_no_customer_any_more_gets_no_invoice(acme, change):
+def test_a_former_customer_gets_no_invoice(acme, change):
     acme.set_host("acme", **change)
     acme.go_to(2026, 3, 25)
 

@@ -1,4 +1,4 @@
-"""What must hold of matching for all transfers and invoices: order, bounds, and no wrong match."""
+"""Invariants of matching for all transfers and invoices: order, bounds, and no wrong match."""
 
 from collections import Counter
 
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from billing.bank.invoicing.references import reference
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import AUTOMATIC, MatchingPolicy
 from billing.statements.references import Scheme, check_reference
-from tests.billing.bank.matching.matching_facts import incoming, invoice, open_items, rf
+from tests.billing.bank.matching.given import incoming, invoice, open_items, rf
 
 PRICES = (8900, 13900, 22900)
 IBANS = (None, "DE89370400440532013000", "DE02100100100006820101")
@@ -54,18 +54,18 @@ _transfers = st.lists(
 @given(_invoices, _transfers, st.randoms(use_true_random=False))
 def test_the_order_of_transfers_changes_nothing(invoices, transfers, chance):
     balance = open_items(*invoices)
-    expected = match(transfers, balance, Policy())
+    expected = match(transfers, balance, MatchingPolicy())
     chance.shuffle(transfers)
 
-    assert match(transfers, balance, Policy()) == expected
+    assert match(transfers, balance, MatchingPolicy()) == expected
 
 
 @given(_invoices, _transfers, st.randoms(use_true_random=False))
 def test_the_order_of_invoices_changes_nothing(invoices, transfers, chance):
-    expected = match(transfers, open_items(*invoices), Policy())
+    expected = match(transfers, open_items(*invoices), MatchingPolicy())
     chance.shuffle(invoices)
 
-    assert match(transfers, open_items(*invoices), Policy()) == expected
+    assert match(transfers, open_items(*invoices), MatchingPolicy()) == expected
 
 
 @given(_invoices, _transfers)
@@ -75,9 +75,10 @@ def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_ha
     balance, paid = open_items(*invoices), Counter()
     amounts = {one.id: one.amount_minor for one in transfers}
 
-    for decision in match(transfers, balance, Policy()):
+    for decision in match(transfers, balance, MatchingPolicy()):
         given_away = sum(part for _, part in decision.parts) + decision.surplus_minor
-        assert given_away == (amounts[decision.transfer_id] if decision.is_automatic else 0)
+        is_automatic = decision.outcome in AUTOMATIC
+        assert given_away == (amounts[decision.transfer_id] if is_automatic else 0)
         for id, part in decision.parts:
             assert part > 0
             paid[id] += part
@@ -86,22 +87,22 @@ def test_no_invoice_gets_more_than_is_open_and_no_transfer_gives_more_than_it_ha
 
 
 @given(_invoices, _transfers)
-def test_what_is_paid_by_itself_is_named_by_its_own_reference(invoices, transfers):
+def test_an_automatic_payment_names_the_reference_of_its_invoice(invoices, transfers):
     balance, by_id = open_items(*invoices), {one.id: one for one in transfers}
 
-    for decision in match(transfers, balance, Policy()):
+    for decision in match(transfers, balance, MatchingPolicy()):
         said = by_id[decision.transfer_id]
         everything = " ".join([*said.texts, *[one.value for one in said.structured]])
         for id, _ in decision.parts:
             assert balance.invoices[id].reference in everything
-            assert balance.invoices[id].is_open
+            assert balance.invoices[id].due_minor > 0
             assert balance.invoices[id].currency == said.currency
 
 
 @given(_invoices, _transfers)
-def test_what_a_person_must_see_says_why(invoices, transfers):
-    for decision in match(transfers, open_items(*invoices), Policy()):
-        assert decision.is_automatic or decision.review
+def test_every_decision_for_review_has_a_reason(invoices, transfers):
+    for decision in match(transfers, open_items(*invoices), MatchingPolicy()):
+        assert decision.outcome in AUTOMATIC or decision.review
         assert decision.reasons
 
 

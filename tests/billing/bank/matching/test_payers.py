@@ -64,7 +64,7 @@ def test_two_trials_that_are_paid_from_one_account_are_told(tried):
     assert tried.status("acme2") == "active"
 
 
-def test_a_payer_whom_a_person_confirmed_is_known_and_one_undone_is_not(tried):
+def test_a_confirmed_payer_is_known_and_an_undone_payer_is_not(tried):
     tried.receive(line("89.00", text="first month"))
     tried.act("confirm", DEV, 1, [(1, 8900)])
     confirmed = payers(tried)
@@ -74,7 +74,7 @@ def test_a_payer_whom_a_person_confirmed_is_known_and_one_undone_is_not(tried):
     assert (confirmed, payers(tried)) == (["acme"], [])
 
 
-def test_a_payer_who_is_corrected_is_the_other_ones(tried):
+def test_a_reassigned_payer_belongs_to_the_other_account(tried):
     tried.receive(line("89.00", text="first month"))
     tried.act("confirm", DEV, 1, [(1, 8900)])
 

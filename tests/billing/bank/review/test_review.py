@@ -1,4 +1,4 @@
-"""A person decides: staff alone, never about their own, once, and undone by counter-entries."""
+"""Review: staff alone decide, never about their own account, once; undone by counter-entries."""
 
 import threading
 
@@ -13,7 +13,7 @@ from billing.bank.errors import (
     UnknownInvoice,
     UnknownTransfer,
 )
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from billing.errors import UnknownAccount
 from models.transfers import Payer, RefundRequest
 from tests.billing.bank.story import line
@@ -46,15 +46,15 @@ def test_a_confirmed_payer_is_known_the_next_time(acme):
 
     assert acme.receive(line("89.00", text="second month")) == ["S1"]
 
-    assert acme.match(Policy(trust_after=1)) == []
+    assert acme.match(MatchingPolicy(trust_after=1)) == []
     acme.pass_time(minutes=1)
     acme.open_account("other", status="trial")
     acme.announce("other", "growth")
-    assert acme.match(Policy(trust_after=1)) == ["S1"]
+    assert acme.match(MatchingPolicy(trust_after=1)) == ["S1"]
     assert acme.invoices("acme")[1] == ("paid", 8900, 8900)
 
 
-def test_a_transfer_that_waits_for_a_person_is_told_once(acme):
+def test_a_transfer_that_waits_for_review_is_announced_once(acme):
     acme.pass_time(minutes=1)
     acme.open_account("other", status="trial")
     acme.announce("other")  # one more candidate: the suggestion is written anew
@@ -73,7 +73,7 @@ def test_a_transfer_that_waits_for_a_person_is_told_once(acme):
     assert told["why"] and acme.queue()[0].version == 3
 
 
-def test_what_a_rule_settles_or_a_person_sends_back_asks_nobody(shop):
+def test_a_settled_or_rejected_transfer_requests_no_review(shop):
     shop.open_account("acme", status="trial")
     reference = shop.announce("acme").reference
     shop.receive(line("89.00", text=reference))
@@ -96,7 +96,7 @@ def test_what_a_rule_settles_or_a_person_sends_back_asks_nobody(shop):
         pytest.param({"role": "owner", "superuser": True, "owns": "acme"}, id="a superuser's own"),
     ],
 )
-def test_who_may_not_decide_is_refused(acme, who):
+def test_a_user_who_may_not_decide_is_refused(acme, who):
     acme.hire("x@example.com", **who)
 
     with pytest.raises(NotAllowed):
@@ -105,7 +105,7 @@ def test_who_may_not_decide_is_refused(acme, who):
     assert acme.invoices("acme") == [("open", 0, 8900)]
 
 
-def test_nobody_who_is_no_user_decides(acme):
+def test_only_a_user_of_the_main_app_decides(acme):
     with pytest.raises(NotAllowed):
         acme.act("confirm", "nobody@example.com", 1, [(1, 8900)])
 
@@ -123,7 +123,7 @@ def test_a_transfer_that_has_changed_since_is_looked_at_again(acme):
         acme.act("confirm", SECOND, 1, [(1, 8900)], version=2)
 
 
-def test_two_clerks_at_once_decide_once(acme):
+def test_two_reviewers_at_once_decide_once(acme):
     outcomes = []
 
     def decide(who):
@@ -132,11 +132,11 @@ def test_two_clerks_at_once_decide_once(acme):
         except TransferChanged:
             outcomes.append("changed")
 
-    clerks = [threading.Thread(target=decide, args=(who,)) for who in (DEV, SECOND)]
-    for clerk in clerks:
-        clerk.start()
-    for clerk in clerks:
-        clerk.join()
+    threads = [threading.Thread(target=decide, args=(who,)) for who in (DEV, SECOND)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
     assert sorted(outcomes) == ["changed", "done"]
     acme.check()
@@ -153,7 +153,7 @@ def test_above_the_limit_two_must_want_the_same(acme):
     assert acme.invoices("acme") == [("paid", 8900, 8900)]
 
 
-def test_a_second_person_who_wants_something_else_begins_anew(acme):
+def test_a_second_reviewer_with_another_request_starts_over(acme):
     acme.act("confirm", DEV, 1, [(1, 8900)], limit=8899)
 
     other = acme.act("keep_as_credit", SECOND, 1, acme.ids["acme"], reason="later", limit=8899)
@@ -199,7 +199,7 @@ def test_a_part_leaves_the_rest_as_the_customers_credit(acme):
     assert (acme.invoices("acme"), acme.credit("acme")) == ([("open", 5000, 8900)], 3900)
 
 
-def test_credit_is_kept_and_pays_the_next_invoice_only_when_a_person_says_so(acme):
+def test_credit_is_kept_and_pays_the_next_invoice_only_when_a_reviewer_decides_so(acme):
     acme.act("keep_as_credit", DEV, 1, acme.ids["acme"], reason="no invoice yet")
     acme.pass_time(minutes=1)
     acme.match()
@@ -234,7 +234,7 @@ def test_undoing_reopens_the_invoice_and_the_engine_leaves_it_alone(acme):
     acme.check()
 
 
-def test_what_a_rule_did_can_be_undone_and_given_to_whom_it_belongs(shop):
+def test_a_rules_decision_can_be_undone_and_reassigned(shop):
     for slug in ("acme", "beta"):
         shop.open_account(slug, status="trial")
     wrong, right = shop.announce("acme"), shop.announce("beta")
@@ -247,12 +247,12 @@ def test_what_a_rule_did_can_be_undone_and_given_to_whom_it_belongs(shop):
     shop.check()
 
 
-def test_undoing_what_was_not_done_is_refused(acme):
+def test_undoing_an_unapplied_transfer_is_refused(acme):
     with pytest.raises(NothingToUndo):
         acme.act("undo", DEV, 1, reason="why not")
 
 
-def test_confirming_what_is_settled_is_refused(acme):
+def test_confirming_a_settled_transfer_is_refused(acme):
     acme.act("confirm", DEV, 1, [(1, 8900)])
 
     with pytest.raises(PartsRefused, match="undo"):
@@ -268,7 +268,7 @@ def test_a_transfer_that_is_not_there_is_said_so(acme):
     ("act", "state"),
     [("ignore", "ignored"), ("mark_duplicate", "duplicate"), ("reject", "waiting")],
 )
-def test_what_pays_nothing_is_set_aside_with_its_reason(acme, act, state):
+def test_a_transfer_that_pays_nothing_leaves_the_queue_with_its_reason(acme, act, state):
     acme.act(act, DEV, 1, reason="because")
 
     assert acme.transfers() == [(state, 8900)]
@@ -284,7 +284,7 @@ def test_a_rejected_suggestion_is_remembered_against_the_payer(acme):
         assert [one.declined for one in ctx.session.scalars(sa.select(Payer))] == [1]
 
 
-def test_what_the_rules_did_is_marked_as_seen(shop):
+def test_a_rules_decision_is_marked_as_seen(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(line("100.00", reference=invoice.reference))
@@ -319,7 +319,7 @@ def test_a_refund_of_more_than_is_on_no_invoice_is_refused(shop):
 
 @pytest.mark.parametrize("table", ["transfer_decisions", "allocations", "unapplied_cash"])
 @pytest.mark.parametrize("act", ["UPDATE {} SET recorded_at = now()", "DELETE FROM {}"])
-def test_what_moved_money_is_never_changed(acme, table, act):
+def test_a_movement_of_money_is_never_changed(acme, table, act):
     statement = act.format(f"billing.{table}").replace(
         "recorded_at", "decided_at" if table == "transfer_decisions" else "recorded_at"
     )

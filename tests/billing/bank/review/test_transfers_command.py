@@ -1,4 +1,4 @@
-"""`billing transfers`: what people see of the queue, what they decide there, and the report."""
+"""`billing transfers`: the review queue, the decisions of reviewers, and the report."""
 
 import json
 
@@ -29,7 +29,7 @@ def listed():
     return json.loads(billing("review", "--json").output)["transfers"]
 
 
-def test_the_queue_says_why_and_what_it_may_be_for(acme):
+def test_the_queue_shows_reasons_and_candidates(acme):
     [one] = listed()
 
     assert (one["id"], one["amount_minor"], one["version"]) == (1, 8900, 2)
@@ -61,7 +61,7 @@ def test_confirming_names_the_invoice_by_its_number(acme):
         ),
     ],
 )
-def test_what_can_not_be_is_said_in_words(acme, arguments, says):
+def test_an_impossible_request_is_refused_in_words(acme, arguments, says):
     result = billing(*arguments, *BY_DEV)
 
     assert result.exit_code == 1
@@ -103,7 +103,7 @@ def test_credit_is_used_and_a_refund_asked_for(acme):
     ("command", "state"),
     [("duplicate", "duplicate"), ("ignore", "ignored"), ("reject", "waiting")],
 )
-def test_what_pays_nothing_is_set_aside(acme, command, state):
+def test_a_transfer_that_pays_nothing_leaves_the_queue(acme, command, state):
     billing(command, 1, "--because", "no", *BY_DEV, "--version", 2)
 
     assert acme.transfers() == [(state, 8900)]
@@ -115,7 +115,7 @@ def test_the_report_is_one_page_with_amounts_and_without_the_payers_markup(acme,
     billing("report", page)
 
     written = page.read_text()
-    assert "Waiting for a person" in written
+    assert "Waiting for review" in written
     assert "89.00 EUR" in written
     assert "<b>Anna" not in written
     assert "&lt;b&gt;Anna&lt;/b&gt;" in written
@@ -134,7 +134,7 @@ def test_the_tasks_of_the_main_app_announce_confirm_and_reject(shop, monkeypatch
     bill_due.apply(throw=True)
 
 
-def test_a_confirmation_by_message_is_a_persons_decision(acme):
+def test_a_confirmation_by_message_is_a_reviewers_decision(acme):
     told = {"transfer_id": 1, "version": 2, "user_id": 1}
     reject_transfer.apply(kwargs={**told, "reason": "not theirs"}, throw=True)
 
@@ -144,7 +144,7 @@ def test_a_confirmation_by_message_is_a_persons_decision(acme):
     assert [actor for *_, actor in acme.decisions()] == ["rule", "user:1", "user:1"]
 
 
-def test_the_run_command_matches_what_has_come(shop):
+def test_the_run_command_matches_new_transfers(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.match = lambda: None

@@ -1,4 +1,4 @@
-"""Of a closed account the bank's words are blanked: who paid, and what they wrote; the money stays."""
+"""Erasure of a closed account: the payer and the payer's words go, the money stays."""
 
 import datetime as dt
 from dataclasses import replace
@@ -53,7 +53,7 @@ def close(shop):
         ]
 
 
-def test_nothing_of_ours_says_any_more_who_paid(gone):
+def test_no_table_of_ours_names_the_payer_any_more(gone):
     words = ("Jane", PAYER_IBAN)
     before = tables_that_say(*words)
 
@@ -90,11 +90,11 @@ def test_the_same_lines_in_another_file_bring_no_name_back(gone):
     assert tables_that_say("Jane") <= FILES
 
 
-def test_of_a_batch_only_the_accounts_own_payment_is_blanked():
+def test_in_a_batch_only_the_accounts_own_payment_is_erased():
     said = {"counterparty": "Jane", "remittance": ["for Jane"], "amount_minor": 1}
     batch = {"note": "two", "details": [said, said | {"counterparty": "Joe"}]}
 
-    assert erase.blanked(batch, {0}) == {
+    assert erase.erased(batch, {0}) == {
         "note": "two",
         "details": [
             {"counterparty": None, "remittance": [], "amount_minor": 1},

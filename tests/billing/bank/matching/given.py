@@ -1,10 +1,11 @@
-"""Invoices and transfers for tests of matching, with the few facts that a test is about."""
+"""Invoices and transfers for tests of matching; a test states only the facts it is about."""
 
 import datetime as dt
 
 from billing.bank.invoicing.references import reference as rf
+from billing.bank.matching.open_items import IssuedInvoice, OpenItems
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import Incoming, Invoice, OpenItems, Policy
+from billing.bank.matching.types import IncomingTransfer, MatchingPolicy
 from billing.statements.canonical import Reference
 from tests.billing.statements.writing import OWN_IBAN
 
@@ -15,7 +16,7 @@ PAYER = "DE89370400440532013000"
 def invoice(
     id, due=8900, *, account=None, state="open", currency="EUR", names=(), total=None, **more
 ):
-    return Invoice(
+    return IssuedInvoice(
         id=id,
         account_id=id if account is None else account,
         reference=rf(id),
@@ -40,15 +41,17 @@ def incoming(amount=8900, *texts, ref=None, kind="SCOR", id=1, **more):
         "payer_iban": PAYER,
     } | more
     structured = tuple(
-        Reference(kind, one) for one in ([ref] if isinstance(ref, str) else ref or ())
+        Reference(kind, value) for value in ([ref] if isinstance(ref, str) else ref or ())
     )
-    return Incoming(id=id, amount_minor=amount, structured=structured, texts=texts, **fields)
+    return IncomingTransfer(
+        id=id, amount_minor=amount, structured=structured, texts=texts, **fields
+    )
 
 
 def open_items(*invoices, **more):
-    return OpenItems({one.id: one for one in invoices}, **more)
+    return OpenItems({each.id: each for each in invoices}, **more)
 
 
 def decide(transfer, *invoices, policy=None, **more):
-    [decision] = match([transfer], open_items(*invoices, **more), policy or Policy())
+    [decision] = match([transfer], open_items(*invoices, **more), policy or MatchingPolicy())
     return decision

@@ -1,4 +1,4 @@
-"""Stored statements for a person: what holds each, and the release of one that may be applied."""
+"""Stored statements and the reasons why they are held; the release of a held one."""
 
 import datetime as dt
 import uuid
@@ -14,17 +14,17 @@ from billing.context import Context
 from billing.errors import Rejected
 from models.bank import FileStatement, Statement
 
-#: The beginning of a digest that names a statement; fewer would name several by chance.
+#: Characters of a digest that name a statement; fewer would name several by chance.
 MIN_DIGEST = 6
 
 
 class UnknownStatement(Rejected):
-    """No statement, or more than one, has a digest that begins so."""
+    """No statement, or more than one, has a digest that begins with {beginning}."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A statement and why it is held. Amounts are minor units."""
+class ListedStatement:
+    """A statement and the reasons why it is held. Amounts are minor units."""
 
     digest: str
     account: str
@@ -40,8 +40,8 @@ class Listed:
     holds: tuple[dict[str, Any], ...]
 
 
-def listed(session: Session, *, only_held: bool = False) -> list[Listed]:
-    """All statements, or those held, in the order of account and day."""
+def listed(session: Session, *, only_held: bool = False) -> list[ListedStatement]:
+    """List all statements, or the held ones, in the order of account and day."""
     rows = select(Statement).order_by(
         Statement.account, Statement.format, Statement.closing_day, Statement.digest
     )
@@ -50,30 +50,30 @@ def listed(session: Session, *, only_held: bool = False) -> list[Listed]:
     return [_listed(row) for row in session.scalars(rows)]
 
 
-def of_file(session: Session, file_id: int) -> list[str]:
-    """What holds the statements of a file, each reason once, with how many it holds."""
-    brought = select(FileStatement.statement).where(FileStatement.file_id == file_id)
-    rows = select(Statement).where(Statement.is_held, Statement.digest.in_(brought))
-    counted = Counter(said for row in session.scalars(rows) for said in _listed(row).reasons)
+def reasons_of_file(session: Session, file_id: int) -> list[str]:
+    """The reasons that hold a file's statements, each once with the number of statements."""
+    of_file = select(FileStatement.statement).where(FileStatement.file_id == file_id)
+    rows = select(Statement).where(Statement.is_held, Statement.digest.in_(of_file))
+    counts = Counter(reason for row in session.scalars(rows) for reason in _listed(row).reasons)
     return [
-        said if count == 1 else f"{said} ({count} statements)"
-        for said, count in sorted(counted.items())
+        reason if count == 1 else f"{reason} ({count} statements)"
+        for reason, count in sorted(counts.items())
     ]
 
 
-def gaps(found: Iterable[Listed]) -> list[dict[str, Any]]:
-    """Where the chain of an account is broken: before which statement, and by how much."""
+def gaps(statements: Iterable[ListedStatement]) -> list[dict[str, Any]]:
+    """The gaps between statements: before which statement, and by how much."""
     return [
-        {"account": one.account, "before": one.digest, **hold}
-        for one in found
-        for hold in one.holds
+        {"account": statement.account, "before": statement.digest, **hold}
+        for statement in statements
+        for hold in statement.holds
         if hold["reason"] == "gap"
     ]
 
 
-def _listed(row: Statement) -> Listed:
+def _listed(row: Statement) -> ListedStatement:
     holds: Any = (*row.holds, *row.chain_holds)
-    return Listed(
+    return ListedStatement(
         digest=str(row.digest),
         account=row.account,
         format=row.format,
@@ -90,18 +90,18 @@ def _listed(row: Statement) -> Listed:
 
 
 def release(ctx: Context, beginning: str, *, because: str) -> uuid.UUID:
-    """Let a held statement be applied. Raises UnknownStatement."""
+    """Release the held statement whose digest begins like this. Raises UnknownStatement."""
     if len(beginning) < MIN_DIGEST:
         raise UnknownStatement(beginning=beginning)
     named = select(Statement.digest).where(
         cast(Statement.digest, Text).startswith(beginning, autoescape=True)
     )
-    found = ctx.session.scalars(named.limit(2)).all()
-    if len(found) != 1:
+    digests = ctx.session.scalars(named.limit(2)).all()
+    if len(digests) != 1:
         raise UnknownStatement(beginning=beginning)
     ctx.session.execute(
         update(Statement)
-        .where(Statement.digest == found[0])
+        .where(Statement.digest == digests[0])
         .values(released_by=ctx.actor, released_because=because, is_held=False)
     )
-    return found[0]
+    return digests[0]

@@ -1,4 +1,4 @@
-"""Two workers, a clerk and the engine at once: money moves once, whoever is faster."""
+"""Two workers, or a reviewer and a run, at the same time: money moves once."""
 
 import io
 import random
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from billing.bank import allocate, decide, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.invoicing import issue
-from billing.bank.matching.types import Policy
+from billing.bank.matching.types import MatchingPolicy
 from flows.bank import import_file as import_file_flow
 from models.transfers import Transfer, TransferInvoice
 from tests.billing.bank.customers import Customers
@@ -76,14 +76,15 @@ def test_two_runs_at_once_settle_each_transfer_once(shop):
     shop.check()
 
 
-def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_decide(shop):
+def test_a_reviewers_decision_during_a_run_stands_and_the_run_makes_none(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as ctx:
         transfers.split_lines(ctx.at(shop.now))
     with transaction() as ctx:
-        [(decision, version)] = decide.decide(ctx.session, policy=Policy())
+        undecided = transfers.undecided(ctx.session)
+        [(decision, version)] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
 
     shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="first", version=version)
     with transaction() as ctx:
@@ -94,17 +95,17 @@ def test_a_clerk_who_decides_while_the_engine_runs_and_the_engine_do_not_both_de
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_clerk_and_the_engine_at_the_same_moment_decide_once(shop, seed):
+def test_a_reviewer_and_a_run_at_the_same_moment_decide_once(shop, seed):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as ctx:
         transfers.split_lines(ctx.at(shop.now))
 
-    def clerk():
+    def reviewer():
         shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="mine", version=1)
 
-    errors = at_once(clerk, shop.match)
+    errors = at_once(reviewer, shop.match)
 
     assert [type(one) for one in errors if one] in ([], [TransferChanged])
     assert len(shop.decisions()) == 1
@@ -118,7 +119,8 @@ def test_an_invoice_that_is_void_before_its_match_is_carried_out_gets_nothing(sh
     with transaction() as ctx:
         transfers.split_lines(ctx.at(shop.now))
     with transaction() as ctx:
-        [(decision, version)] = decide.decide(ctx.session, policy=Policy())
+        undecided = transfers.undecided(ctx.session)
+        [(decision, version)] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
     with transaction() as ctx:
         [row] = issue.open_invoices(ctx.session, shop.ids["acme"])
         issue.void(ctx.at(shop.now), row)

@@ -1,8 +1,8 @@
-"""Which earlier transfer a return takes back: one identifier and the amount, and nothing guessed."""
+"""The link from a return to the transfer that it takes back, by identifier and amount."""
 
 import pytest
 
-from billing.bank.return_links import Original, link, names_of
+from billing.bank.returns import Original, identifiers_of, link
 
 
 def original(id, amount=8900, *names, is_reversed=False):
@@ -33,10 +33,10 @@ def test_a_return_is_linked_to_one_or_to_none(earlier, found, doubtful):
 def test_a_placeholder_is_no_name():
     said = {"bank_reference": "NONREF", "end_to_end_id": "NOTPROVIDED", "uetr": "0000"}
 
-    assert names_of({"corrects": None} | said, {}) == frozenset()
+    assert identifiers_of({"corrects": None} | said, {}) == frozenset()
 
 
 def test_a_line_and_its_detail_are_known_by_all_their_names():
-    names = names_of({"bank_reference": "B1", "corrects": "F1"}, {"transaction_id": " T1 "})
+    names = identifiers_of({"bank_reference": "B1", "corrects": "F1"}, {"transaction_id": " T1 "})
 
     assert names == {"B1", "F1", "T1"}
