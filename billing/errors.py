@@ -103,7 +103,7 @@ class AccountDeleted(Rejected):
 
 
 class UnknownAccount(Rejected):
-    """No account has the id {account_id}."""
+    """No account has the id or slug {account_id}."""
 
 
 class UnknownOperation(Rejected):

@@ -1,1 +1,1 @@
-"""The operator's hands: the `billing` command line."""
+"""The `billing` command line, for operators."""

@@ -1,80 +1,76 @@
-"""`billing accounts`: what support looks at."""
+"""`billing accounts`: an account as support sees it."""
 
 import click
 
-from billing.errors import UnknownAccount
 from billing.support import explain as explain_account
 from billing.support import overview
 from cli.screen import console, json_option, show_json, table
-from worker import clock
 from worker.database import transaction
 
 
 @click.group()
 def accounts() -> None:
-    """Look at accounts."""
+    """Show an account, or explain its balance."""
 
 
 @accounts.command()
 @click.argument("account")
-@click.option("--last", default=overview.SHOWN, show_default=True, help="Entries to show.")
+@click.option("--last", default=overview.SHOWN, show_default=True, help="The most entries to show.")
 @json_option
 def show(account: str, last: int, as_json: bool) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
-    now = clock.now()
-    try:
-        with transaction() as ctx:
-            seen = overview.of(ctx.at(now), account, last=last)
-    except UnknownAccount:
-        raise click.ClickException(f"no account has the id or slug {account!r}") from None
+    with transaction() as ctx:
+        account_view = overview.of(ctx, account, last=last)
     if as_json:
-        show_json(seen)
+        show_json(account_view)
     else:
-        _show(seen)
+        _show(account_view)
 
 
-def _show(seen: overview.Overview) -> None:
-    reasons = f" ({', '.join(seen.suspension_reasons)})" if seen.suspension_reasons else ""
-    console.print(f"account {seen.account_id}  {seen.slug}  {seen.status}{reasons}")
+def _show(account: overview.Overview) -> None:
+    reasons = f" ({', '.join(account.suspension_reasons)})" if account.suspension_reasons else ""
+    console.print(f"account {account.account_id}  {account.slug}  {account.status}{reasons}")
     console.print(
-        f"credits {seen.credits:,}   held {seen.held:,}   debt {seen.debt:,}"
-        f"   available {seen.available:,}"
+        f"credits {account.credits:,}   held {account.held:,}   debt {account.debt:,}"
+        f"   available {account.available:,}"
     )
-    if seen.app_credits != seen.credits:
-        drift = seen.app_credits - seen.credits
-        console.print(f"DRIFT: the main app shows {seen.app_credits:,} ({drift:+,})", style="red")
-    if not seen.is_adopted:
-        console.print("not adopted yet: its first debit, grant or seeding opens its book")
+    if account.app_credits != account.credits:
+        drift = account.app_credits - account.credits
+        console.print(
+            f"DRIFT: the main app shows {account.app_credits:,} ({drift:+,})", style="red"
+        )
+    if not account.is_adopted:
+        console.print("not adopted yet: its first debit, grant or signup grant opens its balance")
     table(
         "lots, in the order they burn",
         ("lot", "source", "remaining", "held", "starts", "expires"),
         [
             (lot.id, lot.source, lot.remaining, lot.held, lot.starts_at, lot.expires_at)
-            for lot in seen.lots
+            for lot in account.lots
         ],
     )
-    if seen.holds:
+    if account.holds:
         table(
             "holds under way",
             ("operation", "units", "credits", "placed", "until", "key"),
             [
                 (h.operation, h.units, h.credits, h.placed_at, h.expires_at, h.key_text)
-                for h in seen.holds
+                for h in account.holds
             ],
         )
     table(
-        f"last {len(seen.entries)} entries",
+        f"last {len(account.entries)} entries",
         ("entry", "recorded", "what", "amount", "balance", "key"),
         [
             (e.id, e.recorded_at, e.description, e.amount, e.balance_after, e.key)
-            for e in seen.entries
+            for e in account.entries
         ],
     )
-    if seen.refusals:
+    if account.refusals:
         table(
-            f"last {len(seen.refusals)} refusals",
+            f"last {len(account.refusals)} refusals",
             ("recorded", "operation", "units", "reason", "key"),
-            [(r.recorded_at, r.operation, r.units, r.reason, r.key) for r in seen.refusals],
+            [(r.recorded_at, r.operation, r.units, r.reason, r.key) for r in account.refusals],
         )
 
 
@@ -82,22 +78,19 @@ def _show(seen: overview.Overview) -> None:
 @click.argument("account")
 @json_option
 def explain(account: str, as_json: bool) -> None:
-    """Say why ACCOUNT (id or slug) has the balance it has, from its opening to now."""
-    try:
-        with transaction() as ctx:
-            lines, standing = explain_account.of(ctx, account)
-    except UnknownAccount:
-        raise click.ClickException(f"no account has the id or slug {account!r}") from None
+    """Explain the balance of ACCOUNT (id or slug), from its opening to now."""
+    with transaction() as ctx:
+        lines, summary = explain_account.of(ctx, account)
     if as_json:
-        show_json({"lines": lines, "now": standing})
+        show_json({"lines": lines, "now": summary})
         return
     table(
-        f"why the balance of {account} is what it is",
+        f"how the balance of {account} came about",
         ("when", "what", "change", "balance"),
         [
             (line.when, line.what, f"{line.change:+,}" if line.count else None, line.balance)
             for line in lines
         ],
     )
-    for words in standing:
-        console.print(words)
+    for sentence in summary:
+        console.print(sentence)

@@ -1,4 +1,4 @@
-"""`billing allow-app`: what the main app's database role may do in our schema."""
+"""`billing allow-app`: the rights of the main app's database role in our schema."""
 
 import click
 from sqlalchemy import text
@@ -6,8 +6,8 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.database import transaction
 
-#: The inbox and bank files to insert into, holds to place, who is let in; nothing to change or
-#: remove. Of a bank's file its id and digest are seen, so that the same one gets the same id.
+#: The role may insert into the inbox and the bank files, place holds, and read account access. It
+#: may change or delete nothing. It reads the digests of bank files to find a file's id again.
 GRANTS = (
     "GRANT USAGE ON SCHEMA billing TO {role}",
     "GRANT INSERT ON billing.inbox TO {role}",
@@ -27,9 +27,9 @@ PLACE_HOLD = "billing.place_hold(bigint, text, int, text, int, timestamptz)"
 
 @click.command("allow-app")
 @click.argument("role")
-@click.option("--dry-run", is_flag=True, help="Print the statements; do nothing.")
+@click.option("--dry-run", is_flag=True, help="Only print the statements.")
 def allow_app(role: str, dry_run: bool) -> None:
-    """Let the main app's database ROLE leave debits and bank files, and place holds.
+    """Let the main app's database ROLE write to the inbox, leave bank files and place holds.
 
     Safe to repeat.
     """

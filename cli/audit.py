@@ -10,13 +10,16 @@ from worker.database import AUDIT_S, transaction
 
 
 @click.command()
-@click.option("--seals/--no-seals", default=True, help="Also verify the hash of every entry.")
+@click.option(
+    "--hash-chain/--no-hash-chain", default=True, help="Also check the hash of every entry."
+)
+@click.option("--seals/--no-seals", default=True, hidden=True, deprecated="Use --hash-chain.")
 @json_option
-def audit(seals: bool, as_json: bool) -> None:
-    """Check the invariants of the ledger; exit code 1 if one is broken. Repairs nothing."""
+def audit(hash_chain: bool, seals: bool, as_json: bool) -> None:
+    """Check every invariant of the ledger; exit 1 if one is violated. Repairs nothing."""
     now = clock.now()
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = books_audit.run(ctx.at(now), with_chain=seals)
+        report = books_audit.run(ctx.at(now), with_chain=hash_chain and seals)
     with transaction() as ctx:
         findings.keep(ctx.at(now), report.findings)
     if as_json:
@@ -35,17 +38,17 @@ def audit(seals: bool, as_json: bool) -> None:
 
 
 def show(report: books_audit.Report) -> None:
-    """Print each invariant with the number of breaches, then the breaches."""
+    """Print each invariant with the number of its violations, then each violation."""
     checks = books_audit.CHECKS + books_audit.LONG_CHECKS
     invariants = {check.name: check.invariant for check in checks}
     invariants[books_audit.HASH_CHAIN] = books_audit.HASH_CHAIN_INVARIANT
     table(
         f"audit of {report.accounts:,} accounts",
-        ("check", "invariant", "broken by"),
-        [(name, invariants[name], len(rows)) for name, rows in report.findings.items()],
+        ("check", "invariant", "violations"),
+        [(name, invariants[name], len(violations)) for name, violations in report.findings.items()],
     )
-    for name, rows in report.findings.items():
-        for subject, facts in rows:
+    for name, violations in report.findings.items():
+        for subject, facts in violations:
             shown = ", ".join([f"{key} {value}" for key, value in facts.items()])
             console.print(f"{name}: {subject}: {shown}", style="red")
-    console.print("the books agree" if report.agrees else "THE BOOKS DO NOT AGREE")
+    console.print("the ledger agrees" if report.agrees else "THE LEDGER DOES NOT AGREE")

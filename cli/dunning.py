@@ -1,4 +1,4 @@
-"""`billing dunning`: whose money is missing, what was done, and what comes next."""
+"""`billing dunning`: missing payments and the schedule of what follows."""
 
 import click
 from sqlalchemy import select
@@ -9,20 +9,20 @@ from cli.screen import console, json_option, show_json, table
 from models.life import DunningCase
 from worker.database import transaction
 
-#: Cases that a list shows unless told otherwise.
+#: The default limit of a list.
 AT_ONCE = 100
 
 
 @click.group()
 def dunning() -> None:
-    """List missing payments, and stop asking for one."""
+    """List missing payments, show the schedule, or write one off."""
 
 
 @dunning.command("list")
-@click.option("--limit", default=AT_ONCE, show_default=True)
+@click.option("--limit", default=AT_ONCE, show_default=True, help="The most cases to list.")
 @json_option
 def list_cases(limit: int, as_json: bool) -> None:
-    """List the open cases, the next step first."""
+    """List the open cases, the one with the next step first."""
     open_cases = select(DunningCase).where(DunningCase.closed_at.is_(None))
     with transaction() as ctx:
         cases = ctx.session.scalars(open_cases.order_by(DunningCase.due_at).limit(limit)).all()
@@ -42,7 +42,7 @@ def list_cases(limit: int, as_json: bool) -> None:
 @dunning.command()
 @json_option
 def schedule(as_json: bool) -> None:
-    """Show what happens on which day."""
+    """Show which step runs on which day after a missed payment."""
     if as_json:
         show_json([step._asdict() for step in SCHEDULE])
         return
@@ -52,7 +52,7 @@ def schedule(as_json: bool) -> None:
 @dunning.command()
 @click.argument("account_id", type=int)
 def stop(account_id: int) -> None:
-    """Write off what ACCOUNT_ID owes: nobody asks any more. A suspension stays."""
+    """Write off the missing payment of ACCOUNT_ID. A suspension stays."""
     with transaction() as ctx:
         is_stopped = dunning_act.stop(ctx, account_id, reason="written_off")
     console.print("stopped" if is_stopped else "no case is open")

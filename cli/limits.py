@@ -1,4 +1,4 @@
-"""`billing limits`: who uses more than the plan has, now."""
+"""`billing limits`: accounts above the limits of their plan."""
 
 import click
 from sqlalchemy import text
@@ -6,12 +6,12 @@ from sqlalchemy import text
 from cli.screen import json_option, show_json, table
 from worker.database import transaction
 
-#: Accounts that are shown unless told otherwise.
+#: The default limit of the list.
 AT_ONCE = 1000
 
 
 @click.command()
-@click.option("--limit", default=AT_ONCE, show_default=True)
+@click.option("--limit", default=AT_ONCE, show_default=True, help="The most rows to list.")
 @json_option
 def limits(limit: int, as_json: bool) -> None:
     """List accounts with more sites, sites with sectors, or users than their plan allows."""
@@ -21,4 +21,5 @@ def limits(limit: int, as_json: bool) -> None:
     if as_json:
         show_json([row._asdict() for row in rows])
         return
-    table("beyond the plan", ("account", "what", "used", "allowed"), [tuple(row) for row in rows])
+    columns = ("account", "what", "used", "allowed")
+    table("above the plan's limits", columns, [tuple(row) for row in rows])

@@ -1,4 +1,4 @@
-"""The `billing` command: one group per topic, loaded by name so that help stays quick."""
+"""The `billing` command. Each topic is a module that is imported only when it is used."""
 
 import contextlib
 import importlib
@@ -7,57 +7,64 @@ from typing import Any
 
 import click
 
+from billing.errors import BillingError
 from devstack.errors import StackError
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
 from worker import logs
 from worker.settings import BadSettings
 
-#: The sentence of `billing --help` for each command, which is shown without importing it.
+#: The line of `billing --help` for each command, shown without importing the command.
 COMMANDS: dict[str, str] = {
-    "accounts": "Look at accounts.",
-    "alive": "Exit 0 if a worker has shown a sign of life of late, else 1.",
-    "allow-app": "Let the main app's database ROLE leave debits and place holds.",
-    "audit": "Check every promise of the books; exit code 1 if one is broken.",
-    "credits": "Renew, expire and repair credits, as beat does.",
+    "accounts": "Show an account, or explain its balance.",
+    "alive": "Exit 0 if a worker was alive within the last minute, else 1.",
+    "allow-app": "Let the main app's database ROLE write to the inbox and place holds.",
+    "audit": "Check every invariant of the ledger; exit 1 if one is violated.",
+    "closing": "List deleted accounts that can't be restored any more, and close them for good.",
+    "credits": "Renew, expire or repair credits now, as beat does.",
     "dead-letters": "List, replay or drop messages that could not be handled.",
-    "demo": "Start everything, do the worker's five jobs once, and show what became of each.",
-    "dunning": "List missing payments, and stop asking for one.",
+    "demo": "Start everything, do the worker's five jobs once, and show the outcome of each.",
+    "dunning": "List missing payments, show the schedule, or write one off.",
     "limits": "List accounts with more sites, sites with sectors, or users than their plan allows.",
-    "migrate": "Create or complete the tables.",
+    "migrate": "Create or upgrade our tables.",
     "outbox": "List, replay or drop events for the main app.",
-    "preflight": "Look whether a worker could run here; exit 1 if not.",
-    "relay": "Take Stripe's webhooks and hand them to the worker, until Ctrl-C.",
-    "retention": "List deleted accounts whose time is over, and close them for good.",
+    "preflight": "Check whether a worker can run here; exit 1 if not.",
+    "relay": "Receive Stripe's webhooks and hand them to the worker, until Ctrl-C.",
     "run": "Run everything on this machine until Ctrl-C.",
-    "samples": "Sample plans and accounts, for a database of our own.",
+    "samples": "Load sample plans and accounts into an empty database.",
     "stack": "Run the embedded Postgres and Redis in the background.",
-    "statements": "Bank statements: read files, and import them.",
+    "statements": "Read, import and release bank statements.",
     "status": "Show servers, workers, queues and due work; exit 1 if something is down.",
-    "stripe": "Look at Stripe's events and objects, and mend; say what prices and customers mean.",
-    "transfers": "Look at money that came by bank, and decide what rules may not.",
+    "stripe": "Show and repair Stripe's events and objects; link prices and customers.",
+    "transfers": "Review bank transfers that no rule could decide.",
     "trials": "List, extend, restore and end trials.",
 }
-#: Where a command stands whose module is not named like it.
+#: Old names of commands, which still work.
+ALIASES = {"retention": "closing"}
+#: The modules that are not named like their command.
 MODULES = {
     "statements": "bank.statements",
     "stripe": "stripe.events",
     "transfers": "bank.transfers",
 }
-#: These bring their own servers, or need none.
+#: Commands that start their own servers, or need none.
 WITHOUT_SERVERS = frozenset({"alive", "demo", "run", "stack"})
-NO_SERVERS = "set DATABASE_URL and REDIS_URL, or start servers with `billing stack start`"
+NO_SERVERS = "Set DATABASE_URL and REDIS_URL, or start servers with `billing stack start`."
 
 
 class Lazy(click.Group):
-    """A group that imports a topic only when it is asked for."""
+    """A group that imports a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command's name."""
+        """List the names of the commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported; None if there is no such one."""
+        """Import a command by its name or its old name."""
+        if cmd_name in ALIASES:
+            new_name = ALIASES[cmd_name]
+            click.echo(f"`billing {cmd_name}` is deprecated: use `billing {new_name}`.", err=True)
+            cmd_name = new_name
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
@@ -67,21 +74,25 @@ class Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each with its sentence, and nothing imported."""
+        """Write a line for each command, without importing it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an operator wants the sentence, not the traceback."""
+        """Run a command. Expected errors become a sentence instead of a traceback."""
         try:
             return super().invoke(ctx)
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
+        except BillingError as error:
+            raise click.ClickException(f"{error.name}: {error}") from None
+        except StackError as error:
+            raise click.ClickException(str(error)) from error
         except Exception as error:
-            from cli.server_words import in_a_sentence  # what it imports, the command has already
+            from cli.server_errors import sentence_of  # its imports are slow
 
-            if words := in_a_sentence(error):
-                raise click.ClickException(words) from None
+            if sentence := sentence_of(error):
+                raise click.ClickException(sentence) from None
             raise
 
 
@@ -90,27 +101,24 @@ class Lazy(click.Group):
 def main(context: click.Context) -> None:
     """Operate the billing worker.
 
-    The servers are those of DATABASE_URL and REDIS_URL; without these, the ones of `billing run` or
-    `billing stack start` in the data folder ($BILLING_DATA, else .data).
+    It uses the servers of DATABASE_URL and REDIS_URL. Without these variables it uses those of
+    `billing run` or `billing stack start` in the data folder ($BILLING_DATA, else .data).
     """
     if context.invoked_subcommand in WITHOUT_SERVERS:
         return
     _find_servers()
-    with contextlib.suppress(BadSettings):  # a command that needs them will say so
+    with contextlib.suppress(BadSettings):  # a command that needs them reports it
         logs.configure("WARNING")
 
 
 def _find_servers() -> None:
-    """Point the settings at the data folder's own servers, unless others are named."""
+    """Use the data folder's servers, unless the environment names others."""
     folder = DataFolder(default_folder())
-    try:
-        if outside_urls(folder) is not None or (record := read_record(folder)) is None:
-            return
-        named = os.environ.get("DATABASE_URL", f"/{record.database}")
-        if named.rpartition("/")[2] == record.database:  # else another database of these servers
-            os.environ.update(record.urls(folder).environment())
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
+    if outside_urls(folder) is not None or (record := read_record(folder)) is None:
+        return
+    named = os.environ.get("DATABASE_URL", f"/{record.database}")
+    if named.rpartition("/")[2] == record.database:  # else another database of these servers
+        os.environ.update(record.urls(folder).environment())
 
 
 if __name__ == "__main__":

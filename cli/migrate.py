@@ -6,8 +6,8 @@ from worker import schema
 
 
 @click.command()
-@click.option("--to", default="head", show_default=True, help="The revision to go to.")
+@click.option("--to", default="head", show_default=True, help="The revision to migrate to.")
 def migrate(to: str) -> None:
-    """Create or complete the tables. Touches no row of the main app; safe to repeat."""
+    """Create or upgrade our tables. Safe to repeat; changes no row of the main app."""
     schema.upgrade(to)
     click.echo("the database is at the schema of this version")

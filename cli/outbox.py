@@ -1,22 +1,20 @@
-"""`billing outbox`: the events for the main app that wait or are dead."""
+"""`billing outbox`: events for the main app that wait or are dead."""
 
-import getpass
 from collections.abc import Callable, Sequence
 
 import click
 
 from billing.context import Context
 from billing.events import deliveries
-from billing.events.deliveries import UnknownEvent
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, json_option, operator, show_json, table
 from worker.database import transaction
 
-#: Events that a list shows, or one replay takes, unless told otherwise.
+#: The default limit of a list.
 AT_ONCE = 100
 
 ids_argument = click.argument("ids", nargs=-1, type=int)
-all_option = click.option("--all", "take_all", is_flag=True, help="Take every dead one.")
-type_option = click.option("--type", "event_type", help="Only those of this type.")
+all_option = click.option("--all", "take_all", is_flag=True, help="Take all dead events.")
+type_option = click.option("--type", "event_type", help="Only events of this type.")
 
 
 @click.group()
@@ -25,25 +23,25 @@ def outbox() -> None:
 
 
 @outbox.command("list")
-@click.option("--waiting", is_flag=True, help="Those that wait, instead of the dead ones.")
+@click.option("--waiting", is_flag=True, help="List waiting events instead of dead ones.")
 @type_option
-@click.option("--limit", default=AT_ONCE, show_default=True)
+@click.option("--limit", default=AT_ONCE, show_default=True, help="The most events to list.")
 @json_option
 def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool) -> None:
-    """List the dead ones, oldest first."""
+    """List dead events, oldest first."""
     if waiting and event_type:
-        raise click.UsageError("--type goes with the dead ones")
+        raise click.UsageError("--type lists dead events only.")
     with transaction() as ctx:
         if waiting:
-            found = deliveries.waiting(ctx.session, limit=limit)
+            events = deliveries.waiting(ctx.session, limit=limit)
         else:
-            found = deliveries.dead(ctx.session, limit=limit, event_type=event_type)
-        number, _, died = deliveries.count(ctx.session)
+            events = deliveries.dead(ctx.session, limit=limit, event_type=event_type)
+        waiting_count, _, dead_count = deliveries.count(ctx.session)
     if as_json:
-        show_json({"waiting": number, "dead": died, "events": found})
+        show_json({"waiting": waiting_count, "dead": dead_count, "events": events})
         return
     table(
-        f"{number} events wait, {died} are dead",
+        f"{waiting_count} events wait, {dead_count} are dead",
         ("id", "happened", "type", "account", "tries", "next", "sent to", "error"),
         [
             (
@@ -56,7 +54,7 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
                 ", ".join(e.sent_to),
                 e.error,
             )
-            for e in found
+            for e in events
         ],
     )
 
@@ -67,12 +65,8 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
 @type_option
 @json_option
 def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
-    """Send dead events, or delivered ones by id, once more; they may come out of order."""
-
-    def act(ctx: Context, event_id: int) -> None:
-        deliveries.replay(ctx.by(_who()), event_id)
-
-    _each(ids, take_all, event_type, act, word="replayed", as_json=as_json)
+    """Send dead events, or delivered ones by id, again. They may arrive out of order."""
+    _each(ids, take_all, event_type, deliveries.replay, state="replayed", as_json=as_json)
 
 
 @outbox.command()
@@ -81,12 +75,8 @@ def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: 
 @type_option
 @json_option
 def drop(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
-    """Never send dead events, or waiting ones by id; the rows stay."""
-
-    def act(ctx: Context, event_id: int) -> None:
-        deliveries.drop(ctx.by(_who()), event_id)
-
-    _each(ids, take_all, event_type, act, word="dropped", as_json=as_json)
+    """Drop dead events, or waiting ones by id: they are never sent. The rows stay."""
+    _each(ids, take_all, event_type, deliveries.drop, state="dropped", as_json=as_json)
 
 
 def _each(
@@ -95,28 +85,21 @@ def _each(
     event_type: str | None,
     act: Callable[[Context, int], None],
     *,
-    word: str,
+    state: str,
     as_json: bool,
 ) -> None:
     if bool(ids) == take_all:
-        raise click.UsageError("name events by id, or say --all")
+        raise click.UsageError("Give ids of events, or --all.")
     if event_type and not take_all:
-        raise click.UsageError("--type goes with --all")
-    with transaction() as ctx:
-        chosen = list(ids)
+        raise click.UsageError("Use --type together with --all.")
+    with transaction(actor=operator()) as ctx:
+        event_ids = list(ids)
         if take_all:
-            found = deliveries.dead(ctx.session, limit=10**6, event_type=event_type)
-            chosen = [event.id for event in found]
-        for event_id in chosen:
-            try:
-                act(ctx, event_id)
-            except UnknownEvent:
-                raise click.ClickException(f"no event {event_id} may be {word}") from None
+            events = deliveries.dead(ctx.session, limit=10**6, event_type=event_type)
+            event_ids = [event.id for event in events]
+        for event_id in event_ids:
+            act(ctx, event_id)
     if as_json:
-        show_json({"state": word, "ids": chosen})
+        show_json({"state": state, "ids": event_ids})
     else:
-        console.print(f"{len(chosen)} {word}: {', '.join(map(str, chosen)) or 'none'}")
-
-
-def _who() -> str:
-    return f"operator:{getpass.getuser()}"
+        console.print(f"{len(event_ids)} {state}: {', '.join(map(str, event_ids)) or 'none'}")

@@ -1,4 +1,4 @@
-"""`billing preflight`: may a worker run here?"""
+"""`billing preflight`: check whether a worker can run here."""
 
 import click
 
@@ -11,16 +11,16 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unreachable":
 @click.command()
 @json_option
 def preflight(as_json: bool) -> None:
-    """Look at settings, servers and the main app's tables; exit 1 if a worker could not run."""
-    facts = worker_preflight.look()
-    fine = all(fact.level in {"ok", "warning"} for fact in facts)
+    """Check settings, servers and the main app's tables; exit 1 if a worker can't run here."""
+    facts = worker_preflight.check()
+    is_ok = all(fact.level in {"ok", "warning"} for fact in facts)
     if as_json:
-        show_json({"fine": fine, "facts": [fact._asdict() for fact in facts]})
+        show_json({"fine": is_ok, "facts": [fact._asdict() for fact in facts]})
     else:
-        table("preflight", ("subject", "level", "what"), facts)
+        table("preflight", ("subject", "level", "result"), facts)
         console.print(
-            "a worker may run here" if fine else "a worker must not run here",
-            style=_COLOURS["ok" if fine else "problem"],
+            "A worker can run here." if is_ok else "A worker can't run here.",
+            style=_COLOURS["ok" if is_ok else "problem"],
         )
-    if not fine:
+    if not is_ok:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""`billing relay`: serves the relay of Stripe's webhooks until it is told to stop."""
+"""`billing relay`: the web server for Stripe's webhooks."""
 
 import signal
 
@@ -9,35 +9,35 @@ from web.relay import HEALTH_PATH, PATH, Relay
 from worker import logs
 from worker.settings import settings
 
-#: The one of Stripe's own examples.
+#: The port of Stripe's own examples.
 PORT = 4242
-#: Each waits for Postgres most of its time; one more than the database's pool has would only wait.
+#: A thread mostly waits for Postgres; more threads than the pool's connections would only wait.
 THREADS = 4
-#: A sender that says nothing for so long is cut off.
+#: Seconds after which a silent connection is closed.
 SILENCE_S = 20
-#: Connections at once: beyond it new ones wait at the door.
+#: The most connections at once; further ones wait.
 CONNECTIONS = 200
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True)
-@click.option("--path", default=PATH, show_default=True, help="Where Stripe posts to.")
+@click.option("--path", default=PATH, show_default=True, help="The path to which Stripe posts.")
 def relay(host: str, port: int, path: str) -> None:
-    """Take Stripe's webhooks and hand them to the worker, until Ctrl-C.
+    """Receive Stripe's webhooks and hand them to the worker, until Ctrl-C.
 
-    Try it with `stripe listen --forward-to 127.0.0.1:4242/stripe/webhook`, and the secret that it
-    prints in BILLING_STRIPE_WEBHOOK_SECRETS.
+    To try it, run `stripe listen --forward-to 127.0.0.1:4242/stripe/webhook` and set
+    BILLING_STRIPE_WEBHOOK_SECRETS to the secret that it prints.
     """
     import waitress
 
     if not path.startswith("/") or path == HEALTH_PATH:
-        raise click.UsageError(f"--path begins with / and is not {HEALTH_PATH}")
+        raise click.UsageError(f"--path must begin with / and must not be {HEALTH_PATH}.")
     if not settings().stripe_secrets:
-        raise click.ClickException("set BILLING_STRIPE_WEBHOOK_SECRETS: nothing fits without it")
+        raise click.ClickException("Set BILLING_STRIPE_WEBHOOK_SECRETS to verify webhooks.")
     logs.configure()
     signal.signal(signal.SIGTERM, _stop)
-    # It logs where it listens. A request that a stop cuts off is one that Stripe posts again.
+    # It logs its address. Stripe posts a request again if a stop interrupts it.
     waitress.serve(
         Relay(path),
         host=host,
@@ -46,7 +46,7 @@ def relay(host: str, port: int, path: str) -> None:
         ident=None,
         channel_timeout=SILENCE_S,
         connection_limit=CONNECTIONS,
-        # Refused from this on.
+        # waitress refuses bodies from this size on.
         max_request_body_size=MAX_STRIPE_BODY + 1,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cli.run_steps import Place, flower_login, steps
-from cli.stack import as_lines, data_option, errors_for_people
+from cli.stack import as_lines, data_option
 from devstack.errors import DataInUse
 from devstack.folder import DataFolder
 from devstack.guard import Guard
@@ -19,26 +19,26 @@ from devstack.stack import Stack, held_stack, outside_urls, read_record
 from devstack.stopping import listening_for_stop
 from devstack.supervisor import Supervisor
 
-FLOWER_PORT = 5555  # the one Flower's users know; another when it is taken
+#: Flower's usual port; another is chosen if it is taken.
+FLOWER_PORT = 5555
 
 
 @click.command()
 @data_option
 @click.option(
-    "--flower-port", type=int, default=0, help="0: that of the last time, else 5555, else any."
+    "--flower-port", type=int, default=0, help="0: the last one used, else 5555, else a free one."
 )
 @click.option(
-    "--until-parent-ends", is_flag=True, help="Stop, too, when the calling process is gone (make)."
+    "--until-parent-ends", is_flag=True, help="Also stop when the parent process ends (for make)."
 )
 def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    With DATABASE_URL and REDIS_URL set it uses those servers; else those of `billing stack start`
-    if they run; else it starts its own. A second Ctrl-C hurries.
+    It uses the servers of DATABASE_URL and REDIS_URL, else those of `billing stack start` if they
+    run, else it starts its own. A second Ctrl-C stops without waiting for tasks.
     """
     folder = DataFolder(data)
     with (
-        errors_for_people(),
         listening_for_stop(until_parent_ends=until_parent_ends) as stop,
         _only_run(folder),
         Guard(stop.times) as guard,
@@ -49,18 +49,18 @@ def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
         place = Place(
             folder, environment | {"FLOWER_BASIC_AUTH": flower_login(folder, environment)}, port
         )
-        _say_where(place, servers)
-        supervisor = Supervisor(guard, folder, stop, servers=servers.children, say=_say)
+        _print_addresses(place, servers)
+        supervisor = Supervisor(guard, folder, stop, servers=servers.children, say=_print)
         supervisor.run(
             steps(place),
-            on_running=lambda: _say("running; Ctrl-C stops it all, a second one hurries"),
+            on_running=lambda: _print("running; Ctrl-C stops everything, a second one hurries"),
         )
-    _say("stopped")
+    _print("stopped")
 
 
 @contextmanager
 def _only_run(folder: DataFolder) -> Iterator[None]:
-    """Two runs in one folder would fight over node names, beat's schedule and the logs.
+    """Lock the folder: two runs would share node names, beat's schedule and the logs.
 
     Raises DataInUse.
     """
@@ -77,7 +77,7 @@ def _only_run(folder: DataFolder) -> Iterator[None]:
 def _servers(
     guard: Guard, folder: DataFolder, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Stack]:
-    """Raises a StackError."""
+    """Yield the servers to use; start them if none run. Raises a StackError."""
     outside = outside_urls(folder, environ)
     background = read_record(folder)
     if outside:
@@ -89,14 +89,14 @@ def _servers(
             yield stack
 
 
-def _say_where(place: Place, servers: Stack) -> None:
-    _say(as_lines(servers.urls))
+def _print_addresses(place: Place, servers: Stack) -> None:
+    _print(as_lines(servers.urls))
     user, _, password = place.environment["FLOWER_BASIC_AUTH"].partition(":")
-    _say(f"Flower  http://127.0.0.1:{place.flower_port}  (user {user}, password {password})")
-    _say(f"Logs    {place.folder.logs}")
-    _say(f"Data    {place.folder.path}")
+    _print(f"Flower  http://127.0.0.1:{place.flower_port}  (user {user}, password {password})")
+    _print(f"Logs    {place.folder.logs}")
+    _print(f"Data    {place.folder.path}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     click.echo(line)
-    sys.stdout.flush()  # it may be a pipe that somebody watches
+    sys.stdout.flush()  # a pipe is buffered

@@ -1,4 +1,4 @@
-"""The table of what `billing run` starts, in order, and how each one is ended."""
+"""The steps of `billing run`: what it starts, in order, and how it stops each one."""
 
 import signal
 import socket
@@ -14,14 +14,15 @@ from devstack.supervisor import Step
 
 FLOWER_USER = "billing"
 FLOWER_COLUMNS = "name,state,result,exception,received,runtime,worker,retries,uuid"
-PING_SECONDS = 1.0  # a worker that is up answers in 0.1 s
-# A warm shutdown waits for the tasks under way; the longest of them gets this long.
+#: A running worker answers within 0.1 s.
+PING_SECONDS = 1.0
+#: How long a warm shutdown waits for the running tasks.
 WORKER_GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run keeps its things, and what its children are told."""
+    """The folder of a run, the environment of its children, and Flower's port."""
 
     folder: DataFolder
     environment: Mapping[str, str]
@@ -29,7 +30,7 @@ class Place:
 
 
 def steps(place: Place) -> list[Step]:
-    """In this order; stopped in the reverse, the workers last, which finish their tasks."""
+    """Return the steps in the order of their start; they stop in reverse order."""
     answered = workers_answer(place.environment["REDIS_URL"], nodes("worker", "debits"))
     samples = ("samples", "load", "--unless-the-apps")
     schedule = str(place.folder.path / "beat-schedule")
@@ -37,8 +38,8 @@ def steps(place: Place) -> list[Step]:
         "--address=127.0.0.1",
         f"--port={place.flower_port}",
         f"--tasks_columns={FLOWER_COLUMNS}",
-        # It is for looking: `billing` and the timetable act. And it keeps nothing, for what it
-        # keeps is a pickle, which runs whatever another user writes there.
+        # Flower only shows. It stores nothing, because its store is a pickle, which would run
+        # whatever another user writes into it.
         "--read_only=True",
         "--persistent=False",
     )
@@ -50,29 +51,29 @@ def steps(place: Place) -> list[Step]:
         ),
         Step(_worker(place, "debits", "-Q", "debits", "--pool", "solo")),
         Step(_celery(place, "beat", "beat", "--schedule", schedule)),
-        # Flower lists the queues it hears of when it starts: so the workers come first.
+        # Flower lists the queues that it finds at its start, so the workers start first.
         Step(_celery(place, "flower", "flower", *flower), when=answered),
     ]
 
 
 def nodes(*names: str) -> list[str]:
-    """What Celery makes of name@%h."""
+    """Return the node names that Celery makes of name@%h."""
     return [f"{name}@{socket.gethostname()}" for name in names]
 
 
-def workers_answer(redis_url: str, wanted: list[str]) -> Callable[[], bool]:
-    """Asks over the broker with a bare app: this process needs none of the worker's settings."""
+def workers_answer(redis_url: str, node_names: list[str]) -> Callable[[], bool]:
+    """Return a check whether these workers answer. It needs none of the worker's settings."""
     app = Celery(broker=redis_url, set_as_current=False)
 
     def answered() -> bool:
-        replies = app.control.ping(destination=wanted, timeout=PING_SECONDS) or []
-        return {name for reply in replies for name in reply} >= set(wanted)
+        replies = app.control.ping(destination=node_names, timeout=PING_SECONDS) or []
+        return {name for reply in replies for name in reply} >= set(node_names)
 
     return answered
 
 
 def flower_login(folder: DataFolder, environment: Mapping[str, str]) -> str:
-    """`user:password`: Flower is open to everybody on this machine without one."""
+    """Return `user:password`; without it Flower is open to every user of this machine."""
     return environment.get("FLOWER_BASIC_AUTH") or f"{FLOWER_USER}:{folder.secret('flower')}"
 
 
@@ -86,7 +87,7 @@ def _celery(place: Place, name: str, *arguments: str, grace_seconds: float = 10.
     program, *options = arguments
     level = ["--loglevel", "INFO"] if program == "worker" else []
     command = (sys.executable, "-m", "celery", "-A", "worker.app", program, *options, *level)
-    # SIGQUIT is Celery's cold shutdown: it puts messages back instead of finishing them.
+    # SIGQUIT is Celery's cold shutdown: it requeues messages instead of finishing tasks.
     hurry = signal.SIGQUIT if program == "worker" else signal.SIGKILL
     return Command(
         name, command, place.environment, grace_seconds=grace_seconds, hurry_signal=hurry

@@ -1,4 +1,4 @@
-"""`billing samples`: the main app's plans and a few of its accounts, for a database of our own.
+"""`billing samples`: plans and accounts like the main app's, for a development database.
 
 The figures are those seen in the main app's production (docs/how-to/existing-database.md); the
 free-trial plan is still to be created there.
@@ -10,34 +10,20 @@ import click
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
+from billing.errors import BillingError
 from models.host import Account, CreditTransaction, Plan, User
 from worker.database import transaction
 
+_STARTER = ["ai_writer", "image_gen"]
+_GROWTH = [*_STARTER, "auto_publish"]
+_SCALE = [*_GROWTH, "custom_prompts"]
 #: id, slug, name, price, credits, sites, users, features
 PLANS: tuple[tuple[int, str, str, int, int, int, int, list[str]], ...] = (
     (1, "free", "Free Plan", 0, 100, 1, 1, []),
-    (2, "starter", "Starter", 89, 1000, 1, 2, ["ai_writer", "image_gen"]),
-    (4, "growth", "Growth", 139, 2000, 3, 3, ["ai_writer", "image_gen", "auto_publish"]),
-    (
-        5,
-        "scale",
-        "Scale",
-        229,
-        4000,
-        5,
-        5,
-        ["ai_writer", "image_gen", "auto_publish", "custom_prompts"],
-    ),
-    (
-        6,
-        "enterprise",
-        "Enterprise Plan",
-        0,
-        10000,
-        20,
-        10000,
-        ["ai_writer", "image_gen", "auto_publish", "custom_prompts", "unlimited"],
-    ),
+    (2, "starter", "Starter", 89, 1000, 1, 2, _STARTER),
+    (4, "growth", "Growth", 139, 2000, 3, 3, _GROWTH),
+    (5, "scale", "Scale", 229, 4000, 5, 5, _SCALE),
+    (6, "enterprise", "Enterprise Plan", 0, 10000, 20, 10000, [*_SCALE, "unlimited"]),
     (7, "free-trial", "Free Trial", 0, 2000, 1, 1, []),
 )
 #: id, slug, plan, credits, status, owner's e-mail and role
@@ -54,32 +40,33 @@ DEDUCTIONS = ((5, -2, 458), (5, -2, 456), (5, -2, 454))
 
 @click.group()
 def samples() -> None:
-    """Sample plans and accounts, for a database of our own."""
+    """Load sample plans and accounts into an empty database."""
 
 
-class AppsOwnTables(click.ClickException):
-    """The main app made these tables: they hold real accounts, or will."""
-
-    def __init__(self) -> None:
-        super().__init__("these tables are the main app's: no samples go into them")
+class AppsOwnTables(BillingError):
+    """These tables belong to the main app, so no samples are loaded."""
 
 
 @samples.command()
-@click.option("--unless-the-apps", is_flag=True, help="Such a database is no error (billing run).")
+@click.option(
+    "--unless-the-apps",
+    is_flag=True,
+    help="Exit 0 if the tables belong to the main app (for billing run).",
+)
 def load(unless_the_apps: bool) -> None:
-    """Load plans and accounts into an empty database; refuses one that the main app made."""
+    """Load plans and accounts into an empty database; refuse tables of the main app."""
     try:
         with transaction() as ctx:
-            loaded = load_into(ctx.session)
+            message = load_into(ctx.session)
     except AppsOwnTables as error:
         if not unless_the_apps:
             raise
-        loaded = error.message
-    click.echo(f"samples: {loaded}")
+        message = str(error)
+    click.echo(f"samples: {message}")
 
 
 def load_into(session: Session) -> str:
-    """Load them unless there are accounts already; returns what was done, in words.
+    """Load the samples unless there are accounts; return a sentence about it.
 
     Raises AppsOwnTables.
     """
@@ -92,7 +79,7 @@ def load_into(session: Session) -> str:
     if not made_by_us:
         raise AppsOwnTables
     if session.execute(select(func.count()).select_from(Account)).scalar_one():
-        return "there are accounts already; nothing was loaded"
+        return "There are accounts already; nothing was loaded."
     _load_plans(session)
     for sample in ACCOUNTS:
         load_account(session, sample)
@@ -104,7 +91,7 @@ def load_into(session: Session) -> str:
                 f" (SELECT max(id) FROM {table}))"
             )
         )
-    return f"{len(PLANS)} plans and {len(ACCOUNTS)} accounts"
+    return f"Loaded {len(PLANS)} plans and {len(ACCOUNTS)} accounts."
 
 
 def _load_plans(session: Session) -> None:
@@ -119,25 +106,16 @@ def _load_plans(session: Session) -> None:
 
 
 def _load_deductions(session: Session) -> None:
-    session.execute(
-        insert(CreditTransaction),
-        [
-            {
-                "account_id": account_id,
-                "type": "deduction",
-                "amount": amount,
-                "balance_after": balance,
-                "description": "image_prompt_extraction",
-            }
-            for account_id, amount, balance in DEDUCTIONS
-        ],
-    )
+    columns = ("account_id", "amount", "balance_after")
+    constants = {"type": "deduction", "description": "image_prompt_extraction"}
+    rows = [dict(zip(columns, row, strict=True), **constants) for row in DEDUCTIONS]
+    session.execute(insert(CreditTransaction), rows)
 
 
 def load_account(
     session: Session, sample: tuple[int, str, int, int, str, str, str], **columns: object
 ) -> None:
-    """Insert an account and its owner; `columns`: further ones of the account."""
+    """Insert an account and its owner; `columns` are further values of the account."""
     account_id, slug, plan_id, credits, status, email, role = sample
     owner_id = session.execute(
         insert(User)

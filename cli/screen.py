@@ -1,7 +1,8 @@
-"""How commands show what they found: a table for people, JSON for machines."""
+"""The output of commands: a table for people, JSON for machines."""
 
 import dataclasses
 import datetime as dt
+import getpass
 import json
 import sys
 import uuid
@@ -13,17 +14,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-#: Columns of a table that goes into a file or a pipe, where nobody says how wide the page is.
+#: Width of a table that is written to a file or a pipe.
 WIDE = 120
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
-#: For what moves while a command works: not part of what it prints, and not shown in a pipe.
+#: For progress bars: on standard error, and not shown in a pipe.
 progress = Console(stderr=True, highlight=False)
 
 
+def operator() -> str:
+    """Return the actor of what the present user does."""
+    return f"operator:{getpass.getuser()}"
+
+
 def show_json(value: object) -> None:
-    """Print any of our data classes as JSON."""
+    """Print a value as JSON: data classes and rows included."""
     click.echo(json.dumps(value, default=_plain, indent=2))
 
 
@@ -46,15 +52,15 @@ def _plain(value: object) -> object:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers stand to the right."""
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    """Print a table, with numbers aligned to the right."""
+    screen_table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
     lines = [tuple(row) for row in rows]
     for at, column in enumerate(columns):
         numeric = bool(lines) and all(isinstance(line[at], int | float) for line in lines)
-        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        screen_table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for line in lines:
-        shown.add_row(*[_cell(value) for value in line])
-    console.print(shown)
+        screen_table.add_row(*[_cell(value) for value in line])
+    console.print(screen_table)
 
 
 def _cell(value: object) -> str:

@@ -1,9 +1,7 @@
-"""`billing stack`: the embedded Postgres and Redis in the background."""
+"""`billing stack`: embedded Postgres and Redis in the background."""
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,12 +9,11 @@ import click
 
 from devstack import Urls
 from devstack.background import start_in_background, stop_background
-from devstack.errors import StackError
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
 from devstack.status import ServerStatus, Status, stack_status
 
-# As service scripts say it (LSB): 0 runs, 3 does not; 1: it runs, but a server does not answer.
+# Exit codes as of LSB service scripts: 0 running, 3 not running; 1: a server does not answer.
 EXIT_UNHEALTHY, EXIT_NOT_RUNNING = 1, 3
 
 data_option = click.option(
@@ -25,47 +22,29 @@ data_option = click.option(
     default=default_folder,
     help="Folder of the servers' data.  [default: $BILLING_DATA, else .data]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-@contextmanager
-def errors_for_people() -> Iterator[None]:
-    """An operator wants the sentence, not the traceback."""
-    try:
-        yield
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def stack() -> None:
-    """Run the embedded Postgres and Redis in the background."""
+    """Start and stop the embedded Postgres and Redis, in the background."""
 
 
 @stack.command()
 @data_option
-@click.option(
-    "--port-postgres", type=int, default=0, help="0: that of the last time, else any free one."
-)
-@click.option(
-    "--port-redis", type=int, default=0, help="0: that of the last time, else any free one."
-)
+@click.option("--port-postgres", type=int, default=0, help="0: the last one used, else a free one.")
+@click.option("--port-redis", type=int, default=0, help="0: the last one used, else a free one.")
 @json_option
 def start(data: Path, port_postgres: int, port_redis: int, as_json: bool) -> None:
-    """Start both servers, or find them running, and print their URLs.
+    """Start both servers unless they run, and print their URLs.
 
-    The lines can be taken into a shell: export $(billing stack start)
+    To use them in a shell: export $(billing stack start)
     """
     folder = DataFolder(data)
-    with errors_for_people():
-        urls = outside_urls(folder)
-        if urls:
-            click.echo(
-                "DATABASE_URL and REDIS_URL are set: those servers are used, none is started",
-                err=True,
-            )
-        else:
-            urls = _start(folder, port_postgres, port_redis)
+    if urls := outside_urls(folder):
+        click.echo("DATABASE_URL and REDIS_URL are set: no server is started.", err=True)
+    else:
+        urls = _start(folder, port_postgres, port_redis)
     click.echo(json.dumps(urls.environment()) if as_json else as_lines(urls))
 
 
@@ -73,9 +52,8 @@ def start(data: Path, port_postgres: int, port_redis: int, as_json: bool) -> Non
 @data_option
 @json_option
 def stop(data: Path, as_json: bool) -> None:
-    """Stop both servers and wait for their end; well done, too, when none runs."""
-    with errors_for_people():
-        stopped = stop_background(DataFolder(data))
+    """Stop both servers and wait until they have ended. Exit 0 also if none runs."""
+    stopped = stop_background(DataFolder(data))
     click.echo(
         json.dumps({"stopped": stopped}) if as_json else "stopped" if stopped else "not running"
     )
@@ -85,49 +63,50 @@ def stop(data: Path, as_json: bool) -> None:
 @data_option
 @json_option
 def status(data: Path, as_json: bool) -> None:
-    """Show process ids, ports, health and size.
+    """Show process ids, ports, health and size of the data.
 
-    Exit code 0: runs, 3: does not, 1: a server does not answer.
+    Exit code 0: running, 3: not running, 1: a server does not answer.
     """
-    with errors_for_people():
-        found = stack_status(DataFolder(data))
-    click.echo(json.dumps(asdict(found)) if as_json else _in_words(found))
-    if not found.running:
+    state = stack_status(DataFolder(data))
+    click.echo(json.dumps(asdict(state)) if as_json else _as_text(state))
+    if not state.running:
         sys.exit(EXIT_NOT_RUNNING)
-    if not found.healthy:
+    if not state.healthy:
         sys.exit(EXIT_UNHEALTHY)
 
 
 def as_lines(urls: Urls) -> str:
-    """As a shell or a .env file takes them."""
+    """Format the URLs as lines for a shell or a .env file."""
     return "\n".join(f"{name}={value}" for name, value in urls.environment().items())
 
 
 def _start(folder: DataFolder, postgres_port: int, redis_port: int) -> Urls:
     urls = start_in_background(folder, postgres_port=postgres_port, redis_port=redis_port)
     record = read_record(folder)
-    for wanted, name, port in (
+    for requested_port, name, port in (
         (postgres_port, "Postgres", record and record.postgres_port),
         (redis_port, "Redis", record and record.redis_port),
     ):
-        if wanted not in (0, port):
-            click.echo(f"{name} was running already, on port {port} and not {wanted}", err=True)
+        if requested_port not in (0, port):
+            click.echo(
+                f"{name} runs already, on port {port} instead of {requested_port}.", err=True
+            )
     return urls
 
 
-def _in_words(found: Status) -> str:
-    if not found.running:
-        return f"not running ({found.data}, {found.data_bytes:,} bytes)"
-    place = "in the background" if found.background else "in the foreground"
-    lines = [f"running {place} (pid {found.pid})"]
+def _as_text(status: Status) -> str:
+    if not status.running:
+        return f"not running ({status.data}, {status.data_bytes:,} bytes)"
+    place = "in the background" if status.background else "in the foreground"
+    lines = [f"running {place} (pid {status.pid})"]
     lines += [
         _server_line(name, server)
-        for name, server in (("postgres", found.postgres), ("redis", found.redis))
+        for name, server in (("postgres", status.postgres), ("redis", status.redis))
     ]
-    return "\n".join([*lines, f"data      {found.data}, {found.data_bytes:,} bytes"])
+    return "\n".join([*lines, f"data      {status.data}, {status.data_bytes:,} bytes"])
 
 
 def _server_line(name: str, server: ServerStatus | None) -> str:
-    assert server is not None  # both are known while it runs
+    assert server is not None  # both are known while they run
     health = "answers" if server.reachable else "DOES NOT ANSWER"
     return f"{name:9} pid {server.pid}, port {server.port}, {health}"

@@ -1,1 +1,1 @@
-"""What may be asked of the worker: one file per topic; a task only orders the steps."""
+"""The tasks of the worker, one file per topic. A task only orders the steps."""

@@ -1,30 +1,36 @@
-"""Credits: debits of AI operations and their reversal, the inbox, grants, and first credits."""
+"""Tasks about credits: debits and their reversal, the inbox, grants and signup grants."""
 
 import time
 
 from billing.ledger import grants
+from billing.operations import dead_letters as dead_letters_table
 from billing.renewal import signup_grant
 from billing.usage import post
-from billing_client.messages import (
-    Debit,
-    DebitMany,
-    DrainInbox,
-    Grant,
-    Reverse,
-    SeedAccount,
-)
+from billing_client.messages import Debit, DebitMany, DrainInbox, Grant, Reverse, SeedAccount
+from worker import dead_letters
 from worker.app import app
 from worker.database import transaction
 from worker.debits.inbox_drain import InboxDrain
-from worker.debits.single import apply_one, keep_rejected
 
-#: One task drains for so long, then leaves the rest to the next ring.
+#: Seconds that one task drains the inbox; the next doorbell continues.
 DRAIN_S = 50.0
+
+
+def apply_one(message: post.Message) -> dict[str, object]:
+    """Apply one message in its own transaction; return the facts for the log.
+
+    Raises the error of a rejected message, which may be replayed once its cause is gone.
+    """
+    with transaction() as ctx:
+        (answer,) = post.apply(ctx, [message])
+    if answer.error is not None and answer.is_rejected:
+        raise answer.error
+    return {"outcome": answer.outcome, "is_repeat": answer.is_repeat}
 
 
 @app.task(name=Debit.TASK, message=Debit)
 def debit(message: Debit) -> dict[str, object]:
-    """Take one debit: the stock worker's way; the debit reader takes many at once."""
+    """Take one debit, if debits are left to stock Celery; the debit reader takes batches."""
     return apply_one(message)
 
 
@@ -33,29 +39,30 @@ def debit_many(self: object, message: DebitMany) -> dict[str, object]:
     """Take many debits in one transaction."""
     with transaction() as ctx:
         answers = post.apply(ctx, message.debits)
-        keep_rejected(ctx, self.request.id, answers)  # type: ignore[attr-defined]
+        ids = [f"{self.request.id}:{number}" for number, _ in enumerate(answers)]  # type: ignore[attr-defined]
+        dead_letters_table.keep(ctx, dead_letters.from_rejected(ids, answers))
     return {"debits": len(answers)}
 
 
 @app.task(name=Reverse.TASK, message=Reverse)
 def reverse(message: Reverse) -> dict[str, object]:
-    """Give back what a debit took."""
+    """Reverse a debit: give its credits back."""
     return apply_one(message)
 
 
 @app.task(name=DrainInbox.TASK, message=DrainInbox, is_tick=True)
-def drain_inbox(message: DrainInbox) -> dict[str, object]:  # noqa: ARG001 - a doorbell says no more
-    """Do what waits in the inbox."""
+def drain_inbox(message: DrainInbox) -> dict[str, object]:  # noqa: ARG001 - a doorbell has no content
+    """Apply the rows that wait in the inbox."""
     deadline, rows = time.monotonic() + DRAIN_S, 0
     drain = InboxDrain()
-    while (taken := drain.drain_batch()) and time.monotonic() < deadline:
-        rows += taken
-    return {"rows": rows + taken}
+    while (count := drain.drain_batch()) and time.monotonic() < deadline:
+        rows += count
+    return {"rows": rows + count}
 
 
 @app.task(name=Grant.TASK, message=Grant)
 def grant(message: Grant) -> dict[str, object]:
-    """Give credits as a lot."""
+    """Give an account credits as one lot."""
     with transaction() as ctx:
         granted = grants.apply(ctx.by("main_app"), message)
     return {"entry_id": granted.entry.id, "is_repeat": granted.is_repeat}
@@ -63,7 +70,7 @@ def grant(message: Grant) -> dict[str, object]:
 
 @app.task(name=SeedAccount.TASK, message=SeedAccount)
 def seed_account(message: SeedAccount) -> dict[str, object]:
-    """Give a new account its plan's credits, once."""
+    """Give a new account its plan's first credits, once."""
     with transaction() as ctx:
         granted = signup_grant.give(ctx, message.account_id)
     return {"entry_id": granted.entry and granted.entry.id, "why_not": granted.why_not}

@@ -1,1 +1,1 @@
-"""How the process lives: app, task base, database, settings, logging, embedded stack."""
+"""The worker process: app, task base, database, settings, logging, transport, debit reader."""

@@ -1,6 +1,6 @@
-"""A sign of life for a container's health check: a file that the worker's event loop touches.
+"""The health check of a container: a file that the worker's event loop touches.
 
-It does not ask the broker, so a broken Redis does not get healthy workers restarted.
+It does not ask the broker: while Redis is down, healthy workers are not restarted.
 """
 
 import os
@@ -15,38 +15,38 @@ from worker.logs import logger
 
 log = logger(__name__)
 
-#: Seconds between two touches, and the age at which a worker counts as stuck.
-EVERY_S = 5
+#: Seconds between two touches, and the age of the file at which a worker counts as stuck.
+TOUCH_EVERY_S = 5
 STUCK_AFTER_S = 60
 
 
-def file_of(name: str) -> Path:
-    """The file of the worker whose node name starts with `name@`."""
-    # By user: in a temporary folder that all share, nobody may touch another one's file.
+def alive_file(name: str) -> Path:
+    """Return the file of the worker whose node name starts with `name@`."""
+    # A folder for each user: a shared temporary folder lets nobody touch another user's file.
     own = Path(tempfile.gettempdir(), f"billing-{os.getuid()}")
     folder = Path(os.environ.get("BILLING_ALIVE_DIR") or own)
     return folder / f"billing-{name.split('@', 1)[0]}.alive"
 
 
 def is_alive(name: str) -> bool:
-    """Whether the worker has touched its file of late."""
+    """Whether the worker touched its file within the last minute."""
     try:
-        return time.time() - file_of(name).stat().st_mtime < STUCK_AFTER_S
+        return time.time() - alive_file(name).stat().st_mtime < STUCK_AFTER_S
     except OSError:
         return False
 
 
-def leave_sign(file: Path) -> None:
-    """Touch the file. A worker that can't is for its health check to report, and works on."""
+def touch(file: Path) -> None:
+    """Touch the file. If that fails, the health check reports the worker, and it works on."""
     try:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         file.touch()
     except OSError as error:
-        log.warning("sign_of_life_not_left", file=str(file), error=type(error).__name__)
+        log.warning("alive_file_not_touched", file=str(file), error=type(error).__name__)
 
 
 class Alive(bootsteps.StartStopStep):
-    """Touches the file as long as the worker's event loop turns."""
+    """Touches the file while the worker's event loop runs."""
 
     requires = ("celery.worker.consumer.connection:Connection",)
 
@@ -55,13 +55,13 @@ class Alive(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        """Begin to touch the file."""
-        file = file_of(parent.hostname)
-        leave_sign(file)
-        self._timer = parent.timer.call_repeatedly(EVERY_S, leave_sign, (file,))
+        """Touch the file now and at intervals."""
+        file = alive_file(parent.hostname)
+        touch(file)
+        self._timer = parent.timer.call_repeatedly(TOUCH_EVERY_S, touch, (file,))
 
     def stop(self, parent: Any) -> None:
-        """Stop; the file grows old."""
+        """Stop touching the file."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""The Celery app. Run it with `celery -A worker.app worker`; it finds its tasks by name."""
+"""The Celery app. Run it with `celery -A worker.app worker`."""
 
 import os
 import signal
@@ -27,20 +27,20 @@ def _set_up_logging(**_: object) -> None:
 
 
 @signals.celeryd_init.connect
-def _refuse_bad_ground(**_: object) -> None:
-    """A worker that could harm the books does not start; one whose servers are away waits."""
-    facts = preflight.look()
+def _check_preflight(**_: object) -> None:
+    """Refuse to start on a problem; a worker whose servers are down starts and waits for them."""
+    facts = preflight.check()
     if preflight.refuses(facts):
-        wrong = [f"{fact.subject}: {fact.what}" for fact in facts if fact.level == "problem"]
-        raise SystemExit("this worker must not run here (billing preflight):\n" + "\n".join(wrong))
+        problems = [f"{fact.subject}: {fact.what}" for fact in facts if fact.level == "problem"]
+        raise SystemExit("A worker can't run here (billing preflight):\n" + "\n".join(problems))
 
 
 @signals.worker_shutting_down.connect
-def _end_in_time(how: str, **_: object) -> None:
-    """A worker that is told to stop finishes its tasks; what takes too long it gives back.
+def _limit_shutdown(how: str, **_: object) -> None:
+    """Let a stopping worker finish its tasks; requeue those that take longer than the setting.
 
-    Celery's own way (REMAP_SIGTERM with a soft shutdown) sleeps its whole time also when nothing is
-    left to do, and is read from the environment before this module could set it.
+    Celery's own soft shutdown (REMAP_SIGTERM) sleeps its whole time even if no task is left, and is
+    read from the environment before this module could set it.
     """
     if how == "Warm":
         end = threading.Timer(settings().soft_shutdown_s, os.kill, (os.getpid(), signal.SIGQUIT))

@@ -1,7 +1,7 @@
-"""The one place that reads the clock; everywhere else the time is an argument."""
+"""The clock: the one place that reads it. Elsewhere the time is an argument."""
 
 import datetime as dt
 from functools import partial
 
-#: The time, in UTC.
+#: Return the time, in UTC.
 now = partial(dt.datetime.now, dt.UTC)

@@ -1,4 +1,4 @@
-"""The database: one engine a process, and the only place that commits."""
+"""The database: one engine for each process, and the only place that commits."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,21 +9,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from billing.context import Context, Policy
-from billing.postgres.transient import is_locked, is_transient
 from worker import clock
 from worker.settings import settings
 
-__all__ = ["AUDIT_S", "after_fork", "engine", "is_away", "is_locked", "is_transient", "transaction"]
-
-#: Seconds that one statement of the audit may take: it reads whole tables.
+#: Seconds that one statement of the audit may take, because it reads whole tables.
 AUDIT_S = 1800
-#: Seconds to wait for Postgres to take a connection.
+#: Seconds to wait for a connection to Postgres.
 CONNECT_TIMEOUT_S = 5
 
 
 @cache
 def engine() -> Engine:
-    """The engine of this process. Times out rather than waits for ever; pins the search path."""
+    """Return the engine of this process. Every wait has a timeout; the search path is pinned."""
     config = settings()
     options = (
         "-csearch_path=public -ctimezone=UTC"
@@ -33,7 +30,7 @@ def engine() -> Engine:
     )
     return create_engine(
         config.database_url,
-        # What a message holds has no place in an error's text, which is logged and kept.
+        # An error's text is logged and kept, so it must not contain a message's values.
         hide_parameters=True,
         pool_pre_ping=True,
         pool_size=5,
@@ -54,7 +51,7 @@ def transaction(
 
     Args:
         actor: The name recorded as the cause of its changes.
-        statement_timeout_s: For the few statements that may take longer than the setting allows.
+        statement_timeout_s: A longer timeout than the setting, for the audit.
     """
     with Session(engine(), expire_on_commit=False) as session, session.begin():
         if statement_timeout_s is not None:
@@ -64,7 +61,7 @@ def transaction(
 
 @contextmanager
 def rehearsal() -> Iterator[Context]:
-    """Open one transaction that is always rolled back, so that nobody else sees its changes."""
+    """Open one transaction that is always rolled back, for a dry run."""
     with Session(engine(), expire_on_commit=False) as session:
         yield _context(session, "billing")
 
@@ -91,15 +88,15 @@ def _allow(seconds: int) -> Callable[..., None]:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the database itself is gone, so that no other message would fare better."""
+    """Whether the database itself is down, so that every other message would fail, too."""
     if not isinstance(error, DBAPIError):
         return False
     code = getattr(error.orig, "pgcode", None)
-    # 08: connection, 57P: shut down or starting, 53: out of disk, memory or connections
+    # 08: no connection; 57P: shutting down or starting; 53: out of disk, memory or connections
     return error.connection_invalidated or code is None or code.startswith(("08", "57P", "53"))
 
 
 def after_fork() -> None:
-    """Forget the parent's connections in a child, without closing them for the parent."""
+    """Forget the parent's connections in a forked child, without closing them for the parent."""
     if engine.cache_info().currsize:
         engine().dispose(close=False)

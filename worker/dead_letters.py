@@ -1,116 +1,136 @@
-"""How a message dies: into Postgres, or onto a list in Redis until Postgres is back.
+"""Dead letters of the worker: kept in Postgres, or on a Redis list until Postgres is back.
 
-`collect` brings both lists of Redis (poison that no worker could read, letters that Postgres could
-not take) into the table of dead letters.
+`collect` moves both Redis lists into the table: the quarantine (messages that no worker could read)
+and the parked messages (those that Postgres could not take).
 """
 
 import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import cast
 
 from billing.errors import Malformed
 from billing.operations import dead_letters
-from billing.operations.dead_letters import Letter
-from worker.database import is_transient, transaction
+from billing.operations.dead_letters import DeadMessage
+from billing.postgres.transient import is_transient
+from billing.usage.post import Answer
+from worker.database import transaction
 from worker.logs import logger
 from worker.transport import envelope, queues
 
 log = logger(__name__)
 
-#: Rows that one transaction of `collect` writes at most.
+#: The most rows that one transaction of `collect` writes.
 COLLECTED_AT_ONCE = 100
 #: A NUL as JSON writes it: an odd number of backslashes before u0000.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def keep(letter: Letter) -> None:
-    """Keep a dead letter, whatever the state of Postgres.
+def keep(message: DeadMessage) -> None:
+    """Keep a dead message, whatever the state of Postgres.
 
-    Raises redis.RedisError if Redis is away, too. For what came as bytes it raises what Postgres
-    says, for that is still registered in Redis.
+    Raises redis.RedisError if Redis is away, too. A raw message is still registered in Redis, so
+    for one it raises the error of Postgres.
     """
     try:
-        _write([storable(letter)])
+        _write([storable(message)])
     except Exception as error:
-        # Also for a bug: a letter on the list is not lost, and a person sees it there.
-        if letter.raw is not None:
+        # Also after a bug: on the list the message is not lost, and an operator sees it.
+        if message.raw is not None:
             raise
-        queues.connection().lpush(queues.PARKED, json.dumps(dataclasses.asdict(letter)))
+        queues.connection().lpush(queues.PARKED, json.dumps(dataclasses.asdict(message)))
         log.warning(
             "dead_letter_parked",
-            task=letter.task,
-            error=letter.error,
+            task=message.task,
+            error=message.error,
             because=type(error).__name__,
         )
 
 
-def storable(letter: Letter) -> Letter:
-    """The letter in a form that Postgres takes.
+def storable(message: DeadMessage) -> DeadMessage:
+    """Return the message in a form that Postgres accepts.
 
-    Its jsonb knows no NUL, no half of a surrogate pair and no NaN: arguments with such are kept as
-    bytes. No replay could succeed, so the letter names no queue to send them to.
+    Its jsonb has no NUL, no lone surrogate and no NaN: arguments with these are kept as bytes. No
+    replay could succeed, so the dead letter names no queue.
     """
-    if letter.arguments is None or _fits_jsonb(letter.arguments):
-        return letter
-    raw = json.dumps(letter.arguments).encode()
-    return dataclasses.replace(letter, arguments=None, raw=raw, queue=None)
+    if message.arguments is None or _fits_jsonb(message.arguments):
+        return message
+    raw = json.dumps(message.arguments).encode()
+    return dataclasses.replace(message, arguments=None, raw=raw, queue=None)
 
 
 def _fits_jsonb(arguments: dict[str, object]) -> bool:
     try:
         text = json.dumps(arguments, allow_nan=False, ensure_ascii=False)
         text.encode()
-    except ValueError:  # a NaN, or a surrogate alone
+    except ValueError:  # a NaN, or a lone surrogate
         return False
     return _NUL.search(text) is None
 
 
-def of_raw(raw: bytes, problem: str) -> Letter:
-    """The dead letter of a message as it lay in Redis; its task and queue if they can be read."""
+def from_raw(raw: bytes, problem: str) -> DeadMessage:
+    """Return the dead message for these bytes, with task and queue if they can be read."""
     task, queue = _task_and_queue(raw)
-    return Letter(
+    return DeadMessage(
         message_id=f"raw:{hashlib.sha256(raw).hexdigest()[:32]}",
         error="Malformed",
-        reason=problem,
+        reason=str(Malformed(problem=problem)),
         queue=queue,
         task=task,
         raw=raw,
     )
 
 
+def from_rejected(message_ids: Iterable[str], answers: Iterable[Answer]) -> list[DeadMessage]:
+    """Return a dead message for each rejected answer, so that each can be replayed by itself."""
+    return [
+        DeadMessage(
+            message_id=message_id,
+            error=answer.error.name,
+            reason=str(answer.error),
+            queue=answer.message.QUEUE,
+            task=answer.message.TASK,
+            arguments=answer.message.arguments(),
+        )
+        for message_id, answer in zip(message_ids, answers, strict=True)
+        if answer.error is not None and answer.is_rejected
+    ]
+
+
 def _task_and_queue(raw: bytes) -> tuple[str | None, str | None]:
     try:
         message = json.loads(raw)
         task, queue = message["headers"]["task"], message["properties"]["delivery_info"]
-        return _printable(task), _printable(queue["routing_key"])
+        return _valid_name(task), _valid_name(queue["routing_key"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None, None
 
 
-def _printable(value: object) -> str | None:
-    """A name as Celery's are; None for one that no queue and no task could have."""
+def _valid_name(value: object) -> str | None:
+    """Return the value if a task or a queue could have it as its name."""
     return value if isinstance(value, str) and value.isprintable() and len(value) < 256 else None
 
 
 def collect(known_tasks: Container[str]) -> int:
-    """Move what waits in Redis into the table; returns how many. Safe to run twice at once."""
-    return sum(_empty(source, known_tasks) for source in (queues.QUARANTINE, queues.PARKED))
+    """Move both Redis lists into the table; return how many. Safe to run twice at once."""
+    return sum(_collect(source, known_tasks) for source in (queues.QUARANTINE, queues.PARKED))
 
 
-def _empty(source: str, known_tasks: Container[str]) -> int:
+def _collect(source: str, known_tasks: Container[str]) -> int:
     client = queues.connection()
     moved = 0
     while raws := cast("list[bytes]", client.lrange(source, -COLLECTED_AT_ONCE, -1)):
-        letters = [
-            _parked(raw) if source == queues.PARKED else of_raw(raw, _fault(raw, known_tasks))
+        messages = [
+            _from_parked(raw)
+            if source == queues.PARKED
+            else from_raw(raw, _problem(raw, known_tasks))
             for raw in raws
         ]
-        kept = [raw for raw, is_kept in zip(raws, _kept(letters), strict=True) if is_kept]
+        kept = [raw for raw, is_kept in zip(raws, _kept(messages), strict=True) if is_kept]
         for raw in kept:
-            # By value, not by place: another collector may have taken its share already.
+            # By value, not by place: another collector may have removed its share.
             client.lrem(source, -1, raw)  # type: ignore[arg-type]
         moved += len(kept)
         if len(kept) < len(raws):
@@ -118,49 +138,42 @@ def _empty(source: str, known_tasks: Container[str]) -> int:
     return moved
 
 
-def _kept(letters: Sequence[Letter]) -> list[bool]:
-    """Write the letters; one that Postgres does not take must not hold up the others."""
+def _kept(messages: Sequence[DeadMessage]) -> list[bool]:
+    """Write the messages; one that Postgres refuses must not hold up the others."""
     try:
-        _write(letters)
-        return [True] * len(letters)
+        _write(messages)
+        return [True] * len(messages)
     except Exception as error:
         if is_transient(error):
             raise
-    return [_wrote(letter) for letter in letters]
+        if len(messages) == 1:
+            name = type(error).__name__
+            log.exception("dead_letter_refused", task=messages[0].task, error=name)
+            return [False]
+    return [is_kept for message in messages for is_kept in _kept([message])]
 
 
-def _wrote(letter: Letter) -> bool:
-    try:
-        _write([letter])
-    except Exception as error:
-        if is_transient(error):
-            raise
-        log.exception("dead_letter_refused", task=letter.task, error=type(error).__name__)
-        return False
-    return True
-
-
-def _write(letters: Sequence[Letter]) -> None:
+def _write(messages: Sequence[DeadMessage]) -> None:
     with transaction() as ctx:
-        dead_letters.keep(ctx, letters)
+        dead_letters.keep(ctx, messages)
 
 
-def waiting() -> int:
-    """How many dead letters are still in Redis."""
+def count_in_redis() -> int:
+    """Count the messages on both Redis lists."""
     client = queues.connection()
     return client.llen(queues.QUARANTINE) + client.llen(queues.PARKED)
 
 
-def _parked(raw: bytes) -> Letter:
+def _from_parked(raw: bytes) -> DeadMessage:
     try:
-        return storable(Letter(**json.loads(raw)))
+        return storable(DeadMessage(**json.loads(raw)))
     except (ValueError, TypeError):
-        return of_raw(raw, f"on the list {queues.PARKED}, and no letter")
+        return from_raw(raw, f"on the list {queues.PARKED}, and no dead letter")
 
 
-def _fault(raw: bytes, known_tasks: Container[str]) -> str:
+def _problem(raw: bytes, known_tasks: Container[str]) -> str:
     try:
         envelope.read(raw, known_tasks=known_tasks)
     except Malformed as error:
         return str(error.facts["problem"])
-    return "its delivery tag or delivery info is missing or in use by another message"
+    return "its delivery tag or delivery info is missing, or another message has the tag"

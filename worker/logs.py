@@ -1,4 +1,4 @@
-"""Logging: structlog for us and for every library, JSON or console, ids and counts only."""
+"""Logging: structlog for our code and every library, as JSON or console; ids and counts only."""
 
 import logging
 import sys
@@ -11,9 +11,9 @@ from structlog.typing import ExcInfo, Processor
 
 from worker.settings import settings
 
-#: These write a task's arguments or result into their lines, and Stripe's SDK what was asked and
-#: answered; the base task logs in their place.
-_TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "stripe")
+#: Loggers that write arguments, results or Stripe's requests and responses into their lines. They
+#: are silenced; the base task logs instead.
+_VERBOSE = ("celery.worker.strategy", "celery.app.trace", "stripe")
 
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -25,29 +25,29 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
-#: Errors whose words are about servers and never about a message.
-_SPEAKS_OF_SERVERS = (OSError, redis.ConnectionError, redis.TimeoutError)
+#: Errors whose text is about servers and never about a message.
+_SERVER_ERRORS = (OSError, redis.ConnectionError, redis.TimeoutError)
 
 
-def where(exc_info: ExcInfo) -> str:
-    """A traceback that tells where and what, and not with which values.
+def traceback_without_values(exc_info: ExcInfo) -> str:
+    """Format a traceback with the places and the errors' classes only.
 
-    Neither the values of variables nor an error's words are shown, for either may quote a message;
-    the words are in the dead letter.
+    Variables and an error's text may quote a message, so they are left out. The text is in the dead
+    letter.
     """
     parts: list[str] = []
     link: BaseException | None = exc_info[1]
     while link is not None:
-        words = f": {link}" if isinstance(link, _SPEAKS_OF_SERVERS) else ""
+        text = f": {link}" if isinstance(link, _SERVER_ERRORS) else ""
         frames = traceback.extract_tb(link.__traceback__)
         lines = [f"  {f.filename}:{f.lineno} in {f.name}\n" for f in frames]
-        parts.append("".join(lines) + f"{type(link).__module__}.{type(link).__qualname__}{words}")
+        parts.append("".join(lines) + f"{type(link).__module__}.{type(link).__qualname__}{text}")
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "\n  after:\n".join(parts)
 
 
 class _ToStandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at the time."""
+    """A handler that looks up standard error for each record; tests replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -56,7 +56,7 @@ class _ToStandardError(logging.StreamHandler[TextIO]):
 
 
 def configure(level: str | None = None) -> None:
-    """Send every log line of this process to standard error, in the configured form.
+    """Send every log line of this process to standard error, in the configured format.
 
     Raises BadSettings.
     """
@@ -70,7 +70,7 @@ def configure(level: str | None = None) -> None:
         foreign_pre_chain=_SHARED,
         processors=(
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.ExceptionRenderer(where),
+            structlog.processors.ExceptionRenderer(traceback_without_values),
             last,
         ),
     )
@@ -79,7 +79,7 @@ def configure(level: str | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level or config.log_level)
-    for name in _TALKATIVE:
+    for name in _VERBOSE:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=(*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter),
@@ -90,6 +90,6 @@ def configure(level: str | None = None) -> None:
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a module."""
+    """Return the logger of a module."""
     log: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return log

@@ -1,6 +1,6 @@
-"""Whether a worker may run here: settings, servers and the main app's tables, as facts.
+"""The preflight check of settings, servers and the main app's tables, as a list of facts.
 
-A worker refuses to start on a problem; what is only unwise is a warning.
+A worker refuses to start on a problem; a warning does not stop it.
 """
 
 import datetime as dt
@@ -18,28 +18,28 @@ from models import SCHEMA
 from models.host import HOST_TABLES, CreditTransaction
 from worker import clock, schema
 from worker.database import engine
-from worker.settings import BadSettings, settings
+from worker.settings import BadSettings, deprecations, settings
 from worker.transport import queues
 
-#: The oldest servers that we test with and that kombu's transport can use.
+#: The oldest servers that we test with and that kombu's transport supports.
 OLDEST_POSTGRES = 14
 OLDEST_REDIS = (6, 2)
-#: Clocks further apart than this make leases and expiries wrong.
+#: A larger difference between two clocks makes leases and expiries wrong.
 MAX_CLOCK_SKEW = dt.timedelta(seconds=5)
 
 Level = Literal["ok", "warning", "problem", "unreachable"]
 
 
 class Fact(NamedTuple):
-    """One thing that was looked at."""
+    """One result of the check: a subject, a level, and a sentence."""
 
     subject: str
     level: Level
     what: str
 
 
-def look() -> list[Fact]:
-    """Look at everything; what can't be reached is a fact too."""
+def check() -> list[Fact]:
+    """Check everything; a server that can't be reached is a fact, too."""
     try:
         settings()
     except BadSettings as error:
@@ -53,20 +53,25 @@ def refuses(facts: list[Fact]) -> bool:
 
 
 def _settings() -> Iterator[Fact]:
-    import celeryconfig  # it can't be read before the settings are known to be good
+    import celeryconfig  # importing it fails if the settings are wrong
 
     config = settings()
     if config.redis_url.startswith("rediss://") and (
         not celeryconfig.broker_use_ssl or "ssl_cert_reqs=none" in config.redis_url.lower()
     ):
-        yield Fact("settings", "problem", "rediss:// without a check of the certificate")
+        yield Fact(
+            "settings", "problem", "REDIS_URL is rediss://, but the certificate is not checked."
+        )
     if config.debit_reader == "stock":
-        yield Fact("settings", "warning", "debits are read one by one (BILLING_DEBIT_READER=stock)")
+        text = "Debits are read one by one, because BILLING_DEBIT_READER is stock."
+        yield Fact("settings", "warning", text)
+    for sentence in deprecations():
+        yield Fact("settings", "warning", sentence)
     yield Fact(
         "settings",
         "ok",
-        f"time limits {config.soft_time_limit_s}/{config.hard_time_limit_s} s < visibility"
-        f" {config.visibility_timeout_s} s; lease {config.lease_s} s",
+        f"The time limits are {config.soft_time_limit_s} and {config.hard_time_limit_s} s, the"
+        f" visibility timeout is {config.visibility_timeout_s} s, the lease {config.lease_s} s.",
     )
 
 
@@ -83,59 +88,63 @@ def _postgres() -> Iterator[Fact]:
 def _server(connection: sa.Connection) -> Iterator[Fact]:
     version = connection.dialect.server_version_info or (0,)
     level: Level = "ok" if int(version[0]) >= OLDEST_POSTGRES else "problem"
-    yield Fact("postgres", level, f"version {'.'.join(map(str, version))}")
+    yield Fact("postgres", level, f"The version is {'.'.join(map(str, version))}.")
     encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
     if encoding != "UTF8":
-        yield Fact("postgres", "problem", f"encoding {encoding}, not UTF8")
+        yield Fact("postgres", "problem", f"The encoding is {encoding}; it must be UTF8.")
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         if connection.execute(sa.text(f"SHOW {name}")).scalar_one() == "off":
-            yield Fact("postgres", "warning", f"{name} is off: a crash can lose what was committed")
+            text = f"The setting {name} is off: a crash can lose committed transactions."
+            yield Fact("postgres", "warning", text)
     skew = abs(connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one() - clock.now())
     if skew > MAX_CLOCK_SKEW:
-        yield Fact("postgres", "warning", f"its clock is {skew.total_seconds():.0f} s from ours")
+        text = f"The clock of Postgres differs from ours by {skew.total_seconds():.0f} s."
+        yield Fact("postgres", "warning", text)
 
 
 def _host_tables(connection: sa.Connection) -> Iterator[Fact]:
-    """Compare the main app's tables with what we need of them."""
-    inspector = sa.inspect(connection)
-    there = set(inspector.get_table_names())
-    problems = 0
+    """Compare the main app's tables with the columns that we need."""
+    problems = list(_table_problems(sa.inspect(connection)))
+    yield from [Fact("host tables", "problem", problem) for problem in problems]
+    if not problems:
+        text = f"All {len(HOST_TABLES)} tables have the columns that we need."
+        yield Fact("host tables", "ok", text)
+
+
+def _table_problems(inspector: sa.Inspector) -> Iterator[str]:
+    existing_tables = set(inspector.get_table_names())
     for model in HOST_TABLES:
         table: sa.Table = model.__table__  # type: ignore[assignment]
-        if table.name not in there:
-            problems += 1
-            yield Fact("host tables", "problem", f"{table.name} is missing")
+        if table.name not in existing_tables:
+            yield f"{table.name} is missing."
             continue
         columns = {column["name"]: column for column in inspector.get_columns(table.name)}
         for problem in _columns(table, columns):
-            problems += 1
-            yield Fact("host tables", "problem", f"{table.name}: {problem}")
-    if not problems:
-        yield Fact("host tables", "ok", f"{len(HOST_TABLES)} tables have what we need")
+            yield f"{table.name}: {problem}"
 
 
-def _columns(table: sa.Table, there: dict[str, ReflectedColumn]) -> Iterator[str]:
+def _columns(table: sa.Table, existing: dict[str, ReflectedColumn]) -> Iterator[str]:
     for column in table.columns:
-        found = there.get(column.name)
-        if found is None:
-            yield f"column {column.name} is missing"
-        elif _kind(found["type"]) != _kind(column.type):
-            yield f"column {column.name} is {found['type']}, and we need {column.type}"
-        elif column.name == "status" and (getattr(found["type"], "length", None) or 99) < 15:
-            yield "column status is too short for pending_payment"
+        actual = existing.get(column.name)
+        if actual is None:
+            yield f"column {column.name} is missing."
+        elif _kind(actual["type"]) != _kind(column.type):
+            yield f"column {column.name} is {actual['type']}; it must be {column.type}."
+        elif column.name == "status" and (getattr(actual["type"], "length", None) or 99) < 15:
+            yield "column status is too short for the value pending_payment."
     if table.name == CreditTransaction.__tablename__:
         ours = set(table.columns.keys())
-        for name, found in there.items():
-            if name not in ours and not found["nullable"] and not _fills_itself(found):
-                yield f"column {name} must be filled, and we do not know with what"
+        for name, actual in existing.items():
+            if name not in ours and not actual["nullable"] and not _has_default(actual):
+                yield f"column {name} is NOT NULL without a default, and we do not know it."
 
 
-def _fills_itself(column: ReflectedColumn) -> bool:
+def _has_default(column: ReflectedColumn) -> bool:
     return column["default"] is not None or "identity" in column or "computed" in column
 
 
 def _kind(type_: sa.types.TypeEngine[object]) -> str:
-    """Types that hold the same values are of one kind, whatever their width."""
+    """Return the kind of a type: types of one kind hold the same values, whatever their width."""
     for kind, classes in (
         ("text", (sa.String, sa.Text)),
         ("time", (sa.DateTime, sa.TIMESTAMP)),
@@ -153,11 +162,15 @@ def _kind(type_: sa.types.TypeEngine[object]) -> str:
 
 def _schema(connection: sa.Connection) -> Iterator[Fact]:
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    here, head = context.get_current_revision(), schema.head()
-    if here != head:
-        yield Fact("schema", "problem", f"is at {here}, needs {head}: run `billing migrate`")
+    current, head = context.get_current_revision(), schema.head()
+    if current != head:
+        yield Fact(
+            "schema",
+            "problem",
+            f"The schema is at {current} and must be at {head}: run `billing migrate`.",
+        )
     else:
-        yield Fact("schema", "ok", f"is at {head}")
+        yield Fact("schema", "ok", f"The schema is at {head}, as this version needs.")
 
 
 def _redis() -> Iterator[Fact]:
@@ -169,9 +182,13 @@ def _redis() -> Iterator[Fact]:
         return
     version = str(info["redis_version"])
     level: Level = "ok" if tuple(map(int, version.split(".")[:2])) >= OLDEST_REDIS else "problem"
-    yield Fact("redis", level, f"version {version}")
+    yield Fact("redis", level, f"The version is {version}.")
     if not info.get("aof_enabled"):
-        yield Fact("redis", "warning", "no append-only file: a crash loses queued messages")
+        yield Fact(
+            "redis", "warning", "Redis keeps no append-only file: a crash loses queued messages."
+        )
     if info.get("maxmemory_policy", "noeviction") != "noeviction":
         policy = info["maxmemory_policy"]
-        yield Fact("redis", "problem", f"maxmemory-policy {policy} throws messages away")
+        yield Fact(
+            "redis", "problem", f"The maxmemory-policy {policy} evicts messages; set noeviction."
+        )

@@ -6,5 +6,5 @@ import warnings
 
 def __getattr__(name: str) -> object:
     warnings.warn("worker.relay is now web.relay", DeprecationWarning, stacklevel=2)
-    # By name, for the worker imports nothing that stands above it.
+    # By name, because the worker imports no package above it.
     return getattr(importlib.import_module("web.relay"), name)

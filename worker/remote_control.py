@@ -1,14 +1,14 @@
-"""The queues that a worker reads, the debit queue included, which it reads in batches.
+"""The remote-control command `active_queues`, with the debit queue, which is read in batches.
 
-Flower's Broker screen, `celery inspect active_queues` and `billing status` ask for them. Celery's
-own answer leaves the debit queue out.
+Flower's Broker screen, `celery inspect active_queues` and `billing status` call it. Celery's own
+answer lacks the debit queue.
 """
 
 from typing import Any
 
 from celery.worker import control
 
-#: Celery's own answer: the queues of which it takes one message at a time.
+#: Celery's own command: the queues of which the worker takes one message at a time.
 _one_by_one: Any = control.Panel.data["active_queues"]
 
 

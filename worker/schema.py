@@ -1,4 +1,4 @@
-"""The schema of this version: where its migrations are, and how the database gets there."""
+"""The database schema of this version, and the upgrade to it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import migrations
 
 
 def config() -> Config:
-    """Alembic's settings, wherever the package is installed."""
+    """Return Alembic's configuration, wherever the package is installed."""
     alembic = Config()
     alembic.set_main_option("script_location", str(Path(migrations.__file__).parent))
     alembic.set_main_option("path_separator", "os")
@@ -18,10 +18,10 @@ def config() -> Config:
 
 
 def head() -> str | None:
-    """The revision that this version needs."""
+    """Return the revision that this version needs."""
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
 def upgrade(to: str = "head") -> None:
-    """Go to a revision; the latest unless told otherwise."""
+    """Migrate the database to a revision, by default the latest."""
     command.upgrade(config(), to)

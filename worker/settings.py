@@ -4,6 +4,7 @@ A field's environment variable is its name in capitals with the prefix BILLING_,
 and REDIS_URL.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class BadSettings(SystemExit):
     @property
     def no_servers(self) -> bool:
         """Whether DATABASE_URL or REDIS_URL is not set."""
-        servers = {"DATABASE_URL: is not set", "REDIS_URL: is not set"}
+        servers = {"DATABASE_URL is not set.", "REDIS_URL is not set."}
         return not servers.isdisjoint(self.problems)
 
 
@@ -67,10 +68,15 @@ class Settings(BaseSettings):
     """Secret that makes the entry hashes HMACs. Set it before the first entry and never change it;
     keep it from those who may write to the database."""
 
-    debit_set_size: int = Field(default=2000, ge=1, le=5000)
+    debit_batch_size: int = Field(
+        default=2000,
+        ge=1,
+        le=5000,
+        validation_alias=AliasChoices("BILLING_DEBIT_BATCH_SIZE", "BILLING_DEBIT_SET_SIZE"),
+    )
     """The most debits in one transaction."""
-    debit_reader: Literal["sets", "stock"] = "sets"
-    """`sets` reads the queue of debits in batches; `stock` leaves it to Celery, one message a
+    debit_reader: Literal["batches", "stock"] = "batches"
+    """`batches` reads the queue of debits in batches; `stock` leaves it to Celery, one message a
     task."""
 
     soft_time_limit_s: int = Field(default=240, ge=1)
@@ -116,7 +122,12 @@ class Settings(BaseSettings):
     stripe_retention_days: int = Field(default=90, ge=31, le=3650)
     """How long the payload of a finished event is kept. At least 31, because Stripe lists events
     for 30 days."""
-    stripe_set_size: int = Field(default=100, ge=1, le=1000)
+    stripe_batch_size: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("BILLING_STRIPE_BATCH_SIZE", "BILLING_STRIPE_SET_SIZE"),
+    )
     """The most event messages that one task applies together. 1: each on its own."""
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
     """Another server that speaks Stripe's API, for tests."""
@@ -165,28 +176,34 @@ class Settings(BaseSettings):
                 return "postgresql+psycopg2://" + url.removeprefix(prefix)
         return url
 
+    @field_validator("debit_reader", mode="before")
+    @classmethod
+    def _sets_are_batches(cls, reader: object) -> object:
+        """Accept the old value."""
+        return "batches" if reader == "sets" else reader
+
     @field_validator("invoice_currency")
     @classmethod
     def _is_currency(cls, code: str) -> str:
         if exponent_of(code) is None:
-            raise ValueError(f"{code} is not a currency of ISO 4217")
+            raise ValueError(f"{code} is not a currency of ISO 4217.")
         return code
 
     @property
     def signing_secrets(self) -> tuple[str, ...]:
-        """The secrets that sign our webhooks."""
+        """Return the secrets that sign our webhooks."""
         return _by_commas(self.webhook_secrets)
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> "Settings":
         """Check that there is a secret for webhooks, and that the library can read each one."""
         if self.webhook_url and not self.signing_secrets:
-            raise ValueError("BILLING_WEBHOOK_SECRETS must be set if BILLING_WEBHOOK_URL is")
+            raise ValueError("BILLING_WEBHOOK_SECRETS must be set if BILLING_WEBHOOK_URL is.")
         for secret in self.signing_secrets:
             try:
                 Webhook(secret)
             except (ValueError, EmptyWebhookSecretError):
-                raise ValueError("BILLING_WEBHOOK_SECRETS must be whsec_ and base64") from None
+                raise ValueError("BILLING_WEBHOOK_SECRETS must be whsec_ and base64.") from None
         return self
 
     @model_validator(mode="after")
@@ -204,7 +221,7 @@ class Settings(BaseSettings):
             if getattr(self, shorter) >= getattr(self, longer):
                 raise ValueError(
                     f"BILLING_{shorter.upper()} ({getattr(self, shorter)}) must be less than"
-                    f" BILLING_{longer.upper()} ({getattr(self, longer)})"
+                    f" BILLING_{longer.upper()} ({getattr(self, longer)})."
                 )
         return self
 
@@ -218,15 +235,15 @@ class Settings(BaseSettings):
         if self.stripe_livemode not in {None, is_live}:
             mode = "live" if is_live else "test"
             raise ValueError(
-                f"BILLING_STRIPE_API_KEY is a {mode} key; BILLING_STRIPE_LIVEMODE must agree"
+                f"BILLING_STRIPE_API_KEY is a {mode} key; BILLING_STRIPE_LIVEMODE must agree."
             )
         if is_live and (self.stripe_api_base or "").startswith("http:"):
-            raise ValueError("BILLING_STRIPE_API_BASE must be https for a live key")
+            raise ValueError("BILLING_STRIPE_API_BASE must be https for a live key.")
         return self
 
     @property
     def stripe_secrets(self) -> tuple[str, ...]:
-        """The secrets of our webhook endpoints."""
+        """Return the secrets of our webhook endpoints."""
         return _by_commas(self.stripe_webhook_secrets)
 
     @property
@@ -250,13 +267,31 @@ def settings() -> Settings:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
         # Without `from`: pydantic's message shows the values, passwords included.
-        problems = [_in_words(details) for details in error.errors()]
+        problems = [_sentence(details) for details in error.errors()]
     raise BadSettings(*problems)
 
 
-def _in_words(details: Any) -> str:
+#: Old names of variables, and old values; they still work.
+_DEPRECATED = {
+    "BILLING_DEBIT_SET_SIZE": "BILLING_DEBIT_BATCH_SIZE",
+    "BILLING_STRIPE_SET_SIZE": "BILLING_STRIPE_BATCH_SIZE",
+    "BILLING_DEBIT_READER=sets": "BILLING_DEBIT_READER=batches",
+}
+
+
+def deprecations() -> list[str]:
+    """Return a sentence for each deprecated name or value in the environment."""
+    present = os.environ.keys() | {f"{name}={value}" for name, value in os.environ.items()}
+    return [
+        f"{old} is deprecated: use {new}." for old, new in _DEPRECATED.items() if old in present
+    ]
+
+
+def _sentence(details: Any) -> str:
     if not details["loc"]:
         return str(details["ctx"]["error"])
     name = str(details["loc"][0])
     variable = name if name.isupper() else f"BILLING_{name.upper()}"
-    return f"{variable}: {'is not set' if details['type'] == 'missing' else details['msg']}"
+    if details["type"] == "missing":
+        return f"{variable} is not set."
+    return f"{variable}: {details['msg'].removesuffix('.')}."

@@ -1,10 +1,9 @@
-"""The base of every task: reads the message, decides what an error means, writes one log line.
+"""The base of every task: builds the message, decides what an error means, writes one log line.
 
-a typed message  →  the task's own steps  →  done
-Rejected, InvalidMessage    an answer: kept as a dead letter, not tried again
-TryLater, a passing fault   a not-yet: tried again with backoff and jitter, then a dead letter
-anything else               a bug: kept as a dead letter, and loud once
-the process is killed       tried again a few times; then, and when it was for its time limit, kept
+Rejected, InvalidMessage     an answer: kept as a dead letter, not retried
+TryLater, transient errors   retried with backoff and jitter, then kept as a dead letter
+any other error              a bug: logged with its traceback and kept as a dead letter
+a killed process             retried a few times, then kept; at its time limit kept at once
 """
 
 import random
@@ -17,11 +16,12 @@ from celery import Task, signals
 from celery.exceptions import Reject
 
 from billing.errors import BillingError, Rejected, TryLater
-from billing.operations.dead_letters import Letter
+from billing.operations.dead_letters import DeadMessage
+from billing.postgres import transient
 from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
-from worker import database, dead_letters
+from worker import dead_letters
 from worker.logs import logger
 from worker.settings import settings
 
@@ -29,33 +29,37 @@ log = logger(__name__)
 
 
 class Dead(Exception):
-    """The task's end for Celery's events: the error's name alone; its text may tell too much."""
+    """The end of a task for Celery's events: only the error's name, as its text may quote data."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error's cause may be gone at the next try."""
-    passing = (TryLater, redis.ConnectionError, redis.TimeoutError)
-    return isinstance(error, passing) or database.is_transient(error)
+    """Whether the next try may succeed."""
+    errors = (TryLater, redis.ConnectionError, redis.TimeoutError)
+    return isinstance(error, errors) or transient.is_transient(error)
 
 
 class BillingTask(Task):  # type: ignore[type-arg]
-    """`message` is the type of the task's one argument, or None for a task without any."""
+    """A task that takes one typed message, or nothing.
+
+    Attributes:
+        message: The class of its message; None for a task without arguments.
+        is_tick: Whether beat sends it. A tick is not retried: the next one follows anyway.
+    """
 
     abstract = True
     typing = False
     Request = "worker.request:Request"
     message: ClassVar[type[Message] | None] = None
-    #: A tick of the timetable is not tried again, for the next one comes by itself.
     is_tick: ClassVar[bool] = False
-    #: Celery's own, for a task whose process was killed: how often again, after how many seconds.
+    #: Celery's retries of a task whose process was killed, and the seconds before each.
     max_retries = 3
     default_retry_delay = 5
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        """Do the work of one message; the answer is for Flower's eyes. Called by Celery."""
+        """Do the work of one message; Flower shows the answer. Called by Celery."""
         began = time.monotonic()
         try:
-            answer = self.run(*self._read(args, kwargs))
+            answer = self.run(*self._message(args, kwargs))
         except (Rejected, InvalidMessage) as error:
             self._die(error, kwargs)
         except Exception as error:
@@ -76,13 +80,13 @@ class BillingTask(Task):  # type: ignore[type-arg]
         return answer
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Send; the contents stay out of events and logs."""
+        """Send a message; its contents stay out of events and logs."""
         options.update(argsrepr=HIDDEN, kwargsrepr=HIDDEN)
         return super().apply_async(*args, **options)
 
-    def _read(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Message, ...]:
+    def _message(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Message, ...]:
         if args:
-            raise InvalidMessage("args", f"{self.name} takes keyword arguments only")
+            raise InvalidMessage("args", f"must be empty: {self.name} takes keyword arguments only")
         if self.message is None:
             return ()
         return (self.message.from_arguments(kwargs),)
@@ -97,35 +101,35 @@ class BillingTask(Task):  # type: ignore[type-arg]
         longest = min(2**retries, settings().max_backoff_s)
         countdown = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         log.warning(
-            "task_waits",
+            "task_delayed",
             task=self.name,
             message_id=self.request.id,
             error=type(error).__name__,
             countdown_s=round(countdown, 1),
         )
         try:
-            # A number, for None would be the class's own.
+            # max_retries is a number because None would mean the class's own.
             raise self.retry(
                 countdown=countdown, max_retries=retries + 1, exc=Dead(type(error).__name__)
             )
-        except Reject as unsent:
-            # Celery would throw the message away when it can't send the next one.
-            raise Reject(str(unsent), requeue=True) from None
+        except Reject as not_sent:
+            # Celery would drop this message because it can't send the retry.
+            raise Reject(str(not_sent), requeue=True) from None
 
     def _die(self, error: Exception, kwargs: dict[str, object]) -> NoReturn:
         try:
             name = self.bury(error, kwargs, self.request.id or "")
-        except redis.RedisError as away:
-            # Neither Postgres nor Redis took the letter: the message stays a message.
-            raise Reject(type(away).__name__, requeue=True) from None
+        except redis.RedisError as redis_error:
+            # Neither Postgres nor Redis took the dead letter, so the message is requeued.
+            raise Reject(type(redis_error).__name__, requeue=True) from None
         raise Dead(name) from None
 
     def bury(self, error: Exception, kwargs: dict[str, object], message_id: str) -> str:
-        """Keep a message as a dead letter; returns the error's name."""
+        """Keep a message as a dead letter; return the error's name."""
         name = error.name if isinstance(error, BillingError) else type(error).__name__
         dead_letters.keep(
-            Letter(
-                # One letter for all the ticks that break, or a bug would fill the table.
+            DeadMessage(
+                # One dead letter for all failures of a tick, or a bug would fill the table.
                 message_id=f"tick:{self.name}" if self.is_tick else message_id,
                 error=name,
                 reason=str(error),
@@ -135,7 +139,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
                 attempts=(self.request.retries or 0) + 1,
             )
         )
-        log.warning("task_dead", task=self.name, message_id=message_id, error=name)
+        log.warning("task_died", task=self.name, message_id=message_id, error=name)
         return name
 
 
@@ -143,6 +147,6 @@ class BillingTask(Task):  # type: ignore[type-arg]
 def _keep_killed(
     sender: Any, task_id: str, exception: Exception, kwargs: dict[str, object], **_: object
 ) -> None:
-    """Celery acknowledges a task that took too long, or whose process was killed too often."""
+    """Keep what Celery acknowledges: tasks over their time limit, or killed too often."""
     if isinstance(exception, TimeLimitExceeded | WorkerLostError):
         sender.bury(exception, kwargs, task_id)

@@ -1,4 +1,4 @@
-"""Grants: credits that arrive as a lot, once per key."""
+"""Grants: credits given as one lot, once for each key."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from billing_client.messages import Grant
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The entry that a grant made. `is_repeat`: it had been made before."""
+    """The entry of a grant; `is_repeat` if an earlier call made it."""
 
     entry: Entry
     is_repeat: bool = False
 
 
 def apply(ctx: Context, grant: Grant) -> Granted:
-    """Pay the credits in as one lot, what the account owes first; the same key pays in once.
+    """Give the credits as one lot, after repaying the account's debt; the same key gives once.
 
     Raises UnknownAccount, AccountDeleted, AlreadyExpired, BalanceTooLarge or KeyReused, having
     changed nothing.
@@ -68,7 +68,7 @@ def pay_in(
 ) -> Entry:
     """Post a grant of `amount` credits as one lot. Raises BalanceTooLarge, having changed nothing.
 
-    For acts that have the books open already; the caller writes them.
+    For acts that have opened the ledger; the caller writes it.
     """
     lots = ledger.give(
         balance, amount, source=source, key=key, expires_at=expires_at, priority=priority

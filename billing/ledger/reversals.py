@@ -1,7 +1,7 @@
-"""Reversal of a debit: its credits go back to the lots that they came from, once.
+"""Reversals: a debit's credits return to the lots that they came from, once.
 
-A reversal may come before its debit. It then takes the debit's key, and the debit, when it comes,
-is refused: the books end as if both had come in order.
+A reversal may arrive before its debit. It then takes the debit's key, and the debit is refused when
+it arrives: the ledger ends as if both had arrived in order.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,29 +16,29 @@ from billing.ledger.idempotency import KnownKey
 from billing.ledger.ledger import Ledger
 from billing_client.messages import Reverse
 
-#: The content of a key that was reversed before anyone knew what it stood for.
+#: The content of a key that was reversed before its debit arrived.
 ANY_CONTENT = 0
 
 
 def key_of(debit_key: str) -> str:
-    """The reversal's own key: one for each debit."""
+    """Return the key of a debit's reversal."""
     return idempotency.own("reversal", debit_key)
 
 
 def finish_key(hold_key: str) -> str:
-    """The key of the capture or release of a hold: one for each hold."""
+    """Return the key of a hold's capture or release."""
     return idempotency.own("finish", hold_key)
 
 
 def entries_of(
-    session: Session, known: Mapping[str, KnownKey], debit_keys: Iterable[str]
+    session: Session, known_keys: Mapping[str, KnownKey], debit_keys: Iterable[str]
 ) -> dict[str, Entry]:
-    """The entries that these debits, or captures of holds, made, by the uuid of their key."""
+    """Return the entries of these debits or captures of holds, by the uuid of their key."""
     ids = {
-        uuid: found.entry_id
+        uuid: known.entry_id
         for key in debit_keys
         for uuid in (idempotency.as_uuid(key), idempotency.as_uuid(finish_key(key)))
-        if (found := known.get(uuid)) and found.entry_id
+        if (known := known_keys.get(uuid)) and known.entry_id
     }
     if not ids:
         return {}
@@ -49,23 +49,34 @@ def entries_of(
 def reverse(
     ledger: Ledger, entries: Mapping[str, Entry], message: Reverse, *, uuid: str, content: int
 ) -> Entry:
-    """Give back what the debit took. Raises a Rejected if there is nothing to give back.
+    """Give back what the debit took.
 
-    `uuid`: that of the reversal's own key, `content`: what it stands for.
+    Args:
+        ledger: The open ledger.
+        entries: The entries of the debits to reverse, by the uuid of their key.
+        message: The reversal.
+        uuid: The uuid of the reversal's own key.
+        content: The digest of the reversal.
+
+    Raises:
+        ReversedFirst: The debit has not arrived; its key is taken.
+        NothingToReverse: The debit was refused.
+        KeyReused: The key is not that of a debit of the account.
+        BalanceTooLarge: The balance would not fit into the main app's column.
     """
     balance = ledger.of(message.account_id)
-    taken_by = idempotency.as_uuid(message.key)
-    known = ledger.known_keys.get(taken_by)
+    debit_uuid = idempotency.as_uuid(message.key)
+    known = ledger.known_keys.get(debit_uuid)
     if known is not None and known.entry_id is None:
-        # It may be a hold's: then its capture is what took the credits.
-        taken_by = idempotency.as_uuid(finish_key(message.key))
-        known = ledger.known_keys.get(taken_by, known)
+        # It may be the key of a hold: then the capture took the credits.
+        debit_uuid = idempotency.as_uuid(finish_key(message.key))
+        known = ledger.known_keys.get(debit_uuid, known)
     if known is None:
-        ledger.remember(taken_by, ANY_CONTENT, None)
+        ledger.remember(debit_uuid, ANY_CONTENT, None)
         raise ReversedFirst(key=message.key)
     if known.entry_id is None:
         raise NothingToReverse(key=message.key)
-    entry = entries.get(taken_by) or ledger.entry(known.entry_id)
+    entry = entries.get(debit_uuid) or ledger.entry(known.entry_id)
     if entry.account_id != message.account_id or entry.type != "deduction":
         raise KeyReused(key=message.key)
     key = key_of(message.key)
@@ -89,15 +100,15 @@ def reverse(
 
 
 def give_back(ledger: Ledger, entry: Entry, *, key: str) -> list[object]:
-    """Put what an entry took back where it came from; returns the [[lot id, credits]] it gave.
+    """Return an entry's credits to its lots; return the [lot id, credits] pairs.
 
-    What it had taken as debt comes off the debt; what of it was repaid meanwhile comes as a lot of
-    its own, with `key`. Raises BalanceTooLarge, having changed nothing.
+    Credits that it took as debt reduce the debt; the part of it that is repaid already becomes a
+    new lot with `key`. Raises BalanceTooLarge, having changed nothing.
     """
     balance = ledger.of(entry.account_id)
     parts = cast("list[list[int]]", entry.lots or [])
     ledger.open_lots(balance, [lot_id for lot_id, _ in parts])
-    owed = -entry.amount + sum([taken for _, taken in parts])
+    owed = -entry.amount + sum([credits for _, credits in parts])
     off_debt = min(owed, balance.debt)
     ledger.check_fits(balance, -entry.amount)
     lots = balance.give_back(parts, debt=off_debt)

@@ -1,4 +1,4 @@
-"""Checks the seals of the ledger: has any entry been changed, removed or slipped in since?"""
+"""The check of the hash chains: was any entry changed, removed or inserted later?"""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -10,9 +10,9 @@ from billing.context import Context
 from billing.ledger import entry_rows, idempotency
 from billing.ledger.entry_rows import Entry
 
-#: Rows that are fetched at a time: memory stays small whatever the size of the ledger.
+#: Rows fetched at a time, so that memory stays small for any size of the ledger.
 FETCHED_AT_ONCE = 5000
-#: The type of the entry that opens a book.
+#: The type of an account's first entry.
 OPENING = "opening_balance"
 
 _READ = """
@@ -27,12 +27,12 @@ ORDER BY b.account_id, e.id
 """
 
 
-#: Subject and facts, as the audit keeps them.
+#: A finding: its subject and its facts.
 Finding: TypeAlias = tuple[str, dict[str, object]]
 
 
 class Row(NamedTuple):
-    """An entry, or none, with what its account's book says: the opening balance, the last seal."""
+    """An entry, if the account has any, with its account's opening credits and last entry hash."""
 
     account_id: int
     entry: Entry | None
@@ -41,15 +41,15 @@ class Row(NamedTuple):
 
 
 def broken(ctx: Context, account_id: int | None = None) -> Iterator[Finding]:
-    """The first entry of each account whose seal does not cover it and what came before.
+    """Find the first entry of each account whose hash does not match it and the entry before.
 
-    Reads every entry, of one account or of all: about 100,000 a second. An entry that was removed
-    shows at the next one, or at the end of the account.
+    Reads every entry of one account or of all, about 100,000 a second. A removed entry shows at the
+    next one, or at the end of the account.
     """
     key = ctx.ledger_key
     for account, rows in groupby(_entries(ctx.session, account_id), key=_account_of):
-        if found := _first_broken(key, account, rows):
-            yield found
+        if finding := _first_broken(key, account, rows):
+            yield finding
 
 
 def _account_of(row: Row) -> int:
@@ -70,19 +70,19 @@ def _first_broken(key: bytes | None, account_id: int, rows: Iterable[Row]) -> Fi
             key, previous, entry_rows.hashed_text(entry), entry.details
         )
         if entry.entry_hash != previous:
-            sealed = entry.entry_hash is not None
-            return f"entry {entry.id}", {"account_id": account_id, "sealed": sealed}
+            has_hash = entry.entry_hash is not None
+            return f"entry {entry.id}", {"account_id": account_id, "sealed": has_hash}
     if previous != last:
         return f"account {account_id}", {"account_id": account_id, "missing": "the last entries"}
     return None
 
 
 def _is_the_opening(entry: Entry, opening_credits: int) -> bool:
-    """Whether it is as `billing.open_book` wrote it: it has no seal, for all of it is known."""
-    said = (entry.type, entry.amount, entry.balance_after, entry.key, entry.actor)
+    """Whether the entry is as `billing.open_book` wrote it: with known values and no hash."""
+    actual = (entry.type, entry.amount, entry.balance_after, entry.key, entry.actor)
     key = idempotency.own("opening", entry.account_id)
     is_plain = entry.description == "opening balance" and entry.happened_at == entry.recorded_at
-    return is_plain and said == (OPENING, opening_credits, opening_credits, key, "billing")
+    return is_plain and actual == (OPENING, opening_credits, opening_credits, key, "billing")
 
 
 def _entries(session: Session, account_id: int | None) -> Iterator[Row]:
@@ -91,22 +91,8 @@ def _entries(session: Session, account_id: int | None) -> Iterator[Row]:
     )
     with connection.exec_driver_sql(_READ, {"account_id": account_id}) as rows:
         for row in rows:
-            sealed, opening, head = row[14], row[15], row[16]
-            entry = Entry(
-                id=row[0],
-                account_id=row[1],
-                type=row[2],
-                amount=row[3],
-                balance_after=row[4],
-                description=row[5],
-                key=row[6],
-                actor=row[7],
-                happened_at=row[8],
-                recorded_at=row[9],
-                reference=row[10],
-                units=row[11],
-                lots=row[12],
-                details=row[13],
-                entry_hash=sealed and bytes(sealed),
-            )
+            # The first columns stand in the order of Entry's fields.
+            entry = Entry(*row[:15])
+            entry.entry_hash = row[14] and bytes(row[14])
+            opening, head = row[15:]
             yield Row(row[1], entry if row[0] else None, opening, head and bytes(head))

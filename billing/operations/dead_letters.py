@@ -1,7 +1,10 @@
-"""Messages that could not be handled, kept whole until a person replays or drops them."""
+"""Dead letters: messages that could not be handled, kept whole until they are replayed or dropped.
+
+A DeadMessage is what becomes a dead letter; `models.operations.DeadLetter` is the row.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -16,14 +19,22 @@ MAX_REASON_CHARACTERS = 1000
 
 
 class UnknownDeadLetter(BillingError):
-    """No open dead letter has this id."""
+    """No open dead letter has the id {id}."""
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadMessage:
     """A message as it came, and why it could not be handled.
 
-    `arguments` are a task's keyword arguments; `raw` the bytes of what could not even be read.
+    Attributes:
+        message_id: Its id; one message has one dead letter.
+        error: The name of the error.
+        reason: The error's sentence.
+        queue: The queue to which a replay sends it.
+        task: The name of its task.
+        arguments: The task's keyword arguments.
+        raw: The bytes of a message whose arguments can't be read or stored.
+        attempts: How often it was tried.
     """
 
     message_id: str
@@ -36,24 +47,19 @@ class Letter:
     attempts: int = 1
 
 
-def keep(ctx: Context, letters: Sequence[Letter]) -> None:
-    """Keep these messages; one that is kept already counts another attempt and is open again."""
-    if not letters:
+def keep(ctx: Context, messages: Sequence[DeadMessage]) -> None:
+    """Keep these messages as dead letters; one that exists counts the attempts and opens again."""
+    if not messages:
         return
     rows = [
         {
-            "message_id": letter.message_id,
-            "error": letter.error,
-            "reason": _clean(letter.reason)[:MAX_REASON_CHARACTERS],
-            "queue": letter.queue,
-            "task": letter.task and _clean(letter.task),
-            "arguments": letter.arguments,
-            "raw": letter.raw,
-            "attempts": letter.attempts,
+            **asdict(message),
+            "reason": _printable(message.reason)[:MAX_REASON_CHARACTERS],
+            "task": message.task and _printable(message.task),
             "first_at": ctx.now,
             "last_at": ctx.now,
         }
-        for letter in {each.message_id: each for each in letters}.values()
+        for message in {message.message_id: message for message in messages}.values()
     ]
     new = insert(DeadLetter)
     ctx.session.execute(
@@ -72,13 +78,13 @@ def keep(ctx: Context, letters: Sequence[Letter]) -> None:
     )
 
 
-def _clean(text: str) -> str:
-    """Postgres keeps no NUL, and a terminal should not be steered by a message."""
+def _printable(text: str) -> str:
+    """Replace what Postgres can't store (NUL) or what would control a terminal by blanks."""
     return "".join([c if c.isprintable() else " " for c in text])
 
 
-def open_letters(session: Session, *, limit: int, task: str | None = None) -> list[DeadLetter]:
-    """The open dead letters, oldest first."""
+def list_open(session: Session, *, limit: int, task: str | None = None) -> list[DeadLetter]:
+    """List the open dead letters, oldest first."""
     rows = select(DeadLetter).where(DeadLetter.state == "open").order_by(DeadLetter.id)
     if task is not None:
         rows = rows.where(DeadLetter.task == task)
@@ -86,19 +92,19 @@ def open_letters(session: Session, *, limit: int, task: str | None = None) -> li
 
 
 def count_open(session: Session) -> int:
-    """How many dead letters wait for a person."""
+    """Count the open dead letters."""
     rows = select(func.count()).select_from(DeadLetter).where(DeadLetter.state == "open")
     return session.execute(rows).scalar_one()
 
 
-def close(ctx: Context, letter_id: int, *, state: str) -> DeadLetter:
-    """Take an open letter off the list, as `replayed` or `dropped`. Raises UnknownDeadLetter."""
+def close(ctx: Context, dead_letter_id: int, *, state: str) -> DeadLetter:
+    """Close an open dead letter as `replayed` or `dropped`. Raises UnknownDeadLetter."""
     closed = ctx.session.scalars(
         update(DeadLetter)
-        .where(DeadLetter.id == letter_id, DeadLetter.state == "open")
+        .where(DeadLetter.id == dead_letter_id, DeadLetter.state == "open")
         .values(state=state, closed_by=ctx.actor)
         .returning(DeadLetter)
     ).first()
     if closed is None:
-        raise UnknownDeadLetter(id=letter_id)
+        raise UnknownDeadLetter(id=dead_letter_id)
     return closed

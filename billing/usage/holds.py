@@ -1,7 +1,7 @@
-"""Holds: credits set aside for work under way, until it is captured, released or out of time.
+"""Holds: credits reserved for work under way, until the hold is captured, released or expires.
 
-A hold is placed by the SQL function `billing.place_hold`, which the main app calls on its own
-connection and the worker's task calls too. It ends here.
+The SQL function `billing.place_hold` places a hold; the main app calls it on its own connection,
+and the worker's task calls it, too. This module ends holds.
 """
 
 import datetime as dt
@@ -23,16 +23,19 @@ from billing.sweep import SweepResult, all_or_each
 from billing_client.messages import PlaceHold
 from models.credits import Hold
 
-#: Holds that one transaction lets expire.
+#: The most holds that expire in one transaction.
 EXPIRED_AT_ONCE = 500
-#: How the operation of a hold begins that freezes disputed credits (`clawbacks`): no
-#: capture or release of the app's ends it. The SQL function `billing.frozen` knows it too.
+#: The operation's prefix of a hold that freezes disputed credits (`clawbacks`). The app can't
+#: capture or release such a hold. The SQL function `billing.frozen` uses the same prefix.
 DISPUTE = "billing:dispute"
 
 
 @dataclass(slots=True)
 class OpenHold:
-    """A hold while an act works on it. `parts`: [[lot id, credits], …] that it set aside."""
+    """A hold in memory, while an act works on it.
+
+    `parts` are the reserved [lot id, credits] pairs.
+    """
 
     key: str
     key_text: str
@@ -49,9 +52,14 @@ class OpenHold:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The answer to a hold: `outcome` held or refused, with the reason.
+    """The answer of `billing.place_hold`.
 
-    `credits` it costs, `available` after it; both None or 0 where they are not known.
+    Attributes:
+        outcome: `held` or `refused`.
+        credits: The credits that it reserves; None or 0 if that is unknown.
+        available: The credits that remain available; None or 0 if that is unknown.
+        reason: The name of the refusal.
+        held_until: When the hold expires.
     """
 
     outcome: str
@@ -62,9 +70,10 @@ class Placed:
 
 
 def place(ctx: Context, message: PlaceHold) -> Placed:
-    """Set credits aside; the same key gets the first answer. Raises nothing for what is asked."""
+    """Place a hold; the same key gets the first answer again. A refusal is an answer, no error."""
     renewals.renew_all(ctx, [message.account_id])
-    row = ctx.session.connection().exec_driver_sql(
+    rows = sql.rows(
+        ctx.session,
         "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("
         "%(account_id)s, %(operation)s, %(units)s, %(key)s, %(ttl_s)s, %(now)s)",
         {
@@ -76,16 +85,16 @@ def place(ctx: Context, message: PlaceHold) -> Placed:
             "now": ctx.now,
         },
     )
-    return Placed(*row.one())
+    return Placed(*rows[0])
 
 
-#: Refusals that need no dead letter: `billing.place_hold` has recorded them, or the hold was placed
-#: before and has ended since, as when its message comes twice.
+#: Refusals without a dead letter: `billing.place_hold` has recorded them, or the message came twice
+#: and the hold has ended.
 ANSWERED = frozenset({"InsufficientCredits", "SpendCapReached", "HoldEnded"})
 
 
 def error_of(placed: Placed, message: PlaceHold) -> Rejected | None:
-    """The refusal that nobody has recorded, as the error it is; None if the hold is held."""
+    """Return a refusal that is not recorded, as an error; None if the hold is placed."""
     if placed.reason is None or placed.reason in ANSWERED:
         return None
     kind: type[Rejected] = getattr(errors, placed.reason, Rejected)
@@ -100,16 +109,13 @@ FROM billing.holds WHERE key = ANY(%(keys)s::uuid[])
 
 
 def load(session: Session, uuids: Iterable[str]) -> dict[str, OpenHold]:
-    """The holds with these keys, by uuid. Call it under their accounts' locks."""
-    wanted = "{" + ",".join(uuids) + "}"
-    if wanted == "{}":
-        return {}
-    rows = session.connection().exec_driver_sql(_LOAD, {"keys": wanted})
-    return {row[0]: OpenHold(*row) for row in rows.all()}
+    """Read the holds with these keys, by uuid. Call it under their accounts' locks."""
+    rows = sql.rows(session, _LOAD, {"keys": sql.texts(uuids)})
+    return {row[0]: OpenHold(*row) for row in rows}
 
 
 def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
-    """The account's hold with this key. Raises UnknownHold."""
+    """Return the account's hold with this key. Raises UnknownHold."""
     hold = holds.get(idempotency.as_uuid(key))
     if hold is None or hold.account_id != account_id or hold.operation.startswith(DISPUTE):
         raise UnknownHold(hold=key, account_id=account_id)
@@ -117,12 +123,12 @@ def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
 
 
 def end(ledger: Ledger, hold: OpenHold, *, state: str, spend: int = 0) -> list[object]:
-    """Give back what the hold set aside, less `spend`; returns the [[lot id, -credits]] spent."""
+    """End a hold and spend up to `spend` of it; return the spent [lot id, -credits] pairs."""
     balance = ledger.by_account[hold.account_id]
-    used = balance.end_hold(hold.parts, spend=spend)
+    spent = balance.end_hold(hold.parts, spend=spend)
     hold.state = state
     hold.has_changed = True
-    return used
+    return spent
 
 
 _WRITE = """
@@ -133,13 +139,13 @@ WHERE holds.key = ended.key
 
 
 def write(ctx: Context, holds: Iterable[OpenHold]) -> None:
-    """Write those that have ended."""
+    """Write the holds that have ended."""
     ended = [hold for hold in holds if hold.has_changed]
     if ended:
         ctx.session.connection().exec_driver_sql(
             _WRITE,
             {
-                "keys": "{" + ",".join([hold.key for hold in ended]) + "}",
+                "keys": sql.texts([hold.key for hold in ended]),
                 "states": sql.texts([hold.state for hold in ended]),
                 "now": ctx.now,
             },
@@ -154,20 +160,19 @@ WHERE h.state = 'held' AND h.expires_at <= %(now)s ORDER BY h.expires_at LIMIT %
 
 
 def sweep(ctx: Context, *, limit: int = EXPIRED_AT_ONCE) -> list[SweepResult]:
-    """Let up to `limit` holds expire whose time is over; twice or late changes nothing more."""
-    found = ctx.session.connection().exec_driver_sql(_DUE, {"now": ctx.now, "limit": limit}).all()
+    """Expire up to `limit` holds that are due. Safe to repeat."""
     due: dict[int, list[str]] = {}
-    for key, account_id in found:
+    for key, account_id in sql.rows(ctx.session, _DUE, {"now": ctx.now, "limit": limit}):
         due.setdefault(account_id, []).append(key)
-    # An account that somebody holds is left for the next sweep, and keeps up no other.
-    mine = accounts.try_lock(ctx.session, due) if due else []
-    if not mine:
+    # A locked account is left to the next sweep and delays no other.
+    locked_ids = accounts.try_lock(ctx.session, due) if due else []
+    if not locked_ids:
         return []
 
     def expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
         return _expire(ctx, ids, [key for id in ids for key in due[id]])
 
-    return all_or_each(ctx, mine, expire)
+    return all_or_each(ctx, locked_ids, expire)
 
 
 def _expire(ctx: Context, ids: Sequence[int], uuids: Sequence[str]) -> list[SweepResult]:
@@ -175,7 +180,7 @@ def _expire(ctx: Context, ids: Sequence[int], uuids: Sequence[str]) -> list[Swee
     expired: list[SweepResult] = []
     holds = load(ctx.session, uuids)
     for hold in holds.values():
-        # Read again under the lock: it may have been captured or released meanwhile.
+        # Read again under the lock: the hold may have been captured or released meanwhile.
         if (
             hold.state == "held"
             and hold.expires_at <= ctx.now
@@ -189,6 +194,6 @@ def _expire(ctx: Context, ids: Sequence[int], uuids: Sequence[str]) -> list[Swee
 
 
 def open_of(session: Session, account_id: int, *, count: int) -> list[Hold]:
-    """The account's holds under way, the oldest first, up to `count`."""
+    """Return up to `count` open holds of the account, oldest first."""
     rows = select(Hold).where(Hold.account_id == account_id, Hold.state == "held")
     return list(session.scalars(rows.order_by(Hold.placed_at).limit(count)))

@@ -1,8 +1,8 @@
 """Prices of AI operations: the version in force when the operation happened.
 
-The versions are rows of the table `billing.prices`: our defaults from the beginning, and a row from
-a trigger for each change that the main app made to a CreditCostConfig. The SQL function
-`billing.price_of` reads the same rows in the same way.
+The versions are rows of `billing.prices`: our defaults, and a row from a trigger for each change
+that the main app makes to a CreditCostConfig. The SQL function `billing.price_of` reads the same
+rows in the same way.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ _EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 class Price(NamedTuple):
-    """`credits_per_unit` for each started `units_per_price` units, or once if `is_fixed`."""
+    """`credits_per_unit` for each started `units_per_price` units, or one fixed price."""
 
     credits_per_unit: int
     units_per_price: int = 1
@@ -27,7 +27,7 @@ class Price(NamedTuple):
     valid_from: dt.datetime = _EVER
 
     def of(self, units: int) -> int:
-        """The credits that `units` cost: 101 words at 1 credit per 100 cost 2."""
+        """Return the cost of `units`, in credits: 101 words at 1 credit per 100 cost 2."""
         if self.is_fixed:
             return self.credits_per_unit
         return -(-units // self.units_per_price) * self.credits_per_unit
@@ -35,12 +35,12 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """Every version of every price by operation, the newest first."""
+    """Every version of every price, by operation, newest first."""
 
     versions: dict[str, list[Price]]
 
     def cost(self, operation: str, units: int, *, at: dt.datetime) -> int:
-        """Credits for `units` of `operation` done at `at`. Raises UnknownOperation."""
+        """Return the cost of an operation done at `at`, in credits. Raises UnknownOperation."""
         for price in self.versions.get(operation, ()):
             if price.valid_from <= at:
                 if price.is_active:
@@ -57,7 +57,7 @@ FROM billing.prices ORDER BY valid_from DESC
 
 
 def load(session: Session) -> PriceBook:
-    """Read the price book; it has a few dozen rows."""
+    """Read the price book, a few dozen rows."""
     versions: dict[str, list[Price]] = {}
     for operation, *columns, valid_from in sql.rows(session, _READ, {}):
         price = Price._make((*columns, valid_from or _EVER))

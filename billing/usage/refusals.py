@@ -1,4 +1,4 @@
-"""What was understood and answered no, kept with what was asked and why not."""
+"""Refusals: requests that were understood and refused, with the request and the reason."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from models.credits import Refusal
 
 
 class Refused(TypedDict):
-    """A row to be written: what was asked, by whom, and the answer."""
+    """A row to be written."""
 
     account_id: int
     key: str
@@ -35,13 +35,13 @@ def of(
     operation: str = "",
     units: int = 0,
 ) -> Refused:
-    """The refusal of a message with this key; `operation` and `units` are those of a hold."""
+    """Return the refusal of a message; give `operation` and `units` if it ends a hold."""
     happened_at = now
     if isinstance(message, Debit):
         operation, units, happened_at = message.operation, message.units, message.happened_at or now
     return {
         "account_id": message.account_id,
-        # A debit that comes after its reversal looks for its own key.
+        # A debit that arrives after its reversal looks for its own key.
         "key": message.key if isinstance(error, ReversedFirst) else key,  # type: ignore[union-attr]
         "operation": operation or message.TASK,
         "units": units,
@@ -52,18 +52,18 @@ def of(
 
 
 def record(ctx: Context, refused: Sequence[Refused]) -> None:
-    """Keep them."""
+    """Write these refusals."""
     if refused:
-        ctx.session.execute(insert(Refusal), [{**each, "recorded_at": ctx.now} for each in refused])
+        ctx.session.execute(insert(Refusal), [{**row, "recorded_at": ctx.now} for row in refused])
 
 
 def by_key(session: Session, keys: Iterable[str]) -> dict[str, Rejected]:
-    """The answers that these keys got, as the errors they were."""
+    """Return the errors with which these keys were refused."""
     rows = select(Refusal.key, Refusal.reason, Refusal.facts).where(Refusal.key.in_(list(keys)))
     return {key: getattr(errors, reason)(**facts) for key, reason, facts in session.execute(rows)}
 
 
 def last(session: Session, account_id: int, *, count: int) -> list[Refusal]:
-    """The account's last refusals, oldest first."""
+    """Return the account's last refusals, oldest first."""
     rows = select(Refusal).where(Refusal.account_id == account_id).order_by(Refusal.id.desc())
     return list(reversed(session.scalars(rows.limit(count)).all()))

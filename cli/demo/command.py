@@ -1,4 +1,4 @@
-"""`billing demo`: starts everything, does the five jobs once, and shows what became of each."""
+"""`billing demo`: start everything, do the five jobs once, and show the outcome of each."""
 
 import sys
 import tempfile
@@ -10,7 +10,6 @@ import click
 from cli.demo.servers import running, say
 from cli.demo.stage import Stage
 from cli.screen import json_option, show_json
-from cli.stack import errors_for_people
 from devstack.folder import DataFolder
 
 
@@ -20,17 +19,16 @@ from devstack.folder import DataFolder
 )
 @json_option
 def demo(data: Path | None, as_json: bool) -> None:
-    """Start everything, do the worker's five jobs once, and show what became of each.
+    """Start everything, do the worker's five jobs once, and show the outcome of each.
 
-    Debits, a Stripe webhook, a bank file, the end of a trial, and a new account. Takes a fresh
-    folder that is thrown away, unless --data names one. With DATABASE_URL and REDIS_URL set it
-    takes those servers: there, a new database that is dropped again, and an empty database of the
-    Redis. Exits 0 if every outcome is the expected one and the audit finds nothing.
+    The jobs are debits, a Stripe webhook, a bank file, the end of a trial, and a new account. The
+    demo uses a temporary folder unless --data names one. With DATABASE_URL and REDIS_URL set it
+    uses those servers: a new database, which it drops afterwards, and an empty Redis database.
+    Exit 0 if every outcome is the expected one and the audit finds nothing.
     """
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="billing-demo-") as fresh,
-        errors_for_people(),
         running(DataFolder(data or Path(fresh))) as stage,
     ):
         is_fine = _show(stage, began=began, as_json=as_json)

@@ -43,28 +43,6 @@ def whole(field: str, value: object, *, low: int, high: int) -> int:
     return value
 
 
-def are_plain(account_id: object, name: object, key: object, units: object) -> bool:
-    """Whether an operation's fields are all within their bounds.
-
-    One fast test for the usual case. If it fails, check each field to learn what is wrong.
-    """
-    return (
-        type(account_id) is int
-        and 1 <= account_id <= MAX_ID
-        and type(units) is int
-        and 1 <= units <= MAX_UNITS
-        and type(name) is str
-        and 0 < len(name) <= MAX_NAME_CHARACTERS
-        and name.isprintable()
-        and name == name.strip()
-        and type(key) is str
-        and 0 < len(key) <= MAX_KEY_CHARACTERS
-        and key.isprintable()
-        and key == key.strip()
-        and not key.startswith(RESERVED_PREFIX)
-    )
-
-
 def account_id(value: object) -> int:
     """Check the main app's id of an account."""
     return whole("account_id", value, low=1, high=MAX_ID)

@@ -11,6 +11,13 @@ from typing import ClassVar
 from billing_client import fields as check
 from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
 from billing_client.errors import InvalidField
+from billing_client.fields import (
+    MAX_ID,
+    MAX_KEY_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    MAX_UNITS,
+    RESERVED_PREFIX,
+)
 from billing_client.message import Message
 
 #: The sources that a grant may name; the source decides when its lot burns.
@@ -41,15 +48,38 @@ class Debit(Message):
     metadata: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
-        if not check.are_plain(self.account_id, self.operation, self.key, self.units):
+        if not _is_plain(self):
             check.account_id(self.account_id)
-            check.text("operation", self.operation, longest=check.MAX_NAME_CHARACTERS)
+            check.text("operation", self.operation, longest=MAX_NAME_CHARACTERS)
             check.key(self.key)
-            check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+            check.whole("units", self.units, low=1, high=MAX_UNITS)
         if self.happened_at is not None:
             self._set(happened_at=check.moment("happened_at", self.happened_at))
         if self.metadata is not None:
             check.metadata(self.metadata)
+
+
+def _is_plain(debit: Debit) -> bool:
+    """Whether the fields that every debit has are within their bounds.
+
+    One fast test for the usual case. If it fails, each field is checked to learn what is wrong.
+    """
+    account_id, name, key, units = debit.account_id, debit.operation, debit.key, debit.units
+    return (
+        type(account_id) is int
+        and 1 <= account_id <= MAX_ID
+        and type(units) is int
+        and 1 <= units <= MAX_UNITS
+        and type(name) is str
+        and 0 < len(name) <= MAX_NAME_CHARACTERS
+        and name.isprintable()
+        and name == name.strip()
+        and type(key) is str
+        and 0 < len(key) <= MAX_KEY_CHARACTERS
+        and key.isprintable()
+        and key == key.strip()
+        and not key.startswith(RESERVED_PREFIX)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +109,7 @@ class Grant(Message):
         check.account_id(self.account_id)
         check.whole("amount", self.amount, low=1, high=check.MAX_GRANT)
         check.key(self.key)
-        check.text("source", self.source, longest=check.MAX_NAME_CHARACTERS)
+        check.text("source", self.source, longest=MAX_NAME_CHARACTERS)
         if self.source not in SOURCES:
             allowed = ", ".join(sorted(SOURCES))
             raise InvalidField("source", f"must be one of {allowed}, got {self.source!r:.60}")
@@ -185,7 +215,7 @@ class Reverse(Message):
     def __post_init__(self) -> None:
         check.account_id(self.account_id)
         check.key(self.key)
-        check.text("reason", self.reason, longest=check.MAX_KEY_CHARACTERS)
+        check.text("reason", self.reason, longest=MAX_KEY_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +237,9 @@ class PlaceHold(Message):
 
     def __post_init__(self) -> None:
         check.account_id(self.account_id)
-        check.text("operation", self.operation, longest=check.MAX_NAME_CHARACTERS)
+        check.text("operation", self.operation, longest=MAX_NAME_CHARACTERS)
         check.key(self.key)
-        check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+        check.whole("units", self.units, low=1, high=MAX_UNITS)
         check.whole("ttl_s", self.ttl_s, low=1, high=check.MAX_HOLD_S)
 
 
@@ -235,9 +265,9 @@ class Capture(Message):
 
     def __post_init__(self) -> None:
         check.account_id(self.account_id)
-        check.text("hold", self.hold, longest=check.MAX_KEY_CHARACTERS)
+        check.text("hold", self.hold, longest=MAX_KEY_CHARACTERS)
         if self.units is not None:
-            check.whole("units", self.units, low=1, high=check.MAX_UNITS)
+            check.whole("units", self.units, low=1, high=MAX_UNITS)
         if self.metadata is not None:
             check.metadata(self.metadata)
 
@@ -254,7 +284,7 @@ class Release(Message):
 
     def __post_init__(self) -> None:
         check.account_id(self.account_id)
-        check.text("hold", self.hold, longest=check.MAX_KEY_CHARACTERS)
+        check.text("hold", self.hold, longest=MAX_KEY_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +336,7 @@ class ApplyStripeEvent(Message):
     number: int
 
     def __post_init__(self) -> None:
-        check.whole("number", self.number, low=1, high=check.MAX_ID)
+        check.whole("number", self.number, low=1, high=MAX_ID)
 
 
 #: Every message by its task's name.

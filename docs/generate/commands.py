@@ -36,7 +36,11 @@ def _section(command: click.Command, context: click.Context, depth: int) -> str:
     parts = [f"{'#' * depth} `{context.command_path}`", _help(command)]
     if not isinstance(command, click.Group):
         parts.append(f"```\n{usage}\n```")
-    options = [_option(option) for option in command.params if isinstance(option, click.Option)]
+    options = [
+        _option(option)
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden
+    ]
     if options:
         parts.append(table("option | meaning", options))
     return "\n\n".join(parts)

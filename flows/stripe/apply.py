@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from billing.context import Context
 from billing.errors import BillingError
+from billing.postgres.transient import is_transient
 from billing.stripe import apply as stripe_apply
 from billing.stripe import events, inbox, inbox_upkeep
 from billing.stripe.apply import Answer
@@ -17,7 +18,7 @@ from billing.stripe.events import Event, Guard
 from billing.stripe.inbox import OpenEvent, Outcome
 from flows.stripe import fetch as stripe_fetch
 from worker import clock
-from worker.database import is_away, is_transient, transaction
+from worker.database import is_away, transaction
 from worker.logs import logger
 from worker.settings import settings
 

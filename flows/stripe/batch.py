@@ -60,7 +60,7 @@ def work(first: StripeMessage) -> list[Outcome]:
 @contextmanager
 def _more_messages() -> Iterator[list[Taken]]:
     """Take the waiting messages; acknowledge them at the end, or put them back on an error."""
-    taken = list(_take(settings().stripe_set_size - 1))
+    taken = list(_take(settings().stripe_batch_size - 1))
     try:
         yield taken
     except BaseException:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from billing.errors import Rejected
+from billing.postgres.transient import is_transient
 from billing.stripe import events, inbox, signature
 from billing.stripe.errors import BodyTooLarge
 from billing.stripe.events import Event
@@ -11,7 +12,7 @@ from billing.stripe.inbox import Outcome, Received
 from billing_client.messages import StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
-from worker.database import is_away, is_transient, transaction
+from worker.database import is_away, transaction
 from worker.settings import settings
 
 _SEEN_BEFORE = Outcome(None, "seen before")

@@ -48,10 +48,11 @@ def test_a_list_for_machines_holds_the_whole_letter(billing_json, unpriced):
     assert (letter["error"], letter["attempts"], letter["state"]) == ("UnknownOperation", 1, "open")
 
 
-def test_what_is_still_in_redis_is_listed_too(billing, database, redis_client):
+def test_what_is_still_in_redis_is_listed_too(billing_json, database, redis_client):
     redis_client.lpush(queues.QUARANTINE, b"hello")
 
-    assert "not JSON" in billing("dead-letters", "list")
+    (letter,) = billing_json("dead-letters", "list")["letters"]
+    assert "JSON is malformed" in letter["reason"]
     assert redis_client.llen(queues.QUARANTINE) == 0
 
 
@@ -124,7 +125,7 @@ def test_what_is_no_message_at_all_can_only_be_dropped(billing, database, redis_
 
     shown = billing("dead-letters", "replay", "1", exit_code=1)
 
-    assert "drop it, send a good one" in shown
+    assert "Drop it and send a correct one" in shown
     assert states()[1][0] == "open"
 
 
@@ -186,4 +187,4 @@ def test_what_is_asked_must_be_clear(billing, database, words):
 
 
 def test_a_letter_that_is_not_there_is_said(billing, database):
-    assert "no open dead letter has the id 7" in billing("dead-letters", "drop", "7", exit_code=1)
+    assert "No open dead letter has the id 7" in billing("dead-letters", "drop", "7", exit_code=1)

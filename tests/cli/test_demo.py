@@ -140,9 +140,9 @@ def test_one_outcome_that_is_not_as_expected_fails_the_demo(unattended, demo_on,
     exit_code, shown = demo_on(unattended, "--json")
 
     assert exit_code == 1
-    said = json.loads(shown)
-    assert not said["is_as_expected"]
-    assert [one["is_expected"] for one in said["sections"][0]["outcomes"]] == [True, False]
+    shown_json = json.loads(shown)
+    assert not shown_json["is_as_expected"]
+    assert [one["is_expected"] for one in shown_json["sections"][0]["outcomes"]] == [True, False]
 
 
 def test_a_ledger_that_does_not_agree_fails_the_demo(unattended, demo_on, monkeypatch, ledger):

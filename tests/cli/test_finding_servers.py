@@ -1,4 +1,4 @@
-"""A command finds the servers by itself: those it is told of, else those of the data folder; else it says what to do."""
+"""A command finds the servers by itself: those that the environment names, else those of the data folder; else it says what to do."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_without_servers_a_command_says_in_a_sentence_what_to_do(folder, words):
 
     assert answer.returncode == 1
     assert answer.stderr == (
-        "Error: set DATABASE_URL and REDIS_URL, or start servers with `billing stack start`\n"
+        "Error: Set DATABASE_URL and REDIS_URL, or start servers with `billing stack start`.\n"
     )
 
 
@@ -68,7 +68,7 @@ def test_without_servers_preflight_lists_what_is_not_set(folder):
     answer = billing("preflight", "--json", BILLING_DATA=str(folder))
 
     facts = json.loads(answer.stdout)["facts"]
-    assert [fact["what"] for fact in facts] == [f"{name}: is not set" for name in SERVERS]
+    assert [fact["what"] for fact in facts] == [f"{name} is not set." for name in SERVERS]
 
 
 def test_help_needs_no_servers(folder):
@@ -118,6 +118,13 @@ def test_a_database_without_our_tables_is_told_to_migrate(folder):
     assert answer.returncode == 1
     assert answer.stderr.endswith("does not exist: run `billing migrate` first\n")
     assert answer.stderr.startswith("Error: postgres: ")
+
+
+def test_the_old_name_of_a_command_works_and_names_the_new_one(folder):
+    answer = billing("retention", "--help", BILLING_DATA=str(folder))
+
+    assert answer.returncode == 0
+    assert answer.stderr == "`billing retention` is deprecated: use `billing closing`.\n"
 
 
 def test_bad_settings_are_said_in_words(folder):

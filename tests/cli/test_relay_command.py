@@ -1,4 +1,4 @@
-"""`billing relay` serves the relay as a program: on loopback, within its limits, until it is told to stop."""
+"""`billing relay` serves the relay as a program: on loopback, within its limits, until it is stopped."""
 
 import http.client
 import json
@@ -32,13 +32,13 @@ def running_relay(log_file, **environment):
     program = Path(sys.executable).with_name("billing")
     command = [program, "relay", "--port", str(port), "--path", PATH]
     usual = {"BILLING_STRIPE_WEBHOOK_SECRETS": SECRET, "BILLING_LOG_FORMAT": "json"}
-    told = {**os.environ, **usual, **environment}
+    variables = {**os.environ, **usual, **environment}
     with log_file.open("w") as log:
-        process = subprocess.Popen(command, env=told, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
     try:
-        said = log_file.read_text
-        wait_until(lambda: "Serving on" in said() or process.poll() is not None, said)
-        assert process.poll() is None, said()
+        read_log = log_file.read_text
+        wait_until(lambda: "Serving on" in read_log() or process.poll() is not None, read_log)
+        assert process.poll() is None, read_log()
         yield process, port
     finally:
         process.kill()

@@ -123,7 +123,7 @@ def test_an_account_that_the_books_do_not_know_yet_is_shown_all_the_same(billing
 
 
 def test_an_unknown_account_is_said(billing, database):
-    assert "no account has the id or slug 'nobody'" in billing(
+    assert "No account has the id or slug nobody" in billing(
         "accounts", "show", "nobody", exit_code=1
     )
 
@@ -132,8 +132,18 @@ def test_an_audit_of_books_that_agree(billing, billing_json, ledger, debit):
     ledger.open_account("acme", credits=100)
     debit(account_id=1, operation="image_prompt_extraction", key="k1")
 
-    assert "the books agree" in billing("audit")
+    assert "the ledger agrees" in billing("audit")
     assert billing_json("audit")["agrees"] is True
+
+
+def test_the_old_option_of_an_audit_works_and_names_the_new_one(billing, ledger):
+    ledger.open_account("acme", credits=100)
+
+    shown = billing("audit", "--no-seals")
+
+    assert "Use --hash-chain." in shown
+    assert "the ledger agrees" in shown
+    assert "seals" not in shown.partition("check")[2]
 
 
 def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_json, ledger, debit):
@@ -143,14 +153,14 @@ def test_an_audit_names_what_does_not_agree_and_ends_with_1(billing, billing_jso
 
     shown, seen = billing("audit", exit_code=1), billing_json("audit", exit_code=1)
 
-    assert "THE BOOKS DO NOT AGREE" in shown
+    assert "THE LEDGER DOES NOT AGREE" in shown
     assert seen["agrees"] is False
     assert any(seen["findings"].values())
     assert "findings: billing audit" in billing("status", exit_code=1)
 
 
 def test_preflight_on_good_ground(billing, billing_json, database):
-    assert "a worker may run here" in billing("preflight")
+    assert "A worker can run here" in billing("preflight")
     assert billing_json("preflight")["fine"] is True
 
 
@@ -181,8 +191,8 @@ def test_migrating_what_is_migrated_changes_nothing(billing, database):
 
 
 def test_samples_are_loaded_once(billing, database):
-    assert billing("samples", "load") == "samples: 6 plans and 5 accounts\n"
-    assert "there are accounts already" in billing("samples", "load")
+    assert billing("samples", "load") == "samples: Loaded 6 plans and 5 accounts.\n"
+    assert "There are accounts already" in billing("samples", "load")
     assert "aws-admin" in billing("accounts", "show", "5")
 
 
@@ -205,6 +215,6 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
                     row._asdict(),
                 )
 
-    assert "no samples go into them" in refused
-    assert "no samples go into them" in left_alone
-    assert "no account has the id" in billing("accounts", "show", "aws-admin", exit_code=1)
+    assert "so no samples are loaded" in refused
+    assert "so no samples are loaded" in left_alone
+    assert "No account has the id" in billing("accounts", "show", "aws-admin", exit_code=1)

@@ -34,7 +34,7 @@ def test_it_names_the_workers_that_answer_and_sets_their_answers_aside_nowhere(
 
     assert [name.partition("@")[0] for name in seen["workers"]] == ["all"]
     assert set(readers(seen).values()) == {1}
-    assert (exit_code, seen["problems"], dead_letters.waiting()) == (0, [], 0)
+    assert (exit_code, seen["problems"], dead_letters.count_in_redis()) == (0, [], 0)
 
 
 def test_a_queue_that_no_worker_reads_is_said_and_fails(database, redis_client):
@@ -56,7 +56,7 @@ def test_what_waits_for_more_than_a_minute_is_said(ledger, redis_client):
 
     _, seen = status()
 
-    assert [words.partition(" waits 9")[0] for words in seen["problems"]] == [
+    assert [words.partition(" has waited 9")[0] for words in seen["problems"]] == [
         "no worker answers",
         "the oldest message in credits",
         "the oldest row in the inbox",

@@ -239,15 +239,18 @@ FIELDS = st.one_of(
 @given(FIELDS, FIELDS, FIELDS, FIELDS)
 @example(1, "clustering", "debit:ai:1", 1)
 @example(2**63 - 1, "x" * 50, "x" * 200, 1_000_000)
-def test_one_look_at_all_fields_says_the_same_as_a_look_at_each(account_id, name, key, units):
-    def is_right():
+def test_a_debit_is_valid_exactly_if_each_of_its_fields_is(account_id, name, key, units):
+    def is_valid(act):
         try:
-            check.account_id(account_id)
-            check.text("operation", name, longest=check.MAX_NAME_CHARACTERS)
-            check.key(key)
-            check.whole("units", units, low=1, high=check.MAX_UNITS)
+            act()
         except InvalidField:
             return False
         return True
 
-    assert check.are_plain(account_id, name, key, units) == is_right()
+    def check_each_field():
+        check.account_id(account_id)
+        check.text("operation", name, longest=check.MAX_NAME_CHARACTERS)
+        check.key(key)
+        check.whole("units", units, low=1, high=check.MAX_UNITS)
+
+    assert is_valid(lambda: Debit(account_id, name, key, units)) == is_valid(check_each_field)

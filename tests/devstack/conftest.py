@@ -58,7 +58,7 @@ def folder(made_once: Path, empty: DataFolder) -> DataFolder:
 
 @pytest.fixture
 def script() -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
-    """Runs Python code in a process of its own until its line `ready`; gives it and what it said before.
+    """Runs Python code in a process of its own until its line `ready`; gives it and its output until then.
 
     Kills it at the end.
     """
@@ -71,11 +71,11 @@ def script() -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
             )
             started.callback(process.kill)
             assert process.stdout is not None
-            said = ""
+            output = ""
             for line in process.stdout:
                 if line.strip() == READY:
-                    return process, said
-                said += line
+                    return process, output
+                output += line
             raise AssertionError(f"never ready, exit code {process.wait()}")
 
         yield run

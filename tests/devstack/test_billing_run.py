@@ -27,12 +27,12 @@ def small(place):
         Step(Command("worker", (sys.executable, "-c", CHILD), environment)),
     ]
 cli.run.steps = small
-report = cli.run._say
-def say(line):
+report = cli.run._print
+def print_ready(line):
     report(line)
     if line.startswith("running"):
         print("ready", flush=True)
-cli.run._say = say
+cli.run._print = print_ready
 cli.run.run(sys.argv[1:])
 """
 RUN_IN_A_CHILD_AS_MAKE_DOES = """
@@ -46,8 +46,8 @@ for line in run.stdout:
 ONE_WORKER = """
 import sys
 from celery import Celery, signals
-said = lambda **_: print("ready", file=sys.__stdout__, flush=True)  # stdout is a log by then
-signals.worker_ready.connect(said, weak=False)
+output = lambda **_: print("ready", file=sys.__stdout__, flush=True)  # stdout is a log by then
+signals.worker_ready.connect(output, weak=False)
 app = Celery(broker=sys.argv[1])
 app.worker_main(["worker", "-n", "one@%h", "--pool", "solo", "--without-mingle"])
 """
@@ -73,7 +73,7 @@ def all_pids(folder, eventually):
 
 
 def test_ctrl_c_stops_everything_in_order(folder, script, all_pids, all_gone):
-    running, said = script(RUN_WITH_SMALL_CHILDREN, "--data", folder.path)
+    running, output = script(RUN_WITH_SMALL_CHILDREN, "--data", folder.path)
     pids = all_pids()
 
     running.send_signal(signal.SIGINT)
@@ -82,7 +82,7 @@ def test_ctrl_c_stops_everything_in_order(folder, script, all_pids, all_gone):
     assert running.returncode == 0
     assert rest.splitlines() == ["stopping worker", "stopped"]
     assert all_gone(pids)
-    assert [line.split("=")[0].split(" ")[0] for line in said.splitlines()[:5]] == [
+    assert [line.split("=")[0].split(" ")[0] for line in output.splitlines()[:5]] == [
         "DATABASE_URL",
         "REDIS_URL",
         "Flower",
@@ -102,8 +102,8 @@ def test_a_kill_9_leaves_no_server_child_or_grandchild(folder, script, kill_9, a
 
 def test_a_kill_9_of_make_stops_the_run_under_it(folder, script, kill_9, all_pids, all_gone):
     arguments = ("--data", folder.path, "--until-parent-ends")
-    make, said = script(RUN_IN_A_CHILD_AS_MAKE_DOES, RUN_WITH_SMALL_CHILDREN, *arguments)
-    pids = [int(said.split()[0]), *all_pids()]
+    make, output = script(RUN_IN_A_CHILD_AS_MAKE_DOES, RUN_WITH_SMALL_CHILDREN, *arguments)
+    pids = [int(output.split()[0]), *all_pids()]
 
     kill_9(make)
 

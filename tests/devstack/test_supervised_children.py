@@ -38,8 +38,8 @@ child = Step(Command("child", (sys.executable, "-c", sys.argv[2]), {}))
 with Guard() as guard:
     written = lambda: "grandchild" in folder.log("child").read_text()
     last = Step(Command("last", (sys.executable, "-c", "import time; time.sleep(600)"), {}), when=written)
-    said = lambda: print(guard._guardian.pid, *(child.pid for child in guard.children), "\\nready", flush=True)
-    Supervisor(guard, folder, stop, say=lambda line: None).run([child, last], on_running=said)
+    output = lambda: print(guard._guardian.pid, *(child.pid for child in guard.children), "\\nready", flush=True)
+    Supervisor(guard, folder, stop, say=lambda line: None).run([child, last], on_running=output)
 """
 
 
@@ -50,21 +50,21 @@ def python(name, code, *, once=False, when=lambda: True, grace_seconds=10.0):
 
 @pytest.fixture
 def supervise(empty):
-    """Runs steps under a stop request that tests can count up; what it said is in `.said`."""
+    """Runs steps under a stop request that tests can count up; its lines are in `.output`."""
     empty.create()
 
     class Supervise:
         def __init__(self):
-            self.stop, self.said = StopRequest(), []
+            self.stop, self.output = StopRequest(), []
 
         def __call__(self, *steps, on_running=lambda: None):
             with Guard(self.stop.times) as guard:
-                Supervisor(guard, empty, self.stop, say=self.said.append).run(
+                Supervisor(guard, empty, self.stop, say=self.output.append).run(
                     steps, on_running=on_running
                 )
 
         def story(self):
-            return [line.partition(" (")[0] for line in self.said]
+            return [line.partition(" (")[0] for line in self.output]
 
     return Supervise()
 
@@ -154,7 +154,7 @@ def test_asking_three_times_ends_a_child_that_does_not_listen_without_its_grace(
 def test_grandchildren_of_a_child_that_died_are_ended_too(supervise, empty, eventually, all_gone):
     def kill_the_child():
         assert eventually(lambda: "grandchild" in empty.log("worker").read_text())
-        os.kill(int(supervise.said[0].rpartition("pid ")[2].rstrip(")")), 9)
+        os.kill(int(supervise.output[0].rpartition("pid ")[2].rstrip(")")), 9)
 
     with pytest.raises(ChildFailed, match="worker ended with exit code -9"):
         supervise(python("worker", HAS_A_GRANDCHILD), on_running=kill_the_child)
@@ -165,8 +165,8 @@ def test_grandchildren_of_a_child_that_died_are_ended_too(supervise, empty, even
 def test_after_a_kill_9_of_the_supervisor_no_child_guardian_or_grandchild_is_left(
     empty, script, kill_9, all_gone
 ):
-    supervisor, said = script(SUPERVISES_A_GRANDCHILD, empty.path, HAS_A_GRANDCHILD)
-    children = [int(pid) for pid in said.split()]
+    supervisor, output = script(SUPERVISES_A_GRANDCHILD, empty.path, HAS_A_GRANDCHILD)
+    children = [int(pid) for pid in output.split()]
     grandchild = int(empty.log("child").read_text().split()[1])
 
     kill_9(supervisor)

@@ -6,8 +6,8 @@ from tests.tools.trips import NAMES, trip_of
 
 #: Files and changes of file that each trip may have at most.
 BOUNDS = {
-    "debit": (32, 95),
-    "debit-task": (26, 73),
+    "debit": (15, 42),
+    "debit-task": (14, 40),
     "invoice-paid": (42, 138),
     "invoice-paid-task": (46, 146),
     "bank-match": (37, 100),

@@ -27,24 +27,24 @@ class Work(Message):
     text: str = ""
 
 
-def told(name):
+def record(name):
     queues.connection().rpush(DONE, name)
 
 
 @app.task(name="busywork.nap", message=Work)
 def nap(work):
-    told(f"{work.name} began")
+    record(f"{work.name} began")
     time.sleep(work.seconds)
-    told(work.name)
+    record(work.name)
 
 
 @app.task(name="busywork.not_yet", message=Work)
 def not_yet(work):
     """Fails for a cause that passes, until somebody sets its name in Redis."""
-    told(f"{work.name} tried")
+    record(f"{work.name} tried")
     if not queues.connection().exists(work.name):
         raise TryLater(until=work.name)
-    told(work.name)
+    record(work.name)
 
 
 @app.task(name="busywork.bug", message=Work)
@@ -54,7 +54,7 @@ def bug(work):
 
 @app.task(name="busywork.deaf", message=Work)
 def deaf(work):
-    """Goes on after it was told that its time is over."""
+    """Goes on after it was asked to end."""
     try:
         time.sleep(work.seconds)
     except SoftTimeLimitExceeded:
@@ -65,10 +65,10 @@ def deaf(work):
 def kill_own_process(work):
     """As the kernel does when memory is short; `text` says how often."""
     times = queues.connection().incr(work.name)
-    told(f"{work.name} began")
+    record(f"{work.name} began")
     if times <= int(work.text):
         os.kill(os.getpid(), signal.SIGKILL)
-    told(work.name)
+    record(work.name)
 
 
 @app.task(name="busywork.tick", is_tick=True)

@@ -22,8 +22,8 @@ from worker.transport import queues
 
 #: For what takes well under a second, on a busy machine.
 WAIT_S = 30.0
-#: What a worker of the tests is told: leases end soon, pauses are short, logs are for machines.
-TOLD = {
+#: The settings of the workers under test: leases end soon, pauses are short, logs are for machines.
+SETTINGS = {
     "BILLING_LEASE_S": "5",
     "BILLING_MAX_RETRIES": "2",
     "BILLING_MAX_BACKOFF_S": "1",
@@ -43,7 +43,7 @@ def wait_until(question, what="it never came true"):
 
 @dataclass
 class Worker:
-    """A worker under test; `log` is all that it has said."""
+    """A worker under test; `log` is all its output."""
 
     process: subprocess.Popen
     log_file: Path
@@ -76,11 +76,11 @@ class Worker:
 def running_worker(name, *options, app="worker.app", wait=True, **environment):
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@%h", *options]
     command += ["--loglevel", "INFO", "--without-mingle", "--without-gossip"]
-    told = {**os.environ, **TOLD, **environment}
+    variables = {**os.environ, **SETTINGS, **environment}
     with tempfile.TemporaryDirectory() as folder:
         log_file = Path(folder) / "log"
         with log_file.open("w") as log:
-            process = subprocess.Popen(command, env=told, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         worker = Worker(process, log_file)
         try:
             if wait:
@@ -126,9 +126,7 @@ def outcome(redis_client, ledger):
         letters.collect(TASKS)
         with transaction() as ctx:
             refusals = list(ctx.session.scalars(select(Refusal.reason)))
-            return refusals + [
-                each.error for each in dead_letters.open_letters(ctx.session, limit=99)
-            ]
+            return refusals + [each.error for each in dead_letters.list_open(ctx.session, limit=99)]
 
     return look
 

@@ -31,18 +31,16 @@ def acme(ledger):
         pytest.param({"units": -3}, "InvalidField", id="negative units"),
         pytest.param({"units": 10**12}, "InvalidField", id="huge units"),
         pytest.param({"units": 1.5}, "InvalidField", id="units as a float"),
-        pytest.param({"units": float("nan")}, "InvalidField", id="units that are no number"),
+        pytest.param({"units": float("nan")}, "Malformed", id="units that are no number"),
         pytest.param({"key": ""}, "InvalidField", id="an empty key"),
         pytest.param({"key": "k" * 201}, "InvalidField", id="a key of 201 characters"),
         pytest.param({"key": "a\x00b"}, "InvalidField", id="a key with a NUL"),
-        pytest.param({"key": "\ud800"}, "InvalidField", id="a key with half a character"),
+        pytest.param({"key": "\ud800"}, "Malformed", id="a key with half a character"),
         pytest.param({"metadata": {"a": "x" * 2049}}, "InvalidField", id="metadata over 2 KB"),
         pytest.param({"metadata": "text"}, "InvalidField", id="metadata that is no object"),
         pytest.param({"metadata": {"a": "\x00"}}, "InvalidField", id="metadata with a NUL"),
-        pytest.param(
-            {"metadata": {"a": "\udfff"}}, "InvalidField", id="metadata of half a character"
-        ),
-        pytest.param({"metadata": {"a": float("inf")}}, "InvalidField", id="metadata not JSON"),
+        pytest.param({"metadata": {"a": "\udfff"}}, "Malformed", id="metadata of half a character"),
+        pytest.param({"metadata": {"a": float("inf")}}, "Malformed", id="metadata not JSON"),
         pytest.param({"key": None}, "MissingField", id="a missing field"),
         pytest.param({"unit": 3}, "UnknownField", id="an extra field"),
     ],
@@ -129,7 +127,7 @@ def test_a_general_worker_outlives_it_and_keeps_it(
         pytest.param({"amount": 0}, "InvalidField", id="nothing"),
         pytest.param({"source": "luck"}, "InvalidField", id="an unknown source"),
         pytest.param({"key": "a\x00b"}, "InvalidField", id="a key with a NUL"),
-        pytest.param({"amount": float("nan")}, "InvalidField", id="an amount that is no number"),
+        pytest.param({"amount": float("nan")}, "Malformed", id="an amount that is no number"),
     ],
 )
 def test_a_bad_grant_ends_under_its_errors_name(
@@ -156,9 +154,9 @@ def test_no_log_line_holds_what_a_message_says(standing, acme, client, redis_cli
 
     assert len(outcome()) == 5  # the metadata was good for a debit
     for name, worker in standing.items():
-        said = worker.log[before[name] :]
-        assert secret not in said
-        assert all(json.loads(line)["event"] for line in said.splitlines())
+        lines = worker.log[before[name] :]
+        assert secret not in lines
+        assert all(json.loads(line)["event"] for line in lines.splitlines())
 
 
 def test_flushing_redis_does_not_hurt_the_workers(standing, acme, client, redis_client, outcome):
@@ -190,8 +188,8 @@ def test_a_message_of_every_priority_is_handled(standing, acme, client, redis_cl
             ("credits", "credits.grant", {"amount": 5, "source": "goodwill"}),
         ):
             name = queues.lists_of(queue)[queues.PRIORITY_STEPS.index(priority)]
-            asked = {"account_id": 1, "key": f"{task}:{priority}", **fields}
-            redis_client.lpush(name, raw(message(task, queue, priority=priority, **asked)))
+            arguments = {"account_id": 1, "key": f"{task}:{priority}", **fields}
+            redis_client.lpush(name, raw(message(task, queue, priority=priority, **arguments)))
 
     assert outcome() == []
     assert acme.see("acme").credits == 100 - 4 * 2 + 4 * 5
@@ -218,12 +216,12 @@ def test_a_worker_that_can_not_say_that_it_is_alive_works_all_the_same(
 
 
 def test_two_users_signs_of_life_do_not_get_into_each_others_way(monkeypatch):
-    from worker.alive import file_of
+    from worker.alive import alive_file
 
     monkeypatch.delenv("BILLING_ALIVE_DIR")
     monkeypatch.setattr("os.getuid", lambda: 65534)
-    of_nobody = file_of("debits@host")
+    of_nobody = alive_file("debits@host")
     monkeypatch.undo()
     monkeypatch.delenv("BILLING_ALIVE_DIR")
 
-    assert file_of("debits@host").parent != of_nobody.parent
+    assert alive_file("debits@host").parent != of_nobody.parent

@@ -34,8 +34,8 @@ def announced(client, acme):
     return wait_until(lambda: one(sa.select(TransferInvoice)))
 
 
-def received(client, **said):
-    file = statement(line("89.00", currency="USD", **said), day=clock.now().date())
+def received(client, **details):
+    file = statement(line("89.00", currency="USD", **details), day=clock.now().date())
     content = io.BytesIO(file.replace(b"EUR", b"USD"))
     with transaction() as ctx:
         file_id = bank_files.receive(ctx, content, name="a file").id

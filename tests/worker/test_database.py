@@ -7,9 +7,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from billing.postgres.transient import is_transient
 from billing_client import Debit
 from tests.worker.conftest import wait_until
-from worker.database import engine, is_transient, transaction
+from worker.database import engine, transaction
 
 
 def caught(work):
@@ -75,8 +76,8 @@ def test_a_deadlock_passes(acme):
 
 def waits_for_a_lock(pid):
     with engine().connect() as connection:
-        asked = sa.text("SELECT wait_event_type FROM pg_stat_activity WHERE pid = :pid")
-        return connection.execute(asked, {"pid": pid}).scalar() == "Lock"
+        query = sa.text("SELECT wait_event_type FROM pg_stat_activity WHERE pid = :pid")
+        return connection.execute(query, {"pid": pid}).scalar() == "Lock"
 
 
 def test_a_lost_connection_passes(database):

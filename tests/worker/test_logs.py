@@ -71,11 +71,11 @@ def test_a_traceback_tells_where_and_what_but_not_with_which_values(logged, log_
     except KeyError:
         logs.logger("worker.task").exception("task_broke")
 
-    said = read()
-    assert "in break_over" in said
-    assert "builtins.KeyError" in said
-    assert "builtins.ValueError" in said
-    assert SECRET not in said
+    text = read()
+    assert "in break_over" in text
+    assert "builtins.KeyError" in text
+    assert "builtins.ValueError" in text
+    assert SECRET not in text
 
 
 def test_an_error_of_a_connection_keeps_its_words(logged):

@@ -1,4 +1,4 @@
-"""Before a worker starts, settings, servers and the main app's tables are looked at, and what is wrong is said."""
+"""Before a worker starts, it checks settings, servers and the main app's tables, and names each problem."""
 
 import pytest
 import sqlalchemy as sa
@@ -65,7 +65,7 @@ def problems(facts):
 
 
 def test_on_good_ground_nothing_is_wrong(database, redis_client):
-    facts = preflight.look()
+    facts = preflight.check()
 
     assert problems(facts) == []
     assert not preflight.refuses(facts)
@@ -76,34 +76,34 @@ def test_on_good_ground_nothing_is_wrong(database, redis_client):
     ("statement", "problem"),
     [
         pytest.param(
-            "DROP TABLE igny8_plans CASCADE", "host tables: igny8_plans is missing", id="no table"
+            "DROP TABLE igny8_plans CASCADE", "host tables: igny8_plans is missing.", id="no table"
         ),
         pytest.param(
             "ALTER TABLE igny8_tenants DROP COLUMN credits CASCADE",
-            "host tables: igny8_tenants: column credits is missing",
+            "host tables: igny8_tenants: column credits is missing.",
             id="a column missing",
         ),
         pytest.param(
             "ALTER TABLE igny8_plans ALTER name TYPE bytea USING name::bytea",
-            "host tables: igny8_plans: column name is BYTEA, and we need VARCHAR(255)",
+            "host tables: igny8_plans: column name is BYTEA; it must be VARCHAR(255).",
             id="a column of another type",
         ),
         pytest.param(
             "DROP VIEW billing.account_access, billing.site_access,"
             " billing.plan_limits_exceeded, billing.retention_over;"
             "ALTER TABLE igny8_tenants ALTER status TYPE varchar(9)",
-            "host tables: igny8_tenants: column status is too short for pending_payment",
+            "host tables: igny8_tenants: column status is too short for the value pending_payment.",
             id="a column too short for our longest status",
         ),
         pytest.param(
             "ALTER TABLE igny8_credit_transactions ADD COLUMN mood text NOT NULL",
-            "host tables: igny8_credit_transactions: column mood must be filled,"
-            " and we do not know with what",
+            "host tables: igny8_credit_transactions: column mood is NOT NULL"
+            " without a default, and we do not know it.",
             id="a column that we would have to fill",
         ),
         pytest.param(
             "UPDATE billing.alembic_version SET version_num = '0002'",
-            f"schema: is at 0002, needs {schema.head()}: run `billing migrate`",
+            f"schema: The schema is at 0002 and must be at {schema.head()}: run `billing migrate`.",
             id="an old migration",
         ),
     ],
@@ -138,27 +138,30 @@ def test_a_database_without_any_table_is_told_to_migrate(elsewhere, redis_client
     with FreshDatabase("empty") as url:
         elsewhere(DATABASE_URL=url)
 
-        found = problems(preflight.look())
+        found = problems(preflight.check())
 
         forget()
-    assert f"schema: is at None, needs {schema.head()}: run `billing migrate`" in found
+    problem = f"The schema is at None and must be at {schema.head()}: run `billing migrate`."
+    assert f"schema: {problem}" in found
 
 
 def test_a_redis_that_throws_messages_away_is_a_problem(redis_client):
     redis_client.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        facts = preflight.look()
+        facts = preflight.check()
     finally:
         redis_client.config_set("maxmemory-policy", "noeviction")
 
-    assert problems(facts) == ["redis: maxmemory-policy allkeys-lru throws messages away"]
+    assert problems(facts) == [
+        "redis: The maxmemory-policy allkeys-lru evicts messages; set noeviction."
+    ]
 
 
 def test_a_redis_that_forgets_all_at_a_crash_is_a_warning(redis_client):
     before = redis_client.config_get("appendonly")["appendonly"]
     redis_client.config_set("appendonly", "no")
     try:
-        facts = preflight.look()
+        facts = preflight.check()
     finally:
         redis_client.config_set("appendonly", before)
 
@@ -170,7 +173,7 @@ def test_servers_that_are_away_are_said_and_a_worker_may_wait_for_them(elsewhere
         DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", REDIS_URL="redis://127.0.0.1:1/0"
     )
 
-    facts = preflight.look()
+    facts = preflight.check()
 
     assert [f.subject for f in facts if f.level == "unreachable"] == ["postgres", "redis"]
     assert not preflight.refuses(facts)
@@ -179,9 +182,29 @@ def test_servers_that_are_away_are_said_and_a_worker_may_wait_for_them(elsewhere
 def test_settings_that_do_not_fit_are_the_only_thing_said(elsewhere):
     elsewhere(BILLING_LEASE_S="9999")
 
-    (fact,) = preflight.look()
+    (fact,) = preflight.check()
 
     assert fact.what == (
-        "BILLING_LEASE_S (9999) must be less than BILLING_VISIBILITY_TIMEOUT_S (3600)"
+        "BILLING_LEASE_S (9999) must be less than BILLING_VISIBILITY_TIMEOUT_S (3600)."
     )
     assert preflight.refuses([fact])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "new"),
+    [
+        pytest.param("BILLING_DEBIT_SET_SIZE", "7", "BILLING_DEBIT_BATCH_SIZE", id="batch size"),
+        pytest.param("BILLING_STRIPE_SET_SIZE", "7", "BILLING_STRIPE_BATCH_SIZE", id="of Stripe"),
+        pytest.param("BILLING_DEBIT_READER", "sets", "BILLING_DEBIT_READER=batches", id="a value"),
+    ],
+)
+def test_a_deprecated_setting_is_a_warning_that_names_the_new_one(
+    elsewhere, database, redis_client, variable, value, new
+):
+    elsewhere(**{variable: value})
+
+    warnings = [fact.what for fact in preflight.check() if fact.level == "warning"]
+
+    (sentence,) = [text for text in warnings if "deprecated" in text]
+    assert variable in sentence
+    assert sentence.endswith(f"use {new}.")

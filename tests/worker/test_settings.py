@@ -56,7 +56,7 @@ def test_a_limit_is_less_than_the_one_that_holds_it(read, wrong, shorter, longer
 
 
 def test_the_defaults_hold_each_other(read):
-    assert read(**SERVERS).debit_reader == "sets"
+    assert read(**SERVERS).debit_reader == "batches"
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,25 @@ def test_the_servers_may_be_named_with_our_prefix(read):
 
 def test_a_variable_that_is_empty_is_not_set(read, wrong):
     assert read(**SERVERS, BILLING_STRIPE_API_KEY="", BILLING_STRIPE_LIVEMODE="").max_retries == 8
-    assert wrong(**SERVERS | {"REDIS_URL": ""}).problems == ("REDIS_URL: is not set",)
+    assert wrong(**SERVERS | {"REDIS_URL": ""}).problems == ("REDIS_URL is not set.",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("BILLING_DEBIT_SET_SIZE", "7", "debit_batch_size", 7),
+        ("BILLING_STRIPE_SET_SIZE", "7", "stripe_batch_size", 7),
+        ("BILLING_DEBIT_READER", "sets", "debit_reader", "batches"),
+    ],
+)
+def test_a_deprecated_name_or_value_still_works(read, variable, value, field, expected):
+    assert getattr(read(**SERVERS, **{variable: value}), field) == expected
 
 
 def test_missing_variables_are_named(wrong):
     error = wrong()
 
-    assert error.problems == ("DATABASE_URL: is not set", "REDIS_URL: is not set")
+    assert error.problems == ("DATABASE_URL is not set.", "REDIS_URL is not set.")
     assert error.no_servers
 
 
@@ -96,7 +108,7 @@ def test_missing_variables_are_named(wrong):
         ("BILLING_LEASE_S", "1"),
         ("BILLING_DEBIT_READER", "both"),
         ("BILLING_LOG_FORMAT", "xml"),
-        ("BILLING_DEBIT_SET_SIZE", "0"),
+        ("BILLING_DEBIT_BATCH_SIZE", "0"),
         ("BILLING_MAX_RETRIES", "-1"),
         ("BILLING_STRIPE_LIVEMODE", "sandbox"),
         ("BILLING_STRIPE_ACCOUNT", "1HJx"),
@@ -145,7 +157,7 @@ def test_without_secrets_there_are_none(read):
 @pytest.mark.parametrize(
     ("given", "is_live"),
     [
-        pytest.param({}, False, id="test mode if nothing is said"),
+        pytest.param({}, False, id="test mode if nothing is set"),
         pytest.param({"BILLING_STRIPE_API_KEY": "sk_test_1"}, False, id="a test key"),
         pytest.param({"BILLING_STRIPE_API_KEY": "rk_live_1"}, True, id="a live key"),
         pytest.param({"BILLING_STRIPE_LIVEMODE": "true"}, True, id="live, and no key"),

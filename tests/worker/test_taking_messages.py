@@ -135,7 +135,7 @@ def test_what_could_not_be_registered_goes_to_the_poison_and_the_rest_is_taken(
     assert queues.in_hand(redis_client) == 2
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["in one set", "in the next set"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in the next batch"])
 def test_a_copy_of_a_message_in_hand_is_that_message(redis_client, sent, together):
     put(redis_client, sent[0])
     first = [] if together else take(redis_client)
@@ -146,7 +146,7 @@ def test_a_copy_of_a_message_in_hand_is_that_message(redis_client, sent, togethe
     assert redis_client.llen(queues.QUARANTINE) == 0
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["in one set", "in the next set"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in the next batch"])
 def test_another_message_under_a_tag_in_hand_takes_nothing_from_the_first(
     redis_client, sent, together
 ):

@@ -38,11 +38,11 @@ SHARED = "maintenance"
 
 def send(task, name="", *, queue="credits", countdown=None, **fields):
     """Not by the app: that would put this process's time limits into the message."""
-    asked = message(task, queue, **({"name": name} if name else {}), **fields)
+    sent = message(task, queue, **({"name": name} if name else {}), **fields)
     if countdown is not None:
         eta = clock.now() + dt.timedelta(seconds=countdown)
-        asked = with_headers(asked, eta=eta.isoformat())
-    queues.connection().lpush(queue, raw(asked))
+        sent = with_headers(sent, eta=eta.isoformat())
+    queues.connection().lpush(queue, raw(sent))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def busy(busy_worker, database, redis_client):
 
 @pytest.fixture
 def done(redis_client):
-    """What the busy workers have told, in order."""
+    """What the busy workers have recorded, in order."""
     return lambda: [name.decode() for name in redis_client.lrange(DONE, 0, -1)]
 
 
@@ -69,7 +69,7 @@ def dead():
 
     def look():
         with transaction() as ctx:
-            return [(d.error, d.attempts) for d in dead_letters.open_letters(ctx.session, limit=9)]
+            return [(d.error, d.attempts) for d in dead_letters.list_open(ctx.session, limit=9)]
 
     return look
 
@@ -89,13 +89,13 @@ def test_a_kill_9_among_2000_debits_loses_none_and_takes_none_twice(
     raws = [raw(message(**debit.arguments())) for debit in debits]
     again = [raw(message(**debit.arguments())) for debit in debits[::20]] + raws[10::20]
     redis_client.lpush("debits", *raws, *again)
-    first = start("first", *reader, BILLING_DEBIT_SET_SIZE="20")
+    first = start("first", *reader, BILLING_DEBIT_BATCH_SIZE="20")
     wait_until(lambda: 100 < entries() < 2000)
 
     first.kill_9()
     assert entries() < 2000
-    start("second", *reader, BILLING_DEBIT_SET_SIZE="50")
-    start("third", *reader, BILLING_DEBIT_SET_SIZE="50")
+    start("second", *reader, BILLING_DEBIT_BATCH_SIZE="50")
+    start("third", *reader, BILLING_DEBIT_BATCH_SIZE="50")
 
     wait_until(lambda: is_idle(redis_client))
     assert [ledger.see(f"account-{n}").credits for n in range(20)] == [10_000 - 100 * 2] * 20
@@ -159,13 +159,13 @@ def test_a_cause_that_passes_is_tried_again_and_one_that_stays_ends_as_a_dead_le
 def test_a_bug_is_loud_once_and_its_words_are_in_the_letter_and_not_in_the_log(
     busy, redis_client, dead
 ):
-    said = len(busy.log)
+    length = len(busy.log)
 
     send("busywork.bug", "bug", queue=SHARED, text="the-secret")
 
     wait_until(lambda: dead() and is_idle(redis_client))
     assert dead() == [("ZeroDivisionError", 1)]
-    assert busy.log[said:].count("task_broke") == 1
+    assert busy.log[length:].count("task_broke") == 1
     assert "the-secret" not in busy.log
 
 
@@ -210,7 +210,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_short_and_gives_the_rest
 
 def test_a_stopped_debit_worker_leaves_nothing_in_hand(ledger, redis_client, start):
     acme = ledger.open_account("acme", credits=10_000)
-    reader = start("debits", "-Q", "debits", "--pool", "solo", BILLING_DEBIT_SET_SIZE="5")
+    reader = start("debits", "-Q", "debits", "--pool", "solo", BILLING_DEBIT_BATCH_SIZE="5")
     raws = [
         raw(message(account_id=acme, operation="image_prompt_extraction", key=new_key()))
         for _ in range(500)
@@ -256,7 +256,7 @@ def test_a_worker_on_bad_ground_does_not_start_and_says_why(database, redis_clie
     finally:
         redis_client.config_set("maxmemory-policy", "noeviction")
 
-    assert "redis: maxmemory-policy allkeys-lru throws messages away" in refused.log
+    assert "redis: The maxmemory-policy allkeys-lru evicts messages" in refused.log
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
-"""Batches of the debit queue: taken, opened, and the next one fetched ahead."""
+"""Batches of the debit queue: popped, opened, and the next one fetched ahead."""
 
 from collections.abc import Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
 from billing.errors import Malformed
-from billing.operations.dead_letters import Letter
+from billing.operations.dead_letters import DeadMessage
 from billing.usage.post import Message
 from billing_client import InvalidMessage
+from billing_client.message import Message as AnyMessage
 from billing_client.messages import Capture, Debit, DebitMany, DrainInbox, Release, Reverse
 from worker import dead_letters
 from worker.settings import settings
@@ -19,7 +21,9 @@ from worker.transport.envelope import Envelope
 
 QUEUE = Debit.QUEUE
 #: The messages that the queue may contain, by task.
-KINDS = {kind.TASK: kind for kind in (Debit, DebitMany, Reverse, Capture, Release, DrainInbox)}
+KINDS: dict[str, type[AnyMessage]] = {
+    kind.TASK: kind for kind in (Debit, DebitMany, Reverse, Capture, Release, DrainInbox)
+}
 
 
 @dataclass(slots=True)
@@ -32,7 +36,7 @@ class Item:
         envelope: Its envelope, if it could be opened.
         messages: The messages that it carries: one, or many of `credits.debit_many`.
         is_doorbell: Whether it only says that rows wait in the inbox.
-        fault: The dead letter of an item that could not be read.
+        dead: The dead message of an item that could not be read.
     """
 
     tag: str
@@ -40,24 +44,27 @@ class Item:
     envelope: Envelope | None = None
     messages: Sequence[Message] = ()
     is_doorbell: bool = False
-    fault: Letter | None = None
+    dead: DeadMessage | None = None
 
 
 def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
-    """Open a Celery message; one that can't be read has its dead letter as `fault`."""
+    """Open a Celery message; one that can't be read gets its dead message."""
     try:
         opened = envelope.read(raw, known_tasks=known_tasks)
     except Malformed as error:
-        return Item(tag, raw, fault=dead_letters.of_raw(raw, str(error.facts["problem"])))
+        return Item(tag, raw, dead=dead_letters.from_raw(raw, error.facts["problem"]))
     try:
         kind = KINDS.get(opened.task)
         if kind is None:
-            raise Malformed(problem=f"{opened.task} does not belong into the queue {QUEUE}")
+            raise Malformed(problem=f"{opened.task} does not belong in the queue {QUEUE}")
         if opened.positional:
-            raise InvalidMessage("args", f"{opened.task} takes keyword arguments only")
-        message = kind.from_arguments(opened.arguments)
+            raise InvalidMessage("args", f"must be empty: {kind.TASK} takes keyword arguments only")
+        try:
+            message: Any = kind(**opened.arguments)
+        except TypeError:  # a field is missing or unknown; this names it
+            message = kind.from_arguments(opened.arguments)
     except (Malformed, InvalidMessage) as error:
-        return Item(tag, raw, opened, fault=letter_of(opened, error))
+        return Item(tag, raw, opened, dead=dead_message(opened, error))
     if isinstance(message, DebitMany):
         return Item(tag, raw, opened, message.debits)
     if isinstance(message, DrainInbox):
@@ -66,7 +73,7 @@ def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
 
 
 def ids(items: Sequence[Item]) -> list[str]:
-    """The id of each message: its envelope's, with a number where that carries many."""
+    """Return an id for each message: the envelope's, with a number if the envelope has many."""
     return [
         item.envelope.message_id
         if item.envelope.task != DebitMany.TASK
@@ -77,9 +84,9 @@ def ids(items: Sequence[Item]) -> list[str]:
     ]
 
 
-def letter_of(opened: Envelope, error: Exception) -> Letter:
-    """The dead letter of a message that could be opened."""
-    return Letter(
+def dead_message(opened: Envelope, error: Exception) -> DeadMessage:
+    """Return the dead message for an envelope that could be opened."""
+    return DeadMessage(
         message_id=opened.message_id,
         error=type(error).__name__,
         reason=str(error),
@@ -91,21 +98,21 @@ def letter_of(opened: Envelope, error: Exception) -> Letter:
 
 
 class Prefetch:
-    """Takes batches off the queue.
+    """The batches of the queue.
 
     While a full batch is applied, which mostly waits for Postgres, a thread takes the next one.
-    Both are leased: what a killed reader had taken comes back.
+    Both are leased, so the messages of a killed reader return to the queue.
     """
 
     def __init__(self, client: "queues.Redis", known_tasks: Container[str]) -> None:
         self._redis, self._known_tasks = client, known_tasks
-        self._limit = self._fetch = settings().debit_set_size
+        self._limit = self._fetch = settings().debit_batch_size
         self._was_full = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="debit-prefetch")
         self._ahead: Future[Sequence[Item]] | None = None
 
     def next(self) -> Sequence[Item]:
-        """The batch that was taken ahead, or one taken now; empty if nothing waits."""
+        """Return the batch that was taken ahead, or take one now; empty if nothing waits."""
         if self._ahead is None:
             return self.take()
         ahead, self._ahead = self._ahead, None
@@ -115,11 +122,11 @@ class Prefetch:
         """Take a batch now.
 
         A message of many debits counts as many: hundreds of such messages in one transaction would
-        keep accounts locked for longer than others wait, and than a lease lasts.
+        lock accounts for longer than others wait for them, and for longer than a lease lasts.
         """
-        taken = queues.take(self._redis, QUEUE, self._fetch)
-        self._was_full = len(taken) >= self._fetch
-        items = [open_item(tag, raw, self._known_tasks) for tag, raw in taken]
+        popped = queues.take(self._redis, QUEUE, self._fetch)
+        self._was_full = len(popped) >= self._fetch
+        items = [open_item(tag, raw, self._known_tasks) for tag, raw in popped]
         size = kept = 0
         for item in items:
             size += max(len(item.messages), 1)
@@ -127,28 +134,28 @@ class Prefetch:
         if items[kept:]:
             self._requeue(items[kept:])
         if items:
-            # At most twice as many: where large and small messages take turns, they would otherwise
-            # be fetched and given back.
+            # At most doubled: where large and small messages alternate, the reader would otherwise
+            # fetch messages and requeue them.
             self._fetch = max(min(self._limit * len(items) // size, self._fetch * 2), 1)
         return items[:kept]
 
     def take_ahead(self) -> None:
-        """Begin to take the next batch, if the last one was full; a short queue is for others."""
+        """Begin to take the next batch if the last was full; a short queue is left to others."""
         if self._was_full and self._ahead is None:
             self._ahead = self._thread.submit(self.take)
 
     def tags_ahead(self) -> list[str]:
-        """The delivery tags of the batch that was taken ahead."""
+        """Return the delivery tags of the batch that was taken ahead."""
         ahead = self._ahead
         if ahead is None or not ahead.done() or ahead.exception() is not None:
             return []
         return [item.tag for item in ahead.result()]
 
     def close(self) -> None:
-        """Give back the batch that was taken ahead."""
+        """Requeue the batch that was taken ahead."""
         ahead, self._ahead = self._ahead, None
         self._thread.shutdown()
-        # Where Redis is away, they come back after their lease.
+        # If Redis is away, the messages return after their lease.
         if ahead is not None and ahead.exception() is None:
             with suppress(redis.RedisError):
                 self._requeue(ahead.result())

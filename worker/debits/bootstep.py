@@ -1,4 +1,4 @@
-"""The step of a Celery worker that hands the debit queue to a reader of batches."""
+"""The bootstep of a Celery worker that lets a DebitReader consume the debit queue."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from worker.settings import settings
 
 
 class ReadDebitsInBatches(bootsteps.StartStopStep):
-    """Takes the debit queue out of Celery's hands and gives it to a DebitReader."""
+    """Removes the debit queue from Celery's consumer and starts a DebitReader for it."""
 
     requires = ("celery.worker.consumer.events:Events",)
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         queues = parent.app.amqp.queues
-        self.enabled = settings().debit_reader == "sets" and QUEUE in queues.consume_from
+        self.enabled = settings().debit_reader == "batches" and QUEUE in queues.consume_from
         self._reader: DebitReader | None = None
         if not self.enabled:
             return
         if parent.pool.__module__.endswith("prefork"):
             raise ImproperlyConfigured(
-                f"a worker of the queue {QUEUE} needs --pool solo or --pool threads:"
-                " children forked while its reader holds connections would share them"
+                f"A worker of the queue {QUEUE} needs --pool solo or --pool threads:"
+                " forked children would share the connections of its reader."
             )
         parent.read_in_batches = [queues[QUEUE]]  # for worker.remote_control
         queues.deselect([QUEUE])
@@ -35,12 +35,12 @@ class ReadDebitsInBatches(bootsteps.StartStopStep):
         return self.enabled
 
     def start(self, parent: Any) -> None:
-        """Start to read; after a lost connection Celery stops and starts this step again."""
+        """Start the reader. After a lost connection Celery stops and starts this step again."""
         self._reader = DebitReader(parent.app, parent.hostname)
         self._reader.start()
 
     def stop(self, parent: Any) -> None:
-        """Finish the batch in hand."""
+        """Finish the current batch."""
         if self._reader is not None:
             self._reader.stop()
             self._reader = None

@@ -1,4 +1,4 @@
-"""Flower's view of debits read in batches: each one at low rates, sums above."""
+"""Flower's view of debits that are read in batches: each debit at low rates, sums above."""
 
 import time
 from collections import Counter
@@ -13,9 +13,9 @@ from worker.logs import logger
 
 log = logger(__name__)
 
-#: Debits a second that are shown one by one: three events each cost more than the debit itself.
+#: Debits a second that are shown one by one: their three events cost more than the debit itself.
 SHOWN_A_SECOND = 10
-#: Faster ones are summed up; the sum is sent this often at most.
+#: At higher rates a sum is sent, at most this often.
 SUM_EVERY_S = 0.5
 #: The name under which Flower shows the sum of a batch.
 BATCH_NAME = "credits.debit (batch)"
@@ -23,7 +23,7 @@ _now = time.monotonic
 
 
 class DebitEvents:
-    """Sends Celery's task events on a connection of its own, if the worker sends events at all."""
+    """The reader's task events, on their own connection; none if the worker sends no events."""
 
     def __init__(self, app: Any, hostname: str) -> None:
         self._dispatcher: Any = None
@@ -47,7 +47,7 @@ class DebitEvents:
             self.send_sum()
 
     def send_sum(self) -> None:
-        """Send the sum of what was not shown one by one, unless one was sent just now."""
+        """Send the sum of the debits not shown one by one, unless a sum was sent just now."""
         if self._unsent and _now() >= self._sent_at + SUM_EVERY_S:
             shown = ", ".join(f"{count} {name}" for name, count in self._unsent.items() if count)
             self._send_task(uuid(), BATCH_NAME, shown)
@@ -55,7 +55,7 @@ class DebitEvents:
             self._sent_at = _now()
 
     def close(self) -> None:
-        """Send the rest, and close the connection."""
+        """Send the last sum and close the connection."""
         if self._dispatcher is not None:
             self._sent_at = 0.0
             self.send_sum()
@@ -73,7 +73,7 @@ class DebitEvents:
         return True
 
     def _send_task(self, task_id: str, name: str, outcome: str) -> None:
-        """Send the events of one task; they are for people, so a failure is only logged."""
+        """Send the events of one task. They are only shown, so a failure is only logged."""
         try:
             self._send(task_id, name, outcome)
         except Exception as error:

@@ -2,10 +2,10 @@
 
 Between two batches it drains a batch of the inbox; a doorbell in the queue wakes it for that.
 
-It runs as a thread of a Celery worker that was told to consume `debits` (`-Q debits --pool solo`),
-so that ping, Flower, shutdown and logs are Celery's. A batch is acknowledged after its commit. A
-batch that fails for a transient cause waits and is tried again. One that breaks is halved until the
-message that breaks it is alone, and that message becomes a dead letter.
+It runs as a thread of a Celery worker that consumes `debits` (`-Q debits --pool solo`), so that
+ping, Flower, shutdown and logs are Celery's. A batch is acknowledged after its commit. After a
+transient error it waits and is tried again. After any other error it is halved until the message
+that causes it is alone; that message becomes a dead letter.
 """
 
 import gc
@@ -19,16 +19,16 @@ from sqlalchemy.exc import IntegrityError
 
 from billing.context import Context
 from billing.host import accounts
-from billing.operations import dead_letters as letters
+from billing.operations import dead_letters as dead_letters_table
+from billing.postgres.transient import is_locked
 from billing.usage import post
 from billing.usage.post import Answer
 from worker import dead_letters
-from worker.database import is_away, is_locked, transaction
+from worker.database import is_away, transaction
 from worker.debits import batch
 from worker.debits.batch import QUEUE, Item, Prefetch
 from worker.debits.flower_events import DebitEvents
 from worker.debits.inbox_drain import InboxDrain
-from worker.debits.single import rejected
 from worker.logs import logger
 from worker.settings import settings
 from worker.task import is_transient
@@ -40,18 +40,18 @@ log = logger(__name__)
 IDLE_WAIT_S = 1.0
 #: Pauses after a transient error: the first, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
-#: A batch that fails so often while the database is there is halved: one message is the cause.
+#: A batch that fails this often while the database is up is halved: one message is the cause.
 MAX_TRIES = 5
-#: A batch waits so long for its accounts; then the locked ones are left, and the others go on.
+#: A batch waits this long for its accounts; then messages of locked accounts are requeued.
 LOCK_WAIT_MS = 1000
-#: How often messages of dead readers are looked for.
+#: Seconds between two searches for the messages of dead readers.
 SWEEP_S = 5.0
 #: A stopping reader finishes its batch within this time, or leaves it to the next reader.
 STOP_S = 15.0
 
 
 def tune_garbage_collector() -> None:
-    """Exempt what stays from Python's cyclic garbage collector, and run it less often.
+    """Exempt the loaded program from Python's cyclic garbage collector, and run it less often.
 
     A batch creates and drops some 50,000 objects, none in a cycle. Scanning all of Celery for each
     batch took a quarter of the reader's time.
@@ -62,7 +62,7 @@ def tune_garbage_collector() -> None:
 
 
 class DebitReader:
-    """Drains the debit queue until it is told to stop."""
+    """Reads the debit queue until it is told to stop."""
 
     def __init__(self, app: Any, hostname: str) -> None:
         self._app = app
@@ -75,17 +75,17 @@ class DebitReader:
         self._prefetch = Prefetch(self._redis, app.tasks)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the batch in hand, and end."""
+        """Finish the current batch and end the thread."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        log.info("debit_reader_started", batch_size=settings().debit_set_size)
+        log.info("debit_reader_started", batch_size=settings().debit_batch_size)
         tune_garbage_collector()
         pause = FIRST_PAUSE_S
         while not self._stop.is_set():
@@ -93,13 +93,13 @@ class DebitReader:
                 self._restore_expired()
                 items = self._prefetch.next()
                 self._prefetch.take_ahead()
-                worked = self._read(items) + self._inbox.drain_batch()
+                count = self._read(items) + self._inbox.drain_batch()
                 self._events.send_sum()
-                if not worked:
+                if not count:
                     queues.wait(self._redis, QUEUE, IDLE_WAIT_S)
                 pause = FIRST_PAUSE_S
             except Exception as error:
-                # A reader that ends would leave the queue to nobody: it logs the error and goes on.
+                # Without a reader nobody would read the queue, so it logs the error and goes on.
                 log.exception("debit_reader_failed", error=type(error).__name__)
                 self._stop.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
@@ -108,7 +108,7 @@ class DebitReader:
         log.info("debit_reader_stopped")
 
     def read_batch(self) -> int:
-        """Take one batch from the queue and finish it; return how many messages it had."""
+        """Take one batch from the queue and finish it; return the number of messages."""
         return self._read(self._prefetch.take())
 
     def _read(self, items: Sequence[Item]) -> int:
@@ -122,7 +122,7 @@ class DebitReader:
         return len(items)
 
     def _finish(self, items: Sequence[Item]) -> None:
-        """Apply and acknowledge; wait out transient errors, and halve what breaks."""
+        """Apply and acknowledge; retry after a transient error, halve after any other."""
         pause, tries = FIRST_PAUSE_S, 0
         while True:
             try:
@@ -139,7 +139,7 @@ class DebitReader:
                 if is_locked(error) and (unlocked := self._requeue_locked(items)):
                     items = unlocked
                     continue
-                log.warning("debit_batch_waits", error=type(error).__name__, pause_s=pause)
+                log.warning("debit_batch_delayed", error=type(error).__name__, pause_s=pause)
                 self._renew_leases(items)
                 self._stop.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
@@ -155,21 +155,17 @@ class DebitReader:
         return answers
 
     def _keep_dead(self, ctx: Context, items: Sequence[Item], answers: Sequence[Answer]) -> None:
-        """Keep what could not be read, or may be replayed later, as dead letters."""
-        dead = [item.fault for item in items if item.fault is not None]
+        """Keep unreadable and rejected messages as dead letters."""
+        dead = [item.dead for item in items if item.dead is not None]
         if any(answer.error is not None for answer in answers):
-            dead += [
-                rejected(message_id, answer)
-                for message_id, answer in zip(batch.ids(items), answers, strict=True)
-                if answer.is_rejected
-            ]
+            dead += dead_letters.from_rejected(batch.ids(items), answers)
         if dead:
-            letters.keep(ctx, [dead_letters.storable(letter) for letter in dead])
+            dead_letters_table.keep(ctx, [dead_letters.storable(message) for message in dead])
 
     def _requeue_locked(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Send messages of locked accounts to the end of the queue; return the others, if any.
+        """Requeue messages of locked accounts at the back; return the others, if any.
 
-        The app may keep an account's row locked, as by a hold in a long transaction.
+        The app can lock an account's row for long, as by a hold in a long transaction.
         """
         with transaction() as ctx:
             account_ids = {message.account_id for item in items for message in item.messages}
@@ -194,13 +190,13 @@ class DebitReader:
             return
         (item,) = items
         if is_transient(error) and not isinstance(error, IntegrityError):
-            # Its account is locked for long: the others need not wait for that.
+            # Its account stays locked; the others need not wait for it.
             log.warning("debit_requeued", error=type(error).__name__)
             queues.requeue_back(self._redis, QUEUE, item.tag, item.raw)
             return
         log.error("debit_broke", error=type(error).__name__, exc_info=error)
         if item.envelope:
-            dead_letters.keep(batch.letter_of(item.envelope, error))
+            dead_letters.keep(batch.dead_message(item.envelope, error))
             self._acknowledge(items)
         else:
             queues.quarantine(self._redis, item.raw, item.tag)
@@ -213,7 +209,7 @@ class DebitReader:
             log.warning("leases_not_renewed", error=type(error).__name__)
 
     def _acknowledge(self, items: Sequence[Item]) -> None:
-        """Acknowledge a committed batch; if that fails, it is only delivered again."""
+        """Acknowledge a committed batch. If that fails, it is delivered again, without effect."""
         try:
             queues.acknowledge(self._redis, [item.tag for item in items])
         except redis.RedisError as error:
@@ -221,14 +217,14 @@ class DebitReader:
 
     def _report(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
         counts = post.counts_of(answers)
-        counts["malformed"] += sum(item.fault is not None for item in items)
+        counts["malformed"] += sum(item.dead is not None for item in items)
         if answers or counts["malformed"]:
             shown = {name: count for name, count in counts.items() if count}
             log.info("debits_applied", messages=len(items), **shown)
             self._events.send(list(zip(batch.ids(items), answers, strict=True)), shown)
 
     def _restore_expired(self) -> None:
-        """Bring back what dead readers held, as a stock sweep does."""
+        """Requeue the messages of dead readers, as stock kombu does."""
         if time.monotonic() < self._swept_at + SWEEP_S:
             return
         self._swept_at = time.monotonic()

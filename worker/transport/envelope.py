@@ -1,7 +1,7 @@
-"""The form of a Celery message (protocol 2) as it lies in Redis.
+"""The envelope of a Celery message (protocol 2) as it is stored in Redis.
 
-A stock worker ends, loops or silently drops messages on most faults of form; ours keeps them as
-dead letters. msgspec checks the types in one pass in C and names the field that is wrong.
+On most malformed messages a stock worker crashes, loops or drops them silently; ours keeps them as
+dead letters. msgspec checks the types in one pass in C and names the wrong field.
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
 """
 
@@ -17,22 +17,22 @@ from msgspec import Meta
 
 from billing.errors import Malformed
 
-#: Levels that a body may nest: a dead letter writes the body again, which must not overflow.
+#: Levels that a body may nest: a dead letter encodes the body again, which must not overflow.
 _DEEPEST = 100
-#: A message that says it was retried more often was not written by Celery.
+#: Celery writes no message with more retries than this.
 _MOST_RETRIES = 1000
-#: Times beyond these overflow when Celery moves them into another zone.
+#: Times outside these years overflow when Celery converts their time zone.
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 
-#: An escape of half a character: bytes of a webhook that are no UTF-8 are carried so (PEP 383), and
-#: only Python's own reader takes it.
-_HALF_CHARACTER = b"\\udc"
+#: The escape of a lone surrogate: non-UTF-8 bytes of a webhook are carried this way (PEP 383), and
+#: only Python's own decoder reads it.
+_LONE_SURROGATE = b"\\udc"
 
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class _Headers(msgspec.Struct, gc=False):
-    """The headers that Celery reads; another type ends a worker or loses the message."""
+    """The headers that Celery reads; a wrong type crashes a worker or loses the message."""
 
     task: _Name
     id: _Name
@@ -77,7 +77,7 @@ _read_body = msgspec.json.Decoder(_Body).decode
 
 @dataclass(slots=True)
 class Envelope:
-    """The content of a well-formed message: its task, its id, and the task's arguments."""
+    """A well-formed message: its task, its id, and the task's arguments."""
 
     task: str
     message_id: str
@@ -91,11 +91,10 @@ def read(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
     """Open a message.
 
     Raises:
-        Malformed: If its form is not that of a Celery message for one of `known_tasks`; its
-            `problem` says where.
+        Malformed: It is not a Celery message for one of `known_tasks`; `problem` names the field.
     """
     if not raw.isascii():
-        raise Malformed(problem="not ASCII, as every Celery message is")
+        raise Malformed(problem="it is not ASCII, as every Celery message is")
     try:
         message = _read_message(raw)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -124,7 +123,7 @@ def _body(message: _Message) -> tuple[list[Any], dict[str, Any]]:
             body = binascii.a2b_base64(message.body, strict_mode=True)
         else:
             body = message.body.encode()
-        if _HALF_CHARACTER in body:
+        if _LONE_SURROGATE in body:
             positional, arguments, embed = msgspec.convert(json.loads(body), _Body)
         else:
             positional, arguments, embed = _read_body(body)
@@ -134,7 +133,9 @@ def _body(message: _Message) -> tuple[list[Any], dict[str, Any]]:
         raise Malformed(problem="body: nested too deep")
     if embed and any(embed.values()):
         follows = [name for name, value in embed.items() if value]
-        raise Malformed(problem=f"asks for {', '.join(follows)[:60]}: no task of ours has a result")
+        raise Malformed(
+            problem=f"body: {', '.join(follows)[:60]} needs a result, and no task has one"
+        )
     return positional, arguments
 
 

@@ -1,26 +1,25 @@
 -- Pops messages and registers them as kombu would, in one step; see worker/transport/queues.py.
 --
--- KEYS: the queue's lists, then unacked, unacked_index and poison. ARGV: how many, the score.
--- Returns for each list that had any: its name, the messages and their delivery tags.
+-- KEYS: the queue's lists, then unacked, unacked_index and the quarantine. ARGV: the most messages,
+-- the score. Returns for each list with messages: its name, the messages and their delivery tags.
 
 local lists, bytes = #KEYS - 3, 0
-local unacked, index, poison = KEYS[lists + 1], KEYS[lists + 2], KEYS[lists + 3]
-local left, score, taken = tonumber(ARGV[1]), ARGV[2], {}
+local unacked, index, quarantine = KEYS[lists + 1], KEYS[lists + 2], KEYS[lists + 3]
+local remaining, score, answer = tonumber(ARGV[1]), ARGV[2], {}
 
--- Lua's stack holds 8,000 values, and a message passes two at a time. Of large messages fewer are
--- taken: after so many bytes no more are popped.
+-- Lua's stack has room for 8,000 values, and each message passes two of them.
 local AT_ONCE = 500
-local MOST_BYTES = 2^24
+-- After this many bytes no more messages are popped.
+local MAX_BYTES = 2^24
 
--- How kombu begins and ends every message. Reading all of its JSON would cost as much again as all
--- the rest of this script; who takes the message reads it at once, and a sweep sets aside what
--- can't be read.
+-- The beginning and the end of every message of kombu. Decoding all of its JSON would double the
+-- cost of this script; the worker decodes it anyway, and quarantines what it can't read.
 local HEAD = '{"body": "'
 local TAIL = '^"delivery_info": {"exchange": "[%w_.-]*", "routing_key": "[%w_.-]*"}, '
              .. '"priority": %d+, "body_encoding": "base64", "delivery_tag": "([%w-]+)"}}$'
 local LONGEST_TAIL = 300
 
--- A tag that no reader could decode would hold up every message that was taken with it.
+-- A tag that the worker can't decode would hold up every message popped together with it.
 local function is_utf8(text)
   local rest = text:gsub('[\194-\223][\128-\191]', '.')
     :gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
@@ -31,7 +30,7 @@ local function is_utf8(text)
   return not rest:find('[%z\128-\255]')
 end
 
--- The delivery tag of a message that kombu could restore; nothing where something is missing.
+-- The delivery tag of a message that kombu could requeue; nil if something is missing.
 local function tag_of(raw)
   if string.sub(raw, 1, #HEAD) == HEAD then
     local at = string.find(raw, '"delivery_info": {', -LONGEST_TAIL, true)
@@ -51,8 +50,8 @@ local function tag_of(raw)
 end
 
 local function register(list, popped)
-  -- With the queue that it came from (in the default exchange, whose routing keys are queues),
-  -- whatever the message says itself: that is where it has to come back to.
+  -- Registered with the queue that it came from (in the default exchange, whose routing keys are
+  -- queues), whatever the message itself says: that is the queue to which it must return.
   local queue = cjson.encode(string.match(list, '^(.-)\6\22') or list)
   local tags, forms, raws = {}, {}, {}
   for _, raw in ipairs(popped) do
@@ -63,7 +62,7 @@ local function register(list, popped)
       tags[#tags + 1], raws[#raws + 1] = tag, raw
       forms[#forms + 1] = '[' .. raw .. ',"",' .. queue .. ']'
     else
-      redis.call('LPUSH', poison, raw)
+      redis.call('LPUSH', quarantine, raw)
     end
   end
   if #tags == 0 then return end
@@ -78,33 +77,35 @@ local function register(list, popped)
       scores[#scores + 1], scores[#scores + 2] = score, tag
       new_raws[#new_raws + 1], new_tags[#new_tags + 1] = raws[i], tag
     elseif before == forms[i] then
-      -- A message that a worker holds, byte for byte, is that message once more: one is enough.
+      -- A copy, byte for byte, of a message that a worker holds: one registration is enough.
       redis.call('ZADD', index, 'NX', score, tag)
     else
-      redis.call('LPUSH', poison, raws[i])
+      redis.call('LPUSH', quarantine, raws[i])
     end
   end
   if #new_tags == 0 then return end
   redis.call('HSET', unacked, unpack(fields))
   redis.call('ZADD', index, unpack(scores))
-  taken[#taken + 1] = list
-  taken[#taken + 1] = new_raws
-  taken[#taken + 1] = new_tags
+  answer[#answer + 1] = list
+  answer[#answer + 1] = new_raws
+  answer[#answer + 1] = new_tags
 end
 
--- Of a long queue, a tenth of a large set comes from its new end: what one sender has just sent
--- does not wait behind all that another sent before.
+-- A tenth of a large batch comes from the new end of a long queue, so that a new message of one
+-- sender does not wait behind all the earlier messages of another.
 local newest = 0
-if redis.call('LLEN', KEYS[1]) > left then newest = math.min(math.floor(left / 10), AT_ONCE) end
-left = left - newest
+if redis.call('LLEN', KEYS[1]) > remaining then
+  newest = math.min(math.floor(remaining / 10), AT_ONCE)
+end
+remaining = remaining - newest
 
 for i = 1, lists do
-  while left > 0 and bytes < MOST_BYTES do
-    local popped = redis.call('RPOP', KEYS[i], math.min(left, AT_ONCE))
+  while remaining > 0 and bytes < MAX_BYTES do
+    local popped = redis.call('RPOP', KEYS[i], math.min(remaining, AT_ONCE))
     if not popped then break end
-    left = left - #popped
+    remaining = remaining - #popped
     register(KEYS[i], popped)
   end
 end
 if newest > 0 then register(KEYS[1], redis.call('LPOP', KEYS[1], newest)) end
-return taken
+return answer

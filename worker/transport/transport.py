@@ -1,10 +1,12 @@
-"""The Redis transport of our workers: kombu's, taking messages as `worker.transport.queues` does.
+"""The Redis transport of our workers: kombu's, with the safe pop of `worker.transport.queues`.
 
-It differs from stock in five ways (docs/decisions/0002): a message is popped and registered in
-one step; its lease is renewed while a worker holds it (`leases`); a message that a worker
-could not survive is set aside; what onlookers see of a message is hidden, whoever sent it; and an
-empty queue is asked again after a pause instead of with a blocking pop, for Redis can't block and
-register at once.
+It differs from kombu's in five ways (decision 0002):
+
+- A message is popped and registered in one step.
+- Its lease is renewed while a worker holds it (`leases`).
+- A message that would crash a worker is quarantined.
+- A message's arguments are hidden from events and logs, whoever sent it.
+- An empty queue is polled with a pause, because Redis can't block and register in one step.
 """
 
 import time
@@ -25,17 +27,17 @@ from worker.transport import queues as redis_queues
 
 log = logger(__name__)
 
-#: How long an idle worker waits before it asks again; debits have a reader that does not wait.
-IDLE_S = 0.05
-#: What Celery's code raises over a message of a shape that it did not expect.
-_MISSHAPEN = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
+#: Seconds between two polls of an idle worker. The debit reader blocks instead.
+POLL_S = 0.05
+#: What Celery's code raises for a message of an unexpected form.
+_FORM_ERRORS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 
 
 class QoS(stock.QoS):
-    """What a worker has taken and not yet acknowledged."""
+    """The messages that a worker has taken and not acknowledged."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a message; one that the channel has registered needs no second registration."""
+        """Record a message; one that was popped by our script is registered already."""
         if delivery_tag in self.channel.registered:
             self.channel.registered.discard(delivery_tag)
             PlainQoS.append(self, message, delivery_tag)
@@ -43,37 +45,37 @@ class QoS(stock.QoS):
             super().append(message, delivery_tag)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Put a message back; one that can't be read is set aside, and holds up no other."""
+        """Requeue a message; one that can't be read is quarantined and holds up no other."""
         try:
             super().restore_by_tag(tag, client, leftmost)
         except (ValueError, RecursionError) as error:
-            log.warning("message_quarantined", problem=f"can't be restored: {type(error).__name__}")
+            log.warning("message_quarantined", problem=f"can't be requeued: {type(error).__name__}")
             with self.channel.conn_or_acquire(client) as redis:
                 redis_queues.quarantine_held(redis, tag)
 
     def held(self) -> list[str]:
-        """The delivery tags of the messages that this worker holds."""
+        """Return the delivery tags of the messages that this worker holds."""
         return list(self._delivered)
 
 
 class Channel(stock.Channel):
-    """A channel that loses no message between Redis and the worker, and outlives the bad ones."""
+    """A channel that loses no message between Redis and the worker, and survives malformed ones."""
 
     QoS = QoS
-    #: Set in a worker's process. Another one only waits for answers to its remote control, which
-    #: are no tasks, and has no timer to ask again with: it asks as stock does.
+    #: Set in a worker's process. Other processes only read answers to remote control, which are not
+    #: tasks, and have no event loop to poll with: they read as stock kombu does.
     takes_tasks = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.registered: set[str] = set()
-        self._ask_again_at = 0.0
+        self._poll_at = 0.0
         super().__init__(*args, **kwargs)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         if not self.takes_tasks:
             super()._brpop_start(timeout)
             return
-        if time.monotonic() < self._ask_again_at:
+        if time.monotonic() < self._poll_at:
             return
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
@@ -88,30 +90,30 @@ class Channel(stock.Channel):
             return bool(super()._brpop_read(**options))
         try:
             try:
-                taken = self.client.parse_response(self.client.connection, "EVAL", **options)
+                answer = self.client.parse_response(self.client.connection, "EVAL", **options)
             except self.connection_errors:
                 self.client.connection.disconnect()
                 raise
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        if not taken:
+        if not answer:
             self._pause()
             raise Empty
-        for list_name, messages in redis_queues.messages_of(taken):
+        for list_name, messages in redis_queues.messages_of(answer):
             queue = redis_queues.queue_of(list_name)
             self._queue_cycle.rotate(queue)
             for tag, raw in messages:
-                self._hand_over(raw, tag, queue)
+                self._deliver_raw(raw, tag, queue)
         return True
 
     def _pause(self) -> None:
-        self._ask_again_at = time.monotonic() + IDLE_S
+        self._poll_at = time.monotonic() + POLL_S
         loop = get_event_loop()
         if loop is not None:
-            loop.call_later(IDLE_S, _wake)
+            loop.call_later(POLL_S, _wake)
 
-    def _hand_over(self, raw: bytes, tag: str, queue: str) -> None:
+    def _deliver_raw(self, raw: bytes, tag: str, queue: str) -> None:
         try:
             envelope.read(raw, known_tasks=current_app.tasks)
         except Malformed as error:
@@ -122,15 +124,15 @@ class Channel(stock.Channel):
         self.registered.add(tag)
         try:
             self.connection._deliver(message, queue)
-        except _MISSHAPEN as error:
-            # The envelope was well-formed, and Celery stumbled all the same: the next worker would.
+        except _FORM_ERRORS as error:
+            # Celery fails although the envelope is well-formed; it would fail in any worker.
             self._quarantine(raw, tag, queue, f"Celery can't read it: {type(error).__name__}")
             self.qos.ack(tag)
 
     def _do_restore_message(self, payload: Any, *args: Any, **kwargs: Any) -> None:
-        """Put a message back; what kombu can't mark as redelivered it would log whole and drop."""
+        """Requeue a message. Kombu would log and drop one that it can't mark as redelivered."""
         if not isinstance(payload, dict) or not isinstance(payload.get("headers"), dict):
-            raise ValueError("no headers")  # noqa: TRY004 - what a sweep takes for unreadable
+            raise ValueError("no headers")  # noqa: TRY004 - restore_by_tag expects a ValueError
         super()._do_restore_message(payload, *args, **kwargs)
 
     def _quarantine(self, raw: bytes, tag: str, queue: str, problem: str) -> None:
@@ -140,7 +142,7 @@ class Channel(stock.Channel):
 
 
 def _wake() -> None:
-    """Nothing: that a timer fires makes the event loop ask the queues again."""
+    """Do nothing: the timer itself makes the event loop poll the queues again."""
 
 
 class Transport(stock.Transport):
@@ -149,6 +151,5 @@ class Transport(stock.Transport):
     Channel = Channel
 
 
-#: How a connection of ours shows itself: Flower asks a broker of this name how long its queues are,
-#: and has no answer for a name that it does not know.
+#: The name under which our connections appear: Flower shows queue lengths only for names it knows.
 Connection.resolve_aliases[f"{Transport.__module__}:{Transport.__name__}"] = "redis"

@@ -9,7 +9,7 @@ from billing import closing
 from billing.context import Policy
 from billing.lifecycle.trials import fingerprints
 from billing.operations import dead_letters
-from billing.operations.dead_letters import Letter
+from billing.operations.dead_letters import DeadMessage
 from models.life import Closure, TrialIdentity
 from worker.database import transaction
 
@@ -61,7 +61,7 @@ def test_closing_asks_the_main_app_to_end_what_bills_it(gone):
 
 def test_closing_erases_personal_data_and_keeps_payments(gone):
     with transaction() as ctx:
-        letter = Letter(
+        letter = DeadMessage(
             message_id="m",
             error="Malformed",
             reason="",

@@ -207,10 +207,10 @@ def test_deleted_accounts_are_listed_and_closed_by_hand(life):
     over = clock.now() - DAY
     life.open_account("acme", is_deleted=True, restore_until=over)
 
-    assert billing_json("retention", "list")[0]["slug"] == "acme"
-    assert "acme" in billing("retention", "list")
-    assert "1 closed" in billing("retention", "close", "1")
-    assert billing_json("retention", "list") == []
+    assert billing_json("closing", "list")[0]["slug"] == "acme"
+    assert "acme" in billing("closing", "list")
+    assert "1 closed" in billing("closing", "close", "1")
+    assert billing_json("closing", "list") == []
 
 
 # --- the outbox -------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 import pytest
 
 from billing.operations import dead_letters
-from billing.operations.dead_letters import Letter, UnknownDeadLetter
+from billing.operations.dead_letters import DeadMessage, UnknownDeadLetter
 from tests.story import NOON
 from worker.database import transaction
 
-LETTER = Letter("m-1", "Malformed", "no body", "debits", "credits.debit", {"key": "k"})
+LETTER = DeadMessage("m-1", "Malformed", "no body", "debits", "credits.debit", {"key": "k"})
 
 
 def keep(*letters):
@@ -17,7 +17,7 @@ def keep(*letters):
 
 def open_letters():
     with transaction() as ctx:
-        return dead_letters.open_letters(ctx.session, limit=10)
+        return dead_letters.list_open(ctx.session, limit=10)
 
 
 def close(letter_id, state="dropped"):
@@ -75,7 +75,7 @@ def test_a_letter_is_closed_once(database):
 
 
 def test_what_a_terminal_would_obey_is_blanked_in_the_reason(database):
-    keep(Letter("m-2", "Malformed", "a\x1b[31m\x00b", raw=b"\x00\xff"))
+    keep(DeadMessage("m-2", "Malformed", "a\x1b[31m\x00b", raw=b"\x00\xff"))
 
     (letter,) = open_letters()
     assert (letter.reason, letter.raw) == ("a [31m b", b"\x00\xff")

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from billing import closing
 from billing.context import Policy
 from billing.operations import dead_letters
-from billing.operations.dead_letters import Letter
+from billing.operations.dead_letters import DeadMessage
 from models.host import Account
 from models.stripe import StripeEvent
 from tests.billing.lifecycle.conftest import tables_that_say
@@ -87,7 +87,7 @@ def test_a_webhook_among_the_dead_letters_is_blanked(gone):
         for customer in ("cus_1", "cus_11")
     ]
     letters = [
-        Letter(
+        DeadMessage(
             message_id=f"m{number}",
             error="Crash",
             reason="",

@@ -60,7 +60,7 @@ def test_a_task_takes_along_what_waits_and_acknowledges_it(shop, ledger, redis_c
 
 
 def test_a_set_is_no_larger_than_the_settings_say(shop, configure, redis_client, monkeypatch):
-    monkeypatch.setenv("BILLING_STRIPE_SET_SIZE", "30")
+    monkeypatch.setenv("BILLING_STRIPE_BATCH_SIZE", "30")
     stripe_batch.settings.cache_clear()
     redis_client.lpush("stripe", *[queued(paid(shop, number)) for number in range(1, 40)])
 

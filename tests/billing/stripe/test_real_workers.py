@@ -100,7 +100,7 @@ def test_a_kill_9_among_200_events_loses_none_and_applies_none_twice(
     ]
     redis_client.lpush("stripe", *raws, *raws[::10])
     # Small sets, or two of them would be all.
-    first = start("first", *TAKES, BILLING_STRIPE_SET_SIZE="5")
+    first = start("first", *TAKES, BILLING_STRIPE_BATCH_SIZE="5")
     wait_until(lambda: 20 < states()["applied"] < 200)
 
     first.kill_9()

@@ -79,7 +79,7 @@ def test_sets_over_the_same_accounts_do_not_deadlock(ledger):
 def test_one_key_sent_for_two_accounts_at_once_takes_from_one(ledger):
     """The loser's transaction breaks on the key, goes again, and finds it known."""
     accounts = [ledger.open_account(slug, credits=100) for slug in ("one", "other")]
-    from worker.database import is_transient
+    from billing.postgres.transient import is_transient
 
     for number in range(20):
         barrier = threading.Barrier(2)

@@ -42,7 +42,7 @@ def drain(ledger):
         try:
             with transaction() as ctx:
                 return inbox.drain(ctx.at(ledger.now), limit=limit, after=after, **options)
-        except inbox.InOtherHands as error:
+        except inbox.AccountsLocked as error:
             return inbox.Drained(0, [], 0, error.after)
 
     return one_set
@@ -64,7 +64,7 @@ def waiting():
 
 def letters():
     with transaction() as ctx:
-        return dead_letters.open_letters(ctx.session, limit=100)
+        return dead_letters.list_open(ctx.session, limit=100)
 
 
 class TestTheAppsTransaction:
@@ -424,7 +424,7 @@ class TestTwoDrains:
 
         def empty_it(dice):
             while not left_all.is_set() or waiting():
-                with suppress(inbox.InOtherHands, GivenUp), transaction() as ctx:
+                with suppress(inbox.AccountsLocked, GivenUp), transaction() as ctx:
                     inbox.drain(ctx.at(ledger.now), limit=11, after=inbox.LOWEST)
                     if dice.random() < 0.3:
                         raise GivenUp

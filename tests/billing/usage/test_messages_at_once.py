@@ -9,13 +9,14 @@ from contextlib import closing
 
 import pytest
 
+from billing.postgres.transient import is_transient
 from billing.renewal import expiry, plan_changes, renewals
 from billing.usage import holds, inbox
 from billing.usage import post as posting
 from billing_client import Capture, Debit, PlaceHold, Release, Reverse, new_key
 from billing_client import inbox as door
 from tests.app import connect
-from worker.database import is_transient, transaction
+from worker.database import transaction
 
 ACCOUNTS = 6
 PLANS = ("starter", "generous", "saving")
@@ -101,7 +102,7 @@ class Crowd:
                         ctx.at(self.ledger.now), limit=40, after=after
                     )
                 )
-            except inbox.InOtherHands as error:
+            except inbox.AccountsLocked as error:
                 after = error.after
                 continue
             after, empty = drained.after, 0 if drained.rows else empty + 1

@@ -1,4 +1,4 @@
-"""The next set is taken while one is applied; whatever happens, no message is lost by it."""
+"""The next batch is taken while one is applied; whatever happens, no message is lost by it."""
 
 import pytest
 import redis as redis_py
@@ -15,7 +15,7 @@ QUEUE = "debits"
 
 @pytest.fixture
 def taker(redis_client, monkeypatch):
-    monkeypatch.setenv("BILLING_DEBIT_SET_SIZE", "5")
+    monkeypatch.setenv("BILLING_DEBIT_BATCH_SIZE", "5")
     settings.cache_clear()
     app.loader.import_default_modules()
     taker = Prefetch(redis_client, app.tasks)

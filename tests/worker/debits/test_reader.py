@@ -29,7 +29,7 @@ def loaded():
 @pytest.fixture(autouse=True)
 def sets_of_500(monkeypatch):
     """Small enough for a test to fill several."""
-    monkeypatch.setenv("BILLING_DEBIT_SET_SIZE", "500")
+    monkeypatch.setenv("BILLING_DEBIT_BATCH_SIZE", "500")
     settings.cache_clear()
     yield
     monkeypatch.undo()
@@ -58,7 +58,7 @@ def queue(redis_client, *raws):
 
 def errors():
     with transaction() as ctx:
-        return {d.error: d for d in dead_letters.open_letters(ctx.session, limit=99)}
+        return {d.error: d for d in dead_letters.list_open(ctx.session, limit=99)}
 
 
 def nothing_left(redis_client):
@@ -133,7 +133,7 @@ def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_take
 
 
 def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redis_client):
-    """Its set waited for the lock again and again, and was halved nine times, waiting each time."""
+    """Its batch waited for the lock again and again, and was halved nine times, waiting each time."""
     other = acme.open_account("other", credits=100)
     queue(redis_client, debit("k1"), debit("k2", account_id=other), debit("k3"))
     with engine().connect() as app_at_work:
@@ -149,10 +149,10 @@ def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redi
 
 
 def waiting_for_a_lock():
-    """The ids of the server's processes that wait for one; asked anew, for a transaction sees one state."""
-    asked = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    """The server's processes that wait for a lock now: each call opens a new transaction."""
+    query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with engine().connect() as connection:
-        return list(connection.scalars(sa.text(asked)))
+        return list(connection.scalars(sa.text(query)))
 
 
 def test_a_connection_that_is_cut_in_the_middle_of_a_set_is_no_loss(reader, acme, redis_client):
@@ -339,8 +339,8 @@ def test_small_sets_that_come_fast_are_shown_as_sums_too(
         reader.read_batch()
 
     onlooker.types(33)
-    told = [event["name"] for event in onlooker.seen if event["type"] == "task-received"]
-    assert told == ["credits.debit"] * 10 + ["credits.debit (batch)"]
+    names = [event["name"] for event in onlooker.seen if event["type"] == "task-received"]
+    assert names == ["credits.debit"] * 10 + ["credits.debit (batch)"]
 
 
 def test_many_debits_in_one_message_end_each_for_itself(reader, acme, redis_client):
@@ -366,7 +366,7 @@ def test_messages_of_many_debits_are_no_larger_a_set_than_single_ones(reader, ac
     assert read == [1, 1, 1, 2, 1], "one at a time where each is large, then more again"
     with transaction() as ctx:
         taken = sa.text("SELECT count(*) FROM billing.keys GROUP BY xmin::text ORDER BY 1")
-        assert max(ctx.session.scalars(taken)) <= 501, "a set, and the opening of the book"
+        assert max(ctx.session.scalars(taken)) <= 501, "a batch, and the opening balance"
     assert nothing_left(redis_client)
 
 

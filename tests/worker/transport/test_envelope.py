@@ -54,7 +54,7 @@ def test_an_envelope_holds_the_task_its_id_and_its_arguments():
         ("an eta before the calendar", "headers.eta is not a time from 1971 to 9000"),
         ("retries below any number", r"at `\$.headers.retries`"),
         ("a shadow name that is a list", r"Expected `str \| null`, got `array` - at `\$.headers.s"),
-        ("with callbacks", "asks for callbacks: no task of ours has a result"),
+        ("with callbacks", "callbacks needs a result, and no task has one"),
     ],
 )
 def test_a_malformed_message_names_the_field_that_is_wrong(name, problem):
@@ -126,7 +126,7 @@ def test_a_body_is_json_of_a_sound_form(text, is_read):
 
 
 def opens_or_is_malformed(message):
-    """Whether it opens; if not, its problem is said."""
+    """Whether it opens; if not, it names the problem."""
     try:
         assert read(raw(message)).task == "credits.debit"
     except Malformed as error:

@@ -1,17 +1,17 @@
-"""What a server said, as the sentence that an operator wants in place of a traceback."""
+"""Errors of a server, as a sentence for an operator instead of a traceback."""
 
 import redis
 from kombu.exceptions import OperationalError
 from sqlalchemy.exc import DBAPIError
 
-#: Postgres' codes for a table or a schema that is not there (its manual, appendix A).
+#: Postgres' codes for a missing table or schema (its manual, appendix A).
 _NOT_MIGRATED = frozenset({"42P01", "3F000"})
-#: Of what is wrong with a server, and not with us: connection, rights, resources, time.
-_SERVERS_OWN = ("08", "28", "3D", "42501", "53", "55P03", "57")
+#: Postgres' codes for connection, rights, resources and time: errors of the server, not of ours.
+_SERVER_CODES = ("08", "28", "3D", "42501", "53", "55P03", "57")
 
 
-def in_a_sentence(error: BaseException) -> str | None:
-    """Why a server did not do it; None for an error that is no server's, which is a bug."""
+def sentence_of(error: BaseException) -> str | None:
+    """Return the sentence for an error of a server; None for any other error, which is a bug."""
     if isinstance(error, DBAPIError):
         return _of_postgres(error)
     if isinstance(error, redis.RedisError | OperationalError):
@@ -23,12 +23,12 @@ def _of_postgres(error: DBAPIError) -> str | None:
     code = getattr(error.orig, "pgcode", None)
     if code in _NOT_MIGRATED:
         return f"postgres: {first_line(error.orig)}: run `billing migrate` first"
-    # No code at all: it could not even be reached.
-    if code is None or code.startswith(_SERVERS_OWN):
+    # Without a code there was no connection.
+    if code is None or code.startswith(_SERVER_CODES):
         return f"postgres: {first_line(error.orig)}"
     return None
 
 
 def first_line(error: object) -> str:
-    """An error's words, short."""
+    """Return the first line of an error's text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

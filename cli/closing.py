@@ -1,0 +1,38 @@
+"""`billing closing`: deleted accounts that can't be restored any more."""
+
+import click
+
+from billing import closing as accounts_closing
+from cli.screen import console, json_option, show_json, table
+from worker.database import transaction
+
+#: The default limit of a list.
+AT_ONCE = 100
+
+
+@click.group()
+def closing() -> None:
+    """List deleted accounts that can't be restored any more, and close them for good."""
+
+
+@closing.command("list")
+@click.option("--limit", default=AT_ONCE, show_default=True, help="The most accounts to list.")
+@json_option
+def list_accounts(limit: int, as_json: bool) -> None:
+    """List deleted accounts that are not closed yet, the longest overdue first."""
+    with transaction() as ctx:
+        accounts = accounts_closing.listed(ctx, limit=limit)
+    if as_json:
+        show_json([account._asdict() for account in accounts])
+        return
+    columns = ("account", "slug", "deleted", "could be restored until")
+    table("deleted, and not closed", columns, [tuple(account) for account in accounts])
+
+
+@closing.command()
+@click.argument("account_ids", type=int, nargs=-1, required=True)
+def close(account_ids: tuple[int, ...]) -> None:
+    """Close accounts: ask the main app to cancel their billing, and erase personal data."""
+    with transaction() as ctx:
+        closed = accounts_closing.close(ctx, account_ids)
+    console.print(f"{len(closed)} closed")
