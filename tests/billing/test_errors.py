@@ -27,7 +27,7 @@ def test_an_error_says_its_docstring_with_its_facts_and_then_the_facts_that_it_d
 
 
 def test_a_fact_that_is_missing_is_unknown():
-    assert str(errors.UnknownAccount()) == "No account has the id unknown"
+    assert str(errors.UnknownAccount()) == "No account has the id or slug unknown"
 
 
 def test_the_tree_at_the_top_of_the_module_names_every_error():
