@@ -128,8 +128,10 @@ def _take_effect(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
     _record_cards(ctx, steps)
     of_payment = [step for step in steps if not isinstance(step.facts, APART)]
     payments = stripe_payments.read(ctx, of_payment) if of_payment else []
-    objects = [facts for payment in payments for facts in payment.objects]
-    prices = catalog.load(ctx.session, objects, loaded=prices)
+    own = {step.facts.id for step in steps if step.is_news}
+    others = [item for payment in payments for item in payment.objects if item.id not in own]
+    if others:
+        prices = catalog.load(ctx.session, others, loaded=prices)
     if payments:
         stripe_payments.settle(ctx, payments, catalog=prices)
     _follow(ctx, steps, prices)

@@ -7,15 +7,15 @@ from tests.tools.trips import NAMES, trip_of
 #: Files and changes of file that each trip may have at most.
 BOUNDS = {
     "debit": (15, 42),
-    "debit-task": (14, 40),
-    "invoice-paid": (42, 138),
-    "invoice-paid-task": (46, 146),
-    "bank-match": (37, 100),
-    "bank-match-task": (39, 103),
-    "bank-import": (18, 75),
-    "bank-import-task": (33, 190),
-    "trial-end": (15, 28),
-    "trial-end-task": (19, 58),
+    "debit-task": (13, 31),
+    "invoice-paid": (39, 112),
+    "invoice-paid-task": (43, 120),
+    "bank-match": (36, 92),
+    "bank-match-task": (38, 95),
+    "bank-import": (18, 73),
+    "bank-import-task": (33, 187),
+    "trial-end": (14, 27),
+    "trial-end-task": (18, 56),
 }
 
 
