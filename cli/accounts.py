@@ -5,10 +5,11 @@ import click
 from billing.support import explain as explain_account
 from billing.support import overview
 from cli.screen import console, json_option, show_json, table
+from cli.topic import Topic
 from worker.database import transaction
 
 
-@click.group()
+@click.group(cls=Topic)
 def accounts() -> None:
     """Show an account, or explain its balance."""
 

@@ -4,13 +4,14 @@ import click
 
 from billing import closing as accounts_closing
 from cli.screen import console, json_option, show_json, table
+from cli.topic import Topic
 from worker.database import transaction
 
 #: The default limit of a list.
 AT_ONCE = 100
 
 
-@click.group()
+@click.group(cls=Topic)
 def closing() -> None:
     """List deleted accounts that can't be restored any more, and close them for good."""
 

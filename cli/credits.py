@@ -9,6 +9,7 @@ from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
 from billing.sweep import SweepResult
 from cli.screen import console, json_option, show_json, table
+from cli.topic import Topic
 from flows import sweeps
 from worker.database import rehearsal
 
@@ -30,7 +31,7 @@ COLUMNS = {
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
 
 
-@click.group()
+@click.group(cls=Topic)
 def credits() -> None:
     """Renew, expire or repair credits now, as beat does."""
 

@@ -9,6 +9,7 @@ from billing.operations import dead_letters as dead_letters_table
 from billing.operations.dead_letters import UnknownDeadLetter
 from billing_client.client import HIDDEN, SENT_AT
 from cli.screen import console, json_option, operator, show_json, table
+from cli.topic import Topic
 from models.operations import DeadLetter
 from worker import clock
 from worker import dead_letters as worker_dead_letters
@@ -29,7 +30,7 @@ class NotReplayable(BillingError):
     """Dead letter {id} is not a message for one of our queues. Drop it and send a correct one."""
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=Topic)
 def dead_letters() -> None:
     """List, replay or drop messages that could not be handled."""
 

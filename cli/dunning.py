@@ -6,6 +6,7 @@ from sqlalchemy import select
 from billing.lifecycle.dunning import cases as dunning_act
 from billing.lifecycle.dunning.schedule import SCHEDULE, ScheduledStep
 from cli.screen import console, json_option, show_json, table
+from cli.topic import Topic
 from models.life import DunningCase
 from worker.database import transaction
 
@@ -13,7 +14,7 @@ from worker.database import transaction
 AT_ONCE = 100
 
 
-@click.group()
+@click.group(cls=Topic)
 def dunning() -> None:
     """List missing payments, show the schedule, or write one off."""
 

@@ -7,6 +7,7 @@ import click
 from billing.context import Context
 from billing.events import deliveries
 from cli.screen import console, json_option, operator, show_json, table
+from cli.topic import Topic
 from worker.database import transaction
 
 #: The default limit of a list.
@@ -17,7 +18,7 @@ all_option = click.option("--all", "take_all", is_flag=True, help="Take all dead
 type_option = click.option("--type", "event_type", help="Only events of this type.")
 
 
-@click.group()
+@click.group(cls=Topic)
 def outbox() -> None:
     """List, replay or drop events for the main app."""
 

@@ -21,7 +21,13 @@ CONNECTIONS = 200
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=PORT,
+    show_default=True,
+    help="The port to listen on. 0 takes a free one.",
+)
 @click.option("--path", default=PATH, show_default=True, help="The path to which Stripe posts.")
 def relay(host: str, port: int, path: str) -> None:
     """Receive Stripe's webhooks and hand them to the worker, until Ctrl-C.

@@ -26,7 +26,10 @@ FLOWER_PORT = 5555
 @click.command()
 @data_option
 @click.option(
-    "--flower-port", type=int, default=0, help="0: the last one used, else 5555, else a free one."
+    "--flower-port",
+    type=int,
+    default=0,
+    help="Flower's port. Without it: the last one used, else 5555, else a free one.",
 )
 @click.option(
     "--until-parent-ends", is_flag=True, help="Also stop when the parent process ends (for make)."

@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
 from billing.errors import BillingError
+from cli.topic import Topic
 from models.host import Account, CreditTransaction, Plan, User
 from worker.database import transaction
 
@@ -38,7 +39,7 @@ ACCOUNTS = (
 DEDUCTIONS = ((5, -2, 458), (5, -2, 456), (5, -2, 454))
 
 
-@click.group()
+@click.group(cls=Topic)
 def samples() -> None:
     """Load sample plans and accounts into an empty database."""
 

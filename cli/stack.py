@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli.topic import Topic
 from devstack import Urls
 from devstack.background import start_in_background, stop_background
 from devstack.folder import DataFolder, default_folder
@@ -25,7 +26,7 @@ data_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=Topic)
 def stack() -> None:
     """Start and stop the embedded Postgres and Redis, in the background."""
 

@@ -12,6 +12,7 @@ from billing.lifecycle.trials import overrides
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.sweep import SweepResult
 from cli.screen import console, json_option, operator, show_json, table
+from cli.topic import Topic
 from flows import sweeps
 from models.life import Trial
 from worker import clock
@@ -26,7 +27,7 @@ days_option = click.option("--days", type=click.IntRange(1, 365), help="Days fro
 until_option = click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="A day, in UTC.")
 
 
-@click.group()
+@click.group(cls=Topic)
 def trials() -> None:
     """List, extend, restore and end trials."""
 

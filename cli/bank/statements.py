@@ -15,13 +15,14 @@ from billing.statements.errors import StatementRefused
 from billing.statements.plain import plain_entry, plain_statement, shown_amount
 from billing.statements.read import read_statements
 from cli.bank import statement_imports
+from cli.topic import Topic
 
 # Entries of one statement that the table shows; --json shows all.
 SHOWN = 50
 _COLUMNS = ("booked", "value", "amount", "status", "counterparty", "text")
 
 
-@click.group()
+@click.group(cls=Topic)
 def statements() -> None:
     """Bank statements: read files, and import them."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from billing.bank import unapplied
+from billing.bank.errors import UnknownTransfer
 from billing.bank.review import decisions, queue, typed_input
 from billing.bank.review.decisions import Review
 from billing.bank.review.queue import ReviewItem
@@ -15,7 +16,9 @@ from billing.errors import Rejected
 from billing.statements.plain import shown_amount
 from cli.bank import transfer_report
 from cli.screen import console, json_option, show_json, table
+from cli.topic import Topic
 from flows.bank import match as bank_match
+from models.transfers import Transfer
 from worker import clock
 from worker.database import transaction
 from worker.settings import settings
@@ -30,13 +33,13 @@ version_option = click.option(
 because_option = click.option("--because", "reason", required=True, help="Kept with the decision.")
 
 
-@click.group()
+@click.group(cls=Topic)
 def transfers() -> None:
     """Show bank transfers, and decide where the rules may not."""
 
 
 @transfers.command("review")
-@click.option("--limit", default=queue.SHOWN, show_default=True)
+@click.option("--limit", default=queue.SHOWN, show_default=True, help="The most to list.")
 @json_option
 def review_queue(limit: int, as_json: bool) -> None:
     """List the transfers that wait for review, the largest first, with candidates and reasons."""
@@ -79,6 +82,8 @@ def _printable(text: str) -> str:
 def show(transfer: int, as_json: bool) -> None:
     """Show every decision about TRANSFER: by which rule or reviewer, and why."""
     with transaction() as ctx:
+        if ctx.session.get(Transfer, transfer) is None:
+            raise UnknownTransfer(transfer_id=transfer)
         decided = queue.history(ctx.session, transfer)
     if as_json:
         show_json({"decisions": decided})

@@ -40,7 +40,7 @@ def gateway() -> StripeGateway:
     """The gateway to Stripe; without an API key the command ends."""
     stripe = stripe_fetch.gateway()
     if stripe is None:
-        raise click.ClickException("set BILLING_STRIPE_API_KEY; a read-only key is enough")
+        raise click.ClickException("Set BILLING_STRIPE_API_KEY. A read-only key is enough.")
     return stripe
 
 

@@ -14,6 +14,7 @@ from cli.screen import console, json_option, show_json, table
 from cli.stripe.backfill import backfill, fill_gaps
 from cli.stripe.drift import drift, sync
 from cli.stripe.prices import prices
+from cli.topic import Topic
 from flows.stripe import apply as stripe_apply
 from models.stripe import StripeEvent
 from worker.database import rehearsal, transaction
@@ -32,10 +33,10 @@ state_option = click.option(
     help="Events in this state; may be repeated. Default: parked and failed.",
 )
 reason_option = click.option("--reason", help="Events with this reason, such as UnknownCustomer.")
-limit_option = click.option("--limit", default=AT_ONCE, show_default=True)
+limit_option = click.option("--limit", default=AT_ONCE, show_default=True, help="The most events.")
 
 
-@click.group()
+@click.group(cls=Topic)
 def stripe() -> None:
     """Inspect and repair Stripe's events and objects; link prices and customers."""
 
@@ -215,8 +216,9 @@ def _act_on(numbers: Sequence[int], act: Callable[[Context, int], object]) -> No
         try:
             with transaction() as ctx:
                 act(ctx, number)
-        except UnknownEvent:
-            raise click.ClickException(f"Event {number} does not allow this; see `show`.") from None
+        except UnknownEvent as error:
+            hint = f"`billing stripe show {number}` shows it."
+            raise click.ClickException(f"{error}. {hint}") from None
 
 
 def _why(row: StripeEvent) -> str:

@@ -8,12 +8,13 @@ from sqlalchemy.orm import Session
 from billing.host import accounts
 from billing.stripe import catalog, inbox, inbox_upkeep
 from cli.screen import console, json_option, show_json, table
+from cli.topic import Topic
 from models.stripe import StripePrice
 from worker import clock
 from worker.database import transaction
 
 
-@click.group()
+@click.group(cls=Topic)
 def prices() -> None:
     """Link prices and products of Stripe's to plans or credits."""
 

@@ -218,3 +218,22 @@ def test_samples_never_go_into_the_main_apps_own_tables(billing, database):
     assert "so no samples are loaded" in refused
     assert "so no samples are loaded" in left_alone
     assert "No account has the id" in billing("accounts", "show", "aws-admin", exit_code=1)
+
+
+@pytest.mark.parametrize("topic", ["accounts", "stripe", "transfers", "trials"])
+def test_the_help_of_a_topic_shows_each_line_in_full(billing, topic):
+    _, _, lines = billing(topic, "--help").partition("Commands:")
+
+    assert lines
+    assert "..." not in lines
+
+
+def test_an_old_name_of_a_command_is_not_listed(billing):
+    assert "fill-gaps" not in billing("stripe", "--help")
+
+
+def test_a_transfer_or_event_that_does_not_exist_is_named(billing, database):
+    assert "No transfer has the id 99" in billing("transfers", "show", "99", exit_code=1)
+    assert "No event in the inbox has the number 99" in billing(
+        "stripe", "replay", "99", exit_code=1
+    )
