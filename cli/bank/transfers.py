@@ -90,7 +90,7 @@ def show(transfer: int, as_json: bool) -> None:
         return
     table(
         f"decisions about transfer {transfer}",
-        ("when", "who", "rule", "outcome", "version", "why"),
+        ("when", "who", "rule", "outcome", "rules version", "why"),
         [
             (
                 decision.decided_at,
