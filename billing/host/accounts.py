@@ -46,7 +46,7 @@ Locked: TypeAlias = Mapping[int, HostAccount]
 
 
 class PlanTerms(NamedTuple):
-    """What a plan gives each month, lets an account owe, and lets it carry into the next month.
+    """The monthly credits, debt limit and rollover cap of a plan.
 
     `take_back_debt_limit`: the debt that a clawback of spent credits may leave; None: any.
     """

@@ -29,7 +29,7 @@ def end_trials(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> Non
 
 
 def _close_announced(ctx: Context, came_from: Mapping[int, str]) -> None:
-    """Close the cases of announced transfers; acts that book other payments close theirs."""
+    """Close the cases of announced transfers; acts that record other payments close theirs."""
     announced = [id for id, before in came_from.items() if before == "pending_payment"]
     if announced:
         dunning_rows.close(ctx, announced, outcome="paid")

@@ -1,8 +1,8 @@
-"""Which errors of the database are a not-yet: the same statements may well succeed in a while."""
+"""Transient errors of the database: the same statements may succeed at a later try."""
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-#: Two transactions that claim one key at once: the second goes again and finds it known.
+#: Two transactions that claim one key at once: the second is tried again and finds the key taken.
 _RACES = frozenset({"keys_pkey", "books_pkey"})
 
 

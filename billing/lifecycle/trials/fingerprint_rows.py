@@ -1,6 +1,7 @@
 """One trial for each fingerprint: record what accounts show, and find repeated trials.
 
-Whoever sees a fingerprint records it, in a statement that waits for nobody; a sweep compares them.
+A fingerprint is recorded when an account shows it, by a statement that waits for no lock; a sweep
+compares fingerprints.
 A repeated trial leaves an event, and is refused if the policy says so.
 """
 
