@@ -71,5 +71,5 @@ def _of(ctx: Context, key: str) -> str:
 
 def _dead_letter(ctx: Context, key: str) -> str:
     of_key = select(DeadLetter).where(DeadLetter.arguments["key"].astext == key)
-    letter = ctx.session.scalars(of_key).first()
-    return f"dead letter: {letter.error} ({letter.reason})" if letter else "nothing yet"
+    row = ctx.session.scalars(of_key).first()
+    return f"dead letter: {row.error} ({row.reason})" if row else "nothing yet"

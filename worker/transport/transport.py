@@ -5,7 +5,7 @@ It differs from kombu's in five ways (decision 0002):
 - A message is popped and registered in one step.
 - Its lease is renewed while a worker holds it (`leases`).
 - A message that would crash a worker is quarantined.
-- A message's arguments are hidden from events and logs, whoever sent it.
+- A message's arguments are hidden from events and logs, for every sender.
 - An empty queue is polled with a pause, because Redis can't block and register in one step.
 """
 

@@ -1,8 +1,7 @@
 """One trial for each fingerprint: record what accounts show, and find repeated trials.
 
 A fingerprint is recorded when an account shows it, by a statement that waits for no lock; a sweep
-compares fingerprints.
-A repeated trial leaves an event, and is refused if the policy says so.
+compares the fingerprints. A repeated trial leaves an event, and is refused if the policy says so.
 """
 
 from collections import defaultdict
