@@ -221,7 +221,7 @@ ORDER BY id FOR NO KEY UPDATE
 
 
 def with_customer(session: Session, customer: str) -> list[int]:
-    """List the accounts with this Stripe customer: one or none, unless somebody made a mistake.
+    """List the accounts with this Stripe customer: one or none, unless data is wrong.
 
     Deleted accounts count only where no other has the customer: an account may be opened anew.
     """

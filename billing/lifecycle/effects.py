@@ -65,7 +65,7 @@ def _start_cycles(ctx: Context, came_from: Mapping[int, str]) -> None:
             cycles.begin(ctx, account_id, anchor_at=began_at or ctx.now)
 
 
-#: What follows when accounts reach a status. An effect gets the status that each account had
+#: The effects of reaching a status. An effect gets the status that each account had
 #: before, not counting a suspension. `pending_payment` does not end a trial, for the customer goes
 #: on trying until the transfer comes; nor does a suspension, except for the reason `trial_over`
 #: (`status.suspend_all`), for a dispute may be settled within the trial.

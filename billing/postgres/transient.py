@@ -18,5 +18,5 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether somebody else held a lock for longer than the transaction would wait."""
+    """Whether another transaction held a lock for longer than the transaction would wait."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "55P03"

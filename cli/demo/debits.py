@@ -18,7 +18,7 @@ ABOUT = "The main app's client queues debits; a worker takes them in batches, ea
 
 @dataclass(frozen=True)
 class Sent:
-    """A debit, how many times it is sent under one key, and what should become of it."""
+    """A debit, the number of times it is sent under one key, and its expected outcome."""
 
     slug: str
     account_id: int

@@ -29,7 +29,7 @@ log = logger(__name__)
 
 #: Seconds between two polls of an idle worker. The debit reader blocks instead.
 POLL_S = 0.05
-#: What Celery's code raises for a message of an unexpected form.
+#: Errors of Celery's code for a message of an unexpected form.
 _FORM_ERRORS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 
 
