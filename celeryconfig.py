@@ -19,8 +19,8 @@ broker_use_ssl = (
 )
 broker_transport_options = {
     "visibility_timeout": _config.visibility_timeout_s,
-    # How often, and how many of a dead worker's messages are requeued; stock Celery requeues 10
-    # every 100 seconds.
+    # The rate at which a dead worker's messages are requeued; stock Celery requeues 10 every
+    # 100 seconds.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 500,

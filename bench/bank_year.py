@@ -248,7 +248,7 @@ def _match(year: Year, sent: list[Sent]) -> None:
         else:
             _review(year, payment)
         if payment.habit == "taken back" and decision.outcome == "settle":
-            _take_back(year, decision.parts)
+            _return_money(year, decision.parts)
 
 
 def _review(year: Year, payment: Sent) -> None:
@@ -294,7 +294,7 @@ def _settle(
     )
 
 
-def _take_back(year: Year, parts: tuple[tuple[int, int], ...]) -> None:
+def _return_money(year: Year, parts: tuple[tuple[int, int], ...]) -> None:
     """Return a payment to its payer, which reopens the invoices."""
     for id, part in parts:
         invoice = year.invoices[id]

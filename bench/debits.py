@@ -115,13 +115,13 @@ def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
 def _drain(contestant: Contestant, count: int) -> Row:
     redis = queues.connection()
 
-    def count_left() -> int:
+    def count_open() -> int:
         waiting = redis.llen(contestant.queue) + queues.in_hand(redis)
         return waiting * contestant.debits_a_message
 
     with workers.running(contestant.command, number=contestant.workers) as pids:
         return measure.drain(
-            contestant.name, count, count_left=count_left, workers=pids, servers=server_pids()
+            contestant.name, count, count_open=count_open, workers=pids, servers=server_pids()
         )
 
 

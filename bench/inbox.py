@@ -21,7 +21,7 @@ from worker.debits.reader import tune_garbage_collector
 
 #: Concurrent drains, and clients of the one-by-one way.
 DRAINS, CLIENTS = 2, 8
-#: How long a drain sleeps while the other one holds all remaining rows.
+#: Pause of a drain while the other drain holds all remaining rows.
 EMPTY_WAIT_S = 0.005
 #: The limit for a client's start.
 START_S = 60

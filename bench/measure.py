@@ -108,11 +108,11 @@ def drain(
     name: str,
     count: int,
     *,
-    count_left: Callable[[], int],
+    count_open: Callable[[], int],
     workers: Iterable[int],
     servers: Iterable[int],
 ) -> Row:
-    """Time a queue of `count` messages from the warm-up mark until `count_left()` is 0.
+    """Time a queue of `count` messages from the warm-up mark until `count_open()` is 0.
 
     `workers` and `servers`: ids of the processes whose CPU time counts, with their descendants.
     Raises Stalled or WorkerEnded.
@@ -123,7 +123,7 @@ def drain(
     def checked() -> int:
         if any(worker.status() == psutil.STATUS_ZOMBIE for worker in working):
             raise WorkerEnded(name)
-        return count_left()
+        return count_open()
 
     began, cpu_before = time.monotonic(), _cpu_s(processes)
     measured = _wait_until(checked, at_most=count - max(1, int(count * WARM_UP)))
@@ -166,10 +166,10 @@ def ratios(rows: Iterable[Row], pairs: Iterable[tuple[str, str]]) -> dict[str, f
     return {f"{name}/{base}": round(rates[name] / rates[base], 2) for name, base in pairs}
 
 
-def _wait_until(count_left: Callable[[], int], *, at_most: int) -> int:
+def _wait_until(count_open: Callable[[], int], *, at_most: int) -> int:
     """Wait until at most this many items are left; return how many are."""
     before, since = -1, time.monotonic()
-    while (remaining := count_left()) > at_most:
+    while (remaining := count_open()) > at_most:
         if remaining != before:
             before, since = remaining, time.monotonic()
         if time.monotonic() - since > STALLED_AFTER_S:

@@ -52,9 +52,9 @@ def run(*, count: int, rounds: int) -> Result:
         expire_due.apply_async()
         began = time.monotonic()
         rows += _offered("during_sweeps", LONGEST_S, until_swept=True)
-        swept = number / (time.monotonic() - began)
+        swept_a_second = number / (time.monotonic() - began)
     ground.check_ledger(with_chain=False)
-    return Result([*rows, Row("trials_swept_meanwhile", round(swept), 0.0)])
+    return Result([*rows, Row("trials_swept_meanwhile", round(swept_a_second), 0.0)])
 
 
 def _fall_due(first_that_ends: int) -> None:

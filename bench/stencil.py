@@ -1,6 +1,6 @@
 """Tens of thousands of messages, byte for byte as a real sender makes them.
 
-A sender makes only 2,000 messages a second. So one is really sent and taken back, and the others
+A sender makes only 2,000 messages a second. So one is really sent and read back, and the others
 are copies of it with another id, delivery tag and body.
 """
 

@@ -104,14 +104,14 @@ def _drain(stencil: Stencil, number: int, months: int) -> Row:
     for start in range(0, len(messages), PUSHED_AT_ONCE):
         redis.lpush(StripeWebhook.QUEUE, *messages[start : start + PUSHED_AT_ONCE])
 
-    def count_left() -> int:
+    def count_open() -> int:
         return redis.llen(StripeWebhook.QUEUE) + queues.in_hand(redis)
 
     with workers.running(_OURS) as pids:
         return measure.drain(
             "stripe_events",
             len(messages),
-            count_left=count_left,
+            count_open=count_open,
             workers=pids,
             servers=server_pids(),
         )

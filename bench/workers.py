@@ -12,7 +12,7 @@ from billing_client import Debit
 
 #: Our debit reader.
 READER = ("-A", "worker.app", "worker", "-Q", Debit.QUEUE, "--pool", "solo", "-l", "INFO")
-#: How much of a failed worker's output is shown.
+#: The last characters of a failed worker's output that are shown.
 SHOWN_CHARACTERS = 5000
 
 

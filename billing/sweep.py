@@ -63,7 +63,7 @@ def all_or_each(
 ) -> list[SweepResult]:
     """Act on these locked accounts at once; if that fails, on each in a savepoint of its own.
 
-    Otherwise one account whose rows were changed by hand would hold up all others for ever.
+    Otherwise one account whose rows were changed in SQL would hold up all others for ever.
     Transient errors are raised.
     """
     try:

@@ -3,7 +3,7 @@
 import click
 
 from billing.operations import findings
-from billing.support import audit as books_audit
+from billing.support import audit as ledger_audit
 from cli.screen import console, json_option, show_json, table
 from worker import clock
 from worker.database import AUDIT_S, transaction
@@ -19,7 +19,7 @@ def audit(hash_chain: bool, seals: bool, as_json: bool) -> None:
     """Check every invariant of the ledger; exit 1 if one is violated. Repairs nothing."""
     now = clock.now()
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = books_audit.run(ctx.at(now), with_chain=hash_chain and seals)
+        report = ledger_audit.run(ctx.at(now), with_chain=hash_chain and seals)
     with transaction() as ctx:
         findings.keep(ctx.at(now), report.findings)
     if as_json:
@@ -37,11 +37,11 @@ def audit(hash_chain: bool, seals: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def show(report: books_audit.Report) -> None:
+def show(report: ledger_audit.Report) -> None:
     """Print each invariant with the number of its violations, then each violation."""
-    checks = books_audit.CHECKS + books_audit.LONG_CHECKS
+    checks = ledger_audit.CHECKS + ledger_audit.LONG_CHECKS
     invariants = {check.name: check.invariant for check in checks}
-    invariants[books_audit.HASH_CHAIN] = books_audit.HASH_CHAIN_INVARIANT
+    invariants[ledger_audit.HASH_CHAIN] = ledger_audit.HASH_CHAIN_INVARIANT
     table(
         f"audit of {report.accounts:,} accounts",
         ("check", "invariant", "violations"),

@@ -1,4 +1,4 @@
-"""`billing credits`: run the sweeps of credits by hand, or show what they would do."""
+"""`billing credits`: run the sweeps of credits now, or show what they would do."""
 
 from collections.abc import Callable
 from operator import attrgetter

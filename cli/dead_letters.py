@@ -43,15 +43,15 @@ def list_open(task: str | None, limit: int, as_json: bool) -> None:
     """List the open dead letters, oldest first."""
     worker_dead_letters.collect(_known_tasks())
     with transaction() as ctx:
-        letters = dead_letters_table.list_open(ctx.session, limit=limit, task=task)
+        rows = dead_letters_table.list_open(ctx.session, limit=limit, task=task)
         total = dead_letters_table.count_open(ctx.session)
     if as_json:
-        show_json({"open": total, "letters": letters})
+        show_json({"open": total, "letters": rows})
         return
     table(
         f"{total} open dead letters",
         ("id", "last at", "task", "error", "reason", "tries", "arguments"),
-        [(d.id, d.last_at, d.task, d.error, d.reason, d.attempts, _contents(d)) for d in letters],
+        [(d.id, d.last_at, d.task, d.error, d.reason, d.attempts, _contents(d)) for d in rows],
     )
 
 
@@ -97,10 +97,10 @@ def _close(
     chosen_ids = list(ids)
     if take_all:
         with transaction() as ctx:
-            letters = dead_letters_table.list_open(ctx.session, limit=10**6, task=task)
-        chosen_ids = [letter.id for letter in letters]
-    failures = {} if dry_run else _close_each(chosen_ids, state)
-    closed_ids = [letter_id for letter_id in chosen_ids if letter_id not in failures]
+            rows = dead_letters_table.list_open(ctx.session, limit=10**6, task=task)
+        chosen_ids = [row.id for row in rows]
+    failures = {} if dry_run else _close_all(chosen_ids, state)
+    closed_ids = [id for id in chosen_ids if id not in failures]
     verb = f"would be {state}" if dry_run else state
     if as_json:
         show_json({"state": state, "dry_run": dry_run, "ids": closed_ids, "left": failures})
@@ -112,46 +112,46 @@ def _close(
         raise SystemExit(1)
 
 
-def _close_each(ids: Sequence[int], state: str) -> dict[int, str]:
+def _close_all(ids: Sequence[int], state: str) -> dict[int, str]:
     """Close dead letters one by one; return the reason of each that failed."""
     failures = {}
-    for letter_id in ids:
+    for dead_letter_id in ids:
         try:
-            _close_one(letter_id, state)
+            _close_one(dead_letter_id, state)
         except (UnknownDeadLetter, NotReplayable) as error:
-            failures[letter_id] = str(error)
+            failures[dead_letter_id] = str(error)
     return failures
 
 
-def _close_one(letter_id: int, state: str) -> None:
+def _close_one(dead_letter_id: int, state: str) -> None:
     """Close, send, commit. After a crash in between it stays open; a second replay is harmless.
 
     Raises UnknownDeadLetter or NotReplayable.
     """
     with transaction(actor=operator()) as ctx:
-        letter = dead_letters_table.close(ctx, letter_id, state=state)
+        dead_letter = dead_letters_table.close(ctx, dead_letter_id, state=state)
         if state == "replayed":
-            _send(letter)
+            _send(dead_letter)
 
 
-def _send(letter: DeadLetter) -> None:
+def _send(dead_letter: DeadLetter) -> None:
     import celeryconfig  # reads the settings, which `--help` does not need
 
-    if letter.raw is not None:
-        if letter.queue not in celeryconfig.QUEUES:
-            raise NotReplayable(id=letter.id)
-        queues.connection().lpush(letter.queue, letter.raw)
+    if dead_letter.raw is not None:
+        if dead_letter.queue not in celeryconfig.QUEUES:
+            raise NotReplayable(id=dead_letter.id)
+        queues.connection().lpush(dead_letter.queue, dead_letter.raw)
         return
-    assert letter.task is not None, "a dead letter without raw bytes names its task"
+    assert dead_letter.task is not None, "a dead letter without raw bytes names its task"
     app.send_task(
-        letter.task,
-        kwargs=letter.arguments or {},
-        task_id=letter.message_id,
+        dead_letter.task,
+        kwargs=dead_letter.arguments or {},
+        task_id=dead_letter.message_id,
         ignore_result=True,
         headers={SENT_AT: clock.now().isoformat()},
         argsrepr=HIDDEN,
         kwargsrepr=HIDDEN,
-        **({"queue": letter.queue} if letter.queue else {}),
+        **({"queue": dead_letter.queue} if dead_letter.queue else {}),
     )
 
 
@@ -160,6 +160,6 @@ def _known_tasks() -> set[str]:
     return set(app.tasks)
 
 
-def _contents(letter: DeadLetter) -> str:
-    contents = letter.raw if letter.raw is not None else letter.arguments
+def _contents(dead_letter: DeadLetter) -> str:
+    contents = dead_letter.raw if dead_letter.raw is not None else dead_letter.arguments
     return repr(contents)[:200]

@@ -67,7 +67,7 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
 @json_option
 def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
     """Send dead events, or delivered ones by id, again. They may arrive out of order."""
-    _each(ids, take_all, event_type, deliveries.replay, state="replayed", as_json=as_json)
+    _apply(ids, take_all, event_type, deliveries.replay, state="replayed", as_json=as_json)
 
 
 @outbox.command()
@@ -77,10 +77,10 @@ def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: 
 @json_option
 def drop(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
     """Drop dead events, or waiting ones by id: they are never sent. The rows stay."""
-    _each(ids, take_all, event_type, deliveries.drop, state="dropped", as_json=as_json)
+    _apply(ids, take_all, event_type, deliveries.drop, state="dropped", as_json=as_json)
 
 
-def _each(
+def _apply(
     ids: Sequence[int],
     take_all: bool,
     event_type: str | None,

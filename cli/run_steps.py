@@ -1,4 +1,4 @@
-"""The steps of `billing run`: what it starts, in order, and how it stops each one."""
+"""The steps of `billing run`: the processes to start, in order, and the way to stop each."""
 
 import signal
 import socket
@@ -16,7 +16,7 @@ FLOWER_USER = "billing"
 FLOWER_COLUMNS = "name,state,result,exception,received,runtime,worker,retries,uuid"
 #: A running worker answers within 0.1 s.
 PING_SECONDS = 1.0
-#: How long a warm shutdown waits for the running tasks.
+#: Time that a warm shutdown waits for the running tasks.
 WORKER_GRACE_SECONDS = 30.0
 
 

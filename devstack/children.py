@@ -70,14 +70,14 @@ class Child:
                 self._process.wait(POLL_SECONDS)
         return self.exit_code is not None
 
-    def stop(self, times_asked: Callable[[], int] = lambda: PATIENT) -> None:
+    def stop(self, stop_requests: Callable[[], int] = lambda: PATIENT) -> None:
         """Stop it and everything in its process group. Repeated stop requests shorten the waits."""
         self._signal(self.command.stop_signal)
         if not self.ended_within(
-            self.command.grace_seconds, unless=lambda: times_asked() >= HURRIED
+            self.command.grace_seconds, unless=lambda: stop_requests() >= HURRIED
         ):
             self._signal(self.command.hurry_signal)
-            if not self.ended_within(HURRY_SECONDS, unless=lambda: times_asked() >= DESPERATE):
+            if not self.ended_within(HURRY_SECONDS, unless=lambda: stop_requests() >= DESPERATE):
                 self._signal(signal.SIGKILL)
                 self._process.wait()
         self.end_group()

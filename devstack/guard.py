@@ -22,11 +22,11 @@ PYTHON = (sys.executable, "-I", "-S")
 class Guard:
     """A context that stops its children, in reverse order of their start, when it ends.
 
-    `times_asked` returns the number of stop requests, which shortens waits (see Child.stop).
+    `stop_requests` returns the number of stop requests, which shortens waits (see Child.stop).
     """
 
-    def __init__(self, times_asked: Callable[[], int] = lambda: 0) -> None:
-        self.times_asked = times_asked
+    def __init__(self, stop_requests: Callable[[], int] = lambda: 0) -> None:
+        self.stop_requests = stop_requests
         self.children: list[Child] = []
         # PDEATHSIG fires when the *thread* that forked ends, so one thread that lives as long as
         # the process does all forks.
@@ -65,7 +65,7 @@ class Guard:
 
     def stop(self, child: Child) -> None:
         """Stop a child and its process group before the guard ends."""
-        child.stop(lambda: max(PATIENT, self.times_asked()))
+        child.stop(lambda: max(PATIENT, self.stop_requests()))
         self._forget(child)
 
     def check(self) -> None:

@@ -139,8 +139,8 @@ def _initdb(
     command = Command("initdb", tuple(argv), server_environment(), runs_as=sandbox.runs_as)
     child = guard.spawn(command, folder.log("initdb"))
     try:
-        has_ended = child.ended_within(INITDB_SECONDS, unless=lambda: guard.times_asked() > 0)
-        if guard.times_asked():
+        has_ended = child.ended_within(INITDB_SECONDS, unless=lambda: guard.stop_requests() > 0)
+        if guard.stop_requests():
             raise StartInterrupted
         if not has_ended or child.exit_code != 0:
             raise failed(child, "did not make the data folder")

@@ -43,7 +43,7 @@ def wait_until_ready(
     deadline = time.monotonic() + START_SECONDS
     try:
         while not _answers(child, ask, refusals):
-            if guard.times_asked():
+            if guard.stop_requests():
                 raise StartInterrupted
             if time.monotonic() > deadline:
                 raise failed(child, f"was not ready after {START_SECONDS:.0f} s")

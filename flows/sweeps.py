@@ -1,4 +1,4 @@
-"""How a sweep runs: bounded batches, each in its own transaction, until none is left."""
+"""The run of a sweep: bounded batches, each in its own transaction, until none is left."""
 
 import contextvars
 import time

@@ -1,1 +1,1 @@
-"""Other people's servers: Stripe's API, webhooks to the main app, and the main app's queue."""
+"""External servers: Stripe's API, webhooks to the main app, and the main app's queue."""

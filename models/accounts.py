@@ -1,4 +1,4 @@
-"""Why accounts are suspended, and every change of their status."""
+"""Suspensions of accounts with their reasons, and every change of status."""
 
 import datetime as dt
 

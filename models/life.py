@@ -19,7 +19,7 @@ from models.base import SCHEMA, Base, Moment
 
 
 class Trial(Base):
-    """The one trial of an account; open while `ended_at` is null.
+    """The only trial of an account; open while `ended_at` is null.
 
     The grace period runs from `ends_at` to `suspends_at`. `outcome`: paid, expired, cancelled or
     deleted. Written only under the account's lock.

@@ -124,7 +124,7 @@ class StripePrice(Base):
 
 
 class StripeCursor(Base):
-    """How far Stripe's list of events has been read by the backfill."""
+    """The place in Stripe's list of events up to which the backfill has read."""
 
     __tablename__ = "stripe_cursors"
     __table_args__ = ({"schema": SCHEMA},)

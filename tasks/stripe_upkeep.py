@@ -26,8 +26,8 @@ def fill_gaps() -> dict[str, object]:
     if stripe is None:
         return NO_KEY
     done = stripe_backfill.fill(stripe, budget_s=BUDGET_S)
-    left_s, lost_s = done.rest.total_seconds(), done.window.lost.total_seconds()
-    return {"listed": done.listed, "new": len(done.new), "left_s": left_s, "lost_s": lost_s}
+    remaining_s, lost_s = done.rest.total_seconds(), done.window.lost.total_seconds()
+    return {"listed": done.listed, "new": len(done.new), "left_s": remaining_s, "lost_s": lost_s}
 
 
 @app.task(

@@ -120,8 +120,8 @@ class Settings(BaseSettings):
     """The largest difference between a signature's time and its receipt. Stripe's libraries use
     300."""
     stripe_retention_days: int = Field(default=90, ge=31, le=3650)
-    """How long the payload of a finished event is kept. At least 31, because Stripe lists events
-    for 30 days."""
+    """Days for which the payload of a finished event is kept. At least 31, because Stripe lists
+    events for 30 days."""
     stripe_batch_size: int = Field(
         default=100,
         ge=1,
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     trial_days: int = Field(default=14, ge=0, le=365)
     """The length of a trial, where the plan does not set one."""
     trial_grace_days: int = Field(default=3, ge=0, le=90)
-    """How long an account keeps access after its trial."""
+    """Days for which an account keeps access after its trial."""
     trial_credits_lapse: bool = True
     """Whether the rest of a trial's credits expires with the trial."""
     trials_suspended_at_once: int = Field(default=100, ge=0)

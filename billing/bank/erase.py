@@ -84,13 +84,13 @@ def erased(payload: dict[str, Any], places: set[int]) -> dict[str, Any]:
     """A wording without the personal data of the payments at these places."""
     details = payload["details"]
     if not details:
-        return _without_person(payload)
+        return _without_personal_data(payload)
     kept = [
-        _without_person(detail) if place in places else detail
+        _without_personal_data(detail) if place in places else detail
         for place, detail in enumerate(details)
     ]
     return {**payload, "details": kept}
 
 
-def _without_person(wording: dict[str, Any]) -> dict[str, Any]:
+def _without_personal_data(wording: dict[str, Any]) -> dict[str, Any]:
     return wording | {name: empty for name, empty in _PERSONAL.items() if name in wording}

@@ -44,7 +44,7 @@ WHERE t.account = :account AND t.currency = :currency AND t.amount_minor > 0
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """An earlier transfer that a return may take back."""
+    """An earlier transfer that a return may reverse."""
 
     id: int
     amount_minor: int
@@ -157,7 +157,7 @@ def _reverse(ctx: Context, original: Transfer, transfer: Transfer, why: str) -> 
 
 
 def _leave_to_reviewer(ctx: Context, transfer: Transfer, linked: ReturnLink) -> bool:
-    """Request a review; freeze the transfers that it may take back, so that they pay nothing."""
+    """Request a review; freeze the transfers that it may reverse, so that they pay nothing."""
     if transfer.state == "waiting" and transfer.review == linked.why:
         return False
     _record(ctx, transfer, "suggest", {"reasons": [linked.why], "others": list(linked.doubtful)})

@@ -17,7 +17,7 @@ from models.transfers import TransferInvoice, UnappliedCash
 
 
 def balance(session: Session, account_id: int, currency: str) -> int:
-    """Read the account's unapplied minor units; below zero after a payment was taken back."""
+    """Read the account's unapplied minor units; below zero after a payment was returned."""
     total = select(func.coalesce(func.sum(UnappliedCash.amount_minor), 0)).where(
         UnappliedCash.account_id == account_id, UnappliedCash.currency == currency
     )

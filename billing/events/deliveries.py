@@ -28,11 +28,11 @@ PAUSES = (
     dt.timedelta(hours=10),
     dt.timedelta(hours=10),
 )
-#: How long a claim keeps an event from other processes; a run stops before that.
+#: Time for which a claim keeps an event from other processes; a run stops before its end.
 LEASE = dt.timedelta(seconds=120)
 #: Events that one claim takes: few enough to be sent within the lease, at a second or so each.
 AT_ONCE = 100
-#: How long delivered events are kept, for operators.
+#: Time for which delivered events are kept, for operators.
 KEPT = dt.timedelta(days=90)
 #: Old events that a run removes at once.
 REMOVED_AT_ONCE = 1000

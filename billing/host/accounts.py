@@ -46,7 +46,7 @@ Locked: TypeAlias = Mapping[int, HostAccount]
 
 
 class PlanTerms(NamedTuple):
-    """What a plan gives each month, lets an account owe, and lets it carry into the next month.
+    """The monthly credits, debt limit and rollover cap of a plan.
 
     `take_back_debt_limit`: the debt that a clawback of spent credits may leave; None: any.
     """
@@ -221,7 +221,7 @@ ORDER BY id FOR NO KEY UPDATE
 
 
 def with_customer(session: Session, customer: str) -> list[int]:
-    """List the accounts with this Stripe customer: one or none, unless somebody made a mistake.
+    """List the accounts with this Stripe customer: one or none, unless data is wrong.
 
     Deleted accounts count only where no other has the customer: an account may be opened anew.
     """

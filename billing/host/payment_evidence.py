@@ -20,7 +20,7 @@ TRIES_AT_STRIPE = ("trialing",)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the main app's tables show of one account.
+    """Evidence of one account's payments, from the main app's tables.
 
     `is_paid`: a payment came since then that was not for a top-up, and none is missing since.
     `is_subscribed`: a subscription runs at Stripe. `tries_until`: the end of a trial at Stripe.

@@ -23,11 +23,11 @@ _ACCOUNT, _BALANCE, _IS_DUE, _LOT = slice(0, 7), slice(7, 16), 16, slice(17, Non
 
 
 class OpenAccounts(NamedTuple):
-    """What a transaction reads of its accounts, under their locks.
+    """The accounts of a transaction, as read under their locks.
 
     Attributes:
         balances: By account id; accounts that do not exist are missing.
-        keys: What the requested idempotency keys stand for, by uuid.
+        keys: Those of the requested idempotency keys that are taken, by uuid.
         terms: The terms of every plan, by plan id.
         due: Accounts whose period has ended, and which no sweep has renewed yet.
         entry_ids: Ids reserved for new entries, ascending.
@@ -98,7 +98,7 @@ def read_accounts(
 
 
 def _adopt(ctx: Context, ids: Iterable[int]) -> None:
-    """Start the balances of these accounts with what the main app shows, without asking why."""
+    """Start the balances of these accounts at the credits that the main app shows."""
     ctx.session.connection().exec_driver_sql(
         "SELECT billing.open_book(id, %(now)s) FROM unnest(%(ids)s::bigint[]) AS id",
         {"ids": list(ids), "now": ctx.now},

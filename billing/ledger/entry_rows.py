@@ -111,7 +111,7 @@ def _keyed(key: bytes) -> hmac.HMAC:
 
 
 def _canonical(value: object) -> object:
-    """JSON as Postgres gives it back: a number keeps its value, not its spelling."""
+    """Return JSON as Postgres gives it back: a number keeps its value, not its spelling."""
     match value:
         case bool() | str() | None:
             return value
@@ -119,9 +119,9 @@ def _canonical(value: object) -> object:
             number = Decimal(repr(value)).normalize()
             return f"{number + 0:f}"
         case Mapping():
-            return {name: _canonical(each) for name, each in value.items()}
+            return {name: _canonical(item) for name, item in value.items()}
         case list() | tuple():
-            return [_canonical(each) for each in value]
+            return [_canonical(item) for item in value]
     raise TypeError(f"no JSON: {type(value).__name__}")
 
 

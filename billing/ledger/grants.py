@@ -28,13 +28,13 @@ def apply(ctx: Context, grant: Grant) -> Granted:
     """
     uuid = idempotency.as_uuid(grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
-    ledger = open_accounts(ctx, [grant.account_id], keys_asked=[uuid], entries=1)
-    known = ledger.known_keys.get(uuid)
-    if known is not None:
-        if known.content != content or known.entry_id is None:
+    ledger = open_accounts(ctx, [grant.account_id], key_uuids=[uuid], entries=1)
+    known_key = ledger.known_keys.get(uuid)
+    if known_key is not None:
+        if known_key.content != content or known_key.entry_id is None:
             raise KeyReused(key=grant.key, account_id=grant.account_id)
         return Granted(
-            entry_rows.entries_by_id(ctx.session, [known.entry_id])[known.entry_id], True
+            entry_rows.entries_by_id(ctx.session, [known_key.entry_id])[known_key.entry_id], True
         )
     balance = ledger.of(grant.account_id)
     if grant.expires_at is not None and grant.expires_at <= ctx.now:

@@ -15,7 +15,7 @@ _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullm
 
 
 class KnownKey(NamedTuple):
-    """What a key stands for: a digest of the request, and its entry; None if it was refused."""
+    """A taken key: the digest of its request, and its entry; None if it was refused."""
 
     content: int
     entry_id: int | None

@@ -31,7 +31,7 @@ class Ledger:
 
     Attributes:
         by_account: Balances by account id.
-        known_keys: What idempotency keys stand for, those of this transaction included, by uuid.
+        known_keys: Taken idempotency keys, those of this transaction included, by uuid.
         terms: The terms of every plan, by plan id.
         due: Accounts whose period has ended, and which no sweep has renewed yet.
     """
@@ -233,16 +233,16 @@ class Ledger:
 
 
 def open_accounts(
-    ctx: Context, account_ids: Collection[int], *, keys_asked: Collection[str], entries: int = 0
+    ctx: Context, account_ids: Collection[int], *, key_uuids: Collection[str], entries: int = 0
 ) -> Ledger:
     """Lock the accounts in ascending id and open their balances, lots and known keys.
 
     Args:
         ctx: The context.
         account_ids: The accounts; ids that do not exist are missing in the ledger.
-        keys_asked: Uuids of the idempotency keys to look up (`idempotency.as_uuid`).
+        key_uuids: Uuids of the idempotency keys to look up (`idempotency.as_uuid`).
         entries: Entry ids to reserve.
     """
-    opened = balance_rows.read_accounts(ctx, set(account_ids), uuids=keys_asked, entries=entries)
+    opened = balance_rows.read_accounts(ctx, set(account_ids), uuids=key_uuids, entries=entries)
     balances, keys, terms, due, ids = opened
     return Ledger(ctx, balances, keys, terms, due, ids[::-1])

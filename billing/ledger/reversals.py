@@ -35,10 +35,10 @@ def entries_of(
 ) -> dict[str, Entry]:
     """Return the entries of these debits or captures of holds, by the uuid of their key."""
     ids = {
-        uuid: known.entry_id
+        uuid: known_key.entry_id
         for key in debit_keys
         for uuid in (idempotency.as_uuid(key), idempotency.as_uuid(finish_key(key)))
-        if (known := known_keys.get(uuid)) and known.entry_id
+        if (known_key := known_keys.get(uuid)) and known_key.entry_id
     }
     if not ids:
         return {}
@@ -66,17 +66,17 @@ def reverse(
     """
     balance = ledger.of(message.account_id)
     debit_uuid = idempotency.as_uuid(message.key)
-    known = ledger.known_keys.get(debit_uuid)
-    if known is not None and known.entry_id is None:
+    known_key = ledger.known_keys.get(debit_uuid)
+    if known_key is not None and known_key.entry_id is None:
         # It may be the key of a hold: then the capture took the credits.
         debit_uuid = idempotency.as_uuid(finish_key(message.key))
-        known = ledger.known_keys.get(debit_uuid, known)
-    if known is None:
+        known_key = ledger.known_keys.get(debit_uuid, known_key)
+    if known_key is None:
         ledger.remember(debit_uuid, ANY_CONTENT, None)
         raise ReversedFirst(key=message.key)
-    if known.entry_id is None:
+    if known_key.entry_id is None:
         raise NothingToReverse(key=message.key)
-    entry = entries.get(debit_uuid) or ledger.entry(known.entry_id)
+    entry = entries.get(debit_uuid) or ledger.entry(known_key.entry_id)
     if entry.account_id != message.account_id or entry.type != "deduction":
         raise KeyReused(key=message.key)
     key = key_of(message.key)

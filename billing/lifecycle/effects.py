@@ -29,7 +29,7 @@ def end_trials(ctx: Context, account_ids: Iterable[int], *, outcome: str) -> Non
 
 
 def _close_announced(ctx: Context, came_from: Mapping[int, str]) -> None:
-    """Close the cases of announced transfers; acts that book other payments close theirs."""
+    """Close the cases of announced transfers; acts that record other payments close theirs."""
     announced = [id for id, before in came_from.items() if before == "pending_payment"]
     if announced:
         dunning_rows.close(ctx, announced, outcome="paid")
@@ -65,7 +65,7 @@ def _start_cycles(ctx: Context, came_from: Mapping[int, str]) -> None:
             cycles.begin(ctx, account_id, anchor_at=began_at or ctx.now)
 
 
-#: What follows when accounts reach a status. An effect gets the status that each account had
+#: The effects of reaching a status. An effect gets the status that each account had
 #: before, not counting a suspension. `pending_payment` does not end a trial, for the customer goes
 #: on trying until the transfer comes; nor does a suspension, except for the reason `trial_over`
 #: (`status.suspend_all`), for a dispute may be settled within the trial.

@@ -14,7 +14,7 @@ SUSPENSION_REASONS = frozenset({"trial_over", "payment_failed", "dispute", "manu
 #: The reasons for suspension that a payment lifts.
 MONEY_REASONS = frozenset({"trial_over", "payment_failed"})
 
-#: Who may act for a reason: the part of the actor before the colon, as in `operator:jane`.
+#: The actors that may use a reason, by the part before the colon: `operator` of `operator:jane`.
 #: `billing` is a sweep; `stripe` and `bank` are payments that came, or failed.
 WHO_MAY = {
     "paid": frozenset({"billing", "stripe", "bank", "operator"}),

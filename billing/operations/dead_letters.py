@@ -34,7 +34,7 @@ class DeadMessage:
         task: The name of its task.
         arguments: The task's keyword arguments.
         raw: The bytes of a message whose arguments can't be read or stored.
-        attempts: How often it was tried.
+        attempts: The number of tries.
     """
 
     message_id: str

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.context import Context
 from models.operations import Slot
 
-#: How long slots are kept, for operators; beat never needs an older one.
+#: Time for which slots are kept, for operators; beat never needs an older one.
 KEPT = dt.timedelta(days=7)
 
 

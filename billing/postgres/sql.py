@@ -24,7 +24,7 @@ Statement = tuple[str, Mapping[str, object]]
 COPY_CHUNK = 2**16
 #: Between two columns of COPY: the unit separator, which no printable text contains.
 SEPARATOR = "\x1f"
-#: How COPY writes NULL: as Python writes None, so that most lines are one f-string.
+#: NULL in COPY, written as Python writes None, so that most lines are one f-string.
 NULL = "None"
 _FORMAT = "(DELIMITER E'\\x1f', NULL 'None')"
 _ESCAPES = str.maketrans({"\\": "\\\\", SEPARATOR: "\\x1f", "\n": "\\n", "\r": "\\r"})
@@ -115,10 +115,10 @@ def insert(
         types: The Postgres type of each column.
         values: The rows, their values in the order of `types`.
         constants: Columns that have one value in all rows.
-        tail: What follows the SELECT: ON CONFLICT, RETURNING.
+        tail: The end of the statement, after the SELECT: ON CONFLICT, RETURNING.
 
     Returns:
-        What RETURNING says; empty without it.
+        The rows of RETURNING; empty without it.
     """
     if not values:
         return []

@@ -1,8 +1,8 @@
-"""Which errors of the database are a not-yet: the same statements may well succeed in a while."""
+"""Transient errors of the database: the same statements may succeed at a later try."""
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-#: Two transactions that claim one key at once: the second goes again and finds it known.
+#: Two transactions that claim one key at once: the second is tried again and finds the key taken.
 _RACES = frozenset({"keys_pkey", "books_pkey"})
 
 
@@ -18,5 +18,5 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether somebody else held a lock for longer than the transaction would wait."""
+    """Whether another transaction held a lock for longer than the transaction would wait."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "55P03"

@@ -81,7 +81,7 @@ def _settle(
         for purchase in bought
         for number in range(purchase.undone + 1, purchase.take_backs + 2)
     ]
-    ledger = open_accounts(ctx, [account_id], keys_asked=keys)
+    ledger = open_accounts(ctx, [account_id], key_uuids=keys)
     balance = ledger.of(account_id)
     # Frozen credits are unspent, too: a refund takes them, and the disputes freeze the rest.
     for hold in frozen:

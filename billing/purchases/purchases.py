@@ -104,7 +104,7 @@ def end_cycle(ctx: Context, account_id: int) -> None:
     if cycle is None or cycle.ended_at is not None:
         return
     cycles.end(ctx, account_id)
-    ledger = open_accounts(ctx, [account_id], keys_asked=())
+    ledger = open_accounts(ctx, [account_id], key_uuids=())
     balance = ledger.of(account_id)
     lots = [
         lot
@@ -132,7 +132,7 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
         for number in range(purchase.given + 1, purchase.lots + 1)
     ]
     ids = {purchase.account_id for purchase in ordered}
-    ledger = open_accounts(ctx, ids, keys_asked=keys, entries=len(ordered))
+    ledger = open_accounts(ctx, ids, key_uuids=keys, entries=len(ordered))
     results = [
         result
         for purchase in ordered

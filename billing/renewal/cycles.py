@@ -38,7 +38,7 @@ def begin(
     anchor_at = min(anchor_at, ctx.now)
     number = periods.period_at(anchor_at, ctx.now)
     key = key or renewals.key_of(account_id, number)
-    ledger = open_accounts(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
+    ledger = open_accounts(ctx, [account_id], key_uuids=[idempotency.as_uuid(key)])
     plan_id = ledger.of(account_id).account.plan_id
     if plan_id is None or not renewals.is_renewable(ledger, account_id):
         return None
@@ -81,7 +81,7 @@ def resume(ctx: Context, account_id: int) -> SweepResult | None:
         return None
     number = periods.period_at(cycle.anchor_at, ctx.now)
     key = renewals.key_of(account_id, number)
-    ledger = open_accounts(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
+    ledger = open_accounts(ctx, [account_id], key_uuids=[idempotency.as_uuid(key)])
     plan_id = ledger.of(account_id).account.plan_id
     if plan_id is None or not renewals.is_renewable(ledger, account_id):
         return None

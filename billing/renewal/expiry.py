@@ -30,7 +30,7 @@ def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
 
 def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     results = renewals.renew_all(ctx, ids)
-    ledger = open_accounts(ctx, ids, keys_asked=())
+    ledger = open_accounts(ctx, ids, key_uuids=())
     over = [pair for pair in rollover.expired(ledger) if pair[0].account.is_billable]
     rollover.find_keys(ledger, [lot for _, lot in over])
     ledger.reserve(len(over))
@@ -52,7 +52,7 @@ def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
     with_lots = _with_trial_credits(ctx.session, account_ids)
     if not with_lots:
         return 0
-    ledger = open_accounts(ctx, with_lots, keys_asked=())
+    ledger = open_accounts(ctx, with_lots, key_uuids=())
     lots = [(balance, lot) for balance in ledger.by_account.values() for lot in _of_trial(balance)]
     rollover.find_keys(ledger, [lot for _, lot in lots])
     ledger.reserve(len(lots))

@@ -66,7 +66,7 @@ def follow_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
         key_of(cycle, locked[account_id].plan_id if account_id in locked else None)
         for account_id, cycle in cycle_by_account.items()
     ]
-    ledger = open_accounts(ctx, locked, keys_asked=[idempotency.as_uuid(key) for key in keys])
+    ledger = open_accounts(ctx, locked, key_uuids=[idempotency.as_uuid(key) for key in keys])
     running = [
         cycle
         for cycle in cycle_by_account.values()

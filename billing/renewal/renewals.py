@@ -49,7 +49,7 @@ def renew_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
     keys = [idempotency.as_uuid(key) for cycle in cycles for key in _keys(cycle, ctx.now)]
     account_ids = [cycle.account_id for cycle in cycles]
     entries = ENTRIES_A_PERIOD * len(keys) // KEYS_A_PERIOD
-    ledger = open_accounts(ctx, account_ids, keys_asked=keys, entries=entries)
+    ledger = open_accounts(ctx, account_ids, key_uuids=keys, entries=entries)
     rollover.find_keys(ledger, [lot for _, lot in rollover.expired(ledger)])
     results = [result for cycle in cycles for result in _catch_up(ledger, cycle)]
     ledger.write()

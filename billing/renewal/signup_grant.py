@@ -39,7 +39,7 @@ def give(ctx: Context, account_id: int) -> SignupGrant:
     0 proves nothing. Raises UnknownAccount, AccountDeleted, SystemAccount or NoPlan.
     """
     key = idempotency.own("seed", account_id)
-    ledger = open_accounts(ctx, [account_id], keys_asked=[idempotency.as_uuid(key)])
+    ledger = open_accounts(ctx, [account_id], key_uuids=[idempotency.as_uuid(key)])
     balance = ledger.of(account_id)
     if balance.account.is_system:
         raise SystemAccount(account_id=account_id, slug=balance.account.slug)

@@ -182,12 +182,12 @@ class Draft:
                 side = "opening" if self.opening is None else "closing"
                 self.hold(HoldReason.BALANCE_MISSING, f"the {side} balance is missing")
             return
-        found = self.opening.amount_minor + self.booked_minor
+        summed = self.opening.amount_minor + self.booked_minor
         stated = self.closing.amount_minor
-        self.checks.append(Check("closing balance", stated, found))
-        if found != stated:
-            message = f"opening balance and booked entries give {found}, the bank states {stated}"
-            self.hold(HoldReason.BALANCE_MISMATCH, message, difference_minor=found - stated)
+        self.checks.append(Check("closing balance", stated, summed))
+        if summed != stated:
+            message = f"opening balance and booked entries give {summed}, the bank states {stated}"
+            self.hold(HoldReason.BALANCE_MISMATCH, message, difference_minor=summed - stated)
 
 
 def hold_doubtful_encoding(drafts: Iterable[Draft], encoding: str) -> None:

@@ -61,7 +61,7 @@ def window(ctx: Context, *, is_live: bool, since: dt.datetime | None = None) -> 
 
 
 def unknown(session: Session, events: Sequence[Event]) -> list[Event]:
-    """Those of these events that the inbox does not have.
+    """Return the events that the inbox does not have.
 
     Events are compared by id, type and time: a listed event has another shape than the posted one
     if the endpoint has an API version of its own.

@@ -93,13 +93,13 @@ def load(session: Session, objects: Iterable[Facts], *, loaded: Catalog | None =
     by_id = {plan.id: plan for plan in plans.values()}
     rows = session.connection().exec_driver_sql(_NAMED, {"names": sorted(names)})
     links: dict[str, Meaning | None] = {}
-    known: dict[str, Price] = {}
+    prices_by_id: dict[str, Price] = {}
     for name, is_link, plan_id, credits, facts in rows.all():
         if is_link:
             links[name] = _linked(name, plan_id, credits, by_id)
         else:
-            known[name] = Price(**facts["price"])
-    return Catalog(names, links, plans, known)
+            prices_by_id[name] = Price(**facts["price"])
+    return Catalog(names, links, plans, prices_by_id)
 
 
 def _linked(

@@ -99,7 +99,7 @@ class Step:
     def decides_access(self) -> bool:
         """Whether the account's status may follow from it.
 
-        An older state must not undo a person's later change.
+        An older state must not undo a later manual change.
         """
         if self.payment is not None:
             return self.payment.decides_access

@@ -1,4 +1,4 @@
-"""The one path on which Stripe's objects take effect here; a single object is a batch of one.
+"""The only path on which Stripe's objects take effect here; a single object is a batch of one.
 
 open    load the catalog, find and lock the accounts, store the newest states, read the payments
 decide  what each payment bought, and which state of its subscription each account follows

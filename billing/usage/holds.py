@@ -176,7 +176,7 @@ def sweep(ctx: Context, *, limit: int = EXPIRED_AT_ONCE) -> list[SweepResult]:
 
 
 def _expire(ctx: Context, ids: Sequence[int], uuids: Sequence[str]) -> list[SweepResult]:
-    ledger = open_accounts(ctx, ids, keys_asked=())
+    ledger = open_accounts(ctx, ids, key_uuids=())
     expired: list[SweepResult] = []
     holds = load(ctx.session, uuids)
     for hold in holds.values():

@@ -147,7 +147,7 @@ def _request(message: Message) -> Request:
 
 
 def _open(ctx: Context, messages: Sequence[Message]) -> Work:
-    """Lock and read: accounts, known keys, prices, and the holds and entries that are named."""
+    """Lock and read: accounts, taken keys, prices, and the holds and entries that are named."""
     requests = [_request(message) for message in messages]
     account_ids = {message.account_id for message in messages}
     uuids = {request.uuid for request in requests}
@@ -157,11 +157,11 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
         finish_key = reversals.finish_key(key)
         uuids |= {idempotency.as_uuid(key), idempotency.as_uuid(finish_key)}
         hold_uuids.add(idempotency.as_uuid(key))
-    ledger = open_accounts(ctx, account_ids, keys_asked=uuids, entries=len(messages))
+    ledger = open_accounts(ctx, account_ids, key_uuids=uuids, entries=len(messages))
     if ledger.due:
         # Nobody is refused between the end of a period and the next sweep.
         renewals.renew_all(ctx, ledger.due)
-        ledger = open_accounts(ctx, account_ids, keys_asked=uuids, entries=len(messages))
+        ledger = open_accounts(ctx, account_ids, key_uuids=uuids, entries=len(messages))
     return Work(
         requests,
         ledger,
@@ -176,9 +176,9 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
 def _decide(work: Work, request: Request) -> Answer:
     """Decide about one message, in memory."""
     message, key, uuid, content = request
-    known = work.ledger.known_keys.get(uuid)
-    if known is not None:
-        if known.content not in (content, reversals.ANY_CONTENT):
+    known_key = work.ledger.known_keys.get(uuid)
+    if known_key is not None:
+        if known_key.content not in (content, reversals.ANY_CONTENT):
             return Answer(message, error=KeyReused(key=key))
         return Answer(message, is_repeat=True)
     try:

@@ -233,7 +233,7 @@ def seen(transfer: int, who: str, version: int) -> None:
 @who_option
 @version_option
 def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> None:
-    """Request a refund of AMOUNT of TRANSFER; somebody sends it outside of this system."""
+    """Request a refund of AMOUNT of TRANSFER; staff send it outside of this system."""
 
     def act(review: Review) -> str:
         minor = typed_input.amount_of(review, amount)

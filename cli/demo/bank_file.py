@@ -79,8 +79,8 @@ def _import(stage: Stage, reference: str | None) -> None:
 
 
 def _state(ctx: Context, amount_minor: int) -> str:
-    found = select(Transfer).where(Transfer.amount_minor == amount_minor)
-    transfer = ctx.session.scalars(found).one_or_none()
+    of_amount = select(Transfer).where(Transfer.amount_minor == amount_minor)
+    transfer = ctx.session.scalars(of_amount).one_or_none()
     if transfer is None:
         return "not imported"
     return "waiting for review" if transfer.review else transfer.state

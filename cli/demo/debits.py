@@ -18,7 +18,7 @@ ABOUT = "The main app's client queues debits; a worker takes them in batches, ea
 
 @dataclass(frozen=True)
 class Sent:
-    """A debit, how many times it is sent under one key, and what should become of it."""
+    """A debit, the number of times it is sent under one key, and its expected outcome."""
 
     slug: str
     account_id: int
@@ -71,5 +71,5 @@ def _of(ctx: Context, key: str) -> str:
 
 def _dead_letter(ctx: Context, key: str) -> str:
     of_key = select(DeadLetter).where(DeadLetter.arguments["key"].astext == key)
-    letter = ctx.session.scalars(of_key).first()
-    return f"dead letter: {letter.error} ({letter.reason})" if letter else "nothing yet"
+    row = ctx.session.scalars(of_key).first()
+    return f"dead letter: {row.error} ({row.reason})" if row else "nothing yet"

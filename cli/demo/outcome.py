@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """One thing that came in, what became of it, and what was expected.
+    """One input of a section, its outcome, and the expected outcome.
 
     `became` is read from rows. It begins with `expected`, and may add details such as a reason.
     """

@@ -52,7 +52,7 @@ def backfill(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None
     """Read Stripe's list of events, and apply those that no webhook brought; safe to repeat."""
     stripe = gateway()
     try:
-        with progress.status("asking Stripe") as shown:
+        with progress.status("reading from Stripe") as shown:
             done = stripe_backfill.fill(
                 stripe,
                 since=since,

@@ -30,7 +30,7 @@ def drift(as_json: bool) -> None:
     """
     stripe, now = gateway(), clock.now()
     try:
-        with progress.status("asking Stripe") as shown:
+        with progress.status("reading from Stripe") as shown:
             report = stripe_reconcile.look(
                 stripe, watch=lambda report: shown.update(f"{_compared(report)} compared")
             )

@@ -25,7 +25,7 @@ class ByBank(ABC):
             account_id: The main app's id of the account.
             plan_id: The main app's id of the plan.
             key: The idempotency key, 1 to 200 characters; the same key makes one invoice.
-            months: How many months the invoice pays for, 1 to 12.
+            months: The number of months that the invoice pays for, 1 to 12.
 
         Returns:
             The key.

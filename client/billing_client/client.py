@@ -81,7 +81,7 @@ class BillingClient(InTransaction, ByBank):
             operation: The name of an operation that has a price, such as `content_generation`.
             key: The idempotency key, 1 to 200 printable characters, best from `new_key()`. Store
                 it with the work; every retry with the same key takes the credits once.
-            units: How many words, ideas or images the operation made, 1 to 1,000,000.
+            units: The number of words, ideas or images the operation made, 1 to 1,000,000.
             happened_at: When the work was done, with a time zone; its price is the one valid then.
                 None: when the worker applies the debit.
             metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.

@@ -38,7 +38,7 @@ class InTransaction:
             operation: The name of an operation that has a price, such as `content_generation`.
             key: The idempotency key, 1 to 200 printable characters, best from `new_key()`. Store
                 it with the work; every retry with the same key takes the credits once.
-            units: How many words, ideas or images the operation made, 1 to 1,000,000.
+            units: The number of words, ideas or images the operation made, 1 to 1,000,000.
             happened_at: When the work was done, with a time zone; its price is the one valid then.
                 None: when the worker applies the debit.
             metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
@@ -103,7 +103,7 @@ class InTransaction:
             operation: The name of an operation that has a price.
             key: The hold's idempotency key, 1 to 200 characters. The same key gets the same
                 answer while the hold lasts; a new attempt of the work needs a new key.
-            units: How many words, ideas or images to reserve for, 1 to 1,000,000.
+            units: The number of words, ideas or images to reserve for, 1 to 1,000,000.
             ttl_s: Seconds after which an unfinished hold expires and gives its credits back, 1 to
                 86,400.
 

@@ -36,7 +36,7 @@ class Held:
 
     Attributes:
         is_held: Whether the credits are reserved.
-        credits: How many credits it reserves.
+        credits: The number of credits that it reserves.
         available: Free credits after the hold; before it, if it was refused; None, if the same key
             was used again.
         reason: Why it was refused, else None. `InsufficientCredits`, `SpendCapReached`,

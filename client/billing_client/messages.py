@@ -32,7 +32,7 @@ class Debit(Message):
         account_id: The main app's id of the account.
         operation: The name of an operation that has a price, at most 50 characters.
         key: The idempotency key, 1 to 200 printable characters.
-        units: How many words, ideas or images the operation made, 1 to 1,000,000.
+        units: The number of words, ideas or images the operation made, 1 to 1,000,000.
         happened_at: When the work was done, with a time zone. None: when the worker applies it.
         metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
     """

@@ -17,7 +17,7 @@ MAX_BYTES = 100_000_000
 #: A longer file name is cut to this many characters.
 MAX_NAME = 200
 
-# Equal bytes are stored once: whoever sends them again gets the first file's id.
+# Equal bytes are stored once: a second sender gets the first file's id.
 _INSERT_FILE = """
 INSERT INTO billing.statement_files (sha256, name, account, size, received_at)
 VALUES (%s, %s, %s, %s, now()) ON CONFLICT (sha256) DO NOTHING RETURNING id

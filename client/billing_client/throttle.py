@@ -28,7 +28,7 @@ except ImportError as error:
 KEY_PREFIX = "billing:throttle"
 #: A throttle that delays requests by more is worse than none.
 TIMEOUT_S = 0.25
-#: How long a Redis that failed is left alone; meanwhile every request is allowed.
+#: Pause before a Redis that failed is used again; meanwhile every request is allowed.
 REST_S = 5.0
 #: The highest cost of a request; a larger number is a mistake.
 MAX_COST = 1_000_000
@@ -42,7 +42,7 @@ class Allowed:
 
     Attributes:
         is_allowed: Whether the request is within the rate.
-        remaining: How much of the rate is left.
+        remaining: The part of the rate that remains.
         reset_at: When the oldest request leaves the window.
         is_counted: False if Redis did not answer and the request was allowed without counting.
     """
@@ -102,7 +102,7 @@ class AccountThrottle:
 
         Args:
             account_id: The main app's id of the account.
-            cost: How much of the rate the request takes, 1 to 1,000,000.
+            cost: The part of the rate that the request takes, 1 to 1,000,000.
             rate: The account's own rate, such as its plan's; None: the throttle's. Each rate has a
                 window of its own.
 

@@ -47,7 +47,7 @@ def _facts(column: Column[Any]) -> list[str]:
 
 
 def app_rights() -> str:
-    """What `billing allow-app ROLE` gives."""
+    """List the rights that `billing allow-app ROLE` gives."""
     return table("right | on", [_right(grant) for grant in allow_app.GRANTS])
 
 

@@ -32,7 +32,7 @@ def sweep(folder: Path) -> list[ImportOutcome]:
 def _settled(folder: Path) -> list[Path]:
     latest = time.time() - SETTLED_S
     with os.scandir(folder) as entries:
-        # No link is followed: whoever may write here could point it at any file of the machine.
+        # Links are not followed: a user who may write here could point one at any file.
         plain = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
         return sorted(
             Path(entry.path)

@@ -18,7 +18,7 @@ from worker.database import transaction
 from worker.settings import settings
 
 #: Stripe takes 25 reads a second in test mode, and 100 in live mode: docs.stripe.com/rate-limits
-ASKED_AT_ONCE = 4
+READS_AT_ONCE = 4
 
 
 @cache
@@ -70,7 +70,7 @@ def fetch_all(stripe: StripeGateway, events: Mapping[int, Event]) -> dict[int, A
                 is_away.set()
             return dict.fromkeys(numbers, error)
 
-    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         answers = list(pool.map(ask, by_object.values()))
     return {number: answer for group in answers for number, answer in group.items()}
 
@@ -84,7 +84,7 @@ def fetch_of_event(stripe: StripeGateway, event: Event) -> Fetched | None:
         return None
     if event.kind is not CashTransaction:
         return fetch(stripe, event.kind.KIND, event.object_id)
-    # It never changes, and lives below its customer, whom a thin event does not name.
+    # It never changes, and lives below its customer, which a thin event does not name.
     return Fetched(_snapshot(stripe, event), (), clock.now()) if event.is_thin else None
 
 

@@ -54,17 +54,17 @@ def _verified(webhook: StripeWebhook) -> Event:
 
 def _store(received: Sequence[Received]) -> list[Outcome]:
     if stripe_fetch.gateway() is not None:
-        return _store_in_one(received, is_applied=False)
+        return _store_together(received, is_applied=False)
     try:
-        return _store_in_one(received, is_applied=True)
+        return _store_together(received, is_applied=True)
     except Exception as error:
         if is_away(error) or (is_transient(error) and len(received) == 1):
             raise
         stripe_apply.log_broken(error, events=len(received))
-    return _store_in_one(received, is_applied=False)
+    return _store_together(received, is_applied=False)
 
 
-def _store_in_one(received: Sequence[Received], *, is_applied: bool) -> list[Outcome]:
+def _store_together(received: Sequence[Received], *, is_applied: bool) -> list[Outcome]:
     """Store events, and apply them, in one transaction; an error undoes both."""
     with transaction(actor="stripe") as ctx:
         rows = inbox.store_all(ctx, received, source="webhook")

@@ -36,7 +36,7 @@ from worker.transport import queues
 
 log = logger(__name__)
 
-#: How long an idle reader waits for a message before it checks whether it should stop.
+#: Time that an idle reader waits for a message before it checks whether it should stop.
 IDLE_WAIT_S = 1.0
 #: Pauses after a transient error: the first, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0

@@ -17,7 +17,7 @@ from worker.transport import queues
 
 log = logger(__name__)
 
-#: How often a lease is renewed before it would end.
+#: Renewals of a lease before it would end.
 RENEWALS_PER_LEASE = 4
 
 

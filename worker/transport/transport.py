@@ -5,7 +5,7 @@ It differs from kombu's in five ways (decision 0002):
 - A message is popped and registered in one step.
 - Its lease is renewed while a worker holds it (`leases`).
 - A message that would crash a worker is quarantined.
-- A message's arguments are hidden from events and logs, whoever sent it.
+- A message's arguments are hidden from events and logs, for every sender.
 - An empty queue is polled with a pause, because Redis can't block and register in one step.
 """
 
@@ -29,7 +29,7 @@ log = logger(__name__)
 
 #: Seconds between two polls of an idle worker. The debit reader blocks instead.
 POLL_S = 0.05
-#: What Celery's code raises for a message of an unexpected form.
+#: Errors of Celery's code for a message of an unexpected form.
 _FORM_ERRORS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 
 

@@ -25,7 +25,7 @@ EVENTS = {
 STEPS = tuple(InvoiceStep(s.day * DAY, EVENTS[s.day]) for s in dunning_schedule.of("bank"))
 #: Time to pay a new invoice, and how long before a period's end the next invoice is sent.
 DUE_AFTER = TRANSFER_DUE_AFTER
-#: Time to pay an invoice again after its payment was taken back.
+#: Time to pay an invoice again after its payment was returned.
 DUE_AFTER_RETURN = dt.timedelta(days=7)
 
 

@@ -55,7 +55,7 @@ class IssuedInvoice:
 
 @dataclass(frozen=True, slots=True)
 class PayerHistory:
-    """How often a payer's IBAN was matched by reference, and confirmed or declined by reviewers."""
+    """Counts for a payer's IBAN: matches by reference, and confirmed and declined suggestions."""
 
     confirmed: int = 0
     matched: int = 0

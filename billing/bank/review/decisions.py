@@ -198,7 +198,7 @@ def mark_seen(review: Review) -> str:
 
 
 def request_refund(review: Review, amount_minor: int, *, reason: str) -> str:
-    """Request a refund to the payer; somebody sends it outside of this system."""
+    """Request a refund to the payer; staff send it outside of this system."""
     ctx, transfer = review.ctx, review.lock()
     if not 0 < amount_minor <= transfer.amount_minor - transfer.allocated_minor:
         raise PartsRefused(problem="the refund is more than the part that is on no invoice")

@@ -1,7 +1,7 @@
 """Dunning cases: opened by a missed payment, stopped by the payment or at the schedule's end.
 
-Whoever learns of a failed payment opens a case. Whoever books a payment stops it, in the same
-transaction. `billing.lifecycle.dunning.sweep` takes the steps between.
+The code that records a failed payment opens a case; the code that records a payment stops it, in
+the same transaction. `billing.lifecycle.dunning.sweep` takes the steps between.
 """
 
 import datetime as dt
@@ -66,7 +66,7 @@ def stop(ctx: Context, account_id: int, *, reason: str, invoice_id: int | None =
     """Close the account's open case; False if none is open.
 
     `reason`: paid or written_off. `invoice_id`: close it only if it is about this invoice. Call it
-    in the transaction that books the payment. The caller lifts the reason `payment_failed`.
+    in the transaction that records the payment. The caller lifts the reason `payment_failed`.
     """
     accounts.lock(ctx.session, [account_id])
     case = dunning_rows.of_account(ctx.session, account_id)

@@ -81,7 +81,7 @@ class Cause(NamedTuple):
     due_after: dt.timedelta
 
 
-#: How long a transfer may take, and how long before a period's end the invoice is sent.
+#: Time that a transfer may take; the invoice is sent that long before a period's end.
 TRANSFER_DUE_AFTER = dt.timedelta(days=14)
 CAUSES = {
     "card_failed": Cause("card", dt.timedelta(0)),

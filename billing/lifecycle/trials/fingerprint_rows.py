@@ -1,7 +1,7 @@
 """One trial for each fingerprint: record what accounts show, and find repeated trials.
 
-Whoever sees a fingerprint records it, in a statement that waits for nobody; a sweep compares them.
-A repeated trial leaves an event, and is refused if the policy says so.
+A fingerprint is recorded when an account shows it, by a statement that waits for no lock; a sweep
+compares the fingerprints. A repeated trial leaves an event, and is refused if the policy says so.
 """
 
 from collections import defaultdict

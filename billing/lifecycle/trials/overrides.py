@@ -1,4 +1,4 @@
-"""What operators and the main app do to trials: extend, restore, confirm many suspensions."""
+"""Acts of operators and the main app on trials: extend, restore, confirm many suspensions."""
 
 import datetime as dt
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The reminders of trials that end: which are due, to whom they are sent, when the next is due."""
+"""The reminders of trials that end: those due, their recipients, and the time of the next."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -39,7 +39,7 @@ def _remind(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
         for id, trial in trials.items()
         if id in locked and locked[id].status in GOES_ON and locked[id].is_billable
     }
-    ended = trial_rows.end_left(ctx, locked, trials.keys() - running.keys())
+    ended = trial_rows.end_not_running(ctx, locked, trials.keys() - running.keys())
     to_remind = {id for id in running if locked[id].status == "trial"}
     days_left = _record(ctx, running.values(), to_remind=to_remind)
     _set_next(ctx, running)

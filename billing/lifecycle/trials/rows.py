@@ -1,7 +1,7 @@
 """The rows of trials, in batches: begin, read, move and end.
 
 An open row may belong to an account that has left its trial, where the main app wrote its status.
-Whoever acts on a row looks at the account, under its lock.
+Code that acts on a row checks the account, under its lock.
 """
 
 import datetime as dt
@@ -122,8 +122,10 @@ def end(ctx: Context, account_ids: Sequence[int], *, outcome: str) -> None:
     ctx.session.connection().exec_driver_sql(_END, values)
 
 
-def end_left(ctx: Context, locked: Locked, account_ids: Collection[int]) -> list[SweepResult]:
-    """End the rows of accounts that have left their trial; the accounts stay as they are."""
+def end_not_running(
+    ctx: Context, locked: Locked, account_ids: Collection[int]
+) -> list[SweepResult]:
+    """End the open rows of accounts whose trial no longer runs; the accounts stay as they are."""
     for account_id in sorted(account_ids):
         account = locked.get(account_id)
         is_there = account is not None and not account.is_deleted

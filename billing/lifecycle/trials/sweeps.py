@@ -64,8 +64,8 @@ def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
         if id in locked and locked[id].status in RUNS and locked[id].is_billable
     }
     results = []
-    if left := trials.keys() - running.keys():
-        results += trial_rows.end_left(ctx, locked, left)
+    if not_running := trials.keys() - running.keys():
+        results += trial_rows.end_not_running(ctx, locked, not_running)
     evidence = payment_evidence.of(ctx, running) if running else {}
     paid = {id for id, shown in evidence.items() if shown.is_paid or shown.is_subscribed}
     results += [_end_paid(ctx, locked[id]) for id in sorted(paid)]

@@ -1,4 +1,4 @@
-"""Customers: whom Stripe charges."""
+"""Customers: the payers at Stripe."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self

@@ -222,7 +222,7 @@ def _may_be_dunned(session: Session, account: HostAccount) -> bool:
 
 
 def _decline_code(change: Change) -> str | None:
-    """Why its newest failed charge failed, if Stripe has said so yet."""
+    """Return the decline code of the newest failed charge; None if Stripe has not sent one yet."""
     charges = [charge for charge in change.payment if isinstance(charge, Charge)]
     codes = [charge.decline for charge in charges if charge.status == "failed" and charge.decline]
     return codes[-1] if codes else None

@@ -261,7 +261,7 @@ def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
 ):
     fake.keep(paid_invoice(now))
     fake.fail(500, times=10_000)
-    count = 4 * stripe_fetch.ASKED_AT_ONCE
+    count = 4 * stripe_fetch.READS_AT_ONCE
     customers = [objects.customer(f"cus_{n}") for n in range(count)]
     sent = [
         event(now, each, kind="customer.updated", id=f"evt_{n}") for n, each in enumerate(customers)
