@@ -1,4 +1,4 @@
-"""What the documents say by hand of what the code lists is what the code has.
+"""Lists that the documents keep manually agree with the code.
 
 What is generated (docs/generate) needs no comparison, but must be fresh.
 """

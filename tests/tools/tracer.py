@@ -34,7 +34,7 @@ class Trip:
 
     @property
     def entries(self):
-        """How often each file is entered, in the order of the first visits."""
+        """Entries of each file, in the order of the first visits."""
         return Counter(visit.file for visit in self.visits)
 
     @property

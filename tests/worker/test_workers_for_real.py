@@ -59,7 +59,7 @@ def busy(busy_worker, database, redis_client):
 
 @pytest.fixture
 def done(redis_client):
-    """What the busy workers have recorded, in order."""
+    """Read the records of the busy workers, in order."""
     return lambda: [name.decode() for name in redis_client.lrange(DONE, 0, -1)]
 
 

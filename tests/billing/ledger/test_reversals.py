@@ -127,7 +127,7 @@ def test_a_reversal_leaves_room_under_the_spend_cap_in_its_own_month_only(ledger
 
 
 def test_a_reversed_debt_that_was_repaid_leaves_room_under_the_spend_cap(ledger, reverse):
-    """What came back as a lot of its own still counted as spent."""
+    """Credits that came back as a lot of their own still counted as spent."""
     ledger.plan("generous", debt_limit=20)
     ledger.open_account("acme", credits=0, plan="generous")
     cap(ledger, "acme", 10)

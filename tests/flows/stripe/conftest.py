@@ -6,30 +6,16 @@ import itertools
 import pytest
 
 from billing.host import accounts
-from flows.stripe import fetch as stripe_fetch
 from tests import stripe_objects as objects
+from tests.billing.stripe.conftest import configure
 from tests.fake_stripe import KEY, FakeStripe
 from tests.stripe_objects import MONTH
 from worker import clock
 from worker.database import transaction
-from worker.settings import settings
 
 SECRET = "whsec_of_the_tests"
 
-
-@pytest.fixture
-def configure(monkeypatch):
-    """Sets this process's settings for one test."""
-
-    def configure(**environment):
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        stripe_fetch.gateway.cache_clear()
-
-    yield configure
-    monkeypatch.undo()
-    configure()
+__all__ = ["configure"]
 
 
 @pytest.fixture
