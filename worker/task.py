@@ -75,7 +75,8 @@ class BillingTask(Task):  # type: ignore[type-arg]
             task=self.name,
             message_id=self.request.id,
             took_ms=took_ms,
-            **(answer or {}),
+            # Under a name of its own: a field of it could otherwise be one of the logger's.
+            answer=answer or {},
         )
         return answer
 

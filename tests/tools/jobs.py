@@ -4,7 +4,6 @@ A job's function lays its ground and returns `job(slug)`, which makes one more o
 account of this name. The task's trip has the reading of the message and the task's base besides.
 """
 
-import contextlib
 import datetime as dt
 import io
 from collections.abc import Callable
@@ -79,16 +78,14 @@ def invoice_paid(*, by_task):
         how = {"subscription": f"sub_{slug}", "amount_paid": 8900}
         invoice = shop.invoice([bought], status="paid", **how)
         posted = webhook(body_of(shop.event("invoice.paid", invoice)))
-        run = partial(_receive, posted) if by_task else partial(batch.work, posted)
+        run = (
+            partial(stripe.receive, **posted.arguments())
+            if by_task
+            else partial(batch.work, posted)
+        )
         return Job(run, lambda: ledger.see(slug).credits == 1000)
 
     return job
-
-
-def _receive(posted):
-    # The log line after the commit fails as long as the answer has a field `event`.
-    with contextlib.suppress(TypeError):
-        stripe.receive(**posted.arguments())
 
 
 def bank_match(*, by_task):

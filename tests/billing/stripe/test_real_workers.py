@@ -1,7 +1,9 @@
 """Webhooks through the broker and real workers: each is applied once, whoever dies meanwhile."""
 
+import json
 import threading
 from collections import Counter
+from contextlib import contextmanager, suppress
 
 import pytest
 from sqlalchemy import func, select
@@ -9,6 +11,7 @@ from sqlalchemy import func, select
 from billing.stripe.signature import sign
 from flows.stripe import apply as stripe_apply
 from models.host import CreditTransaction
+from models.operations import DeadLetter
 from models.stripe import StripeEvent
 from tests.billing.stripe.door import SECRET, body_of, receive_one, webhook
 from tests.billing.stripe.writing import MONTH_S, Shop
@@ -16,6 +19,7 @@ from tests.worker.conftest import client, is_idle, start, wait_until  # noqa: F4
 from tests.worker.rawmessages import message, raw
 from web import relay
 from worker import clock
+from worker.app import app
 from worker.database import transaction
 
 ACCOUNTS, INVOICES = 10, 20
@@ -55,6 +59,32 @@ def grants() -> int:
         return ctx.session.execute(rows).scalar_one()
 
 
+@contextmanager
+def watched(connection):
+    """What Flower is told of the ends of tasks, as (event, task's name) where it is known."""
+    ended, names = [], {}
+
+    def note(event):
+        names[event["uuid"]] = event.get("name", names.get(event["uuid"]))
+        if event["type"] in ("task-succeeded", "task-failed"):
+            ended.append((event["type"], names[event["uuid"]]))
+
+    kinds = ("task-received", "task-succeeded", "task-failed")
+    receiver = app.events.Receiver(connection, handlers=dict.fromkeys(kinds, note))
+
+    def watch():
+        with suppress(TimeoutError):
+            receiver.capture(limit=None, timeout=20, wakeup=False)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield ended
+    finally:
+        receiver.should_stop = True
+        thread.join(25)
+
+
 def test_an_event_goes_from_the_client_through_the_broker_into_the_books(
     ledger,
     shops,
@@ -69,6 +99,29 @@ def test_an_event_goes_from_the_client_through_the_broker_into_the_books(
 
     wait_until(lambda: states()["applied"] == 1 and is_idle(redis_client))
     assert ledger.see("acme-0").credits == CREDITS
+
+
+def test_a_single_webhook_ends_in_success_and_one_line_and_is_no_dead_letter(
+    ledger,
+    shops,
+    client,  # noqa: F811
+    redis_client,
+    start,  # noqa: F811
+):
+    """Its answer has a field `event`, which was once taken for the logger's own."""
+    worker = start("stripe", *TAKES, "--task-events", BILLING_LOG_FORMAT="json")
+    body = body_of(paid(shops[0], 1))
+    with app.connection_for_read() as connection, watched(connection) as ended:
+        client.stripe_event(body, sign(body, secret=SECRET, at=clock.now()))
+        wait_until(lambda: ended)
+
+    assert [kind for kind, _ in ended] == ["task-succeeded"]
+    lines = [json.loads(line) for line in worker.log.splitlines() if '"task_done"' in line]
+    assert [(line["task"], line["answer"]["state"]) for line in lines] == [
+        ("stripe.receive", "applied")
+    ]
+    with transaction() as ctx:
+        assert ctx.session.scalars(select(DeadLetter)).all() == []
 
 
 def test_an_event_goes_from_the_relay_through_the_inbox_into_the_books(
