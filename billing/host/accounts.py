@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
+from billing.postgres import sql
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
 #: Accounts of the main app itself: no credits, no status changes, no expiry.
@@ -137,7 +138,7 @@ WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = requested.id)
 
 def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
     """Lock those of these accounts that are free; unknown ids are returned as well."""
-    rows = session.connection().exec_driver_sql(_TRY_LOCK, {"ids": sorted(ids)})
+    rows = session.connection().exec_driver_sql(_TRY_LOCK, {"ids": sql.numbers(sorted(ids))})
     return [row[0] for row in rows]
 
 

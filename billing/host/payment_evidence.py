@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from billing.context import Context
+from billing.postgres import sql
 
 #: Statuses of a payment, and of a subscription, that mean there is money.
 PAID = ("succeeded", "paid")
@@ -55,8 +56,8 @@ def of(ctx: Context, since: Mapping[int, dt.datetime]) -> dict[int, Evidence]:
     rows = ctx.session.connection().exec_driver_sql(
         _EVIDENCE,
         {
-            "ids": list(since),
-            "since": list(since.values()),
+            "ids": sql.numbers(since),
+            "since": sql.times(since.values()),
             "paid": list(PAID),
             "subscribed": list(SUBSCRIBED),
             "trying": list(TRIES_AT_STRIPE),
@@ -83,5 +84,5 @@ def settled(session: Session, case_ids: Iterable[int]) -> set[int]:
 
     A case is paid when its invoice is; without an invoice, any later payment counts.
     """
-    values = {"ids": list(case_ids), "paid": list(PAID)}
+    values = {"ids": sql.numbers(case_ids), "paid": list(PAID)}
     return {row[0] for row in session.connection().exec_driver_sql(_SETTLED, values)}

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
+from billing.postgres import sql
 from billing_client.events import Recipient
 
 # Of two admins, or owners, the one with the lower id.
@@ -25,7 +26,9 @@ ORDER BY a.id, contact.place, contact.id
 
 def of(session: Session, account_ids: Iterable[int]) -> dict[int, Recipient]:
     """Read the recipient of each of these accounts; accounts without any address are left out."""
-    rows = session.connection().exec_driver_sql(_RECIPIENTS, {"ids": sorted(set(account_ids))})
+    rows = session.connection().exec_driver_sql(
+        _RECIPIENTS, {"ids": sql.numbers(sorted(set(account_ids)))}
+    )
     recipients: dict[int, Recipient] = {}
     for account_id, email, source in rows:
         recipients.setdefault(account_id, Recipient(email, source))

@@ -133,7 +133,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL ORDER BY id
 def _open_reasons(session: Session, account_ids: Sequence[int]) -> dict[int, dict[str, str]]:
     """Read each account's open reasons, oldest first, with the status before them."""
     reasons: dict[int, dict[str, str]] = {}
-    rows = session.connection().exec_driver_sql(_OPEN_REASONS, {"ids": account_ids})
+    rows = session.connection().exec_driver_sql(_OPEN_REASONS, {"ids": sql.numbers(account_ids)})
     for account_id, reason, status_before in rows:
         reasons.setdefault(account_id, {})[reason] = status_before
     return reasons

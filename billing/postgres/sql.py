@@ -2,7 +2,8 @@
 
 SQLAlchemy's share of a statement costs as much as Postgres' share of a small one, so the hot path
 talks to psycopg2 directly. Errors are raised as SQLAlchemy raises them. One array literal a column
-is the fastest way to pass many rows to a statement (decision 0003).
+is the fastest way to pass many rows to a statement (decision 0003): 200 ids cost 94 us, as a plain
+list 410. Reads of a few ids pass a list.
 """
 
 import datetime as dt

@@ -14,8 +14,8 @@ BOUNDS = {
     "bank-match-task": (38, 95),
     "bank-import": (18, 73),
     "bank-import-task": (33, 187),
-    "trial-end": (14, 27),
-    "trial-end-task": (18, 56),
+    "trial-end": (14, 32),
+    "trial-end-task": (18, 63),
 }
 
 

@@ -95,7 +95,7 @@ WHERE trials.account_id = new.account_id
 
 def _set_next(ctx: Context, trials: Mapping[int, OpenTrial]) -> None:
     next_at = [trial_rows.next_reminder(trial.ends_at, after=ctx.now) for trial in trials.values()]
-    values = {"ids": list(trials), "next": next_at}
+    values = {"ids": sql.numbers(trials), "next": sql.times(next_at)}
     ctx.session.connection().exec_driver_sql(_SET_NEXT, values)
 
 

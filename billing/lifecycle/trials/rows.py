@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS, Locked
+from billing.postgres import sql
 from billing.sweep import SweepResult
 from models.life import Trial
 
@@ -106,7 +107,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND ended_at IS NULL
 
 def read(session: Session, account_ids: Iterable[int]) -> dict[int, OpenTrial]:
     """Read the open trials of these accounts, by account."""
-    rows = session.connection().exec_driver_sql(_READ, {"ids": list(account_ids)})
+    rows = session.connection().exec_driver_sql(_READ, {"ids": sql.numbers(account_ids)})
     return {row[0]: OpenTrial._make(row) for row in rows}
 
 
