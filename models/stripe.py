@@ -79,6 +79,12 @@ class StripeObject(Base):
     __table_args__ = (
         Index(None, "account_id", "kind"),
         Index(None, "customer", "kind"),
+        # The few invoices that move money into or out of a customer's balance.
+        Index(
+            "stripe_objects_balance_idx",
+            "account_id",
+            postgresql_where=text("kind = 'invoice' AND facts ->> 'moves_balance' = 'true'"),
+        ),
         {"schema": SCHEMA, "postgresql_with": {"fillfactor": 70}},
     )
 

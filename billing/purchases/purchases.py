@@ -37,7 +37,8 @@ class Bought:
         key: The name of the line.
         origin: The name of the payment.
         source: plan, top_up or bank_transfer.
-        credits: A month, or in all for a top-up, which has neither `plan_id` nor `ends_at`.
+        credits: A month, or in all for a top-up, which has no `plan_id`.
+        price_minor: The price of the line, net of discounts, in the payment's unit of `currency`.
     """
 
     key: str
@@ -48,6 +49,15 @@ class Bought:
     starts_at: dt.datetime
     ends_at: dt.datetime | None = None
     plan_id: int | None = None
+    price_minor: int | None = None
+    currency: str | None = None
+
+    @property
+    def lots(self) -> int:
+        """The number of its lots: one a month of a plan, else one."""
+        if self.ends_at is None or self.plan_id is None:
+            return 1
+        return months_of(self.starts_at, self.ends_at)
 
 
 def lot_key(purchase: Purchase, number: int) -> str:
@@ -77,7 +87,7 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
     rows = [
         {
             **{field.name: getattr(line, field.name) for field in fields(line)},
-            "lots": months_of(line.starts_at, line.ends_at) if line.ends_at else 1,
+            "lots": line.lots,
             "next_due_at": line.starts_at,
             "recorded_at": ctx.now,
         }
@@ -147,7 +157,7 @@ def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepRes
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
-        amount = min(purchase.credits, still_to_come(purchase))
+        amount = min(purchase.credits - purchase.reduced, still_to_come(purchase))
         try:
             _give_lot(ledger, balance, purchase, amount, number=number, at=at)
         except BalanceTooLarge:
@@ -156,6 +166,8 @@ def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepRes
             purchase.next_due_at = ledger.ctx.now + FULL_WAITS
             break
         purchase.given = number
+        purchase.granted += amount
+        purchase.withheld += purchase.reduced
         purchase.next_due_at = due_at(purchase)
         results.append(
             SweepResult(balance.account.id, "bought", at, granted=amount, plan_id=purchase.plan_id)
@@ -194,8 +206,9 @@ def _give_lot(
 
 
 def still_to_come(purchase: Purchase) -> int:
-    """The credits of lots that are not given yet and that no refund has cancelled."""
-    return purchase.credits * (purchase.lots - purchase.given) - purchase.cancelled
+    """The credits of lots that are not given yet, and that nothing has cancelled or reduced."""
+    lots = purchase.lots - purchase.given
+    return (purchase.credits - purchase.reduced) * lots - purchase.cancelled
 
 
 def due_at(purchase: Purchase) -> dt.datetime | None:

@@ -1,0 +1,81 @@
+"""The bills of accounts whose balance at Stripe moved: read only for those few."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from billing.context import Context
+from billing.errors import Rejected
+from billing.purchases import purchases
+from billing.stripe import catalog, invoice_lines, object_rows
+from billing.stripe.catalog import Catalog
+from billing.stripe.objects.base import Facts
+from billing.stripe.objects.invoice import Invoice
+from billing.stripe.plan_changes import OurLine
+from models.purchases import Purchase
+
+
+class PaidInvoice(NamedTuple):
+    """A paid invoice with all objects of its payment, its lines of ours, and what it bought."""
+
+    invoice: Invoice
+    objects: Sequence[Facts]
+    lines: Sequence[OurLine]
+    bought: Sequence[Purchase]
+    prices: dict[str, int]
+
+
+_MOVING = """
+SELECT DISTINCT account_id FROM billing.stripe_objects
+WHERE account_id = ANY(%(ids)s::bigint[])
+  AND kind = 'invoice' AND facts ->> 'moves_balance' = 'true'
+"""
+_PAID = """
+SELECT id FROM billing.stripe_objects
+WHERE account_id = ANY(%(ids)s::bigint[]) AND kind = 'invoice' AND facts ->> 'status' = 'paid'
+"""
+
+
+def moving(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts with an invoice that moves their balance at Stripe."""
+    return {account_id for (account_id,) in _rows(session, _MOVING, account_ids)}
+
+
+def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[PaidInvoice]:
+    """Read the paid invoices of these accounts. `prices`: a catalog that may know their prices."""
+    ids = [id_ for (id_,) in _rows(ctx.session, _PAID, account_ids)]
+    groups = object_rows.of_payments(ctx.session, ids)
+    invoices = {
+        item.id: item
+        for group in groups.values()
+        for item in group
+        if isinstance(item, Invoice) and item.status == "paid"
+    }
+    prices = catalog.load(ctx.session, invoices.values(), loaded=prices)
+    bought: dict[str, list[Purchase]] = {}
+    for purchase in purchases.of_origins(ctx.session, invoices):
+        bought.setdefault(purchase.origin, []).append(purchase)
+    return [
+        PaidInvoice(invoice, groups[id_], *_bought(invoice, prices, bought.get(id_, [])))
+        for id_, invoice in invoices.items()
+    ]
+
+
+def _bought(
+    invoice: Invoice, prices: Catalog, bought: Sequence[Purchase]
+) -> tuple[Sequence[OurLine], Sequence[Purchase], dict[str, int]]:
+    """What the invoice bought, with the price of each purchase by its key."""
+    try:
+        lines = invoice_lines.paid_lines(invoice, prices)
+        sold = invoice_lines.purchases_of(invoice, lines, account_id=0)
+    except Rejected:
+        # Its own events say what is wrong with it; the account's other invoices count.
+        return [], bought, {}
+    return lines, bought, {item.key: item.price_minor or 0 for item in sold}
+
+
+def _rows(session: Session, statement: str, account_ids: Iterable[int]) -> Sequence[Row[Any]]:
+    values = {"ids": sorted(account_ids)}
+    return session.connection().exec_driver_sql(statement, values).all()
