@@ -134,7 +134,7 @@ def _given_back(bill: Bill, bills: Sequence[Bill], pots: Sequence[Pot]) -> list[
         new.append(_of_change(bill, bill.change, bills, pots))
     for price, change in plan_changes.of_packs(bill.lines).items():
         if change.net < 0:
-            bought = [item for item in _of_subscription(bill, bills) if _is_of(price, item[0])]
+            bought = [pair for pair in _before(bill, change, bills) if _is_of(price, pair[0])]
             parts = balance_parts.of_pack(-change.net, bought)
             new.append(Pot(parts, -change.net, -change.net, change.at, bill.invoice.subscription))
     total = sum([pot.money for pot in new])
@@ -157,21 +157,23 @@ def _of_change(bill: Bill, change: PlanChange, bills: Sequence[Bill], pots: Sequ
         gone[part.purchase.id] = gone.get(part.purchase.id, 0) + part.credits
     running = [
         (purchase, purchase.credits - gone.get(purchase.id, 0), price)
-        for purchase, price in _of_subscription(bill, bills)
-        if purchase.plan_id and purchase.ends_at and purchase.starts_at <= at < purchase.ends_at
+        for purchase, price in _before(bill, change, bills)
+        if purchase.plan_id is not None and purchase.ends_at and at < purchase.ends_at
     ]
     parts = balance_parts.of_plan(-change.credits, back, at, running)
     return Pot(parts, back, back, change.at, bill.invoice.subscription)
 
 
-def _of_subscription(bill: Bill, bills: Sequence[Bill]) -> list[tuple[Purchase, int]]:
-    """The purchases of the bill's subscription by other bills, with their prices."""
-    others = [
-        other
+def _before(bill: Bill, change: PlanChange, bills: Sequence[Bill]) -> list[tuple[Purchase, int]]:
+    """The earlier purchases of the bill's subscription, with their prices."""
+    at = fields.moment(change.at)
+    return [
+        (purchase, other.price(purchase))
         for other in bills
         if other is not bill and other.invoice.subscription == bill.invoice.subscription
+        for purchase in other.bought
+        if purchase.starts_at <= at
     ]
-    return [(purchase, other.price(purchase)) for other in others for purchase in other.bought]
 
 
 def _is_of(price: str | None, purchase: Purchase) -> bool:
@@ -190,9 +192,10 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
     uses, returns = [], []
     for pot, part in own:
         used = [(user, Fraction(paid * part.money, pot.money)) for user, paid in pot.uses]
-        at, moved = fields.moment(pot.at), sum([paid for _, paid in used], Fraction())
-        returns.append(balance_parts.returned(part, at, moved))
         uses += used
+        if purchase.plan_id is not None:
+            moved = sum([paid for _, paid in used], Fraction())
+            returns.append(balance_parts.returned(part, fields.moment(pot.at), moved))
     gone = sum([part.money for _, part in own])
     parked = max(gone - round(sum([used for _, used in uses], Fraction())), 0)
     returned = money.share(price, bill.state.returned + bill.lost, of=bill.gross)
@@ -206,7 +209,7 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
         parked_minor=max(parked - returned, 0),
         kept=price if is_pack else kept,
         lost=rest + gone - parked if is_pack else rest,
-        returns=() if is_pack else tuple(returns),
+        returns=tuple(returns),
     )
 
 

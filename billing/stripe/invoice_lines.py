@@ -90,8 +90,8 @@ def _bases(invoice: Invoice, lines: Sequence[OurLine]) -> list[Line]:
 
 
 def gives_access(line: Line, meaning: Meaning) -> bool:
-    """Whether a paid line is a plan's, and no trial's."""
-    return meaning.plan is not None and _is_paid_for(line)
+    """Whether a paid line is a plan's, and neither a trial's nor mere usage."""
+    return meaning.plan is not None and _is_paid_for(line) and not line.price.is_metered
 
 
 def _is_paid_for(line: Line) -> bool:
