@@ -1,10 +1,18 @@
 """Money that Stripe gives back as balance takes its credits back, so that it never buys twice."""
 
 import datetime as dt
+import random
 
 import pytest
+from sqlalchemy import select
 
+from models.purchases import Purchase
+from tests.billing.stripe.story import Stripe
+from tests.billing.stripe.test_any_order import shuffled
 from tests.billing.stripe.writing import Shop, seconds
+from tests.conftest import empty_database
+from tests.story import Ledger
+from worker.database import transaction
 
 MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1)
 NEXT_MARCH = seconds(2027, 3, 1)
@@ -304,3 +312,67 @@ def test_a_balance_in_part_and_a_refund_take_the_share_of_the_whole_price(life):
     life.deliver()
 
     assert life.credits == 1000
+
+
+def a_restless_customer() -> Shop:
+    """Up, down, up again, by the year, down within it, refunded in part, and a credit note."""
+    shop = Shop(now=MARCH, account_id=1, basil=True)
+    starter, scale = shop.price(), shop.price("scale", unit=22_900)
+    annual = shop.price("scale", unit=229_000, interval="year")
+    small = shop.price("starter", unit=89_000, interval="year")
+    for price in (starter, scale, annual, small):
+        shop.event("price.created", price)
+    shop.settles(shop.line(starter, start=MARCH, end=APRIL))
+    for number, (old, new) in enumerate([(starter, scale), (scale, starter), (starter, scale)]):
+        shop.now = MARCH + HOUR * (number + 1)
+        shop.settles(*shop.change((old, 1), (new, 1), at=shop.now, start=MARCH, end=APRIL))
+    shop.now = MARCH + 240 * HOUR
+    rest = shop.change((scale, 1), (None, 0), at=shop.now, start=MARCH, end=APRIL)
+    until = NEXT_MARCH + 240 * HOUR
+    bought = shop.settles(*rest, shop.line(annual, start=shop.now, end=until))
+    begun, shop.now = shop.now, shop.now + HOUR
+    shop.settles(*shop.change((annual, 1), (small, 1), at=shop.now, start=begun, end=until))
+    shop.refunds(shop.charges[1], 5000)
+    note = shop.credit_note(bought, 1000, customer_balance_transaction="cbtxn_1")
+    shop.event("credit_note.created", note)
+    shop.now += HOUR
+    shop.settles(shop.line(starter, start=shop.now, end=APRIL), subscription="sub_2")
+    return shop
+
+
+def end_of(events) -> tuple:
+    empty_database()
+    ledger = Ledger()
+    ledger.go_to(2026, 4, 20)
+    ledger.plan("scale", included_credits=4000)
+    ledger.open_account("acme", status="trial", plan="starter", id=1)
+    stripe = Stripe(ledger)
+    stripe.deliver(*events)
+    ledger.pass_time(hours=7)
+    stripe.sweep()
+    ledger.sweep()
+    now = stripe.end_state("acme")
+    ledger.go_to(2026, 5, 12)
+    stripe.drip()
+    ledger.sweep()
+    with transaction() as ctx:
+        columns = (
+            Purchase.key,
+            Purchase.returned_minor,
+            Purchase.moved_minor,
+            Purchase.parked_minor,
+        )
+        moneys = [
+            tuple(row) for row in ctx.session.execute(select(*columns).order_by(Purchase.key))
+        ]
+    return now, stripe.end_state("acme"), moneys
+
+
+def test_any_order_and_any_number_of_deliveries_end_in_the_same_credits_and_money(database):
+    events = a_restless_customer().events
+    in_order = end_of(events)
+    assert not any(in_order[0]["audit"].values())
+
+    for _ in range(4):
+        seed = random.randrange(2**32)
+        assert end_of(shuffled(events, seed)) == in_order, seed
