@@ -79,11 +79,12 @@ def _show(account: overview.Overview) -> None:
 @click.argument("account")
 @json_option
 def explain(account: str, as_json: bool) -> None:
-    """Explain the balance of ACCOUNT (id or slug), from its opening to now."""
+    """Explain the balance of ACCOUNT (id or slug), with the money behind its credits."""
     with transaction() as ctx:
         lines, summary = explain_account.of(ctx, account)
+        money = explain_account.money(ctx, account)
     if as_json:
-        show_json({"lines": lines, "now": summary})
+        show_json({"lines": lines, "money": money, "now": summary})
         return
     table(
         f"how the balance of {account} came about",
@@ -93,5 +94,28 @@ def explain(account: str, as_json: bool) -> None:
             for line in lines
         ],
     )
+    if money:
+        _show_money(money)
     for sentence in summary:
         console.print(sentence)
+
+
+#: Column -> the field of a purchase; amounts are in the payment's unit of the currency.
+MONEY = {
+    "payment": "payment",
+    "currency": "currency",
+    "price": "price_minor",
+    "kept": "kept_minor",
+    "returned": "returned_minor",
+    "moved": "moved_minor",
+    "in balance": "parked_minor",
+    "given": "given",
+    "taken back": "taken_back",
+    "to come": "to_come",
+}
+
+
+def _show_money(money: list[explain_account.Money]) -> None:
+    """Print each purchase's money beside its credits."""
+    rows = [[getattr(purchase, name) for name in MONEY.values()] for purchase in money]
+    table("money behind the credits", tuple(MONEY), rows)

@@ -231,6 +231,12 @@ def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
     return list(session.scalars(rows))
 
 
+def of_account(session: Session, account_id: int) -> list[Purchase]:
+    """Read the account's purchases, oldest first."""
+    rows = select(Purchase).where(Purchase.account_id == account_id).order_by(Purchase.id)
+    return list(session.scalars(rows))
+
+
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Give the due monthly lots of up to `limit` accounts; empty when none is left."""
     account_ids = accounts.try_lock(ctx.session, due.purchases(ctx, limit=limit))

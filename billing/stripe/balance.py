@@ -189,28 +189,34 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
     """The money of a purchase; what went back beyond it is lost to the bills that it paid."""
     price = bill.price(purchase)
     own = [(pot, part) for pot in pots for part in pot.parts if part.purchase is purchase]
-    uses, returns = [], []
-    for pot, part in own:
-        used = [(user, Fraction(paid * part.money, pot.money)) for user, paid in pot.uses]
-        uses += used
-        if purchase.plan_id is not None:
-            moved = sum([paid for _, paid in used], Fraction())
-            returns.append(balance_parts.returned(part, fields.moment(pot.at), moved))
     gone = sum([part.money for _, part in own])
-    parked = max(gone - round(sum([used for _, used in uses], Fraction())), 0)
+    uses = [_uses(pot, part) for pot, part in own]
+    moved = [sum([used for _, used in item], Fraction()) for item in uses]
+    parked = max(gone - round(sum(moved, Fraction())), 0)
     returned = money.share(price, bill.state.returned + bill.lost, of=bill.gross)
-    rest = max(returned - parked, 0)
-    kept = max(price - gone, 0)
-    _lose(uses, rest - kept)
+    rest, kept = max(returned - parked, 0), max(price - gone, 0)
+    _lose([use for item in uses for use in item], rest - kept)
+    from_parked, returns = Fraction(min(returned, parked)), []
+    for (pot, part), used in zip(own, moved, strict=True):
+        # A refund of parked money uses it as a bill does.
+        more = min(from_parked, part.money - used)
+        from_parked -= more
+        if purchase.plan_id is not None:
+            returns.append(balance_parts.returned(part, fields.moment(pot.at), used + more))
     is_pack = purchase.plan_id is None  # its credits follow the money
     return PurchaseMoney(
         returned_minor=returned,
         moved_minor=gone - parked,
         parked_minor=max(parked - returned, 0),
         kept=price if is_pack else kept,
-        lost=rest + gone - parked if is_pack else rest,
+        lost=returned + gone - parked if is_pack else rest,
         returns=tuple(returns),
     )
+
+
+def _uses(pot: Pot, part: Part) -> list[tuple[Bill, Fraction]]:
+    """The bills that the part's money paid, with the amounts."""
+    return [(bill, Fraction(paid * part.money, pot.money)) for bill, paid in pot.uses]
 
 
 def _lose(uses: Sequence[tuple[Bill, Fraction]], amount: int) -> None:

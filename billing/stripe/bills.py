@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from billing.context import Context
 from billing.errors import Rejected
 from billing.purchases import purchases
+from billing.purchases.purchases import Bought
 from billing.stripe import catalog, invoice_lines, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.base import Facts
@@ -58,22 +59,31 @@ def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[Paid
     for purchase in purchases.of_origins(ctx.session, invoices):
         bought.setdefault(purchase.origin, []).append(purchase)
     return [
-        PaidInvoice(invoice, groups[id_], *_bought(invoice, prices, bought.get(id_, [])))
+        PaidInvoice(
+            invoice,
+            groups[id_],
+            _lines(invoice, prices),
+            bought.get(id_, []),
+            {item.key: item.price_minor or 0 for item in sold(invoice, prices)},
+        )
         for id_, invoice in invoices.items()
     ]
 
 
-def _bought(
-    invoice: Invoice, prices: Catalog, bought: Sequence[Purchase]
-) -> tuple[Sequence[OurLine], Sequence[Purchase], dict[str, int]]:
-    """What the invoice bought, with the price of each purchase by its key."""
+def sold(invoice: Invoice, prices: Catalog) -> list[Bought]:
+    """What the invoice bought; nothing where it can't be read, which its own events report."""
     try:
         lines = invoice_lines.paid_lines(invoice, prices)
-        sold = invoice_lines.purchases_of(invoice, lines, account_id=0)
+        return invoice_lines.purchases_of(invoice, lines, account_id=0)
     except Rejected:
-        # Its own events say what is wrong with it; the account's other invoices count.
-        return [], bought, {}
-    return lines, bought, {item.key: item.price_minor or 0 for item in sold}
+        return []
+
+
+def _lines(invoice: Invoice, prices: Catalog) -> Sequence[OurLine]:
+    try:
+        return invoice_lines.paid_lines(invoice, prices)
+    except Rejected:
+        return []
 
 
 def _rows(session: Session, statement: str, account_ids: Iterable[int]) -> Sequence[Row[Any]]:
