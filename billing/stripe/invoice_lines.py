@@ -35,16 +35,20 @@ def paid_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
     if invoice.status != "paid":
         return []
     meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
-    return [(_known(x, catalog), meaning) for x, meaning in meanings if meaning is not None]
+    return [(_known(x, meaning, catalog), meaning) for x, meaning in meanings if meaning]
 
 
-def _known(line: Line, catalog: Catalog) -> Line:
-    """The line with what the stored price says of it; newer shapes only name the price."""
-    stored = catalog.prices.get(line.price.id or "")
-    if stored is None:
-        return line
+def _known(line: Line, meaning: Meaning, catalog: Catalog) -> Line:
+    """The line with what the stored price says of it; newer shapes only name the price.
+
+    A newer line of a trial may show an amount of 0 a unit, too. Where no price says more, the plan
+    itself must be free.
+    """
+    stored = catalog.prices.get(line.price.id or "", line.price)
     is_metered = stored.is_metered if line.price.is_metered is None else line.price.is_metered
-    is_free = line.is_free_price if stored.is_free is None else stored.is_free
+    is_free = stored.is_free if line.price.is_free is None else line.price.is_free
+    if is_free is None:
+        is_free = line.is_free_price and meaning.plan is not None and meaning.plan.is_free
     return replace(line, is_free_price=is_free, price=replace(line.price, is_metered=is_metered))
 
 

@@ -1,8 +1,10 @@
 """Proration lines mean what their pair says, also where they cost nothing."""
 
 import pytest
+from sqlalchemy import update
 
 from billing.stripe import catalog
+from models.host import Plan
 from tests.billing.stripe.writing import seconds
 from worker.database import transaction
 
@@ -79,6 +81,22 @@ def test_a_stored_price_above_0_outweighs_the_line_of_a_trial(stripe, ledger):
 
     shop.settles(line)
     stripe.deliver(shop.event("price.created", shop.price()), *shop.events)
+
+    assert (ledger.see("acme").credits, stripe.status("acme")) == (0, "trial")
+
+
+def test_a_trials_line_of_0_a_unit_gives_nothing_for_a_plan_that_costs(stripe, ledger, link):
+    with transaction() as ctx:
+        plan_id = ledger.plan("starter")
+        ctx.session.execute(update(Plan).values(price=89))
+        catalog.link(ctx, "price_starter_month", plan_id=plan_id, credits=None)
+    ledger.open_account("acme", status="trial", plan="starter")
+    shop = stripe.shop("acme", basil=True, now=MARCH)
+    line = shop.line(shop.price(), start=MARCH, end=APRIL, amount=0)
+    line["pricing"]["unit_amount_decimal"] = "0"
+
+    shop.settles(line)
+    stripe.deliver(*shop.events)
 
     assert (ledger.see("acme").credits, stripe.status("acme")) == (0, "trial")
 
