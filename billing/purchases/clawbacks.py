@@ -146,12 +146,13 @@ def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) ->
         lots=used,
         details=details | ({"expired": expired} if expired else {}),
     )
-    outbox.leave(
-        ledger.ctx,
-        "credits.taken_back",
-        account_id=balance.account.id,
-        payload={"payment": purchase.origin, **details},
-    )
+    if expired < credits:
+        outbox.leave(
+            ledger.ctx,
+            "credits.taken_back",
+            account_id=balance.account.id,
+            payload={"payment": purchase.origin, **details},
+        )
 
 
 def _expired(ledger: Ledger, purchase: Purchase, lot_ids: Sequence[int], most: int) -> int:

@@ -65,15 +65,25 @@ class Bill:
 class Pot:
     """Money that went back at once: of which purchases, how much is parked, and the bills it paid.
 
-    Without parts it is money that bought none of our credits, or that lost them before.
+    Without parts it is money that bought none of our credits, or that lost them before. `since`:
+    the time of its arrival, in seconds. A use without a bill: it left the balance in another way.
     """
 
     parts: list[Part]
     money: int
     parked: int
+    since: int
     at: int = 0
     subscription: str | None = None
-    uses: list[tuple[Bill, int]] = field(default_factory=list)
+    uses: list[tuple[Bill | None, int]] = field(default_factory=list)
+
+    def use(self, most: int, bill: Bill | None) -> int:
+        """Use up to `most` of what is parked; return how much that was."""
+        used = min(self.parked, max(most, 0))
+        if used:
+            self.parked -= used
+            self.uses.append((bill, used))
+        return used
 
 
 def settle(bills: Iterable[Bill]) -> dict[str, PaymentState]:
@@ -105,17 +115,22 @@ def _pots(bills: Sequence[Bill]) -> list[Pot]:
 def _of_note(note: CreditNote) -> Pot:
     # Its credits went back at once. It stands here for its place in the order of use.
     amount = note.amount - note.out_of_band - note.refunded(())
-    return Pot([], amount, amount)
+    return Pot([], amount, amount, since=note.created or 0)
 
 
 def _pay(bill: Bill, pots: Sequence[Pot]) -> None:
-    """Pay the bill from the balance, the oldest money first."""
-    rest = bill.invoice.from_balance
+    """Pay the bill from the balance, the oldest money first.
+
+    A balance that is smaller than what is parked was paid out, or used by an unknown invoice.
+    """
+    invoice, rest = bill.invoice, bill.invoice.from_balance
+    if invoice.starting_balance is not None and invoice.ending_balance is not None:
+        earlier = [pot for pot in pots if pot.since < bill.order[0]]
+        gone = sum([pot.parked for pot in earlier]) + min(invoice.starting_balance, 0)
+        for pot in earlier:
+            gone -= pot.use(gone, None)
     for pot in pots:
-        used = min(pot.parked, rest)
-        if used:
-            pot.parked, rest = pot.parked - used, rest - used
-            pot.uses.append((bill, used))
+        rest -= pot.use(rest, bill)
 
 
 def _buy_again(bill: Bill, pots: Sequence[Pot]) -> None:
@@ -136,18 +151,22 @@ def _given_back(bill: Bill, bills: Sequence[Bill], pots: Sequence[Pot]) -> list[
         if change.net < 0:
             bought = [pair for pair in _before(bill, change, bills) if _is_of(price, pair[0])]
             parts = balance_parts.of_pack(-change.net, bought)
-            new.append(Pot(parts, -change.net, -change.net, change.at, bill.invoice.subscription))
+            new.append(_pot(bill, change, parts))
     total = sum([pot.money for pot in new])
     bill.gross = max(bill.invoice.total - bill.invoice.credited + total, 0)
     used = max(total - bill.invoice.to_balance, 0)
     for pot, part in zip(
         new, balance_parts.divide(used, [Fraction(pot.money) for pot in new]), strict=True
     ):
-        if part:
-            pot.parked -= part
-            pot.uses.append((bill, part))
+        pot.use(part, bill)
     foreign = bill.invoice.to_balance - sum([pot.parked for pot in new])
-    return [*new, Pot([], foreign, foreign)] if foreign > 0 else new
+    return [*new, Pot([], foreign, foreign, since=bill.order[0])] if foreign > 0 else new
+
+
+def _pot(bill: Bill, change: PlanChange, parts: list[Part]) -> Pot:
+    back = max(-change.net, 0)
+    subscription = bill.invoice.subscription
+    return Pot(parts, back, back, bill.order[0], at=change.at, subscription=subscription)
 
 
 def _of_change(bill: Bill, change: PlanChange, bills: Sequence[Bill], pots: Sequence[Pot]) -> Pot:
@@ -160,8 +179,7 @@ def _of_change(bill: Bill, change: PlanChange, bills: Sequence[Bill], pots: Sequ
         for purchase, price in _before(bill, change, bills)
         if purchase.plan_id is not None and purchase.ends_at and at < purchase.ends_at
     ]
-    parts = balance_parts.of_plan(-change.credits, back, at, running)
-    return Pot(parts, back, back, change.at, bill.invoice.subscription)
+    return _pot(bill, change, balance_parts.of_plan(-change.credits, back, at, running))
 
 
 def _before(bill: Bill, change: PlanChange, bills: Sequence[Bill]) -> list[tuple[Purchase, int]]:
@@ -214,14 +232,15 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
     )
 
 
-def _uses(pot: Pot, part: Part) -> list[tuple[Bill, Fraction]]:
+def _uses(pot: Pot, part: Part) -> list[tuple[Bill | None, Fraction]]:
     """The bills that the part's money paid, with the amounts."""
     return [(bill, Fraction(paid * part.money, pot.money)) for bill, paid in pot.uses]
 
 
-def _lose(uses: Sequence[tuple[Bill, Fraction]], amount: int) -> None:
+def _lose(uses: Sequence[tuple[Bill | None, Fraction]], amount: int) -> None:
     """Take money off the bills that were paid with it, the newest first."""
     for bill, used in reversed(uses):
-        lost = max(min(amount, round(used)), 0)
-        bill.lost += lost
-        amount -= lost
+        if bill is not None:
+            lost = max(min(amount, round(used)), 0)
+            bill.lost += lost
+            amount -= lost

@@ -302,6 +302,18 @@ def test_a_refund_of_money_that_has_bought_something_else_takes_that(life):
     assert life.at(APRIL + HOUR).credits == 0
 
 
+def test_a_balance_that_was_paid_out_takes_what_it_had_bought(life):
+    life.bills("scale")
+    middle = (MARCH + APRIL) // 2
+    life.changes("scale", None, at=middle)
+    life.shop.balance = 0
+
+    later = middle + HOUR
+    life.at(later).bills("starter", start=later, end=later + APRIL - MARCH, subscription="sub_2")
+
+    assert life.credits == 4000 - 2000 + 1000
+
+
 def test_a_balance_in_part_and_a_refund_take_the_share_of_the_whole_price(life):
     life.bills("starter")
     middle = (MARCH + APRIL) // 2
