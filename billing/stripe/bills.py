@@ -1,10 +1,7 @@
 """The bills of accounts whose balance at Stripe moved: read only for those few."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
-from sqlalchemy import Row
-from sqlalchemy.orm import Session
+from typing import NamedTuple
 
 from billing.context import Context
 from billing.errors import Rejected
@@ -28,26 +25,16 @@ class PaidInvoice(NamedTuple):
     prices: dict[str, int]
 
 
-_MOVING = """
-SELECT DISTINCT account_id FROM billing.stripe_objects
-WHERE account_id = ANY(%(ids)s::bigint[])
-  AND kind = 'invoice' AND facts ->> 'moves_balance' = 'true'
-"""
 _PAID = """
 SELECT id FROM billing.stripe_objects
 WHERE account_id = ANY(%(ids)s::bigint[]) AND kind = 'invoice' AND facts ->> 'status' = 'paid'
 """
 
 
-def moving(session: Session, account_ids: Iterable[int]) -> set[int]:
-    """Return those of these accounts with an invoice that moves their balance at Stripe."""
-    return {account_id for (account_id,) in _rows(session, _MOVING, account_ids)}
-
-
 def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[PaidInvoice]:
     """Read the paid invoices of these accounts. `prices`: a catalog that may know their prices."""
-    ids = [id_ for (id_,) in _rows(ctx.session, _PAID, account_ids)]
-    groups = object_rows.of_payments(ctx.session, ids)
+    rows = ctx.session.connection().exec_driver_sql(_PAID, {"ids": sorted(account_ids)})
+    groups = object_rows.of_payments(ctx.session, [id_ for (id_,) in rows.all()])
     invoices = {
         item.id: item
         for group in groups.values()
@@ -84,8 +71,3 @@ def _lines(invoice: Invoice, prices: Catalog) -> Sequence[OurLine]:
         return invoice_lines.paid_lines(invoice, prices)
     except Rejected:
         return []
-
-
-def _rows(session: Session, statement: str, account_ids: Iterable[int]) -> Sequence[Row[Any]]:
-    values = {"ids": sorted(account_ids)}
-    return session.connection().exec_driver_sql(statement, values).all()

@@ -107,6 +107,31 @@ def is_zero(*values: object) -> bool | None:
     return Decimal(value) == 0 if _DECIMAL.fullmatch(value) else None
 
 
+def amounts(source: JSON, name: str) -> int:
+    """Sum the amounts in a list. Raises BadAmount or BadObject."""
+    return sum([amount(item, "amount", signed=True) for item in items(source, name)])
+
+
+def balances(invoice: JSON) -> tuple[int | None, int | None]:
+    """Read the customer's balance before and after an invoice; None: not said. Raises BadAmount."""
+    before, after = [
+        None if invoice.get(name) is None else amount(invoice, name, signed=True)
+        for name in ("starting_balance", "ending_balance")
+    ]
+    return before, after
+
+
+def is_credit(*places: JSON) -> bool | None:
+    """Whether a proration line credits earlier ones; None: an old shape, which does not say.
+
+    Source: docs.stripe.com/api/invoice-line-item/object, proration_details
+    """
+    for place in places:
+        if isinstance(place.get("proration_details"), Mapping):
+            return bool(inside(place, "proration_details").get("credited_items"))
+    return None
+
+
 def count(source: JSON, name: str, *, default: int) -> int:
     """Read a number of things, at least 0. Raises BadAmount."""
     return default if source.get(name) is None else amount(source, name)

@@ -71,6 +71,11 @@ def _of_lines(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> It
                 yield _line_top_up(invoice, line, meaning, account_id)
         elif line in bases and _is_paid_for(line) and meaning.plan.included_credits:
             yield _line_plan(invoice, line, meaning, account_id)
+    if len(whole) < len(lines):
+        yield from _of_prorations(invoice, lines, account_id)
+
+
+def _of_prorations(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
     for change in plan_changes.of_packs(lines).values():
         if change.credits > 0 and change.is_paid and change.newest:
             yield _more_of_a_pack(invoice, change, change.newest[0], account_id)

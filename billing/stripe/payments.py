@@ -141,15 +141,12 @@ def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> No
     states = [state_of(payment.objects) for payment in payments]
     for purchase in purchases.open_all(ctx, [line for _, line in bought.values()]):
         bought[purchase.key][0].given += purchase.granted
-    moving = bills.moving(ctx.session, ids) if (ids := _may_move(payments)) else set()
+    may_move = {item.account.id for item in payments if item.invoice and item.may_move}
+    moving = object_rows.with_moving_balance(ctx.session, may_move) if may_move else set()
     _claw_back(ctx, payments, states, moving)
     if moving:
         _follow_balances(ctx, moving, catalog)
     _mirror(ctx, payments, states)
-
-
-def _may_move(payments: Iterable[Payment]) -> set[int]:
-    return {payment.account.id for payment in payments if payment.invoice and payment.may_move}
 
 
 def _claw_back(

@@ -8,8 +8,8 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (13, 31),
-    "invoice-paid": (39, 112),
-    "invoice-paid-task": (43, 120),
+    "invoice-paid": (39, 114),
+    "invoice-paid-task": (43, 122),
     "bank-match": (36, 92),
     "bank-match-task": (38, 95),
     "bank-import": (18, 73),

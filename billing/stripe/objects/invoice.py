@@ -62,8 +62,8 @@ class Line:
             start=fields.second(period, "start"),
             end=fields.second(period, "end"),
             is_free_price=is_free if price.is_free is None else price.is_free,
-            discount=_discount(source, "discount_amounts"),
-            is_credit=_is_credit(source, details),
+            discount=fields.amounts(source, "discount_amounts"),
+            is_credit=fields.is_credit(source, details),
         )
 
 
@@ -134,7 +134,7 @@ class Invoice(Facts):
             payments += fields.payment_ids(fields.inside(payment, "payment"))
         lines = tuple([Line.parse(line) for line in fields.items(source, "lines")])
         total, due = [fields.amount(source, x, signed=True) for x in ("total", "amount_due")]
-        before, after = [_balance(source, x) for x in ("starting_balance", "ending_balance")]
+        before, after = fields.balances(source)
         credits_earlier = any(line.is_proration and line.amount < 0 for line in lines)
         return cls(
             **fields.common(source, parent, details),
@@ -155,7 +155,7 @@ class Invoice(Facts):
             has_more_lines=fields.flag(fields.inside(source, "lines"), "has_more"),
             reason=fields.text(source, "billing_reason"),
             finalized=fields.second(fields.inside(source, "status_transitions"), "finalized_at"),
-            discount=_discount(source, "total_discount_amounts"),
+            discount=fields.amounts(source, "total_discount_amounts"),
             credited=fields.amount(source, "pre_payment_credit_notes_amount"),
             starting_balance=before,
             ending_balance=after,
@@ -247,22 +247,6 @@ class Invoice(Facts):
                 decline_code=_decline_code(change),
                 retry_at=fields.moment(self.next_attempt) if self.next_attempt else None,
             )
-
-
-def _is_credit(source: JSON, details: JSON) -> bool | None:
-    """Whether a line credits earlier ones: docs.stripe.com/api/invoice-line-item/object."""
-    for place in (source, details):
-        if isinstance(place.get("proration_details"), Mapping):
-            return bool(fields.inside(place, "proration_details").get("credited_items"))
-    return None
-
-
-def _discount(source: JSON, name: str) -> int:
-    return sum([fields.amount(item, "amount", signed=True) for item in fields.items(source, name)])
-
-
-def _balance(source: JSON, name: str) -> int | None:
-    return None if source.get(name) is None else fields.amount(source, name, signed=True)
 
 
 def _status(source: JSON) -> str:
