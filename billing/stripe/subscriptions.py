@@ -1,7 +1,8 @@
 """The effects of an account's subscriptions on its status, its plan, and the main app's row.
 
-An account may have had several subscriptions. The newest running one counts, else the newest. A
-failed and a successful payment may have the same second; then the invoice of the period decides.
+An account may have several subscriptions. The one of the best standing counts, and of equal ones
+the newest: an unpaid subscription does not lock out an account that pays for another. A failed and
+a successful payment may have the same second; then the invoice of the period decides.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,9 @@ EFFECTS = {
 }
 #: Statuses that the end of a subscription ends. In pending_payment a bank transfer is expected.
 ENDED_BY_SUBSCRIPTION = frozenset({"trial", "active", "suspended"})
+#: The standing of a subscription's status, the best first. Any other is below these, and one that
+#: has ended below all.
+STANDING = ("active", "past_due", "trialing", "incomplete", "paused", "unpaid")
 #: Statuses before the first payment. A known payment outweighs them.
 UNPAID_YET = frozenset({"incomplete", "trialing"})
 #: Statuses that the period's invoice may correct, as both may be of one second.
@@ -87,10 +91,8 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         account_id: [item for item in items if isinstance(item, Subscription)]
         for account_id, items in objects.items()
     }
-    counting = [max(items, key=_precedence) for items in subscriptions.values()]
-    best: dict[int, tuple[Subscription, str]] = {}
-    if counting:
-        best = dict(zip(subscriptions, _with_status(ctx.session, counting), strict=True))
+    best = _best(ctx.session, subscriptions)
+    if best:
         _mirror(ctx, best)
         _give_plans(ctx.session, by_id, best, prices)
     quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
@@ -143,8 +145,24 @@ def _paid_accounts(steps: Sequence[Step], states: Mapping[int, str | None]) -> s
     return paid - others
 
 
-def _precedence(subscription: Subscription) -> tuple[bool, int, str]:
-    return not subscription.is_ended, subscription.created or 0, subscription.id
+def _best(
+    session: Session, subscriptions: Mapping[int, Sequence[Subscription]]
+) -> dict[int, tuple[Subscription, str]]:
+    """The subscription that counts for each account, with its status."""
+    every = [item for items in subscriptions.values() for item in items]
+    statuses = {
+        item.id: pair for item, pair in zip(every, _with_status(session, every), strict=True)
+    }
+    return {
+        account_id: max([statuses[item.id] for item in items], key=_precedence)
+        for account_id, items in subscriptions.items()
+    }
+
+
+def _precedence(pair: tuple[Subscription, str]) -> tuple[bool, int, int, str]:
+    subscription, state = pair
+    standing = len(STANDING) - STANDING.index(state) if state in STANDING else 0
+    return not subscription.is_ended, standing, subscription.created or 0, subscription.id
 
 
 def _with_status(

@@ -1,5 +1,6 @@
 """Invoices: what an account owes for a period, and what it has paid."""
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -19,9 +20,6 @@ from billing.stripe.objects.charge import Charge
 
 #: Nobody owes an invoice in one of these states any more. A paid one ends dunning by the payment.
 NOT_OWED = frozenset({"void", "uncollectible", "deleted"})
-#: Dunning asks only accounts with access, or suspended for an unpaid invoice. It ignores the first
-#: payment of a new subscription, which Stripe gives up within a day.
-DUNNED = frozenset({"active", "suspended"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +172,19 @@ class Invoice(Facts):
         )
         if is_new_failure or self.status in NOT_OWED:
             self._follow_dunning(ctx, change, is_new_failure=is_new_failure)
+        is_overdue = not is_new_failure and self.is_overdue(ctx.now)
+        if is_overdue:
+            invoice_id = invoices.id_of(ctx.session, self.id)
+            is_overdue = dunning_cases.open_overdue(ctx, change.account.id, invoice_id=invoice_id)
         is_new_payment = self.status == "paid" and (before is None or before.status != "paid")
         if is_new_failure or (is_new_payment and self.paid):
             self._announce(ctx, change.account)
-        return is_new_failure
+        return is_new_failure or is_overdue
+
+    def is_overdue(self, now: dt.datetime) -> bool:
+        """Whether it was sent, is due, and unpaid. Only sent invoices have a day they are due."""
+        is_due = self.due_date is not None and fields.moment(self.due_date) <= now
+        return self.status == "open" and self.due > 0 and is_due
 
     def _announce(self, ctx: Context, account: HostAccount) -> None:
         payload = fields.money(self.id, self.currency, self.paid or self.due)
@@ -218,7 +225,7 @@ def _status(source: JSON) -> str:
 def _may_be_dunned(session: Session, account: HostAccount) -> bool:
     """Read the status anew: an earlier event of the batch may have changed it."""
     status = accounts.lock(session, [account.id])[account.id].status
-    return status in DUNNED and not account.is_system
+    return status in dunning_cases.OWES and not account.is_system
 
 
 def _decline_code(change: Change) -> str | None:
