@@ -5,6 +5,7 @@ the newest: an unpaid subscription does not lock out an account that pays for an
 a successful payment may have the same second; then the invoice of the period decides.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
 from billing.lifecycle import reactivation, status
+from billing.lifecycle.trials import returning
 from billing.stripe import catalog, fields, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.invoice import Invoice
@@ -25,6 +27,7 @@ from billing.stripe.payments import Step
 #: its access: Stripe still tries to collect, and dunning has its own steps.
 EFFECTS = {
     "active": "let in",
+    "trialing": "trial",
     "unpaid": "payment_failed",
     "paused": "trial_over",
     "canceled": "cancelled",
@@ -50,11 +53,13 @@ class FundingState:
         states: For the steps that decide the subscription status that their account follows.
         quiet: Accounts that are neither suspended nor in dunning.
         paid: Those quiet accounts that another payment does not change.
+        trial_ends: The end of the trial at Stripe, where the subscription that counts has one.
     """
 
     states: Mapping[int, str | None]
     quiet: set[int]
     paid: set[int]
+    trial_ends: Mapping[int, dt.datetime]
 
     def let_in(self, ctx: Context, account_ids: Iterable[int]) -> None:
         """Let in those of these accounts that are quiet, in one batch."""
@@ -69,7 +74,7 @@ class FundingState:
         if state is None or (state == "active" and account_id in self.paid):
             return
         self.forget(account_id)
-        _follow(ctx, account_id, state)
+        step.trial = _follow(ctx, account_id, state, self.trial_ends.get(account_id))
 
     def forget(self, account_id: int) -> None:
         """Treat the account singly from now on: its status or its dunning may have changed."""
@@ -85,7 +90,7 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     decisive = [step for step in steps if step.decides_access]
     by_id = {step.account.id: step.account for step in decisive}
     if not by_id:
-        return FundingState({}, set(), set())
+        return FundingState({}, set(), set(), {})
     objects = object_rows.of_accounts(ctx.session, by_id, "subscription")
     subscriptions = {
         account_id: [item for item in items if isinstance(item, Subscription)]
@@ -104,7 +109,12 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         for step in decisive
         if last.get(id(step.payment), step) is step
     }
-    funding = FundingState(states, quiet, paid)
+    trial_ends = {
+        account_id: fields.moment(item.trial_end)
+        for account_id, (item, _) in best.items()
+        if item.trial_end
+    }
+    funding = FundingState(states, quiet, paid, trial_ends)
     funding.let_in(ctx, _paid_accounts(steps, states))
     return funding
 
@@ -189,11 +199,14 @@ def _status(subscription: Subscription, invoice: Invoice | None) -> str:
     return subscription.status
 
 
-def _follow(ctx: Context, account_id: int, state: str) -> None:
+def _follow(ctx: Context, account_id: int, state: str, trial_end: dt.datetime | None) -> str | None:
+    """Make an account follow this status; return the decision about a new trial, if one was due."""
     effect = EFFECTS[state]
     account = accounts.lock(ctx.session, [account_id])[account_id]
     if account.is_system:
-        return
+        return None
+    if effect == "trial":
+        return returning.decide(ctx, account_id, ends_at=trial_end) if trial_end else None
     if effect == "let in":
         reactivation.payment_received(ctx, [account_id])
     elif effect == "cancelled":
@@ -201,6 +214,7 @@ def _follow(ctx: Context, account_id: int, state: str) -> None:
             status.change(ctx, account_id, to=effect, reason="subscription_ended")
     elif account.status != "cancelled":
         status.suspend(ctx, account_id, reason=effect)
+    return None
 
 
 def _give_plans(

@@ -198,5 +198,7 @@ def _applied(steps: Sequence[Step]) -> list[Applied]:
         facts: dict[str, object] = {"is_newer": step.is_news}
         if step.payment is not None:
             facts["credits"] = step.payment.given if reporting[id(step.payment)] is step else 0
+        if step.trial is not None:
+            facts["trial"] = step.trial
         results.append(Applied(step.account.id, facts))
     return results

@@ -3,8 +3,12 @@
 import datetime as dt
 
 import pytest
+from sqlalchemy import select
 
+from billing.lifecycle.trials import sweeps as trial_sweeps
+from models.stripe import StripeEvent
 from tests.billing.stripe.writing import seconds
+from worker.database import transaction
 
 MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1)
 
@@ -296,3 +300,62 @@ def test_a_subscription_that_never_was_ours_does_nothing(stripe, shop, subscribe
 
     assert outcome == "ignored: ForeignProduct"
     assert stripe.status("acme") == "trial"
+
+
+def trial_until(stripe, subscribe, end):
+    """A trial at Stripe begins; returns the decision about it."""
+    subscribe("trialing", id="sub_9", created=APRIL, trial_end=end)
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(StripeEvent.facts)))[-1].get("trial")
+
+
+@pytest.mark.parametrize(
+    ("policy", "decision", "after"),
+    [("allow", "granted", "trial"), ("refuse", "refused", "cancelled")],
+)
+def test_a_new_trial_of_a_customer_who_left_follows_the_rule_for_repeated_trials(
+    stripe, ledger, subscribe, configure, policy, decision, after
+):
+    configure(BILLING_REPEATED_TRIALS=policy)
+    ledger.sweep(trial_sweeps.begin_missing)
+    subscribe("canceled", what="deleted")
+
+    assert trial_until(stripe, subscribe, MAY) == decision
+    assert stripe.status("acme") == after
+    assert "trial.repeated" in stripe.told()
+
+
+def test_a_first_trial_of_a_customer_who_left_is_granted_whatever_the_rule(
+    stripe, ledger, subscribe, configure
+):
+    configure(BILLING_REPEATED_TRIALS="refuse")
+    ledger.set_host("acme", status="cancelled")
+
+    assert trial_until(stripe, subscribe, MAY) == "granted"
+    assert stripe.status("acme") == "trial"
+    assert "trial.repeated" not in stripe.told()
+
+
+@pytest.mark.parametrize(
+    ("reason", "decision", "after"),
+    [
+        ("trial_over", "granted", "trial"),
+        ("payment_failed", "granted", "trial"),
+        ("manual", "refused", "suspended manual"),
+        ("dispute", "refused", "suspended dispute"),
+    ],
+)
+def test_a_new_trial_lifts_a_suspension_for_want_of_money_alone(
+    stripe, ledger, subscribe, reason, decision, after
+):
+    ledger.change_status("acme", "suspended", reason=reason)
+
+    assert trial_until(stripe, subscribe, MAY) == decision
+    assert stripe.status("acme") == after
+
+
+def test_a_trial_that_is_over_by_now_is_no_new_trial(stripe, ledger, subscribe):
+    ledger.set_host("acme", status="cancelled")
+
+    assert trial_until(stripe, subscribe, seconds(2020, 1, 1)) is None
+    assert stripe.status("acme") == "cancelled"
