@@ -19,6 +19,8 @@ class Policy:
         repeated_trials: A second trial of one trial fingerprint: `allow` with a warning, or
             `refuse`.
         closes_deleted: Whether deleted accounts are closed when they can't be restored any more.
+        bridge_percent: The part of a month's credits that comes ahead of a renewal's payment.
+        bridge_hours: Hours after the period's start in which it may be spent.
     """
 
     trial_days: int = 14
@@ -27,6 +29,13 @@ class Policy:
     suspended_at_once: int = 100
     repeated_trials: Literal["allow", "refuse"] = "allow"
     closes_deleted: bool = False
+    bridge_percent: int = 25
+    bridge_hours: int = 72
+
+    @property
+    def bridge(self) -> dt.timedelta:
+        """The time after a period's start in which its bridge may be spent."""
+        return dt.timedelta(hours=self.bridge_hours)
 
     @property
     def grace(self) -> dt.timedelta:

@@ -76,6 +76,8 @@ def _context(session: Session, actor: str) -> Context:
         suspended_at_once=config.trials_suspended_at_once,
         repeated_trials=config.repeated_trials,
         closes_deleted=config.close_deleted,
+        bridge_percent=config.renewal_bridge_percent,
+        bridge_hours=config.renewal_bridge_hours,
     )
     return Context(session, clock.now(), actor, policy, secret.encode() or None)
 

@@ -164,6 +164,12 @@ class Settings(BaseSettings):
     """If more trials than this are due at once, none is suspended until an operator confirms it."""
     repeated_trials: Literal["allow", "refuse"] = "allow"
     """`refuse` ends a trial at once if its e-mail address, domain, card or IBAN had one before."""
+    renewal_bridge_percent: int = Field(default=25, ge=0, le=100)
+    """The part of a plan's monthly credits that a paying customer may spend at a renewal, or at the
+    end of a trial at Stripe, until the new invoice is paid. 0: none."""
+    renewal_bridge_hours: int = Field(default=72, ge=1, le=168)
+    """Hours after a period's start in which these credits may be spent. Stripe keeps the invoice a
+    draft for 1 hour, and for 72 where a webhook is not answered."""
     close_deleted: bool = False
     """Whether deleted accounts are closed for good once they can't be restored."""
 

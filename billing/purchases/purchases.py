@@ -19,6 +19,7 @@ from billing.ledger import idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OF_A_PERIOD
+from billing.purchases import bridge
 from billing.renewal import cycle_rows, cycles, due, periods, rollover
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 from models.purchases import Purchase
@@ -131,25 +132,33 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
         for purchase in ordered
         for number in range(purchase.given + 1, purchase.lots + 1)
     ]
+    first = [purchase for purchase in ordered if purchase.plan_id and not purchase.given]
+    keys += [idempotency.as_uuid(bridge.key_of(p.account_id, p.starts_at)) for p in first]
     ids = {purchase.account_id for purchase in ordered}
     ledger = open_accounts(ctx, ids, key_uuids=keys, entries=len(ordered))
+    bridges = bridge.find(ctx, ledger, first)
     results = [
         result
         for purchase in ordered
-        for result in _give(ledger, ledger.of(purchase.account_id), purchase)
+        for result in _give(
+            ledger, ledger.of(purchase.account_id), purchase, bridges.get(purchase.id)
+        )
     ]
     ledger.write()
     ctx.session.flush()
     return results
 
 
-def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepResult]:
+def _give(
+    ledger: Ledger, balance: Balance, purchase: Purchase, bridge_lot: int | None
+) -> list[SweepResult]:
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
         amount = min(purchase.credits, still_to_come(purchase))
         try:
-            _give_lot(ledger, balance, purchase, amount, number=number, at=at)
+            first = bridge_lot if number == 1 else None
+            _give_lot(ledger, balance, purchase, amount, number=number, at=at, bridge_lot=first)
         except BalanceTooLarge:
             if purchase.given == 0:
                 raise
@@ -171,12 +180,28 @@ def _give_lot(
     *,
     number: int,
     at: dt.datetime,
+    bridge_lot: int | None,
 ) -> None:
+    """Give the n-th lot; a bridge into its month becomes the lot, and only the rest is given."""
     expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
     content, uuid = idempotency.digest("bought", key), idempotency.as_uuid(key)
     if uuid in ledger.known_keys:
         return
-    lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
+    details = {"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id}
+    if bridge_lot is None:
+        lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
+    else:
+        whole = amount
+        amount, lots = bridge.become_first_lot(
+            ledger,
+            balance,
+            bridge_lot,
+            amount=whole,
+            source=purchase.source,
+            key=key,
+            expires_at=expires_at,
+        )
+        details["bridge"] = whole - amount
     ledger.post(
         balance,
         uuid=uuid,
@@ -189,7 +214,7 @@ def _give_lot(
         actor="billing",
         happened_at=min(at, ledger.ctx.now),
         lots=lots,
-        details={"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id},
+        details=details,
     )
 
 

@@ -17,6 +17,8 @@ from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
 from billing.lifecycle import reactivation, status
 from billing.lifecycle.trials import returning
+from billing.purchases import bridge
+from billing.purchases.bridge import NewPeriod
 from billing.stripe import catalog, fields, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.invoice import Invoice
@@ -116,6 +118,9 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     }
     funding = FundingState(states, quiet, paid, trial_ends)
     funding.let_in(ctx, _paid_accounts(steps, states))
+    paying = {step.account.id for step in decisive if step.payment and step.payment.given}
+    unpaid = {id_: pair for id_, pair in best.items() if id_ not in paying}
+    bridge.give(ctx, _new_periods(ctx.session, unpaid, prices))
     return funding
 
 
@@ -210,9 +215,11 @@ def _follow(ctx: Context, account_id: int, state: str, trial_end: dt.datetime | 
     if effect == "let in":
         reactivation.payment_received(ctx, [account_id])
     elif effect == "cancelled":
+        bridge.end(ctx, account_id)
         if account.status in ENDED_BY_SUBSCRIPTION:
             status.change(ctx, account_id, to=effect, reason="subscription_ended")
     elif account.status != "cancelled":
+        bridge.end(ctx, account_id)
         status.suspend(ctx, account_id, reason=effect)
     return None
 
@@ -231,6 +238,24 @@ def _give_plans(
         plan = next((meaning.plan for meaning in meanings if meaning and meaning.plan), None)
         if plan is not None and plan.id != account.plan_id and not account.is_system:
             accounts.set_plan(session, account_id, plan.id)
+
+
+def _new_periods(
+    session: Session, best: Mapping[int, tuple[Subscription, str]], loaded: Catalog
+) -> list[NewPeriod]:
+    """The running periods of active subscriptions to a plan."""
+    active = {id_: item for id_, (item, state) in best.items() if state == "active" and item.start}
+    prices = catalog.load(session, active.values(), loaded=loaded)
+    periods = []
+    for account_id, subscription in active.items():
+        meanings = [(prices.meaning(item.price), item.quantity) for item in subscription.items]
+        credits = sum(
+            [m.plan.included_credits * quantity for m, quantity in meanings if m and m.plan]
+        )
+        starts_at = fields.moment(subscription.start or 0)
+        is_first = subscription.trial_end == subscription.start
+        periods.append(NewPeriod(account_id, starts_at, credits, is_first))
+    return periods
 
 
 def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:

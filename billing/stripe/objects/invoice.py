@@ -13,6 +13,7 @@ from billing.host import accounts, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
+from billing.purchases import bridge
 from billing.stripe import fields
 from billing.stripe.fields import JSON, Price
 from billing.stripe.objects.base import Change, Facts, in_order
@@ -202,7 +203,9 @@ class Invoice(Facts):
         if not is_new_failure:
             if invoice_id is not None:
                 dunning_cases.stop(ctx, account_id, reason="written_off", invoice_id=invoice_id)
-        elif _may_be_dunned(ctx.session, change.account):
+            return
+        bridge.end(ctx, account_id)
+        if _may_be_dunned(ctx.session, change.account):
             dunning_cases.open_case(
                 ctx,
                 account_id,
