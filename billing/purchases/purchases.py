@@ -243,6 +243,18 @@ def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
     return list(session.scalars(rows))
 
 
+def paid_by_transfer(ctx: Context, account_ids: Iterable[int]) -> dict[int, Purchase]:
+    """Read the purchase by bank transfer that runs longest, of each of these accounts."""
+    rows = select(Purchase).where(
+        Purchase.account_id.in_(list(account_ids)),
+        Purchase.plan_id.is_not(None),
+        Purchase.ends_at > ctx.now,
+        Purchase.origin.startswith(idempotency.own("invoice", "")),
+    )
+    by_end = ctx.session.scalars(rows.order_by(Purchase.ends_at))
+    return {purchase.account_id: purchase for purchase in by_end}
+
+
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Give the due monthly lots of up to `limit` accounts; empty when none is left."""
     account_ids = accounts.try_lock(ctx.session, due.purchases(ctx, limit=limit))

@@ -6,24 +6,25 @@ a successful payment may have the same second; then the invoice of the period de
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.host import accounts, invoices
+from billing.host import accounts, funding, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
 from billing.lifecycle import reactivation, status
 from billing.lifecycle.trials import returning
-from billing.purchases import bridge
+from billing.purchases import bridge, purchases
 from billing.purchases.bridge import NewPeriod
 from billing.stripe import catalog, fields, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.subscription import Subscription
 from billing.stripe.payments import Step
+from models.purchases import Purchase
 
 #: Stripe's status of the subscription -> the effect on the account. In past_due the account keeps
 #: its access: Stripe still tries to collect, and dunning has its own steps.
@@ -99,8 +100,13 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         for account_id, items in objects.items()
     }
     best = _best(ctx.session, subscriptions)
+    # A period that was paid by bank goes on whatever becomes of a subscription at Stripe.
+    over = [id_ for id_, (_, state) in best.items() if state not in GIVES_PLAN]
+    by_bank = (
+        {id_ for id_, way in funding.ways(ctx, over).items() if way.bank_until} if over else {}
+    )
     if best:
-        _mirror(ctx, best)
+        _mirror(ctx, {id_: pair for id_, pair in best.items() if id_ not in by_bank}, by_bank)
         _give_plans(ctx.session, by_id, best, prices)
     quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
     paid = {id_ for id_ in quiet if by_id[id_].status not in reactivation.REACTIVATED_BY_PAYMENT}
@@ -111,17 +117,20 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         for step in decisive
         if last.get(id(step.payment), step) is step
     }
+    for step in decisive:
+        if step.account.id in by_bank and states.get(id(step)) != "active":
+            states[id(step)] = None
     trial_ends = {
         account_id: fields.moment(item.trial_end)
         for account_id, (item, _) in best.items()
         if item.trial_end
     }
-    funding = FundingState(states, quiet, paid, trial_ends)
-    funding.let_in(ctx, _paid_accounts(steps, states))
+    state = FundingState(states, quiet, paid, trial_ends)
+    state.let_in(ctx, _paid_accounts(steps, states))
     paying = {step.account.id for step in decisive if step.payment and step.payment.given}
     unpaid = {id_: pair for id_, pair in best.items() if id_ not in paying}
     bridge.give(ctx, _new_periods(ctx.session, unpaid, prices))
-    return funding
+    return state
 
 
 def _state(
@@ -258,8 +267,12 @@ def _new_periods(
     return periods
 
 
-def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:
-    mirrored = []
+def _mirror(
+    ctx: Context, best: Mapping[int, tuple[Subscription, str]], by_bank: Collection[int]
+) -> None:
+    """Write the main app's rows; that of an account `by_bank` shows its paid period again."""
+    bought = purchases.paid_by_transfer(ctx, by_bank) if by_bank else {}
+    mirrored = [_of_transfer(purchase) for purchase in bought.values()]
     for account_id, (subscription, state) in best.items():
         starts_at = fields.moment(
             subscription.start or subscription.created or int(ctx.now.timestamp())
@@ -276,3 +289,17 @@ def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:
             )
         )
     invoices.write_subscriptions(ctx.session, mirrored)
+
+
+def _of_transfer(purchase: Purchase) -> MirroredSubscription:
+    assert purchase.ends_at is not None, "a plan's purchase ends"
+    return MirroredSubscription(
+        account_id=purchase.account_id,
+        status="active",
+        stripe_id=None,
+        starts_at=purchase.starts_at,
+        ends_at=purchase.ends_at,
+        cancels_at_end=False,
+        payment_method="bank_transfer",
+        external_payment_id=purchase.origin,
+    )

@@ -114,9 +114,11 @@ def bill() -> dict[str, object]:
     currency = settings().invoice_currency
     while True:
         with transaction() as ctx:
+            set_aside = renew.set_aside(ctx)
+        with transaction() as ctx:
             renewed = renew.renew(ctx, currency=currency)
         with transaction() as ctx:
             reminded = renew.remind(ctx)
-        counts.update(action.what for action in (*renewed, *reminded))
-        if not renewed and not reminded:
+        counts.update(action.what for action in (*set_aside, *renewed, *reminded))
+        if not (set_aside or renewed or reminded):
             return dict(counts)

@@ -11,7 +11,7 @@ from billing.bank.errors import PlanNotForSale
 from billing.bank.invoicing import dunning_steps, issue
 from billing.context import Context
 from billing.events import outbox
-from billing.host import accounts, invoices
+from billing.host import accounts, funding, invoices
 from billing.ledger import idempotency
 from billing.lifecycle import status
 from models.transfers import Allocation, Transfer, TransferInvoice
@@ -30,6 +30,9 @@ JOIN igny8_plans AS p ON p.id = a.plan_id AND p.is_active AND p.price > 0
 WHERE s.payment_method = 'bank_transfer' AND s.external_payment_id LIKE 'billing:%'
   AND s.status = 'active' AND NOT s.cancel_at_period_end AND s.current_period_end <= :before
   AND a.status IN ('active', 'suspended') AND NOT a.is_deleted
+  AND NOT EXISTS (SELECT FROM billing.stripe_objects AS o
+                  WHERE o.account_id = a.id AND o.kind = 'subscription'
+                    AND o.facts->>'status' = 'active')
   AND NOT EXISTS (SELECT FROM billing.transfer_invoices AS i
                   WHERE i.account_id = a.id AND i.period_start >= s.current_period_end)
   AND NOT EXISTS (SELECT FROM billing.transfer_invoices AS i
@@ -82,6 +85,54 @@ def _renew(
     return InvoiceAction(account_id, "renewed", invoice.number)
 
 
+#: Open invoices that still have steps, of accounts that Stripe knows.
+_BESIDE_CARD = """
+SELECT i.id, i.account_id FROM billing.transfer_invoices AS i
+WHERE i.state = 'open' AND i.next_step_at IS NOT NULL AND (
+    EXISTS (SELECT FROM billing.stripe_objects AS o
+            WHERE o.account_id = i.account_id AND o.kind = 'subscription'
+              AND o.facts->>'status' = 'active'
+              AND (o.facts->>'created')::bigint >= extract(epoch FROM i.issued_at))
+    OR EXISTS (SELECT FROM billing.purchases AS p
+               WHERE p.account_id = i.account_id AND p.plan_id IS NOT NULL AND p.ends_at > :now
+                 AND p.origin NOT LIKE 'billing:%' AND p.recorded_at >= i.issued_at))
+ORDER BY i.account_id, i.id LIMIT :limit
+"""
+
+
+def set_aside(ctx: Context, *, limit: int = AT_ONCE) -> list[InvoiceAction]:
+    """Set aside the open invoices of accounts that pay by card since; empty when none is left.
+
+    An invoice without money is void. One that is paid in part asks for nothing more, and its
+    transfers go to review. An invoice that was announced while the card already ran stays: the
+    customer means to change to transfers.
+    """
+    rows = ctx.session.execute(text(_BESIDE_CARD), {"now": ctx.now, "limit": limit}).all()
+    account_ids = accounts.try_lock(ctx.session, {row.account_id for row in rows})
+    ways = funding.ways(ctx, account_ids)
+    actions = []
+    for row in rows:
+        way = ways.get(row.account_id)
+        if way is None or way.card_since is None:
+            continue
+        invoice = ctx.session.get_one(
+            TransferInvoice, row.id, with_for_update=True, populate_existing=True
+        )
+        if invoice.state == "open" and way.card_since >= invoice.issued_at:
+            actions.append(_set_aside(ctx, invoice))
+    return actions
+
+
+def _set_aside(ctx: Context, invoice: TransferInvoice) -> InvoiceAction:
+    if not invoice.settled_minor:
+        issue.void(ctx, invoice)
+        return InvoiceAction(invoice.account_id, "invoice.void", invoice.number)
+    invoice.next_step_at = None
+    ctx.session.flush()
+    _review_payments(ctx.session, invoice, "and the account pays by card now")
+    return InvoiceAction(invoice.account_id, "invoice.set_aside", invoice.number)
+
+
 def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[InvoiceAction]:
     """Take the due dunning steps of unpaid invoices; empty when none is left."""
     is_due = (TransferInvoice.state == "open", TransferInvoice.next_step_at <= ctx.now)
@@ -128,6 +179,8 @@ def _give_up(ctx: Context, invoice: TransferInvoice) -> None:
         issue.void(ctx, invoice)
     if account is None or account.is_deleted or account.status != "suspended":
         return
+    if funding.way(ctx, account.id).until is not None:
+        return
     if "payment_failed" in status.suspension_reasons(ctx.session, account.id):
         status.change(ctx.by(ACTOR), account.id, to="cancelled", reason="never_paid")
 
@@ -135,16 +188,17 @@ def _give_up(ctx: Context, invoice: TransferInvoice) -> None:
 def _expire(ctx: Context, invoice: TransferInvoice) -> None:
     """End the access of an account that did not pay a first invoice or a renewal.
 
-    An account that is active by other means keeps its access if its first invoice is not paid.
+    An account that is active by other means keeps its access if its first invoice is not paid, and
+    one that is funded another way keeps it in any case.
     """
     account = accounts.lock(ctx.session, [invoice.account_id]).get(invoice.account_id)
     is_first = invoice.period_start is None
     if is_first and invoice.settled_minor:
-        _review_part_payment(ctx.session, invoice)
+        _review_payments(ctx.session, invoice, "and no more")
     if account is None or account.is_deleted or account.is_system:
         return
     waits = account.status == "pending_payment" or (not is_first and account.status == "active")
-    if not waits:
+    if not waits or funding.way(ctx, account.id).until is not None:
         return
     status.suspend(ctx.by(ACTOR), account.id, reason="payment_failed")
     running = None if is_first else invoices.subscription(ctx.session, account.id)
@@ -152,9 +206,9 @@ def _expire(ctx: Context, invoice: TransferInvoice) -> None:
         invoices.write_subscription(ctx.session, replace(running, status="unpaid"))
 
 
-def _review_part_payment(session: Session, invoice: TransferInvoice) -> None:
-    """Send the transfers of a part payment to review: the rest did not come."""
-    why = f"{invoice.settled_minor} of {invoice.due_minor} came for {invoice.number}, and no more"
+def _review_payments(session: Session, invoice: TransferInvoice, more: str) -> None:
+    """Send the transfers of an invoice that is paid in part to review."""
+    why = f"{invoice.settled_minor} of {invoice.due_minor} came for {invoice.number}, {more}"
     paid_by = select(Allocation.transfer_id).where(Allocation.transfer_invoice_id == invoice.id)
     session.execute(
         update(Transfer)

@@ -8,7 +8,7 @@ import datetime as dt
 
 from billing.context import Context
 from billing.events import outbox
-from billing.host import accounts
+from billing.host import accounts, funding
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.dunning import schedule as dunning_schedule
 from billing.lifecycle.dunning.schedule import CAUSES, HARD_DECLINES
@@ -69,6 +69,8 @@ def open_overdue(ctx: Context, account_id: int, *, invoice_id: int | None) -> bo
     """Open a case for a sent invoice that is overdue; False if one is open, or nobody owes it."""
     account = accounts.lock(ctx.session, [account_id]).get(account_id)
     if account is None or account.is_system or account.status not in OWES:
+        return False
+    if funding.way(ctx, account_id).bank_until is not None:
         return False
     case = dunning_rows.open_case(ctx, account_id, cause="invoice_overdue", invoice_id=invoice_id)
     return case is not None

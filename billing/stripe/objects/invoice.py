@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from sqlalchemy.orm import Session
-
 from billing.context import Context
 from billing.events import outbox
-from billing.host import accounts, invoices
+from billing.host import accounts, funding, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
@@ -205,7 +203,7 @@ class Invoice(Facts):
                 dunning_cases.stop(ctx, account_id, reason="written_off", invoice_id=invoice_id)
             return
         bridge.end(ctx, account_id)
-        if _may_be_dunned(ctx.session, change.account):
+        if _may_be_dunned(ctx, change.account):
             dunning_cases.open_case(
                 ctx,
                 account_id,
@@ -225,10 +223,14 @@ def _status(source: JSON) -> str:
     return status
 
 
-def _may_be_dunned(session: Session, account: HostAccount) -> bool:
-    """Read the status anew: an earlier event of the batch may have changed it."""
-    status = accounts.lock(session, [account.id])[account.id].status
-    return status in dunning_cases.OWES and not account.is_system
+def _may_be_dunned(ctx: Context, account: HostAccount) -> bool:
+    """Whether the account owes for its access; its status is read anew, as a batch changes it.
+
+    An account with a period that was paid by bank owes nothing for it.
+    """
+    status = accounts.lock(ctx.session, [account.id])[account.id].status
+    may_be = status in dunning_cases.OWES and not account.is_system
+    return may_be and funding.way(ctx, account.id).bank_until is None
 
 
 def _decline_code(change: Change) -> str | None:

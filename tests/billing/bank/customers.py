@@ -122,10 +122,12 @@ class Customers(Ledger):
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""
         with transaction() as ctx:
+            aside = renew.set_aside(ctx.at(self.now))
+        with transaction() as ctx:
             renewed = renew.renew(ctx.at(self.now), currency=CURRENCY)
         with transaction() as ctx:
             stepped = renew.remind(ctx.at(self.now))
-        return [one.what for one in (*renewed, *stepped)]
+        return [one.what for one in (*aside, *renewed, *stepped)]
 
     def use_credit(self, who, invoice_id):
         with transaction() as ctx:
