@@ -21,6 +21,8 @@ class Policy:
         closes_deleted: Whether deleted accounts are closed when they can't be restored any more.
         bridge_percent: The part of a month's credits that comes ahead of a renewal's payment.
         bridge_hours: Hours after the period's start in which it may be spent.
+        shortfall_minor: The most that may be missing of a transfer, where the plan does not say.
+        uses_unapplied_cash: Whether unapplied cash pays an invoice of its account that is due.
     """
 
     trial_days: int = 14
@@ -31,6 +33,8 @@ class Policy:
     closes_deleted: bool = False
     bridge_percent: int = 25
     bridge_hours: int = 72
+    shortfall_minor: int = 0
+    uses_unapplied_cash: bool = True
 
     @property
     def bridge(self) -> dt.timedelta:

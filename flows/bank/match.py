@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from billing.bank import decide, returns, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
-from billing.bank.invoicing import renew
+from billing.bank.invoicing import remind, renew
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import MATCH_AT_ONCE, SPLIT_AT_ONCE, UndecidedTransfer
 from billing.errors import Rejected
@@ -118,7 +118,7 @@ def bill() -> dict[str, object]:
         with transaction() as ctx:
             renewed = renew.renew(ctx, currency=currency)
         with transaction() as ctx:
-            reminded = renew.remind(ctx)
+            reminded = remind.remind(ctx)
         counts.update(action.what for action in (*set_aside, *renewed, *reminded))
         if not (set_aside or renewed or reminded):
             return dict(counts)
