@@ -33,11 +33,12 @@ def follow(ctx: Context, invoice: TransferInvoice) -> None:
 
     Raises UnknownAccount, AccountDeleted or BalanceTooLarge.
     """
-    if invoice.state == "paid" and invoice.settled_minor + invoice.waived_minor < invoice.due_minor:
+    missing = invoice.due_minor - invoice.settled_minor - invoice.waived_minor
+    if invoice.state == "paid" and missing > 0:
         invoice.waived_minor = 0
-    elif invoice.state == "open" and invoice.settled_minor:
-        _accept_fee(ctx, invoice)
-    is_full = not invoice.open_minor
+    elif invoice.state == "open" and 0 < missing < invoice.due_minor:
+        missing -= _accept_fee(ctx, invoice, missing)
+    is_full = missing <= 0
     if is_full and invoice.state == "open":
         _pay(ctx, invoice)
     elif not is_full and invoice.state == "paid":
@@ -49,13 +50,13 @@ def follow(ctx: Context, invoice: TransferInvoice) -> None:
 _TOLERANCE = "SELECT shortfall_minor FROM billing.plan_policies WHERE plan_id = :plan_id"
 
 
-def _accept_fee(ctx: Context, invoice: TransferInvoice) -> None:
-    """Accept what is missing as the bank's fee, up to the plan's tolerance."""
-    if not 0 < invoice.open_minor < invoice.due_minor:
-        return
+def _accept_fee(ctx: Context, invoice: TransferInvoice, missing: int) -> int:
+    """Accept what is missing as the bank's fee, up to the plan's tolerance; return it, or 0."""
     of_plan = ctx.session.execute(text(_TOLERANCE), {"plan_id": invoice.plan_id}).scalar()
-    if invoice.open_minor <= (ctx.policy.shortfall_minor if of_plan is None else of_plan):
-        invoice.waived_minor += invoice.open_minor
+    if missing > (ctx.policy.shortfall_minor if of_plan is None else of_plan):
+        return 0
+    invoice.waived_minor += missing
+    return missing
 
 
 def _pay(ctx: Context, invoice: TransferInvoice) -> None:

@@ -143,21 +143,25 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND source = %(source)s AND key = ANY(
 """
 
 
-def find(ctx: Context, ledger: Ledger, purchases: Iterable[Purchase]) -> dict[int, int]:
-    """Find the bridges into the first months of these purchases: lot ids by purchase id.
+def uuids_of(purchases: Iterable[Purchase]) -> dict[str, tuple[str, int]]:
+    """The keys of bridges into the first months of these purchases, with the purchases' ids.
 
-    The keys are looked up before; most purchases have none, and cost no statement here.
+    By uuid, to be looked up with the purchases' own keys.
     """
-    lot_keys = {
-        key_of(purchase.account_id, purchase.starts_at): purchase.id
-        for purchase in purchases
-        if idempotency.as_uuid(key_of(purchase.account_id, purchase.starts_at)) in ledger.known_keys
+    keys = [(key_of(bought.account_id, bought.starts_at), bought.id) for bought in purchases]
+    return {idempotency.as_uuid(key): (key, purchase_id) for key, purchase_id in keys}
+
+
+def find(ledger: Ledger, known: Iterable[tuple[str, int]]) -> dict[int, int]:
+    """Find the lots of bridges that were given, by the ids of the purchases they lead to."""
+    purchase_ids = dict(known)
+    values = {
+        "ids": sql.numbers(ledger.by_account),
+        "source": SOURCE,
+        "keys": list(purchase_ids),
     }
-    if not lot_keys:
-        return {}
-    values = {"ids": sql.numbers(ledger.by_account), "source": SOURCE, "keys": list(lot_keys)}
-    rows = ctx.session.connection().exec_driver_sql(_FIND, values)
-    return {lot_keys[key]: lot_id for lot_id, key in rows}
+    rows = ledger.ctx.session.connection().exec_driver_sql(_FIND, values)
+    return {purchase_ids[key]: lot_id for lot_id, key in rows}
 
 
 _BECOME = """

@@ -132,11 +132,12 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
         for purchase in ordered
         for number in range(purchase.given + 1, purchase.lots + 1)
     ]
-    first = [purchase for purchase in ordered if purchase.plan_id and not purchase.given]
-    keys += [idempotency.as_uuid(bridge.key_of(p.account_id, p.starts_at)) for p in first]
+    bridge_keys = bridge.uuids_of([p for p in ordered if p.plan_id and not p.given])
+    keys += bridge_keys
     ids = {purchase.account_id for purchase in ordered}
     ledger = open_accounts(ctx, ids, key_uuids=keys, entries=len(ordered))
-    bridges = bridge.find(ctx, ledger, first)
+    known = [named for uuid, named in bridge_keys.items() if uuid in ledger.known_keys]
+    bridges = bridge.find(ledger, known) if known else {}
     results = [
         result
         for purchase in ordered

@@ -129,7 +129,8 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     state.let_in(ctx, _paid_accounts(steps, states))
     paying = {step.account.id for step in decisive if step.payment and step.payment.given}
     unpaid = {id_: pair for id_, pair in best.items() if id_ not in paying}
-    bridge.give(ctx, _new_periods(ctx.session, unpaid, prices))
+    if periods := _new_periods(ctx.session, unpaid, prices):
+        bridge.give(ctx, periods)
     return state
 
 
@@ -254,6 +255,8 @@ def _new_periods(
 ) -> list[NewPeriod]:
     """The running periods of active subscriptions to a plan."""
     active = {id_: item for id_, (item, state) in best.items() if state == "active" and item.start}
+    if not active:
+        return []
     prices = catalog.load(session, active.values(), loaded=loaded)
     periods = []
     for account_id, subscription in active.items():

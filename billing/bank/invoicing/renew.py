@@ -124,4 +124,4 @@ def _set_aside(ctx: Context, invoice: TransferInvoice) -> InvoiceAction:
     invoice.next_step_at = None
     ctx.session.flush()
     held_money.ask_about_parts(ctx.session, invoice, "and the account pays by card now")
-    return InvoiceAction(invoice.account_id, "invoice.set_aside", invoice.number)
+    return InvoiceAction(invoice.account_id, "set aside", invoice.number)
