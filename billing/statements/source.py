@@ -42,7 +42,7 @@ _FOREIGN = (
 )
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _GZIP = b"\x1f\x8b"
-_OFX = re.compile(rb"OFXHEADER\s*[:=]|<\?OFX\b|<OFX>")
+_OFX = re.compile(rb"OFXHEADER\s*[:=]|<\?OFX\b|<OFX[\s>]")
 _XML = re.compile(rb"<(?:\?xml|!--|!DOCTYPE|[A-Za-z])")
 _BAI2 = re.compile(rb"01,[^,\r\n]*,[^,\r\n]*,[0-9]{6},")
 _MT940 = re.compile(rb"(?:^|[\r\n]|\{4:)\s*:(?:20|25|28C?|60[FM]):")

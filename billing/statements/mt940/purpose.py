@@ -10,9 +10,11 @@ from billing.statements.references import PartyAccount, drop_placeholder, party_
 # Germany, Poland and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank,
 # ?31 account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8); Polish banks state the IBAN in
 # ?38. The bank chooses the separator. Some Polish banks send the code twice, or in a line of its own.
-_NUMBERED = re.compile(r"(?:[0-9]{3}\s?){1,3}([^A-Za-z0-9\s])(?=[0-9]{2})")
+_NUMBERED = re.compile(r"([0-9]{3})(?:\s?\1)?(?P<mark>[^A-Za-z0-9\s])(?=[0-9]{2})")
 # The same without a code: then a second subfield must follow, for the payer's text may begin so.
-_UNCODED = re.compile(r"([?~^<>|!@#$%&*+=§¬])(?:00|20)(?=[^\n]*?\1(?:1[0-9]|2[0-9]|3[0-8]|6[0-3]))")
+_UNCODED = re.compile(
+    r"(?P<mark>[?~^<>|!@#$%&*+=§¬])(?:00|20)(?=.*?(?P=mark)(?:1[0-9]|2[0-9]|3[0-8]|6[0-3]))"
+)
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
@@ -43,7 +45,7 @@ def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
     joined = "".join(lines)
     numbered = _NUMBERED.match(joined) or _UNCODED.match(joined)
     if numbered:
-        return _read_numbered(joined, numbered[1], amount_minor, currency)
+        return _read_numbered(joined, numbered["mark"], amount_minor, currency)
     if _SLASHED_START.match(joined):
         return _read_slashed(joined, amount_minor, currency)
     return Detail(amount_minor, currency, remittance=_stripped(lines)), None
