@@ -11,7 +11,7 @@ from billing.statements.delimited.profiles import GENERIC, HEADERLESS, PROFILES,
 from billing.statements.delimited.rows import RowReader
 from billing.statements.delimited.survey import survey
 from billing.statements.draft import Budget, hold_doubtful_encoding
-from billing.statements.errors import MalformedCsv, UnknownFormat
+from billing.statements.errors import LineTooLong, MalformedCsv, UnknownFormat
 from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE
 from billing.statements.source import guess_encoding, lines_of
 
@@ -60,7 +60,7 @@ def find_layout(source: BinaryIO, encoding: str) -> Layout:
                 if layout is not None:
                     layouts.append(layout)
                     break
-        except MalformedCsv:
+        except (MalformedCsv, LineTooLong):
             continue
     if not layouts:
         raise UnknownFormat(found="text without a header that any profile knows")
