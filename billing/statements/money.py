@@ -12,9 +12,7 @@ MAX_MINOR = 10**17
 # Digits before the decimal mark: ISO 20022 has 18 in all, SWIFT 15.
 _WHOLE = r"[0-9]{1,18}"
 # An xs:decimal that is not negative: +5.00, .5, 5., 007.50 and -0.00 are.
-_XS_DECIMAL = re.compile(
-    r"(?=.*[0-9])(?:\+|-(?=[0.]*$))?0*([0-9]*)(?:\.([0-9]*?)0*)?", re.ASCII
-)
+_XS_DECIMAL = re.compile(r"(?=.*[0-9])(?:\+|-(?=[0.]*$))?0*([0-9]*)(?:\.([0-9]*?)0*)?", re.ASCII)
 _CODE = re.compile(r"[A-Z]{3}")
 
 
@@ -32,9 +30,10 @@ def to_minor(
     """Convert an unsigned amount to minor units of a currency with `exponent` decimals (0, 2 or 3).
 
     The text has ASCII digits only and at most one decimal mark, which may begin it (.5). `decimal`
-    and `group` list the marks allowed before decimals and between groups of three. Zeros beyond the currency's decimals are dropped (ISO 20022 allows five
-    decimals, and banks send 8.85000). Any other digit there is refused, because no ledger could
-    hold it. Raises BadAmount, AmountTooPrecise, AmountTooLarge.
+    and `group` list the marks allowed before decimals and between groups of three. Zeros beyond the
+    currency's decimals are dropped (ISO 20022 allows five decimals, and banks send 8.85000). Any
+    other digit there is refused, because no ledger could hold it. Raises BadAmount,
+    AmountTooPrecise, AmountTooLarge.
     """
     minor = _minor(text, exponent, decimal, group) if len(text) <= MAX_CACHED_CHARS else None
     if minor is None:
@@ -46,9 +45,7 @@ def to_minor(
     return minor
 
 
-def minor_of(
-    text: str, currency: str, position: str, decimal: str = ".", group: str = ""
-) -> int:
+def minor_of(text: str, currency: str, position: str, decimal: str = ".", group: str = "") -> int:
     """Convert an unsigned amount to minor units of its currency.
 
     Raises the errors of MoneyRefused.

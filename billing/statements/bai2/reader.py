@@ -66,9 +66,7 @@ def read_bai2(source: BinaryIO, budget: Budget, name: str | None = None) -> list
     rows = iter(details)
     drafts = []
     for group in file.children:
-        of_group = [
-            _read_account(account, group, rows, budget, name) for account in group.children
-        ]
+        of_group = [_read_account(account, group, rows, budget, name) for account in group.children]
         check_sums(
             of_group,
             "98",

@@ -91,7 +91,7 @@ def aligned(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _summaries(fields: list[str]) -> Iterator[str]:
-    """Yield account and currency, then the fields of each summary, without the empty ones between."""
+    """Yield account and currency, then four fields or more for each summary."""
     yield from (*fields, "", "")[:2]
     at = 2
     while at < len(fields):

@@ -23,7 +23,6 @@ from billing.statements.errors import (
     MissingField,
     MoneyRefused,
     RepeatedField,
-    StatementRefused,
     StructureRefused,
     TooManyEntries,
 )

@@ -66,9 +66,7 @@ def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
             draft.hold(HoldReason.ENTRY_COUNT, text)
 
 
-def _conclude(
-    draft: Draft, header: Leaves, balances: Balances, summaries: list[Leaves]
-) -> None:
+def _conclude(draft: Draft, header: Leaves, balances: Balances, summaries: list[Leaves]) -> None:
     """Fill in the header and the balances, and check the bank's transaction summary."""
     draft.currency = draft.account.currency
     draft.statement_id = first(header, "Id")

@@ -8,8 +8,8 @@ from billing.statements.limits import MAX_SUBFIELDS
 from billing.statements.references import PartyAccount, drop_placeholder, party_account
 
 # Germany, Poland and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank,
-# ?31 account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8); Polish banks state the IBAN in
-# ?38. The bank chooses the separator. Some Polish banks send the code twice, or in a line of its own.
+# ?31 account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). Polish banks state the IBAN in
+# ?38, and some send the code in a line of its own before. The bank chooses the separator.
 _NUMBERED = re.compile(r"([0-9]{3})(?:\s?\1)?(?P<mark>[^A-Za-z0-9\s])(?=[0-9]{2})")
 # The same without a code: then a second subfield must follow, for the payer's text may begin so.
 _UNCODED = re.compile(
