@@ -101,11 +101,12 @@ def test_money_in_both_columns_holds_where_a_running_balance_shows_what_is_missi
         '"01/31/2026","Posted","X","","A","","$5.00","$9.00"\n'
         '"01/30/2026","Posted","X","","A","$1.00","$2.00","$4.00"\n'
         '"01/29/2026","Posted","X","","A","","$3.00","$3.00"\n'
+        '"01/28/2026","Posted","X","","A","","$2.00","$0.00"\n'
     )
 
     read = only(SCHWAB + rows)
 
-    assert [entry.amount_minor for entry in read.entries] == [500, 300]
+    assert [entry.amount_minor for entry in read.entries] == [500, 300, 200]
     assert [(hold.reason.value, hold.difference_minor) for hold in read.holds] == [
         ("balance_mismatch", -100),
         ("row_not_read", None),
