@@ -8,7 +8,7 @@ counted, so that overlapping files merge as multisets and a real double is kept.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TextIO
 
@@ -85,7 +85,7 @@ def _identity(statement: Statement, account: str) -> tuple[object, ...]:
 
 
 def _keyed_lines(
-    statement: Statement, account: str, taken: frozenset[str]
+    statement: Statement, account: str, taken: Collection[str]
 ) -> Iterator[tuple[str, KeyedLine]]:
     """The statement's lines, each after its key within the statement.
 
@@ -128,7 +128,7 @@ def _keyed_lines(
 
 
 def spool(
-    statement: Statement, account: str, out: TextIO, *, taken: frozenset[str] = frozenset()
+    statement: Statement, account: str, out: TextIO, *, taken: Collection[str] = ()
 ) -> list[str]:
     """Write the statement's keyed lines into a file; return the digests that tell them apart.
 

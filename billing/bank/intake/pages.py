@@ -4,13 +4,15 @@ A line that stands on two pages, word for word, is two lines, for both pages add
 the key of the line on the other page, whichever page came first.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing.statements.canonical import Balance
+from billing.statements.canonical import Balance, Hold, HoldReason
 from billing.statements.canonical import Statement as CanonicalStatement
 from models.bank import Statement, StatementLine
 
@@ -20,11 +22,15 @@ _INTERIM = frozenset({"60M", "62M", "ITBD"})
 
 def lines_of_other_pages(
     session: Session, statement: CanonicalStatement, account: str
-) -> frozenset[str]:
-    """The keys of the lines on the stored pages before and after a page of the same statement."""
+) -> Counter[str]:
+    """Count the lines on the stored pages before and after a page of the same statement, by key.
+
+    A line that stands on several of those pages was stored once, for the page between them was
+    missing: two pages far apart are not known to be of one statement.
+    """
     opening, closing = (_interim(balance) for balance in (statement.opening, statement.closing))
     if opening is None and closing is None:
-        return frozenset()
+        return Counter()
     stored = session.execute(
         select(
             Statement.digest,
@@ -47,7 +53,16 @@ def lines_of_other_pages(
         for row in _following(stored, balance, _number(statement.page), step)
     }
     of_pages = select(StatementLine.line).where(StatementLine.statement.in_(pages))
-    return frozenset(map(str, session.scalars(of_pages)))
+    return Counter(map(str, session.scalars(of_pages)))
+
+
+def hold_lost_lines(statement: CanonicalStatement, lines: Counter[str]) -> CanonicalStatement:
+    """Hold a page that joins others on which the same line was stored once."""
+    lost = sum(count - 1 for count in lines.values())
+    if not lost:
+        return statement
+    says = f"{lost} lines of its other pages stand on two of them, and are stored once"
+    return replace(statement, holds=(*statement.holds, Hold(HoldReason.ENTRY_COUNT, says)))
 
 
 def _following(

@@ -72,6 +72,7 @@ def store(
     statement = _with_currency(ctx.session, statement, account)
     identity = line_keys.identity_of(statement, account)
     taken = pages.lines_of_other_pages(ctx.session, statement, account)
+    statement = pages.hold_lost_lines(statement, taken)
     # The statement's digest needs all lines, so they are made once and wait in a file.
     with tempfile.TemporaryFile("w+", encoding="ascii") as spool:
         key = line_keys.digest(identity, *line_keys.spool(statement, account, spool, taken=taken))
