@@ -116,14 +116,21 @@ class PartyAccount(NamedTuple):
 
 def party_account(text: str | None) -> PartyAccount:
     """Read the account of a counterparty; an IBAN that the bank cut is a number with a note."""
-    number = text.strip() if text else None
-    if not number:
-        return PartyAccount()
-    return _party_account(number) if len(number) <= MAX_CACHED_CHARS else PartyAccount(None, number)
+    if not text:
+        return _NO_ACCOUNT
+    if len(text) > MAX_CACHED_CHARS:
+        return PartyAccount(None, text.strip() or None)
+    return _party_account(text)
+
+
+_NO_ACCOUNT = PartyAccount()
 
 
 @lru_cache(maxsize=4096)
-def _party_account(number: str) -> PartyAccount:
+def _party_account(text: str) -> PartyAccount:
+    number = text.strip()
+    if not number:
+        return _NO_ACCOUNT
     if is_cut_iban(number):
         return PartyAccount(None, number, IBAN_CUT)
     iban = plain_iban(number)

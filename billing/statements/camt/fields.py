@@ -35,6 +35,10 @@ _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 
+_CURRENCIES = {path: f"{path}@Ccy" for path in ("Amt", "AmtDtls/TxAmt/Amt")}
+# An amount of no more characters that begins with a digit above zero is not filled with zeros.
+_PLAIN_CHARS = 9
+
 
 class Side(NamedTuple):
     """The facts of an entry that its transactions need."""
@@ -185,9 +189,13 @@ def _side_of(leaves: Leaves, own_iban: str | None, position: str) -> Side:
 
 def stated_amount(leaves: Leaves, path: str, position: str, draft: Draft) -> tuple[str, str]:
     """The amount and its currency; without a currency, that of the account or its balances."""
-    amount = plain_decimal(_single(leaves, path, position))
-    currency = leaves.get(f"{path}@Ccy", [""])[0]
-    return amount, currency or draft.account.currency or draft.currency or NO_CURRENCY
+    amount = _single(leaves, path, position)
+    if not "1" <= amount[0] <= "9" or len(amount) > _PLAIN_CHARS:
+        amount = plain_decimal(amount)
+    currencies = leaves.get(_CURRENCIES[path])
+    if currencies and currencies[0]:
+        return amount, currencies[0]
+    return amount, draft.account.currency or draft.currency or NO_CURRENCY
 
 
 def _values_of(leaves: Leaves) -> dict[str, Any]:
@@ -285,23 +293,13 @@ def _detail_values(unit: Unit, side: Side, *, is_credit: bool) -> dict[str, Any]
             name, clean = fields[path]
             if name not in values:
                 values[name] = clean(texts[0]) if clean else texts[0]
-    number = values.get("counterparty_iban")
-    if number is not None:
-        values |= _party_values(number, values)
+    if "counterparty_iban" in values:
+        iban, other, note = party_account(values["counterparty_iban"])
+        values["counterparty_iban"] = iban
+        if iban is None:
+            values.setdefault("counterparty_account", other)
+            values["note"] = "\n".join(filter(None, (values.get("note"), note))) or None
     return values
-
-
-def _party_values(number: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The fields of the counterparty's account; a text that is no whole IBAN is its number."""
-    iban, other, note = party_account(number)
-    if iban is not None:
-        return {"counterparty_iban": iban}
-    notes = [text for text in (values.get("note"), note) if text]
-    return {
-        "counterparty_iban": None,
-        "counterparty_account": values.get("counterparty_account") or other,
-        "note": "\n".join(notes) or None,
-    }
 
 
 def _inner_units(unit: Unit) -> tuple[list[Leaves], Leaves]:

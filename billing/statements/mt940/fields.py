@@ -13,7 +13,7 @@ from billing.statements.dates import entry_day, short_year, swift_day
 from billing.statements.errors import BadLine
 from billing.statements.money import minor_of
 from billing.statements.mt940.marks import Marks
-from billing.statements.references import drop_placeholder, party_account
+from billing.statements.references import drop_placeholder, party_account, plain_iban
 
 # Field 61: value date, entry date, mark, funds code, amount, transaction type, references. The
 # amount matches every mark that a number might have, so that 1.000,50 is never read as 1.
@@ -55,7 +55,9 @@ def read_line(lines: list[str], *, currency: str, marks: Marks, position: str) -
     customer, _, bank = rest.partition("//")
     # some banks pad the reference to 16 characters and append the payer's name
     customer, _, name = customer.strip().partition("  ")
-    iban = party_account(customer).iban
+    iban = plain_iban(customer)
+    if iban is not None:
+        iban = party_account(iban).iban
     supplement = ""
     if name or len(lines) > 1:
         supplement = "\n".join([text.strip() for text in (name, *lines[1:]) if text.strip()])

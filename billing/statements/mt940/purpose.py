@@ -91,9 +91,10 @@ def _tag_value(tagged: dict[str, list[str]], tag: str) -> str | None:
 
 def _account(values: dict[str, str]) -> PartyAccount:
     """The counterparty's account: the IBAN of ?38 or ?31, or else the number of one of them."""
-    accounts = [party_account(values.get(code)) for code in ("38", "31")]
-    by_worth = sorted(accounts, key=lambda account: (not account.iban, not account.other))
-    return by_worth[0]
+    german, polish = party_account(values.get("31")), party_account(values.get("38"))
+    if polish.iban or (polish.other and not german.iban):
+        return polish
+    return german
 
 
 def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:

@@ -121,7 +121,6 @@ def test_pages_of_camt_count_in_the_same_way(bank):
 
 
 def camt_page(number, *, opening, closing):
-    from tests.billing.statements.writing import balance, camt, entry
 
     kinds = ("OPBD", "ITBD") if number == 1 else ("ITBD", "CLBD")
     last = "false" if number == 1 else "true"
