@@ -71,7 +71,7 @@ def _following(
     """Yield the pages that join on at a balance, one after the other; `step` is 1 or -1.
 
     Only the balance of the given page is known to be interim. Further pages count as pages of the
-    statement while their numbers go on by one; the first page has the number 1.
+    statement while their numbers go on by one.
     """
     near, far = ("opening", "closing") if step > 0 else ("closing", "opening")
     minor, day = balance.amount_minor, balance.day
@@ -84,7 +84,7 @@ def _following(
             and _number(row.page) == (page and page + step)
         ]
         yield from joining
-        if not joining or page is None or (step < 0 and page + step <= 1):
+        if not joining or page is None:
             return
         page += step
         minor, day = (getattr(joining[0], f"{far}_{name}") for name in ("minor", "day"))

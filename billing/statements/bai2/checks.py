@@ -54,7 +54,7 @@ def _check_records(draft: Draft, name: str, section: Any) -> None:
 
 
 def _sums_agree(draft: Draft) -> bool:
-    if draft.opening is None or draft.closing is None or draft.unread_count:
+    if draft.opening is None or draft.closing is None:
         return False
     sums = [check for check in draft.checks if not check.name.endswith("records")]
     balance = draft.opening.amount_minor + draft.booked_minor

@@ -122,3 +122,13 @@ def test_an_mt940_without_an_opening_balance_has_the_currency_of_its_account(ban
 
     assert lines() == [(1000, "EUR")]
     assert bank.holds() == [["balance_missing"]]
+
+
+def test_a_statement_with_one_stated_currency_among_its_amounts_is_left_as_it_is(bank):
+    bank.register(currency="USD")
+    file = CAMT.replace('<Ntry><Amt Ccy="">', '<Ntry><Amt Ccy="EUR">')
+
+    bank.receive(file.encode())
+
+    assert lines() == [(1000, "EUR")]
+    assert "account_currency" in bank.holds()[0]
