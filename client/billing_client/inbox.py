@@ -10,14 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing_client.messages import (
-    INBOX_MESSAGES,
-    Capture,
-    Debit,
-    PlaceHold,
-    Release,
-    Reverse,
-)
+from billing_client.messages import INBOX_MESSAGES, Capture, Debit, PlaceHold, Release, Reverse
 
 #: Rows of one INSERT statement.
 ROWS_AT_ONCE = 500
