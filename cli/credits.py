@@ -1,34 +1,24 @@
 """`billing credits`: run the sweeps of credits now, or show what they would do."""
 
 from collections.abc import Callable
-from operator import attrgetter
 
 import click
 
 from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
 from billing.sweep import SweepResult
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, dry_run_option, json_option, show_json, table
 from cli.topic import Topic
 from flows import sweeps
 from worker.database import rehearsal
 
 #: The most accounts of a dry run: it keeps them locked until it is rolled back.
 REHEARSED = 1000
-#: The columns of a table: each has a field of SweepResult.
-COLUMNS = {
-    "account": "account_id",
-    "what": "what",
-    "due": "at",
-    "granted": "granted",
-    "carried": "carried",
-    "expired": "expired",
-    "period": "period_number",
-    "plan": "plan_id",
-    "lot": "lot_id",
-}
-
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
+#: The columns of a table, from the fields of SweepResult.
+COLUMNS = (
+    "account: account_id, what, due: at, granted, carried, expired"
+    ", period: period_number, plan: plan_id, lot: lot_id"
+)
 
 
 @click.group(cls=Topic)
@@ -37,7 +27,7 @@ def credits() -> None:
 
 
 @credits.command()
-@dry_run_option
+@dry_run_option()
 @json_option
 def renew(dry_run: bool, as_json: bool) -> None:
     """Renew the accounts whose period has ended, and follow plan changes."""
@@ -45,7 +35,7 @@ def renew(dry_run: bool, as_json: bool) -> None:
 
 
 @credits.command()
-@dry_run_option
+@dry_run_option()
 @json_option
 def expire(dry_run: bool, as_json: bool) -> None:
     """Expire the credits that are due; renew accounts that are due first."""
@@ -53,7 +43,7 @@ def expire(dry_run: bool, as_json: bool) -> None:
 
 
 @credits.command()
-@dry_run_option
+@dry_run_option()
 @json_option
 def repair(dry_run: bool, as_json: bool) -> None:
     """Add signup grants and credit cycles that are missing."""
@@ -82,5 +72,5 @@ def _show(results: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
     title = "would be done" if dry_run else "done"
     if dry_run and len(results) >= REHEARSED:
         title += f" to the first {REHEARSED:,} accounts"
-    table(title, tuple(COLUMNS), map(attrgetter(*COLUMNS.values()), results))
+    table(title, COLUMNS, results)
     console.print(f"{len(results):,} {title}")
