@@ -37,13 +37,7 @@ for command in (
 
 
 @statements.command()
-@click.argument(
-    "files",
-    metavar="FILE...",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@statement_imports.files_argument
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object for each FILE, one a line."
 )

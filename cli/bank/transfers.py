@@ -12,10 +12,9 @@ from billing.bank.review import decisions, queue, typed_input
 from billing.bank.review.decisions import Review
 from billing.bank.review.queue import ReviewItem
 from billing.bank.review.reviewers import reviewer
-from billing.errors import Rejected
 from billing.statements.plain import shown_amount
 from cli.bank import transfer_report
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, json_option, limit_option, options, show_json, show_list
 from cli.topic import Topic
 from flows.bank import match as bank_match
 from models.transfers import Transfer
@@ -27,8 +26,11 @@ id_argument = click.argument("transfer", type=int)
 who_option = click.option(
     "--as", "who", required=True, help="The reviewer: id or email of a developer or superuser."
 )
-version_option = click.option(
-    "--version", required=True, type=int, help="The transfer's version, as the queue shows it."
+reviewer_options = options(
+    who_option,
+    click.option(
+        "--version", required=True, type=int, help="The transfer's version, as the queue shows it."
+    ),
 )
 because_option = click.option("--because", "reason", required=True, help="Kept with the decision.")
 
@@ -39,36 +41,33 @@ def transfers() -> None:
 
 
 @transfers.command("review")
-@click.option("--limit", default=queue.SHOWN, show_default=True, help="The most to list.")
+@limit_option("The most to list.", default=queue.SHOWN)
 @json_option
 def review_queue(limit: int, as_json: bool) -> None:
     """List the transfers that wait for review, the largest first, with candidates and reasons."""
     with transaction() as ctx:
         items = queue.waiting(ctx.session, limit=limit)
-    if as_json:
-        show_json({"transfers": items})
-        return
-    table(
+    show_list(
+        {"transfers": items},
         f"{len(items)} transfers for review",
-        ("id", "version", "booked", "amount", "state", "payer", "text", "why", "best candidate"),
-        [_row(item) for item in items],
+        "id, version, booked: booking_date, amount, state, payer, text, why, best candidate",
+        items,
+        {
+            "amount": lambda item: shown_amount(item.amount_minor, item.currency),
+            "payer": lambda item: _printable(item.payer or ""),
+            "text": lambda item: _printable(item.text),
+            "why": lambda item: _printable("; ".join([item.review or "", *item.vetoes])),
+            "best candidate": _best_candidate,
+        },
+        as_json=as_json,
     )
 
 
-def _row(item: ReviewItem) -> tuple[object, ...]:
-    best = item.candidates[0] if item.candidates else None
-    candidate = best and f"account {best['account_id']}: {best['why']} ({best['score']})"
-    return (
-        item.id,
-        item.version,
-        str(item.booking_date),
-        shown_amount(item.amount_minor, item.currency),
-        item.state,
-        _printable(item.payer or ""),
-        _printable(item.text),
-        _printable("; ".join([item.review or "", *item.vetoes])),
-        candidate and _printable(candidate),
-    )
+def _best_candidate(item: ReviewItem) -> str | None:
+    if not item.candidates:
+        return None
+    best = item.candidates[0]
+    return _printable(f"account {best['account_id']}: {best['why']} ({best['score']})")
 
 
 def _printable(text: str) -> str:
@@ -85,23 +84,13 @@ def show(transfer: int, as_json: bool) -> None:
         if ctx.session.get(Transfer, transfer) is None:
             raise UnknownTransfer(transfer_id=transfer)
         decided = queue.history(ctx.session, transfer)
-    if as_json:
-        show_json({"decisions": decided})
-        return
-    table(
+    show_list(
+        {"decisions": decided},
         f"decisions about transfer {transfer}",
-        ("when", "who", "rule", "outcome", "rules version", "why"),
-        [
-            (
-                decision.decided_at,
-                decision.actor,
-                decision.rule,
-                decision.outcome,
-                decision.engine_version,
-                _printable("; ".join(decision.evidence.get("reasons", ()))),
-            )
-            for decision in decided
-        ],
+        "when: decided_at, who: actor, rule, outcome, rules version: engine_version, why",
+        decided,
+        {"why": lambda made: _printable("; ".join(made.evidence.get("reasons", ())))},
+        as_json=as_json,
     )
 
 
@@ -132,26 +121,22 @@ def report(file: Path) -> None:
 @transfers.command()
 @id_argument
 @click.argument("invoice")
-@who_option
-@version_option
-def confirm(transfer: int, invoice: str, who: str, version: int) -> None:
+@reviewer_options
+def confirm(transfer: int, invoice: str, **by: Any) -> None:
     """Let TRANSFER pay INVOICE (its number); any rest is the customer's credit."""
 
     def act(review: Review) -> str:
         return decisions.confirm(review, [typed_input.part(review, invoice)])
 
-    _decide(transfer, who, version, act)
+    _decide(act, transfer, **by)
 
 
 @transfers.command()
 @id_argument
 @click.argument("parts", metavar="NUMBER=AMOUNT...", nargs=-1, required=True)
 @click.option("--credit", type=int, help="The account that gets the rest as credit.")
-@who_option
-@version_option
-def split(
-    transfer: int, parts: tuple[str, ...], credit: int | None, who: str, version: int
-) -> None:
+@reviewer_options
+def split(transfer: int, parts: tuple[str, ...], credit: int | None, **by: Any) -> None:
     """Let TRANSFER pay several invoices: BT-2026-000001=89.00 BT-2026-000002=11.00."""
 
     def act(review: Review) -> str:
@@ -159,7 +144,7 @@ def split(
             review, [typed_input.stated_part(review, part) for part in parts], credit_to=credit
         )
 
-    _decide(transfer, who, version, act)
+    _decide(act, transfer, **by)
 
 
 @transfers.command()
@@ -167,10 +152,9 @@ def split(
 @click.option("--invoice", help="The number of the invoice that it pays instead.")
 @click.option("--account", type=int, help="The account that gets it as credit instead.")
 @because_option
-@who_option
-@version_option
+@reviewer_options
 def reassign(
-    *, transfer: int, invoice: str | None, account: int | None, reason: str, who: str, version: int
+    transfer: int, invoice: str | None, account: int | None, reason: str, **by: Any
 ) -> None:
     """Undo what TRANSFER did, and apply it to another invoice or account."""
     if (invoice is None) == (account is None):
@@ -180,33 +164,26 @@ def reassign(
         parts = [typed_input.part(review, invoice)] if invoice else []
         return decisions.reassign(review, parts, credit_to=account, reason=reason)
 
-    _decide(transfer, who, version, act)
+    _decide(act, transfer, **by)
 
 
 @transfers.command("keep-as-credit")
 @id_argument
 @click.argument("account", type=int)
 @because_option
-@who_option
-@version_option
-def keep_as_credit(transfer: int, account: int, reason: str, who: str, version: int) -> None:
+@reviewer_options
+def keep_as_credit(transfer: int, account: int, reason: str, **by: Any) -> None:
     """Keep TRANSFER as the unapplied cash of ACCOUNT (its id), on no invoice."""
-    _decide(
-        transfer,
-        who,
-        version,
-        lambda review: decisions.keep_as_credit(review, account, reason=reason),
-    )
+    _decide(lambda review: decisions.keep_as_credit(review, account, reason=reason), transfer, **by)
 
 
 def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Command:
     @transfers.command(name, help=words)
     @id_argument
     @because_option
-    @who_option
-    @version_option
-    def command(transfer: int, reason: str, who: str, version: int) -> None:
-        _decide(transfer, who, version, lambda review: act(review, reason=reason))
+    @reviewer_options
+    def command(transfer: int, reason: str, **by: Any) -> None:
+        _decide(lambda review: act(review, reason=reason), transfer, **by)
 
     return command
 
@@ -219,27 +196,25 @@ _with_reason("undo", decisions.undo, "Undo all that TRANSFER did, by counter-ent
 
 @transfers.command()
 @id_argument
-@who_option
-@version_option
-def seen(transfer: int, who: str, version: int) -> None:
+@reviewer_options
+def seen(transfer: int, **by: Any) -> None:
     """Approve what the rules did with TRANSFER, and take it off the queue."""
-    _decide(transfer, who, version, decisions.mark_seen)
+    _decide(decisions.mark_seen, transfer, **by)
 
 
 @transfers.command()
 @id_argument
 @click.argument("amount")
 @because_option
-@who_option
-@version_option
-def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> None:
+@reviewer_options
+def refund(transfer: int, amount: str, reason: str, **by: Any) -> None:
     """Request a refund of AMOUNT of TRANSFER; staff send it outside of this system."""
 
     def act(review: Review) -> str:
         minor = typed_input.amount_of(review, amount)
         return decisions.request_refund(review, minor, reason=reason)
 
-    _decide(transfer, who, version, act)
+    _decide(act, transfer, **by)
 
 
 @transfers.command("use-credit")
@@ -247,23 +222,17 @@ def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> N
 @who_option
 def use_credit(invoice: str, who: str) -> None:
     """Pay INVOICE (its number) with the customer's unapplied cash, as far as it goes."""
-    try:
-        with transaction() as ctx:
-            user = reviewer(ctx.session, who)
-            row = typed_input.by_number(ctx.session, invoice)
-            used = unapplied.use(ctx, user, row.id)
-            shown = shown_amount(used, row.currency)
-    except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
+    with transaction() as ctx:
+        user = reviewer(ctx.session, who)
+        row = typed_input.by_number(ctx.session, invoice)
+        used = unapplied.use(ctx, user, row.id)
+        shown = shown_amount(used, row.currency)
     console.print(f"{shown} used for {invoice}")
 
 
-def _decide(transfer: int, who: str, version: int, act: Callable[[Review], Any]) -> None:
+def _decide(act: Callable[[Review], Any], transfer: int, who: str, version: int) -> None:
     limit_minor = settings().four_eyes_minor
-    try:
-        with transaction() as ctx:
-            review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
-            outcome = act(review)
-    except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
+    with transaction() as ctx:
+        review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
+        outcome = act(review)
     console.print(f"transfer {transfer}: {outcome}")

@@ -93,16 +93,10 @@ class BillingClient(InTransaction, ByBank):
             InvalidMessage: A value is out of bounds; nothing was sent.
             kombu.exceptions.OperationalError: The broker did not answer; send it again, same key.
         """
-        self.send(
-            Debit(
-                account_id=account_id,
-                operation=operation,
-                key=key,
-                units=units,
-                happened_at=happened_at,
-                metadata=metadata,
-            )
+        debit = Debit(
+            account_id, operation, key=key, units=units, happened_at=happened_at, metadata=metadata
         )
+        self.send(debit)
         return key
 
     def debit_many(self, debits: Iterable[Debit]) -> int:
@@ -202,16 +196,8 @@ class BillingClient(InTransaction, ByBank):
         Raises:
             InvalidMessage: A value is out of bounds; nothing was sent.
         """
-        self.send(
-            Grant(
-                account_id=account_id,
-                amount=amount,
-                source=source,
-                key=key,
-                expires_at=expires_at,
-                priority=priority,
-            )
-        )
+        grant = Grant(account_id, amount, source, key=key, expires_at=expires_at, priority=priority)
+        self.send(grant)
         return key
 
     def seed_account(self, account_id: int) -> None:

@@ -100,13 +100,7 @@ def place_hold(connection: Connection, message: PlaceHold) -> Held:
         cursor.execute(
             "SELECT outcome, credits, available, reason"
             " FROM billing.place_hold(%s, %s, %s, %s, %s)",
-            [
-                message.account_id,
-                message.operation,
-                message.units,
-                message.key,
-                message.ttl_s,
-            ],
+            [message.account_id, message.operation, message.units, message.key, message.ttl_s],
         )
         outcome, credits, available, reason = cursor.fetchone()
     return Held(outcome == "held", credits, available, reason)

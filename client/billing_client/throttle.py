@@ -112,7 +112,7 @@ class AccountThrottle:
         Raises:
             ValueError: The id, cost or rate is out of bounds.
         """
-        fields.account_id(account_id)
+        fields.whole("account_id", account_id, low=1, high=fields.MAX_ID)
         fields.whole("cost", cost, low=1, high=MAX_COST)
         item = _parsed(rate or self._rate)
         if time.monotonic() >= self._rests_until:
