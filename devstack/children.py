@@ -42,16 +42,8 @@ class Child:
     ) -> None:
         self.command, self.log = command, log
         self._process, self._log_start = process, log_start
-
-    @property
-    def name(self) -> str:
-        """The name of the command and of its log."""
-        return self.command.name
-
-    @property
-    def pid(self) -> int:
-        """The process id, which is also the id of its process group."""
-        return self._process.pid
+        self.name = command.name
+        self.pid = process.pid  # also the id of its process group
 
     @property
     def exit_code(self) -> int | None:

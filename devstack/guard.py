@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from devstack import guardian, launch
@@ -44,12 +43,7 @@ class Guard:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             for child in reversed(self.children.copy()):
                 self.stop(child)
@@ -78,13 +72,8 @@ class Guard:
 
     def _spawn(self, command: Command, log: Path) -> Child:
         self.check()
-        launcher = [
-            *PYTHON,
-            launch.__file__,
-            str(int(command.death_signal)),
-            str(os.getpid()),
-            command.runs_as,
-        ]
+        parent = (str(int(command.death_signal)), str(os.getpid()))
+        launcher = [*PYTHON, launch.__file__, *parent, command.runs_as]
         output = open_log(log)
         try:
             log_start = os.fstat(output).st_size

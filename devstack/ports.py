@@ -33,7 +33,7 @@ def choose_port(folder: DataFolder, name: str, wanted: int, *, usual: int = 0) -
     Raises PortTaken if `wanted` is not free.
     """
     if wanted and not is_free(wanted):
-        raise PortTaken(name, wanted)
+        raise PortTaken(name=name, port=wanted)
     candidates = (wanted, folder.ports().get(name, 0), usual)
     port = next((port for port in candidates if port and is_free(port)), None) or _any_port()
     folder.remember_port(name, port)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from devstack.children import Child
 from devstack.errors import DataInUse, HalfConfigured
@@ -63,30 +64,12 @@ class Stack:
 
 
 @contextmanager
-def running_stack(
-    data_dir: Path,
-    *,
-    postgres_port: int = 0,
-    redis_port: int = 0,
-    durable: bool = True,
-    database: str = DATABASE,
-) -> Iterator[Urls]:
+def running_stack(data_dir: Path, **options: Any) -> Iterator[Urls]:
     """Run Postgres and Redis on loopback; they never outlive the calling process.
 
-    Port 0 means the last port if it is free, else any. `durable=False` is for tests: no fsync and
-    no append-only file. Raises a StackError.
+    The options are those of `held_stack`. Raises a StackError.
     """
-    with (
-        Guard() as guard,
-        held_stack(
-            guard,
-            DataFolder(data_dir),
-            postgres_port=postgres_port,
-            redis_port=redis_port,
-            durable=durable,
-            database=database,
-        ) as stack,
-    ):
+    with Guard() as guard, held_stack(guard, DataFolder(data_dir), **options) as stack:
         yield stack.urls
 
 
@@ -103,7 +86,8 @@ def held_stack(
 ) -> Iterator[Stack]:
     """Run both servers under the caller's guard, which also watches them.
 
-    Raises a StackError.
+    Port 0 means the last port if it is free, else any. `durable=False` is for tests: no fsync and
+    no append-only file. Raises a StackError.
     """
     folder.create()
     with _exclusively(folder) as lock:
@@ -167,7 +151,8 @@ def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) ->
         return None
     if not database or not redis:
         names = ("DATABASE_URL", "REDIS_URL")
-        raise HalfConfigured(*(names if database else reversed(names)))
+        present, absent = names if database else names[::-1]
+        raise HalfConfigured(present=present, absent=absent)
     urls = Urls(database, redis)
     return None if _is_own(folder, urls) else urls
 
