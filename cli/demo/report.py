@@ -2,11 +2,12 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import zip_longest
 
 from billing.support.overview import Overview
-from cli.demo.outcome import Outcome
 from cli.demo.runner import Ending, Result
+from cli.demo.stage import Outcome
 
 WIDTH = 100
 #: Columns of what came in, of an account's name, and of its status and balance.
@@ -79,15 +80,7 @@ def as_json(results: Sequence[Result], ending: Ending, *, is_fine: bool) -> dict
 
 
 def _section_json(result: Result) -> dict[str, object]:
-    outcomes = [
-        {
-            "came_in": outcome.came_in,
-            "became": outcome.became,
-            "expected": outcome.expected,
-            "is_expected": outcome.is_expected,
-        }
-        for outcome in result.outcomes
-    ]
+    outcomes = [asdict(o) | {"is_expected": o.is_expected} for o in result.outcomes]
     return {"title": result.section.title, "outcomes": outcomes}
 
 
