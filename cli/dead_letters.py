@@ -8,7 +8,7 @@ import click
 from billing.errors import BillingError
 from billing.operations import dead_letters as dead_letters_table
 from billing.operations.dead_letters import UnknownDeadLetter
-from billing_client.client import HIDDEN, SENT_AT
+from billing_client.client import QUIET, SENT_AT
 from cli.screen import (
     console,
     dry_run_option,
@@ -52,7 +52,8 @@ def dead_letters() -> None:
 @json_option
 def list_open(task: str | None, limit: int, as_json: bool) -> None:
     """List the open dead letters, oldest first."""
-    worker_dead_letters.collect(_known_tasks())
+    app.loader.import_default_modules()
+    worker_dead_letters.collect(app.tasks)
     with transaction() as ctx:
         rows = dead_letters_table.list_open(ctx.session, limit=limit, task=task)
         total = dead_letters_table.count_open(ctx.session)
@@ -61,7 +62,7 @@ def list_open(task: str | None, limit: int, as_json: bool) -> None:
         f"{total} open dead letters",
         "id, last at: last_at, task, error, reason, tries: attempts, arguments",
         rows,
-        {"arguments": _contents},
+        {"arguments": lambda row: repr(row.arguments if row.raw is None else row.raw)[:200]},
         as_json=as_json,
     )
 
@@ -146,19 +147,7 @@ def _send(dead_letter: DeadLetter) -> None:
         dead_letter.task,
         kwargs=dead_letter.arguments or {},
         task_id=dead_letter.message_id,
-        ignore_result=True,
         headers={SENT_AT: clock.now().isoformat()},
-        argsrepr=HIDDEN,
-        kwargsrepr=HIDDEN,
+        **QUIET,
         **({"queue": dead_letter.queue} if dead_letter.queue else {}),
     )
-
-
-def _known_tasks() -> set[str]:
-    app.loader.import_default_modules()
-    return set(app.tasks)
-
-
-def _contents(dead_letter: DeadLetter) -> str:
-    contents = dead_letter.raw if dead_letter.raw is not None else dead_letter.arguments
-    return repr(contents)[:200]

@@ -92,13 +92,6 @@ def _start(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
             )
 
 
-def _detach() -> None:
-    """Detach from the terminal and from the parent, whose child ends at once."""
-    if os.fork() > 0:
-        os._exit(0)
-    os.setsid()
-
-
 def _own(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
     with (
         listening_for_stop() as stop,
@@ -127,7 +120,10 @@ def _write_event(event: str) -> None:
 
 def main(path: str, postgres_port: str, redis_port: str) -> None:
     """Run the detached process until it is stopped."""
-    _detach()
+    # Detach from the terminal and from the parent, whose child ends at once.
+    if os.fork() > 0:
+        os._exit(0)
+    os.setsid()
     try:
         _own(DataFolder(Path(path)), int(postgres_port), int(redis_port))
     except StackError as error:

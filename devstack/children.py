@@ -72,14 +72,8 @@ class Child:
             if not self.ended_within(HURRY_SECONDS, unless=lambda: stop_requests() >= DESPERATE):
                 self._signal(signal.SIGKILL)
                 self._process.wait()
-        self.end_group()
-
-    def end_group(self) -> None:
-        """Kill grandchildren that outlived the child.
-
-        The id of a group is not reused while the group has members.
-        """
-        # macOS raises PermissionError for a group of zombies.
+        # Kill grandchildren that outlived the child. The id of a group is not reused while the
+        # group has members; macOS raises PermissionError for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 

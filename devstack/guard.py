@@ -60,7 +60,9 @@ class Guard:
     def stop(self, child: Child) -> None:
         """Stop a child and its process group before the guard ends."""
         child.stop(lambda: max(PATIENT, self.stop_requests()))
-        self._forget(child)
+        self.children.remove(child)
+        with contextlib.suppress(GuardianDied):  # then nothing is watched any more
+            self._send(f"forget {child.pid}")
 
     def check(self) -> None:
         """Check the guardian, without which a kill -9 would leave grandchildren.
@@ -92,11 +94,6 @@ class Guard:
         self.children.append(child)
         self._send(f"watch {child.pid} {int(command.death_signal)}")
         return child
-
-    def _forget(self, child: Child) -> None:
-        self.children.remove(child)
-        with contextlib.suppress(GuardianDied):  # then nothing is watched any more
-            self._send(f"forget {child.pid}")
 
     def _send(self, line: str) -> None:
         assert self._guardian.stdin is not None  # opened as a pipe

@@ -87,7 +87,10 @@ def start_postgres(
     child = guard.spawn(command, folder.log(NAME))
     admin_url = postgres_url(folder, port, ROLE)
     wait_until_ready(guard, child, lambda: ask_postgres(admin_url), (OperationalError,))
-    _create_database(admin_url, database)
+    query = "SELECT 1 FROM pg_database WHERE datname = :name"
+    if _execute(admin_url, query, name=database) is None:
+        quoted = database.replace('"', '""')
+        _execute(admin_url, f'CREATE DATABASE "{quoted}"')
     return Server(child, port, url)
 
 
@@ -148,13 +151,6 @@ def _initdb(
         guard.stop(child)
         password_file.unlink(missing_ok=True)
     fresh.rename(home / "data")
-
-
-def _create_database(admin_url: str, database: str) -> None:
-    query = "SELECT 1 FROM pg_database WHERE datname = :name"
-    if _execute(admin_url, query, name=database) is None:
-        quoted = database.replace('"', '""')
-        _execute(admin_url, f'CREATE DATABASE "{quoted}"')
 
 
 def _execute(url: str, statement: str, **values: str) -> object:

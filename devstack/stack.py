@@ -108,9 +108,8 @@ def held_stack(
             lambda port: start_redis(guard, folder, port=port, durable=durable, inherits=(lock,)),
         )
         pids_and_ports = (postgres.child.pid, postgres.port, redis.child.pid, redis.port)
-        _write_record(
-            folder, Record(Identity.of_this_process(), background, *pids_and_ports, database)
-        )
+        record = Record(Identity.of_this_process(), background, *pids_and_ports, database)
+        write_private(folder.record, json.dumps(asdict(record), indent=2))
         try:
             yield Stack(Urls(postgres.url, redis.url), (postgres.child, redis.child))
         finally:
@@ -177,7 +176,3 @@ def _exclusively(folder: DataFolder) -> Iterator[int]:
         except StillLocked:
             raise DataInUse(folder.path, record.holder.pid if record else None) from None
         yield lock
-
-
-def _write_record(folder: DataFolder, record: Record) -> None:
-    write_private(folder.record, json.dumps(asdict(record), indent=2))

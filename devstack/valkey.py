@@ -50,20 +50,17 @@ def ask_redis(url: str) -> None:
 
 
 def _settings(data: Path, port: int, password: str, *, durable: bool) -> str:
-    return "\n".join(
-        (
-            f"bind {HOST}",
-            f"port {port}",
-            "protected-mode yes",
-            f"requirepass {password}",
-            f'dir "{data}"',
-            # The append-only file is enough; a snapshot would be a second source of truth.
-            'save ""',
-            f"appendonly {'yes' if durable else 'no'}",
-            "appendfsync everysec",
-            # When it is full, refuse new messages and never evict one.
-            "maxmemory-policy noeviction",
-            'logfile ""',
-            "",
-        )
-    )
+    # The append-only file is enough; a snapshot would be a second source of truth. When it is
+    # full, it refuses new messages and never evicts one.
+    return f"""\
+bind {HOST}
+port {port}
+protected-mode yes
+requirepass {password}
+dir "{data}"
+save ""
+appendonly {"yes" if durable else "no"}
+appendfsync everysec
+maxmemory-policy noeviction
+logfile ""
+"""

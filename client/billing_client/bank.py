@@ -1,6 +1,5 @@
 """The messages about bank transfers: statement files, announcements and reviewers' decisions."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -11,14 +10,12 @@ from billing_client.message import Message
 MAX_MONTHS = 12
 
 
-@dataclass(frozen=True, slots=True)
 class ImportStatement(Message, task="bank.import_statement", queue="bank"):
     """Read a statement file that is stored in the database under `file_id`."""
 
     file_id: Id
 
 
-@dataclass(frozen=True, slots=True)
 class AnnounceTransfer(Message, task="bank.announce_transfer", queue="bank"):
     """Issue an invoice for an account that will pay for a plan by bank transfer.
 
@@ -31,7 +28,6 @@ class AnnounceTransfer(Message, task="bank.announce_transfer", queue="bank"):
     months: Annotated[int, partial(whole, low=1, high=MAX_MONTHS)] = 1
 
 
-@dataclass(frozen=True, slots=True)
 class ConfirmTransfer(Message, task="bank.confirm_transfer", queue="bank"):
     """Apply a reviewer's decision that a transfer pays an invoice of the main app.
 
@@ -46,7 +42,6 @@ class ConfirmTransfer(Message, task="bank.confirm_transfer", queue="bank"):
     user_id: Id
 
 
-@dataclass(frozen=True, slots=True)
 class RejectTransfer(Message, task="bank.reject_transfer", queue="bank"):
     """Apply a reviewer's decision that a suggested match is wrong; the transfer waits again."""
 

@@ -30,6 +30,8 @@ from billing_client.messages import (
 SENT_AT = "billing_sent_at"
 #: The text that Flower, events and logs show in place of a message's contents.
 HIDDEN = "(hidden)"
+#: Options of every message: no result is stored, and no contents are shown.
+QUIET: Any = {"ignore_result": True, "argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
 
 #: Retries take 1.5 seconds in all; kombu's own policy would wait 2 seconds before the first.
 _TRIES = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.5, "interval_max": 1.0}
@@ -293,10 +295,8 @@ class BillingClient(InTransaction, ByBank):
             message.TASK,
             kwargs=message.arguments(),
             queue=message.QUEUE,
-            ignore_result=True,
             headers={SENT_AT: dt.datetime.now(dt.UTC).isoformat()},
-            argsrepr=HIDDEN,
-            kwargsrepr=HIDDEN,
+            **QUIET,
         )
 
 

@@ -5,7 +5,7 @@ there, and neither commits nor rolls back.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -78,16 +78,13 @@ def leave(connection: Connection, messages: Iterable[Debit | Reverse | Capture |
         rows.append((message.account_id, message.TASK, json.dumps(message.arguments())))
     with closing(connection.cursor()) as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            _insert(cursor, rows[start : start + ROWS_AT_ONCE])
+            part = rows[start : start + ROWS_AT_ONCE]
+            values = ", ".join(["(%s, %s, %s)"] * len(part))
+            cursor.execute(
+                f"INSERT INTO billing.inbox (account_id, task, arguments) VALUES {values}",  # noqa: S608
+                [value for row in part for value in row],
+            )
     return len(rows)
-
-
-def _insert(cursor: Any, rows: Sequence[tuple[int, str, str]]) -> None:
-    values = ", ".join(["(%s, %s, %s)"] * len(rows))
-    cursor.execute(
-        f"INSERT INTO billing.inbox (account_id, task, arguments) VALUES {values}",  # noqa: S608
-        [value for row in rows for value in row],
-    )
 
 
 def place_hold(connection: Connection, message: PlaceHold) -> Held:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType
-from typing import Any, ClassVar, Self, get_args, get_type_hints
+from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
 from billing_client.errors import MissingField, UnknownField
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
+@dataclass(frozen=True)
 class Message:
-    """The base class of messages. A message checks its values when it is made.
+    """The base class of messages: frozen data classes that check their values when they are made.
 
     Attributes:
         TASK: The name of the Celery task that takes the message.
@@ -22,12 +23,9 @@ class Message:
     TASK: ClassVar[str]
     QUEUE: ClassVar[str]
 
-    def __init_subclass__(cls, *, task: str = "", queue: str = "") -> None:
-        # Without them a second time: dataclass makes the class again, for its slots.
-        if task:
-            cls.TASK = task
-        if queue:
-            cls.QUEUE = queue
+    def __init_subclass__(cls, *, task: str, queue: str = "") -> None:
+        cls.TASK, cls.QUEUE = task, queue or cls.QUEUE
+        dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
         message_class: Any = type(self)

@@ -4,7 +4,6 @@ A message knows its task's name and queue, and converts to the task's keyword ar
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -42,7 +41,6 @@ from billing_client.message import Message
 SOURCES = frozenset({"plan", "trial", "top_up", "bank_transfer", "goodwill"})
 
 
-@dataclass(frozen=True, slots=True)
 class Debit(Message, task="credits.debit", queue="debits"):
     """Take what an AI operation costs.
 
@@ -64,7 +62,7 @@ class Debit(Message, task="credits.debit", queue="debits"):
 
     def __post_init__(self) -> None:
         if not _is_plain(self):
-            Message.__post_init__(self)
+            super().__post_init__()
             return
         if self.happened_at is not None:
             object.__setattr__(self, "happened_at", moment("happened_at", self.happened_at))
@@ -103,7 +101,6 @@ def _source(field: str, value: object) -> str:
     return source
 
 
-@dataclass(frozen=True, slots=True)
 class Grant(Message, task="credits.grant", queue="credits"):
     """Give an account credits as one lot.
 
@@ -124,14 +121,12 @@ class Grant(Message, task="credits.grant", queue="credits"):
     priority: Annotated[int, partial(whole, low=0, high=MAX_PRIORITY)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class SeedAccount(Message, task="credits.seed_account", queue="credits"):
     """Give a new account its plan's first credits, once, even if the main app gave some."""
 
     account_id: Id
 
 
-@dataclass(frozen=True, slots=True)
 class ExtendTrial(Message, task="trials.extend", queue="credits"):
     """Give a running trial a later end: an absolute time, so that a repeat changes nothing."""
 
@@ -139,12 +134,10 @@ class ExtendTrial(Message, task="trials.extend", queue="credits"):
     ends_at: Time
 
 
-@dataclass(frozen=True, slots=True)
 class RestoreTrial(ExtendTrial, task="trials.restore"):
     """Put an account whose trial had ended back on trial, until a new end."""
 
 
-@dataclass(frozen=True, slots=True)
 class PaymentMethodChanged(Message, task="dunning.method_changed", queue="credits"):
     """Retry a missed payment of the account at once, since it has a new card."""
 
@@ -165,7 +158,6 @@ def _debit(value: object) -> Debit:
     return Debit.from_arguments(value)
 
 
-@dataclass(frozen=True, slots=True)
 class DebitMany(Message, task="credits.debit_many", queue="debits"):
     """Take 1 to 500 debits in the order given, each with its own key and outcome."""
 
@@ -176,7 +168,6 @@ class DebitMany(Message, task="credits.debit_many", queue="debits"):
         return {"debits": [debit.arguments() for debit in self.debits]}
 
 
-@dataclass(frozen=True, slots=True)
 class Reverse(Message, task="credits.reverse", queue="debits"):
     """Give a debit's credits back to the lots that they came from.
 
@@ -189,7 +180,6 @@ class Reverse(Message, task="credits.reverse", queue="debits"):
     reason: Reason = "the work failed"
 
 
-@dataclass(frozen=True, slots=True)
 class PlaceHold(Message, task="holds.place", queue="credits"):
     """Reserve what an operation will cost, for `ttl_s` seconds (1 to 86,400).
 
@@ -204,7 +194,6 @@ class PlaceHold(Message, task="holds.place", queue="credits"):
     ttl_s: Annotated[int, partial(whole, low=1, high=MAX_HOLD_S)] = DEFAULT_HOLD_S
 
 
-@dataclass(frozen=True, slots=True)
 class Capture(Message, task="holds.capture", queue="debits"):
     """Take the credits that a hold reserved, now that the work is done.
 
@@ -222,7 +211,6 @@ class Capture(Message, task="holds.capture", queue="debits"):
     metadata: Metadata | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Release(Message, task="holds.release", queue="debits"):
     """Give back the credits that a hold reserved. `hold` is the hold's key."""
 
@@ -230,12 +218,10 @@ class Release(Message, task="holds.release", queue="debits"):
     hold: HoldKey
 
 
-@dataclass(frozen=True, slots=True)
 class DrainInbox(Message, task="credits.drain_inbox", queue="debits"):
     """Apply the rows that wait in the inbox. A lost message costs a second, never a row."""
 
 
-@dataclass(frozen=True, slots=True)
 class StripeWebhook(Message, task="stripe.receive", queue="stripe"):
     """Verify and store a webhook that Stripe posted to the relay.
 
@@ -255,7 +241,6 @@ class StripeWebhook(Message, task="stripe.receive", queue="stripe"):
         return self.payload.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
 class ApplyStripeEvent(Message, task="stripe.apply", queue="stripe"):
     """Apply the stored Stripe event of this number. A lost message costs only seconds."""
 
