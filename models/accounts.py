@@ -8,10 +8,9 @@ from sqlalchemy.orm import Mapped
 from models.base import BigInt, NewId, Ours, partial_index
 
 
-class Suspension(Ours):
+class Suspension(Ours, table="suspensions"):
     """A reason why an account is suspended; open while `lifted_at` is null."""
 
-    __tablename__ = "suspensions"
     __table_args__ = (
         partial_index(
             "suspensions_open_idx", "account_id", "reason", unique=True, where="lifted_at IS NULL"
@@ -28,10 +27,9 @@ class Suspension(Ours):
     lifted_by: Mapped[str | None]
 
 
-class StatusChange(Ours):
+class StatusChange(Ours, table="status_changes"):
     """A change of an account's status; rows are only added."""
 
-    __tablename__ = "status_changes"
     __table_args__ = (Index(None, "account_id", "id"),)
 
     id: Mapped[NewId]

@@ -13,14 +13,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import BigInt, NewId, Ours, partial_index
 
 
-class BankAccount(Ours):
+class BankAccount(Ours, table="bank_accounts"):
     """A bank account of ours that may receive money.
 
     `number`: its IBAN, or bank and number. Only statements in `format` are read for payments.
     `customer_id`: the account that this virtual IBAN belongs to.
     """
 
-    __tablename__ = "bank_accounts"
     __table_args__ = (CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),)
 
     number: Mapped[str] = mapped_column(primary_key=True)
@@ -31,13 +30,12 @@ class BankAccount(Ours):
     added_at: Mapped[dt.datetime]
 
 
-class StatementFile(Ours):
+class StatementFile(Ours, table="statement_files"):
     """A file as received. `error` and `reason` tell why it was refused.
 
     `account`: the account number that the sender gave for a file that does not name it.
     """
 
-    __tablename__ = "statement_files"
     __table_args__ = (
         CheckConstraint("state IN ('received', 'imported', 'refused')", name="state"),
         Index(None, "sha256", unique=True),
@@ -56,17 +54,15 @@ class StatementFile(Ours):
     finished_at: Mapped[dt.datetime | None]
 
 
-class StatementFilePart(Ours):
+class StatementFilePart(Ours, table="statement_file_parts"):
     """A part of a file's bytes; the parts in order are the file."""
-
-    __tablename__ = "statement_file_parts"
 
     file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     content: Mapped[bytes]
 
 
-class Statement(Ours):
+class Statement(Ours, table="statements"):
     """One statement of one account, identified by a digest of all its content.
 
     `identity`: a digest of its account, number and period. `holds`: problems found when it was
@@ -74,7 +70,6 @@ class Statement(Ours):
     import. Amounts are in minor units.
     """
 
-    __tablename__ = "statements"
     __table_args__ = (
         Index(None, "account", "format"),
         partial_index("statements_held_idx", "account", where="is_held"),
@@ -106,23 +101,20 @@ class Statement(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class FileStatement(Ours):
+class FileStatement(Ours, table="file_statements"):
     """The statements that a file contained."""
-
-    __tablename__ = "file_statements"
 
     file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
     statement: Mapped[uuid.UUID] = mapped_column(ForeignKey(Statement.digest), primary_key=True)
 
 
-class BankLine(Ours):
+class BankLine(Ours, table="bank_lines"):
     """A line of an account's history, stored once for all the statements that contain it.
 
     `key`: a digest that distinguishes it from every other line. `is_split`: its transfers exist, or
     it can't have any.
     """
 
-    __tablename__ = "bank_lines"
     __table_args__ = (
         Index("bank_lines_account_idx", "account", "format", "booking_date"),
         partial_index(
@@ -145,20 +137,17 @@ class BankLine(Ours):
     is_split: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
-class LineWording(Ours):
+class LineWording(Ours, table="line_wordings"):
     """The content of a line in a statement. Two wordings of one line go to manual review."""
-
-    __tablename__ = "line_wordings"
 
     line: Mapped[uuid.UUID] = mapped_column(ForeignKey(BankLine.key), primary_key=True)
     digest: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     payload: Mapped[dict[str, object]]
 
 
-class StatementLine(Ours):
+class StatementLine(Ours, table="statement_lines"):
     """The lines of a statement."""
 
-    __tablename__ = "statement_lines"
     __table_args__ = (Index(None, "line"),)
 
     statement: Mapped[uuid.UUID] = mapped_column(ForeignKey(Statement.digest), primary_key=True)

@@ -41,6 +41,11 @@ class Base(DeclarativeBase):
         list[object]: JSONB(none_as_null=True),
     }
 
+    def __init_subclass__(cls, *, table: str = "", **options: Any) -> None:
+        if table:
+            cls.__tablename__ = table
+        super().__init_subclass__(**options)
+
 
 class Ours(Base):
     """The base class of our tables, in our schema."""

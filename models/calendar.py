@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped
 from models.base import BigInt, Ours, OwnerId, partial_index
 
 
-class CreditCalendar(Ours):
+class CreditCalendar(Ours, table="credit_calendars"):
     """An account's credit cycle: one row for each account that was ever active here.
 
     Period n begins n-1 months after `anchor_at`. `period_number` is the current period, `plan_id`
@@ -17,7 +17,6 @@ class CreditCalendar(Ours):
     account is not active. Written only under the account's lock.
     """
 
-    __tablename__ = "credit_calendars"
     __table_args__ = (
         CheckConstraint("period_number >= 1", name="period_number"),
         CheckConstraint("next_due_at > anchor_at", name="next_due_at"),

@@ -15,14 +15,13 @@ from models.base import BigInt, Counter, NewId, Ours, OwnerId, partial_index
 _HOT = {"postgresql_with": {"fillfactor": 50}}
 
 
-class AccountBalance(Ours):
+class AccountBalance(Ours, table="books"):
     """The balance of an adopted account, with its debt and what is held.
 
     `credits` = opening credits + our entries since = remaining credits of the lots - `debt`.
     Written only under the lock of the account's row in `igny8_tenants`.
     """
 
-    __tablename__ = "books"
     __table_args__ = (
         CheckConstraint("credits >= -debt_limit", name="floor"),
         CheckConstraint("debt BETWEEN 0 AND debt_limit", name="debt"),
@@ -44,14 +43,13 @@ class AccountBalance(Ours):
     chain: Mapped[bytes | None]
 
 
-class Lot(Ours):
+class Lot(Ours, table="lots"):
     """Credits that arrive and expire together. `starts_at` null: they are valid at once.
 
     `period_number`: the period of the account's credit cycle that the lot belongs to; each period
     has one lot.
     """
 
-    __tablename__ = "lots"
     __table_args__ = (
         CheckConstraint("granted > 0", name="granted"),
         CheckConstraint("remaining BETWEEN 0 AND granted", name="remaining"),
@@ -86,24 +84,21 @@ class Lot(Ours):
     period_number: Mapped[int | None]
 
 
-class Key(Ours):
+class Key(Ours, table="keys"):
     """An idempotency key and its first answer. `entry_id` null: the answer was a refusal.
 
     A key that is no UUID becomes one by hashing; UUIDs of version 7 keep this index fast at any
     size. `content` is a digest of the message.
     """
 
-    __tablename__ = "keys"
-
     key: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     content: Mapped[BigInt]
     entry_id: Mapped[BigInt | None]
 
 
-class Refusal(Ours):
+class Refusal(Ours, table="refusals"):
     """A refused debit: its content, the reason and the facts behind it."""
 
-    __tablename__ = "refusals"
     __table_args__ = (
         Index(None, "account_id", "id"),
         Index(None, "key"),
@@ -120,7 +115,7 @@ class Refusal(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class PlanPolicy(Ours):
+class PlanPolicy(Ours, table="plan_policies"):
     """The credit policy of a plan. No row: no debt is allowed, and nothing rolls over.
 
     `debt_limit`: the largest debt of an account. `rollover_cap`: the most credits of one period
@@ -129,7 +124,6 @@ class PlanPolicy(Ours):
     null: the setting's.
     """
 
-    __tablename__ = "plan_policies"
     __table_args__ = (
         CheckConstraint("debt_limit >= 0", name="debt_limit"),
         CheckConstraint("rollover_cap >= 0", name="rollover_cap"),
@@ -144,23 +138,21 @@ class PlanPolicy(Ours):
     trial_days: Mapped[int | None]
 
 
-class SpendCap(Ours):
+class SpendCap(Ours, table="spend_caps"):
     """The most credits that an account may spend in a month (UTC). No row: no cap."""
 
-    __tablename__ = "spend_caps"
     __table_args__ = (CheckConstraint("credits >= 0", name="credits"),)
 
     account_id: Mapped[OwnerId]
     credits: Mapped[int]
 
 
-class Hold(Ours):
+class Hold(Ours, table="holds"):
     """Credits reserved for work under way. `lots`: [[lot id, credits], …] they come from.
 
     `state`: held, captured, released or expired. Placed by the SQL function `billing.place_hold`.
     """
 
-    __tablename__ = "holds"
     __table_args__ = (
         CheckConstraint("state IN ('held', 'captured', 'released', 'expired')", name="state"),
         CheckConstraint("credits >= 0", name="credits"),
@@ -182,13 +174,12 @@ class Hold(Ours):
     finished_at: Mapped[dt.datetime | None]
 
 
-class InboxRow(Ours):
+class InboxRow(Ours, table="inbox"):
     """A message that the main app stored in its own transaction; deleted once applied.
 
     The primary key begins with the account, so that the drain reads its rows in order.
     """
 
-    __tablename__ = "inbox"
     __table_args__ = (
         {
             "postgresql_with": {
@@ -205,10 +196,9 @@ class InboxRow(Ours):
     sent_at: Mapped[dt.datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
 
-class PriceVersion(Ours):
+class PriceVersion(Ours, table="prices"):
     """The price of an operation from `valid_from` on, written by a trigger on CreditCostConfig."""
 
-    __tablename__ = "prices"
     __table_args__ = (Index(None, "operation", "valid_from", unique=True),)
 
     id: Mapped[NewId]

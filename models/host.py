@@ -33,10 +33,8 @@ _DEFERRED: Any = {"deferrable": True, "initially": "DEFERRED"}
 _NOW = text("now()")
 
 
-class Plan(Base):
+class Plan(Base, table="igny8_plans"):
     """A plan; `included_credits` are those of one month."""
-
-    __tablename__ = "igny8_plans"
 
     id: Mapped[NewId] = known()
     slug: Mapped[str] = known(String(50), unique=True)
@@ -49,10 +47,8 @@ class Plan(Base):
     is_active: Mapped[bool] = chosen(server_default=text("true"))
 
 
-class User(Base):
+class User(Base, table="igny8_users"):
     """A person or an automation; docs/how-to/existing-database.md lists the roles."""
-
-    __tablename__ = "igny8_users"
 
     id: Mapped[NewId] = known()
     email: Mapped[str] = known(String(254), unique=True)
@@ -63,10 +59,9 @@ class User(Base):
     is_superuser: Mapped[bool] = chosen(server_default=text("false"))
 
 
-class Account(Base):
+class Account(Base, table="igny8_tenants"):
     """An account (tenant). `credits` is the balance that the app shows; we change it by deltas."""
 
-    __tablename__ = "igny8_tenants"
     __table_args__ = (
         partial_index(
             "igny8_tenants_stripe_customer_id_billing_idx",
@@ -111,10 +106,9 @@ class Account(Base):
     payment_method: Mapped[str | None] = planned(String(30))
 
 
-class Site(Base):
+class Site(Base, table="igny8_sites"):
     """A customer's WordPress site; its bridge authenticates with the API key."""
 
-    __tablename__ = "igny8_sites"
     __table_args__ = (
         Index("igny8_sites_tenant_id_slug_uniq", "tenant_id", "slug", unique=True, info=KNOWN),
         partial_index(
@@ -136,10 +130,9 @@ class Site(Base):
     wp_api_key: Mapped[str | None] = known(String(255))
 
 
-class Sector(Base):
+class Sector(Base, table="igny8_sectors"):
     """A part of a site; it belongs to the site's account."""
 
-    __tablename__ = "igny8_sectors"
     __table_args__ = (Index("igny8_sectors_tenant_id_billing_idx", "tenant_id", info=OURS),)
 
     id: Mapped[NewId] = known()
@@ -148,10 +141,8 @@ class Sector(Base):
     industry_sector_id: Mapped[BigInt | None] = known()
 
 
-class Subscription(Base):
+class Subscription(Base, table="igny8_subscriptions"):
     """At most one for each account; an active, paid account may have none."""
-
-    __tablename__ = "igny8_subscriptions"
 
     id: Mapped[NewId] = known()
     account_id: Mapped[BigInt] = known(
@@ -166,10 +157,8 @@ class Subscription(Base):
     external_payment_id: Mapped[str | None] = planned(String(255))
 
 
-class Invoice(Base):
+class Invoice(Base, table="igny8_invoices"):
     """An invoice; the app never used its table, so we define the columns."""
-
-    __tablename__ = "igny8_invoices"
 
     id: Mapped[NewId] = chosen()
     account_id: Mapped[BigInt] = chosen("tenant_id", ForeignKey(Account.id, ondelete="CASCADE"))
@@ -183,10 +172,9 @@ class Invoice(Base):
     due_at: Mapped[dt.datetime | None] = ours()
 
 
-class Payment(Base):
+class Payment(Base, table="igny8_payments"):
     """A payment received for an account; as for Invoice, we define the columns."""
 
-    __tablename__ = "igny8_payments"
     __table_args__ = (
         Index("igny8_payments_tenant_id_billing_idx", "tenant_id", "happened_at", info=OURS),
     )
@@ -202,10 +190,9 @@ class Payment(Base):
     happened_at: Mapped[dt.datetime | None] = ours()
 
 
-class CreditTransaction(Base):
+class CreditTransaction(Base, table="igny8_credit_transactions"):
     """A ledger entry, append-only by a trigger; `key` is null on rows that the app wrote."""
 
-    __tablename__ = "igny8_credit_transactions"
     __table_args__ = (Index("igny8_credit_transactions_billing_idx", "tenant_id", "id", info=OURS),)
 
     id: Mapped[NewId] = known()
@@ -225,10 +212,8 @@ class CreditTransaction(Base):
     chain: Mapped[bytes | None] = ours()
 
 
-class CreditCostConfig(Base):
+class CreditCostConfig(Base, table="igny8_credit_cost_configs"):
     """The price of one operation, instead of the default in code."""
-
-    __tablename__ = "igny8_credit_cost_configs"
 
     id: Mapped[NewId] = chosen()
     operation: Mapped[str] = chosen(String(50), unique=True)

@@ -8,14 +8,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import BigInt, NewId, Ours, OwnerId, partial_index
 
 
-class Trial(Ours):
+class Trial(Ours, table="trials"):
     """The only trial of an account; open while `ended_at` is null.
 
     The grace period runs from `ends_at` to `suspends_at`. `outcome`: paid, expired, cancelled or
     deleted. Written only under the account's lock.
     """
 
-    __tablename__ = "trials"
     __table_args__ = (
         CheckConstraint("ends_at >= started_at", name="ends_at"),
         CheckConstraint("suspends_at >= ends_at", name="suspends_at"),
@@ -36,10 +35,8 @@ class Trial(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class TrialReminder(Ours):
+class TrialReminder(Ours, table="trial_reminders"):
     """A reminder before a trial's end; `is_sent` false: the sweep ran too late to send it."""
-
-    __tablename__ = "trial_reminders"
 
     account_id: Mapped[OwnerId]
     ends_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
@@ -48,14 +45,13 @@ class TrialReminder(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class TrialIdentity(Ours):
+class TrialIdentity(Ours, table="trial_identities"):
     """A trial fingerprint: a digest of an e-mail address, its domain, a card or a payer's IBAN.
 
     `is_repeated`: an earlier account's trial has the same fingerprint; null until the sweep has
     compared it.
     """
 
-    __tablename__ = "trial_identities"
     __table_args__ = (
         Index(None, "account_id"),
         partial_index(
@@ -70,10 +66,8 @@ class TrialIdentity(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class TrialConfirmation(Ours):
+class TrialConfirmation(Ours, table="trial_confirmations"):
     """An operator's confirmation that all trials due until then may be suspended."""
-
-    __tablename__ = "trial_confirmations"
 
     id: Mapped[NewId]
     confirmed_until: Mapped[dt.datetime]
@@ -81,7 +75,7 @@ class TrialConfirmation(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class DunningCase(Ours):
+class DunningCase(Ours, table="dunning_cases"):
     """A missed payment; open while `closed_at` is null, one open case for each account.
 
     `schedule`: card or bank. Its days count from `starts_at`, which is before `opened_at` if a
@@ -90,7 +84,6 @@ class DunningCase(Ours):
     transfer has its own reminders), cancelled, written_off or account_deleted.
     """
 
-    __tablename__ = "dunning_cases"
     __table_args__ = (
         CheckConstraint("schedule IN ('card', 'bank')", name="schedule"),
         CheckConstraint("(closed_at IS NULL) = (outcome IS NULL)", name="outcome"),
@@ -117,10 +110,8 @@ class DunningCase(Ours):
     outcome: Mapped[str | None]
 
 
-class DunningStep(Ours):
+class DunningStep(Ours, table="dunning_steps"):
     """A dunning step; `is_done` false: skipped, since a later one was due or it did not apply."""
-
-    __tablename__ = "dunning_steps"
 
     case_id: Mapped[OwnerId]
     day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -129,10 +120,9 @@ class DunningStep(Ours):
     happened_at: Mapped[dt.datetime]
 
 
-class LimitBreach(Ours):
+class LimitBreach(Ours, table="limit_breaches"):
     """An exceeded plan limit of an account; open while `ended_at` is null."""
 
-    __tablename__ = "limit_breaches"
     __table_args__ = (
         partial_index(
             "limit_breaches_open_idx", "account_id", "what", unique=True, where="ended_at IS NULL"
@@ -148,10 +138,8 @@ class LimitBreach(Ours):
     ended_at: Mapped[dt.datetime | None]
 
 
-class Closure(Ours):
+class Closure(Ours, table="closures"):
     """The final closing of a soft-deleted account whose time to be restored is over."""
-
-    __tablename__ = "closures"
 
     account_id: Mapped[OwnerId]
     restore_until: Mapped[dt.datetime]

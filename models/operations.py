@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import BigInt, Counter, NewId, Ours, partial_index
 
 
-class OutboxEvent(Ours):
+class OutboxEvent(Ours, table="outbox"):
     """An event for the main app, stored in the transaction that caused it.
 
     waiting → delivered, dead (all attempts failed; a replay makes it wait again) or dropped.
@@ -16,7 +16,6 @@ class OutboxEvent(Ours):
     current attempt's lease.
     """
 
-    __tablename__ = "outbox"
     __table_args__ = (
         CheckConstraint("state IN ('waiting', 'delivered', 'dead', 'dropped')", name="state"),
         partial_index("outbox_due_idx", "due_at", "id", where="state = 'waiting'"),
@@ -40,13 +39,12 @@ class OutboxEvent(Ours):
     delivered_at: Mapped[dt.datetime | None]
 
 
-class DeadLetter(Ours):
+class DeadLetter(Ours, table="dead_letters"):
     """A message that could not be handled, kept whole so that an operator can replay or drop it.
 
     `task` and `arguments` are the message's. `raw` has the bytes of one that is no Celery message.
     """
 
-    __tablename__ = "dead_letters"
     __table_args__ = (
         CheckConstraint("state IN ('open', 'replayed', 'dropped')", name="state"),
         partial_index("dead_letters_open_idx", "id", where="state = 'open'"),
@@ -68,20 +66,17 @@ class DeadLetter(Ours):
     closed_by: Mapped[str | None]
 
 
-class Slot(Ours):
+class Slot(Ours, table="slots"):
     """A due time of a job in the timetable: the worker that inserts the row runs the job."""
-
-    __tablename__ = "slots"
 
     job: Mapped[str] = mapped_column(primary_key=True)
     starts_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     claimed_at: Mapped[dt.datetime]
 
 
-class Finding(Ours):
+class Finding(Ours, table="findings"):
     """A broken invariant that the audit reported; open until an audit no longer finds it."""
 
-    __tablename__ = "findings"
     __table_args__ = (
         partial_index(
             "findings_open_idx", "check", "subject", unique=True, where="closed_at IS NULL"

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import BigInt, Counter, NewId, Ours, partial_index
 
 
-class Purchase(Ours):
+class Purchase(Ours, table="purchases"):
     """The purchase of one line of a payment: a plan for some months, or a top-up.
 
     A plan's credits come monthly: `lots` lots of `credits` each, the n-th n-1 months after
@@ -19,7 +19,6 @@ class Purchase(Ours):
     `undone` were reversed.
     """
 
-    __tablename__ = "purchases"
     __table_args__ = (
         CheckConstraint("credits > 0", name="credits"),
         CheckConstraint("given BETWEEN 0 AND lots", name="given"),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import BigInt, Counter, NewId, Ours, partial_index
 
 
-class StripeEvent(Ours):
+class StripeEvent(Ours, table="stripe_events"):
     """An event of Stripe; repeated deliveries share one row.
 
     `state`: received → applied, ignored, parked (it waits for something, such as an unknown
@@ -16,7 +16,6 @@ class StripeEvent(Ours):
     event for us, such as a body with a wrong signature; `raw` keeps its beginning.
     """
 
-    __tablename__ = "stripe_events"
     __table_args__ = (
         CheckConstraint(
             "state IN ('received', 'applied', 'ignored', 'parked', 'failed', 'refused')",
@@ -55,14 +54,13 @@ class StripeEvent(Ours):
     finished_at: Mapped[dt.datetime | None]
 
 
-class StripeObject(Ours):
+class StripeObject(Ours, table="stripe_objects"):
     """The newest known state of an object at Stripe, reduced to the facts that we use.
 
     `version_at` is Stripe's time of the state. Among states of one second the highest `rank` wins,
     which follows the object's life cycle, then `digest`: any order of arrival ends the same.
     """
 
-    __tablename__ = "stripe_objects"
     __table_args__ = (
         Index(None, "account_id", "kind"),
         Index(None, "customer", "kind"),
@@ -80,23 +78,21 @@ class StripeObject(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class StripeLink(Ours):
+class StripeLink(Ours, table="stripe_links"):
     """Two objects that belong to one payment, such as an invoice and its payment intent."""
 
-    __tablename__ = "stripe_links"
     __table_args__ = (Index(None, "to_id"),)
 
     from_id: Mapped[str] = mapped_column(primary_key=True)
     to_id: Mapped[str] = mapped_column(primary_key=True)
 
 
-class StripePrice(Ours):
+class StripePrice(Ours, table="stripe_prices"):
     """The meaning that an operator gave a price (`price_…`) or all prices of a product (`prod_…`).
 
     A plan, or a top-up of `credits` for each unit; neither: purchases at this price are ignored.
     """
 
-    __tablename__ = "stripe_prices"
     __table_args__ = (
         CheckConstraint("plan_id IS NULL OR credits IS NULL", name="meaning"),
         CheckConstraint("credits > 0", name="credits"),
@@ -109,10 +105,8 @@ class StripePrice(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class StripeCursor(Ours):
+class StripeCursor(Ours, table="stripe_cursors"):
     """The place in Stripe's list of events up to which the backfill has read."""
-
-    __tablename__ = "stripe_cursors"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     read_until: Mapped[dt.datetime]

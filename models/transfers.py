@@ -27,14 +27,13 @@ STATES = (
 )
 
 
-class TransferInvoice(Ours):
+class TransferInvoice(Ours, table="transfer_invoices"):
     """An invoice that is paid by bank transfer, with its reference and the amount settled.
 
     `invoice_id` is the main app's row. Amounts are in minor units. A constraint keeps
     `settled_minor` within `due_minor`. `number` and `reference` are never reused.
     """
 
-    __tablename__ = "transfer_invoices"
     __table_args__ = (
         CheckConstraint("due_minor > 0", name="due_minor"),
         CheckConstraint("settled_minor BETWEEN 0 AND due_minor", name="settled_minor"),
@@ -68,7 +67,7 @@ class TransferInvoice(Ours):
     finished_at: Mapped[dt.datetime | None]
 
 
-class Transfer(Ours):
+class Transfer(Ours, table="transfers"):
     """One payment of a bank line: the line itself, or one transaction of a batch booking.
 
     `amount_minor` is positive for money received, negative for money returned. A constraint keeps
@@ -76,7 +75,6 @@ class Transfer(Ours):
     reviewers can't both decide. `review`: why a reviewer should look at it; null: no need.
     """
 
-    __tablename__ = "transfers"
     __table_args__ = (
         CheckConstraint(f"state IN {STATES!r}", name="state"),
         CheckConstraint("allocated_minor >= 0 AND credited_minor >= 0", name="parts"),
@@ -110,13 +108,12 @@ class Transfer(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class Decision(Ours):
+class Decision(Ours, table="transfer_decisions"):
     """A decision about a transfer, by a rule or a reviewer, with its evidence.
 
     `transfer_id` null: a reviewer let an account's unapplied cash pay an invoice.
     """
 
-    __tablename__ = "transfer_decisions"
     __table_args__ = (Index(None, "transfer_id", "id"),)
 
     id: Mapped[NewId]
@@ -129,13 +126,12 @@ class Decision(Ours):
     decided_at: Mapped[dt.datetime]
 
 
-class Allocation(Ours):
+class Allocation(Ours, table="allocations"):
     """Money of a transfer allocated to an invoice; negative if it undoes another allocation.
 
     `transfer_id` null: the money comes from the account's unapplied cash.
     """
 
-    __tablename__ = "allocations"
     __table_args__ = (
         CheckConstraint("(amount_minor > 0) = (undoes IS NULL)", name="undoes"),
         CheckConstraint("amount_minor <> 0", name="amount_minor"),
@@ -152,13 +148,12 @@ class Allocation(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class UnappliedCash(Ours):
+class UnappliedCash(Ours, table="unapplied_cash"):
     """A movement of an account's money that is on no invoice.
 
     The sum is the account's unapplied cash; a returned payment may make it negative.
     """
 
-    __tablename__ = "unapplied_cash"
     __table_args__ = (
         CheckConstraint("amount_minor <> 0", name="amount_minor"),
         Index(None, "account_id", "currency"),
@@ -175,13 +170,12 @@ class UnappliedCash(Ours):
     recorded_at: Mapped[dt.datetime]
 
 
-class Payer(Ours):
+class Payer(Ours, table="payers"):
     """An IBAN that paid for an account.
 
     `matched` counts payments by reference, `confirmed` and `declined` the decisions of reviewers.
     """
 
-    __tablename__ = "payers"
     __table_args__ = (
         CheckConstraint("confirmed >= 0 AND matched >= 0 AND declined >= 0", name="counts"),
     )
@@ -193,10 +187,9 @@ class Payer(Ours):
     declined: Mapped[Counter]
 
 
-class ConfirmationRequest(Ours):
+class ConfirmationRequest(Ours, table="transfer_confirmations"):
     """A confirmation above the limit that waits for a second reviewer."""
 
-    __tablename__ = "transfer_confirmations"
     __table_args__ = (
         partial_index(
             "transfer_confirmations_open_idx",
@@ -216,10 +209,9 @@ class ConfirmationRequest(Ours):
     asked_at: Mapped[dt.datetime]
 
 
-class RefundRequest(Ours):
+class RefundRequest(Ours, table="refund_requests"):
     """A refund that a reviewer requested; the worker itself never sends money."""
 
-    __tablename__ = "refund_requests"
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount_minor"),
         Index(None, "account_id"),

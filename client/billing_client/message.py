@@ -85,5 +85,5 @@ def _checks_of(message_class: Any) -> list[tuple[str, Callable[[str, object], ob
         options = get_args(hints[field.name])
         is_optional = NoneType in options
         kind = options[0] if is_optional else hints[field.name]
-        checks.append((field.name, kind.__metadata__[0], is_optional))
+        checks += [(field.name, check, is_optional) for check in getattr(kind, "__metadata__", ())]
     return checks
