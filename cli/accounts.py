@@ -4,7 +4,7 @@ import click
 
 from billing.support import explain as explain_account
 from billing.support import overview
-from cli.screen import console, json_option, show_json, show_list, table
+from cli.screen import console, in_json, json_option, table
 from cli.topic import Topic
 from worker.database import transaction
 
@@ -18,13 +18,11 @@ def accounts() -> None:
 @click.argument("account")
 @click.option("--last", default=overview.SHOWN, show_default=True, help="The most entries to show.")
 @json_option
-def show(account: str, last: int, as_json: bool) -> None:
+def show(account: str, last: int) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
     with transaction() as ctx:
         account_view = overview.of(ctx, account, last=last)
-    if as_json:
-        show_json(account_view)
-    else:
+    if not in_json(account_view):
         _show(account_view)
 
 
@@ -63,18 +61,14 @@ def _show(account: overview.Overview) -> None:
 @accounts.command()
 @click.argument("account")
 @json_option
-def explain(account: str, as_json: bool) -> None:
+def explain(account: str) -> None:
     """Explain the balance of ACCOUNT (id or slug), from its opening to now."""
     with transaction() as ctx:
         lines, summary = explain_account.of(ctx, account)
-    show_list(
-        {"lines": lines, "now": summary},
-        f"how the balance of {account} came about",
-        "when, what, change, balance",
-        lines,
-        {"change": lambda line: f"{line.change:+,}" if line.count else None},
-        as_json=as_json,
-    )
-    if not as_json:
-        for sentence in summary:
-            console.print(sentence)
+    if in_json({"lines": lines, "now": summary}):
+        return
+    change = {"change": lambda line: f"{line.change:+,}" if line.count else None}
+    title = f"how the balance of {account} came about"
+    table(title, "when, what, change, balance", lines, change)
+    for sentence in summary:
+        console.print(sentence)

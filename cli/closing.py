@@ -3,7 +3,7 @@
 import click
 
 from billing import closing as accounts_closing
-from cli.screen import console, json_option, limit_option, show_json, table
+from cli.screen import console, in_json, json_option, limit_option, table
 from cli.topic import Topic
 from worker.database import transaction
 
@@ -16,13 +16,11 @@ def closing() -> None:
 @closing.command("list")
 @limit_option("The most accounts to list.")
 @json_option
-def list_accounts(limit: int, as_json: bool) -> None:
+def list_accounts(limit: int) -> None:
     """List deleted accounts that are not closed yet, the longest overdue first."""
     with transaction() as ctx:
         accounts = accounts_closing.listed(ctx, limit=limit)
-    if as_json:
-        show_json([account._asdict() for account in accounts])
-    else:
+    if not in_json([account._asdict() for account in accounts]):
         columns = ("account", "slug", "deleted", "could be restored until")
         table("deleted, and not closed", columns, accounts)
 

@@ -12,11 +12,11 @@ from billing_client.client import QUIET, SENT_AT
 from cli.screen import (
     console,
     dry_run_option,
+    in_json,
     json_option,
     limit_option,
     operator,
     options,
-    show_json,
     show_list,
 )
 from cli.topic import Topic
@@ -50,7 +50,7 @@ def dead_letters() -> None:
 @task_option
 @limit_option("The most to list.")
 @json_option
-def list_open(task: str | None, limit: int, as_json: bool) -> None:
+def list_open(task: str | None, limit: int) -> None:
     """List the open dead letters, oldest first."""
     app.loader.import_default_modules()
     worker_dead_letters.collect(app.tasks)
@@ -63,7 +63,6 @@ def list_open(task: str | None, limit: int, as_json: bool) -> None:
         "id, last at: last_at, task, error, reason, tries: attempts, arguments",
         rows,
         {"arguments": lambda row: repr(row.arguments if row.raw is None else row.raw)[:200]},
-        as_json=as_json,
     )
 
 
@@ -82,13 +81,7 @@ def drop(**choice: Any) -> None:
 
 
 def _close(
-    *,
-    state: str,
-    ids: Sequence[int],
-    take_all: bool,
-    task: str | None,
-    dry_run: bool,
-    as_json: bool,
+    *, state: str, ids: Sequence[int], take_all: bool, task: str | None, dry_run: bool
 ) -> None:
     if bool(ids) == take_all:
         raise click.UsageError("Give ids of dead letters, or --all.")
@@ -102,9 +95,7 @@ def _close(
     failures = {} if dry_run else _close_all(chosen_ids, state)
     closed_ids = [id for id in chosen_ids if id not in failures]
     verb = f"would be {state}" if dry_run else state
-    if as_json:
-        show_json({"state": state, "dry_run": dry_run, "ids": closed_ids, "left": failures})
-    else:
+    if not in_json({"state": state, "dry_run": dry_run, "ids": closed_ids, "left": failures}):
         console.print(f"{len(closed_ids)} {verb}: {', '.join(map(str, closed_ids)) or 'none'}")
         for sentence in failures.values():
             click.echo(f"Error: {sentence}", err=True)

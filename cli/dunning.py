@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from billing.lifecycle.dunning import cases as dunning_act
 from billing.lifecycle.dunning.schedule import SCHEDULE, ScheduledStep
-from cli.screen import console, json_option, limit_option, show_json, show_list, table
+from cli.screen import console, in_json, json_option, limit_option, show_list, table
 from cli.topic import Topic
 from models.life import DunningCase
 from worker.database import transaction
@@ -19,7 +19,7 @@ def dunning() -> None:
 @dunning.command("list")
 @limit_option("The most cases to list.")
 @json_option
-def list_cases(limit: int, as_json: bool) -> None:
+def list_cases(limit: int) -> None:
     """List the open cases, the one with the next step first."""
     open_cases = select(DunningCase).where(DunningCase.closed_at.is_(None))
     with transaction() as ctx:
@@ -29,16 +29,14 @@ def list_cases(limit: int, as_json: bool) -> None:
         ", day: done_until, next step: due_at"
     )
     title = f"{len(cases)} open cases"
-    show_list({"cases": cases}, title, columns, cases, as_json=as_json)
+    show_list({"cases": cases}, title, columns, cases)
 
 
 @dunning.command()
 @json_option
-def schedule(as_json: bool) -> None:
+def schedule() -> None:
     """Show which step runs on which day after a missed payment."""
-    if as_json:
-        show_json([step._asdict() for step in SCHEDULE])
-    else:
+    if not in_json([step._asdict() for step in SCHEDULE]):
         table("schedule", ScheduledStep._fields, SCHEDULE)
 
 

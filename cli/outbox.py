@@ -7,7 +7,7 @@ import click
 
 from billing.context import Context
 from billing.events import deliveries
-from cli.screen import console, json_option, limit_option, operator, options, show_json, show_list
+from cli.screen import console, in_json, json_option, limit_option, operator, options, show_list
 from cli.topic import Topic
 from worker.database import transaction
 
@@ -30,7 +30,7 @@ def outbox() -> None:
 @type_option
 @limit_option("The most events to list.")
 @json_option
-def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool) -> None:
+def list_events(waiting: bool, event_type: str | None, limit: int) -> None:
     """List dead events, oldest first."""
     if waiting and event_type:
         raise click.UsageError("--type lists dead events only.")
@@ -46,7 +46,6 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
         "id, happened: happened_at, type, account: account_id, tries: attempts, next: due_at"
         ", sent to: sent_to, error",
         events,
-        as_json=as_json,
     )
 
 
@@ -71,7 +70,6 @@ def _apply(
     ids: Sequence[int],
     take_all: bool,
     event_type: str | None,
-    as_json: bool,
 ) -> None:
     if bool(ids) == take_all:
         raise click.UsageError("Give ids of events, or --all.")
@@ -84,7 +82,5 @@ def _apply(
             event_ids = [event.id for event in events]
         for event_id in event_ids:
             act(ctx, event_id)
-    if as_json:
-        show_json({"state": state, "ids": event_ids})
-    else:
+    if not in_json({"state": state, "ids": event_ids}):
         console.print(f"{len(event_ids)} {state}: {', '.join(map(str, event_ids)) or 'none'}")

@@ -21,8 +21,17 @@ WIDE = 120
 
 #: The default limit of a list.
 AT_ONCE = 100
+#: Under this name the context of a command keeps whether it prints JSON.
+JSON = "billing.json"
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+#: The option of commands that print by `in_json` or `show_list`, which know whether it was given.
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    help="Print JSON.",
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.update({JSON: value}),
+)
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 #: For progress bars: on standard error, and not shown in a pipe.
 progress = Console(stderr=True, highlight=False)
@@ -54,9 +63,16 @@ def operator() -> str:
     return f"operator:{getpass.getuser()}"
 
 
-def show_json(value: object) -> None:
-    """Print a value as JSON: data classes and rows included."""
-    click.echo(json.dumps(value, default=_plain, indent=2))
+def wants_json() -> bool:
+    """Whether the command was called with --json."""
+    return bool(click.get_current_context().meta.get(JSON))
+
+
+def in_json(value: object) -> bool:
+    """Print a value as JSON if --json was given, data classes and rows included; return whether."""
+    if wants_json():
+        click.echo(json.dumps(value, default=_plain, indent=2))
+    return wants_json()
 
 
 def _plain(value: object) -> object:
@@ -83,13 +99,9 @@ def show_list(
     columns: str,
     rows: Iterable[Any],
     shown: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
-    *,
-    as_json: bool,
 ) -> None:
-    """Print a value as JSON, or rows of it as a table."""
-    if as_json:
-        show_json(value)
-    else:
+    """Print a value in JSON, or rows of it as a table."""
+    if not in_json(value):
         table(title, columns, rows, shown)
 
 

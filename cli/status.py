@@ -18,7 +18,7 @@ from billing.renewal import due
 from billing.stripe import inbox_upkeep as stripe_inbox
 from billing.usage import inbox
 from billing_client.client import SENT_AT
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, in_json, json_option, table
 from cli.server_errors import first_line
 from models.credits import Hold
 from models.operations import Finding
@@ -112,16 +112,14 @@ class Status:
 
 @click.command()
 @json_option
-def status(as_json: bool) -> None:
+def status() -> None:
     """Show servers, workers, queues and due work; exit 1 if something is down.
 
     Down means that a server does not answer, or that no worker reads a queue.
     """
     state = read()
-    if as_json:
-        facts = {name: getattr(state, name) for name in ("postgres", "redis", "workers", "queues")}
-        show_json({**facts, **state.counts, "problems": state.problems})
-    else:
+    facts = {name: getattr(state, name) for name in ("postgres", "redis", "workers", "queues")}
+    if not in_json({**facts, **state.counts, "problems": state.problems}):
         _show(state)
     if state.down:
         raise SystemExit(1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.lifecycle.trials import overrides
@@ -20,6 +19,7 @@ from cli.screen import (
     operator,
     options,
     show_list,
+    wants_json,
 )
 from cli.topic import Topic
 from flows import sweeps
@@ -45,7 +45,7 @@ def trials() -> None:
 @click.option("--due", is_flag=True, help="Only trials whose grace period is over.")
 @limit_option("The most trials to list.")
 @json_option
-def list_trials(due: bool, limit: int, as_json: bool) -> None:
+def list_trials(due: bool, limit: int) -> None:
     """List open trials, the soonest suspension first."""
     with transaction() as ctx:
         open_trials = overrides.listed(ctx.session, due_at=ctx.now if due else None, limit=limit)
@@ -55,9 +55,8 @@ def list_trials(due: bool, limit: int, as_json: bool) -> None:
         f"{len(open_trials)} open trials",
         "account: account_id, started: started_at, ends: ends_at, suspended: suspends_at",
         open_trials,
-        as_json=as_json,
     )
-    if to_confirm and not as_json:
+    if to_confirm and not wants_json():
         console.print(f"{to_confirm} are due: `billing trials expire` asks before it suspends")
 
 
@@ -94,15 +93,16 @@ def _move(
 @dry_run_option("Show which accounts would be suspended.")
 @click.option("--confirm", type=int, help="The number that you expect, instead of a question.")
 @json_option
-def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
+def expire(dry_run: bool, confirm: int | None) -> None:
     """End the trials that are due, as beat does, after your confirmation."""
     now = clock.now()
     with rehearsal() as ctx:
         trial_sweeps.begin_missing(ctx.at(now), limit=REHEARSED)
-        results = _rehearsed(ctx.at(now))
+        overrides.confirm(ctx.at(now).by(operator()), until=now)
+        results = trial_sweeps.expire_due(ctx.at(now), limit=REHEARSED)
     suspended_count = sum(result.what == "trial_over" for result in results)
     if dry_run:
-        _show_results(results, as_json=as_json, title="would be done")
+        _show(results, "would be done")
         return
     if confirm is None:
         click.confirm(f"{suspended_count} accounts will be suspended. Continue?", abort=True)
@@ -111,14 +111,8 @@ def expire(dry_run: bool, confirm: int | None, as_json: bool) -> None:
     sweeps.until_done(trial_sweeps.begin_missing)
     with transaction() as ctx:
         overrides.confirm(ctx.at(now).by(operator()), until=now)
-    _show_results(sweeps.until_done(trial_sweeps.expire_due), as_json=as_json, title="done")
+    _show(sweeps.until_done(trial_sweeps.expire_due), "done")
 
 
-def _rehearsed(ctx: Context) -> list[SweepResult]:
-    overrides.confirm(ctx.by(operator()), until=ctx.now)
-    return trial_sweeps.expire_due(ctx, limit=REHEARSED)
-
-
-def _show_results(results: list[SweepResult], *, as_json: bool, title: str) -> None:
-    columns = "account: account_id, what, due: at"
-    show_list({"swept": results}, title, columns, results, as_json=as_json)
+def _show(results: list[SweepResult], title: str) -> None:
+    show_list({"swept": results}, title, "account: account_id, what, due: at", results)

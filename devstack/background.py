@@ -15,9 +15,9 @@ from devstack.children import open_log, tail
 from devstack.errors import ChildFailed, DataInUse, NotOurs, StackError
 from devstack.folder import DataFolder
 from devstack.guard import Guard
-from devstack.lock import StillLocked, file_lock, is_locked
+from devstack.lock import is_locked
 from devstack.ready import START_SECONDS
-from devstack.stack import Urls, held_stack, read_record, stack_lock
+from devstack.stack import LOCK, Urls, exclusively, held_stack, read_record
 from devstack.stopping import listening_for_stop
 from devstack.supervisor import Supervisor
 
@@ -36,13 +36,10 @@ def start_in_background(folder: DataFolder, *, postgres_port: int = 0, redis_por
     Raises ChildFailed with the end of the log, or DataInUse.
     """
     folder.create()
-    try:
-        with file_lock(folder.lock("start"), wait_seconds=START_LIMIT):
-            if read_record(folder) is None:
-                _start(folder, postgres_port, redis_port)
-            record = read_record(folder)
-    except StillLocked:
-        raise DataInUse(folder.path, None) from None
+    with exclusively(folder, "start", wait_seconds=START_LIMIT):
+        if read_record(folder) is None:
+            _start(folder, postgres_port, redis_port)
+        record = read_record(folder)
     if record is None:  # stopped again by somebody else
         raise DataInUse(folder.path, None)
     return record.urls(folder)
@@ -62,7 +59,7 @@ def stop_background(folder: DataFolder) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.holder.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT
-    while is_locked(stack_lock(folder)):
+    while is_locked(folder.lock(LOCK)):
         if time.monotonic() > deadline:
             raise DataInUse(folder.path, record.holder.pid)
         time.sleep(POLL_SECONDS)

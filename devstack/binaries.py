@@ -5,7 +5,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.errors import BinariesMissing
@@ -19,20 +18,11 @@ REMEDY = (
 SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
 
 
-@dataclass(frozen=True)
-class PostgresBinaries:
-    """`postgres` and `initdb` of one version; initdb needs postgres in its own folder."""
-
-    postgres: Path
-    initdb: Path
-
-
-def find_postgres() -> PostgresBinaries:
-    """Find Postgres. Raises BinariesMissing."""
+def find_postgres() -> Path:
+    """Find the folder that has `postgres` and `initdb` of one version. Raises BinariesMissing."""
     for folder in _postgres_folders():
-        binaries = PostgresBinaries(folder / "postgres", folder / "initdb")
-        if binaries.postgres.is_file() and binaries.initdb.is_file():
-            return binaries
+        if (folder / "postgres").is_file() and (folder / "initdb").is_file():
+            return folder
     raise BinariesMissing(programs="postgres or initdb", remedy=REMEDY)
 
 

@@ -1,6 +1,5 @@
 """The identity of a process beyond its id, which the kernel reuses."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -58,17 +57,11 @@ class Identity:
     started: str
 
     @classmethod
-    def of(cls, pid: int) -> "Identity | None":
-        """Return a process's identity; None if there is no such process."""
+    def of(cls, pid: int) -> "Identity":
+        """Return the identity of a process that runs."""
         started = started_at(pid)
-        return cls(pid, started) if started else None
-
-    @classmethod
-    def of_this_process(cls) -> "Identity":
-        """Return the identity of this process."""
-        identity = cls.of(os.getpid())
-        assert identity is not None  # we are running
-        return identity
+        assert started is not None
+        return cls(pid, started)
 
     def alive(self) -> bool:
         """Whether this process, not a later one of the same id, is running."""

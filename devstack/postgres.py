@@ -60,20 +60,20 @@ def start_postgres(
 
     Raises BinariesMissing, CannotLeaveRoot, DataInUse, SecretMissing or ChildFailed.
     """
-    binaries = find_postgres()
-    sandbox = choose_sandbox(binaries.postgres)
+    programs = find_postgres()
+    sandbox = choose_sandbox(programs / "postgres")
     url = postgres_url(folder, port, database)
     home = prepare_home(folder.postgres, sandbox)
     data = home / "data"
     if not data.exists():
-        _initdb(guard, folder, binaries.initdb, home, sandbox, durable=durable)
+        _initdb(guard, folder, programs / "initdb", home, sandbox, durable=durable)
     free_stale_pid_file(data)
 
     settings = SETTINGS | {"port": str(port)} | (DURABLE if durable else FLEETING)
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = Command(
         NAME,
-        (str(binaries.postgres), "-D", str(data), *options),
+        (str(programs / "postgres"), "-D", str(data), *options),
         server_environment(),
         stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
         grace_seconds=SHUTDOWN_SECONDS,

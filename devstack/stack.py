@@ -19,6 +19,8 @@ from devstack.postgres import postgres_url, start_postgres
 from devstack.valkey import redis_url, start_redis
 
 DATABASE = "billing_app"
+# The lock that is held as long as a process may write to the data.
+LOCK = "stack"
 # After a kill -9 of their owner, servers hold the lock for up to 2 s until they end.
 LOCK_SECONDS = 10.0
 
@@ -90,7 +92,8 @@ def held_stack(
     no append-only file. Raises a StackError.
     """
     folder.create()
-    with _exclusively(folder) as lock:
+    wait_seconds = 0 if read_record(folder) else LOCK_SECONDS
+    with exclusively(folder, LOCK, wait_seconds=wait_seconds) as lock:
         # The servers inherit the lock, so that the folder is free only when the last process that
         # may write to it has ended.
         postgres = start_on_port(
@@ -108,7 +111,7 @@ def held_stack(
             lambda port: start_redis(guard, folder, port=port, durable=durable, inherits=(lock,)),
         )
         pids_and_ports = (postgres.child.pid, postgres.port, redis.child.pid, redis.port)
-        record = Record(Identity.of_this_process(), background, *pids_and_ports, database)
+        record = Record(Identity.of(os.getpid()), background, *pids_and_ports, database)
         write_private(folder.record, json.dumps(asdict(record), indent=2))
         try:
             yield Stack(Urls(postgres.url, redis.url), (postgres.child, redis.child))
@@ -132,9 +135,16 @@ def read_record(folder: DataFolder) -> Record | None:
     return record if record.holder.alive() else None
 
 
-def stack_lock(folder: DataFolder) -> Path:
-    """Return the lock that is held as long as a process may write to the data."""
-    return folder.lock("stack")
+@contextmanager
+def exclusively(folder: DataFolder, name: str, *, wait_seconds: float = 0) -> Iterator[int]:
+    """Hold a lock of the folder and yield its descriptor. Raises DataInUse."""
+    record = read_record(folder)
+    with ExitStack() as context:
+        try:
+            lock = context.enter_context(file_lock(folder.lock(name), wait_seconds=wait_seconds))
+        except StillLocked:
+            raise DataInUse(folder.path, record.holder.pid if record else None) from None
+        yield lock
 
 
 def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) -> Urls | None:
@@ -163,16 +173,3 @@ def _is_own(folder: DataFolder, urls: Urls) -> bool:
         return False
     pairs = zip(passwords, (urls.database_url, urls.redis_url), strict=True)
     return all(f":{path.read_text().strip()}@" in url for path, url in pairs)
-
-
-@contextmanager
-def _exclusively(folder: DataFolder) -> Iterator[int]:
-    record = read_record(folder)
-    with ExitStack() as context:
-        try:
-            lock = context.enter_context(
-                file_lock(stack_lock(folder), wait_seconds=0 if record else LOCK_SECONDS)
-            )
-        except StillLocked:
-            raise DataInUse(folder.path, record.holder.pid if record else None) from None
-        yield lock

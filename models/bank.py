@@ -38,12 +38,11 @@ class StatementFile(Ours, table="statement_files"):
 
     __table_args__ = (
         CheckConstraint("state IN ('received', 'imported', 'refused')", name="state"),
-        Index(None, "sha256", unique=True),
         partial_index("statement_files_due_idx", "id", where="state = 'received'"),
     )
 
     id: Mapped[NewId]
-    sha256: Mapped[bytes]
+    sha256: Mapped[bytes] = mapped_column(index=True, unique=True)
     name: Mapped[str]
     account: Mapped[str | None]
     size: Mapped[int]
@@ -148,7 +147,5 @@ class LineWording(Ours, table="line_wordings"):
 class StatementLine(Ours, table="statement_lines"):
     """The lines of a statement."""
 
-    __table_args__ = (Index(None, "line"),)
-
     statement: Mapped[uuid.UUID] = mapped_column(ForeignKey(Statement.digest), primary_key=True)
-    line: Mapped[uuid.UUID] = mapped_column(ForeignKey(BankLine.key), primary_key=True)
+    line: Mapped[uuid.UUID] = mapped_column(ForeignKey(BankLine.key), primary_key=True, index=True)

@@ -25,7 +25,6 @@ class AccountBalance(Ours, table="books"):
     __table_args__ = (
         CheckConstraint("credits >= -debt_limit", name="floor"),
         CheckConstraint("debt BETWEEN 0 AND debt_limit", name="debt"),
-        CheckConstraint("held >= 0", name="held"),
         _HOT,
     )
 
@@ -33,7 +32,7 @@ class AccountBalance(Ours, table="books"):
     credits: Mapped[int]
     debt: Mapped[Counter]
     debt_limit: Mapped[Counter]
-    held: Mapped[Counter]
+    held: Mapped[Counter] = mapped_column(CheckConstraint("held >= 0", name="held"))
     opened_at: Mapped[dt.datetime]
     opening_credits: Mapped[int]
     #: Credits spent on operations since `spent_since`, the first of a month in UTC.
@@ -51,7 +50,6 @@ class Lot(Ours, table="lots"):
     """
 
     __table_args__ = (
-        CheckConstraint("granted > 0", name="granted"),
         CheckConstraint("remaining BETWEEN 0 AND granted", name="remaining"),
         CheckConstraint("held BETWEEN 0 AND remaining", name="held"),
         CheckConstraint("expires_at > starts_at", name="expires_at"),
@@ -72,7 +70,7 @@ class Lot(Ours, table="lots"):
     source: Mapped[str]
     priority: Mapped[int] = mapped_column(SmallInteger)
     is_promotional: Mapped[bool]
-    granted: Mapped[int]
+    granted: Mapped[int] = mapped_column(CheckConstraint("granted > 0", name="granted"))
     remaining: Mapped[int]
     #: For the indexes: one on `remaining` itself would be rewritten at each debit.
     is_open: Mapped[bool] = mapped_column(Computed("remaining > 0", persisted=True))
@@ -99,14 +97,11 @@ class Key(Ours, table="keys"):
 class Refusal(Ours, table="refusals"):
     """A refused debit: its content, the reason and the facts behind it."""
 
-    __table_args__ = (
-        Index(None, "account_id", "id"),
-        Index(None, "key"),
-    )
+    __table_args__ = (Index(None, "account_id", "id"),)
 
     id: Mapped[NewId]
     account_id: Mapped[BigInt]
-    key: Mapped[str]
+    key: Mapped[str] = mapped_column(index=True)
     operation: Mapped[str]
     units: Mapped[int]
     reason: Mapped[str]
@@ -155,7 +150,6 @@ class Hold(Ours, table="holds"):
 
     __table_args__ = (
         CheckConstraint("state IN ('held', 'captured', 'released', 'expired')", name="state"),
-        CheckConstraint("credits >= 0", name="credits"),
         partial_index("holds_due_idx", "expires_at", where="state = 'held'"),
         partial_index("holds_open_idx", "account_id", where="state = 'held'"),
         {"postgresql_with": {"fillfactor": 80}},
@@ -166,7 +160,7 @@ class Hold(Ours, table="holds"):
     account_id: Mapped[BigInt]
     operation: Mapped[str]
     units: Mapped[int]
-    credits: Mapped[int]
+    credits: Mapped[int] = mapped_column(CheckConstraint("credits >= 0", name="credits"))
     lots: Mapped[list[object]]
     state: Mapped[str] = mapped_column(server_default=text("'held'"))
     placed_at: Mapped[dt.datetime]

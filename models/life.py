@@ -53,7 +53,6 @@ class TrialIdentity(Ours, table="trial_identities"):
     """
 
     __table_args__ = (
-        Index(None, "account_id"),
         partial_index(
             "trial_identities_new_idx", "recorded_at", "account_id", where="is_repeated IS NULL"
         ),
@@ -61,7 +60,7 @@ class TrialIdentity(Ours, table="trial_identities"):
 
     kind: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(primary_key=True)
-    account_id: Mapped[OwnerId]
+    account_id: Mapped[OwnerId] = mapped_column(index=True)
     is_repeated: Mapped[bool | None]
     recorded_at: Mapped[dt.datetime]
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from sqlalchemy import ARRAY, CheckConstraint, Index, Text, text
+from sqlalchemy import ARRAY, CheckConstraint, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import BigInt, Counter, NewId, Ours, partial_index
@@ -48,11 +48,10 @@ class DeadLetter(Ours, table="dead_letters"):
     __table_args__ = (
         CheckConstraint("state IN ('open', 'replayed', 'dropped')", name="state"),
         partial_index("dead_letters_open_idx", "id", where="state = 'open'"),
-        Index(None, "message_id", unique=True),
     )
 
     id: Mapped[NewId]
-    message_id: Mapped[str]
+    message_id: Mapped[str] = mapped_column(index=True, unique=True)
     queue: Mapped[str | None]
     task: Mapped[str | None]
     arguments: Mapped[dict[str, object] | None]

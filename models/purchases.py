@@ -20,23 +20,20 @@ class Purchase(Ours, table="purchases"):
     """
 
     __table_args__ = (
-        CheckConstraint("credits > 0", name="credits"),
         CheckConstraint("given BETWEEN 0 AND lots", name="given"),
         CheckConstraint("taken_back BETWEEN 0 AND credits::bigint * lots", name="taken_back"),
         CheckConstraint("ends_at > starts_at", name="ends_at"),
-        Index(None, "key", unique=True),
-        Index(None, "origin"),
         Index(None, "account_id", "ends_at"),
         partial_index("purchases_due_idx", "next_due_at", where="next_due_at IS NOT NULL"),
     )
 
     id: Mapped[NewId]
-    key: Mapped[str]
+    key: Mapped[str] = mapped_column(index=True, unique=True)
     account_id: Mapped[BigInt]
-    origin: Mapped[str]
+    origin: Mapped[str] = mapped_column(index=True)
     source: Mapped[str]
     plan_id: Mapped[BigInt | None]
-    credits: Mapped[int]
+    credits: Mapped[int] = mapped_column(CheckConstraint("credits > 0", name="credits"))
     lots: Mapped[int]
     given: Mapped[Counter]
     cancelled: Mapped[BigInt] = mapped_column(server_default=text("0"))

@@ -28,7 +28,6 @@ class StripeEvent(Ours, table="stripe_events"):
         partial_index("stripe_events_object_idx", "object_id", where="state = 'parked'"),
         partial_index("stripe_events_reason_idx", "reason", where="state = 'parked'"),
         partial_index("stripe_events_open_idx", "id", where="state IN ('parked','failed')"),
-        Index(None, "recorded_at"),
         {"postgresql_with": {"fillfactor": 80}},
     )
 
@@ -49,7 +48,7 @@ class StripeEvent(Ours, table="stripe_events"):
     deliveries: Mapped[int] = mapped_column(server_default=text("1"))
     happened_at: Mapped[dt.datetime | None]
     received_at: Mapped[dt.datetime]
-    recorded_at: Mapped[dt.datetime]
+    recorded_at: Mapped[dt.datetime] = mapped_column(index=True)
     due_at: Mapped[dt.datetime | None]
     finished_at: Mapped[dt.datetime | None]
 
@@ -81,10 +80,8 @@ class StripeObject(Ours, table="stripe_objects"):
 class StripeLink(Ours, table="stripe_links"):
     """Two objects that belong to one payment, such as an invoice and its payment intent."""
 
-    __table_args__ = (Index(None, "to_id"),)
-
     from_id: Mapped[str] = mapped_column(primary_key=True)
-    to_id: Mapped[str] = mapped_column(primary_key=True)
+    to_id: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
 class StripePrice(Ours, table="stripe_prices"):
@@ -93,14 +90,11 @@ class StripePrice(Ours, table="stripe_prices"):
     A plan, or a top-up of `credits` for each unit; neither: purchases at this price are ignored.
     """
 
-    __table_args__ = (
-        CheckConstraint("plan_id IS NULL OR credits IS NULL", name="meaning"),
-        CheckConstraint("credits > 0", name="credits"),
-    )
+    __table_args__ = (CheckConstraint("plan_id IS NULL OR credits IS NULL", name="meaning"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     plan_id: Mapped[BigInt | None]
-    credits: Mapped[int | None]
+    credits: Mapped[int | None] = mapped_column(CheckConstraint("credits > 0", name="credits"))
     actor: Mapped[str]
     recorded_at: Mapped[dt.datetime]
 

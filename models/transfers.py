@@ -35,13 +35,9 @@ class TransferInvoice(Ours, table="transfer_invoices"):
     """
 
     __table_args__ = (
-        CheckConstraint("due_minor > 0", name="due_minor"),
         CheckConstraint("settled_minor BETWEEN 0 AND due_minor", name="settled_minor"),
         CheckConstraint("state IN ('open', 'paid', 'void', 'refunded')", name="state"),
         CheckConstraint("period_end > period_start", name="period_end"),
-        Index(None, "reference", unique=True),
-        Index(None, "number", unique=True),
-        Index(None, "key", unique=True),
         Index("transfer_invoices_account_idx", "account_id", "state"),
         partial_index("transfer_invoices_due_idx", "next_step_at", where="state = 'open'"),
     )
@@ -50,11 +46,11 @@ class TransferInvoice(Ours, table="transfer_invoices"):
     invoice_id: Mapped[BigInt | None]
     account_id: Mapped[BigInt]
     plan_id: Mapped[BigInt]
-    number: Mapped[str]
-    reference: Mapped[str]
-    key: Mapped[str]
+    number: Mapped[str] = mapped_column(index=True, unique=True)
+    reference: Mapped[str] = mapped_column(index=True, unique=True)
+    key: Mapped[str] = mapped_column(index=True, unique=True)
     currency: Mapped[str]
-    due_minor: Mapped[BigInt]
+    due_minor: Mapped[BigInt] = mapped_column(CheckConstraint("due_minor > 0", name="due_minor"))
     settled_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))
     state: Mapped[str] = mapped_column(server_default=text("'open'"))
     months: Mapped[int]
@@ -135,13 +131,11 @@ class Allocation(Ours, table="allocations"):
     __table_args__ = (
         CheckConstraint("(amount_minor > 0) = (undoes IS NULL)", name="undoes"),
         CheckConstraint("amount_minor <> 0", name="amount_minor"),
-        Index(None, "transfer_id"),
-        Index(None, "transfer_invoice_id"),
     )
 
     id: Mapped[NewId]
-    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
-    transfer_invoice_id: Mapped[int] = mapped_column(ForeignKey(TransferInvoice.id))
+    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id), index=True)
+    transfer_invoice_id: Mapped[int] = mapped_column(ForeignKey(TransferInvoice.id), index=True)
     amount_minor: Mapped[BigInt]
     decision_id: Mapped[int] = mapped_column(ForeignKey(Decision.id))
     undoes: Mapped[BigInt | None] = mapped_column(unique=True)
@@ -157,7 +151,6 @@ class UnappliedCash(Ours, table="unapplied_cash"):
     __table_args__ = (
         CheckConstraint("amount_minor <> 0", name="amount_minor"),
         Index(None, "account_id", "currency"),
-        Index(None, "transfer_id"),
     )
 
     id: Mapped[NewId]
@@ -165,7 +158,7 @@ class UnappliedCash(Ours, table="unapplied_cash"):
     currency: Mapped[str]
     amount_minor: Mapped[BigInt]
     why: Mapped[str]
-    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
+    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id), index=True)
     decision_id: Mapped[int] = mapped_column(ForeignKey(Decision.id))
     recorded_at: Mapped[dt.datetime]
 
@@ -212,14 +205,11 @@ class ConfirmationRequest(Ours, table="transfer_confirmations"):
 class RefundRequest(Ours, table="refund_requests"):
     """A refund that a reviewer requested; the worker itself never sends money."""
 
-    __table_args__ = (
-        CheckConstraint("amount_minor > 0", name="amount_minor"),
-        Index(None, "account_id"),
-    )
+    __table_args__ = (CheckConstraint("amount_minor > 0", name="amount_minor"),)
 
     id: Mapped[NewId]
     transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
-    account_id: Mapped[BigInt | None]
+    account_id: Mapped[BigInt | None] = mapped_column(index=True)
     currency: Mapped[str]
     amount_minor: Mapped[BigInt]
     reason: Mapped[str]

@@ -8,7 +8,7 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import held_statements
 from billing.context import Context
 from billing.errors import Rejected
-from cli.screen import console, dry_run_option, json_option, operator, show_json, show_list, table
+from cli.screen import console, dry_run_option, in_json, json_option, operator, show_list, table
 from flows.bank import import_file as import_file_flow
 from flows.bank import match as bank_match
 from flows.bank.import_file import ImportOutcome
@@ -28,9 +28,7 @@ files_argument = click.argument(
 @click.option("--account", help="The account's number, for files that do not name it (CSV).")
 @dry_run_option("Show what would happen; change nothing.")
 @json_option
-def import_files(
-    files: tuple[Path, ...], account: str | None, dry_run: bool, as_json: bool
-) -> None:
+def import_files(files: tuple[Path, ...], account: str | None, dry_run: bool) -> None:
     """Import bank statements, then match the new transfers; a repeated file changes nothing.
 
     Exits with 1 if any FILE was refused.
@@ -38,15 +36,8 @@ def import_files(
     import_path = import_file_flow.rehearse_path if dry_run else import_file_flow.import_path
     outcomes = [(path, import_path(path, account=account)) for path in files]
     report = bank_match.MatchReport() if dry_run else bank_match.run()
-    if as_json:
-        show_json(
-            {
-                "dry_run": dry_run,
-                "matched": report,
-                "files": [{"file": str(path), "result": outcome} for path, outcome in outcomes],
-            }
-        )
-    else:
+    results = [{"file": str(path), "result": outcome} for path, outcome in outcomes]
+    if not in_json({"dry_run": dry_run, "matched": report, "files": results}):
         _show(outcomes, dry_run=dry_run)
         for name, count in report.counts().items():
             console.print(f"{name}: {count}")
@@ -75,7 +66,7 @@ def _why(outcome: ImportOutcome) -> str | None:
 @click.command("list")
 @click.option("--held", "only_held", is_flag=True, help="Only the held ones.")
 @json_option
-def list_statements(only_held: bool, as_json: bool) -> None:
+def list_statements(only_held: bool) -> None:
     """List the stored statements with the reasons that hold them, such as gaps."""
     with transaction() as ctx:
         statements = held_statements.listed(ctx.session, only_held=only_held)
@@ -90,7 +81,6 @@ def list_statements(only_held: bool, as_json: bool) -> None:
             "statement": lambda statement: statement.digest[:8],
             "held because": lambda statement: "; ".join(statement.reasons),
         },
-        as_json=as_json,
     )
 
 
@@ -115,7 +105,6 @@ def account(
     currency: str | None,
     source_format: str | None,
     customer: int | None,
-    as_json: bool,
 ) -> None:
     """Register the bank account NUMBER as ours; without NUMBER, list those registered.
 
@@ -128,9 +117,7 @@ def account(
             _register(ctx, number, currency, source_format, customer)
         accounts = bank_accounts.registered(ctx.session)
     columns = "number, currency, format, customer: customer_id, added by: added_by"
-    show_list(
-        {"accounts": accounts}, "registered bank accounts", columns, accounts, as_json=as_json
-    )
+    show_list({"accounts": accounts}, "registered bank accounts", columns, accounts)
 
 
 def _register(
@@ -138,11 +125,7 @@ def _register(
 ) -> None:
     try:
         bank_accounts.add(
-            ctx,
-            number,
-            currency=currency,
-            source_format=source_format,
-            customer_id=customer,
+            ctx, number, currency=currency, source_format=source_format, customer_id=customer
         )
     except Rejected as error:
         raise click.ClickException(str(error)) from None

@@ -14,7 +14,7 @@ from billing.bank.review.queue import ReviewItem
 from billing.bank.review.reviewers import reviewer
 from billing.statements.plain import shown_amount
 from cli.bank import transfer_report
-from cli.screen import console, json_option, limit_option, options, show_json, show_list
+from cli.screen import console, in_json, json_option, limit_option, options, show_list
 from cli.topic import Topic
 from flows.bank import match as bank_match
 from models.transfers import Transfer
@@ -26,11 +26,8 @@ id_argument = click.argument("transfer", type=int)
 who_option = click.option(
     "--as", "who", required=True, help="The reviewer: id or email of a developer or superuser."
 )
-reviewer_options = options(
-    who_option,
-    click.option(
-        "--version", required=True, type=int, help="The transfer's version, as the queue shows it."
-    ),
+version_option = click.option(
+    "--version", required=True, type=int, help="The transfer's version, as the queue shows it."
 )
 because_option = click.option("--because", "reason", required=True, help="Kept with the decision.")
 
@@ -43,7 +40,7 @@ def transfers() -> None:
 @transfers.command("review")
 @limit_option("The most to list.", default=queue.SHOWN)
 @json_option
-def review_queue(limit: int, as_json: bool) -> None:
+def review_queue(limit: int) -> None:
     """List the transfers that wait for review, the largest first, with candidates and reasons."""
     with transaction() as ctx:
         items = queue.waiting(ctx.session, limit=limit)
@@ -59,7 +56,6 @@ def review_queue(limit: int, as_json: bool) -> None:
             "why": lambda item: _printable("; ".join([item.review or "", *item.vetoes])),
             "best candidate": _best_candidate,
         },
-        as_json=as_json,
     )
 
 
@@ -78,7 +74,7 @@ def _printable(text: str) -> str:
 @transfers.command()
 @id_argument
 @json_option
-def show(transfer: int, as_json: bool) -> None:
+def show(transfer: int) -> None:
     """Show every decision about TRANSFER: by which rule or reviewer, and why."""
     with transaction() as ctx:
         if ctx.session.get(Transfer, transfer) is None:
@@ -90,17 +86,15 @@ def show(transfer: int, as_json: bool) -> None:
         "when: decided_at, who: actor, rule, outcome, rules version: engine_version, why",
         decided,
         {"why": lambda made: _printable("; ".join(made.evidence.get("reasons", ())))},
-        as_json=as_json,
     )
 
 
 @transfers.command()
 @json_option
-def run(as_json: bool) -> None:
+def run() -> None:
     """Match the new transfers now, as beat does each minute."""
     report = bank_match.run()
-    if as_json:
-        show_json(report)
+    if in_json(report):
         return
     counts = ", ".join(f"{name} {count}" for name, count in report.counts().items())
     console.print(counts or "nothing")
@@ -118,103 +112,80 @@ def report(file: Path) -> None:
     console.print(f"wrote {file}")
 
 
-@transfers.command()
-@id_argument
-@click.argument("invoice")
-@reviewer_options
-def confirm(transfer: int, invoice: str, **by: Any) -> None:
+def decision(
+    name: str, *parameters: Callable[..., Any], words: str | None = None
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that decides about the transfer under review."""
+
+    def decorate(act: Callable[..., Any]) -> click.Command:
+        @options(id_argument, *parameters, who_option, version_option)
+        def command(transfer: int, who: str, version: int, **given: Any) -> None:
+            limit_minor = settings().four_eyes_minor
+            with transaction() as ctx:
+                review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
+                outcome = act(review, **given)
+            console.print(f"transfer {transfer}: {outcome}")
+
+        command.__doc__ = words or act.__doc__
+        return transfers.command(name)(command)
+
+    return decorate
+
+
+@decision("confirm", click.argument("invoice"))
+def confirm(review: Review, invoice: str) -> str:
     """Let TRANSFER pay INVOICE (its number); any rest is the customer's credit."""
-
-    def act(review: Review) -> str:
-        return decisions.confirm(review, [typed_input.part(review, invoice)])
-
-    _decide(act, transfer, **by)
+    return decisions.confirm(review, [typed_input.part(review, invoice)])
 
 
-@transfers.command()
-@id_argument
-@click.argument("parts", metavar="NUMBER=AMOUNT...", nargs=-1, required=True)
-@click.option("--credit", type=int, help="The account that gets the rest as credit.")
-@reviewer_options
-def split(transfer: int, parts: tuple[str, ...], credit: int | None, **by: Any) -> None:
+@decision(
+    "split",
+    click.argument("parts", metavar="NUMBER=AMOUNT...", nargs=-1, required=True),
+    click.option("--credit", type=int, help="The account that gets the rest as credit."),
+)
+def split(review: Review, parts: tuple[str, ...], credit: int | None) -> str:
     """Let TRANSFER pay several invoices: BT-2026-000001=89.00 BT-2026-000002=11.00."""
-
-    def act(review: Review) -> str:
-        return decisions.confirm(
-            review, [typed_input.stated_part(review, part) for part in parts], credit_to=credit
-        )
-
-    _decide(act, transfer, **by)
+    stated = [typed_input.stated_part(review, part) for part in parts]
+    return decisions.confirm(review, stated, credit_to=credit)
 
 
-@transfers.command()
-@id_argument
-@click.option("--invoice", help="The number of the invoice that it pays instead.")
-@click.option("--account", type=int, help="The account that gets it as credit instead.")
-@because_option
-@reviewer_options
-def reassign(
-    transfer: int, invoice: str | None, account: int | None, reason: str, **by: Any
-) -> None:
+@decision(
+    "reassign",
+    click.option("--invoice", help="The number of the invoice that it pays instead."),
+    click.option("--account", type=int, help="The account that gets it as credit instead."),
+    because_option,
+)
+def reassign(review: Review, invoice: str | None, account: int | None, reason: str) -> str:
     """Undo what TRANSFER did, and apply it to another invoice or account."""
     if (invoice is None) == (account is None):
         raise click.UsageError("give --invoice or --account")
-
-    def act(review: Review) -> str:
-        parts = [typed_input.part(review, invoice)] if invoice else []
-        return decisions.reassign(review, parts, credit_to=account, reason=reason)
-
-    _decide(act, transfer, **by)
+    parts = [typed_input.part(review, invoice)] if invoice else []
+    return decisions.reassign(review, parts, credit_to=account, reason=reason)
 
 
-@transfers.command("keep-as-credit")
-@id_argument
-@click.argument("account", type=int)
-@because_option
-@reviewer_options
-def keep_as_credit(transfer: int, account: int, reason: str, **by: Any) -> None:
+@decision("keep-as-credit", click.argument("account", type=int), because_option)
+def keep_as_credit(review: Review, account: int, reason: str) -> str:
     """Keep TRANSFER as the unapplied cash of ACCOUNT (its id), on no invoice."""
-    _decide(lambda review: decisions.keep_as_credit(review, account, reason=reason), transfer, **by)
+    return decisions.keep_as_credit(review, account, reason=reason)
 
 
-def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Command:
-    @transfers.command(name, help=words)
-    @id_argument
-    @because_option
-    @reviewer_options
-    def command(transfer: int, reason: str, **by: Any) -> None:
-        _decide(lambda review: act(review, reason=reason), transfer, **by)
-
-    return command
-
-
-_with_reason("duplicate", decisions.mark_duplicate, "Mark TRANSFER as paid twice; it pays nothing.")
-_with_reason("ignore", decisions.ignore, "Ignore TRANSFER: it is no customer's money.")
-_with_reason("reject", decisions.reject, "Reject the suggestion for TRANSFER; it goes on waiting.")
-_with_reason("undo", decisions.undo, "Undo all that TRANSFER did, by counter-entries.")
+for name, act, words in (
+    ("duplicate", decisions.mark_duplicate, "Mark TRANSFER as paid twice; it pays nothing."),
+    ("ignore", decisions.ignore, "Ignore TRANSFER: it is no customer's money."),
+    ("reject", decisions.reject, "Reject the suggestion for TRANSFER; it goes on waiting."),
+    ("undo", decisions.undo, "Undo all that TRANSFER did, by counter-entries."),
+):
+    decision(name, because_option, words=words)(act)
+decision("seen", words="Approve what the rules did with TRANSFER, and take it off the queue.")(
+    decisions.mark_seen
+)
 
 
-@transfers.command()
-@id_argument
-@reviewer_options
-def seen(transfer: int, **by: Any) -> None:
-    """Approve what the rules did with TRANSFER, and take it off the queue."""
-    _decide(decisions.mark_seen, transfer, **by)
-
-
-@transfers.command()
-@id_argument
-@click.argument("amount")
-@because_option
-@reviewer_options
-def refund(transfer: int, amount: str, reason: str, **by: Any) -> None:
+@decision("refund", click.argument("amount"), because_option)
+def refund(review: Review, amount: str, reason: str) -> str:
     """Request a refund of AMOUNT of TRANSFER; staff send it outside of this system."""
-
-    def act(review: Review) -> str:
-        minor = typed_input.amount_of(review, amount)
-        return decisions.request_refund(review, minor, reason=reason)
-
-    _decide(act, transfer, **by)
+    minor = typed_input.amount_of(review, amount)
+    return decisions.request_refund(review, minor, reason=reason)
 
 
 @transfers.command("use-credit")
@@ -228,11 +199,3 @@ def use_credit(invoice: str, who: str) -> None:
         used = unapplied.use(ctx, user, row.id)
         shown = shown_amount(used, row.currency)
     console.print(f"{shown} used for {invoice}")
-
-
-def _decide(act: Callable[[Review], Any], transfer: int, who: str, version: int) -> None:
-    limit_minor = settings().four_eyes_minor
-    with transaction() as ctx:
-        review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
-        outcome = act(review)
-    console.print(f"transfer {transfer}: {outcome}")

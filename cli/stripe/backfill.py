@@ -6,7 +6,7 @@ import datetime as dt
 import click
 
 from billing.errors import BillingError
-from cli.screen import console, dry_run_option, json_option, progress, show_json
+from cli.screen import console, dry_run_option, in_json, json_option, progress
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import fetch as stripe_fetch
 from flows.stripe.backfill import Progress
@@ -48,7 +48,7 @@ def gateway() -> StripeGateway:
 @click.option("--since", type=Moment(), help="Read from this time on. Default: the last run's end.")
 @dry_run_option("List the missing events; store and apply nothing.")
 @json_option
-def backfill(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None:
+def backfill(*, since: dt.datetime | None, dry_run: bool) -> None:
     """Read Stripe's list of events, and apply those that no webhook brought; safe to repeat."""
     stripe = gateway()
     try:
@@ -62,21 +62,19 @@ def backfill(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None
     except BillingError as error:
         hint = "The events read so far are stored; run the command again."
         raise click.ClickException(f"{error.name}: {error}. {hint}") from None
-    if not as_json:
+    window = done.window
+    facts = {
+        "dry_run": dry_run,
+        "since": window.since,
+        "until": window.until,
+        "lost_s": window.lost.total_seconds(),
+        "listed": done.listed,
+        "unreadable": done.unreadable,
+        "new": sorted(done.new),
+        "outcomes": [outcome._asdict() for outcome in done.outcomes],
+    }
+    if not in_json(facts):
         _show(done, dry_run=dry_run)
-        return
-    show_json(
-        {
-            "dry_run": dry_run,
-            "since": done.window.since,
-            "until": done.window.until,
-            "lost_s": done.window.lost.total_seconds(),
-            "listed": done.listed,
-            "unreadable": done.unreadable,
-            "new": sorted(done.new),
-            "outcomes": [outcome._asdict() for outcome in done.outcomes],
-        }
-    )
 
 
 fill_gaps = click.Command(

@@ -7,7 +7,7 @@ import click
 from billing.stripe import drift as differences
 from billing.stripe.drift import Report, Shown
 from billing.stripe.resync import Resynced, resync
-from cli.screen import console, dry_run_option, json_option, progress, show_json, table
+from cli.screen import console, dry_run_option, in_json, json_option, progress, table
 from cli.stripe.backfill import gateway
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
@@ -22,7 +22,7 @@ SYNCED = sorted(set(KINDS) - {"event", "v2_event"})
 
 @click.command()
 @json_option
-def drift(as_json: bool) -> None:
+def drift() -> None:
     """Compare subscriptions, invoices and customers with Stripe's; exit 1 if something differs.
 
     Repairs nothing. The differences are stored as findings, like the audit's.
@@ -34,9 +34,7 @@ def drift(as_json: bool) -> None:
         )
     with transaction() as ctx:
         differences.keep(ctx.at(now), report)
-    if as_json:
-        show_json(report)
-    else:
+    if not in_json(report):
         _show(report)
     if report.differences:
         raise SystemExit(1)
@@ -47,14 +45,12 @@ def drift(as_json: bool) -> None:
 @click.argument("object_id", metavar="ID")
 @dry_run_option("Show the result, and roll it back.")
 @json_option
-def sync(kind: str, object_id: str, *, dry_run: bool, as_json: bool) -> None:
+def sync(kind: str, object_id: str, *, dry_run: bool) -> None:
     """Fetch one object from Stripe, and apply its current state."""
     fetched = stripe_fetch.fetch(gateway(), kind, object_id)
     with rehearsal() if dry_run else transaction() as ctx:
         synced = resync(ctx, kind, object_id, fetched, guard=stripe_apply.guard())
-    if as_json:
-        show_json({"dry_run": dry_run, "synced": synced})
-    else:
+    if not in_json({"dry_run": dry_run, "synced": synced}):
         _show_synced(synced, dry_run=dry_run)
 
 

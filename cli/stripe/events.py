@@ -12,11 +12,11 @@ from billing.stripe.inbox_upkeep import UnknownEvent
 from cli.screen import (
     console,
     dry_run_option,
+    in_json,
     json_option,
     limit_option,
     operator,
     options,
-    show_json,
     show_list,
 )
 from cli.stripe.backfill import backfill, fill_gaps
@@ -63,7 +63,7 @@ for command in (prices, backfill, fill_gaps, drift, sync):
 @stripe.command()
 @filter_options
 @json_option
-def events(as_json: bool, **filters: Any) -> None:
+def events(**filters: Any) -> None:
     """List events, newest first; by default those that wait or failed."""
     rows = _listed(**filters)
     with transaction() as ctx:
@@ -76,21 +76,19 @@ def events(as_json: bool, **filters: Any) -> None:
         ", reason, tries: attempts, due: due_at",
         rows,
         {"reason": _why},
-        as_json=as_json,
     )
 
 
 @stripe.command()
 @click.argument("number", type=int)
 @json_option
-def show(number: int, as_json: bool) -> None:
+def show(number: int) -> None:
     """Show event NUMBER in full."""
     with transaction() as ctx:
         row = ctx.session.get(StripeEvent, number)
     if row is None:
         raise click.ClickException(f"No event has the number {number}.")
-    if as_json:
-        show_json(row)
+    if in_json(row):
         return
     console.print(f"event {row.id}  {row.event_id}  {row.type}  {row.state}  {_why(row)}")
     console.print(f"delivered {row.deliveries} times, first at {row.received_at}, by {row.source}")
@@ -104,17 +102,15 @@ def show(number: int, as_json: bool) -> None:
 
 @stripe.command()
 @choice_options
-def replay(dry_run: bool, as_json: bool, **choice: Any) -> None:
+def replay(dry_run: bool, **choice: Any) -> None:
     """Apply events again, now. Effects that they had are not repeated."""
     chosen = _chosen(**choice)
     outcomes = []
     if not dry_run:
         _act_on(chosen, inbox_upkeep.replay)
         outcomes = [stripe_apply.apply(number) for number in chosen]
-    if as_json:
-        show_json(
-            {"dry_run": dry_run, "numbers": chosen, "outcomes": [o._asdict() for o in outcomes]}
-        )
+    ended = [outcome._asdict() for outcome in outcomes]
+    if in_json({"dry_run": dry_run, "numbers": chosen, "outcomes": ended}):
         return
     for outcome in outcomes:
         console.print(f"{outcome.number}  {outcome.state}  {outcome.reason or ''}")
@@ -123,14 +119,12 @@ def replay(dry_run: bool, as_json: bool, **choice: Any) -> None:
 
 @stripe.command()
 @choice_options
-def ignore(dry_run: bool, as_json: bool, **choice: Any) -> None:
+def ignore(dry_run: bool, **choice: Any) -> None:
     """Ignore events that wait or failed; their rows stay."""
     chosen = _chosen(**choice)
     if not dry_run:
         _act_on(chosen, inbox_upkeep.ignore)
-    if as_json:
-        show_json({"dry_run": dry_run, "numbers": chosen})
-    else:
+    if not in_json({"dry_run": dry_run, "numbers": chosen}):
         console.print(f"{len(chosen)} {'would be ' if dry_run else ''}ignored")
 
 
@@ -138,13 +132,12 @@ def ignore(dry_run: bool, as_json: bool, **choice: Any) -> None:
 @click.argument("account_id", type=int)
 @click.argument("customer")
 @rehearsal_options
-def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
+def link(account_id: int, customer: str, dry_run: bool) -> None:
     """Link ACCOUNT_ID to CUSTOMER (cus_…) at Stripe; events that waited for it are applied."""
     with rehearsal() if dry_run else transaction() as ctx:
         is_new = customers.link(ctx.session, account_id, customer)
         woken = inbox.wake(ctx, customers=[customer])
-    if as_json:
-        show_json({"dry_run": dry_run, "is_new": is_new, "events": woken})
+    if in_json({"dry_run": dry_run, "is_new": is_new, "events": woken}):
         return
     result = "would be linked" if dry_run else "linked" if is_new else "linked before"
     console.print(f"account {account_id} and {customer}: {result}; {woken} events resumed")

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from billing.host import accounts
 from billing.stripe import catalog, inbox, inbox_upkeep
-from cli.screen import console, json_option, operator, show_json, show_list
+from cli.screen import console, in_json, json_option, operator, show_list
 from cli.topic import Topic
 from models.stripe import StripePrice
 from worker.database import transaction
@@ -18,7 +18,7 @@ def prices() -> None:
 
 @prices.command("list")
 @json_option
-def list_prices(as_json: bool) -> None:
+def list_prices() -> None:
     """List the links. A price whose own metadata names a plan or credits needs none."""
     with transaction() as ctx:
         rows = catalog.links(ctx.session)
@@ -29,7 +29,6 @@ def list_prices(as_json: bool) -> None:
         "id, meaning, linked by: actor, at: recorded_at",
         rows,
         {"meaning": lambda row: _meaning(row, slugs)},
-        as_json=as_json,
     )
 
 
@@ -39,7 +38,7 @@ def list_prices(as_json: bool) -> None:
 @click.option("--credits", type=click.IntRange(1, 100_000_000), help="Credits a unit: a top-up.")
 @click.option("--foreign", is_flag=True, help="It is not ours: its events are ignored.")
 @json_option
-def link(price: str, plan: str | None, credits: int | None, foreign: bool, as_json: bool) -> None:
+def link(price: str, plan: str | None, credits: int | None, foreign: bool) -> None:
     """Link PRICE (price_… or prod_…); events that waited for it, or were foreign, are applied."""
     if [plan is not None, credits is not None, foreign].count(True) != 1:
         raise click.UsageError("Use one of --plan, --credits and --foreign.")
@@ -48,9 +47,7 @@ def link(price: str, plan: str | None, credits: int | None, foreign: bool, as_js
         catalog.link(ctx, price, plan_id=plan_id, credits=credits)
         woken = inbox.wake(ctx, reason="UnknownPrice")
         woken += inbox_upkeep.wake_foreign(ctx, price)
-    if as_json:
-        show_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken})
-    else:
+    if not in_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken}):
         console.print(f"{price} is linked; {woken} events resumed")
 
 

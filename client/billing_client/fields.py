@@ -39,8 +39,6 @@ MAX_PRIORITY = 1000
 
 def whole(field: str, value: object, *, low: int, high: int) -> int:
     """Check an int from `low` to `high`; a bool or a whole float is refused."""
-    if type(value) is int and low <= value <= high:
-        return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidField(field, f"must be a whole number, got {_short(value)}")
     if not low <= value <= high:
@@ -50,13 +48,6 @@ def whole(field: str, value: object, *, low: int, high: int) -> int:
 
 def text(field: str, value: object, *, longest: int) -> str:
     """Check a text of 1 to `longest` printable characters, with no blank at either end."""
-    if (
-        type(value) is str
-        and 0 < len(value) <= longest
-        and value.isprintable()
-        and value == value.strip()
-    ):
-        return value
     if not isinstance(value, str):
         raise InvalidField(field, f"must be text, got {_short(value)}")
     if not 1 <= len(value) <= longest:
