@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from devstack import guardian, launch
 from devstack.children import PATIENT, Child, Command, open_log
@@ -34,12 +34,9 @@ class Guard:
     def __enter__(self) -> Self:
         command = [*PYTHON, guardian.__file__, str(os.getpid())]
         # In a session of its own, so that a Ctrl-C or a kill of our group does not reach it.
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._guardian = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            command, stdin=subprocess.PIPE, start_new_session=True, **quiet
         )
         return self
 

@@ -29,12 +29,9 @@ def start_redis(
     # A file, since arguments would show the password to every user of the machine.
     settings = folder.path / "redis.conf"
     write_private(settings, _settings(folder.redis, port, folder.secret(NAME), durable=durable))
+    argv = (str(program), str(settings))
     command = Command(
-        NAME,
-        (str(program), str(settings)),
-        server_environment(),
-        grace_seconds=SHUTDOWN_SECONDS,
-        inherits=inherits,
+        NAME, argv, server_environment(), grace_seconds=SHUTDOWN_SECONDS, inherits=inherits
     )
     child = guard.spawn(command, folder.log(NAME))
     wait_until_ready(guard, child, lambda: ask_redis(url), (RedisError,))
