@@ -46,7 +46,7 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
-_TOPICS = ("bank", "credits", "credit_cycles", "events", "holds", "life", "stripe", "upkeep")
+_TOPICS = ("bank", "credits", "credit_cycles", "events", "life", "stripe", "upkeep")
 imports = (*[f"tasks.{topic}" for topic in _TOPICS], "worker.remote_control")
 task_acks_late = True
 #: A task whose process died is retried a bounded number of times; a reject would loop for ever.

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +97,11 @@ def held_stack(
     with exclusively(folder, LOCK, wait_seconds=wait_seconds) as lock:
         # The servers inherit the lock, so that the folder is free only when the last process that
         # may write to it has ended.
-        postgres = start_on_port(
-            folder,
-            "postgres",
-            postgres_port,
-            lambda port: start_postgres(
-                guard, folder, port=port, database=database, durable=durable, inherits=(lock,)
-            ),
-        )
-        redis = start_on_port(
-            folder,
-            "redis",
-            redis_port,
-            lambda port: start_redis(guard, folder, port=port, durable=durable, inherits=(lock,)),
-        )
+        same: Any = {"durable": durable, "inherits": (lock,)}
+        start_database = partial(start_postgres, guard, folder, database=database, **same)
+        postgres = start_on_port(folder, "postgres", postgres_port, start_database)
+        start_broker = partial(start_redis, guard, folder, **same)
+        redis = start_on_port(folder, "redis", redis_port, start_broker)
         pids_and_ports = (postgres.child.pid, postgres.port, redis.child.pid, redis.port)
         record = Record(Identity.of(os.getpid()), background, *pids_and_ports, database)
         write_private(folder.record, json.dumps(asdict(record), indent=2))

@@ -7,12 +7,8 @@ from billing.host import accounts
 from billing.support import overview
 from cli import samples
 
-CARD_PAYER, BANK_PAYER, TRIAL_OVER, NEW_CUSTOMER = (
-    "card-payer",
-    "bank-payer",
-    "trial-over",
-    "new-customer",
-)
+CARD_PAYER, BANK_PAYER = "card-payer", "bank-payer"
+TRIAL_OVER, NEW_CUSTOMER = "trial-over", "new-customer"
 #: The card payer's customer at Stripe.
 CUSTOMER = "cus_demo"
 #: Time since the trial of `trial-over` began; a trial lasts 14 days.
