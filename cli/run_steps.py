@@ -36,7 +36,7 @@ def steps(place: Place) -> list[Step]:
     schedule = str(place.folder.path / "beat-schedule")
     # Flower only shows. It stores nothing, because its store is a pickle, which would run whatever
     # another user writes into it.
-    only_shows = ("--read_only=True", "--persistent=False", f"--tasks_columns={FLOWER_COLUMNS}")
+    only_shows = (f"--tasks_columns={FLOWER_COLUMNS}", "--read_only=True", "--persistent=False")
     flower = ("--address=127.0.0.1", f"--port={place.flower_port}", *only_shows)
     return [
         Step(_command(place, "migrate", "migrate"), once=True),

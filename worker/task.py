@@ -57,7 +57,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Do the work of one message; Flower shows the answer. Called by Celery."""
-        began = time.monotonic()
+        began, about = time.monotonic(), {"task": self.name, "message_id": self.request.id}
         try:
             answer = self.run(*self._message(args, kwargs))
         except (Rejected, InvalidMessage) as error:
@@ -65,15 +65,12 @@ class BillingTask(Task):  # type: ignore[type-arg]
         except Exception as error:
             if is_transient(error):
                 self._try_later(error, kwargs)
-            log.exception("task_broke", error=type(error).__name__, **self._about())
+            log.exception("task_broke", error=type(error).__name__, **about)
             self._die(error, kwargs)
         took_ms = round((time.monotonic() - began) * 1000, 1)
         # The answer under a name of its own: a field of it could be one of the logger's.
-        log.info("task_done", **self._about(), took_ms=took_ms, answer=answer or {})
+        log.info("task_done", **about, took_ms=took_ms, answer=answer or {})
         return answer
-
-    def _about(self) -> dict[str, object]:
-        return {"task": self.name, "message_id": self.request.id}
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
         """Send a message; its contents stay out of events and logs."""
@@ -97,7 +94,8 @@ class BillingTask(Task):  # type: ignore[type-arg]
         longest = min(2**retries, settings().max_backoff_s)
         countdown = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         name, shown_s = type(error).__name__, round(countdown, 1)
-        log.warning("task_delayed", **self._about(), error=name, countdown_s=shown_s)
+        about = {"task": self.name, "message_id": self.request.id}
+        log.warning("task_delayed", **about, error=name, countdown_s=shown_s)
         try:
             # max_retries is a number because None would mean the class's own.
             raise self.retry(countdown=countdown, max_retries=retries + 1, exc=Dead(name))
