@@ -126,6 +126,17 @@ class Transfer(Base):
     recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
 
 
+class MatchingMark(Base):
+    """The number of invoices that the last matching saw: one row, so that idle runs rest."""
+
+    __tablename__ = "matching_marks"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"), {"schema": SCHEMA})
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    invoices: Mapped[int] = mapped_column(BigInteger)
+    matched_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
 class Decision(Base):
     """A decision about a transfer, by a rule or a reviewer, with its evidence.
 

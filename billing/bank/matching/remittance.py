@@ -9,8 +9,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from billing.bank.matching.open_items import IssuedInvoice, OpenItems
-from billing.bank.matching.types import IncomingTransfer
+from billing.bank.invoicing import references
+from billing.bank.matching.names import words_of
+from billing.bank.matching.open_items import OpenItems, number_words
+from billing.bank.matching.types import IncomingTransfer, IssuedInvoice
 from billing.statements.references import (
     CheckedReference,
     Scheme,
@@ -23,11 +25,28 @@ from billing.statements.references import (
 MAX_TEXT = 10_000
 #: So many first characters of a reference identify it, if it is cut off or followed by letters.
 SURE = 8
+#: RF, the check digits, and one digit of the body.
+SHORTEST = 5
+_RF_DIGITS = re.compile(r"RF[0-9]{3,23}")
+#: The prefix, the year and the count of an invoice's number.
+WORDS_OF_NUMBER = 3
 #: Words by which payers and banks mark returned money, in the languages of SEPA.
-_RETURN_WORDS = re.compile(
-    r"\b(RETURN(ED)?|REFUND(ED)?|REVERSAL|REVERSED|CHARGEBACK|REJECT(ED|ION)?|RECALL(ED)?|STORNO"
-    r"|R(UE|Ü)CKLASTSCHRIFT|R(UE|Ü)CK(UE|Ü)BERWEISUNG|R(UE|Ü)CKGABE|R(UE|Ü)CKZAHLUNG|RETOURE"
-    r"|ERSTATTUNG|REMBOURSEMENT|REJET|RETOUR|STORNERING|RIMBORSO|DEVOLUCI[OÓ]N|TERUGBETALING|ZWROT)\b"
+_RETURN = (
+    "(?:RETURN(?:ED)?|REFUND(?:ED)?|REVERSAL|REVERSED|CHARGEBACK|REJECT(?:ED|ION)?|RECALL(?:ED)?"
+    "|STORNO|R(?:UE|Ü)CKLASTSCHRIFT|R(?:UE|Ü)CK(?:UE|Ü)BERWEISUNG|R(?:UE|Ü)CKGABE"
+    "|R(?:UE|Ü)CKZAHLUNG|RETOURE|ERSTATTUNG|REMBOURSEMENT|REJET|RETOUR|STORNERING|RIMBORSO"
+    "|DEVOLUCI[OÓ]N|TERUGBETALING|ZWROT)"
+)
+_NO = (
+    "(?:NO|NOT|NOTHING|NONE|NEVER|WITHOUT|NON|AUCUNE?|PAS DE|SANS|SENZA|NESSUNA?|SIN|KEINE?"
+    "|NICHTS?|OHNE|GEEN|ZONDER|INGEN|BRAK|BEZ)"
+)
+_RETURN_WORDS = re.compile(rf"\b{_RETURN}\b")
+#: A word that denies the next one, or a code of 0 behind it: Swiss banks put `?REJECT?0` into every
+#: credit whose reference they could read.
+_NO_RETURN = re.compile(
+    rf"\b{_NO} (?:WAS |HAS BEEN )?{_RETURN}\b"
+    rf"|\b{_RETURN}(?:[ -]?(?:CODE|REASON|STATUS))?[ ?:=/-]+(?:0{{1,3}}|NONE)\b(?![ .,]?[0-9])"
 )
 _KIND_OF_RF = frozenset({"", "SCOR", "RF"})
 
@@ -43,6 +62,7 @@ class RemittanceText(NamedTuple):
         numbered: Invoices whose number stands in the text.
         at_odds: Reasons why a structured reference does not agree with its type or account.
         mentions_return: Whether the words speak of returned money.
+        words: All words of the text, as names are folded.
     """
 
     named: tuple[IssuedInvoice, ...]
@@ -52,6 +72,7 @@ class RemittanceText(NamedTuple):
     numbered: tuple[IssuedInvoice, ...]
     at_odds: tuple[str, ...]
     mentions_return: bool
+    words: frozenset[str]
 
 
 def normalised(text: str) -> str:
@@ -68,64 +89,92 @@ def normalised(text: str) -> str:
 def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
     """Read a transfer's text, structured and unstructured."""
     lines = [normalised(text) for text in incoming.texts]
-    whole = " ".join(lines)
-    structured, at_odds, references = _structured(incoming, open_items)
-    references += [*find_references(whole), *find_references("".join(lines))]
-    named = _unique([*structured, *_issued_in(lines, open_items)])
-    ours = [invoice.reference for invoice in named]
+    whole, glued = " ".join(lines), "".join(lines)
+    structured, at_odds, others = _structured(incoming, open_items)
+    written = _unique([*structured, *_issued_in(lines, open_items)])
     strange = [
         reference
-        for reference in references
-        if reference.scheme is Scheme.RF and not _is_part(reference.value, ours)
+        for reference in (*others, *find_references(whole), *find_references(glued))
+        if reference.scheme is Scheme.RF and not _is_part(reference.value, written)
     ]
     invalid = _unique([reference.value for reference in strange if not reference.is_valid])
     return RemittanceText(
-        named=named,
+        named=_unique([open_items.by_reference[references.plain(value)] for value in written]),
         is_structured=bool(structured),
         foreign=_unique([reference.value for reference in strange if reference.is_valid]),
         mistyped=tuple((value, _near(value, open_items)) for value in invalid),
         numbered=_numbered(whole, open_items),
         at_odds=tuple(at_odds),
-        mentions_return=bool(_RETURN_WORDS.search(whole)),
+        mentions_return=mentions_return(whole),
+        words=words_of(whole) | words_of(glued),
     )
+
+
+def mentions_return(text: str) -> bool:
+    """Whether a normalised text speaks of returned money; "nothing rejected" does not."""
+    return bool(_RETURN_WORDS.search(_NO_RETURN.sub(" ", text)))
 
 
 def _structured(
     incoming: IncomingTransfer, open_items: OpenItems
-) -> tuple[list[IssuedInvoice], list[str], list[CheckedReference]]:
-    """The invoices of the structured references, doubts about them, and others' references."""
-    invoices, at_odds, others = [], [], []
+) -> tuple[list[str], list[str], list[CheckedReference]]:
+    """Structured references that we issued, doubts about them, and others' references."""
+    issued, at_odds, others = [], [], []
     for field in incoming.structured:
         reference = check_reference(normalised(field.value))
         if reference is None:
             continue
-        invoice = open_items.by_reference.get(reference.value)
-        if invoice is None:
+        if references.plain(reference.value) not in open_items.by_reference:
             others.append(reference)
             continue
-        invoices.append(invoice)
+        issued.append(reference.value)
         if field.kind.upper() not in _KIND_OF_RF:
             at_odds.append(f"{reference.value} is marked {field.kind}, not SCOR")
         if not fits_account(reference, incoming.receiving):
             at_odds.append(f"{reference.value} does not go with the account {incoming.receiving}")
-    return invoices, at_odds, others
+    return issued, at_odds, others
 
 
-def _issued_in(lines: list[str], open_items: OpenItems) -> list[IssuedInvoice]:
-    """Issued references that stand in the text as whole tokens, with blanks in them or not.
+def _issued_in(lines: list[str], open_items: OpenItems) -> list[str]:
+    """References that we issued and that stand in the text as whole tokens, as written there.
 
-    A line may end inside a reference, because formats break lines where they are full.
+    They may have blanks in them, and more or fewer zeros. A line may end inside a reference,
+    because formats break lines where they are full.
     """
     letters, starts_token = _letters(lines)
-    invoices = []
-    for length in sorted(open_items.lengths):
-        for start in _places_of_rf(letters):
-            end = start + length
-            if starts_token[start] and (end >= len(letters) or starts_token[end]):
-                invoice = open_items.by_reference.get(letters[start:end])
-                if invoice is not None:
-                    invoices.append(invoice)
-    return invoices
+    readings = [
+        _reading(_digits_from(start, letters, starts_token), open_items)
+        for start in _places_of_rf(letters)
+        if starts_token[start]
+    ]
+    return [reading for reading in readings if reading is not None]
+
+
+def _digits_from(start: int, letters: str, starts_token: list[bool]) -> list[str]:
+    """Each reference of digits that may begin here and end with a token, shortest first."""
+    digits = _RF_DIGITS.match(letters, start)
+    if digits is None:
+        return []
+    ends = range(start + SHORTEST, digits.end() + 1)
+    return [letters[start:end] for end in ends if end == len(letters) or starts_token[end]]
+
+
+def _reading(spellings: list[str], open_items: OpenItems) -> str | None:
+    """The spelling that we issued: the exact one, else the longest one with right check digits.
+
+    Any shorter one may be the beginning of a reference that is not ours.
+    """
+    for spelling in spellings:
+        invoice = open_items.by_reference.get(references.plain(spelling))
+        if invoice is not None and invoice.reference == spelling:
+            return spelling
+    valid = [spelling for spelling in spellings if _is_valid(spelling)]
+    return valid[-1] if valid and references.plain(valid[-1]) in open_items.by_reference else None
+
+
+def _is_valid(spelling: str) -> bool:
+    reference = check_reference(spelling, Scheme.RF)
+    return reference is not None and reference.is_valid
 
 
 def _places_of_rf(letters: str) -> Iterator[int]:
@@ -151,15 +200,16 @@ def _letters(lines: list[str]) -> tuple[str, list[bool]]:
     return "".join(letters), starts_token
 
 
-def _is_part(value: str, ours: list[str]) -> bool:
+def _is_part(value: str, written: Iterable[str]) -> bool:
     """Whether it is one of our references with a word glued to it, or cut at the end of a line."""
-    return any(value.startswith(own) or own.startswith(value[:SURE]) for own in ours)
+    return any(value.startswith(own) or own.startswith(value[:SURE]) for own in written)
 
 
 def _near(value: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
     """Invoices whose reference differs from this by one typing error."""
     issued = open_items.by_reference
-    near = {issued[spelling] for spelling in _corrections(value) if spelling in issued}
+    spellings = {references.plain(spelling) for spelling in _corrections(value)}
+    near = {issued[spelling] for spelling in spellings if spelling in issued}
     return tuple(sorted(near, key=lambda invoice: invoice.id))
 
 
@@ -176,10 +226,15 @@ def _corrections(value: str) -> Iterator[str]:
 
 
 def _numbered(text: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
-    """Invoices whose number stands in the text as a token of its own."""
-    tokens = re.findall(r"[A-Z0-9]+(?:[-/][A-Z0-9]+)*", text)
+    """Invoices whose number stands in the text as words of its own, with more or fewer zeros."""
+    words = number_words(text)
+    spellings = [
+        "-".join(words[start : start + count])
+        for start in range(len(words))
+        for count in range(1, WORDS_OF_NUMBER + 1)
+    ]
     issued = open_items.by_number
-    return _unique([issued[token] for token in tokens if token in issued])
+    return _unique([issued[spelling] for spelling in spellings if spelling in issued])
 
 
 _T = TypeVar("_T")

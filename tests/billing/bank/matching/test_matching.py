@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from billing.bank.matching.open_items import EarlierTransfer, PayerHistory, by_likeness
+from billing.bank.matching.open_items import by_likeness
 from billing.bank.matching.rules import RULES, match
-from billing.bank.matching.types import AUTOMATIC, MatchingPolicy
+from billing.bank.matching.types import AUTOMATIC, EarlierTransfer, MatchingPolicy, PayerHistory
 from tests.billing.bank.matching.given import (
     DAY,
     PAYER,
@@ -233,12 +233,12 @@ def test_two_parts_that_fit_into_one_invoice_both_settle():
     assert [one.outcome for one in decisions] == ["settle", "settle"]
 
 
-def test_two_equal_parts_of_one_payer_within_days_are_perhaps_one_sent_twice():
+def test_the_second_of_two_equal_parts_of_one_payer_within_days_is_perhaps_sent_twice():
     parts = [incoming(4000, ref=rf(1), id=1), incoming(4000, ref=rf(1), id=2)]
 
     decisions = match(parts, open_items(invoice(1)), MatchingPolicy())
 
-    assert [one.outcome for one in decisions] == ["suggest", "suggest"]
+    assert [one.outcome for one in decisions] == ["settle", "suggest"]
 
 
 KNOWN = {"payers": {PAYER: {7: PayerHistory(confirmed=3)}}}
@@ -289,7 +289,7 @@ def test_a_known_payer_is_not_trusted_where_anything_else_could_be_meant(transfe
     assert decision.outcome == "suggest"
 
 
-def test_a_payer_known_for_two_customers_says_nothing():
+def test_a_payer_known_for_two_customers_never_settles_by_itself():
     known = {"payers": {PAYER: {7: PayerHistory(confirmed=1), 8: PayerHistory(confirmed=1)}}}
 
     decision = decide(
