@@ -12,14 +12,14 @@ from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecisi
 
 @dataclass(frozen=True, slots=True)
 class Conflicts:
-    """The invoices that several transfers of a batch could pay, and the number of the transfers.
+    """The invoices that several transfers of a batch could pay.
 
     Attributes:
-        of_one_payer: All from one customer; each pays what the earlier ones leave.
-        of_several: A reviewer decides about all of them.
+        of_one_payer: Ids; all transfers are one customer's, and each pays what the earlier leave.
+        of_several: Ids with the number of transfers, about all of which a reviewer decides.
     """
 
-    of_one_payer: dict[int, int]
+    of_one_payer: set[int]
     of_several: dict[int, int]
 
     def concern(self, decision: MatchDecision) -> bool:
@@ -29,7 +29,7 @@ class Conflicts:
     def resolve(self, decision: MatchDecision) -> MatchDecision:
         """The decision, or a suggestion if other payers' transfers could pay its invoices too."""
         contested = sorted(self.of_several.keys() & {id for id, _ in decision.parts})
-        if decision.outcome != "settle" or not contested:
+        if not contested:
             return decision
         count, invoice_id = self.of_several[contested[0]], contested[0]
         why = f"{count} transfers of this run could pay invoice {invoice_id}"
@@ -53,24 +53,27 @@ def find(
     decisions: Sequence[MatchDecision],
     open_items: OpenItems,
 ) -> Conflicts:
-    """Find the invoices that get more than is open, or the same amount twice from one payer."""
+    """Find the invoices that several transfers would pay.
+
+    Several payers' transfers conflict only if they are more than is open, or if one payer sent the
+    same amount twice.
+    """
     claimed: Counter[int] = Counter()
     claimants: dict[int, list[IncomingTransfer]] = {}
     for incoming, decision in zip(ordered, decisions, strict=True):
         if decision.outcome == "settle":
-            claimed.update(dict(decision.parts))
-            # A surplus counts: it is money for the same invoice.
-            claimed[decision.parts[0][0]] += decision.surplus_minor
-            for invoice_id, _ in decision.parts:
+            for invoice_id, amount in decision.parts:
+                claimed[invoice_id] += amount
                 claimants.setdefault(invoice_id, []).append(incoming)
-    conflicts = Conflicts({}, {})
+    conflicts = Conflicts(set(), {})
     for invoice_id, transfers in claimants.items():
         invoice = open_items.invoices[invoice_id]
-        is_too_much = claimed[invoice_id] > invoice.due_minor
-        if len(transfers) > 1 and (is_too_much or _has_twins(transfers)):
-            is_one_payer = _have_one_payer(transfers, invoice.account_id, open_items)
-            kind = conflicts.of_one_payer if is_one_payer else conflicts.of_several
-            kind[invoice_id] = len(transfers)
+        if len(transfers) == 1:
+            continue
+        if _have_one_payer(transfers, invoice.account_id, open_items):
+            conflicts.of_one_payer.add(invoice_id)
+        elif claimed[invoice_id] > invoice.due_minor or _has_twins(transfers):
+            conflicts.of_several[invoice_id] = len(transfers)
     return conflicts
 
 

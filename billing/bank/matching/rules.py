@@ -63,7 +63,7 @@ def _in_turn(
         is_in_turn = contested.concern(decision)
         decided = decide(incoming, rest, policy) if is_in_turn else decision
         decided = contested.resolve(decided)
-        if is_in_turn and decided.outcome == "settle":
+        if is_in_turn:
             rest.pay(incoming, decided.parts)
         final.append(decided)
     return final

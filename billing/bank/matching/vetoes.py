@@ -92,8 +92,6 @@ def _of_inexact(
     reviewer decides if the payer pays for other customers too, or if the name is another one's and
     the amount is just what other customers owe.
     """
-    if incoming.amount_minor == invoice.due_minor:
-        return []
     amount = (incoming.currency, incoming.amount_minor)
     fitting = {other.account_id for other in open_items.by_amount.get(amount, [])}
     fitting -= {invoice.account_id}

@@ -1,10 +1,12 @@
 """One customer who pays twice in one batch: the first settles, the second is credit for review."""
 
+import datetime as dt
+
 import pytest
 
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import MatchingPolicy, PayerHistory
-from tests.billing.bank.matching.given import PAYER, incoming, invoice, open_items, rf
+from tests.billing.bank.matching.given import DAY, PAYER, incoming, invoice, open_items, rf
 from tests.billing.bank.story import line
 
 OTHER = "DE02100100100006820101"
@@ -120,6 +122,38 @@ def test_only_one_customers_transfers_are_taken_in_turn(first, second, payers, e
     both_wait = [("A1", "suggest", (), 0)] * 2
 
     assert outcomes(batch, invoice(1), payers=payers) == (expected or both_wait)
+
+
+def parts_of(*parts):
+    """A transfer of each (amount, payer, days after the first)."""
+    return [
+        incoming(
+            amount, ref=rf(1), id=id, payer_iban=iban, booking_date=DAY + dt.timedelta(days=days)
+        )
+        for id, (amount, iban, days) in enumerate(parts, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("transfers", "outcome"),
+    [
+        pytest.param([(5000, PAYER, 0), (3900, OTHER, 0)], "settle", id="just what is open"),
+        pytest.param([(5000, PAYER, 0), (3901, OTHER, 0)], "suggest", id="a cent too much"),
+        pytest.param(
+            [(2000, PAYER, 0), (900, OTHER, 0), (2000, PAYER, 10)], "suggest", id="one twice"
+        ),
+        pytest.param(
+            [(2000, PAYER, 0), (900, OTHER, 0), (2000, PAYER, 11)], "settle", id="one after 11 days"
+        ),
+        pytest.param(
+            [(2000, PAYER, 0), (2001, OTHER, 0), (2002, PAYER, 0)], "settle", id="other amounts"
+        ),
+    ],
+)
+def test_parts_of_several_payers_settle_if_they_fit_and_none_was_sent_twice(transfers, outcome):
+    decisions = outcomes(parts_of(*transfers), invoice(1))
+
+    assert [one[1] for one in decisions] == [outcome] * len(transfers)
 
 
 def test_two_payments_on_a_virtual_iban_pay_once_and_are_credit_once():

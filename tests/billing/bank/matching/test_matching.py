@@ -160,10 +160,11 @@ def test_a_contested_invoice_goes_to_review():
     assert "dispute" in decision.vetoes[0]
 
 
-def test_an_amount_above_the_limit_goes_to_review():
-    policy = MatchingPolicy(auto_limit_minor=8899)
+@pytest.mark.parametrize(("limit", "outcome"), [(8899, "suggest"), (8900, "settle")])
+def test_an_amount_above_the_limit_goes_to_review(limit, outcome):
+    policy = MatchingPolicy(auto_limit_minor=limit)
 
-    assert decide(incoming(8900, ref=rf(1)), invoice(1), policy=policy).outcome == "suggest"
+    assert decide(incoming(8900, ref=rf(1)), invoice(1), policy=policy).outcome == outcome
 
 
 def test_references_of_two_customers_go_to_review():
@@ -186,6 +187,40 @@ def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_goes_to_
     decision = decide(incoming(5000, f"{rf(1)} {rf(999)}"), invoice(1))
 
     assert "not ours" in decision.vetoes[0]
+
+
+def test_a_reference_that_is_not_ours_beside_the_exact_amount_is_no_veto():
+    assert decide(incoming(8900, f"{rf(1)} {rf(999)}"), invoice(1)).outcome == "settle"
+
+
+def test_a_contested_invoice_is_not_paid_without_a_reference_either():
+    contested = replace(invoice(1, account=7), is_contested=True)
+
+    decision = decide(incoming(8900, virtual_owner=7), contested)
+
+    assert (decision.rule, decision.outcome) == ("S2", "suggest")
+    assert "dispute" in decision.vetoes[0]
+
+
+def test_the_account_that_the_amount_points_to_is_one_for_which_the_payer_paid():
+    history = PayerHistory(matched=1)
+    known = {"payers": {PAYER: dict.fromkeys((1, 3, 4), history)}}
+
+    decision = decide(
+        incoming(13900, ref=rf(1)), invoice(1), *[invoice(id, 13900) for id in (2, 3, 4)], **known
+    )
+
+    assert "open of account 3" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"), [("A B C D", "settle"), ("A B X D", "suggest")], ids=["60 %", "33 %"]
+)
+def test_names_that_share_three_words_of_five_are_the_same(name, outcome):
+    named = invoice(1, 20000, names=("A B C E",))
+    transfer = incoming(13900, ref=rf(1), payer_name=name)
+
+    assert decide(transfer, named, invoice(2, 13900)).outcome == outcome
 
 
 def _sent(days, amount=8900, payer=PAYER):
@@ -394,7 +429,7 @@ def test_an_amount_that_is_just_what_another_customer_of_the_payer_owes_goes_to_
     decision = decide(incoming(13900, ref=rf(1)), invoice(1), invoice(2, 13900), **known)
 
     assert (decision.rule, decision.outcome) == ("A4", "suggest")
-    assert "account 2" in decision.vetoes[0]
+    assert "just what is open of account 2, for which this payer paid" in decision.vetoes[0]
 
 
 def test_money_that_does_not_fit_from_a_payer_who_pays_for_others_too_goes_to_review():
