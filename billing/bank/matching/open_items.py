@@ -5,6 +5,7 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import chain
 
 from billing.bank.invoicing import references
 from billing.bank.matching.names import (
@@ -116,12 +117,13 @@ class OpenItems:
 
     def bearer_of(self, name: str | None, *, besides: IssuedInvoice) -> int | None:
         """Another account that bears this name, clearly more than the invoice's own."""
-        words = folded(name or "")
+        words = sorted(folded(name or "") & self.by_word.keys())
         if not words:
             return None
         enough = max(SAME_NAME, likeness(name, besides.names) + MORE)
-        rarest = min((self.by_word.get(word, []) for word in words), key=len)
-        for other in rarest[:MAX_BEARERS]:
+        rarest = min(words, key=lambda word: len(self.by_word[word]))
+        telling = [word for word in words if len(self.by_word[word]) <= MAX_BEARERS] or [rarest]
+        for other in chain.from_iterable(self.by_word[word][:MAX_BEARERS] for word in telling):
             if likeness(name, other.names) >= enough:
                 return other.account_id
         return None
@@ -178,7 +180,7 @@ def _ways_to_write(number: str) -> tuple[str, str]:
 
 def number_words(text: str) -> list[str]:
     """The words of a text in capitals, without zeros in front."""
-    return [word.lstrip("0") or "0" for word in re.findall(r"[A-Z0-9]+", text.upper())]
+    return [word.lstrip("0") for word in re.findall(r"[A-Z0-9]+", text.upper())]
 
 
 def by_likeness(transfers: Iterable[EarlierTransfer]) -> dict[Likeness, list[EarlierTransfer]]:

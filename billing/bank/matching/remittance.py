@@ -79,7 +79,7 @@ def normalised(text: str) -> str:
     """NFKC, upper case, single blanks; no control, bidirectional or zero-width characters."""
     plain = unicodedata.normalize("NFKC", text[:MAX_TEXT]).upper()
     kept = "".join(
-        " " if character.isspace() else character
+        character
         for character in plain
         if character.isspace() or unicodedata.category(character)[0] != "C"
     )

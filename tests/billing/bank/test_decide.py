@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from billing.bank import decide, transfers
 from billing.bank.matching.types import MatchingPolicy
+from flows.bank import match as bank_match
 from models.transfers import Decision, MatchingMark, Transfer
 from tests.billing.bank.story import line
 from worker.database import transaction
@@ -124,6 +125,18 @@ def test_a_run_without_a_new_transfer_or_invoice_rests(waiting):
     with transaction() as ctx:
         [mark] = ctx.session.scalars(sa.select(MatchingMark))
         assert (mark.invoices, mark.matched_at) == (9, waiting.now)
+
+
+def test_the_run_of_the_task_marks_what_it_saw_and_rests(waiting):
+    waiting.open_account("late", status="trial")
+    waiting.announce("late")
+
+    assert bank_match.run().counts() == {}
+
+    with transaction() as ctx:
+        undecided = transfers.undecided(ctx.session)
+        assert ctx.session.scalars(sa.select(MatchingMark.invoices)).one() == 9
+        assert decide.decide(ctx.session, undecided, policy=MatchingPolicy()) == []
 
 
 def test_an_invoice_that_is_committed_during_a_run_is_news_for_the_next(waiting):

@@ -78,6 +78,15 @@ def test_two_parts_for_one_invoice_may_not_be_more_than_is_open(shop):
         shop.act("confirm", DEV, 1, [(1, 8900), (1, 8900)])
 
 
+def test_the_parts_may_not_be_more_than_the_transfer(shop):
+    shop.open_account("acme", status="trial")
+    shop.announce("acme")
+    shop.receive(line("50.00"))
+
+    with pytest.raises(PartsRefused, match="more than the transfer"):
+        shop.act("confirm", DEV, 1, [(1, 8900)])
+
+
 def test_a_rest_of_several_customers_money_belongs_to_nobody(shop):
     for slug in ("acme", "beta"):
         shop.open_account(slug, status="trial")

@@ -30,7 +30,7 @@ def test_the_first_settles_and_the_second_is_credit_with_a_question():
 
     assert [one.outcome for one in decisions] == ["settle", "credit"]
     assert decisions[0].review is None
-    assert "paid twice" in decisions[1].review
+    assert "BT-2026-000001 is paid: kept as the customer's credit" in decisions[1].review
 
 
 def test_three_times_is_one_payment_and_two_credits():

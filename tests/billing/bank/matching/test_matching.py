@@ -24,6 +24,13 @@ from tests.billing.bank.matching.given import (
     [
         pytest.param(incoming(8900, ref=rf(1)), "A1", [(1, 8900)], 0, id="structured, exact"),
         pytest.param(incoming(8900, ref=rf(1).lower()), "A1", [(1, 8900)], 0, id="in lower case"),
+        pytest.param(
+            incoming(8900, ref=f"{rf(1)[:5]}\u200b{rf(1)[5:]}"),
+            "A1",
+            [(1, 8900)],
+            0,
+            id="zero-width",
+        ),
         pytest.param(incoming(8900, f"Invoice {rf(1)}"), "A2", [(1, 8900)], 0, id="in text, exact"),
         pytest.param(incoming(5000, ref=rf(1)), "A3", [(1, 5000)], 0, id="in part"),
         pytest.param(incoming(1, ref=rf(1)), "A3", [(1, 1)], 0, id="one cent"),
@@ -53,6 +60,8 @@ GROUPED = " ".join([rf(1)[at : at + 4] for at in range(0, 14, 4)])
         pytest.param(
             [f"\u200b{rf(1)[:5]}\u200b{rf(1)[5:]}"], id="with zero-width characters in it"
         ),
+        pytest.param([f"Invoice\t{rf(1)}"], id="behind a tab"),
+        pytest.param([f"Invoice\u00a0{rf(1)}"], id="behind a blank that does not break"),
         pytest.param([f"\u202e{rf(1)}\u202c"], id="with marks of direction"),
         pytest.param(["".join(chr(ord(c) + 0xFEE0) for c in rf(1))], id="in full-width letters"),
     ],
@@ -183,10 +192,80 @@ def test_several_references_with_another_sum_go_to_review():
     assert (decision.rule, decision.outcome) == ("S3", "suggest")
 
 
-def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_goes_to_review():
-    decision = decide(incoming(5000, f"{rf(1)} {rf(999)}"), invoice(1))
+@pytest.mark.parametrize("at", range(5, 14))
+def test_a_reference_that_a_line_breaks_is_no_second_one_beside_a_part(at):
+    transfer = incoming(5000, f"for {rf(12345)[:at]}", rf(12345)[at:])
 
-    assert "not ours" in decision.vetoes[0]
+    assert decide(transfer, invoice(12345)).outcome == "settle"
+
+
+WRONG = "RF00 9999 9999 99"
+
+
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        pytest.param(incoming(5000, f"{rf(1)} {rf(999)}"), id="in the text"),
+        pytest.param(incoming(5000, f"{rf(1)} {WRONG}"), id="with wrong check digits"),
+        pytest.param(incoming(5000, rf(1), ref=rf(999)), id="in the structured field"),
+        pytest.param(incoming(9000, rf(1), ref=rf(999)), id="and more than is open"),
+    ],
+)
+def test_part_of_an_invoice_with_a_reference_that_is_not_ours_beside_it_goes_to_review(transfer):
+    decision = decide(transfer, invoice(1))
+
+    assert decision.outcome == "suggest"
+    assert ["not ours" in veto for veto in decision.vetoes] == [True]
+
+
+@pytest.mark.parametrize("other", ["+++090/9337/55493+++", "210000000003139471430009017"])
+def test_a_number_of_another_scheme_beside_a_part_is_no_veto(other):
+    assert decide(incoming(5000, f"{rf(1)} {other}"), invoice(1)).outcome == "settle"
+
+
+@pytest.mark.parametrize("field", ["NOTPROVIDED", "our invoice", ""])
+def test_a_structured_field_without_a_reference_leaves_the_text(field):
+    assert decide(incoming(8900, rf(1), ref=[field]), invoice(1)).rule == "A2"
+
+
+def test_a_suggestion_keeps_its_candidates_and_gets_its_vetoes():
+    plain = decide(incoming(8900), invoice(1))
+    decision = decide(incoming(8900, "refund"), invoice(1))
+
+    assert (decision.rule, decision.review) == ("S4", plain.review)
+    assert decision.candidates == plain.candidates
+    assert len(decision.vetoes) == 1
+
+
+def test_a_veto_against_credit_leaves_no_empty_candidate():
+    decision = decide(incoming(8900, "refund", ref=rf(1)), invoice(1, state="paid"))
+
+    assert (decision.rule, decision.outcome, decision.candidates) == ("D", "suggest", ())
+
+
+def test_of_several_customers_invoices_a_closed_one_is_no_candidate():
+    decision = decide(incoming(8900, f"{rf(1)} {rf(2)}"), invoice(1, state="paid"), invoice(2))
+
+    assert [one.parts for one in decision.candidates] == [((2, 8900),)]
+
+
+def test_a_closed_invoice_among_several_named_ones_goes_to_review():
+    decision = decide(
+        incoming(8900, f"{rf(1)} {rf(2)}"),
+        invoice(1, account=7, state="paid"),
+        invoice(2, account=7),
+    )
+
+    assert (decision.rule, decision.outcome) == ("S3", "suggest")
+
+
+def test_a_decision_says_where_the_reference_stands_and_what_is_too_much():
+    structured = decide(incoming(9000, ref=rf(1)), invoice(1))
+    in_text = decide(incoming(8900, rf(1)), invoice(1))
+
+    assert structured.reasons == (f"{rf(1)} is named in the structured field",)
+    assert structured.review == "100 more than was open: kept as the customer's credit"
+    assert (in_text.reasons, in_text.review) == ((f"{rf(1)} is named in the text",), None)
 
 
 def test_a_reference_that_is_not_ours_beside_the_exact_amount_is_no_veto():
@@ -314,6 +393,8 @@ def test_a_policy_may_trust_a_payer_whom_reviewers_confirmed_often_enough(trust,
             incoming(8900), [invoice(2, 8000, account=7), invoice(3, 900, account=7)], id="a set"
         ),
         pytest.param(incoming(8900, rf(999)), [], id="a reference that is not ours"),
+        pytest.param(incoming(8900, "RF00 9999 9999 99"), [], id="a mistyped one"),
+        pytest.param(incoming(8900, "BT-2026-2"), [invoice(2, 500)], id="another invoice's number"),
     ],
 )
 def test_a_known_payer_is_not_trusted_where_anything_else_could_be_meant(transfer, others):
@@ -322,6 +403,28 @@ def test_a_known_payer_is_not_trusted_where_anything_else_could_be_meant(transfe
     )
 
     assert decision.outcome == "suggest"
+
+
+def test_closed_invoices_of_a_known_payer_are_no_part_of_a_sum():
+    closed = [invoice(id, account=7, state="paid") for id in (2, 3)]
+
+    decision = decide(incoming(8900), invoice(1, account=7), *closed, **KNOWN)
+
+    assert (decision.rule, decision.candidates[0].parts) == ("S1", ((1, 8900),))
+
+
+@pytest.mark.parametrize(
+    ("text", "invoices", "rule"),
+    [
+        pytest.param("", [invoice(2)], "S4", id="nothing of the payer's, but another's"),
+        pytest.param(
+            "", [invoice(1, 4450, account=7), invoice(2, 4450, account=7)], "S3", id="a sum"
+        ),
+        pytest.param("RF00 9999 9999 99", [invoice(1, account=7)], "S4", id="a mistyped reference"),
+    ],
+)
+def test_the_rule_of_a_suggestion_for_a_known_payer(text, invoices, rule):
+    assert decide(incoming(8900, text), *invoices, **KNOWN).rule == rule
 
 
 def test_a_payer_known_for_two_customers_never_settles_by_itself():
@@ -352,6 +455,14 @@ def test_sets_that_add_up_are_all_listed():
     sets = {tuple(id for id, _ in one.parts) for one in decision.candidates}
     assert sets == {(1, 4), (2, 3)}
     assert all("one of 2 sets" in one.why for one in decision.candidates)
+
+
+def test_a_list_of_sets_that_may_be_incomplete_says_so():
+    few = decide(incoming(200), *[invoice(id, 100, account=7) for id in (1, 2, 3)], **KNOWN)
+    many = decide(incoming(200), *[invoice(id, 100, account=7) for id in range(1, 9)], **KNOWN)
+
+    assert few.candidates[0].why == "one of 3 sets of account 7's open invoices that add up"
+    assert "one of 10 sets, and there may be more" in many.candidates[0].why
 
 
 def test_two_hundred_open_invoices_of_one_customer_do_not_blow_up():
@@ -410,6 +521,24 @@ def test_a_name_that_is_plainly_another_customers_goes_to_review():
 
     decision = decide(incoming(8900, ref=rf(1)), named, other)
 
+    assert "the payer's name is that of account 2" in decision.vetoes[0]
+
+
+@pytest.mark.parametrize(
+    ("payer", "others"),
+    [
+        pytest.param("A B C D", ["A B C E"], id="three words of five"),
+        pytest.param("Anna M. Schmidt", ["Anna Schmidt"], id="a middle name that nobody bears"),
+        pytest.param("Anna Maria Schmidt", ["Anna Schmidt", "Maria"], id="one that another bears"),
+        pytest.param("Anna Schmidt", ["Anna Schmidt"] * 60, id="a name that many bear"),
+    ],
+)
+def test_a_name_with_one_word_more_or_less_is_still_another_customers(payer, others):
+    invoices = [invoice(id, names=(name,)) for id, name in enumerate(others, start=2)]
+
+    decision = decide(incoming(8900, ref=rf(1), payer_name=payer), invoice(1), *invoices)
+
+    assert decision.outcome == "suggest"
     assert "the payer's name is that of account 2" in decision.vetoes[0]
 
 

@@ -56,6 +56,27 @@ def test_several_invoices_of_a_known_payer_come_before_those_of_others():
     assert parts(decision)[:4] == [((id, 8900),) for id in (31, 32, 33, 34)]
 
 
+def test_one_invoice_comes_before_a_sum_and_the_words_say_how_many_sets_there_are():
+    known = {"payers": {PAYER: {7: PayerHistory(matched=1)}}}
+    sums = [invoice(1, 4000, account=7), invoice(2, 4900, account=7)]
+
+    only = decide(incoming(8900), *sums, **known).candidates
+    both = decide(incoming(8900), *sums, invoice(3, account=7), **known).candidates
+
+    assert [one.why for one in only] == ["the only set of account 7's open invoices that add up"]
+    assert [one.parts[0][0] for one in both] == [3, 1]
+    assert only[0].score > both[0].score > both[1].score > 40
+
+
+def test_one_set_among_more_invoices_than_are_searched_may_not_be_the_only_one():
+    known = {"payers": {PAYER: {7: PayerHistory(matched=1)}}}
+    many = [invoice(id, 8000 + id, account=7) for id in range(1, 25)]
+
+    decision = decide(incoming(8900), *many, invoice(30, account=7), **known)
+
+    assert "one of 1 sets, and there may be more" in decision.candidates[0].why
+
+
 def test_an_invoice_of_just_the_amount_is_never_cut_off_by_the_bounds():
     theirs = [invoice(id, 100, account=id, issued_on=dt.date(2026, 1, 1)) for id in range(1, 60)]
     payer = {"payers": {PAYER: {id: PayerHistory(matched=1) for id in range(1, 61)}}}

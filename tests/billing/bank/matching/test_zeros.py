@@ -83,6 +83,12 @@ def test_the_beginning_of_a_longer_valid_reference_is_not_the_shorter_one():
     assert both.parts == ((int(longer), 8900),)
 
 
+def test_the_exact_reference_wins_over_a_longer_valid_one():
+    more = _longer_than(1) - 10**4
+
+    assert decide(incoming(8900, f"{rf(1)} {more:04d}"), invoice(1)).rule == "A2"
+
+
 def test_digits_behind_a_stripped_reference_do_not_hide_it():
     assert decide(incoming(8900, "RF74 1 2026 03"), invoice(1)).rule == "A2"
 
