@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from billing.bank import allocate, transfers
@@ -13,7 +13,7 @@ from billing.bank.matching import rows, rules
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import UndecidedTransfer
 from billing.context import Context
-from models.transfers import Decision
+from models.transfers import Decision, TransferInvoice
 
 ACTOR = "rule"
 #: Rules by which a transfer's payer becomes known for an account.
@@ -49,7 +49,8 @@ def decide(
 
 def issued(session: Session) -> int:
     """Count the invoices that were ever issued; read it before `decide`, for `mark`."""
-    return session.scalars(text("SELECT count(*) FROM billing.transfer_invoices")).one()
+    count = select(func.count()).select_from(TransferInvoice)
+    return session.execute(count).scalar_one()
 
 
 def mark(ctx: Context, invoices: int) -> None:

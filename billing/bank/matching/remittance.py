@@ -3,13 +3,13 @@
 Check digits prove nothing. The proof is that the whole token is a reference that we issued.
 """
 
-import re
 import string
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from billing.bank.invoicing import references
+from billing.bank.matching import issued_references, return_words
 from billing.bank.matching.names import words_of
 from billing.bank.matching.open_items import OpenItems, number_words
 from billing.bank.matching.types import IncomingTransfer, IssuedInvoice
@@ -25,29 +25,8 @@ from billing.statements.references import (
 MAX_TEXT = 10_000
 #: So many first characters of a reference identify it, if it is cut off or followed by letters.
 SURE = 8
-#: RF, the check digits, and one digit of the body.
-SHORTEST = 5
-_RF_DIGITS = re.compile(r"RF[0-9]{3,23}")
 #: The prefix, the year and the count of an invoice's number.
 WORDS_OF_NUMBER = 3
-#: Words by which payers and banks mark returned money, in the languages of SEPA.
-_RETURN = (
-    "(?:RETURN(?:ED)?|REFUND(?:ED)?|REVERSAL|REVERSED|CHARGEBACK|REJECT(?:ED|ION)?|RECALL(?:ED)?"
-    "|STORNO|R(?:UE|Ü)CKLASTSCHRIFT|R(?:UE|Ü)CK(?:UE|Ü)BERWEISUNG|R(?:UE|Ü)CKGABE"
-    "|R(?:UE|Ü)CKZAHLUNG|RETOURE|ERSTATTUNG|REMBOURSEMENT|REJET|RETOUR|STORNERING|RIMBORSO"
-    "|DEVOLUCI[OÓ]N|TERUGBETALING|ZWROT)"
-)
-_NO = (
-    "(?:NO|NOT|NOTHING|NONE|NEVER|WITHOUT|NON|AUCUNE?|PAS DE|SANS|SENZA|NESSUNA?|SIN|KEINE?"
-    "|NICHTS?|OHNE|GEEN|ZONDER|INGEN|BRAK|BEZ)"
-)
-_RETURN_WORDS = re.compile(rf"\b{_RETURN}\b")
-#: A word that denies the next one, or a code of 0 behind it: Swiss banks put `?REJECT?0` into every
-#: credit whose reference they could read.
-_NO_RETURN = re.compile(
-    rf"\b{_NO} (?:WAS |HAS BEEN )?{_RETURN}\b"
-    rf"|\b{_RETURN}(?:[ -]?(?:CODE|REASON|STATUS))?[ ?:=/-]+(?:0{{1,3}}|NONE)\b(?![ .,]?[0-9])"
-)
 _KIND_OF_RF = frozenset({"", "SCOR", "RF"})
 
 
@@ -91,7 +70,7 @@ def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
     lines = [normalised(text) for text in incoming.texts]
     whole, glued = " ".join(lines), "".join(lines)
     structured, at_odds, others = _structured(incoming, open_items)
-    written = _unique([*structured, *_issued_in(lines, open_items)])
+    written = _unique([*structured, *issued_references.issued_in(lines, open_items)])
     strange = [
         reference
         for reference in (*others, *find_references(whole), *find_references(glued))
@@ -105,14 +84,9 @@ def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
         mistyped=tuple((value, _near(value, open_items)) for value in invalid),
         numbered=_numbered(whole, open_items),
         at_odds=tuple(at_odds),
-        mentions_return=mentions_return(whole),
+        mentions_return=return_words.mentions_return(whole),
         words=words_of(whole) | words_of(glued),
     )
-
-
-def mentions_return(text: str) -> bool:
-    """Whether a normalised text speaks of returned money; "nothing rejected" does not."""
-    return bool(_RETURN_WORDS.search(_NO_RETURN.sub(" ", text)))
 
 
 def _structured(
@@ -133,71 +107,6 @@ def _structured(
         if not fits_account(reference, incoming.receiving):
             at_odds.append(f"{reference.value} does not go with the account {incoming.receiving}")
     return issued, at_odds, others
-
-
-def _issued_in(lines: list[str], open_items: OpenItems) -> list[str]:
-    """References that we issued and that stand in the text as whole tokens, as written there.
-
-    They may have blanks in them, and more or fewer zeros. A line may end inside a reference,
-    because formats break lines where they are full.
-    """
-    letters, starts_token = _letters(lines)
-    readings = [
-        _reading(_digits_from(start, letters, starts_token), open_items)
-        for start in _places_of_rf(letters)
-        if starts_token[start]
-    ]
-    return [reading for reading in readings if reading is not None]
-
-
-def _digits_from(start: int, letters: str, starts_token: list[bool]) -> list[str]:
-    """Each reference of digits that may begin here and end with a token, shortest first."""
-    digits = _RF_DIGITS.match(letters, start)
-    if digits is None:
-        return []
-    ends = range(start + SHORTEST, digits.end() + 1)
-    return [letters[start:end] for end in ends if end == len(letters) or starts_token[end]]
-
-
-def _reading(spellings: list[str], open_items: OpenItems) -> str | None:
-    """The spelling that we issued: the exact one, else the longest one with right check digits.
-
-    Any shorter one may be the beginning of a reference that is not ours.
-    """
-    for spelling in spellings:
-        invoice = open_items.by_reference.get(references.plain(spelling))
-        if invoice is not None and invoice.reference == spelling:
-            return spelling
-    valid = [spelling for spelling in spellings if _is_valid(spelling)]
-    return valid[-1] if valid and references.plain(valid[-1]) in open_items.by_reference else None
-
-
-def _is_valid(spelling: str) -> bool:
-    reference = check_reference(spelling, Scheme.RF)
-    return reference is not None and reference.is_valid
-
-
-def _places_of_rf(letters: str) -> Iterator[int]:
-    place = letters.find("RF")
-    while place >= 0:
-        yield place
-        place = letters.find("RF", place + 1)
-
-
-def _letters(lines: list[str]) -> tuple[str, list[bool]]:
-    """The letters and digits alone, and whether a token may start at each of them."""
-    letters: list[str] = []
-    starts_token: list[bool] = []
-    for line in lines:
-        is_start = True
-        for character in line:
-            if character.isalnum():
-                letters.append(character)
-                starts_token.append(is_start)
-                is_start = False
-            else:
-                is_start = True
-    return "".join(letters), starts_token
 
 
 def _is_part(value: str, written: Iterable[str]) -> bool:

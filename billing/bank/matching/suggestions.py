@@ -1,5 +1,6 @@
 """Candidates for a reviewer, best first, each with its reason in words: rules S1 to S4."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
@@ -91,9 +92,8 @@ def by_amount(
         score = BY_NAME if is_in_words else min(BY_NAME, BY_AMOUNT + name * 4 // 10 + timely)
         names = "the text names its customer" if is_in_words else f"the names share {name} %"
         why = f"the amount is that of {invoice.number}; {names}"
-        candidate = _candidate(incoming, invoice, score, why)
-        if candidate is not None:
-            candidates.append(candidate)
+        part = ((invoice.id, invoice.due_minor),)
+        candidates.append(Candidate(part, invoice.account_id, score, why))
     return candidates
 
 
@@ -102,21 +102,20 @@ def _alike(
 ) -> list[IssuedInvoice]:
     """Open invoices of this amount that may be among the best, however many there are.
 
-    Those that share a word with the payer's name or the text; else the first ones of each day on
-    which a date counts, and the oldest.
+    Those that share most words with the payer's name or the text; else the first ones of each day
+    on which a date counts, and the oldest.
     """
     amount = (incoming.currency, incoming.amount_minor)
-    all_words = sorted(words | folded(incoming.payer_name or ""))
-    sharing = {
-        invoice.id: invoice
-        for word in all_words
-        for invoice in open_items.by_amount_and_word.get((*amount, word), [])
-    }
+    shared: Counter[int] = Counter()
+    for word in words | folded(incoming.payer_name or ""):
+        group = open_items.by_amount_and_word.get((*amount, word), [])
+        shared.update(invoice.id for invoice in group)
+    most = sorted(shared, key=lambda invoice_id: (-shared[invoice_id], invoice_id))
     first = list(open_items.by_amount.get(amount, [])[:SHOWN])
     for days in range(USUAL_DAYS + TIMELY):
         day = incoming.booking_date - timedelta(days=days)
         first += open_items.by_amount_and_day.get((*amount, day), [])[:SHOWN]
-    compared = [sharing[id] for id in sorted(sharing)][:MAX_COMPARED]
+    compared = [open_items.invoices[invoice_id] for invoice_id in most[:MAX_COMPARED]]
     return list({invoice.id: invoice for invoice in (*compared, *first)}.values())
 
 

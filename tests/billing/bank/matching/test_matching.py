@@ -491,6 +491,14 @@ def test_ten_thousand_invoices_of_one_price_are_searched_by_word():
     assert decision.candidates[0].parts == ((9123, 8900),)
 
 
+def test_the_one_with_most_words_is_found_among_many_that_share_one():
+    invoices = [invoice(id, names=(f"Anna {id}",)) for id in range(1, 500)]
+    invoices.append(invoice(500, names=("Anna Schmidt",)))
+
+    for transfer in (incoming(8900), incoming(8900, "Anna Schmidt", payer_name="Nord")):
+        assert decide(transfer, *invoices).candidates[0].parts == ((500, 8900),)
+
+
 def test_a_transfer_unlike_any_invoice_is_unmatched():
     decision = decide(incoming(12345, "thank you"), invoice(1))
 

@@ -111,6 +111,11 @@ def test_the_number_of_an_invoice_is_a_suggestion_with_any_zeros(text):
     assert "names invoice BT-2026-000001" in decision.candidates[0].why
 
 
+@pytest.mark.parametrize("closed", [{"state": "paid"}, {"currency": "USD"}], ids=str)
+def test_the_number_of_an_invoice_that_this_money_can_not_pay_is_no_suggestion(closed):
+    assert decide(incoming(500, "BT-2026-000001"), invoice(1, **closed)).candidates == ()
+
+
 @pytest.mark.parametrize("text", ["BT-2026-10", "BT-2026-100000", "BT-202-61", "2026-1"])
 def test_zeros_behind_a_number_make_another_number(text):
     assert decide(incoming(500, text), invoice(1)).candidates == ()
