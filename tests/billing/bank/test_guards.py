@@ -147,6 +147,17 @@ def test_a_reviewer_makes_the_payer_known_for_credit_too(acme):
     assert known_payers() == [(1, 0, 1, 0)]
 
 
+def test_a_reviewer_makes_the_payer_known_for_each_customer_it_paid_for(shop):
+    for slug in ("acme", "beta"):
+        shop.open_account(slug, status="trial")
+        shop.announce(slug)
+    shop.receive(line("178.00"))
+
+    shop.act("confirm", DEV, 1, [(1, 8900), (2, 8900)])
+
+    assert known_payers() == [(1, 0, 1, 0), (2, 0, 1, 0)]
+
+
 def test_an_undone_payer_is_declined(acme):
     acme.act("confirm", DEV, 1, [(1, 8900)])
     acme.act("undo", DEV, 1, reason="wrong")

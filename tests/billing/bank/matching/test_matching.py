@@ -383,6 +383,7 @@ def test_a_policy_may_trust_a_payer_whom_reviewers_confirmed_often_enough(trust,
     )
 
     assert (decision.rule, decision.outcome) == ("S1", outcome)
+    assert ("reviewers confirmed it 3 times" in decision.reasons[0]) == (outcome == "settle")
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,19 @@ def test_no_other_word_of_the_text_is_a_veto(text, others, more):
     assert decide(transfer, BO, *others).outcome in AUTOMATIC
 
 
+def test_accents_and_umlauts_are_folded():
+    other = invoice(2, names=("Núñez Müller",))
+    transfer = incoming(8900, "NUNEZ MUELLER", ref=rf(1), **ACCOUNTANT)
+
+    assert decide(transfer, BO, other).outcome == "suggest"
+
+
+def test_a_payer_without_a_name_is_like_nobody():
+    decision = decide(incoming(8900, payer_name=None), invoice(2, names=("GmbH",)))
+
+    assert "the names share 0 %" in decision.candidates[0].why
+
+
 def test_a_firm_with_one_word_as_its_name_is_named_by_it():
     firm = invoice(2, names=("Acme GmbH",))
 
