@@ -114,6 +114,16 @@ class Transfer(Ours, table="transfers"):
     recorded_at: Mapped[dt.datetime]
 
 
+class MatchingMark(Ours, table="matching_marks"):
+    """The number of invoices that the last matching saw: one row, so that idle runs rest."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    invoices: Mapped[BigInt]
+    matched_at: Mapped[dt.datetime]
+
+
 class Decision(Ours, table="transfer_decisions"):
     """A decision about a transfer, by a rule or a reviewer, with its evidence.
 
