@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Date,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -47,10 +48,31 @@ class BankAccount(Base):
     added_at: Mapped[dt.datetime] = mapped_column(Moment)
 
 
+class FormatSwitch(Base):
+    """The day from which a bank account of ours recognises money in another format."""
+
+    __tablename__ = "bank_format_switches"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["number", "currency"],
+            ["billing.bank_accounts.number", "billing.bank_accounts.currency"],
+        ),
+        {"schema": SCHEMA},
+    )
+
+    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    currency: Mapped[str] = mapped_column(Text, primary_key=True)
+    from_day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    format: Mapped[str] = mapped_column(Text)
+    added_by: Mapped[str] = mapped_column(Text)
+    added_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
 class StatementFile(Base):
     """A file as received. `error` and `reason` tell why it was refused.
 
-    `account`: the account number that the sender gave for a file that does not name it.
+    `account`: the account number that the sender gave for a file that does not name it. `seen_by`:
+    who said that a refused file needs nothing more, and `seen_because` why.
     """
 
     __tablename__ = "statement_files"
@@ -71,6 +93,8 @@ class StatementFile(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     received_at: Mapped[dt.datetime] = mapped_column(Moment)
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    seen_by: Mapped[str | None] = mapped_column(Text)
+    seen_because: Mapped[str | None] = mapped_column(Text)
 
 
 class StatementFilePart(Base):
@@ -140,8 +164,9 @@ class FileStatement(Base):
 class BankLine(Base):
     """A line of an account's history, stored once for all the statements that contain it.
 
-    `key`: a digest that distinguishes it from every other line. `is_split`: its transfers exist, or
-    it can't have any.
+    `key`: a digest that distinguishes it from every other line. `is_split`: it was split into
+    transfers, or found to be none. `pays_nothing`: why it has no transfer; null for a line that has
+    one, or that matching has not seen yet.
     """
 
     __tablename__ = "bank_lines"
@@ -154,10 +179,17 @@ class BankLine(Base):
             postgresql_where=text("bank_reference IS NOT NULL"),
         ),
         Index(
-            "bank_lines_unsplit_idx",
+            "bank_lines_no_end_idx",
             "account",
             "format",
-            postgresql_where=text("NOT is_split"),
+            postgresql_where=text("NOT is_split AND pays_nothing IS NULL"),
+        ),
+        Index(
+            "bank_lines_own_payment_idx",
+            "account",
+            "currency",
+            "amount_minor",
+            postgresql_where=text("pays_nothing = 'own_payment'"),
         ),
         {"schema": SCHEMA},
     )
@@ -171,6 +203,7 @@ class BankLine(Base):
     booking_date: Mapped[dt.date | None] = mapped_column(Date)
     bank_reference: Mapped[str | None] = mapped_column(Text)
     is_split: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    pays_nothing: Mapped[str | None] = mapped_column(Text)
 
 
 class LineWording(Base):

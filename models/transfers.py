@@ -104,6 +104,7 @@ class Transfer(Base):
         ),
         Index("transfers_review_idx", "id", postgresql_where=text("review IS NOT NULL")),
         Index(None, "account", "booking_date"),
+        Index(None, "account", "currency", "amount_minor"),
         {"schema": SCHEMA},
     )
 

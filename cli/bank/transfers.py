@@ -199,6 +199,19 @@ def keep_as_credit(transfer: int, account: int, reason: str, who: str, version: 
     )
 
 
+@transfers.command("take-back")
+@id_argument
+@click.argument("original", type=int)
+@because_option
+@who_option
+@version_option
+def take_back(transfer: int, original: int, reason: str, who: str, version: int) -> None:
+    """Let the debit TRANSFER take back the transfer ORIGINAL; its invoice is open again."""
+    _decide(
+        transfer, who, version, lambda review: decisions.take_back(review, original, reason=reason)
+    )
+
+
 def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Command:
     @transfers.command(name, help=words)
     @id_argument
