@@ -11,6 +11,8 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
+from billing.bank import waiting as bank_waiting
+from billing.bank.line_ends import LineEnd
 from billing.events import deliveries
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.operations import dead_letters
@@ -18,6 +20,7 @@ from billing.renewal import due
 from billing.stripe import inbox_upkeep as stripe_inbox
 from billing.usage import inbox
 from billing_client.client import SENT_AT
+from cli.bank.line_ends import show_line_ends
 from cli.screen import console, json_option, show_json, table
 from cli.server_errors import first_line
 from models.credits import Hold
@@ -67,6 +70,10 @@ class Status:
     trials_to_confirm: int | None = None
     stripe_failed: int | None = None
     stripe_parked: int | None = None
+    statements_held: int | None = None
+    files_refused: int | None = None
+    transfers_waiting: int | None = None
+    bank_lines: list[LineEnd] = field(default_factory=list)
     audit_findings: int | None = None
 
     @property
@@ -98,6 +105,9 @@ class Status:
             ),
             (self.stripe_failed, "Stripe events failed: billing stripe events"),
             (self.stripe_parked, "Stripe events are parked: billing stripe events"),
+            (self.statements_held, "statements are held: billing statements list --held"),
+            (self.files_refused, "files were refused: billing statements files --refused"),
+            (self.transfers_waiting, "transfers wait for review: billing transfers review"),
             (self.audit_findings, "open findings: billing audit, billing stripe drift"),
         )
         return [*self.down, *late, *[f"{count} {text}" for count, text in counts if count]]
@@ -168,6 +178,9 @@ def _read_postgres(state: Status) -> None:
         state.trials_to_confirm = trial_sweeps.to_confirm(ctx)
         stripe = stripe_inbox.counts(ctx.session)
         state.stripe_failed, state.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
+        bank = bank_waiting.read(ctx.session)
+        state.statements_held, state.files_refused = bank.statements_held, bank.files_refused
+        state.transfers_waiting, state.bank_lines = bank.transfers_waiting, bank.line_ends
         state.audit_findings = ctx.session.execute(
             select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
         ).scalar_one()
@@ -220,9 +233,14 @@ def _show(state: Status) -> None:
             ("trials that wait for confirmation", state.trials_to_confirm),
             ("failed Stripe events", state.stripe_failed),
             ("parked Stripe events", state.stripe_parked),
+            ("held statements", state.statements_held),
+            ("refused statement files", state.files_refused),
+            ("transfers for review", state.transfers_waiting),
             ("open findings", state.audit_findings),
         ],
     )
+    if state.bank_lines:
+        show_line_ends("bank lines", state.bank_lines)
     for problem in state.problems:
         console.print(problem, style="red")
     if not state.problems:

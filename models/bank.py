@@ -26,6 +26,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import SCHEMA, Base, Moment
 
+#: The format of an account on days on which it recognises no money: it has another number then.
+NO_FORMAT = "none"
+
 
 class BankAccount(Base):
     """A bank account of ours that may receive money.
@@ -49,7 +52,11 @@ class BankAccount(Base):
 
 
 class FormatSwitch(Base):
-    """The day from which a bank account of ours recognises money in another format."""
+    """The day from which a bank account of ours recognises money in another format.
+
+    `format`: none, if the account has another number from then on. `former_number`: the account's
+    number until then.
+    """
 
     __tablename__ = "bank_format_switches"
     __table_args__ = (
@@ -64,6 +71,7 @@ class FormatSwitch(Base):
     currency: Mapped[str] = mapped_column(Text, primary_key=True)
     from_day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
     format: Mapped[str] = mapped_column(Text)
+    former_number: Mapped[str] = mapped_column(Text)
     added_by: Mapped[str] = mapped_column(Text)
     added_at: Mapped[dt.datetime] = mapped_column(Moment)
 

@@ -68,7 +68,7 @@ FROM batch AS b JOIN billing.transfers AS t
 JOIN billing.bank_lines AS l ON l.key = t.line
 JOIN billing.line_wordings AS w ON w.line = t.line
 LIMIT {MAX_PAIRS}
-"""
+"""  # noqa: S608
 #: Debits of the amount of these payments that were taken for our own payments.
 _OWN_PAYMENTS = f"""
 {_BATCH}
@@ -79,7 +79,7 @@ FROM batch AS b JOIN billing.bank_lines AS l
  AND l.pays_nothing = 'own_payment'
 JOIN billing.line_wordings AS w ON w.line = l.key
 LIMIT {MAX_PAIRS}
-"""
+"""  # noqa: S608
 
 
 def returns_among(session: Session, debits: Sequence[Part]) -> list[Part]:
@@ -151,8 +151,20 @@ def issued_in(session: Session, debits: Sequence[Part]) -> OpenItems:
     if not heads and not numbers:
         return OpenItems({})
     rows = session.execute(text(_ISSUED), {"heads": list(heads), "numbers": list(numbers)})
-    return OpenItems(
-        {row.id: IssuedInvoice(**row._mapping, total_minor=row.due_minor) for row in rows}
+    return OpenItems({row.id: _issued(row) for row in rows})
+
+
+def _issued(row: Any) -> IssuedInvoice:
+    return IssuedInvoice(
+        id=row.id,
+        account_id=row.account_id,
+        reference=row.reference,
+        number=row.number,
+        currency=row.currency,
+        due_minor=row.due_minor,
+        total_minor=row.due_minor,
+        state=row.state,
+        issued_on=row.issued_on,
     )
 
 

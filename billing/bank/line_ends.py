@@ -41,7 +41,7 @@ FROM (
     LEFT JOIN billing.bank_accounts AS b ON b.number = l.account AND b.currency = l.currency
     WHERE NOT l.is_split AND l.pays_nothing IS NULL) AS r
 WHERE l.key = r.key AND r.reason IS NOT NULL AND NOT l.is_split AND l.pays_nothing IS NULL
-"""
+"""  # noqa: S608
 _FINISH = """
 UPDATE billing.bank_lines AS l SET is_split = true, pays_nothing = CASE
     WHEN l.key = ANY(CAST(:reworded AS uuid[])) THEN 'reworded'

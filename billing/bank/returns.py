@@ -20,6 +20,7 @@ from billing.bank.return_signs import bank_ids_of, bank_mark, identifiers_of, re
 from billing.bank.transfers import UndecidedTransfer
 from billing.bank.wordings import parts_of
 from billing.context import Context
+from models.bank import FormatSwitch
 from models.transfers import Transfer
 
 ACTOR = "rule"
@@ -33,7 +34,7 @@ SELECT t.id, t.place, t.amount_minor, t.reversed_by IS NOT NULL AS is_reversed,
 FROM billing.transfers AS t
 JOIN billing.bank_lines AS l ON l.key = t.line
 JOIN billing.line_wordings AS w ON w.line = t.line
-WHERE t.account = :account AND t.currency = :currency AND t.amount_minor > 0
+WHERE t.account = ANY(:accounts) AND t.currency = :currency AND t.amount_minor > 0
   AND t.booking_date BETWEEN CAST(:day AS date) - 400 AND CAST(:day AS date) + 7
   AND jsonb_path_query_array(w.payload, '$.** ? (@.type() == "string")') ?| :identifiers
 """
@@ -48,7 +49,7 @@ SELECT t.id, t.place, t.amount_minor, t.reversed_by IS NOT NULL AS is_reversed,
 FROM billing.transfers AS t
 JOIN billing.bank_lines AS l ON l.key = t.line
 JOIN billing.line_wordings AS w ON w.line = t.line
-WHERE t.account = :account AND t.currency = :currency AND t.amount_minor > 0
+WHERE t.account = ANY(:accounts) AND t.currency = :currency AND t.amount_minor > 0
   AND t.booking_date BETWEEN CAST(:day AS date) - 400 AND CAST(:day AS date) + 7
   AND (t.id IN (SELECT a.transfer_id FROM billing.allocations AS a
                 WHERE a.transfer_invoice_id = ANY(:invoices))
@@ -116,8 +117,10 @@ def _find(session: Session, returned: UndecidedTransfer) -> ReturnLink:
     debit = _debit_of(returned)
     identifiers = identifiers_of(debit.own, returned.detail)
     named = debits.named_in(debit, debits.issued_in(session, [debit]))
+    formerly = select(FormatSwitch.former_number).where(FormatSwitch.number == incoming.receiving)
+    accounts = [incoming.receiving, *session.scalars(formerly)]
     wanted = {
-        "account": incoming.receiving,
+        "accounts": accounts,
         "currency": incoming.currency,
         "day": incoming.booking_date,
         "identifiers": sorted(identifiers),
@@ -248,9 +251,8 @@ def take_back(ctx: Context, transfer: Transfer, original_id: int, *, actor: str,
     Raises PartsRefused if it is not one of the same currency and amount, or was taken back before.
     """
     original = transfers.lock(ctx.session, original_id)
-    is_same = (original.account, original.currency) == (transfer.account, transfer.currency)
-    if not is_same or original.amount_minor != -transfer.amount_minor:
-        raise PartsRefused(problem=f"transfer {original_id} is not of the same account and amount")
+    if original.currency != transfer.currency or original.amount_minor != -transfer.amount_minor:
+        raise PartsRefused(problem=f"transfer {original_id} is not of the same amount")
     if original.reversed_by is not None:
         raise PartsRefused(problem=f"transfer {original_id} was taken back before")
     _reverse(ctx, original, transfer, why, actor=actor)

@@ -35,7 +35,7 @@ JOIN billing.bank_accounts AS b ON b.number = l.account AND b.currency = l.curre
 WHERE NOT l.is_split AND l.pays_nothing IS NULL AND l.status = 'BOOK'
   AND l.booking_date IS NOT NULL AND l.format = {line_ends.FORMAT_IN_FORCE}
 ORDER BY l.key LIMIT :limit FOR UPDATE OF l SKIP LOCKED
-"""
+"""  # noqa: S608
 
 
 def split_lines(ctx: Context, *, limit: int = SPLIT_AT_ONCE) -> int:
@@ -104,16 +104,17 @@ _UNDECIDED = """
 SELECT t.id, t.version, t.line::text, t.place, t.account, t.currency, t.amount_minor,
        t.booking_date, t.payer_iban, t.customer_id, t.state, l.amount_minor AS line_minor,
        l.format, w.payload, w.wordings, e.payload AS notice,
-       CASE WHEN EXISTS (SELECT FROM billing.bank_format_switches AS c
-                         WHERE c.number = t.account AND c.currency = t.currency
-                           AND t.booking_date BETWEEN c.from_day - 7 AND c.from_day + 7) THEN
-           (SELECT min(o.id) FROM billing.transfers AS o
-            JOIN billing.bank_lines AS m ON m.key = o.line AND m.format <> l.format
-            WHERE o.account = t.account AND o.currency = t.currency
-              AND o.amount_minor = t.amount_minor
-              AND o.booking_date BETWEEN t.booking_date - 7 AND t.booking_date + 7
-              AND (o.payer_iban = t.payer_iban OR o.payer_iban IS NULL OR t.payer_iban IS NULL))
-       END AS twin
+       (SELECT min(o.id) FROM billing.bank_format_switches AS c
+        JOIN billing.transfers AS o ON o.currency = c.currency AND o.account = CASE
+            WHEN t.booking_date >= c.from_day THEN c.former_number ELSE c.number END
+        WHERE c.currency = t.currency AND t.account = CASE
+            WHEN t.booking_date >= c.from_day THEN c.number ELSE c.former_number END
+          AND t.booking_date BETWEEN c.from_day - 7 AND c.from_day + 7
+          AND (o.booking_date >= c.from_day) <> (t.booking_date >= c.from_day)
+          AND o.amount_minor = t.amount_minor
+          AND o.booking_date BETWEEN t.booking_date - 7 AND t.booking_date + 7
+          AND (o.payer_iban = t.payer_iban OR o.payer_iban IS NULL OR t.payer_iban IS NULL)
+       ) AS twin
 FROM billing.transfers AS t
 JOIN billing.bank_lines AS l ON l.key = t.line
 JOIN LATERAL (SELECT (array_agg(v.payload ORDER BY v.digest))[1] AS payload, count(*) AS wordings

@@ -4,14 +4,18 @@ import re
 
 #: ISO 20022 bank transaction codes, sub-family: reversals because of a return, of a cancellation
 #: request, of an unpaid direct debit, cheque or card payment, and ACH returns.
-_SUB_FAMILIES = frozenset("RRTN RPCR PRDD UPDD UPCQ UPCT UPTC CQRV ARET AREV".split())
+_SUB_FAMILIES = frozenset(
+    {"RRTN", "RPCR", "PRDD", "UPDD", "UPCQ", "UPCT", "UPTC", "CQRV", "ARET", "AREV"}
+)
 #: SWIFT field 61: a returned item. N, S and F say who made the entry.
 _SWIFT = frozenset({"NRTI", "SRTI", "FRTI"})
 #: German business codes (DFÜ agreement, annex 3, chapter 8): returned direct debits and transfers,
 #: and the credits that follow them.
-BUSINESS_CODES = frozenset("009 059 108 109 159 181 184".split())
+BUSINESS_CODES = frozenset({"009", "059", "108", "109", "159", "181", "184"})
 #: BAI2 detail type codes: returns, reversals and rejected items. 567, the fee, is no return.
-_BAI2 = frozenset("252 255 257 258 261 266 268 395 423 552 555 557 558 561 566 568 694".split())
+_CREDITS = {"252", "255", "257", "258", "261", "266", "268", "395"}
+_DEBITS = {"423", "552", "555", "557", "558", "561", "566", "568", "694"}
+_BAI2 = frozenset(_CREDITS | _DEBITS)
 #: A code inside a longer one: PMNT-RCDT-RRTN, NRTI+159+0900.
 _PART = re.compile(r"[A-Z0-9]+")
 

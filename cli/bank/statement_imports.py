@@ -9,10 +9,12 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import held_statements
 from billing.context import Context
 from billing.errors import Rejected
+from cli.bank.line_ends import show_line_ends
 from cli.screen import console, json_option, show_json, table
 from flows.bank import import_file as import_file_flow
 from flows.bank import match as bank_match
 from flows.bank.import_file import ImportOutcome
+from models.bank import BankAccount, FormatSwitch
 from worker.database import transaction
 
 dry_run_option = click.option(
@@ -46,6 +48,7 @@ def import_files(
     import_path = import_file_flow.rehearse_path if dry_run else import_file_flow.import_path
     outcomes = [(path, import_path(path, account=account)) for path in files]
     report = bank_match.MatchReport() if dry_run else bank_match.run()
+    outcomes = [(path, import_file_flow.with_ends(outcome)) for path, outcome in outcomes]
     if as_json:
         show_json(
             {
@@ -56,6 +59,9 @@ def import_files(
         )
     else:
         _show(outcomes, dry_run=dry_run)
+        show_line_ends(
+            "the lines of these files", [end for _, outcome in outcomes for end in outcome.ends]
+        )
         for name, count in report.counts().items():
             console.print(f"{name}: {count}")
     if any(outcome.outcome == "refused" for _, outcome in outcomes):
@@ -151,14 +157,27 @@ def account(
                 raise click.UsageError("NUMBER needs --currency and --format")
             _register(ctx, number, currency, source_format, customer)
         accounts = bank_accounts.registered(ctx.session)
+        switches = bank_accounts.switches(ctx.session)
     if as_json:
-        show_json({"accounts": accounts})
+        show_json({"accounts": accounts, "switches": switches})
         return
     table(
         "registered bank accounts",
         ("number", "currency", "format", "customer", "added by"),
-        [(row.number, row.currency, row.format, row.customer_id, row.added_by) for row in accounts],
+        [
+            (row.number, row.currency, _formats(row, switches), row.customer_id, row.added_by)
+            for row in accounts
+        ],
     )
+
+
+def _formats(account: BankAccount, switches: list[FormatSwitch]) -> str:
+    changes = [
+        f"from {row.from_day} {row.format}"
+        for row in switches
+        if (row.number, row.currency) == (account.number, account.currency)
+    ]
+    return ", ".join([account.format, *changes])
 
 
 def _register(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from billing.bank import unapplied
+from billing.bank import line_ends, unapplied
 from billing.bank.errors import UnknownTransfer
 from billing.bank.review import decisions, queue, typed_input
 from billing.bank.review.decisions import Review
@@ -120,10 +120,13 @@ def run(as_json: bool) -> None:
 @transfers.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def report(file: Path) -> None:
-    """Write an HTML page into FILE: transfers by state, held statements, unapplied cash."""
+    """Write an HTML page into FILE: transfers by state, bank lines by end, unapplied cash."""
     with transaction() as ctx:
         page = transfer_report.page(
-            queue.figures(ctx.session), queue.waiting(ctx.session), now=clock.now()
+            queue.figures(ctx.session),
+            queue.waiting(ctx.session),
+            now=clock.now(),
+            ends=line_ends.ends(ctx.session),
         )
     file.write_text(page, encoding="utf-8")
     console.print(f"wrote {file}")

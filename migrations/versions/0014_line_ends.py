@@ -14,7 +14,7 @@ SET booking_date = (SELECT min(COALESCE(s.closing_day, s.to_date)) FROM billing.
                     JOIN billing.statements AS s ON s.digest = m.statement WHERE m.line = l.key)
 WHERE l.booking_date IS NULL AND NOT l.is_split
 """
-#: Lines that were split before and have no transfer. All others get their reason when matching runs.
+#: Lines that were split before and have no transfer. The others get a reason when matching runs.
 _REASONS = """
 UPDATE billing.bank_lines AS l
 SET pays_nothing = CASE WHEN l.amount_minor < 0 THEN 'own_payment' ELSE 'no_amount' END
@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("from_day", sa.Date(), nullable=False),
         sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("former_number", sa.Text(), nullable=False),
         sa.Column("added_by", sa.Text(), nullable=False),
         sa.Column("added_at", TIMESTAMP(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("number", "currency", "from_day", name="bank_format_switches_pkey"),
