@@ -48,13 +48,21 @@ def bank_mark(payload: Mapping[str, Any], detail: Mapping[str, Any], of: str) ->
         return "the bank marks it as a reversal"
     if payload["corrects"]:
         return "the bank says that it corrects another line"
-    if detail.get("return_reason"):
-        return f"the bank gives a reason for a return: {detail['return_reason']}"
+    reason = detail.get("return_reason")
+    if reason and not _is_no_reason(reason):
+        return f"the bank gives a reason for a return: {reason}"
     codes = (payload["type_code"], payload.get("detail_type_code"), detail.get("type_code"))
     for code in codes:
         if code and is_return_code(code, of=of):
             return f"the bank's code says that it is a return: {code}"
     return None
+
+
+def _is_no_reason(reason: str) -> bool:
+    """Whether it is a number of the German field ?34 that names no return: those have 901 to 989."""
+    return (
+        reason.isascii() and reason.isdigit() and len(reason) == 3 and not 900 < int(reason) < 990
+    )
 
 
 def return_words(payload: Mapping[str, Any], detail: Mapping[str, Any]) -> str | None:

@@ -151,7 +151,7 @@ def list_files(only_refused: bool, as_json: bool) -> None:
 @click.option("--account", help="The account's number, if the file does not name it.")
 @json_option
 def reread(file: int, account: str | None, as_json: bool) -> None:
-    """Read the stored FILE (its id) again: a refused one, or now with its --account.
+    """Read the stored FILE (its id) again: a refused one, or now with its account or currency.
 
     Then the new transfers are matched.
     """

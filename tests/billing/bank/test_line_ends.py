@@ -71,56 +71,56 @@ def test_equal_lines_without_dates_of_two_days_are_two(bank):
 
 SILENT = [
     pytest.param(
-        lambda: {"source_format": "MT940"},
+        {"source_format": "MT940"},
         statement(line("10.00")),
         None,
         [("pays_nothing", "other_format", 1)],
         id="money is recognised in another format",
     ),
     pytest.param(
-        lambda: {"currency": "CHF"},
+        {"currency": "CHF"},
         statement(line("10.00")),
         None,
         [("held", "account_currency", 1)],
         id="registered in another currency",
     ),
     pytest.param(
-        lambda: {"number": "DE00"},
+        {"number": "DE00"},
         statement(line("10.00")),
         None,
         [("held", "account_unknown", 1)],
         id="not registered",
     ),
     pytest.param(
-        lambda: {"source_format": "CSV"},
+        {"source_format": "CSV"},
         csv(),
         None,
         [("held", "account_unknown, family_doubt", 2)],
         id="a CSV without account",
     ),
     pytest.param(
-        lambda: {},
+        {},
         camt(entry(status="<Sts>PDNG</Sts>"), closing="0.00").encode(),
         None,
         [("pays_nothing", "not_booked", 1)],
         id="pending",
     ),
     pytest.param(
-        lambda: {},
+        {},
         statement(line("50.00", mark="DBIT", text="rent")),
         None,
         [("pays_nothing", "own_payment", 1)],
         id="our own payment",
     ),
     pytest.param(
-        lambda: {},
+        {},
         statement(line("0.00", text="information")),
         None,
         [("pays_nothing", "no_amount", 1)],
         id="no amount",
     ),
     pytest.param(
-        lambda: {"currency": "USD"},
+        {"currency": "USD"},
         statement(line("10.00", currency="USD")),
         None,
         [("held", "account_currency, balance_mismatch, currency_mismatch", 1)],
@@ -132,7 +132,7 @@ SILENT = [
 @pytest.mark.parametrize(("registered", "content", "account", "expected"), SILENT)
 def test_what_becomes_no_transfer_has_a_named_end(database, registered, content, account, expected):
     bank = Bank()
-    bank.register(**registered())
+    bank.register(**registered)
 
     bank.receive(content, account=account)
 
@@ -146,7 +146,8 @@ def test_what_becomes_no_transfer_has_a_named_end(database, registered, content,
 
 def test_a_csv_without_currency_is_held_by_name_and_a_release_leaves_a_reason(database):
     bank = Bank()
-    bank.register(source_format="CSV")
+    for currency in ("EUR", "USD"):
+        bank.register(source_format="CSV", currency=currency)
     bank.receive(csv(currency=False), account=OWN_IBAN)
 
     [(end, why, lines)] = ends(bank)

@@ -217,6 +217,16 @@ def test_a_code_marks_a_return_in_the_format_that_defines_it(code, of, is_return
     assert (bank_mark(payload, {}, of) is not None) is is_return
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_return"),
+    [("914", True), ("AC04", True), ("992", False), ("339", False), ("540", False)],
+)
+def test_a_number_in_field_34_marks_a_return_only_from_901_to_989(reason, is_return):
+    payload = {"is_reversal": False, "corrects": None, "type_code": "NDDT"}
+
+    assert (bank_mark(payload, {"return_reason": reason}, "MT940") is not None) is is_return
+
+
 def _mt940(reference, *, code="NTRF", gvc=None, mark="D", day="0201", opening="C260131EUR0,00"):
     text = f"{gvc}?00x?20SVWZ+{reference}?32Anna Schmidt" if gvc else reference
     closing = "C260201EUR0,00" if mark == "D" else "C260131EUR89,00"

@@ -206,6 +206,21 @@ def test_an_account_that_was_forgotten_is_said_by_importing_again(csv_bank, tmp_
     assert [row.account for row in csv_bank.statements()] == [OWN_IBAN]
 
 
+def test_rereading_a_file_without_currency_keeps_the_lines_that_another_file_has_too(
+    csv_bank, tmp_path
+):
+    head = "Date,Amount,Description\n2026-02-01,1.00,a\n2026-02-13,2.00,b\n"
+    for name, more in (("one", ""), ("two", "2026-02-14,3.00,c\n")):
+        (tmp_path / name).write_text(head + more)
+        billing("import", tmp_path / name, "--account", "DE2")
+    two, _ = listed()
+
+    assert billing("reread", two["id"]).exit_code == 0
+
+    assert csv_bank.amounts() == [100, 200, 300]
+    assert len(csv_bank.statements()) == 2
+
+
 def test_a_refused_file_is_read_again_and_one_that_was_read_is_not(bank, tmp_path):
     (tmp_path / "bad").write_bytes(b"%PDF-1.7")
     (tmp_path / "good").write_bytes(statement(line("1.00")))
@@ -218,7 +233,7 @@ def test_a_refused_file_is_read_again_and_one_that_was_read_is_not(bank, tmp_pat
 
     assert (again.exit_code, refused.exit_code) == (1, 1)
     assert "UnknownFormat" in again.output or "refused" in again.output
-    assert "its statements name their account" in refused.output
+    assert "its statements name their account and currency" in refused.output
 
 
 def billing(*arguments):
