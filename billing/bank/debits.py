@@ -14,15 +14,13 @@ from sqlalchemy.orm import Session
 
 from billing.bank import wordings
 from billing.bank.matching import remittance
-from billing.bank.matching.open_items import IssuedInvoice, OpenItems, folded
+from billing.bank.matching.open_items import IssuedInvoice, OpenItems
 from billing.bank.matching.types import IncomingTransfer
 from billing.bank.return_signs import bank_mark, identifiers_of, refund_words, return_words
 
 #: The days in which a payment may come back (a direct debit without mandate: 13 months), and the
 #: days by which a return may be booked before its payment.
 RETURN_DAYS, EARLY_DAYS = 400, 7
-#: Pairs of a debit and a payment of its amount that one batch compares: a second or two.
-MAX_PAIRS = 50_000
 _HEAD = re.compile(r"R\W{0,2}F\W{0,2}([0-9])\W{0,2}([0-9])")
 _NUMBER = re.compile(r"[A-Z0-9]+(?:[-/][A-Z0-9]+)*")
 
@@ -54,32 +52,36 @@ FROM billing.transfer_invoices AS i
 WHERE left(i.reference, 4) = ANY(:heads) OR upper(i.number) = ANY(:numbers)
 ORDER BY i.id
 """
-_BATCH = """
+#: Lines of the opposite amounts that share a key with a part: {table} as t, and its line's wording.
+_SHARING = """
 WITH batch AS (SELECT * FROM jsonb_to_recordset(CAST(:batch AS jsonb))
-               AS b (number int, account text, currency text, amount bigint, day date))
+    AS b (number int, account text, currency text, amount bigint, day date, keys jsonb)),
+wanted AS (SELECT b.*, k.key FROM batch AS b, jsonb_array_elements_text(b.keys) AS k (key)),
+amounts AS (SELECT DISTINCT account, currency, amount FROM batch),
+opposite AS MATERIALIZED (
+    SELECT a.account, a.currency, a.amount, t.booking_date, {line} AS line, k.key
+    FROM amounts AS a JOIN {table} AS t ON t.account = a.account AND t.currency = a.currency
+     AND t.amount_minor = -a.amount AND {condition}
+    JOIN billing.line_wordings AS w ON w.line = {line}
+    CROSS JOIN LATERAL (SELECT COALESCE(w.payload->'details'->{place}, w.payload) AS x) AS d
+    CROSS JOIN LATERAL unnest(ARRAY[
+        d.x->>'uetr', d.x->>'transaction_id', d.x->>'bank_reference', d.x->>'end_to_end_id',
+        d.x->>'detail_bank_reference', d.x->>'customer_reference', d.x->>'corrects',
+        'iban ' || (d.x->>'counterparty_iban'), 'name ' || upper(d.x->>'counterparty'),
+        'any']) AS k (key)
+    WHERE k.key IS NOT NULL)
+SELECT DISTINCT n.number, o.line::text
+FROM wanted AS n JOIN opposite AS o USING (account, currency, amount, key)
+WHERE o.booking_date BETWEEN n.day - CAST(:before AS int) AND n.day + CAST(:after AS int)
 """
 #: Payments received of the amount of these debits.
-_PAYMENTS = f"""
-{_BATCH}
-SELECT b.number, t.line::text, t.place, w.payload, l.amount_minor
-FROM batch AS b JOIN billing.transfers AS t
-  ON t.account = b.account AND t.currency = b.currency AND t.amount_minor = -b.amount
- AND t.booking_date BETWEEN b.day - {RETURN_DAYS} AND b.day + {EARLY_DAYS}
-JOIN billing.bank_lines AS l ON l.key = t.line
-JOIN billing.line_wordings AS w ON w.line = t.line
-LIMIT {MAX_PAIRS}
-"""  # noqa: S608
+_PAYMENTS = _SHARING.format(
+    table="billing.transfers", line="t.line", place="t.place", condition="true"
+)
 #: Debits of the amount of these payments that were taken for our own payments.
-_OWN_PAYMENTS = f"""
-{_BATCH}
-SELECT b.number, l.key::text AS line, 0 AS place, w.payload, l.amount_minor
-FROM batch AS b JOIN billing.bank_lines AS l
-  ON l.account = b.account AND l.currency = b.currency AND l.amount_minor = -b.amount
- AND l.booking_date BETWEEN b.day - {EARLY_DAYS} AND b.day + {RETURN_DAYS}
- AND l.pays_nothing = 'own_payment'
-JOIN billing.line_wordings AS w ON w.line = l.key
-LIMIT {MAX_PAIRS}
-"""  # noqa: S608
+_OWN_PAYMENTS = _SHARING.format(
+    table="billing.bank_lines", line="t.key", place="0", condition="t.pays_nothing = 'own_payment'"
+)
 
 
 def returns_among(session: Session, debits: Sequence[Part]) -> list[Part]:
@@ -88,15 +90,16 @@ def returns_among(session: Session, debits: Sequence[Part]) -> list[Part]:
     issued = issued_in(session, debits)
     named = {number for number, debit in enumerate(debits) if named_in(debit, issued)}
     rest = [number for number in range(len(debits)) if number not in marked | named]
-    rows = _same_amount(session, _PAYMENTS, debits, rest)
-    shared = {row.number for row in rows if _may_undo(debits[row.number], _part(row))}
+    rows = _sharing(session, _PAYMENTS, debits, rest, before=RETURN_DAYS, after=EARLY_DAYS)
+    shared = {row.number for row in rows}
     return [debits[number] for number in sorted(marked | named | shared)]
 
 
 def early_returns(session: Session, payments: Sequence[Part]) -> set[str]:
     """Lines of debits, taken for our own payments before, that may take these payments back."""
-    rows = _same_amount(session, _OWN_PAYMENTS, payments, range(len(payments)))
-    return {row.line for row in rows if _may_undo(_part(row), payments[row.number])}
+    numbers = range(len(payments))
+    rows = _sharing(session, _OWN_PAYMENTS, payments, numbers, before=EARLY_DAYS, after=RETURN_DAYS)
+    return {row.line for row in rows}
 
 
 def _speaks_of_return(debit: Part) -> bool:
@@ -106,9 +109,19 @@ def _speaks_of_return(debit: Part) -> bool:
     )
 
 
-def _same_amount(
-    session: Session, query: str, parts: Sequence[Part], numbers: Iterable[int]
+def _sharing(
+    session: Session,
+    query: str,
+    parts: Sequence[Part],
+    numbers: Iterable[int],
+    *,
+    before: int,
+    after: int,
 ) -> Sequence[Any]:
+    """The number of each part that shares a key with a line of the opposite amount, and the line.
+
+    The line is booked at most so many days before or after the part.
+    """
     batch = [
         {
             "number": number,
@@ -116,27 +129,22 @@ def _same_amount(
             "currency": parts[number].currency,
             "amount": parts[number].amount_minor,
             "day": str(parts[number].booking_date),
+            "keys": _keys(parts[number]),
         }
         for number in numbers
     ]
-    return session.execute(text(query), {"batch": json.dumps(batch)}).all() if batch else ()
+    values = {"batch": json.dumps(batch), "before": before, "after": after}
+    return session.execute(text(query), values).all() if batch else ()
 
 
-def _part(row: Any) -> Part:
-    details = {place: part for place, _, part in wordings.parts_of(row.payload, row.amount_minor)}
-    detail = details.get(row.place, {})
-    return Part(row.line, row.place, "", "", row.amount_minor, None, "", row.payload, detail)
-
-
-def _may_undo(debit: Part, payment: Part) -> bool:
-    """Whether a debit of a payment's amount may be its return, or our refund of it."""
-    ids = identifiers_of(debit.own, debit.detail) & identifiers_of(payment.own, payment.detail)
-    iban, name = (debit.detail.get(field) for field in ("counterparty_iban", "counterparty"))
-    is_same_iban = bool(iban) and iban == payment.detail.get("counterparty_iban")
-    words = folded(name or "")
-    is_same_name = bool(words) and words == folded(payment.detail.get("counterparty") or "")
-    is_refund = bool(refund_words(debit.payload, debit.detail))
-    return bool(ids) or is_same_iban or is_same_name or is_refund
+def _keys(part: Part) -> list[str]:
+    """The texts by which a payment and its return, or our refund of it, may be the same."""
+    keys = sorted(identifiers_of(part.own, part.detail))
+    iban, name = (part.detail.get(field) for field in ("counterparty_iban", "counterparty"))
+    keys += [f"iban {iban}"] if iban else []
+    keys += [f"name {name.upper()}"] if name else []
+    is_refund = part.amount_minor < 0 and refund_words(part.payload, part.detail)
+    return [*keys, "any"] if is_refund else keys
 
 
 def issued_in(session: Session, debits: Sequence[Part]) -> OpenItems:

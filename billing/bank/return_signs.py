@@ -59,10 +59,9 @@ def bank_mark(payload: Mapping[str, Any], detail: Mapping[str, Any], of: str) ->
 
 
 def _is_no_reason(reason: str) -> bool:
-    """Whether it is a number of the German field ?34 that names no return: those have 901 to 989."""
-    return (
-        reason.isascii() and reason.isdigit() and len(reason) == 3 and not 900 < int(reason) < 990
-    )
+    """Whether it is a number of the German field ?34 other than 901 to 989, which name returns."""
+    is_number = len(reason) == 3 and reason.isascii() and reason.isdigit()
+    return is_number and not 900 < int(reason) < 990
 
 
 def return_words(payload: Mapping[str, Any], detail: Mapping[str, Any]) -> str | None:
