@@ -86,6 +86,8 @@ _OWN_PAYMENTS = _SHARING.format(
 
 def returns_among(session: Session, debits: Sequence[Part]) -> list[Part]:
     """Those of these debits that may be returns."""
+    if not debits:
+        return []
     marked = {number for number, debit in enumerate(debits) if _speaks_of_return(debit)}
     issued = issued_in(session, debits)
     named = {number for number, debit in enumerate(debits) if named_in(debit, issued)}

@@ -54,8 +54,11 @@ def split_lines(ctx: Context, *, limit: int = SPLIT_AT_ONCE) -> int:
     returns = debits.returns_among(ctx.session, debits_by_sign)
     _insert(ctx, returns, customer_ids)
     line_ends.finish(ctx.session, [line.key for line in lines], reworded=set(same))
-    line_ends.split_again(ctx.session, debits.early_returns(ctx.session, payments))
-    return len(lines)
+    early = debits.early_returns(ctx.session, payments)
+    if not early:
+        return len(lines)
+    line_ends.split_again(ctx.session, early)
+    return len(lines) + split_lines(ctx, limit=limit)
 
 
 def _parts(line: Any) -> list[Part]:

@@ -159,7 +159,7 @@ def account(
         accounts = bank_accounts.registered(ctx.session)
         switches = bank_accounts.switches(ctx.session)
     if as_json:
-        show_json({"accounts": accounts, "switches": switches})
+        show_json({"accounts": [_plain(row, switches) for row in accounts]})
         return
     table(
         "registered bank accounts",
@@ -171,12 +171,18 @@ def account(
     )
 
 
+def _plain(account: BankAccount, switches: list[FormatSwitch]) -> dict[str, object]:
+    values = {column.name: getattr(account, column.name) for column in account.__table__.columns}
+    return {**values, "switches": _switches_of(account, switches)}
+
+
+def _switches_of(account: BankAccount, switches: list[FormatSwitch]) -> list[FormatSwitch]:
+    key = (account.number, account.currency)
+    return [row for row in switches if (row.number, row.currency) == key]
+
+
 def _formats(account: BankAccount, switches: list[FormatSwitch]) -> str:
-    changes = [
-        f"from {row.from_day} {row.format}"
-        for row in switches
-        if (row.number, row.currency) == (account.number, account.currency)
-    ]
+    changes = [f"from {row.from_day} {row.format}" for row in _switches_of(account, switches)]
     return ", ".join([account.format, *changes])
 
 

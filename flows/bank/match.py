@@ -12,7 +12,7 @@ from billing.bank import decide, returns, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.invoicing import renew
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
-from billing.bank.transfers import MATCH_AT_ONCE, UndecidedTransfer
+from billing.bank.transfers import MATCH_AT_ONCE, SPLIT_AT_ONCE, UndecidedTransfer
 from billing.errors import Rejected
 from worker.database import transaction
 from worker.logs import logger
@@ -58,7 +58,7 @@ def _split(report: MatchReport) -> bool:
     with transaction() as ctx:
         count = transfers.split_lines(ctx)
     report.lines += count
-    return count > 0
+    return count >= SPLIT_AT_ONCE
 
 
 def _match(report: MatchReport) -> bool:

@@ -150,15 +150,20 @@ def statements(*arguments):
     return CliRunner().invoke(main, ["statements", *arguments])
 
 
+def switches_of(number):
+    accounts = json.loads(statements("account", "--json").output)["accounts"]
+    return next(one["switches"] for one in accounts if one["number"] == number)
+
+
 def test_the_command_switches_and_a_dry_run_does_not(moving):
     arguments = ["switch", "DE00", "--currency", "EUR", "--format", "camt.053"]
     arguments += ["--from", "2026-02-02", "--json"]
 
     assert json.loads(statements(*arguments, "--dry-run").output)["dry_run"] is True
-    assert json.loads(statements("account", "--json").output)["switches"] == []
+    assert switches_of("DE00") == []
     assert json.loads(statements(*arguments).output)["lone_lines"] == []
 
-    [switched] = json.loads(statements("account", "--json").output)["switches"]
+    [switched] = switches_of("DE00")
     assert (switched["format"], switched["from_day"]) == ("camt.053", "2026-02-02")
     assert "from 2026-02-02 camt.053" in statements("account").output
 
