@@ -15,6 +15,7 @@ from billing.statements.return_codes import is_return_code
 #: Words by which banks announce that money goes back, folded: German, French, Italian, Polish,
 #: Finnish, Swedish, Danish, Dutch, Spanish, English.
 _BANK_WORDS = re.compile(
+    r"(?<!\bNO )(?<!\bNOT )(?<!\bNOTHING )(?<!\bKEINE )(?<!\bSANS )(?<!\bSIN )"
     r"\b(RUECKLASTSCHRIFT\w*|RUECKUEBERWEISUNG\w*|RUECKBUCHUNG\w*|RUECKRUF\w*|RUECKGABE\w*"
     r"|RUECKSCHECK\w*|RETOURE\w*|RUECKBELASTUNG\w*|STORNO\w*|STORNIER\w*|NICHT EINGELOEST"
     r"|REJET\w*|IMPAYE\w*|RETOUR\w*|EXTOURNE\w*|CONTREPASSATION\w*"
@@ -27,6 +28,8 @@ _BANK_WORDS = re.compile(
     r"|DEVOL\w*|DEVUELT\w*|RECHAZ\w*|RETROCE\w*|IMPAGAD\w*"
     r"|(?<!TAX )(?<!VAT )RETURN(S|ED)?|REVERSAL|REVERSED|CHARGE ?BACK\w*|REJECT(ED|ION)?"
     r"|RECALL(ED)?|UNPAID|DISHONOU?RED|BOUNCED|NSF|INSUFFICIENT FUNDS)\b"
+    # a code of 0 behind the word, as Swiss banks put it, denies it
+    r"(?![ ?:=/-]+0{1,3}\b)"
 )
 #: Words by which a business refunds, and some banks return.
 _REFUND_WORDS = re.compile(

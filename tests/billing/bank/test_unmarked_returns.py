@@ -194,6 +194,13 @@ def test_the_words_of_banks_are_known_in_nine_languages(words):
 
 
 @pytest.mark.parametrize(
+    "words", ["rent", "?REJECT?0", "nothing rejected", "VAT return", "keine Rückgabe"]
+)
+def test_other_words_are_none(words):
+    assert not return_words({"note": None, "type_code": None}, {"remittance": [words]})
+
+
+@pytest.mark.parametrize(
     ("code", "of", "is_return"),
     [
         ("NRTI", "MT940", True),
