@@ -192,5 +192,5 @@ def named_in(debit: Part, issued: OpenItems) -> tuple[IssuedInvoice, ...]:
         structured=tuple(wordings.references(debit.detail)),
         texts=tuple(wordings.texts(debit.detail)),
     )
-    found = remittance.read(incoming, issued)
-    return tuple(dict.fromkeys((*found.named, *found.numbered)))
+    remittance_text = remittance.read(incoming, issued)
+    return tuple(dict.fromkeys((*remittance_text.named, *remittance_text.numbered)))

@@ -143,9 +143,9 @@ def switch(
     account = _account(ctx.session, plain(number), currency)
     becomes = plain(new_number) if new_number else account.number
     new = {"number": becomes, "currency": currency, "from_day": from_day, "format": to_format}
-    known = select(FormatSwitch).filter_by(**new)
+    same = select(FormatSwitch).filter_by(**new)
     former = _format_before(ctx.session, account, from_day)
-    if ctx.session.scalars(known).first() is None:
+    if ctx.session.scalars(same).first() is None:
         _check_switch(ctx.session, account, former, new)
         if becomes != account.number:
             _end(ctx, account, becomes, from_day)

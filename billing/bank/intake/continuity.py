@@ -124,12 +124,22 @@ def _line_shared(rows: Mapping[str, Statement], common: Common) -> list[Continui
     ]
 
 
-def _are_consecutive(one: Statement, other: Statement) -> bool:
-    if one.opening_minor is None or other.opening_minor is None or one.identity == other.identity:
+def _are_consecutive(statement: Statement, other: Statement) -> bool:
+    if (
+        statement.opening_minor is None
+        or other.opening_minor is None
+        or statement.identity == other.identity
+    ):
         return False
-    follows = one.closing_minor == other.opening_minor or other.closing_minor == one.opening_minor
-    differ = one.opening_minor != other.opening_minor and one.closing_minor != other.closing_minor
-    return one.format == other.format and follows and differ
+    follows = (
+        statement.closing_minor == other.opening_minor
+        or other.closing_minor == statement.opening_minor
+    )
+    differ = (
+        statement.opening_minor != other.opening_minor
+        and statement.closing_minor != other.closing_minor
+    )
+    return statement.format == other.format and follows and differ
 
 
 def _registered_formats(session: Session, account: str) -> dict[str, str]:
@@ -225,8 +235,8 @@ class _Walk:
         )
 
 
-def _shared(one: Link, other: Link, common: Common) -> CommonLines | None:
-    first, second = sorted((one.digest, other.digest))
+def _shared(link: Link, other: Link, common: Common) -> CommonLines | None:
+    first, second = sorted((link.digest, other.digest))
     return common.get((first, second))
 
 

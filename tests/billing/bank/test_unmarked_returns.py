@@ -1,8 +1,12 @@
 """Money that goes back without the bank's flag is seen: it reopens its invoice, or a person decides."""
 
 import pytest
+from click.testing import CliRunner
 
+from billing.bank.errors import NotAllowed, PartsRefused
 from billing.bank.return_signs import bank_mark, return_words
+from billing.errors import Rejected
+from cli.main import main
 from tests.billing.bank.story import line
 from tests.billing.statements.writing import PAYER_IBAN, bai2, mt940, ofx, stmttrn
 
@@ -151,6 +155,55 @@ def test_a_reviewer_takes_the_payment_back(acme):
     assert acme.invoices("acme") == [("open", 0, 8900)]
     assert acme.transfers() == [("reversed", 8900), ("reverses", -8900)]
     acme.check()
+
+
+def test_the_command_takes_the_payment_back(acme):
+    acme.receive(debit(text=acme.invoice.reference))
+    [item] = [one for one in acme.queue() if one.amount_minor < 0]
+    who = ["--as", "dev@example.com", "--version", str(item.version), "--because", "returned"]
+
+    result = CliRunner().invoke(main, ["transfers", "take-back", str(item.id), "1", *who])
+
+    assert result.output == f"transfer {item.id}: done\n"
+    assert acme.invoices("acme") == [("open", 0, 8900)]
+
+
+@pytest.mark.parametrize(
+    ("debit_id", "original", "why"),
+    [
+        pytest.param(2, 3, "is not of the same amount", id="of another amount"),
+        pytest.param(1, 3, "brought money", id="by a credit"),
+        pytest.param(2, 9, "UnknownTransfer", id="of no transfer"),
+    ],
+)
+def test_what_a_debit_can_not_take_back_is_refused(acme, debit_id, original, why):
+    acme.receive(debit(text=acme.invoice.reference))
+    acme.receive(line("12.00", text="other", iban=OTHER_IBAN))
+
+    with pytest.raises(Rejected) as refusal:
+        acme.act("take_back", "dev@example.com", debit_id, original, reason="x")
+
+    assert why in f"{refusal.value.name}: {refusal.value}"
+    assert acme.invoices("acme") == [("paid", 8900, 8900)]
+
+
+def test_a_payment_is_taken_back_once(acme):
+    for more in ("", " again"):
+        acme.receive(debit(text=acme.invoice.reference + more))
+    acme.act("take_back", "dev@example.com", 2, 1, reason="x")
+
+    with pytest.raises(PartsRefused, match="taken back before"):
+        acme.act("take_back", "dev@example.com", 3, 1, reason="x")
+
+
+def test_nobody_takes_back_a_payment_of_an_own_account(acme):
+    acme.hire("owner@example.com", account="acme")
+    acme.receive(debit(text=acme.invoice.reference))
+
+    with pytest.raises(NotAllowed):
+        acme.act("take_back", "owner@example.com", 2, 1, reason="x")
+
+    assert acme.invoices("acme") == [("paid", 8900, 8900)]
 
 
 def test_a_reviewer_says_that_it_was_our_refund_and_the_payments_are_free_again(shop):
