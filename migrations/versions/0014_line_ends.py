@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0018"
 
 #: Lines without any day get the closing day of their statement.
 _DAYS = """
