@@ -11,6 +11,8 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
+from billing.bank import waiting as bank_waiting
+from billing.bank.line_ends import LineEnd
 from billing.events import deliveries
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.operations import dead_letters
@@ -18,6 +20,7 @@ from billing.renewal import due
 from billing.stripe import inbox_upkeep as stripe_inbox
 from billing.usage import inbox
 from billing_client.client import SENT_AT
+from cli.bank.line_ends import show_line_ends
 from cli.screen import console, in_json, json_option, table
 from cli.server_errors import first_line
 from models.credits import Hold
@@ -50,6 +53,9 @@ COUNTS = {
     "trials_to_confirm": "trials that wait for confirmation",
     "stripe_failed": "failed Stripe events",
     "stripe_parked": "parked Stripe events",
+    "statements_held": "held statements",
+    "files_refused": "refused statement files",
+    "transfers_waiting": "transfers for review",
     "audit_findings": "open findings",
 }
 #: The counts that need an operator if they are not 0.
@@ -59,6 +65,9 @@ PROBLEMS = {
     "trials_to_confirm": "trials wait for your confirmation: billing trials list --due",
     "stripe_failed": "Stripe events failed: billing stripe events",
     "stripe_parked": "Stripe events are parked: billing stripe events",
+    "statements_held": "statements are held: billing statements list --held",
+    "files_refused": "files were refused: billing statements files --refused",
+    "transfers_waiting": "transfers wait for review: billing transfers review",
     "audit_findings": "open findings: billing audit, billing stripe drift",
 }
 
@@ -83,6 +92,7 @@ class Status:
     workers: list[str] = field(default_factory=list)
     queues: list[QueueState] = field(default_factory=list)
     counts: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(COUNTS))
+    bank_lines: list[LineEnd] = field(default_factory=list)
 
     @property
     def down(self) -> list[str]:
@@ -165,7 +175,7 @@ def _read_postgres(state: Status) -> None:
         in_inbox, oldest_row = inbox.waiting(session)
         renewals_due, lots_due = due.count(ctx)
         in_outbox, oldest_event, dead_events = deliveries.count(session)
-        stripe = stripe_inbox.counts(session)
+        stripe, bank = stripe_inbox.counts(session), bank_waiting.read(session)
         state.counts |= {
             "dead_letters": dead_letters.count_open(session),
             "inbox_waiting": in_inbox,
@@ -179,8 +189,12 @@ def _read_postgres(state: Status) -> None:
             "trials_to_confirm": trial_sweeps.to_confirm(ctx),
             "stripe_failed": stripe.get("failed", 0),
             "stripe_parked": stripe.get("parked", 0),
+            "statements_held": bank.statements_held,
+            "files_refused": bank.files_refused,
+            "transfers_waiting": bank.transfers_waiting,
             "audit_findings": session.scalar(findings),
         }
+        state.bank_lines = bank.line_ends
 
 
 def _age_s(since: dt.datetime | None, now: dt.datetime) -> float | None:
@@ -205,6 +219,8 @@ def _show(state: Status) -> None:
     table("queues", columns, state.queues)
     rows = [(label, state.counts[name]) for name, label in COUNTS.items()]
     table("work", ("what", "count"), rows)
+    if state.bank_lines:
+        show_line_ends("bank lines", state.bank_lines)
     for problem in state.problems:
         console.print(problem, style="red")
     if not state.problems:

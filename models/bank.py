@@ -7,10 +7,13 @@ more than once, leave the same rows.
 import datetime as dt
 import uuid
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import BigInt, NewId, Ours, partial_index
+
+#: The format of an account on days on which it recognises no money: it has another number then.
+NO_FORMAT = "none"
 
 
 class BankAccount(Ours, table="bank_accounts"):
@@ -30,10 +33,34 @@ class BankAccount(Ours, table="bank_accounts"):
     added_at: Mapped[dt.datetime]
 
 
+class FormatSwitch(Ours, table="bank_format_switches"):
+    """The day from which a bank account of ours recognises money in another format.
+
+    `format`: none, if the account has another number from then on. `former_number`: the account's
+    number until then.
+    """
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["number", "currency"],
+            ["billing.bank_accounts.number", "billing.bank_accounts.currency"],
+        ),
+    )
+
+    number: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    from_day: Mapped[dt.date] = mapped_column(primary_key=True)
+    format: Mapped[str]
+    former_number: Mapped[str]
+    added_by: Mapped[str]
+    added_at: Mapped[dt.datetime]
+
+
 class StatementFile(Ours, table="statement_files"):
     """A file as received. `error` and `reason` tell why it was refused.
 
-    `account`: the account number that the sender gave for a file that does not name it.
+    `account`: the account number that the sender gave for a file that does not name it. `seen_by`:
+    who said that a refused file needs nothing more, and `seen_because` why.
     """
 
     __table_args__ = (
@@ -51,6 +78,8 @@ class StatementFile(Ours, table="statement_files"):
     reason: Mapped[str | None]
     received_at: Mapped[dt.datetime]
     finished_at: Mapped[dt.datetime | None]
+    seen_by: Mapped[str | None]
+    seen_because: Mapped[str | None]
 
 
 class StatementFilePart(Ours, table="statement_file_parts"):
@@ -110,8 +139,9 @@ class FileStatement(Ours, table="file_statements"):
 class BankLine(Ours, table="bank_lines"):
     """A line of an account's history, stored once for all the statements that contain it.
 
-    `key`: a digest that distinguishes it from every other line. `is_split`: its transfers exist, or
-    it can't have any.
+    `key`: a digest that distinguishes it from every other line. `is_split`: it was split into
+    transfers, or found to be none. `pays_nothing`: why it has no transfer; null for a line that has
+    one, or that matching has not seen yet.
     """
 
     __table_args__ = (
@@ -122,7 +152,19 @@ class BankLine(Ours, table="bank_lines"):
             "bank_reference",
             where="bank_reference IS NOT NULL",
         ),
-        partial_index("bank_lines_unsplit_idx", "account", "format", where="NOT is_split"),
+        partial_index(
+            "bank_lines_no_end_idx",
+            "account",
+            "format",
+            where="NOT is_split AND pays_nothing IS NULL",
+        ),
+        partial_index(
+            "bank_lines_own_payment_idx",
+            "account",
+            "currency",
+            "amount_minor",
+            where="pays_nothing = 'own_payment'",
+        ),
     )
 
     key: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -134,6 +176,7 @@ class BankLine(Ours, table="bank_lines"):
     booking_date: Mapped[dt.date | None]
     bank_reference: Mapped[str | None]
     is_split: Mapped[bool] = mapped_column(server_default=text("false"))
+    pays_nothing: Mapped[str | None]
 
 
 class LineWording(Ours, table="line_wordings"):

@@ -93,6 +93,7 @@ class Transfer(Ours, table="transfers"):
         ),
         partial_index("transfers_review_idx", "id", where="review IS NOT NULL"),
         Index(None, "account", "booking_date"),
+        Index(None, "account", "currency", "amount_minor"),
     )
 
     id: Mapped[NewId]

@@ -172,6 +172,11 @@ CHECKS = (
         "the amounts of a transfer and of an invoice are the sums of their allocations",
         audit_checks.COUNTERS,
     ),
+    Check(
+        "bank_lines",
+        "each bank line ends as a transfer, or with the reason why it pays nothing",
+        audit_checks.LINE_ENDS,
+    ),
 )
 
 

@@ -8,10 +8,12 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import held_statements
 from billing.context import Context
 from billing.errors import Rejected
+from cli.bank.line_ends import show_line_ends
 from cli.screen import console, dry_run_option, in_json, json_option, operator, show_list, table
 from flows.bank import import_file as import_file_flow
 from flows.bank import match as bank_match
 from flows.bank.import_file import ImportOutcome
+from models.bank import BankAccount, FormatSwitch
 from worker.database import transaction
 
 files_argument = click.argument(
@@ -36,9 +38,13 @@ def import_files(files: tuple[Path, ...], account: str | None, dry_run: bool) ->
     import_path = import_file_flow.rehearse_path if dry_run else import_file_flow.import_path
     outcomes = [(path, import_path(path, account=account)) for path in files]
     report = bank_match.MatchReport() if dry_run else bank_match.run()
+    outcomes = [(path, import_file_flow.with_ends(outcome)) for path, outcome in outcomes]
     results = [{"file": str(path), "result": outcome} for path, outcome in outcomes]
     if not in_json({"dry_run": dry_run, "matched": report, "files": results}):
         _show(outcomes, dry_run=dry_run)
+        show_line_ends(
+            "the lines of these files", [end for _, outcome in outcomes for end in outcome.ends]
+        )
         for name, count in report.counts().items():
             console.print(f"{name}: {count}")
     if any(outcome.outcome == "refused" for _, outcome in outcomes):
@@ -118,8 +124,30 @@ def account(
                 raise click.UsageError("NUMBER needs --currency and --format")
             _register(ctx, number, currency, source_format, customer)
         accounts = bank_accounts.registered(ctx.session)
-    columns = "number, currency, format, customer: customer_id, added by: added_by"
-    show_list({"accounts": accounts}, "registered bank accounts", columns, accounts)
+        switches = bank_accounts.switches(ctx.session)
+    rows = [
+        (row.number, row.currency, _formats(row, switches), row.customer_id, row.added_by)
+        for row in accounts
+    ]
+    plain = {"accounts": [_plain(row, switches) for row in accounts]}
+    if not in_json(plain):
+        columns = ("number", "currency", "format", "customer", "added by")
+        table("registered bank accounts", columns, rows)
+
+
+def _plain(account: BankAccount, switches: list[FormatSwitch]) -> dict[str, object]:
+    values = {column.name: getattr(account, column.name) for column in account.__table__.columns}
+    return {**values, "switches": _switches_of(account, switches)}
+
+
+def _switches_of(account: BankAccount, switches: list[FormatSwitch]) -> list[FormatSwitch]:
+    key = (account.number, account.currency)
+    return [row for row in switches if (row.number, row.currency) == key]
+
+
+def _formats(account: BankAccount, switches: list[FormatSwitch]) -> str:
+    changes = [f"from {row.from_day} {row.format}" for row in _switches_of(account, switches)]
+    return ", ".join([account.format, *changes])
 
 
 def _register(

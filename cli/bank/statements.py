@@ -14,7 +14,7 @@ from billing.statements.canonical import Balance, Statement
 from billing.statements.errors import StatementRefused
 from billing.statements.plain import plain_entry, plain_statement, shown_amount
 from billing.statements.read import read_statements
-from cli.bank import statement_imports
+from cli.bank import statement_imports, upkeep
 from cli.topic import Topic
 
 # Entries of one statement that the table shows; --json shows all.
@@ -32,6 +32,11 @@ for command in (
     statement_imports.list_statements,
     statement_imports.release,
     statement_imports.account,
+    upkeep.switch,
+    upkeep.remove_account,
+    upkeep.list_files,
+    upkeep.reread,
+    upkeep.file_seen,
 ):
     statements.add_command(command)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from billing.bank import unapplied
+from billing.bank import line_ends, unapplied
 from billing.bank.errors import UnknownTransfer
 from billing.bank.review import decisions, queue, shortfalls, typed_input
 from billing.bank.review.decisions import Review
@@ -103,10 +103,13 @@ def run() -> None:
 @transfers.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def report(file: Path) -> None:
-    """Write an HTML page into FILE: transfers by state, held statements, unapplied cash."""
+    """Write an HTML page into FILE: transfers by state, bank lines by end, unapplied cash."""
     with transaction() as ctx:
         page = transfer_report.page(
-            queue.figures(ctx.session), queue.waiting(ctx.session), now=clock.now()
+            queue.figures(ctx.session),
+            queue.waiting(ctx.session),
+            now=clock.now(),
+            ends=line_ends.ends(ctx.session),
         )
     file.write_text(page, encoding="utf-8")
     console.print(f"wrote {file}")
@@ -167,6 +170,12 @@ def reassign(review: Review, invoice: str | None, account: int | None, reason: s
 def keep_as_credit(review: Review, account: int, reason: str) -> str:
     """Keep TRANSFER as the unapplied cash of ACCOUNT (its id), on no invoice."""
     return decisions.keep_as_credit(review, account, reason=reason)
+
+
+@decision("take-back", click.argument("original", type=int), because_option)
+def take_back(review: Review, original: int, reason: str) -> str:
+    """Let the debit TRANSFER take back the transfer ORIGINAL; its invoice is open again."""
+    return decisions.take_back(review, original, reason=reason)
 
 
 for name, act, words in (

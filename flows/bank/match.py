@@ -58,7 +58,7 @@ def _split(report: MatchReport) -> bool:
     with transaction() as ctx:
         count = transfers.split_lines(ctx)
     report.lines += count
-    return count == SPLIT_AT_ONCE
+    return count >= SPLIT_AT_ONCE
 
 
 def _match(report: MatchReport) -> bool:

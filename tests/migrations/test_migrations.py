@@ -155,6 +155,44 @@ def test_down_and_up_again(empty):
     command.check(schema.config())
 
 
+_STATEMENT = """
+INSERT INTO billing.statements (digest, identity, account, format, family, closing_day,
+                                booked_minor, line_count, holds, is_held, recorded_at)
+VALUES (CAST(:key AS uuid), CAST(:key AS uuid), 'DE1', 'CSV', 'statement', '2026-01-31',
+        0, 1, '[]', false, now())
+"""
+_LINE = """
+INSERT INTO billing.bank_lines (key, account, format, currency, amount_minor, status, booking_date,
+                                is_split)
+VALUES (CAST(:key AS uuid), 'DE1', 'CSV', 'EUR', :amount, 'BOOK', :day, :is_split)
+"""
+
+
+def test_bank_lines_from_before_0014_keep_their_rows_and_get_a_day_and_a_reason(empty):
+    command.upgrade(schema.config(), "0011")
+    keys = [f"00000000-0000-0000-0000-00000000000{place}" for place in range(3)]
+    lines = [(-100, "2026-01-05", True), (0, "2026-01-05", True), (500, None, False)]
+    with empty.begin() as connection:
+        connection.execute(sa.text(_STATEMENT), {"key": keys[0]})
+        for key, (amount, day, is_split) in zip(keys, lines, strict=True):
+            values = {"key": key, "amount": amount, "day": day, "is_split": is_split}
+            connection.execute(sa.text(_LINE), values)
+            link = "INSERT INTO billing.statement_lines VALUES (CAST(:s AS uuid), CAST(:l AS uuid))"
+            connection.execute(sa.text(link), {"s": keys[0], "l": key})
+
+    schema.upgrade()
+
+    with empty.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT booking_date::text, pays_nothing FROM billing.bank_lines ORDER BY key")
+        ).all()
+    assert rows == [
+        ("2026-01-05", "own_payment"),
+        ("2026-01-05", "no_amount"),
+        ("2026-01-31", None),
+    ]
+
+
 def test_a_migration_that_cannot_have_its_lock_steps_back(apps_own, monkeypatch):
     monkeypatch.setenv("BILLING_MIGRATION_LOCK_TIMEOUT_S", "1")
     settings.cache_clear()
