@@ -46,3 +46,20 @@ class StatusChange(Base):
     reason: Mapped[str] = mapped_column(Text)
     actor: Mapped[str] = mapped_column(Text)
     happened_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class StatusWrite(Base):
+    """A status that somebody else than the worker wrote, until its effects are applied.
+
+    Written by a trigger on the main app's table; `status_before` is the last known status.
+    """
+
+    __tablename__ = "status_writes"
+    __table_args__ = (Index(None, "account_id", "id"), {"schema": SCHEMA})
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigInteger)
+    status_before: Mapped[str] = mapped_column(Text)
+    written_at: Mapped[dt.datetime] = mapped_column(
+        Moment, server_default=text("clock_timestamp()")
+    )

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Computed,
+    Date,
     Identity,
     Index,
     Integer,
@@ -172,6 +173,21 @@ class SpendCap(Base):
 
     account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     credits: Mapped[int] = mapped_column(Integer)
+
+
+class DebitsWithoutAccess(Base):
+    """A day's debits of an account that had no access, by the reason of `billing.access`."""
+
+    __tablename__ = "debits_without_access"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    reason: Mapped[str] = mapped_column(Text, primary_key=True)
+    debits: Mapped[int] = mapped_column(Integer)
+    credits: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[dt.datetime] = mapped_column(Moment)
+    last_at: Mapped[dt.datetime] = mapped_column(Moment)
 
 
 class Hold(Base):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.host.accounts import PLAN_TERMS, HostAccount, PlanTerms
+from billing.host.accounts import PLAN_TERMS, HostAccount, PlanTerms, no_access_reason
 from billing.ledger import entry_rows, idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.idempotency import KnownKey
@@ -144,6 +144,7 @@ def _balance(ctx: Context, row: sql.Row, plans: dict[int | None, PlanTerms]) -> 
         now=ctx.now,
         was_credits=credits,
         as_read=(credits, debt, held, spent, spent_since, last_hash),
+        no_access_reason=no_access_reason(account, plan),
     )
 
 

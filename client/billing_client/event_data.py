@@ -23,6 +23,18 @@ class CreditsLow:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenWithoutAccess:
+    """Debits of an account that had no access; `reason` is that of `access`, such as suspended.
+
+    Sent with the first of a day, for each reason; later ones of that day are not counted here.
+    """
+
+    reason: str
+    debits: int
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
 class CreditsTakenBack:
     """A clawback: money of `payment` was returned, so the credits it bought are taken back.
 

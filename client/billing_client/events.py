@@ -23,6 +23,7 @@ from billing_client.event_data import (
     Paid,
     PaymentFailed,
     StatusChanged,
+    TakenWithoutAccess,
     TransferInvoice,
     TransferInvoiceIssued,
     TransferNeedsReview,
@@ -49,6 +50,7 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
             StatusChanged, "an account was paid for, or activated by an operator"
         ),
         "account.awaits_payment": Kind(StatusChanged, "a bank transfer was announced"),
+        "account.in_trial": Kind(StatusChanged, "the main app put an account into its trial"),
         "account.suspended": Kind(StatusChanged, "an account lost access"),
         "account.reactivated": Kind(StatusChanged, "the last reason of its suspension was lifted"),
         "account.cancelled": Kind(StatusChanged, "an account was cancelled"),
@@ -56,6 +58,9 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
         "credits.low": Kind(CreditsLow, "the balance fell to 20, 5 or 0 % of the plan's credits"),
         "credits.taken_back": Kind(
             CreditsTakenBack, "a refund or a lost dispute took credits back"
+        ),
+        "credits.taken_without_access": Kind(
+            TakenWithoutAccess, "an account without access was debited, once a day and reason"
         ),
         "invoice.paid": Kind(Paid, "an invoice was paid"),
         "invoice.issued": Kind(TransferInvoiceIssued, "an invoice was issued for a bank transfer"),
