@@ -77,3 +77,9 @@ EFFECTS: Mapping[str, tuple[Callable[[Context, Mapping[int, str]], object], ...]
     ),
     "pending_payment": (_open_announced,),
 }
+
+
+def apply(ctx: Context, statuses_before: Mapping[int, str], *, to: str) -> None:
+    """Apply the effects of reaching a status, under the locks of the change."""
+    for effect in EFFECTS.get(to, ()):
+        effect(ctx, statuses_before)
