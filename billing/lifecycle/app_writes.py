@@ -5,8 +5,10 @@ know. A sweep applies them within a minute, and every change of ours applies the
 without writes reads an empty table, however many accounts there are.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from billing.context import Context
 from billing.host import accounts
@@ -21,11 +23,12 @@ KEEPS_REASONS = frozenset({"suspended", "cancelled"})
 #: Statuses to which the end of a suspension may lead back.
 RETURNS_TO = frozenset({"trial", "active", "pending_payment"})
 
-# A deleted account's writes wait until it is restored.
+# A deleted account's writes wait until it is restored. The subquery reads one account by its key for
+# each write, whatever the statistics of this table, which is nearly always empty.
 _DUE = """
 SELECT DISTINCT w.account_id FROM billing.status_writes AS w
-LEFT JOIN igny8_tenants AS a ON a.id = w.account_id
-WHERE a.is_deleted IS NOT TRUE ORDER BY w.account_id LIMIT %(limit)s
+WHERE (SELECT a.is_deleted FROM igny8_tenants AS a WHERE a.id = w.account_id) IS NOT TRUE
+ORDER BY w.account_id LIMIT %(limit)s
 """
 
 
@@ -49,34 +52,49 @@ def follow(ctx: Context, locked: Iterable[HostAccount]) -> None:
     Call it under their locks, before another change.
     """
     account_by_id = {account.id: account for account in locked}
-    before = _take(ctx, account_by_id)
-    changed = [account_by_id[id] for id in before if account_by_id[id].status != before[id]]
+    writes = _take(ctx, account_by_id)
+    changed = [
+        account
+        for id, account in account_by_id.items()
+        if id in writes and account.status != writes[id].status_before
+    ]
     changed.sort(key=lambda account: (account.status, account.id))
     for status, moved in groupby(changed, key=lambda account: account.status):
-        _apply(ctx.by("main_app"), {account.id: before[account.id] for account in moved}, to=status)
+        _apply(ctx.by("main_app"), {account.id: writes[account.id] for account in moved}, to=status)
 
 
-# Of several writes, the first tells the status that we knew.
+class Write(NamedTuple):
+    """A status that the main app wrote: the last known status before it, and when it was written.
+
+    Of several writes, the first.
+    """
+
+    status_before: str
+    written_at: dt.datetime
+
+
 _TAKE = """
 WITH taken AS (
     DELETE FROM billing.status_writes WHERE account_id = ANY(%(ids)s::bigint[])
-    RETURNING id, account_id, status_before
+    RETURNING id, account_id, status_before, written_at
 )
-SELECT DISTINCT ON (account_id) account_id, status_before FROM taken ORDER BY account_id, id
+SELECT DISTINCT ON (account_id) account_id, status_before, written_at
+FROM taken ORDER BY account_id, id
 """
 
 
-def _take(ctx: Context, account_ids: Iterable[int]) -> dict[int, str]:
-    """Remove the writes of these accounts; return the last known status of each."""
+def _take(ctx: Context, account_ids: Iterable[int]) -> dict[int, Write]:
+    """Remove the writes of these accounts, and return them."""
     rows = sql.rows(ctx.session, _TAKE, {"ids": sql.numbers(account_ids)})
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: Write(row[1], row[2]) for row in rows}
 
 
-def _apply(ctx: Context, before: Mapping[int, str], *, to: str) -> None:
+def _apply(ctx: Context, writes: Mapping[int, Write], *, to: str) -> None:
     """Apply the effects of a status that the main app wrote, and record the change."""
-    for account_id, status in before.items():
-        if status == "active":
-            effects.leave_active(ctx, account_id)
+    before = {account_id: write.status_before for account_id, write in writes.items()}
+    left_active = {id: write.written_at for id, write in writes.items() if before[id] == "active"}
+    if left_active:
+        _leave_active(ctx, left_active, to=to)
     came_from = dict(before)
     if to == "suspended":
         _suspend(ctx, before)
@@ -84,6 +102,17 @@ def _apply(ctx: Context, before: Mapping[int, str], *, to: str) -> None:
         came_from |= _lift(ctx, before)
     effects.apply(ctx, came_from, to=to)
     history.record(ctx, sorted(before.items()), to=to, reason=SET_BY_APP)
+
+
+def _leave_active(ctx: Context, written_at: Mapping[int, dt.datetime], *, to: str) -> None:
+    """End the credit cycles, after the renewals that were due when the status was written.
+
+    Only active accounts are renewed, so they are active again meanwhile, in this transaction.
+    """
+    accounts.set_status(ctx.session, list(written_at), "active")
+    for account_id, at in written_at.items():
+        effects.leave_active(ctx.at(min(at, ctx.now)), account_id)
+    accounts.set_status(ctx.session, list(written_at), to)
 
 
 def _suspend(ctx: Context, before: Mapping[int, str]) -> None:
