@@ -23,8 +23,8 @@ KEEPS_REASONS = frozenset({"suspended", "cancelled"})
 #: Statuses to which the end of a suspension may lead back.
 RETURNS_TO = frozenset({"trial", "active", "pending_payment"})
 
-# A deleted account's writes wait until it is restored. The subquery reads one account by its key for
-# each write, whatever the statistics of this table, which is nearly always empty.
+# A deleted account's writes wait until it is restored. The subquery reads one account by its key
+# for each write, whatever the statistics of this table, which is nearly always empty.
 _DUE = """
 SELECT DISTINCT w.account_id FROM billing.status_writes AS w
 WHERE (SELECT a.is_deleted FROM igny8_tenants AS a WHERE a.id = w.account_id) IS NOT TRUE
