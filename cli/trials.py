@@ -63,7 +63,7 @@ def extend(account: str, days: int | None, until: dt.datetime | None) -> None:
 @days_option
 @until_option
 def restore(account: str, days: int | None, until: dt.datetime | None) -> None:
-    """Put ACCOUNT, whose trial is over, back on trial. Expired credits do not return."""
+    """Put ACCOUNT, whose trial is over, back on trial, with its plan's credits."""
     _move(account, days, until, lambda ctx, id, at: overrides.restore(ctx, id, ends_at=at))
 
 
