@@ -30,6 +30,7 @@ from billing.renewal import renewals
 from billing.usage import holds, prices, refusals, without_access
 from billing.usage.holds import OpenHold
 from billing.usage.prices import PriceBook
+from billing.usage.without_access import Taken
 from billing_client.messages import Capture, Debit, Release, Reverse
 
 Message: TypeAlias = Debit | Capture | Release | Reverse
@@ -101,7 +102,7 @@ class Work:
     reversed_entries: dict[str, Entry]
     reversed_first: set[tuple[int, str]]
     refused: list[refusals.Refused] = field(default_factory=list)
-    without_access: list[Entry] = field(default_factory=list)
+    without_access: list[Taken] = field(default_factory=list)
 
 
 def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
@@ -195,10 +196,21 @@ def _reversed_first(ledger: Ledger, requests: Sequence[Request]) -> set[tuple[in
 
 def _decide(work: Work, request: Request) -> Answer:
     """Decide about one message, in memory."""
+    known_key = work.ledger.known_keys.get(request.uuid)
+    if known_key is None and isinstance(request.message, Reverse):
+        known_key = _known_before_0013(work, request)
+    return _act(work, request) if known_key is None else _decide_again(work, request, known_key)
+
+
+def _known_before_0013(work: Work, request: Request) -> KnownKey | None:
+    """Return what a reversal's key stood for before migration 0013, if it was this reversal."""
+    known_key = work.ledger.known_keys.get(reversals.before_0013(request.message.key))  # type: ignore[union-attr]
+    return known_key if known_key and known_key.content == request.content else None
+
+
+def _decide_again(work: Work, request: Request, known_key: KnownKey) -> Answer:
+    """Decide about a message whose key is known: a repeat, another message, or a mark."""
     message, key, uuid, content = request
-    known_key = _known_key(work, request)
-    if known_key is None:
-        return _act(work, request)
     if known_key.content == content:
         return Answer(message, is_repeat=True)
     if (message.account_id, key) in work.reversed_first:
@@ -210,16 +222,6 @@ def _decide(work: Work, request: Request) -> Answer:
     if not answer.is_rejected:
         work.ledger.replace_mark(uuid)
     return answer
-
-
-def _known_key(work: Work, request: Request) -> KnownKey | None:
-    """Return what the key stands for; a reversal may be known by its uuid of before 0013."""
-    known_key = work.ledger.known_keys.get(request.uuid)
-    if known_key is None and isinstance(request.message, Reverse):
-        known_key = work.ledger.known_keys.get(reversals.before_0013(request.message.key))
-        if known_key is not None and known_key.content != request.content:
-            return None
-    return known_key
 
 
 def _act(work: Work, request: Request) -> Answer:
@@ -264,7 +266,9 @@ def _debit(work: Work, message: Debit, request: Request) -> Entry:
     if balance.no_access_reason is not None:
         # The work is done, so it is paid for; the flag says that it should not have been.
         details = without_access.flagged(details, balance.no_access_reason)
-    entry = ledger.post(
+        taken = Taken(message.account_id, balance.no_access_reason, cost)
+        work.without_access.append(taken)
+    return ledger.post(
         balance,
         uuid=request.uuid,
         content=request.content,
@@ -278,9 +282,6 @@ def _debit(work: Work, message: Debit, request: Request) -> Entry:
         lots=lots,
         details=details,
     )
-    if balance.no_access_reason is not None:
-        work.without_access.append(entry)
-    return entry
 
 
 def _capture(work: Work, message: Capture, request: Request) -> Entry:

@@ -20,6 +20,14 @@ from billing.postgres import sql
 FLAG = "billing:without_access"
 
 
+class Taken(NamedTuple):
+    """A debit without access."""
+
+    account_id: int
+    reason: str
+    credits: int
+
+
 class Sum(NamedTuple):
     """An account's debits without access, for one reason."""
 
@@ -54,15 +62,15 @@ RETURNING account_id, reason, debits, credits, xmax = 0
 """
 
 
-def record(ctx: Context, entries: Sequence[Entry]) -> None:
+def record(ctx: Context, debits: Sequence[Taken]) -> None:
     """Add these debits to the sums of the day; a new sum leaves an event."""
     rows = sql.rows(
         ctx.session,
         _RECORD,
         {
-            "ids": sql.numbers([entry.account_id for entry in entries]),
-            "reasons": sql.texts([reason_of(entry) or "" for entry in entries]),
-            "credits": sql.numbers([-entry.amount for entry in entries]),
+            "ids": sql.numbers([debit.account_id for debit in debits]),
+            "reasons": sql.texts([debit.reason for debit in debits]),
+            "credits": sql.numbers([debit.credits for debit in debits]),
             "now": ctx.now,
         },
     )
@@ -70,9 +78,9 @@ def record(ctx: Context, entries: Sequence[Entry]) -> None:
         NewEvent(
             "credits.taken_without_access",
             account_id,
-            {"reason": reason, "debits": debits, "credits": credits},
+            {"reason": reason, "debits": count, "credits": credits},
         )
-        for account_id, reason, debits, credits, is_new in rows
+        for account_id, reason, count, credits, is_new in rows
         if is_new
     ]
     outbox.leave_all(ctx, events)
