@@ -77,27 +77,6 @@ class HostUser(NamedTuple):
     accounts: frozenset[int]
 
 
-#: Statuses with access to the product.
-WITH_ACCESS = frozenset({"trial", "active", "pending_payment"})
-
-
-def no_access_reason(account: HostAccount, plan: PlanTerms | None) -> str | None:
-    """Return why the account has no access to the product; None if it has access.
-
-    The rules and reasons of the view `billing.account_access`, without the reason of a suspension.
-    """
-    if account.is_deleted:
-        return "deleted"
-    if account.is_system:
-        return None
-    if account.status not in WITH_ACCESS:
-        is_known = account.status in ("suspended", "cancelled")
-        return account.status if is_known else "unknown_status"
-    if plan is None:
-        return "no_plan"
-    return None if plan.is_active else "plan_inactive"
-
-
 _LOCK = """
 SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
 FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import HostAccount
-from billing.lifecycle import effects, history
+from billing.lifecycle import effects
 from billing.lifecycle.transitions import SET_BY_APP
 from billing.postgres import sql
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
@@ -101,7 +101,7 @@ def _apply(ctx: Context, writes: Mapping[int, Write], *, to: str) -> None:
     elif to not in KEEPS_REASONS:
         came_from |= _lift(ctx, before)
     effects.apply(ctx, came_from, to=to)
-    history.record(ctx, sorted(before.items()), to=to, reason=SET_BY_APP)
+    effects.record(ctx, sorted(before.items()), to=to, reason=SET_BY_APP)
 
 
 def _leave_active(ctx: Context, written_at: Mapping[int, dt.datetime], *, to: str) -> None:

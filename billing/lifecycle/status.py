@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import HostAccount, Locked
-from billing.lifecycle import app_writes, effects, history, transitions
+from billing.lifecycle import app_writes, effects, transitions
 from billing.postgres import sql
 from models.accounts import Suspension
 
@@ -189,4 +189,4 @@ def _write(
     accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
     effects.apply(ctx, before, to=to)
-    history.record(ctx, [(account.id, account.status) for account in moving], to=to, reason=reason)
+    effects.record(ctx, [(account.id, account.status) for account in moving], to=to, reason=reason)

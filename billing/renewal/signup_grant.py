@@ -118,8 +118,6 @@ def give_again(ctx: Context, ended_at: Mapping[int, dt.datetime]) -> None:
         account_id: idempotency.own("trial", account_id, at.astimezone(dt.UTC).isoformat())
         for account_id, at in ended_at.items()
     }
-    if not keys:
-        return
     uuids = [idempotency.as_uuid(key) for key in keys.values()]
     ledger = open_accounts(ctx, keys, key_uuids=uuids, entries=len(keys))
     for account_id, key in keys.items():

@@ -8,14 +8,14 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (13, 31),
-    "invoice-paid": (39, 112),
-    "invoice-paid-task": (43, 120),
-    "bank-match": (36, 92),
-    "bank-match-task": (38, 95),
+    "invoice-paid": (40, 116),
+    "invoice-paid-task": (44, 123),
+    "bank-match": (37, 96),
+    "bank-match-task": (39, 99),
     "bank-import": (18, 73),
     "bank-import-task": (33, 187),
-    "trial-end": (14, 32),
-    "trial-end-task": (18, 63),
+    "trial-end": (15, 36),
+    "trial-end-task": (19, 67),
 }
 
 

@@ -37,7 +37,8 @@ def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list
     ended_at = trial_rows.begin(ctx, after=after, limit=limit)
     begun = list(ended_at)
     restored = {id: at for id, at in ended_at.items() if at is not None}
-    signup_grant.give_again(ctx, restored)
+    if restored:
+        signup_grant.give_again(ctx, restored)
     emails = recipients.of(ctx.session, begun) if begun else {}
     shown = {id: fingerprints.of_email(recipient.email) for id, recipient in emails.items()}
     fingerprint_rows.record(ctx, shown)

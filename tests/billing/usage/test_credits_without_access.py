@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from billing.host import accounts
+from billing.ledger import balance_rows
 from billing.support import explain
 from billing.usage import holds, without_access
 from billing_client import BillingClient, Capture, PlaceHold, Release, Reverse
@@ -86,7 +87,7 @@ def test_the_view_the_hold_and_the_debit_agree_about_every_account(ledger):
             is_allowed, reason = ctx.session.execute(view, {"id": ledger.ids[slug]}).one()
             terms = {row[0]: accounts.PlanTerms._make(row[1:]) for row in _plan_terms(ctx)}
             account = accounts.lock(ctx.session, [ledger.ids[slug]])[ledger.ids[slug]]
-            ours = accounts.no_access_reason(account, terms.get(account.plan_id))
+            ours = balance_rows.no_access_reason(account, terms.get(account.plan_id))
 
         placed = place(ledger, key=f"h{number}", slug=slug)
 
