@@ -10,10 +10,10 @@ BOUNDS = {
     "debit-task": (13, 31),
     "invoice-paid": (40, 116),
     "invoice-paid-task": (44, 123),
-    "bank-match": (37, 96),
-    "bank-match-task": (39, 99),
+    "bank-match": (43, 134),
+    "bank-match-task": (45, 137),
     "bank-import": (18, 73),
-    "bank-import-task": (33, 187),
+    "bank-import-task": (38, 229),
     "trial-end": (15, 36),
     "trial-end-task": (19, 67),
 }
