@@ -98,6 +98,7 @@ _TICKS = {
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,
     "events.remove_old": 3600.0,
+    "accounts.follow_status": 20.0,
     "accounts.check_limits": 3600.0,
     "accounts.close_deleted": 3600.0,
     "upkeep.audit_books": 600.0,

@@ -1,9 +1,10 @@
-"""`billing accounts`: an account as support sees it."""
+"""`billing accounts`: an account as support sees it, and changes of its status."""
 
 import click
 
 from billing.support import explain as explain_account
 from billing.support import overview
+from cli import account_status
 from cli.screen import console, in_json, json_option, table
 from cli.topic import Topic
 from worker.database import transaction
@@ -11,7 +12,11 @@ from worker.database import transaction
 
 @click.group(cls=Topic)
 def accounts() -> None:
-    """Show an account, or explain its balance."""
+    """Show an account, explain its balance, or change its status."""
+
+
+for command in (account_status.suspend, account_status.reactivate, account_status.cancel):
+    accounts.add_command(command)
 
 
 @accounts.command()

@@ -70,7 +70,7 @@ def extend(**end: Any) -> None:
 @trials.command()
 @end_options
 def restore(**end: Any) -> None:
-    """Put ACCOUNT, whose trial is over, back on trial. Expired credits do not return."""
+    """Put ACCOUNT, whose trial is over, back on trial, with its plan's credits."""
     _move(overrides.restore, **end)
 
 

@@ -2,8 +2,8 @@
 
 import datetime as dt
 
-from sqlalchemy import Index
-from sqlalchemy.orm import Mapped
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import BigInt, NewId, Ours, partial_index
 
@@ -39,3 +39,17 @@ class StatusChange(Ours, table="status_changes"):
     reason: Mapped[str]
     actor: Mapped[str]
     happened_at: Mapped[dt.datetime]
+
+
+class StatusWrite(Ours, table="status_writes"):
+    """A status that somebody else than the worker wrote, until its effects are applied.
+
+    Written by a trigger on the main app's table; `status_before` is the last known status.
+    """
+
+    __table_args__ = (Index(None, "account_id", "id"),)
+
+    id: Mapped[NewId]
+    account_id: Mapped[BigInt]
+    status_before: Mapped[str]
+    written_at: Mapped[dt.datetime] = mapped_column(server_default=text("clock_timestamp()"))

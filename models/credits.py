@@ -145,6 +145,18 @@ class SpendCap(Ours, table="spend_caps"):
     credits: Mapped[int]
 
 
+class DebitsWithoutAccess(Ours, table="debits_without_access"):
+    """A day's debits of an account that had no access, by the reason of `billing.access`."""
+
+    account_id: Mapped[OwnerId]
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    debits: Mapped[int]
+    credits: Mapped[BigInt]
+    first_at: Mapped[dt.datetime]
+    last_at: Mapped[dt.datetime]
+
+
 class Hold(Ours, table="holds"):
     """Credits reserved for work under way. `lots`: [[lot id, credits], …] they come from.
 

@@ -168,6 +168,15 @@ CHECKS = (
         """,
     ),
     Check(
+        "without_access",
+        "no account was debited in the last day while it had no access",
+        """
+        SELECT 'account ' || account_id,
+               jsonb_build_object('reason', reason, 'debits', debits, 'credits', credits)
+        FROM billing.debits_without_access WHERE last_at > :now - interval '1 day'
+        """,
+    ),
+    Check(
         "transfers",
         "the amounts of a transfer and of an invoice are the sums of their allocations",
         audit_checks.COUNTERS,

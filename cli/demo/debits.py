@@ -62,7 +62,7 @@ def _of(ctx: Context, key: str) -> str:
     if answer is None:
         return _dead_letter(ctx, key)
     if answer.entry_id is None:
-        error = refusals.by_key(ctx.session, [key])[key]
+        (error,) = refusals.by_key(ctx.session, [key]).values()
         return f"refused: {error.name} ({error})"
     entry = entry_rows.entries_by_id(ctx.session, [answer.entry_id])[answer.entry_id]
     return f"took {-entry.amount:,} credits, {entry.balance_after:,} left"

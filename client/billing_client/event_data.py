@@ -29,6 +29,17 @@ class CreditsLow(EventData):
     threshold_percent: int
 
 
+class TakenWithoutAccess(EventData):
+    """Debits of an account that had no access; `reason` is that of `access`, such as suspended.
+
+    Sent with the first of a day, for each reason; later ones of that day are not counted here.
+    """
+
+    reason: str
+    debits: int
+    credits: int
+
+
 class CreditsTakenBack(EventData):
     """A clawback: money of `payment` was returned, so the credits it bought are taken back.
 

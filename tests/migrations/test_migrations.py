@@ -204,3 +204,51 @@ def test_a_migration_that_cannot_have_its_lock_steps_back(apps_own, monkeypatch)
 
     assert "payment_method" not in columns_of(apps_own, "igny8_tenants")
     schema.upgrade()
+
+
+#: A hold, a refused key, an open suspension and a trial, as a worker at 0011 wrote them.
+_ROWS_OF_0011 = """
+INSERT INTO igny8_plans (name, slug, price, included_credits, is_active, max_sites, max_users)
+VALUES ('starter', 'starter', 89, 1000, true, 1, 1);
+INSERT INTO igny8_tenants (name, slug, status, credits, plan_id)
+SELECT 'acme', 'acme', 'suspended', 100, id FROM igny8_plans;
+SELECT billing.open_book(id, now()) FROM igny8_tenants;
+SELECT billing.place_hold(id, 'clustering', 1, 'h') FROM igny8_tenants;
+INSERT INTO billing.keys (key, content) VALUES (billing.key_uuid('k'), 0);
+INSERT INTO billing.suspensions (account_id, reason, actor, status_before, since)
+SELECT id, 'payment_failed', 'stripe', 'active', now() FROM igny8_tenants;
+"""
+
+
+def test_a_database_at_0011_keeps_its_rows_and_gets_holds_that_obey_access(empty):
+    command.upgrade(schema.config(), "0011")
+    with empty.begin() as connection:
+        connection.execute(sa.text(_ROWS_OF_0011))
+        before = _rows(connection)
+
+    schema.upgrade()
+
+    with empty.begin() as connection:
+        assert _rows(connection) == before
+        assert _place(connection) == "AccountSuspended"
+        connection.execute(sa.text("UPDATE igny8_tenants SET status = 'active'"))
+        written = sa.text("SELECT status_before FROM billing.status_writes")
+        assert connection.execute(written).scalars().all() == ["suspended"]
+    command.downgrade(schema.config(), "0011")
+    with empty.begin() as connection:
+        connection.execute(sa.text("UPDATE igny8_tenants SET status = 'suspended'"))
+        assert _place(connection) is None
+
+
+def _rows(connection):
+    """Every row of our tables of 0011 that the migration could touch."""
+    names = ("books", "lots", "keys", "holds", "suspensions", "refusals")
+    return {
+        name: connection.execute(sa.text(f"SELECT t::text FROM billing.{name} AS t")).all()
+        for name in names
+    }
+
+
+def _place(connection):
+    hold = sa.text("SELECT reason FROM billing.place_hold(1, 'clustering', 1, 'h2')")
+    return connection.execute(hold).scalar_one()
