@@ -169,6 +169,15 @@ CHECKS = (
         """,
     ),
     Check(
+        "without_access",
+        "no account was debited in the last day while it had no access",
+        """
+        SELECT 'account ' || account_id,
+               jsonb_build_object('reason', reason, 'debits', debits, 'credits', credits)
+        FROM billing.debits_without_access WHERE last_at > :now - interval '1 day'
+        """,
+    ),
+    Check(
         "transfers",
         "the amounts of a transfer and of an invoice are the sums of their allocations",
         audit_checks.COUNTERS,
@@ -182,6 +191,11 @@ CHECKS = (
         "bank_without_credits",
         "each bank invoice that was paid gave its credits",
         money_checks.BANK_WITHOUT_PURCHASE,
+    ),
+    Check(
+        "bank_lines",
+        "each bank line ends as a transfer, or with the reason why it pays nothing",
+        audit_checks.LINE_ENDS,
     ),
 )
 #: The check of Stripe's invoices, whose lines are read in Python.

@@ -8,19 +8,21 @@ counted, so that overlapping files merge as multisets and a real double is kept.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TextIO
 
 from billing.statements.canonical import Detail, Entry, Family, Statement, Status
 from billing.statements.plain import plain_entry
-from billing.statements.references import is_usable_bank_id
+from billing.statements.references import is_cut_iban, is_usable_bank_id, plain_iban
 
 #: Transactions of one batch that are kept; the largest real batch seen had some hundreds. A larger
 #: one is kept without them, and then only a reviewer can apply it.
 MAX_BATCH = 2_000
 #: Characters of an account number or a bank's reference; real ones have up to some fifty.
 MAX_INDEXED = 100
+#: The beginning of the account number of a statement that names no account.
+UNSTATED = "unstated/"
 #: The first digit of a UUID's fourth group: two bits of it say which layout the UUID has.
 _VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 #: Characters that JSON in Postgres can't hold -> their replacement.
@@ -52,7 +54,7 @@ def account_of(statement: Statement, stated: str | None = None) -> str:
         return account.iban
     if account.other:
         return _indexable(f"{account.bank}/{account.other}" if account.bank else account.other)
-    return stated or f"unstated/{digest(*_identity(statement, ''))}"
+    return stated or f"{UNSTATED}{digest(*_identity(statement, ''))}"
 
 
 def _indexable(text: str) -> str:
@@ -84,12 +86,20 @@ def _identity(statement: Statement, account: str) -> tuple[object, ...]:
     )
 
 
-def _keyed_lines(statement: Statement, account: str) -> Iterator[KeyedLine]:
-    """The statement's lines, each with its key."""
+def _keyed_lines(
+    statement: Statement, account: str, taken: Collection[str]
+) -> Iterator[tuple[str, KeyedLine]]:
+    """The statement's lines, each after its key within the statement.
+
+    The line's own key is the next that the other pages of the statement have not `taken`. A line
+    without any date is of the day of the closing balance.
+    """
     counts: Counter[str] = Counter()
+    shifts: Counter[str] = Counter()
+    closing_day = (statement.closing and statement.closing.day) or statement.to_date
     for entry in statement.entries:
         reference, status = _bank_reference(entry), _status(entry, statement.family)
-        day = entry.booking_date or entry.value_date
+        day = entry.booking_date or entry.value_date or closing_day
         common = (
             account,
             statement.format,
@@ -103,28 +113,39 @@ def _keyed_lines(statement: Statement, account: str) -> Iterator[KeyedLine]:
         alike = digest(*content)
         counts[alike] += 1
         payload = payload_of(entry)
-        yield KeyedLine(
-            key=digest(alike, counts[alike]),
-            wording=digest(payload),
-            payload=payload,
-            currency=entry.currency,
-            amount_minor=entry.amount_minor,
-            status=status,
-            day=day.isoformat() if day else None,
-            bank_reference=_indexable(reference) if reference else None,
+        local_key = key = digest(alike, counts[alike])
+        while taken and (key := digest(alike, counts[alike] + shifts[alike])) in taken:
+            shifts[alike] += 1
+        yield (
+            local_key,
+            KeyedLine(
+                key=key,
+                wording=digest(payload),
+                payload=payload,
+                currency=entry.currency,
+                amount_minor=entry.amount_minor,
+                status=status,
+                day=day.isoformat() if day else None,
+                bank_reference=_indexable(reference) if reference else None,
+            ),
         )
 
 
-def spool(statement: Statement, account: str, out: TextIO) -> list[str]:
-    """Write the statement's keyed lines into a file; return the digests that tell them apart.
+def spool(
+    statement: Statement, account: str, out: TextIO, *, taken: Collection[str] = ()
+) -> tuple[list[str], int]:
+    """Write the statement's keyed lines into a file.
 
-    A large statement does not fit into memory, and its own digest needs all of its lines.
+    Return the digests that tell them apart, and the number of booked lines without a day. A large
+    statement does not fit into memory, and its own digest needs all of its lines. `taken` are the
+    keys of the lines on its other pages; the digests do not depend on them.
     """
-    digests = []
-    for line in _keyed_lines(statement, account):
-        digests += [line.key, line.wording]
+    digests, undated = [], 0
+    for local_key, line in _keyed_lines(statement, account, taken):
+        digests += [local_key, line.wording]
+        undated += line.day is None and line.status == Status.BOOKED.value
         out.write(json.dumps(line) + "\n")
-    return digests
+    return digests, undated
 
 
 def spooled(source: TextIO, *, size: int) -> Iterator[list[KeyedLine]]:
@@ -142,7 +163,7 @@ def _words(entry: Entry, common: tuple[object, ...]) -> tuple[object, ...]:
             for detail in entry.details
             for part in (
                 detail.amount_minor,
-                detail.counterparty_iban,
+                detail.counterparty_iban or _cut_iban(detail),
                 detail.end_to_end_id,
                 detail.transaction_id,
                 *[reference.value for reference in detail.references],
@@ -151,6 +172,12 @@ def _words(entry: Entry, common: tuple[object, ...]) -> tuple[object, ...]:
         ]
     )
     return ("said", *common, entry.value_date, entry.type_code, entry.customer_reference, words)
+
+
+def _cut_iban(detail: Detail) -> str | None:
+    """The counterparty's account if the bank cut its IBAN; older lines have it as an IBAN."""
+    account = detail.counterparty_account
+    return plain_iban(account) if is_cut_iban(account) else None
 
 
 def _bank_reference(entry: Entry) -> str | None:
