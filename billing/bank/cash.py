@@ -10,7 +10,7 @@ from models.transfers import Allocation, Transfer, TransferInvoice, UnappliedCas
 
 
 def balance(session: Session, account_id: int, currency: str) -> int:
-    """Read the account's unapplied minor units; below zero after a payment was returned."""
+    """Read the account's unapplied minor units."""
     total = select(func.coalesce(func.sum(UnappliedCash.amount_minor), 0)).where(
         UnappliedCash.account_id == account_id, UnappliedCash.currency == currency
     )

@@ -4,9 +4,6 @@ A reviewer uses it, or the schedule of an invoice that it covers (`invoicing.rem
 operator lets it.
 """
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.orm import Session
-
 from billing.bank import allocate, cash, invoice_effects, transfers
 from billing.bank.errors import PartsRefused
 from billing.bank.review import reviewers

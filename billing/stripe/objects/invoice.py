@@ -215,9 +215,7 @@ class Invoice(Facts):
         if is_new_failure or self.status in NOT_OWED:
             self._follow_dunning(ctx, change, is_new_failure=is_new_failure)
         is_overdue = not is_new_failure and self.is_overdue(ctx.now)
-        if is_overdue and funding.by_other_subscription(
-            ctx, change.account.id, self.subscription
-        ):
+        if is_overdue and funding.by_other_subscription(ctx, change.account.id, self.subscription):
             is_overdue = False
         if is_overdue:
             invoice_id = invoices.id_of(ctx.session, self.id)
