@@ -15,6 +15,11 @@ DAY_S = 86_400
 #: The smallest charge in US dollars, in cents.
 SMALLEST = 50
 RETRIES = (3, 5, 7)
+#: Open: a rise that is billed with the next period gives its difference in that period's months
+#: too. Without this the model counts the months that were paid for.
+ALLOWS_LATE_RISES = True
+#: Open: a fall without proration lines is not known, and the next rise gives its difference again.
+ALLOWS_SILENT_FALLS = True
 
 
 @dataclass(eq=False)
@@ -294,20 +299,27 @@ class Card:
 
     def renew(self, sub, *, has_bridge):
         """The new period's invoice is a draft for an hour."""
-        bill = self._bill(
-            [*sub.pending, self._line(sub)],
-            sub,
-            [*sub.rises, self._base(sub)],
-            sub.back,
-            reason="subscription_cycle",
-        )
-        sub.pending, sub.back, sub.rises = [], [], []
+        bill = self._bill_period(sub, reason="subscription_cycle")
         self._tell(sub)
         if sub.status in ("active", "past_due"):
             if has_bridge:
                 self._bridge(sub)
             self.later(HOUR_S + 60, lambda: self.finalize(bill))
             self.says(f"{sub.id} renews {sub.plan} x {sub.quantity}, draft {bill.object['id']}")
+
+    def _bill_period(self, sub, *, reason):
+        """The invoice of a new period, with what was pending."""
+        rises = [self._late(sub, rise) if ALLOWS_LATE_RISES else rise for rise in sub.rises]
+        return self._bill_pending(sub, [self._line(sub)], [*rises, self._base(sub)], reason=reason)
+
+    def _bill_pending(self, sub, lines, sold, *, reason):
+        bill = self._bill([*sub.pending, *lines], sub, sold, sub.back, reason=reason)
+        sub.pending, sub.back, sub.rises = [], [], []
+        return bill
+
+    def _late(self, sub, rise):
+        term = Term(rise.starts, months.between(rise.starts, sub.end))
+        return rise._replace(term=term, months=term.months)
 
     def _bridge(self, sub):
         """A quarter of the month may come ahead of its payment."""
@@ -336,33 +348,27 @@ class Card:
                 count = months.between(now, sub.end)
                 bought = [Sold(sub.term, more, net, now, count, best=other.credits)]
         sub.term.is_changed |= bool(lines)
+        if ALLOWS_SILENT_FALLS and not lines:
+            sub.term.best += max(sub.credits - other.credits, 0)
         sub.plan, sub.annual, sub.quantity = plan, annual, quantity
+        sub.pending += lines
+        sub.back += back
+        sub.rises += bought
         if is_new_period:
-            self._new_anchor(sub, lines, back)
-            return
-        if lines and mode == "always_invoice":
-            bill = self._bill(lines, sub, bought, back, reason="subscription_update")
+            self._new_anchor(sub)
+        elif lines and mode == "always_invoice":
+            bill = self._bill_pending(sub, [], sub.rises, reason="subscription_update")
             self._tell(sub)
             self.finalize(bill)
         else:
-            sub.pending += lines
-            sub.back += back
-            sub.rises += bought
             self._tell(sub)
 
-    def _new_anchor(self, sub, lines, back):
+    def _new_anchor(self, sub):
         now = self.shop.now
         sub.start = sub.anchor = now
         sub.periods, sub.term = 1, Term(now, sub.months)
         sub.end = months.months_later(now, sub.months)
-        bill = self._bill(
-            [*sub.pending, *lines, self._line(sub)],
-            sub,
-            [*sub.rises, self._base(sub)],
-            [*sub.back, *back],
-            reason="subscription_update",
-        )
-        sub.pending, sub.back, sub.rises = [], [], []
+        bill = self._bill_period(sub, reason="subscription_update")
         self._bridge(sub)
         self._tell(sub)
         self.finalize(bill)
@@ -384,9 +390,9 @@ class Card:
         if prorates and sub.status in ("active", "past_due") and sub.term.starts < now:
             rest = sub.priced(self._rest(sub, now, False))
             sub.term.is_changed = True
-            lines = [*sub.pending, self._proration(sub, now, -rest)]
-            back = [*sub.back, (sub.term, rest)]
-            bill = self._bill(lines, sub, sub.rises, back, reason="subscription_update")
+            sub.pending.append(self._proration(sub, now, -rest))
+            sub.back.append((sub.term, rest))
+            bill = self._bill_pending(sub, [], sub.rises, reason="subscription_update")
             self.end(sub, "now, with proration")
             self.finalize(bill)
             self.collect(bill, by_hand=True)

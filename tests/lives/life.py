@@ -58,6 +58,12 @@ ALWAYS = ("subscribe", "pay_late", "review", "missing_page", "dispute_won", "dis
 MODES = ("always_invoice", "always_invoice", "create_prorations", "none")
 
 
+def is_whole(payment):
+    """Whether it is an invoice of which the balance has nothing yet: a note would give it twice."""
+    pieces = payment.pieces
+    return payment.id.startswith("in_") and not any(x.parked or x.moves for x in pieces)
+
+
 @dataclass
 class Life:
     """An account with its customer at Stripe and at the bank."""
@@ -182,7 +188,7 @@ class Life:
     may_refund = may_dispute = refundable
 
     def may_credit_note(self):
-        return [entry for entry in self.refundable() if entry[1].id.startswith("in_")]
+        return [entry for entry in self.refundable() if is_whole(entry[1])]
 
     def may_refund_fails(self):
         return self.card.refunds

@@ -34,6 +34,11 @@ class Piece:
     def moved(self):
         return sum(cents for _, cents in self.moves)
 
+    def unused(self, now):
+        """The part of the price that is for the time to come."""
+        whole = max(self.term.ends - self.starts, 1)
+        return self.price * min(max(self.term.ends - now, 0), whole) // whole
+
     def lots(self, now):
         """The number of its months that have begun."""
         return sum(months_later(self.starts, n) <= now for n in range(self.months))
@@ -57,6 +62,10 @@ class Term:
     best: int = 0
     is_changed: bool = False
     pieces: list[Piece] = field(default_factory=list)
+
+    @property
+    def ends(self):
+        return months_later(self.starts, self.months)
 
     def begun(self, now):
         return sum(months_later(self.starts, n) <= now for n in range(self.months))
@@ -103,7 +112,7 @@ class Money:
         """An invoice is paid. `back`: (term, cents) that its negative lines give back."""
         payment = Payment(name, cash, at)
         self._use(payment, from_balance, self._parked)
-        given = [part for term, cents in back for part in self._give_back(term, cents)]
+        given = [part for term, cents in back for part in self._give_back(term, cents, at)]
         new = sum(sold.price for sold in bought)
         self._use(payment, new, given)
         self._parked += given
@@ -127,14 +136,17 @@ class Money:
             if part > used:
                 parked.insert(0, (piece, part - used))
 
-    def _give_back(self, term, cents):
+    def _give_back(self, term, cents, now):
+        """Give back the unused value of a term's pieces, the newest first."""
         parts = []
-        for piece in reversed(term.pieces):
-            part = min(cents, piece.price - piece.moved - piece.parked)
-            if part > 0:
-                piece.parked += part
-                cents -= part
-                parts.append((piece, part))
+        for limit in (lambda piece: piece.unused(now), lambda piece: piece.price):
+            for piece in reversed(term.pieces):
+                kept = piece.price - piece.invoice.share(piece) - piece.moved - piece.parked
+                part = min(cents, int(limit(piece)) - piece.moved - piece.parked, int(kept))
+                if part > 0:
+                    piece.parked += part
+                    cents -= part
+                    parts.append((piece, part))
         return parts
 
     def held(self):

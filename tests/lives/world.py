@@ -3,6 +3,7 @@
 import datetime as dt
 import heapq
 import itertools
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -128,7 +129,12 @@ class World:
             self.books.now = months.at(at)
             if life not in self.lives:
                 continue
-            act() if act == life.act else life.run(act)
+            try:
+                act() if act == life.act else life.run(act)
+            except Exception as error:
+                traceback.print_exc()
+                self.fail(life, f"{type(error).__name__}: {error}")
+                continue
             self.check([life])
         self.books.now = months.at(second)
 
