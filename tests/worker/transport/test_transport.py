@@ -268,7 +268,7 @@ def test_while_redis_is_away_the_renewal_waits_for_the_next_round(
     drain(channel)
     leases_end(redis_client)
     since = queues.lease_score()
-    away = queues.redis.Redis(port=1)
+    away = queues.redis.Redis(host="127.0.0.1", port=1, retry=None)
     monkeypatch.setattr(queues, "connection", lambda: away)
     rounds = Rounds(2, between=lambda: len(rounds.waited) == 2 and monkeypatch.undo())
 
