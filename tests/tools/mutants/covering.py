@@ -86,7 +86,7 @@ class Reached:
         sizes = self._sizes[test]
         share = (sizes.get(file, 0) + 1) / (sum(sizes.values()) + 1)
         is_near = f"tests/{file.rpartition('/')[0]}/" in test
-        return share * (3 if is_near else 1) / (self.seconds[test] + 0.1)
+        return share * (10 if is_near else 1) / (self.seconds[test] + 0.1)
 
     def _of_line(self, file, line):
         codes = _codes_by_line(file)
