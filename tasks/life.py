@@ -33,20 +33,16 @@ def remind_due() -> dict[str, object]:
 @app.task(name=ExtendTrial.TASK, message=ExtendTrial)
 def extend(message: ExtendTrial) -> dict[str, object]:
     """Give a trial a later end."""
-    with transaction() as ctx:
-        has_moved = trial_overrides.extend(
-            ctx.by("main_app"), message.account_id, ends_at=message.ends_at
-        )
+    with transaction(actor="main_app") as ctx:
+        has_moved = trial_overrides.extend(ctx, message.account_id, ends_at=message.ends_at)
     return {"has_moved": has_moved}
 
 
 @app.task(name=RestoreTrial.TASK, message=RestoreTrial)
 def restore(message: RestoreTrial) -> dict[str, object]:
     """Put an account back into its trial."""
-    with transaction() as ctx:
-        has_moved = trial_overrides.restore(
-            ctx.by("main_app"), message.account_id, ends_at=message.ends_at
-        )
+    with transaction(actor="main_app") as ctx:
+        has_moved = trial_overrides.restore(ctx, message.account_id, ends_at=message.ends_at)
     return {"has_moved": has_moved}
 
 

@@ -1,29 +1,35 @@
 """Matching of one batch of transfers, and the carrying out of each of its decisions."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from billing.bank import allocate, transfers
 from billing.bank.errors import TransferChanged
-from billing.bank.matching import open_items, rules
+from billing.bank.matching import rows, rules
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import UndecidedTransfer
 from billing.context import Context
-from models.transfers import Decision
+from billing.host import accounts, funding
+from models.transfers import Decision, TransferInvoice
 
 ACTOR = "rule"
 #: Rules by which a transfer's payer becomes known for an account.
 MAKES_PAYER_KNOWN = frozenset({"A1", "A2", "A5"})
 
-#: Whether anything has changed since the last matching: a new transfer, or a new invoice.
+#: Whether anything has changed since the last matching: one of these transfers is new, or an
+#: invoice is. Invoices are counted, for one with a lower id may be committed later.
 _HAS_NEWS = """
-SELECT EXISTS (SELECT FROM billing.transfers WHERE state = 'open')
-    OR COALESCE((SELECT max(issued_at) FROM billing.transfer_invoices)
-                > (SELECT max(decided_at) FROM billing.transfer_decisions), false)
+SELECT EXISTS (SELECT FROM billing.transfers WHERE state = 'open' AND id = ANY(:ids))
+    OR (SELECT count(*) FROM billing.transfer_invoices)
+        <> COALESCE((SELECT invoices FROM billing.matching_marks), -1)
+"""
+_MARK = """
+INSERT INTO billing.matching_marks (id, invoices, matched_at) VALUES (1, :invoices, :now)
+ON CONFLICT (id) DO UPDATE SET invoices = EXCLUDED.invoices, matched_at = EXCLUDED.matched_at
 """
 
 
@@ -34,12 +40,26 @@ def decide(
     versions = {
         transfer.incoming.id: transfer.version for transfer in undecided if not transfer.is_return
     }
-    if not versions or not session.scalar(text(_HAS_NEWS)):
+    if not versions or not session.scalar(text(_HAS_NEWS), {"ids": list(versions)}):
         return []
     incoming = [transfer.incoming for transfer in undecided if transfer.incoming.id in versions]
     since = min(transfer.booking_date for transfer in incoming)
-    decisions = rules.match(incoming, open_items.read(session, since=since), policy)
+    decisions = rules.match(incoming, rows.read(session, since=since), policy)
     return [(decision, versions[decision.transfer_id]) for decision in decisions]
+
+
+def issued(session: Session) -> int:
+    """Count the invoices that were ever issued; read it before `decide`, for `mark`."""
+    count = select(func.count()).select_from(TransferInvoice)
+    return session.execute(count).scalar_one()
+
+
+def mark(ctx: Context, invoices: int) -> None:
+    """Record that all that waits was matched with so many invoices, and its decisions are kept.
+
+    So the next run rests until a transfer or an invoice is new.
+    """
+    ctx.session.execute(text(_MARK), {"invoices": invoices, "now": ctx.now})
 
 
 def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
@@ -47,11 +67,12 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
 
     Raises as `allocate.apply`. PartsRefused says that the invoice has changed since the decision.
     """
-    is_automatic, evidence = decision.outcome in AUTOMATIC, evidence_of(decision)
     try:
         transfer = transfers.lock(ctx.session, decision.transfer_id, version=version)
     except TransferChanged:
         return False
+    decision = _beside_card(ctx, decision)
+    is_automatic, evidence = decision.outcome in AUTOMATIC, evidence_of(decision)
     if not is_automatic and _is_recorded(ctx.session, transfer.decision_id, decision, evidence):
         return False
     decision_id = transfers.record_decision(
@@ -70,6 +91,31 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
         payer_known_by="matched" if decision.rule in MAKES_PAYER_KNOWN else None,
     )
     return True
+
+
+def _beside_card(ctx: Context, decision: MatchDecision) -> MatchDecision:
+    """Keep the money of an account that pays by card as its unapplied cash, and ask a reviewer.
+
+    The invoice would replace the card's subscription, which goes on charging: a person decides.
+    """
+    if decision.outcome != "settle" or decision.account_id is None:
+        return decision
+    accounts.lock(ctx.session, [decision.account_id])
+    card_until = funding.way(ctx, decision.account_id).card_until
+    if card_until is None:
+        return decision
+    why = (
+        f"{decision.rule}, but account {decision.account_id} pays by card until"
+        f" {card_until.date()}: use the credit for the invoice to change to transfers, or refund it"
+    )
+    return dataclasses.replace(
+        decision,
+        outcome="credit",
+        parts=(),
+        surplus_minor=0,
+        review=why,
+        vetoes=(*decision.vetoes, why),
+    )
 
 
 def leave_to_reviewer(
@@ -107,4 +153,11 @@ def _is_recorded(
     if decision_id is None:
         return False
     last = session.scalars(select(Decision).where(Decision.id == decision_id)).one()
-    return (last.rule, last.outcome, last.evidence) == (decision.rule, decision.outcome, evidence)
+    is_same = (last.rule, last.outcome) == (decision.rule, decision.outcome)
+    return is_same and _substance(last.evidence) == _substance(evidence)
+
+
+def _substance(evidence: Mapping[str, Any]) -> tuple[object, ...]:
+    """What a reviewer acts on. Words and scores may count invoices that are no candidates."""
+    candidates = [candidate["parts"] for candidate in evidence["candidates"]]
+    return evidence["account_id"], evidence["parts"], evidence["vetoes"], candidates

@@ -1,6 +1,5 @@
 """`billing statements import`, `list`, `release`, `account`: statements in the database."""
 
-import getpass
 from pathlib import Path
 
 import click
@@ -9,36 +8,27 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import held_statements
 from billing.context import Context
 from billing.errors import Rejected
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, dry_run_option, in_json, json_option, operator, show_list, table
 from flows.bank import import_file as import_file_flow
 from flows.bank import match as bank_match
 from flows.bank.import_file import ImportOutcome
 from worker.database import transaction
 
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Show what would happen; change nothing."
-)
-
-
-def actor() -> str:
-    """The operator at this terminal, for the record."""
-    return f"operator:{getpass.getuser()}"
-
-
-@click.command("import")
-@click.argument(
+files_argument = click.argument(
     "files",
     metavar="FILE...",
     nargs=-1,
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
+
+
+@click.command("import")
+@files_argument
 @click.option("--account", help="The account's number, for files that do not name it (CSV).")
-@dry_run_option
+@dry_run_option("Show what would happen; change nothing.")
 @json_option
-def import_files(
-    files: tuple[Path, ...], account: str | None, dry_run: bool, as_json: bool
-) -> None:
+def import_files(files: tuple[Path, ...], account: str | None, dry_run: bool) -> None:
     """Import bank statements, then match the new transfers; a repeated file changes nothing.
 
     Exits with 1 if any FILE was refused.
@@ -46,15 +36,8 @@ def import_files(
     import_path = import_file_flow.rehearse_path if dry_run else import_file_flow.import_path
     outcomes = [(path, import_path(path, account=account)) for path in files]
     report = bank_match.MatchReport() if dry_run else bank_match.run()
-    if as_json:
-        show_json(
-            {
-                "dry_run": dry_run,
-                "matched": report,
-                "files": [{"file": str(path), "result": outcome} for path, outcome in outcomes],
-            }
-        )
-    else:
+    results = [{"file": str(path), "result": outcome} for path, outcome in outcomes]
+    if not in_json({"dry_run": dry_run, "matched": report, "files": results}):
         _show(outcomes, dry_run=dry_run)
         for name, count in report.counts().items():
             console.print(f"{name}: {count}")
@@ -63,55 +46,43 @@ def import_files(
 
 
 def _show(outcomes: list[tuple[Path, ImportOutcome]], *, dry_run: bool) -> None:
-    table(
-        "files, not imported (dry run)" if dry_run else "files",
-        ("file", "outcome", "statements", "lines", "new lines", "why"),
-        [
-            (
-                path.name,
-                outcome.outcome,
-                len(outcome.statements),
-                sum(statement.lines for statement in outcome.statements),
-                sum(statement.new_lines for statement in outcome.statements),
-                _why(outcome),
-            )
-            for path, outcome in outcomes
-        ],
-    )
+    rows = []
+    for path, outcome in outcomes:
+        statements = outcome.statements
+        lines = sum(statement.lines for statement in statements)
+        new_lines = sum(statement.new_lines for statement in statements)
+        why = _why(outcome)
+        rows.append((path.name, outcome.outcome, len(statements), lines, new_lines, why))
+    title = "files, not imported (dry run)" if dry_run else "files"
+    table(title, ("file", "outcome", "statements", "lines", "new lines", "why"), rows)
 
 
 def _why(outcome: ImportOutcome) -> str | None:
     if outcome.error:
         return f"{outcome.error}: {outcome.reason}"
-    return f"held: {'; '.join(outcome.held)}" if outcome.held else None
+    held = [f"held: {'; '.join(outcome.held)}"] if outcome.held else []
+    notes = dict.fromkeys(note for statement in outcome.statements for note in statement.notes)
+    return "; ".join([*held, *notes]) or None
 
 
 @click.command("list")
 @click.option("--held", "only_held", is_flag=True, help="Only the held ones.")
 @json_option
-def list_statements(only_held: bool, as_json: bool) -> None:
+def list_statements(only_held: bool) -> None:
     """List the stored statements with the reasons that hold them, such as gaps."""
     with transaction() as ctx:
         statements = held_statements.listed(ctx.session, only_held=only_held)
     gaps = held_statements.gaps(statements)
-    if as_json:
-        show_json({"statements": statements, "gaps": gaps})
-        return
-    table(
+    show_list(
+        {"statements": statements, "gaps": gaps},
         f"{len(statements)} statements, {len(gaps)} gaps",
-        ("statement", "account", "format", "id", "closes", "lines", "held because"),
-        [
-            (
-                statement.digest[:8],
-                statement.account,
-                statement.format,
-                statement.statement_id,
-                statement.closing_day and str(statement.closing_day),
-                statement.line_count,
-                "; ".join(statement.reasons),
-            )
-            for statement in statements
-        ],
+        "statement, account, format, id: statement_id, closes: closing_day, lines: line_count"
+        ", held because",
+        statements,
+        {
+            "statement": lambda statement: statement.digest[:8],
+            "held because": lambda statement: "; ".join(statement.reasons),
+        },
     )
 
 
@@ -120,11 +91,8 @@ def list_statements(only_held: bool, as_json: bool) -> None:
 @click.option("--because", required=True, help="The reason why its lines may be applied.")
 def release(statement: str, because: str) -> None:
     """Release a held STATEMENT (the beginning of its digest); your name and reason are kept."""
-    with transaction() as ctx:
-        try:
-            digest = held_statements.release(ctx.by(actor()), statement, because=because)
-        except Rejected as error:
-            raise click.ClickException(f"{error.name}: {error}") from None
+    with transaction(actor=operator()) as ctx:
+        digest = held_statements.release(ctx, statement, because=because)
     console.print(f"released {digest}")
 
 
@@ -139,26 +107,19 @@ def account(
     currency: str | None,
     source_format: str | None,
     customer: int | None,
-    as_json: bool,
 ) -> None:
     """Register the bank account NUMBER as ours; without NUMBER, list those registered.
 
     Each account recognises money in one format only, so that it is never counted twice.
     """
-    with transaction() as ctx:
+    with transaction(actor=operator()) as ctx:
         if number is not None:
             if currency is None or source_format is None:
                 raise click.UsageError("NUMBER needs --currency and --format")
             _register(ctx, number, currency, source_format, customer)
         accounts = bank_accounts.registered(ctx.session)
-    if as_json:
-        show_json({"accounts": accounts})
-        return
-    table(
-        "registered bank accounts",
-        ("number", "currency", "format", "customer", "added by"),
-        [(row.number, row.currency, row.format, row.customer_id, row.added_by) for row in accounts],
-    )
+    columns = "number, currency, format, customer: customer_id, added by: added_by"
+    show_list({"accounts": accounts}, "registered bank accounts", columns, accounts)
 
 
 def _register(
@@ -166,11 +127,7 @@ def _register(
 ) -> None:
     try:
         bank_accounts.add(
-            ctx.by(actor()),
-            number,
-            currency=currency,
-            source_format=source_format,
-            customer_id=customer,
+            ctx, number, currency=currency, source_format=source_format, customer_id=customer
         )
     except Rejected as error:
         raise click.ClickException(str(error)) from None

@@ -42,18 +42,13 @@ def page(figures: Sequence[Figure], waiting: Iterable[ReviewItem], *, now: dt.da
         for figure in figures
         if figure.kind == kind
     ]
-    listed = [
-        [
-            item.id,
-            item.booking_date,
-            item.payer or "",
-            item.text,
-            "; ".join([item.review or "", *item.vetoes]),
-            "; ".join(f"{best['why']} ({best['score']})" for best in item.candidates),
-            shown_amount(item.amount_minor, item.currency),
-        ]
-        for item in waiting
-    ]
+    listed = []
+    for item in waiting:
+        why = "; ".join([item.review or "", *item.vetoes])
+        candidates = "; ".join(f"{best['why']} ({best['score']})" for best in item.candidates)
+        amount = shown_amount(item.amount_minor, item.currency)
+        payer = item.payer or ""
+        listed.append([item.id, item.booking_date, payer, item.text, why, candidates, amount])
     return (
         f"{_HEAD}<h1>Bank transfers</h1><p>As of {now:%Y-%m-%d %H:%M} UTC.</p>"
         f"{_table(('Kind', 'Number', 'Amount'), rows)}<h2>For review</h2>"

@@ -8,8 +8,7 @@ from billing.context import Context
 from billing.ledger import entry_rows, idempotency
 from billing.usage import refusals
 from billing_client import new_key
-from cli.demo.outcome import Outcome
-from cli.demo.stage import Stage
+from cli.demo.stage import Outcome, Stage
 from models.operations import DeadLetter
 from worker.database import transaction
 

@@ -5,19 +5,12 @@ there, and neither commits nor rolls back.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing_client.messages import (
-    INBOX_MESSAGES,
-    Capture,
-    Debit,
-    PlaceHold,
-    Release,
-    Reverse,
-)
+from billing_client.messages import INBOX_MESSAGES, Capture, Debit, PlaceHold, Release, Reverse
 
 #: Rows of one INSERT statement.
 ROWS_AT_ONCE = 500
@@ -85,16 +78,13 @@ def leave(connection: Connection, messages: Iterable[Debit | Reverse | Capture |
         rows.append((message.account_id, message.TASK, json.dumps(message.arguments())))
     with closing(connection.cursor()) as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            _insert(cursor, rows[start : start + ROWS_AT_ONCE])
+            part = rows[start : start + ROWS_AT_ONCE]
+            values = ", ".join(["(%s, %s, %s)"] * len(part))
+            cursor.execute(
+                f"INSERT INTO billing.inbox (account_id, task, arguments) VALUES {values}",  # noqa: S608
+                [value for row in part for value in row],
+            )
     return len(rows)
-
-
-def _insert(cursor: Any, rows: Sequence[tuple[int, str, str]]) -> None:
-    values = ", ".join(["(%s, %s, %s)"] * len(rows))
-    cursor.execute(
-        f"INSERT INTO billing.inbox (account_id, task, arguments) VALUES {values}",  # noqa: S608
-        [value for row in rows for value in row],
-    )
 
 
 def place_hold(connection: Connection, message: PlaceHold) -> Held:
@@ -107,13 +97,7 @@ def place_hold(connection: Connection, message: PlaceHold) -> Held:
         cursor.execute(
             "SELECT outcome, credits, available, reason"
             " FROM billing.place_hold(%s, %s, %s, %s, %s)",
-            [
-                message.account_id,
-                message.operation,
-                message.units,
-                message.key,
-                message.ttl_s,
-            ],
+            [message.account_id, message.operation, message.units, message.key, message.ttl_s],
         )
         outcome, credits, available, reason = cursor.fetchone()
     return Held(outcome == "held", credits, available, reason)

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from models.host import ADDED_BY_MIGRATION, HOST_TABLES
+from models.host import HOST_TABLES
 from tests.conftest import FreshDatabase
 from worker import schema
 from worker.settings import settings
@@ -66,7 +66,7 @@ def _make_host_tables(connection):
                 else None,
             )
             for column in table.columns
-            if column.info["origin"] not in ADDED_BY_MIGRATION
+            if column.info["origin"] not in {"planned", "ours"}
         ]
         extra = [sa.Column("app_only", sa.Text, nullable=True)]
         sa.Table(table.name, metadata, *columns, *extra)

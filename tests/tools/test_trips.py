@@ -10,10 +10,10 @@ BOUNDS = {
     "debit-task": (13, 31),
     "invoice-paid": (39, 112),
     "invoice-paid-task": (43, 120),
-    "bank-match": (36, 92),
-    "bank-match-task": (38, 95),
+    "bank-match": (42, 130),
+    "bank-match-task": (44, 133),
     "bank-import": (18, 73),
-    "bank-import-task": (33, 187),
+    "bank-import-task": (38, 229),
     "trial-end": (14, 32),
     "trial-end-task": (18, 63),
 }
