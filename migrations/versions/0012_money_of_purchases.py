@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0018"
+down_revision = "0013"
 
 #: Column -> its type; all begin at 0.
 _COUNTS = {
