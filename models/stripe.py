@@ -63,6 +63,12 @@ class StripeObject(Ours, table="stripe_objects"):
     __table_args__ = (
         Index(None, "account_id", "kind"),
         Index(None, "customer", "kind"),
+        # The few invoices that move money into or out of a customer's balance.
+        partial_index(
+            "stripe_objects_balance_idx",
+            "account_id",
+            where="kind = 'invoice' AND facts ->> 'moves_balance' = 'true'",
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 

@@ -60,12 +60,13 @@ class PlanTerms(NamedTuple):
 
 
 class HostPlan(NamedTuple):
-    """A plan and its monthly credits."""
+    """A plan and its monthly credits. `is_free`: its price in the main app is 0."""
 
     id: int
     slug: str
     included_credits: int
     is_active: bool
+    is_free: bool
 
 
 class HostUser(NamedTuple):
@@ -167,7 +168,9 @@ FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_i
 def plan(session: Session, plan_id: int | None) -> HostPlan | None:
     """Read the plan with this id, if there is one."""
     row = session.execute(
-        select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active).where(Plan.id == plan_id)
+        select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active, Plan.price == 0).where(
+            Plan.id == plan_id
+        )
     ).first()
     return HostPlan(*row) if row else None
 
@@ -273,7 +276,7 @@ def set_plan(session: Session, account_id: int, plan_id: int) -> None:
 def plans_by_slug(session: Session) -> dict[str, HostPlan]:
     """Read every plan, by its slug."""
     rows = session.connection().exec_driver_sql(
-        "SELECT id, slug, included_credits, is_active FROM igny8_plans"
+        "SELECT id, slug, included_credits, is_active, price = 0 FROM igny8_plans"
     )
     return {row[1]: HostPlan._make(row) for row in rows.all()}
 

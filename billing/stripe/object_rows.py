@@ -211,3 +211,16 @@ def of_accounts(session: Session, account_ids: Iterable[int], kind: str) -> dict
     for account_id, facts in rows.all():
         objects.setdefault(account_id, []).append(KINDS[kind].from_json(facts))
     return objects
+
+
+_MOVING = """
+SELECT DISTINCT account_id FROM billing.stripe_objects
+WHERE account_id = ANY(%(ids)s::bigint[])
+  AND kind = 'invoice' AND facts ->> 'moves_balance' = 'true'
+"""
+
+
+def with_moving_balance(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts with an invoice that moves their balance at Stripe."""
+    rows = session.connection().exec_driver_sql(_MOVING, {"ids": list(account_ids)})
+    return {account_id for (account_id,) in rows.all()}

@@ -12,13 +12,15 @@ from billing.host import invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredPayment
 from billing.purchases import clawbacks, purchases
-from billing.purchases.clawbacks import PaymentState
+from billing.purchases.money import PaymentState
 from billing.purchases.purchases import Bought
-from billing.stripe import fields, invoice_lines, object_rows, top_ups
+from billing.stripe import balance, bills, fields, invoice_lines, object_rows, top_ups
+from billing.stripe.balance import Bill
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.checkout_session import CheckoutSession
+from billing.stripe.objects.credit_note import CreditNote
 from billing.stripe.objects.dispute import Dispute
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_intent import PaymentIntent
@@ -53,11 +55,17 @@ class Payment:
     def may_go_back(self) -> bool:
         """Whether money of it went back, or may have come back; most payments stop here."""
         return (
-            any(isinstance(item, Refund | Dispute) for item in self.objects)
+            any(isinstance(item, Refund | Dispute | CreditNote) for item in self.objects)
             or any(isinstance(item, Charge) and item.refunded for item in self.objects)
             # A charge whose refund failed shows none any more.
             or any(isinstance(item, Charge) for item in self.named)
         )
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it may move money through the customer's balance, or gave credits for some."""
+        moves = self.invoice is not None and self.invoice.moves_balance
+        return moves or self.given > 0 or self.may_go_back
 
     @property
     def decides_access(self) -> bool:
@@ -134,16 +142,23 @@ def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> No
     }
     states = [state_of(payment.objects) for payment in payments]
     for purchase in purchases.open_all(ctx, [line for _, line in bought.values()]):
-        bought[purchase.key][0].given += purchase.credits * purchase.given
-    _claw_back(ctx, payments, states)
+        bought[purchase.key][0].given += purchase.granted
+    may_move = {item.account.id for item in payments if item.invoice and item.may_move}
+    moving = object_rows.with_moving_balance(ctx.session, may_move) if may_move else set()
+    _claw_back(ctx, payments, states, moving)
+    if moving:
+        _follow_balances(ctx, moving, catalog)
     _mirror(ctx, payments, states)
 
 
-def _claw_back(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
+def _claw_back(
+    ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState], moving: set[int]
+) -> None:
+    """Claw back the credits of payments; invoices of `moving` accounts are settled together."""
     places = {
         item.id: place
         for place, payment in enumerate(payments)
-        if payment.may_go_back
+        if payment.may_go_back and not (payment.invoice and payment.account.id in moving)
         for item in payment.objects
     }
     if not places:
@@ -154,12 +169,30 @@ def _claw_back(ctx: Context, payments: Sequence[Payment], states: Sequence[Payme
     clawbacks.settle_all(ctx, [(bought[place], states[place]) for place in sorted(bought)])
 
 
+def _follow_balances(ctx: Context, account_ids: set[int], catalog: Catalog) -> None:
+    """Settle all invoices of accounts with money in their balance at Stripe, or money from it."""
+    paid = [
+        Bill(
+            item.invoice,
+            item.lines,
+            item.bought,
+            item.prices,
+            state_of(item.objects),
+            [note for note in item.objects if isinstance(note, CreditNote) and not note.is_void],
+        )
+        for item in bills.read(ctx, account_ids, catalog)
+    ]
+    states = balance.settle(paid)
+    clawbacks.settle_all(ctx, [(bill.bought, states[bill.invoice.id]) for bill in paid])
+
+
 def state_of(payment: Iterable[Facts]) -> PaymentState:
     """The money of a payment that was paid, went back, and is disputed."""
     charges: dict[str, Charge] = {}
     refunds: list[Refund] = []
     disputes: list[Dispute] = []
-    received = [0]
+    notes: list[CreditNote] = []
+    received, total = [0], 0
     for item in payment:
         if isinstance(item, Charge) and item.status == "succeeded":
             charges[item.id] = item
@@ -167,8 +200,11 @@ def state_of(payment: Iterable[Facts]) -> PaymentState:
             refunds.append(item)
         elif isinstance(item, Dispute):
             disputes.append(item)
+        elif isinstance(item, CreditNote) and not item.is_void:
+            notes.append(item)
         elif isinstance(item, Invoice):
             received.append(item.paid)
+            total = item.total
         elif isinstance(item, PaymentIntent):
             received.append(item.received)
         elif isinstance(item, CheckoutSession):
@@ -178,7 +214,12 @@ def state_of(payment: Iterable[Facts]) -> PaymentState:
     refunded += sum([refund.returned for refund in refunds if refund.charge not in charges])
     lost = sum([dispute.amount for dispute in disputes if dispute.is_lost])
     still_open = {dispute.id: dispute.amount for dispute in disputes if dispute.is_open}
-    return PaymentState(paid, min(refunded + lost, paid) if paid else 0, still_open)
+    unexplained = sum([_unexplained(charge, refunds) for charge in charges.values()])
+    credited = sum([note.amount - note.refunded(refunds) for note in notes])
+    credited += max(sum([note.announced(refunds) for note in notes]) - unexplained, 0)
+    # A credit note may give back what the customer's balance paid, too.
+    most = max(paid, total) if notes else paid
+    return PaymentState(paid, min(refunded + lost + credited, most), still_open)
 
 
 def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
@@ -189,6 +230,12 @@ def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
     own = [refund for refund in refunds if refund.charge == charge.id]
     made = max(charge.refunded, sum([refund.amount for refund in own]))
     return made - sum([refund.amount - refund.returned for refund in own])
+
+
+def _unexplained(charge: Charge, refunds: Sequence[Refund]) -> int:
+    """The refunds of a charge that are not known one by one."""
+    own = [refund for refund in refunds if refund.charge == charge.id]
+    return max(charge.refunded - sum([refund.amount for refund in own]), 0)
 
 
 def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:

@@ -1,0 +1,34 @@
+"""A job goes from its task to its commit by few files, and few changes between them."""
+
+import pytest
+
+from tests.tools.trips import NAMES, trip_of
+
+#: Files and changes of file that each trip may have at most.
+BOUNDS = {
+    "debit": (15, 42),
+    "debit-task": (13, 31),
+    "invoice-paid": (41, 123),
+    "invoice-paid-task": (45, 128),
+    "bank-match": (50, 151),
+    "bank-match-task": (52, 154),
+    "bank-import": (21, 89),
+    "bank-import-task": (45, 302),
+    "trial-end": (15, 36),
+    "trial-end-task": (19, 67),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_trip_is_no_longer_than_its_bounds(name, database, redis_client):
+    files, changes = BOUNDS[name]
+
+    trip = trip_of(name)
+
+    entries = "\n".join(f"{count:4} {file}" for file, count in trip.entries.items())
+    assert trip.files <= files, entries
+    assert trip.changes <= changes, entries
+
+
+def test_every_trip_has_bounds():
+    assert list(BOUNDS) == NAMES

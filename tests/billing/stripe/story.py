@@ -108,6 +108,11 @@ class Stripe:
                 tuple(row) for row in ctx.session.execute(rows.order_by(Invoice.stripe_invoice_id))
             ]
 
+    def invoice_ids(self) -> list[str]:
+        """The ids of the invoices at Stripe, oldest first."""
+        with transaction() as ctx:
+            return list(ctx.session.scalars(select(Invoice.stripe_invoice_id).order_by(Invoice.id)))
+
     def payments(self) -> list[tuple]:
         with transaction() as ctx:
             rows = select(Payment.status, Payment.currency, Payment.amount_minor)

@@ -16,13 +16,16 @@ class Shop:
     """A shop at Stripe with one customer. `basil`: objects have the shapes since 2025-03-31.
 
     Its clock is `now`, in seconds; every event is kept in `events`, in the order it happened.
+    `balance` is the customer's at Stripe: below 0 it is credit.
     """
 
     now: int
     customer: str | None = "cus_1"
     account_id: int | None = None
     basil: bool = False
+    balance: int = 0
     events: list[dict] = field(default_factory=list)
+    charges: list[dict] = field(default_factory=list)
     names: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     def name(self, prefix) -> str:
@@ -225,6 +228,60 @@ class Shop:
         invoice["status"] = "open"
         self.event("invoice.finalized", invoice)
         return invoice
+
+    def settles(self, *lines, subscription="sub_1", **changed) -> dict:
+        """An invoice is finalized and paid, by the customer's balance first; returns it.
+
+        The charge is kept as the last of `charges`.
+        """
+        invoice = self.invoice([*lines], subscription=subscription, status="open", **changed)
+        total, before = invoice["total"], self.balance
+        used = min(total, -min(before, 0))
+        self.balance = before + used
+        due = max(total - used, 0)
+        invoice |= {"starting_balance": before, "ending_balance": self.balance, "amount_due": due}
+        if due:
+            self.charges.append(self.pays(invoice))
+        else:
+            invoice |= {"status": "paid"}
+            self.event("invoice.paid", invoice)
+        return invoice
+
+    def change(self, old, new, *, at, start, end, share=None) -> list[dict]:
+        """The two proration lines of a change from (price, quantity) to another within a period."""
+        share = (end - at) / (end - start) if share is None else share
+        return [
+            self.line(
+                price,
+                start=at,
+                end=end,
+                quantity=quantity,
+                amount=sign * round(price["unit_amount"] * quantity * share),
+                proration=True,
+            )
+            for sign, (price, quantity) in ((-1, old), (1, new))
+            if price
+        ]
+
+    def credit_note(self, invoice, amount, **changed) -> dict:
+        return {
+            "id": self.name("cn"),
+            "object": "credit_note",
+            "amount": amount,
+            "created": self.now,
+            "currency": "usd",
+            "customer": self.customer,
+            "customer_balance_transaction": None,
+            "invoice": invoice["id"],
+            "metadata": {},
+            "out_of_band_amount": None,
+            "post_payment_amount": amount,
+            "pre_payment_amount": 0,
+            "refunds": [],
+            "status": "issued",
+            "type": "post_payment",
+            **changed,
+        }
 
     def refunds(self, charge, amount) -> dict:
         """Part of a charge is refunded; returns the refund."""
