@@ -42,6 +42,18 @@ class StripeEvent(Base):
         Index(
             "stripe_events_open_idx", "id", postgresql_where=text("state IN ('parked','failed')")
         ),
+        Index(
+            "stripe_events_foreign_idx",
+            "object_id",
+            postgresql_where=text("state = 'ignored' AND reason = 'ForeignProduct'"),
+        ),
+        Index(
+            "stripe_events_unanswered_idx",
+            "id",
+            postgresql_where=text(
+                "state IN ('ignored', 'failed') AND facts ->> 'amount_minor' IS NOT NULL"
+            ),
+        ),
         Index(None, "recorded_at"),
         {"schema": SCHEMA, "postgresql_with": {"fillfactor": 80}},
     )
@@ -101,6 +113,21 @@ class StripeLink(Base):
 
     from_id: Mapped[str] = mapped_column(Text, primary_key=True)
     to_id: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class StripeOwner(Base):
+    """An object at Stripe that the main app or an operator said to be an account's.
+
+    A customer that the account had before, or a Checkout session or payment that names nobody.
+    """
+
+    __tablename__ = "stripe_owners"
+    __table_args__ = (Index(None, "account_id"), {"schema": SCHEMA})
+
+    object_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(Text)
+    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
 
 
 class StripePrice(Base):

@@ -77,7 +77,14 @@ def _context(session: Session, actor: str) -> Context:
         repeated_trials=config.repeated_trials,
         closes_deleted=config.close_deleted,
     )
-    return Context(session, clock.now(), actor, policy, secret.encode() or None)
+    return Context(
+        session,
+        clock.now(),
+        actor,
+        policy,
+        secret.encode() or None,
+        config.reference_secrets,
+    )
 
 
 def _allow(seconds: int) -> Callable[..., None]:

@@ -15,6 +15,7 @@ from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
 from billing.ledger import verify_chain
 from billing.operations.findings import MAX_FINDINGS
+from billing.stripe import inbox_upkeep
 from models.credits import AccountBalance
 
 
@@ -166,6 +167,11 @@ CHECKS = (
         WHERE l.is_open AND l.remaining > l.held AND a.slug <> ALL (:system)
           AND l.expires_at < :now - interval '1 day'
         """,
+    ),
+    Check(
+        "stripe_paid",
+        "money that a known account paid by Stripe has its effect, or an operator's answer",
+        inbox_upkeep.UNANSWERED,
     ),
     Check(
         "transfers",

@@ -8,7 +8,8 @@ import click
 
 from billing.context import Context
 from billing.errors import Rejected
-from billing.stripe import customers, inbox, inbox_upkeep
+from billing.stripe import customers, inbox_upkeep
+from billing.stripe.errors import CustomerTaken
 from billing.stripe.inbox_upkeep import UnknownEvent
 from cli.screen import console, json_option, show_json, table
 from cli.stripe.backfill import backfill, fill_gaps
@@ -173,22 +174,33 @@ def ignore(
 @stripe.command()
 @click.argument("account_id", type=int)
 @click.argument("customer")
+@click.option("--move", is_flag=True, help="The account has another customer, and gets this one.")
 @dry_run_option
 @json_option
-def link(account_id: int, customer: str, dry_run: bool, as_json: bool) -> None:
-    """Link ACCOUNT_ID to CUSTOMER (cus_…) at Stripe; events that waited for it are applied."""
+def link(*, account_id: int, customer: str, move: bool, dry_run: bool, as_json: bool) -> None:
+    """Link ACCOUNT_ID to CUSTOMER (cus_…) at Stripe; events that waited for it are applied.
+
+    A payment without a customer is linked by its Checkout session (cs_…) or intent (pi_…). With
+    --move the account's payments by its old customer stay its own: their refunds reach it.
+    """
     try:
         with rehearsal() if dry_run else transaction() as ctx:
-            is_new = customers.link(ctx.session, account_id, customer)
-            woken = inbox.wake(ctx, customers=[customer])
+            operator = ctx.by(f"operator:{getpass.getuser()}")
+            linked = customers.link_by_hand(operator, account_id, customer, may_move=move)
     except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
-    facts = {"dry_run": dry_run, "is_new": is_new, "events": woken}
+        can_move = isinstance(error, CustomerTaken) and not error.facts["others"]
+        hint = " Add --move to give the account this customer." if can_move else ""
+        raise click.ClickException(f"{error.name}: {error}{hint}") from None
     if as_json:
-        show_json(facts)
+        moved = {"from": linked.moved_from, "objects": linked.objects}
+        facts = {"dry_run": dry_run, "is_new": linked.is_new, "events": linked.events}
+        show_json(facts | ({"moved": moved} if linked.moved_from else {}))
         return
-    result = "would be linked" if dry_run else "linked" if is_new else "linked before"
-    console.print(f"account {account_id} and {customer}: {result}; {woken} events resumed")
+    result = "would be linked" if dry_run else "linked" if linked.is_new else "linked before"
+    console.print(f"account {account_id} and {customer}: {result}; {linked.events} events resumed")
+    if linked.moved_from:
+        keeps = "would keep" if dry_run else "keeps"
+        console.print(f"it {keeps} the {linked.objects} known objects of {linked.moved_from}")
 
 
 def _open_or(states: Sequence[str]) -> Sequence[str]:

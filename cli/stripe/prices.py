@@ -6,7 +6,7 @@ import click
 from sqlalchemy.orm import Session
 
 from billing.host import accounts
-from billing.stripe import catalog, inbox, inbox_upkeep
+from billing.stripe import catalog, inbox_upkeep
 from cli.screen import console, json_option, show_json, table
 from cli.topic import Topic
 from models.stripe import StripePrice
@@ -52,8 +52,7 @@ def link(price: str, plan: str | None, credits: int | None, foreign: bool, as_js
         catalog.link(
             ctx.at(now).by(f"operator:{getpass.getuser()}"), price, plan_id=plan_id, credits=credits
         )
-        woken = inbox.wake(ctx.at(now), reason="UnknownPrice")
-        woken += inbox_upkeep.wake_foreign(ctx.at(now), price)
+        woken = inbox_upkeep.wake_price(ctx.at(now), price)
     if as_json:
         show_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken})
     else:

@@ -7,6 +7,7 @@ from billing_client.bank import (
     ImportStatement,
     RejectTransfer,
 )
+from billing_client.checkout import checkout_reference
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
 from billing_client.events import Event
@@ -61,5 +62,6 @@ __all__ = [
     "StripeWebhook",
     "UnknownField",
     "access",
+    "checkout_reference",
     "new_key",
 ]

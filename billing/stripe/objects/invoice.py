@@ -1,6 +1,6 @@
 """Invoices: what an account owes for a period, and what it has paid."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.stripe import fields
+from billing.stripe.errors import BadAmount, BadObject
 from billing.stripe.fields import JSON, Price
 from billing.stripe.objects.base import Change, Facts, in_order
 from billing.stripe.objects.charge import Charge
@@ -36,20 +37,20 @@ class Line:
     start: int | None
     end: int | None
     is_free_price: bool | None
+    #: The error and the field for which the line can't be read.
+    flaw: Sequence[str] | None = None
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
         """Parse a line. Raises as `Facts.parse` does."""
-        parent = fields.inside(source, "parent")
-        details = fields.inside(parent, "subscription_item_details") or fields.inside(
-            parent, "invoice_item_details"
-        )
+        of_subscription, of_item = _details(source)
+        details = of_subscription or of_item
         period = fields.inside(source, "period")
         unit = fields.inside(source, "price").get("unit_amount")
         unit = fields.inside(source, "plan").get("amount") if unit is None else unit
         return cls(
             id=fields.needed(source, "id"),
-            price=fields.price_named(source),
+            price=_price(source, details),
             amount=fields.amount(source, "amount", signed=True),
             quantity=fields.count(source, "quantity", default=1),
             is_proration=fields.flag(source, "proration") or fields.flag(details, "proration"),
@@ -58,10 +59,40 @@ class Line:
             is_free_price=None if unit is None else unit == 0,
         )
 
+    @classmethod
+    def parse_or_mark(cls, source: JSON) -> Self:
+        """Parse a line; mark one that can't be read, so that its invoice's others count."""
+        try:
+            return cls.parse(source)
+        except BadObject as error:
+            id_, flags = source.get("id"), (source, *_details(source))
+            return cls(
+                id=id_ if isinstance(id_, str) else "-",
+                price=Price(None, None),
+                amount=0,
+                quantity=0,
+                is_proration=any(flag.get("proration") for flag in flags),
+                start=None,
+                end=None,
+                is_free_price=None,
+                flaw=(error.name, str(error.facts["field"])),
+            )
+
+    def error(self, invoice: str) -> BadObject | None:
+        """Return the reason why the line of this invoice can't be read."""
+        if self.flaw is None:
+            return None
+        name, field = self.flaw
+        kind = BadAmount if name == BadAmount.__name__ else BadObject
+        return kind(field=field, line=self.id, invoice=invoice)
+
 
 @dataclass(frozen=True, slots=True)
 class Invoice(Facts):
-    """An invoice. `payments`: the ids of the intents and charges that pay it."""
+    """An invoice. `payments`: the ids of the intents and charges that pay it.
+
+    `from_balance`: the part that the customer's credit balance paid.
+    """
 
     KIND: ClassVar[str] = "invoice"
     EVENTS: ClassVar[tuple[str, ...]] = (
@@ -103,6 +134,7 @@ class Invoice(Facts):
     payments: tuple[str, ...]
     lines: tuple[Line, ...]
     has_more_lines: bool
+    from_balance: int = 0
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
@@ -127,8 +159,9 @@ class Invoice(Facts):
             due_date=fields.second(source, "due_date"),
             number=fields.text(source, "number", longest=fields.MAX_NUMBER_CHARACTERS),
             payments=tuple(sorted({payment for payment in payments if payment})),
-            lines=tuple([Line.parse(line) for line in fields.items(source, "lines")]),
+            lines=tuple([Line.parse_or_mark(line) for line in fields.items(source, "lines")]),
             has_more_lines=fields.flag(fields.inside(source, "lines"), "has_more"),
+            from_balance=_from_balance(source),
         )
 
     @classmethod
@@ -142,6 +175,11 @@ class Invoice(Facts):
     def rank(self) -> list[int]:
         """The status' place, the attempts to collect, and the amount paid."""
         return [self.STATUSES.get(self.status, 0), self.attempts, self.paid]
+
+    @property
+    def is_of_payment(self) -> bool:
+        """An invoice is a part of the payment that pays it."""
+        return True
 
     @property
     def links(self) -> frozenset[str]:
@@ -204,6 +242,34 @@ class Invoice(Facts):
                 decline_code=_decline_code(change),
                 retry_at=fields.moment(self.next_attempt) if self.next_attempt else None,
             )
+
+
+def _from_balance(source: JSON) -> int:
+    """The credit that the invoice used up; at Stripe a credit is a negative balance."""
+    before = fields.amount(source, "starting_balance", signed=True)
+    after = fields.amount(source, "ending_balance", signed=True)
+    is_final = source.get("ending_balance") is not None
+    return max(min(after, 0) - before, 0) if is_final and before < 0 else 0
+
+
+def _details(source: JSON) -> tuple[JSON, JSON]:
+    """What made a line: an item of a subscription, or an invoice item."""
+    parent = fields.inside(source, "parent")
+    return (
+        fields.inside(parent, "subscription_item_details"),
+        fields.inside(parent, "invoice_item_details"),
+    )
+
+
+def _price(source: JSON, details: JSON) -> Price:
+    """The price of a line. Stripe takes only one-time prices for an invoice item.
+
+    Source: docs.stripe.com/api/invoiceitems/create, pricing.price
+    """
+    price = fields.price_named(source)
+    parent = fields.inside(source, "parent").get("type")
+    is_item = parent == "invoice_item_details" and not fields.flag(details, "proration")
+    return replace(price, is_of_item=True) if is_item and price.is_one_time is None else price
 
 
 def _status(source: JSON) -> str:
