@@ -67,6 +67,7 @@ class Status:
     trials_to_confirm: int | None = None
     stripe_failed: int | None = None
     stripe_parked: int | None = None
+    stripe_unanswered: int | None = None
     audit_findings: int | None = None
 
     @property
@@ -98,6 +99,10 @@ class Status:
             ),
             (self.stripe_failed, "Stripe events failed: billing stripe events"),
             (self.stripe_parked, "Stripe events are parked: billing stripe events"),
+            (
+                self.stripe_unanswered,
+                "Stripe payments without effect: billing audit, billing stripe prices link",
+            ),
             (self.audit_findings, "open findings: billing audit, billing stripe drift"),
         )
         return [*self.down, *late, *[f"{count} {text}" for count, text in counts if count]]
@@ -168,6 +173,7 @@ def _read_postgres(state: Status) -> None:
         state.trials_to_confirm = trial_sweeps.to_confirm(ctx)
         stripe = stripe_inbox.counts(ctx.session)
         state.stripe_failed, state.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
+        state.stripe_unanswered = stripe_inbox.unanswered(ctx.session)
         state.audit_findings = ctx.session.execute(
             select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
         ).scalar_one()
@@ -220,6 +226,7 @@ def _show(state: Status) -> None:
             ("trials that wait for confirmation", state.trials_to_confirm),
             ("failed Stripe events", state.stripe_failed),
             ("parked Stripe events", state.stripe_parked),
+            ("Stripe payments without effect", state.stripe_unanswered),
             ("open findings", state.audit_findings),
         ],
     )

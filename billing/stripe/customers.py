@@ -30,7 +30,7 @@ from billing.stripe.object_rows import PaymentObjects
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.checkout_session import CheckoutSession
 from billing.stripe.objects.payment_method import PaymentMethod
-from billing_client import checkout
+from billing_client import AnnounceCheckout, checkout
 
 Owner = HostAccount | Rejected | None
 Payments = Mapping[str, PaymentObjects]
@@ -103,7 +103,7 @@ def _search(ctx: Context, facts: Facts) -> Owner:
     try:
         account_id = _recorded(ctx.session, facts)
         if account_id is None:
-            account_id = _of_hint(ctx, facts)
+            account_id = _vouched(ctx, facts)
         if account_id is None:
             account_id = _by_payment(ctx.session, facts)
     except Rejected as error:
@@ -187,6 +187,16 @@ def link_by_hand(ctx: Context, account_id: int, name: str, *, may_move: bool) ->
     return Linked(is_new, inbox.wake(ctx, object_ids=[name]))
 
 
+def announce(ctx: Context, message: AnnounceCheckout) -> int:
+    """Record the account of a Checkout session; return how many events waited for it.
+
+    Raises UnknownAccount, AccountDeleted or SystemAccount.
+    """
+    accounts.lock_billable(ctx.session, message.account_id)
+    owners.record(ctx, message.session, message.account_id)
+    return inbox.wake(ctx, object_ids=[message.session])
+
+
 def _recorded(session: Session, facts: Facts) -> int | None:
     """The account that has the object's customer, or had it, or that the object was named for.
 
@@ -202,16 +212,19 @@ def _recorded(session: Session, facts: Facts) -> int | None:
     names = [facts.id, facts.customer, getattr(facts, "subscription", None)]
     ids = [name for name in names if name]
     named, stored = owners.of(session, ids), object_rows.accounts_of(session, ids)
+    if isinstance(facts, CheckoutSession) and facts.customer:
+        named.pop(facts.id, None)  # `_vouched` links its customer, too
     return next((x[name] for x in (named, stored) for name in ids if name in x), None)
 
 
-def _of_hint(ctx: Context, facts: Facts) -> int | None:
+def _vouched(ctx: Context, facts: Facts) -> int | None:
     """The account that the object names, if the app vouches for it and no customer contradicts.
 
     A top-up is given without linking its customer if the account has another one already. Raises
     UnvouchedAccount or as `link` does.
     """
-    account_id = facts.hint or _of_reference(ctx, facts)
+    announced = owners.of(ctx.session, [facts.id]).get(facts.id)
+    account_id = announced or facts.hint or _of_reference(ctx, facts)
     if account_id is None or not accounts.exists(ctx.session, account_id):
         return None
     if facts.customer is None:

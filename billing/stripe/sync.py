@@ -17,7 +17,15 @@ from billing.errors import Rejected
 from billing.host.accounts import HostAccount
 from billing.lifecycle.trials import fingerprint_rows
 from billing.lifecycle.trials.fingerprints import Fingerprint
-from billing.stripe import catalog, customers, inbox, object_rows, subscriptions, unanswered
+from billing.stripe import (
+    catalog,
+    customers,
+    inbox,
+    inbox_upkeep,
+    object_rows,
+    subscriptions,
+    unanswered,
+)
 from billing.stripe import payments as stripe_payments
 from billing.stripe.catalog import Catalog
 from billing.stripe.errors import UnknownPayment, UnknownPrice
@@ -97,9 +105,17 @@ def _refused(states: Sequence[State], results: Sequence[Synced]) -> Refused:
 
 
 def _sync_price(ctx: Context, state: State) -> Applied:
-    is_newer = object_rows.store(ctx, state)
+    """Store a price; what waited for it, or was ignored because of it, is looked at again."""
+    (stored,) = object_rows.store_all(ctx, [state])
     inbox.wake(ctx, reason=UnknownPrice.__name__)
-    return Applied(None, {"is_newer": is_newer})
+    prices = [
+        facts.price
+        for facts in (state.facts, stored and stored.before)
+        if isinstance(facts, CatalogPrice)
+    ]
+    if stored and (len(prices) < 2 or prices[0] != prices[1]):
+        inbox_upkeep.wake_price(ctx, state.facts.id)
+    return Applied(None, {"is_newer": stored is not None})
 
 
 def _learn(ctx: Context, prices: Sequence[Price], at: dt.datetime) -> bool:

@@ -11,12 +11,34 @@ from sqlalchemy.orm import Session
 from billing.errors import AccountDeleted, Rejected
 from billing.stripe import catalog, customers, fields, object_rows, top_ups
 from billing.stripe.catalog import Catalog
-from billing.stripe.errors import BadObject, ForeignProduct, NeedsPerson, UnknownPrice, Waits
+from billing.stripe.errors import (
+    AbsurdCredits,
+    AbsurdPeriod,
+    BadObject,
+    ForeignProduct,
+    LinesIncomplete,
+    LineWithoutPeriod,
+    UnknownPlan,
+    UnknownPrice,
+    Waits,
+)
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.checkout_session import CheckoutSession
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_intent import PaymentIntent
 
+#: Reasons for which money may stay without its effect, and not because of the customer.
+MAY_KEEP_MONEY = (
+    Waits,
+    ForeignProduct,
+    AccountDeleted,
+    BadObject,
+    UnknownPlan,
+    AbsurdCredits,
+    AbsurdPeriod,
+    LinesIncomplete,
+    LineWithoutPeriod,
+)
 #: Objects that were refused, by their places in a batch.
 Refused = Mapping[int, tuple[Facts, Rejected]]
 
@@ -43,11 +65,11 @@ def by_metadata(session: Session, refused: Refused) -> list[int]:
 def note(session: Session, refused: Refused, prices: Catalog) -> None:
     """Add the account and the money to each reason for which money may stay without an effect."""
     for facts, error in refused.values():
-        money = _money(facts)
-        is_open = isinstance(error, Waits | NeedsPerson | AccountDeleted | BadObject) or (
-            isinstance(error, ForeignProduct) and not catalog.is_refused_by_link(facts, prices)
+        is_answered = isinstance(error, ForeignProduct) and catalog.is_refused_by_link(
+            facts, prices
         )
-        if money and is_open:
+        money = _money(facts)
+        if money and isinstance(error, MAY_KEEP_MONEY) and not is_answered:
             account_id = customers.probable_account(session, facts)
             if account_id is not None:
                 error.facts |= {"account_id": account_id, **money}

@@ -16,6 +16,7 @@ from billing_client.keys import new_key
 from billing_client.message import Message
 from billing_client.messages import (
     MESSAGES,
+    AnnounceCheckout,
     ApplyStripeEvent,
     Capture,
     Debit,
@@ -35,6 +36,7 @@ from billing_client.messages import (
 __all__ = [
     "MESSAGES",
     "Access",
+    "AnnounceCheckout",
     "AnnounceTransfer",
     "ApplyStripeEvent",
     "BillingClient",

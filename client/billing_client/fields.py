@@ -28,6 +28,8 @@ MAX_STRIPE_BODY = 2**20
 MAX_STRIPE_PAYLOAD = 8 * 2**20
 #: Above the header limit of web servers, so that the worker can report one that is too long.
 MAX_SIGNATURE_CHARACTERS = 16_384
+#: The longest id that Stripe documents: docs.stripe.com/upgrades
+MAX_STRIPE_ID_CHARACTERS = 255
 #: The column is a smallint; a lower priority burns first.
 MAX_PRIORITY = 1000
 

@@ -339,6 +339,23 @@ class ApplyStripeEvent(Message):
         check.whole("number", self.number, low=1, high=MAX_ID)
 
 
+@dataclass(frozen=True, slots=True)
+class AnnounceCheckout(Message):
+    """Say whose account pays in a Checkout session (`cs_…`) that the app has created."""
+
+    TASK: ClassVar[str] = "stripe.announce_checkout"
+    QUEUE: ClassVar[str] = "credits"
+
+    account_id: int
+    session: str
+
+    def __post_init__(self) -> None:
+        check.account_id(self.account_id)
+        check.text("session", self.session, longest=check.MAX_STRIPE_ID_CHARACTERS)
+        if not self.session.startswith("cs_"):
+            raise InvalidField("session", "must be the id of a Checkout session, cs_…")
+
+
 #: Every message by its task's name.
 MESSAGES: dict[str, type[Message]] = {
     message.TASK: message
@@ -361,6 +378,7 @@ MESSAGES: dict[str, type[Message]] = {
         PaymentMethodChanged,
         StripeWebhook,
         ApplyStripeEvent,
+        AnnounceCheckout,
     )
 }
 #: The messages that `billing_client.inbox.leave` takes.

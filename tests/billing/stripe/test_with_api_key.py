@@ -273,3 +273,52 @@ def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
     assert states.count("failed") < count
     assert len(fake.asked) == states.count("failed") * stripe_http.TRIES
     assert {row.state for row in door.rows() if row.due_at is not None} == {"failed", "received"}
+
+
+# --- Checkout ------------------------------------------------------------------------------------
+
+
+def checkout_with_inline_price(now, **changes):
+    """A paid session in payment mode whose price Checkout made of `price_data`."""
+    inline = objects.price("price_inline", product="prod_inline", type="one_time", recurring=None)
+    item = {"id": "li_1", "object": "item", "price": inline, "quantity": 1}
+    fields = {"mode": "payment", "invoice": None, "subscription": None, "created": now}
+    fields |= {"payment_intent": "pi_1", "client_reference_id": None}
+    return objects.checkout_session(
+        line_items=[item], metadata={"credits": "500"}, **(fields | changes)
+    )
+
+
+def test_credits_in_a_sessions_metadata_count_whatever_its_inline_price_is(door, ledger, fake, now):
+    fake.keep(objects.product("prod_inline"), checkout_with_inline_price(now))
+
+    outcome = door.post(event(now, checkout_with_inline_price(now), "checkout.session.completed"))
+
+    assert outcome == "applied"
+    assert ledger.lots("acme") == {"top_up": 500}
+
+
+@pytest.mark.parametrize("first", ["the session", "the invoice"])
+def test_an_invoice_with_an_inline_price_is_the_sessions(door, ledger, fake, now, first):
+    named = {"price": "price_inline", "product": "prod_inline"}
+    line = objects.line(
+        parent={"type": "invoice_item_details", "invoice_item_details": {"proration": False}},
+        period={"start": now, "end": now},
+        pricing={"type": "price_details", "price_details": named, "unit_amount_decimal": "8900"},
+    )
+    invoice = objects.invoice(lines=[line], created=now, parent=None, billing_reason="manual")
+    session = checkout_with_inline_price(now, invoice="in_1")
+    inline = objects.price("price_inline", product="prod_inline", type="one_time", recurring=None)
+    fake.keep(objects.product("prod_inline"), inline, invoice, session)
+    posts = [
+        event(now, session, "checkout.session.completed", id="evt_1"),
+        event(now, invoice, id="evt_2"),
+    ]
+
+    for each in posts if first == "the session" else reversed(posts):
+        door.post(each)
+    later(ledger)
+
+    assert ledger.lots("acme") == {"top_up": 500}
+    assert [row.state for row in door.rows()] == ["applied", "applied"]
+    assert ledger.audit().agrees
