@@ -2,7 +2,7 @@
 
 import time
 
-from billing.stripe import customers, inbox_upkeep
+from billing.stripe import inbox_upkeep, links
 from billing_client.messages import AnnounceCheckout, ApplyStripeEvent, StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import batch as stripe_batch
@@ -34,7 +34,7 @@ def apply(message: ApplyStripeEvent) -> dict[str, object]:
 def announce_checkout(message: AnnounceCheckout) -> dict[str, object]:
     """Record whose account pays in a Checkout session; apply what waited for it."""
     with transaction() as ctx:
-        events = customers.announce(ctx.by("main_app"), message)
+        events = links.announce(ctx.by("main_app"), message)
     return {"events": events}
 
 

@@ -9,7 +9,6 @@ Anything that a payer can write links nothing (decision 0025): it waits for a pe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -17,10 +16,9 @@ from billing.context import Context
 from billing.errors import AccountDeleted, Rejected
 from billing.host import accounts
 from billing.host.accounts import HostAccount
-from billing.stripe import fields, inbox, object_rows, owners
+from billing.stripe import fields, object_rows, owners
 from billing.stripe.errors import (
     CustomerAmbiguous,
-    CustomerTaken,
     DetachedMethod,
     UnknownCustomer,
     UnknownPayment,
@@ -30,7 +28,7 @@ from billing.stripe.object_rows import PaymentObjects
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.checkout_session import CheckoutSession
 from billing.stripe.objects.payment_method import PaymentMethod
-from billing_client import AnnounceCheckout, checkout
+from billing_client import checkout
 
 Owner = HostAccount | Rejected | None
 Payments = Mapping[str, PaymentObjects]
@@ -124,77 +122,8 @@ def probable_account(session: Session, facts: Facts) -> int | None:
         account_id = with_customer[0] if with_customer else _recorded(session, facts)
     if account_id is None and isinstance(facts, CheckoutSession) and facts.reference:
         account_id = checkout.named_account(facts.reference)
-    return account_id
-
-
-def link(ctx: Context, account_id: int, customer: str, *, may_move: bool = False) -> bool:
-    """Link the account to a customer that no account has yet; False if it was linked already.
-
-    `may_move`: it may have another customer, whose payments stay the account's. Raises
-    CustomerTaken, UnknownCustomer or AccountDeleted.
-    """
-    session = ctx.session
-    account = accounts.lock(session, [account_id]).get(account_id)
-    if account is None:
-        raise UnknownCustomer(account_id=account_id, customer=customer)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id, customer=customer)
-    if account.stripe_customer_id == customer:
-        return False
-    others = set(accounts.with_customer(session, customer)) - {account_id}
-    others |= set(owners.of(session, [customer]).values()) - {account_id}
-    before = account.stripe_customer_id
-    if others or (before and not may_move):
-        raise CustomerTaken(account_id=account_id, customer=customer, others=sorted(others))
-    if before:
-        owners.record(ctx, before, account_id)
-    accounts.set_customer(session, account_id, customer)
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """The result of a link by hand. `events` were resumed.
-
-    `moved_from`: the customer that the account had before, with its known `objects`.
-    """
-
-    is_new: bool
-    events: int
-    moved_from: str | None = None
-    objects: int = 0
-
-
-def link_by_hand(ctx: Context, account_id: int, name: str, *, may_move: bool) -> Linked:
-    """Link an account to a customer, or to a session or payment that names no customer.
-
-    Raises as `link` does.
-    """
-    account = accounts.lock(ctx.session, [account_id]).get(account_id)
-    before = account.stripe_customer_id if account else None
-    if not name.startswith(("cs_", fields.INTENT, fields.CHARGE, fields.PAYMENT)):
-        is_new = link(ctx, account_id, name, may_move=may_move)
-        events = inbox.wake(ctx, customers=[name])
-        if not (is_new and before):
-            return Linked(is_new, events)
-        return Linked(is_new, events, before, object_rows.count_of_customer(ctx.session, before))
-    if account is None:
-        raise UnknownCustomer(account_id=account_id, object=name)
-    if account.is_deleted:
-        raise AccountDeleted(account_id=account_id, object=name)
-    is_new = owners.of(ctx.session, [name]).get(name) != account_id
-    owners.record(ctx, name, account_id)
-    return Linked(is_new, inbox.wake(ctx, object_ids=[name]))
-
-
-def announce(ctx: Context, message: AnnounceCheckout) -> int:
-    """Record the account of a Checkout session; return how many events waited for it.
-
-    Raises UnknownAccount, AccountDeleted or SystemAccount.
-    """
-    accounts.lock_billable(ctx.session, message.account_id)
-    owners.record(ctx, message.session, message.account_id)
-    return inbox.wake(ctx, object_ids=[message.session])
+    is_known = account_id is not None and accounts.exists(session, account_id)
+    return account_id if is_known else None
 
 
 def _recorded(session: Session, facts: Facts) -> int | None:
@@ -221,7 +150,7 @@ def _vouched(ctx: Context, facts: Facts) -> int | None:
     """The account that the object names, if the app vouches for it and no customer contradicts.
 
     A top-up is given without linking its customer if the account has another one already. Raises
-    UnvouchedAccount or as `link` does.
+    UnvouchedAccount or as `links.link` does.
     """
     announced = owners.of(ctx.session, [facts.id]).get(facts.id)
     account_id = announced or facts.hint or _of_reference(ctx, facts)
@@ -232,7 +161,7 @@ def _vouched(ctx: Context, facts: Facts) -> int | None:
     account = accounts.lock(ctx.session, [account_id])[account_id]
     is_top_up = isinstance(facts, CheckoutSession) and facts.mode == "payment"
     if not (is_top_up and account.stripe_customer_id):
-        link(ctx, account_id, facts.customer)
+        links.link(ctx, account_id, facts.customer)
     return account_id
 
 

@@ -8,7 +8,7 @@ import click
 
 from billing.context import Context
 from billing.errors import Rejected
-from billing.stripe import customers, inbox_upkeep
+from billing.stripe import inbox_upkeep, links
 from billing.stripe.errors import CustomerTaken
 from billing.stripe.inbox_upkeep import UnknownEvent
 from cli.screen import console, json_option, show_json, table
@@ -186,7 +186,7 @@ def link(*, account_id: int, customer: str, move: bool, dry_run: bool, as_json: 
     try:
         with rehearsal() if dry_run else transaction() as ctx:
             operator = ctx.by(f"operator:{getpass.getuser()}")
-            linked = customers.link_by_hand(operator, account_id, customer, may_move=move)
+            linked = links.link_by_hand(operator, account_id, customer, may_move=move)
     except Rejected as error:
         can_move = isinstance(error, CustomerTaken) and not error.facts["others"]
         hint = " Add --move to give the account this customer." if can_move else ""

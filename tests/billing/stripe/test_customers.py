@@ -6,7 +6,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from billing.stripe import customers
+from billing.stripe import links
 from billing_client import AnnounceCheckout, checkout_reference
 from cli.main import main
 from tests.billing.stripe.writing import MONTH_S
@@ -200,7 +200,7 @@ def test_a_session_that_the_app_announced_is_the_accounts(stripe, ledger, shop, 
     stripe.deliver(*shop.events)
 
     with transaction() as ctx:
-        customers.announce(ctx.at(ledger.now), AnnounceCheckout(1, session))
+        links.announce(ctx.at(ledger.now), AnnounceCheckout(1, session))
     stripe.sweep()
 
     assert set(stripe.outcomes()) == {"applied"}

@@ -4,7 +4,10 @@ import itertools
 
 import pytest
 
+from billing.stripe import inbox_upkeep
+from cli.status import Status
 from tests.billing.stripe.writing import Shop, seconds
+from worker.database import transaction
 
 MARCH, APRIL = seconds(2026, 3, 1), seconds(2026, 4, 1)
 
@@ -541,6 +544,25 @@ def test_a_link_that_gives_such_money_its_meaning_answers_the_finding(
 
     assert findings(ledger) == []
     assert ledger.lots("acme") == {"top_up": 50}
+
+
+def test_an_operator_answers_such_money_by_ignoring_it(stripe, ledger, shop, told_of_shirts):
+    stripe.deliver(paid(shop, shirt(shop)))
+    with transaction() as ctx:
+        before = inbox_upkeep.unanswered(ctx.session)
+        (number,) = [facts["event"] for _, facts in ledger.audit().findings["stripe_paid"]]
+        inbox_upkeep.ignore(ctx.at(ledger.now).by("operator:test"), number)
+
+    assert before == 1
+    assert stripe.outcomes()[-1] == "ignored: ByHand"
+    assert findings(ledger) == []
+
+
+def test_the_status_names_such_money_with_the_commands_that_answer_it():
+    (problem,) = Status("up", "up", workers=["worker@1"], stripe_unanswered=2).problems
+
+    assert problem.startswith("2 Stripe payments without effect")
+    assert "billing stripe prices link" in problem
 
 
 def test_money_that_nobody_paid_is_no_finding(stripe, ledger, shop, told_of_shirts):
