@@ -19,6 +19,10 @@ class Policy:
         repeated_trials: A second trial of one trial fingerprint: `allow` with a warning, or
             `refuse`.
         closes_deleted: Whether deleted accounts are closed when they can't be restored any more.
+        bridge_percent: The part of a month's credits that comes ahead of a renewal's payment.
+        bridge_hours: Hours after the period's start in which it may be spent.
+        shortfall_minor: The most that may be missing of a transfer, where the plan does not say.
+        uses_unapplied_cash: Whether unapplied cash pays an invoice of its account that is due.
     """
 
     trial_days: int = 14
@@ -27,6 +31,15 @@ class Policy:
     suspended_at_once: int = 100
     repeated_trials: Literal["allow", "refuse"] = "allow"
     closes_deleted: bool = False
+    bridge_percent: int = 25
+    bridge_hours: int = 72
+    shortfall_minor: int = 0
+    uses_unapplied_cash: bool = True
+
+    @property
+    def bridge(self) -> dt.timedelta:
+        """The time after a period's start in which its bridge may be spent."""
+        return dt.timedelta(hours=self.bridge_hours)
 
     @property
     def grace(self) -> dt.timedelta:

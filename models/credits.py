@@ -145,7 +145,8 @@ class PlanPolicy(Base):
     `debt_limit`: the largest debt of an account. `rollover_cap`: the most credits of one period
     that may be spent in the next. `take_back_debt_limit`: the largest debt that a clawback of spent
     credits may leave; null: no limit; 0: it is written off. `trial_days`: the length of a trial;
-    null: the setting's.
+    null: the setting's. `shortfall_minor`: the most that may be missing of a bank transfer for an
+    invoice, in minor units, as a bank's fee; null: the setting's.
     """
 
     __tablename__ = "plan_policies"
@@ -154,6 +155,7 @@ class PlanPolicy(Base):
         CheckConstraint("rollover_cap >= 0", name="rollover_cap"),
         CheckConstraint("take_back_debt_limit >= 0", name="take_back_debt_limit"),
         CheckConstraint("trial_days BETWEEN 0 AND 365", name="trial_days"),
+        CheckConstraint("shortfall_minor >= 0", name="shortfall_minor"),
         {"schema": SCHEMA},
     )
 
@@ -162,6 +164,7 @@ class PlanPolicy(Base):
     rollover_cap: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     take_back_debt_limit: Mapped[int | None] = mapped_column(Integer)
     trial_days: Mapped[int | None] = mapped_column(Integer)
+    shortfall_minor: Mapped[int | None] = mapped_column(Integer)
 
 
 class SpendCap(Base):

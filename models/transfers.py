@@ -43,13 +43,16 @@ class TransferInvoice(Base):
     """An invoice that is paid by bank transfer, with its reference and the amount settled.
 
     `invoice_id` is the main app's row. Amounts are in minor units. A constraint keeps
-    `settled_minor` within `due_minor`. `number` and `reference` are never reused.
+    `settled_minor` within `due_minor`. `number` and `reference` are never reused. `waived_minor`:
+    a shortfall that was accepted, such as a bank's fee. `questioned_at`: when a reviewer was asked
+    about money that may be for it.
     """
 
     __tablename__ = "transfer_invoices"
     __table_args__ = (
         CheckConstraint("due_minor > 0", name="due_minor"),
         CheckConstraint("settled_minor BETWEEN 0 AND due_minor", name="settled_minor"),
+        CheckConstraint("waived_minor >= 0", name="waived_minor"),
         CheckConstraint("state IN ('open', 'paid', 'void', 'refunded')", name="state"),
         CheckConstraint("period_end > period_start", name="period_end"),
         Index(None, "reference", unique=True),
@@ -70,6 +73,7 @@ class TransferInvoice(Base):
     currency: Mapped[str] = mapped_column(Text)
     due_minor: Mapped[int] = mapped_column(BigInteger)
     settled_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    waived_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     state: Mapped[str] = mapped_column(Text, server_default=text("'open'"))
     months: Mapped[int] = mapped_column(Integer)
     period_start: Mapped[dt.datetime | None] = mapped_column(Moment)
@@ -78,7 +82,13 @@ class TransferInvoice(Base):
     due_at: Mapped[dt.datetime] = mapped_column(Moment)
     next_step_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     steps_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    questioned_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+    @property
+    def open_minor(self) -> int:
+        """The amount that is still to be paid."""
+        return max(self.due_minor - self.settled_minor - self.waived_minor, 0)
 
 
 class Transfer(Base):

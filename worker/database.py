@@ -76,6 +76,10 @@ def _context(session: Session, actor: str) -> Context:
         suspended_at_once=config.trials_suspended_at_once,
         repeated_trials=config.repeated_trials,
         closes_deleted=config.close_deleted,
+        bridge_percent=config.renewal_bridge_percent,
+        bridge_hours=config.renewal_bridge_hours,
+        shortfall_minor=config.transfer_shortfall_minor,
+        uses_unapplied_cash=config.use_unapplied_cash,
     )
     return Context(
         session,

@@ -169,6 +169,18 @@ class Settings(BaseSettings):
     """If more trials than this are due at once, none is suspended until an operator confirms it."""
     repeated_trials: Literal["allow", "refuse"] = "allow"
     """`refuse` ends a trial at once if its e-mail address, domain, card or IBAN had one before."""
+    transfer_shortfall_minor: int = Field(default=0, ge=0)
+    """The most that may be missing of a bank transfer for an invoice, in minor units of its
+    currency, and is accepted as a bank's fee. A plan's own limit comes first."""
+    use_unapplied_cash: bool = True
+    """Whether a customer's unapplied cash pays an invoice for a transfer that is due, if it covers
+    it. Else a reviewer decides."""
+    renewal_bridge_percent: int = Field(default=25, ge=0, le=100)
+    """The part of a plan's monthly credits that a paying customer may spend at a renewal, or at the
+    end of a trial at Stripe, until the new invoice is paid. 0: none."""
+    renewal_bridge_hours: int = Field(default=72, ge=1, le=168)
+    """Hours after a period's start in which these credits may be spent. Stripe keeps the invoice a
+    draft for 1 hour, and for 72 where a webhook is not answered."""
     close_deleted: bool = False
     """Whether deleted accounts are closed for good once they can't be restored."""
 

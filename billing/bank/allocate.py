@@ -70,7 +70,7 @@ def _check_fit(
     for invoice_id, amount in parts:
         invoice = invoices_by_id[invoice_id]
         wanted[invoice_id] = wanted.get(invoice_id, 0) + amount
-        open_minor = invoice.due_minor - invoice.settled_minor
+        open_minor = invoice.open_minor
         if invoice.currency != transfer.currency:
             raise PartsRefused(problem=f"{invoice.number} is in {invoice.currency}")
         if invoice.state != "open" or amount <= 0 or wanted[invoice_id] > open_minor:

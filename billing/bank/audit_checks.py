@@ -14,5 +14,5 @@ SELECT 'invoice ' || i.number, jsonb_build_object('settled', i.settled_minor, 's
 FROM billing.transfer_invoices AS i
 WHERE i.settled_minor <> (SELECT COALESCE(sum(amount_minor), 0) FROM billing.allocations
                           WHERE transfer_invoice_id = i.id)
-   OR (i.state = 'paid' AND i.settled_minor <> i.due_minor)
+   OR (i.state = 'paid' AND i.settled_minor + i.waived_minor <> i.due_minor)
 """

@@ -13,6 +13,7 @@ from billing.bank.matching import open_items, rules
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import UndecidedTransfer
 from billing.context import Context
+from billing.host import accounts, funding
 from models.transfers import Decision
 
 ACTOR = "rule"
@@ -47,11 +48,12 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
 
     Raises as `allocate.apply`. PartsRefused says that the invoice has changed since the decision.
     """
-    is_automatic, evidence = decision.outcome in AUTOMATIC, evidence_of(decision)
     try:
         transfer = transfers.lock(ctx.session, decision.transfer_id, version=version)
     except TransferChanged:
         return False
+    decision = _beside_card(ctx, decision)
+    is_automatic, evidence = decision.outcome in AUTOMATIC, evidence_of(decision)
     if not is_automatic and _is_recorded(ctx.session, transfer.decision_id, decision, evidence):
         return False
     decision_id = transfers.record_decision(
@@ -70,6 +72,31 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
         payer_known_by="matched" if decision.rule in MAKES_PAYER_KNOWN else None,
     )
     return True
+
+
+def _beside_card(ctx: Context, decision: MatchDecision) -> MatchDecision:
+    """Keep the money of an account that pays by card as its unapplied cash, and ask a reviewer.
+
+    The invoice would replace the card's subscription, which goes on charging: a person decides.
+    """
+    if decision.outcome != "settle" or decision.account_id is None:
+        return decision
+    accounts.lock(ctx.session, [decision.account_id])
+    card_until = funding.way(ctx, decision.account_id).card_until
+    if card_until is None:
+        return decision
+    why = (
+        f"{decision.rule}, but account {decision.account_id} pays by card until"
+        f" {card_until.date()}: use the credit for the invoice to change to transfers, or refund it"
+    )
+    return dataclasses.replace(
+        decision,
+        outcome="credit",
+        parts=(),
+        surplus_minor=0,
+        review=why,
+        vetoes=(*decision.vetoes, why),
+    )
 
 
 def leave_to_reviewer(

@@ -6,6 +6,7 @@ that: the invoice is open again, and unspent credits go back. Calling it again c
 
 import datetime as dt
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.bank.invoicing import dunning_steps
@@ -32,13 +33,30 @@ def follow(ctx: Context, invoice: TransferInvoice) -> None:
 
     Raises UnknownAccount, AccountDeleted or BalanceTooLarge.
     """
-    is_full = invoice.settled_minor == invoice.due_minor
+    missing = invoice.due_minor - invoice.settled_minor - invoice.waived_minor
+    if invoice.state == "paid" and missing > 0:
+        invoice.waived_minor = 0
+    elif invoice.state == "open" and 0 < missing < invoice.due_minor:
+        missing -= _accept_fee(ctx, invoice, missing)
+    is_full = missing <= 0
     if is_full and invoice.state == "open":
         _pay(ctx, invoice)
     elif not is_full and invoice.state == "paid":
         _reopen(ctx, invoice)
     else:
         mirror(ctx.session, invoice)
+
+
+_TOLERANCE = "SELECT shortfall_minor FROM billing.plan_policies WHERE plan_id = :plan_id"
+
+
+def _accept_fee(ctx: Context, invoice: TransferInvoice, missing: int) -> int:
+    """Accept what is missing as the bank's fee, up to the plan's tolerance; return it, or 0."""
+    of_plan = ctx.session.execute(text(_TOLERANCE), {"plan_id": invoice.plan_id}).scalar()
+    if missing > (ctx.policy.shortfall_minor if of_plan is None else of_plan):
+        return 0
+    invoice.waived_minor += missing
+    return missing
 
 
 def _pay(ctx: Context, invoice: TransferInvoice) -> None:
@@ -116,7 +134,7 @@ def _reopen(ctx: Context, invoice: TransferInvoice) -> None:
 
 
 def _adjust_credits(ctx: Context, invoice: TransferInvoice) -> None:
-    returned = invoice.due_minor - invoice.settled_minor
+    returned = invoice.open_minor
     origin = idempotency.own("invoice", invoice.number)
     bought = purchases.of_origins(ctx.session, [origin])
     clawbacks.settle(ctx, bought, PaymentState(invoice.due_minor, returned, {}))

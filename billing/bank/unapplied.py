@@ -1,6 +1,7 @@
-"""Unapplied cash: the money of an account that is on no invoice, and its use by a reviewer.
+"""Unapplied cash: the money of an account that is on no invoice, and its use for one.
 
-No rule ever uses it.
+A reviewer uses it, or the schedule of an invoice that it covers (`invoicing.remind`), if the
+operator lets it.
 """
 
 from sqlalchemy import func, insert, select
@@ -31,18 +32,31 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
     """
     [invoice] = allocate.lock_invoices(ctx.session, [transfer_invoice_id]).values()
     reviewers.must_not_own(reviewer, {invoice.account_id})
-    open_minor = invoice.due_minor - invoice.settled_minor if invoice.state == "open" else 0
-    amount = min(balance(ctx.session, invoice.account_id, invoice.currency), open_minor)
+    cash = balance(ctx.session, invoice.account_id, invoice.currency)
+    amount = min(cash, invoice.open_minor) if invoice.state == "open" else 0
     if amount <= 0:
         raise PartsRefused(
             problem="there is no unapplied cash, or the invoice is not open", number=invoice.number
         )
 
+    pay(ctx, invoice, amount, actor=reviewer.actor, rule="person")
+    return amount
+
+
+def covers(ctx: Context, invoice: TransferInvoice) -> bool:
+    """Whether the account's cash pays all of a locked invoice, and the operator lets it."""
+    if not ctx.policy.uses_unapplied_cash:
+        return False
+    return balance(ctx.session, invoice.account_id, invoice.currency) >= invoice.open_minor
+
+
+def pay(ctx: Context, invoice: TransferInvoice, amount: int, *, actor: str, rule: str) -> None:
+    """Move unapplied cash onto a locked, open invoice; the decision is recorded."""
     decision_id = transfers.record_decision(
         ctx,
         None,
-        actor=reviewer.actor,
-        rule="person",
+        actor=actor,
+        rule=rule,
         outcome="use credit",
         evidence={"parts": [[invoice.id, amount]], "account_id": invoice.account_id},
     )
@@ -59,7 +73,6 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
     ctx.session.flush()
     invoice_effects.follow(ctx, invoice)
     invoices.write_payment(ctx.session, _payment(ctx, invoice, amount, decision_id))
-    return amount
 
 
 def _payment(

@@ -19,6 +19,7 @@ SOURCES: dict[str, Source] = {
     "trial": Source(priority=10, is_promotional=True),
     "plan": Source(priority=20, is_promotional=False),
     "rollover": Source(priority=20, is_promotional=False),
+    "bridge": Source(priority=20, is_promotional=False),
     "goodwill": Source(priority=30, is_promotional=True),
     "bank_transfer": Source(priority=40, is_promotional=False),
     "top_up": Source(priority=40, is_promotional=False),

@@ -21,6 +21,7 @@ WHO_MAY = {
     "transfer_announced": frozenset({"bank", "main_app", "operator"}),
     "trial_over": frozenset({"billing", "stripe", "operator"}),
     "payment_failed": frozenset({"billing", "stripe", "bank", "operator"}),
+    "trial_started": frozenset({"stripe", "operator"}),
     "dispute": frozenset({"stripe", "operator"}),
     "manual": frozenset({"operator"}),
     "requested": frozenset({"main_app", "stripe", "operator"}),
@@ -63,6 +64,7 @@ TRANSITIONS = (
         *("requested", "subscription_ended", "never_paid", "manual"),
     ),
     _transition("cancelled", "active", "reactivated", "paid", "manual"),
+    _transition("cancelled", "trial", "reactivated", "trial_started"),
     _transition("cancelled", "pending_payment", "awaits_payment", "transfer_announced"),
 )
 BY_STATUSES = {(change.status_from, change.status_to): change for change in TRANSITIONS}

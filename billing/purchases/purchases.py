@@ -19,6 +19,7 @@ from billing.ledger import idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OF_A_PERIOD
+from billing.purchases import bridge
 from billing.renewal import cycle_rows, cycles, due, periods, rollover
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 from models.purchases import Purchase
@@ -131,25 +132,34 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
         for purchase in ordered
         for number in range(purchase.given + 1, purchase.lots + 1)
     ]
+    bridge_keys = bridge.uuids_of([p for p in ordered if p.plan_id and not p.given])
+    keys += bridge_keys
     ids = {purchase.account_id for purchase in ordered}
     ledger = open_accounts(ctx, ids, key_uuids=keys, entries=len(ordered))
+    known = [named for uuid, named in bridge_keys.items() if uuid in ledger.known_keys]
+    bridges = bridge.find(ledger, known) if known else {}
     results = [
         result
         for purchase in ordered
-        for result in _give(ledger, ledger.of(purchase.account_id), purchase)
+        for result in _give(
+            ledger, ledger.of(purchase.account_id), purchase, bridges.get(purchase.id)
+        )
     ]
     ledger.write()
     ctx.session.flush()
     return results
 
 
-def _give(ledger: Ledger, balance: Balance, purchase: Purchase) -> list[SweepResult]:
+def _give(
+    ledger: Ledger, balance: Balance, purchase: Purchase, bridge_lot: int | None
+) -> list[SweepResult]:
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
         amount = min(purchase.credits, still_to_come(purchase))
         try:
-            _give_lot(ledger, balance, purchase, amount, number=number, at=at)
+            first = bridge_lot if number == 1 else None
+            _give_lot(ledger, balance, purchase, amount, number=number, at=at, bridge_lot=first)
         except BalanceTooLarge:
             if purchase.given == 0:
                 raise
@@ -171,12 +181,28 @@ def _give_lot(
     *,
     number: int,
     at: dt.datetime,
+    bridge_lot: int | None,
 ) -> None:
+    """Give the n-th lot; a bridge into its month becomes the lot, and only the rest is given."""
     expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
     content, uuid = idempotency.digest("bought", key), idempotency.as_uuid(key)
     if uuid in ledger.known_keys:
         return
-    lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
+    details = {"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id}
+    if bridge_lot is None:
+        lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
+    else:
+        whole = amount
+        amount, lots = bridge.become_first_lot(
+            ledger,
+            balance,
+            bridge_lot,
+            amount=whole,
+            source=purchase.source,
+            key=key,
+            expires_at=expires_at,
+        )
+        details["bridge"] = whole - amount
     ledger.post(
         balance,
         uuid=uuid,
@@ -189,7 +215,7 @@ def _give_lot(
         actor="billing",
         happened_at=min(at, ledger.ctx.now),
         lots=lots,
-        details={"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id},
+        details=details,
     )
 
 
@@ -216,6 +242,18 @@ def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
     """Read the purchases of these payments, oldest first. Call it under the account's lock."""
     rows = select(Purchase).where(Purchase.origin.in_(sorted(origins))).order_by(Purchase.id)
     return list(session.scalars(rows))
+
+
+def paid_by_transfer(ctx: Context, account_ids: Iterable[int]) -> dict[int, Purchase]:
+    """Read the purchase by bank transfer that runs longest, of each of these accounts."""
+    rows = select(Purchase).where(
+        Purchase.account_id.in_(list(account_ids)),
+        Purchase.plan_id.is_not(None),
+        Purchase.ends_at > ctx.now,
+        Purchase.origin.startswith(idempotency.own("invoice", "")),
+    )
+    by_end = ctx.session.scalars(rows.order_by(Purchase.ends_at))
+    return {purchase.account_id: purchase for purchase in by_end}
 
 
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:

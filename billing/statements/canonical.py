@@ -58,9 +58,14 @@ class HoldReason(StrEnum):
     ENCODING_DOUBT = "encoding_doubt"
     DETAIL_UNREADABLE = "detail_unreadable"  # an amount of a detail; the entry is clear
     TEXT_DOUBT = "text_doubt"  # markup in a text, which may be cut
-    ROW_NOT_READ = "row_not_read"  # a row that has an amount but is no entry
+    ROW_NOT_READ = "row_not_read"  # a row that can't be read, or has an amount but is no entry
+    SIGN_NOT_READ = "sign_not_read"  # words for debits that contradict the signs of the amounts
     FAMILY_DOUBT = "family_doubt"  # the file contradicts itself about its family
     TRUNCATED = "truncated"  # the end of the file is missing, but each entry is whole
+
+
+#: Reasons that no release lifts: the statement's amounts may have the wrong sign.
+FINAL = frozenset({HoldReason.SIGN_NOT_READ})
 
 
 class Hold(NamedTuple):
@@ -186,7 +191,7 @@ class Statement:
 
     `entries` are compressed and unpacked while they are iterated, as often as needed. `family`
     decides whether the statement may recognise money. `holds` are the reasons why it must not be
-    applied before a review.
+    applied before a review. `notes` say how doubts were settled and what was passed over.
     """
 
     format: str
@@ -210,6 +215,7 @@ class Statement:
     checks: tuple[Check, ...]
     holds: tuple[Hold, ...]
     entries: Sequence[Entry]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_held(self) -> bool:

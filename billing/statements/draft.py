@@ -18,10 +18,11 @@ from billing.statements.canonical import (
     Status,
     Total,
 )
-from billing.statements.errors import TooManyEntries, TooManyStatements
+from billing.statements.errors import StatementRefused, TooManyEntries, TooManyStatements
 from billing.statements.limits import (
     MAX_ENTRIES,
     MAX_HOLDS_OF_A_KIND,
+    MAX_NOTES,
     MAX_STATEMENTS,
     MAX_UNITS,
 )
@@ -73,14 +74,17 @@ class Draft:
     closing: Balance | None = None
     needs_balances: bool = False
     entry_count: int = 0
+    unread_count: int = 0
     booked_minor: int = 0
     first_day: date | None = None
     last_day: date | None = None
     checks: list[Check] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     entries: Packing[Entry] = field(default_factory=packing_entries)
     _sums: dict[str, list[int]] = field(default_factory=dict)
     _held: Counter[HoldReason] = field(default_factory=Counter)
+    _refusal: StatementRefused | None = None
 
     def add(self, entry: Entry, *, details: int = 0) -> None:
         """Add one entry; raises TooManyEntries if the file's budget is spent.
@@ -104,6 +108,31 @@ class Draft:
         if day is not None and (self.last_day is None or day > self.last_day):
             self.last_day = day
         self.entries.add(entry)
+
+    @property
+    def row_count(self) -> int:
+        """The number of entries so far, with those that could not be read."""
+        return self.entry_count + self.unread_count
+
+    def skip(self, refusal: StatementRefused, position: str, *, needs_sums: bool = True) -> None:
+        """Hold the statement for an entry that can't be read; the other entries are kept.
+
+        With `needs_sums`, `finish` raises the refusal if no sum of the bank shows what is missing.
+        """
+        self.budget.spend_entry(position, 0)
+        self.unread_count += 1
+        if needs_sums and self._refusal is None:
+            self._refusal = refusal
+        self.hold(HoldReason.ROW_NOT_READ, str(refusal), position)
+
+    def has_hold(self, *reasons: HoldReason) -> bool:
+        """Whether the statement is held for one of these reasons so far."""
+        return any(self._held[reason] for reason in reasons)
+
+    def note(self, says: str) -> None:
+        """Add a note; only the first ones are kept."""
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(says)
 
     def hold(
         self, reason: HoldReason, says: str, position: str = "", difference_minor: int | None = None
@@ -132,9 +161,14 @@ class Draft:
         return tuple(Total(currency, *sums) for currency, sums in sorted(self._sums.items()))
 
     def finish(self) -> Statement:
-        """Make the last checks, and return the frozen statement."""
+        """Make the last checks, and return the frozen statement.
+
+        Raises the refusal of an entry that can't be read, if no sum shows what is missing.
+        """
         self._check_currency()
         self._check_balance()
+        if self._refusal is not None and not self.checks:
+            raise self._refusal
         for reason, count in self._held.items():
             if count > MAX_HOLDS_OF_A_KIND:
                 self.holds.append(Hold(reason, f"{count - MAX_HOLDS_OF_A_KIND} more of this kind"))
@@ -160,6 +194,7 @@ class Draft:
             checks=tuple(self.checks),
             holds=tuple(self.holds),
             entries=self.entries.finish(),
+            notes=tuple(self.notes),
         )
 
     def _check_currency(self) -> None:

@@ -1,9 +1,9 @@
 """Refusals of bank files: a named error for each reason, with its facts and the place.
 
 StatementRefused
-├── FileRefused        FileTooLarge, EmptyFile, UnknownFormat, ArchiveRefused, NoStatements,
-│                      TooManyStatements, TooManyEntries, TooManyLines, LineTooLong,
-│                      UndecodableText, Truncated
+├── FileRefused        FileTooLarge, EmptyFile, UnknownFormat (UnknownArchive), ArchiveRefused,
+│                      NoStatements, TooManyStatements, TooManyEntries, TooManyLines,
+│                      LineTooLong, UndecodableText, Truncated
 ├── XmlRefused         MalformedXml, DoctypeRefused, EncodingRefused, TooDeep, TooManyTags,
 │                      TooManyNames, TooManyUnits, ElementTooLarge, MarkupInText
 ├── MoneyRefused       BadAmount, AmountTooPrecise, AmountTooLarge, BadCurrency, BadDirection
@@ -62,6 +62,10 @@ class EmptyFile(FileRefused):
 
 class UnknownFormat(FileRefused):
     """The file is not a bank statement in a known format: {found}."""
+
+
+class UnknownArchive(UnknownFormat):
+    """The file is an archive that is not opened: {found}."""
 
 
 class ArchiveRefused(FileRefused):

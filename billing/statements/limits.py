@@ -42,6 +42,9 @@ MAX_XML_NAMES = 5_000
 MAX_XML_DEPTH = 256
 # Lines of one MT940 field: the standard allows 6, some banks send dozens.
 MAX_FIELD_LINES = 500
+# Bytes of an MT940 file that is read again with other decimal marks, three times at most: each time
+# costs a second.
+MAX_RETRIED_BYTES = 10_000_000
 # Subfields of one MT940 field 86, of which the standard has 22; the rest stays text of the last.
 # 120,000 entries with so many take some 7 s.
 MAX_SUBFIELDS = 64
@@ -54,5 +57,7 @@ MAX_ARCHIVE_MEMBERS = 100
 # Longest text whose day, IBAN or amount is cached, and read at all: none is longer, and a file may
 # have thousands of long texts.
 MAX_CACHED_CHARS = 64
+# Notes that a statement lists: an archive has up to 100 files, but few beside its statements.
+MAX_NOTES = 20
 # Holds of one kind that a statement lists; further ones are only counted.
 MAX_HOLDS_OF_A_KIND = 10

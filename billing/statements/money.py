@@ -11,6 +11,8 @@ from billing.statements.limits import MAX_CACHED_CHARS
 MAX_MINOR = 10**17
 # Digits before the decimal mark: ISO 20022 has 18 in all, SWIFT 15.
 _WHOLE = r"[0-9]{1,18}"
+# An xs:decimal that is not negative: +5.00, .5, 5., 007.50 and -0.00 are.
+_XS_DECIMAL = re.compile(r"(?=.*[0-9])(?:\+|-(?=[0.]*$))?0*([0-9]*)(?:\.([0-9]*?)0*)?", re.ASCII)
 _CODE = re.compile(r"[A-Z]{3}")
 
 
@@ -18,7 +20,8 @@ _CODE = re.compile(r"[A-Z]{3}")
 def _grammar(decimal: str, group: str) -> re.Pattern[str]:
     grouped = rf"|[0-9]{{1,3}}(?:[{re.escape(group)}][0-9]{{3}}){{1,5}}" if group else ""
     # a grouped number first: otherwise "1" of "1.000" would already be a match
-    return re.compile(rf"({_WHOLE}{grouped})(?:{re.escape(decimal)}([0-9]{{0,5}}))?", re.ASCII)
+    decimals = rf"(?:[{re.escape(decimal)}]([0-9]{{0,5}}))?"
+    return re.compile(rf"(?=.*[0-9])({_WHOLE}{grouped}|){decimals}", re.ASCII)
 
 
 def to_minor(
@@ -26,10 +29,11 @@ def to_minor(
 ) -> int:
     """Convert an unsigned amount to minor units of a currency with `exponent` decimals (0, 2 or 3).
 
-    The text has ASCII digits only and at most one decimal mark; `group` lists the marks allowed
-    between groups of three. Zeros beyond the currency's decimals are dropped (ISO 20022 allows five
-    decimals, and banks send 8.85000). Any other digit there is refused, because no ledger could
-    hold it. Raises BadAmount, AmountTooPrecise, AmountTooLarge.
+    The text has ASCII digits only and at most one decimal mark, which may begin it (.5). `decimal`
+    and `group` list the marks allowed before decimals and between groups of three. Zeros beyond the
+    currency's decimals are dropped (ISO 20022 allows five decimals, and banks send 8.85000). Any
+    other digit there is refused, because no ledger could hold it. Raises BadAmount,
+    AmountTooPrecise, AmountTooLarge.
     """
     minor = _minor(text, exponent, decimal, group) if len(text) <= MAX_CACHED_CHARS else None
     if minor is None:
@@ -41,13 +45,27 @@ def to_minor(
     return minor
 
 
-def minor_of(text: str, currency: str, position: str, decimal: str = ".") -> int:
+def minor_of(text: str, currency: str, position: str, decimal: str = ".", group: str = "") -> int:
     """Convert an unsigned amount to minor units of its currency.
 
     Raises the errors of MoneyRefused.
     """
     exponent = currency_exponent(currency, position)
-    return to_minor(text, exponent=exponent, position=position, decimal=decimal)
+    return to_minor(text, exponent=exponent, position=position, decimal=decimal, group=group)
+
+
+def plain_decimal(text: str) -> str:
+    """An xs:decimal without its plus sign and the zeros that fill it (XML Schema 2, 3.2.3).
+
+    Any other text comes back as it is, and is then refused as an amount.
+    """
+    return _plain_decimal(text) if len(text) <= MAX_CACHED_CHARS else text
+
+
+@lru_cache(maxsize=4096)
+def _plain_decimal(text: str) -> str:
+    match = _XS_DECIMAL.fullmatch(text)
+    return f"{match[1] or '0'}.{match[2] or ''}" if match else text
 
 
 # The result of `_minor` for digits that the currency does not have; no amount is negative.
@@ -66,7 +84,7 @@ def _minor(text: str, exponent: int, decimal: str, group: str) -> int | None:
         fraction = fraction[:exponent]
     for mark in group:
         whole = whole.replace(mark, "")
-    return int(whole + fraction.ljust(exponent, "0"))
+    return int((whole + fraction.ljust(exponent, "0")) or "0")
 
 
 def signed_minor(

@@ -38,6 +38,7 @@ def plain_statement(statement: Statement) -> Plain:
         "checks": [{**check._asdict(), "agrees": check.agrees} for check in statement.checks],
         "outcome": "held" if statement.is_held else "read",
         "holds": [{**hold._asdict(), "reason": hold.reason.value} for hold in statement.holds],
+        "notes": list(statement.notes),
         "entry_count": len(statement.entries),
     }
 

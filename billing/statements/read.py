@@ -11,7 +11,15 @@ from billing.statements.camt.reader import read_camt
 from billing.statements.canonical import Hold, HoldReason, Statement
 from billing.statements.delimited.reader import read_csv
 from billing.statements.draft import Budget
-from billing.statements.errors import ArchiveRefused
+from billing.statements.errors import (
+    MAX_QUOTE,
+    ArchiveRefused,
+    EmptyFile,
+    StatementRefused,
+    UnknownArchive,
+    UnknownFormat,
+)
+from billing.statements.limits import MAX_NOTES
 from billing.statements.mt940.reader import read_mt940
 from billing.statements.ofx.reader import read_ofx
 from billing.statements.source import Kind, detect, open_source
@@ -40,23 +48,50 @@ def read_statements(data: bytes | BinaryIO, *, name: str | None = None) -> list[
     source = open_source(data)
     kind, budget = detect(source), Budget()
     if kind is Kind.ZIP:
-        members = members_of_zip(source)
-        return [
-            statement
-            for inner, plain in members
-            for statement in _read_member(plain, budget, inner)
-        ]
+        return _read_members(source, budget)
     if kind is Kind.GZIP:
         with inside_gzip(source) as plain:
             return _read_member(plain, budget, name)
     return _READERS[kind](source, budget, name)
 
 
+def _read_members(archive: BinaryIO, budget: Budget) -> list[Statement]:
+    """Read all statements of a zip; a file beside them that is no statement is noted.
+
+    Raises the first refusal if there is no statement at all. Every refusal names its member.
+    """
+    statements: list[Statement] = []
+    passed_over: list[StatementRefused] = []
+    for member, plain in members_of_zip(archive):
+        try:
+            statements += _read_member(plain, budget, member)
+        except (UnknownFormat, EmptyFile) as refusal:
+            passed_over.append(_inside(member, refusal))
+        except StatementRefused as refusal:
+            raise _inside(member, refusal) from None
+    if passed_over and not statements:
+        raise passed_over[0]
+    if passed_over:
+        notes = [f"passed over: {refusal}" for refusal in passed_over[:MAX_NOTES]]
+        statements[0] = replace(statements[0], notes=(*statements[0].notes, *notes))
+    return statements
+
+
+def _inside(member: str, refusal: StatementRefused) -> StatementRefused:
+    """The refusal with the archive's member in front of its place."""
+    places = [f"member {member[:MAX_QUOTE]!a}", refusal.position]
+    facts = {name: fact for name, fact in refusal.facts.items() if name != "position"}
+    return type(refusal)(", ".join(filter(None, places)), **facts)
+
+
 def _read_member(plain: BinaryIO, budget: Budget, name: str | None) -> list[Statement]:
     source = open_source(plain)
-    kind = detect(source)
+    try:
+        kind = detect(source)
+    except UnknownArchive:
+        raise ArchiveRefused(reason="an archive inside an archive") from None
     if kind in {Kind.ZIP, Kind.GZIP}:
-        raise ArchiveRefused(f"member {name!a}", reason="an archive inside an archive")
+        raise ArchiveRefused(reason="an archive inside an archive")
     return _READERS[kind](source, budget, name)
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from stdnum import iban as stdnum_iban
-from stdnum import iso11649
+from stdnum import iso11649, numdb
 from stdnum.be import ogm_vcs
 from stdnum.ch import esr
 from stdnum.exceptions import ValidationError
@@ -26,6 +26,11 @@ _PLACEHOLDERS = frozenset(
 _BLANKS = re.compile(r"\s+")
 _IBAN_FORM = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _SHORTEST_IBAN = 15
+# The registry of ISO 13616 that python-stdnum carries: DE -> 8!n10!n.
+_IBAN_COUNTRIES = numdb.get("iban")
+_BBAN_PART = re.compile(r"([0-9]+)!")
+#: The note on an account number that the bank states as an IBAN but cut short.
+IBAN_CUT = "the counterparty's account looks like an IBAN of the wrong length: the bank cut it"
 # Swiss QR-IBANs have an institution number from 30000 to 31999 (SIX, Swiss implementation
 # guidelines QR-bill).
 _QR_IID = range(30_000, 32_000)
@@ -71,7 +76,7 @@ def is_usable_bank_id(text: str | None) -> bool:
 def plain_iban(text: str | None) -> str | None:
     """The text in upper case without blanks if it has the form of an IBAN, else None.
 
-    Its check digits are not tested.
+    Neither its check digits nor its length are tested: see `party_account`.
     """
     if text is None or not _SHORTEST_IBAN <= len(text) <= MAX_CACHED_CHARS:
         return None
@@ -82,6 +87,54 @@ def plain_iban(text: str | None) -> str | None:
 def _iban_of(text: str) -> str | None:
     plain = "".join(text.split()).upper()
     return plain if _IBAN_FORM.fullmatch(plain) else None
+
+
+@lru_cache(maxsize=256)
+def _iban_length(country: str) -> int | None:
+    """The length of a country's IBANs by the registry of ISO 13616, None if it is not there."""
+    _, facts = _IBAN_COUNTRIES.info(country)[0]
+    parts = _BBAN_PART.findall(facts.get("bban", ""))
+    return 4 + sum(map(int, parts)) if parts else None
+
+
+def is_cut_iban(text: str | None) -> bool:
+    """Whether a text looks like an IBAN and is shorter or longer than its country's IBANs."""
+    plain = plain_iban(text)
+    if plain is None:
+        return False
+    length = _iban_length(plain[:2])
+    return length is not None and length != len(plain)
+
+
+class PartyAccount(NamedTuple):
+    """The account of a counterparty: an IBAN, or else another number with a note on it."""
+
+    iban: str | None = None
+    other: str | None = None
+    note: str | None = None
+
+
+def party_account(text: str | None) -> PartyAccount:
+    """Read the account of a counterparty; an IBAN that the bank cut is a number with a note."""
+    if not text:
+        return _NO_ACCOUNT
+    if len(text) > MAX_CACHED_CHARS:
+        return PartyAccount(None, text.strip() or None)
+    return _party_account(text)
+
+
+_NO_ACCOUNT = PartyAccount()
+
+
+@lru_cache(maxsize=4096)
+def _party_account(text: str) -> PartyAccount:
+    number = text.strip()
+    if not number:
+        return _NO_ACCOUNT
+    if is_cut_iban(number):
+        return PartyAccount(None, number, IBAN_CUT)
+    iban = plain_iban(number)
+    return PartyAccount(iban) if iban else PartyAccount(None, number)
 
 
 def is_valid_iban(text: str) -> bool:

@@ -13,6 +13,7 @@ from billing.statements.errors import (
     LineTooLong,
     TooManyLines,
     UndecodableText,
+    UnknownArchive,
     UnknownFormat,
 )
 from billing.statements.limits import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES
@@ -41,8 +42,12 @@ _FOREIGN = (
     (b"\xff\xd8\xff", "a picture"),
 )
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+# Documents that are zip files themselves: Office Open XML and OpenDocument.
+_OFFICE = re.compile(
+    rb"\[Content_Types\]\.xml|docProps/|xl/workbook|word/document|mimetypeapplication/vnd\.oasis"
+)
 _GZIP = b"\x1f\x8b"
-_OFX = re.compile(rb"OFXHEADER\s*[:=]|<\?OFX\b|<OFX>")
+_OFX = re.compile(rb"OFXHEADER\s*[:=]|<\?OFX\b|<OFX[\s>]")
 _XML = re.compile(rb"<(?:\?xml|!--|!DOCTYPE|[A-Za-z])")
 _BAI2 = re.compile(rb"01,[^,\r\n]*,[^,\r\n]*,[0-9]{6},")
 _MT940 = re.compile(rb"(?:^|[\r\n]|\{4:)\s*:(?:20|25|28C?|60[FM]):")
@@ -95,14 +100,17 @@ def detect(source: BinaryIO) -> Kind:
     """
     head = head_of(source)
     if head.startswith(_ZIP):
+        if _OFFICE.search(head):
+            raise UnknownFormat(found="an Excel, Word or OpenDocument file")
         return Kind.ZIP
     if head.startswith(_GZIP):
         return Kind.GZIP
     for mark, description in _FOREIGN:
         if head.startswith(mark):
-            raise UnknownFormat(found=description)
+            refusal = UnknownArchive if description.endswith("archive") else UnknownFormat
+            raise refusal(found=description)
     if head[257:262] == b"ustar":
-        raise UnknownFormat(found="a tar archive")
+        raise UnknownArchive(found="a tar archive")
     for mark, _ in _BOMS:
         head = head.removeprefix(mark)
     text = head.replace(b"\0", b"").lstrip(b" \t\r\n\x01\x02\x03\x0b\x0c")

@@ -16,7 +16,7 @@ from billing.context import Context
 from billing.errors import AccountDeleted, Rejected
 from billing.host import accounts
 from billing.host.accounts import HostAccount
-from billing.stripe import fields, object_rows, owners
+from billing.stripe import fields, links, object_rows, owners
 from billing.stripe.errors import (
     CustomerAmbiguous,
     DetachedMethod,

@@ -97,6 +97,7 @@ class Step:
     Attributes:
         is_news: Whether its state is newer than the one `before`.
         payment: The payment that it belongs to, if any.
+        trial: The decision about a new trial of the account, if one was due.
     """
 
     facts: Facts
@@ -104,6 +105,7 @@ class Step:
     is_news: bool
     before: Facts | None
     payment: Payment | None = None
+    trial: str | None = None
 
     @property
     def decides_access(self) -> bool:

@@ -1,35 +1,45 @@
 """The effects of an account's subscriptions on its status, its plan, and the main app's row.
 
-An account may have had several subscriptions. The newest running one counts, else the newest. A
-failed and a successful payment may have the same second; then the invoice of the period decides.
+An account may have several subscriptions. The one of the best standing counts, and of equal ones
+the newest: an unpaid subscription does not lock out an account that pays for another. A failed and
+a successful payment may have the same second; then the invoice of the period decides.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.host import accounts, invoices
+from billing.host import accounts, funding, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
 from billing.lifecycle import reactivation, status
+from billing.lifecycle.trials import returning
+from billing.purchases import bridge, purchases
+from billing.purchases.bridge import NewPeriod
 from billing.stripe import catalog, fields, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.subscription import Subscription
 from billing.stripe.payments import Step
+from models.purchases import Purchase
 
 #: Stripe's status of the subscription -> the effect on the account. In past_due the account keeps
 #: its access: Stripe still tries to collect, and dunning has its own steps.
 EFFECTS = {
     "active": "let in",
+    "trialing": "trial",
     "unpaid": "payment_failed",
     "paused": "trial_over",
     "canceled": "cancelled",
 }
 #: Statuses that the end of a subscription ends. In pending_payment a bank transfer is expected.
 ENDED_BY_SUBSCRIPTION = frozenset({"trial", "active", "suspended"})
+#: The standing of a subscription's status, the best first. Any other is below these, and one that
+#: has ended below all.
+STANDING = ("active", "past_due", "trialing", "incomplete", "paused", "unpaid")
 #: Statuses before the first payment. A known payment outweighs them.
 UNPAID_YET = frozenset({"incomplete", "trialing"})
 #: Statuses that the period's invoice may correct, as both may be of one second.
@@ -46,11 +56,13 @@ class FundingState:
         states: For the steps that decide the subscription status that their account follows.
         quiet: Accounts that are neither suspended nor in dunning.
         paid: Those quiet accounts that another payment does not change.
+        trial_ends: The end of the trial at Stripe, where the subscription that counts has one.
     """
 
     states: Mapping[int, str | None]
     quiet: set[int]
     paid: set[int]
+    trial_ends: Mapping[int, dt.datetime]
 
     def let_in(self, ctx: Context, account_ids: Iterable[int]) -> None:
         """Let in those of these accounts that are quiet, in one batch."""
@@ -65,7 +77,7 @@ class FundingState:
         if state is None or (state == "active" and account_id in self.paid):
             return
         self.forget(account_id)
-        _follow(ctx, account_id, state)
+        step.trial = _follow(ctx, account_id, state, self.trial_ends.get(account_id))
 
     def forget(self, account_id: int) -> None:
         """Treat the account singly from now on: its status or its dunning may have changed."""
@@ -81,17 +93,20 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     decisive = [step for step in steps if step.decides_access]
     by_id = {step.account.id: step.account for step in decisive}
     if not by_id:
-        return FundingState({}, set(), set())
+        return FundingState({}, set(), set(), {})
     objects = object_rows.of_accounts(ctx.session, by_id, "subscription")
     subscriptions = {
         account_id: [item for item in items if isinstance(item, Subscription)]
         for account_id, items in objects.items()
     }
-    counting = [max(items, key=_precedence) for items in subscriptions.values()]
-    best: dict[int, tuple[Subscription, str]] = {}
-    if counting:
-        best = dict(zip(subscriptions, _with_status(ctx.session, counting), strict=True))
-        _mirror(ctx, best)
+    best = _best(ctx.session, subscriptions)
+    # A period that was paid by bank goes on whatever becomes of a subscription at Stripe.
+    over = [id_ for id_, (_, state) in best.items() if state not in GIVES_PLAN]
+    by_bank = (
+        {id_ for id_, way in funding.ways(ctx, over).items() if way.bank_until} if over else {}
+    )
+    if best:
+        _mirror(ctx, {id_: pair for id_, pair in best.items() if id_ not in by_bank}, by_bank)
         _give_plans(ctx.session, by_id, best, prices)
     quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
     paid = {id_ for id_ in quiet if by_id[id_].status not in reactivation.REACTIVATED_BY_PAYMENT}
@@ -102,9 +117,21 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         for step in decisive
         if last.get(id(step.payment), step) is step
     }
-    funding = FundingState(states, quiet, paid)
-    funding.let_in(ctx, _paid_accounts(steps, states))
-    return funding
+    for step in decisive:
+        if step.account.id in by_bank and states.get(id(step)) != "active":
+            states[id(step)] = None
+    trial_ends = {
+        account_id: fields.moment(item.trial_end)
+        for account_id, (item, _) in best.items()
+        if item.trial_end
+    }
+    state = FundingState(states, quiet, paid, trial_ends)
+    state.let_in(ctx, _paid_accounts(steps, states))
+    paying = {step.account.id for step in decisive if step.payment and step.payment.given}
+    unpaid = {id_: pair for id_, pair in best.items() if id_ not in paying}
+    if periods := _new_periods(ctx.session, unpaid, prices):
+        bridge.give(ctx, periods)
+    return state
 
 
 def _state(
@@ -143,8 +170,24 @@ def _paid_accounts(steps: Sequence[Step], states: Mapping[int, str | None]) -> s
     return paid - others
 
 
-def _precedence(subscription: Subscription) -> tuple[bool, int, str]:
-    return not subscription.is_ended, subscription.created or 0, subscription.id
+def _best(
+    session: Session, subscriptions: Mapping[int, Sequence[Subscription]]
+) -> dict[int, tuple[Subscription, str]]:
+    """The subscription that counts for each account, with its status."""
+    every = [item for items in subscriptions.values() for item in items]
+    statuses = {
+        item.id: pair for item, pair in zip(every, _with_status(session, every), strict=True)
+    }
+    return {
+        account_id: max([statuses[item.id] for item in items], key=_precedence)
+        for account_id, items in subscriptions.items()
+    }
+
+
+def _precedence(pair: tuple[Subscription, str]) -> tuple[bool, int, int, str]:
+    subscription, state = pair
+    standing = len(STANDING) - STANDING.index(state) if state in STANDING else 0
+    return not subscription.is_ended, standing, subscription.created or 0, subscription.id
 
 
 def _with_status(
@@ -171,18 +214,24 @@ def _status(subscription: Subscription, invoice: Invoice | None) -> str:
     return subscription.status
 
 
-def _follow(ctx: Context, account_id: int, state: str) -> None:
+def _follow(ctx: Context, account_id: int, state: str, trial_end: dt.datetime | None) -> str | None:
+    """Make an account follow this status; return the decision about a new trial, if one was due."""
     effect = EFFECTS[state]
     account = accounts.lock(ctx.session, [account_id])[account_id]
     if account.is_system:
-        return
+        return None
+    if effect == "trial":
+        return returning.decide(ctx, account_id, ends_at=trial_end) if trial_end else None
     if effect == "let in":
         reactivation.payment_received(ctx, [account_id])
     elif effect == "cancelled":
+        bridge.end(ctx, account_id)
         if account.status in ENDED_BY_SUBSCRIPTION:
             status.change(ctx, account_id, to=effect, reason="subscription_ended")
     elif account.status != "cancelled":
+        bridge.end(ctx, account_id)
         status.suspend(ctx, account_id, reason=effect)
+    return None
 
 
 def _give_plans(
@@ -201,8 +250,32 @@ def _give_plans(
             accounts.set_plan(session, account_id, plan.id)
 
 
-def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:
-    mirrored = []
+def _new_periods(
+    session: Session, best: Mapping[int, tuple[Subscription, str]], loaded: Catalog
+) -> list[NewPeriod]:
+    """The running periods of active subscriptions to a plan."""
+    active = {id_: item for id_, (item, state) in best.items() if state == "active" and item.start}
+    if not active:
+        return []
+    prices = catalog.load(session, active.values(), loaded=loaded)
+    periods = []
+    for account_id, subscription in active.items():
+        meanings = [(prices.meaning(item.price), item.quantity) for item in subscription.items]
+        credits = sum(
+            [m.plan.included_credits * quantity for m, quantity in meanings if m and m.plan]
+        )
+        starts_at = fields.moment(subscription.start or 0)
+        is_first = subscription.trial_end == subscription.start
+        periods.append(NewPeriod(account_id, starts_at, credits, is_first))
+    return periods
+
+
+def _mirror(
+    ctx: Context, best: Mapping[int, tuple[Subscription, str]], by_bank: Collection[int]
+) -> None:
+    """Write the main app's rows; that of an account `by_bank` shows its paid period again."""
+    bought = purchases.paid_by_transfer(ctx, by_bank) if by_bank else {}
+    mirrored = [_of_transfer(purchase) for purchase in bought.values()]
     for account_id, (subscription, state) in best.items():
         starts_at = fields.moment(
             subscription.start or subscription.created or int(ctx.now.timestamp())
@@ -219,3 +292,17 @@ def _mirror(ctx: Context, best: Mapping[int, tuple[Subscription, str]]) -> None:
             )
         )
     invoices.write_subscriptions(ctx.session, mirrored)
+
+
+def _of_transfer(purchase: Purchase) -> MirroredSubscription:
+    assert purchase.ends_at is not None, "a plan's purchase ends"
+    return MirroredSubscription(
+        account_id=purchase.account_id,
+        status="active",
+        stripe_id=None,
+        starts_at=purchase.starts_at,
+        ends_at=purchase.ends_at,
+        cancels_at_end=False,
+        payment_method="bank_transfer",
+        external_payment_id=purchase.origin,
+    )

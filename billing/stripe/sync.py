@@ -28,11 +28,11 @@ from billing.stripe import (
 )
 from billing.stripe import payments as stripe_payments
 from billing.stripe.catalog import Catalog
-from billing.stripe.errors import UnknownPayment, UnknownPrice
+from billing.stripe.errors import ForeignProduct, UnknownPayment, UnknownPrice
 from billing.stripe.fields import Price
 from billing.stripe.inbox import Applied
 from billing.stripe.object_rows import State
-from billing.stripe.objects.base import Change
+from billing.stripe.objects.base import Change, Facts
 from billing.stripe.objects.cash_transaction import CashTransaction
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.checkout_session import CheckoutSession
@@ -69,7 +69,7 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
         news = catalog.unlearned(state.facts, prices)
         if news and len(states) == 1:
             is_learned = _learn(ctx, news, state.at)
-        error = catalog.refusal(state.facts, prices)
+        error = _refusal(ctx, state.facts, prices)
         if len(states) > 1 and (news or isinstance(error, UnknownPrice)):
             continue
         results[place] = error
@@ -102,6 +102,21 @@ def _refused(states: Sequence[State], results: Sequence[Synced]) -> Refused:
         if error is not None:
             refused[place] = state.facts, error
     return refused
+
+
+def _refusal(ctx: Context, facts: Facts, prices: Catalog) -> Rejected | None:
+    """The reason why an object has no effect here, if its prices give one.
+
+    A subscription that was ours is followed to its end, whatever it is changed to. Only while it
+    goes on at a price that nobody has explained it waits.
+    """
+    error = catalog.refusal(facts, prices)
+    if not isinstance(facts, Subscription) or not isinstance(error, ForeignProduct | UnknownPrice):
+        return error
+    if isinstance(error, UnknownPrice) and not facts.is_ended:
+        return error
+    is_ours = object_rows.read(ctx.session, facts.id) is not None
+    return None if is_ours else error
 
 
 def _sync_price(ctx: Context, state: State) -> Applied:
@@ -220,6 +235,8 @@ def _applied(steps: Sequence[Step]) -> list[Applied]:
         facts: dict[str, object] = {"is_newer": step.is_news}
         if step.payment is not None:
             facts["credits"] = step.payment.given if reporting[id(step.payment)] is step else 0
+        if step.trial is not None:
+            facts["trial"] = step.trial
         errors = step.payment.errors if step.payment and isinstance(step.facts, Invoice) else ()
         results.append(Applied(step.account.id, facts, next(iter(errors), None)))
     return results

@@ -83,7 +83,9 @@ def _show(outcomes: list[tuple[Path, ImportOutcome]], *, dry_run: bool) -> None:
 def _why(outcome: ImportOutcome) -> str | None:
     if outcome.error:
         return f"{outcome.error}: {outcome.reason}"
-    return f"held: {'; '.join(outcome.held)}" if outcome.held else None
+    held = [f"held: {'; '.join(outcome.held)}"] if outcome.held else []
+    notes = dict.fromkeys(note for statement in outcome.statements for note in statement.notes)
+    return "; ".join([*held, *notes]) or None
 
 
 @click.command("list")

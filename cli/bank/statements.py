@@ -133,6 +133,8 @@ def _print_statement(console: Console, path: Path, statement: Statement) -> None
     if len(statement.entries) > SHOWN:
         console.print(f"... and {len(statement.entries) - SHOWN} more entries (--json shows all)")
     console.print(f"opening {_balance(statement.opening)}, closing {_balance(statement.closing)}")
+    for note in statement.notes:
+        console.print(f"note: {escape(note)}")
     for hold in statement.holds:
         difference = (
             ""

@@ -8,7 +8,7 @@ import click
 
 from billing.bank import unapplied
 from billing.bank.errors import UnknownTransfer
-from billing.bank.review import decisions, queue, typed_input
+from billing.bank.review import decisions, queue, shortfalls, typed_input
 from billing.bank.review.decisions import Review
 from billing.bank.review.queue import ReviewItem
 from billing.bank.review.reviewers import reviewer
@@ -20,7 +20,7 @@ from cli.topic import Topic
 from flows.bank import match as bank_match
 from models.transfers import Transfer
 from worker import clock
-from worker.database import transaction
+from worker.database import rehearsal, transaction
 from worker.settings import settings
 
 id_argument = click.argument("transfer", type=int)
@@ -256,6 +256,25 @@ def use_credit(invoice: str, who: str) -> None:
     except Rejected as error:
         raise click.ClickException(f"{error.name}: {error}") from None
     console.print(f"{shown} used for {invoice}")
+
+
+@transfers.command("accept-shortfall")
+@click.argument("invoice")
+@because_option
+@who_option
+@click.option("--dry-run", is_flag=True, help="Say what would follow, and change nothing.")
+def accept_shortfall(invoice: str, reason: str, who: str, dry_run: bool) -> None:
+    """Accept what is missing on INVOICE (its number), and let it count as paid."""
+    try:
+        with rehearsal() if dry_run else transaction() as ctx:
+            user = reviewer(ctx.session, who)
+            row = typed_input.by_number(ctx.session, invoice)
+            accepted = shortfalls.accept(ctx, user, row.id, reason=reason)
+            shown = shown_amount(accepted, row.currency)
+    except Rejected as error:
+        raise click.ClickException(f"{error.name}: {error}") from None
+    done = "would be accepted" if dry_run else "accepted"
+    console.print(f"{shown} {done} as missing; {invoice} is paid")
 
 
 def _decide(transfer: int, who: str, version: int, act: Callable[[Review], Any]) -> None:

@@ -63,6 +63,9 @@ CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
         "invoice.due": Kind(TransferInvoice, "the invoice is due today"),
         "invoice.overdue": Kind(TransferInvoice, "the invoice was due 7 days ago"),
         "invoice.expired": Kind(TransferInvoice, "the invoice was due 14 days ago: access ends"),
+        "invoice.in_question": Kind(
+            TransferInvoice, "money that may be for the invoice waits for a decision of yours"
+        ),
         "invoice.written_off": Kind(
             TransferInvoice, "the invoice was due 30 days ago: no more reminders follow"
         ),

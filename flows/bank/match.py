@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from billing.bank import decide, returns, transfers
 from billing.bank.errors import PartsRefused, TransferChanged
-from billing.bank.invoicing import renew
+from billing.bank.invoicing import remind, renew
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import MATCH_AT_ONCE, SPLIT_AT_ONCE, UndecidedTransfer
 from billing.errors import Rejected
@@ -114,9 +114,11 @@ def bill() -> dict[str, object]:
     currency = settings().invoice_currency
     while True:
         with transaction() as ctx:
+            set_aside = renew.set_aside(ctx)
+        with transaction() as ctx:
             renewed = renew.renew(ctx, currency=currency)
         with transaction() as ctx:
-            reminded = renew.remind(ctx)
-        counts.update(action.what for action in (*renewed, *reminded))
-        if not renewed and not reminded:
+            reminded = remind.remind(ctx)
+        counts.update(action.what for action in (*set_aside, *renewed, *reminded))
+        if not (set_aside or renewed or reminded):
             return dict(counts)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby, pairwise
+from typing import Any
 
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
+from billing.statements.canonical import FINAL
 from models.bank import BankAccount, Statement
 
 #: An account's numbering is trusted if nine in ten steps are by one, of at least so many steps.
@@ -134,7 +136,9 @@ def _write(session: Session, row: Statement, holds: list[ContinuityHold]) -> Non
         }
         for hold in holds
     ]
-    is_held = bool(row.holds or chain_holds) and row.released_by is None
+    own_holds: Any = row.holds
+    is_final = any(hold["reason"] in FINAL for hold in own_holds)
+    is_held = is_final or (bool(row.holds or chain_holds) and row.released_by is None)
     if row.chain_holds != chain_holds or row.is_held != is_held:
         session.execute(
             update(Statement)

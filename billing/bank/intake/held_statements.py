@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from billing.context import Context
 from billing.errors import Rejected
+from billing.statements.canonical import FINAL
 from models.bank import FileStatement, Statement
 
 #: Characters of a digest that name a statement; fewer would name several by chance.
@@ -20,6 +21,10 @@ MIN_DIGEST = 6
 
 class UnknownStatement(Rejected):
     """No statement, or more than one, has a digest that begins with {beginning}."""
+
+
+class ReleaseRefused(Rejected):
+    """No release lifts the hold {reason} of statement {digest}: import it in another format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +95,29 @@ def _listed(row: Statement) -> ListedStatement:
 
 
 def release(ctx: Context, beginning: str, *, because: str) -> uuid.UUID:
-    """Release the held statement whose digest begins like this. Raises UnknownStatement."""
+    """Release the held statement whose digest begins like this.
+
+    Raises UnknownStatement, and ReleaseRefused for a hold that no release lifts.
+    """
     if len(beginning) < MIN_DIGEST:
         raise UnknownStatement(beginning=beginning)
-    named = select(Statement.digest).where(
+    named = select(Statement).where(
         cast(Statement.digest, Text).startswith(beginning, autoescape=True)
     )
-    digests = ctx.session.scalars(named.limit(2)).all()
-    if len(digests) != 1:
+    statements = ctx.session.scalars(named.limit(2)).all()
+    if len(statements) != 1:
         raise UnknownStatement(beginning=beginning)
+    [statement] = statements
+    for hold in final_holds(statement.holds):
+        raise ReleaseRefused(digest=str(statement.digest)[:8], reason=hold["reason"])
     ctx.session.execute(
         update(Statement)
-        .where(Statement.digest == digests[0])
+        .where(Statement.digest == statement.digest)
         .values(released_by=ctx.actor, released_because=because, is_held=False)
     )
-    return digests[0]
+    return statement.digest
+
+
+def final_holds(holds: Iterable[Any]) -> list[dict[str, Any]]:
+    """Those of a statement's holds that no release lifts."""
+    return [hold for hold in holds if hold["reason"] in FINAL]

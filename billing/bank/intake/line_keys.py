@@ -8,13 +8,13 @@ counted, so that overlapping files merge as multisets and a real double is kept.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TextIO
 
 from billing.statements.canonical import Detail, Entry, Family, Statement, Status
 from billing.statements.plain import plain_entry
-from billing.statements.references import is_usable_bank_id
+from billing.statements.references import is_cut_iban, is_usable_bank_id, plain_iban
 
 #: Transactions of one batch that are kept; the largest real batch seen had some hundreds. A larger
 #: one is kept without them, and then only a reviewer can apply it.
@@ -84,9 +84,15 @@ def _identity(statement: Statement, account: str) -> tuple[object, ...]:
     )
 
 
-def _keyed_lines(statement: Statement, account: str) -> Iterator[KeyedLine]:
-    """The statement's lines, each with its key."""
+def _keyed_lines(
+    statement: Statement, account: str, taken: Collection[str]
+) -> Iterator[tuple[str, KeyedLine]]:
+    """The statement's lines, each after its key within the statement.
+
+    The line's own key is the next that the other pages of the statement have not `taken`.
+    """
     counts: Counter[str] = Counter()
+    shifts: Counter[str] = Counter()
     for entry in statement.entries:
         reference, status = _bank_reference(entry), _status(entry, statement.family)
         day = entry.booking_date or entry.value_date
@@ -103,26 +109,35 @@ def _keyed_lines(statement: Statement, account: str) -> Iterator[KeyedLine]:
         alike = digest(*content)
         counts[alike] += 1
         payload = payload_of(entry)
-        yield KeyedLine(
-            key=digest(alike, counts[alike]),
-            wording=digest(payload),
-            payload=payload,
-            currency=entry.currency,
-            amount_minor=entry.amount_minor,
-            status=status,
-            day=day.isoformat() if day else None,
-            bank_reference=_indexable(reference) if reference else None,
+        local_key = key = digest(alike, counts[alike])
+        while taken and (key := digest(alike, counts[alike] + shifts[alike])) in taken:
+            shifts[alike] += 1
+        yield (
+            local_key,
+            KeyedLine(
+                key=key,
+                wording=digest(payload),
+                payload=payload,
+                currency=entry.currency,
+                amount_minor=entry.amount_minor,
+                status=status,
+                day=day.isoformat() if day else None,
+                bank_reference=_indexable(reference) if reference else None,
+            ),
         )
 
 
-def spool(statement: Statement, account: str, out: TextIO) -> list[str]:
+def spool(
+    statement: Statement, account: str, out: TextIO, *, taken: Collection[str] = ()
+) -> list[str]:
     """Write the statement's keyed lines into a file; return the digests that tell them apart.
 
-    A large statement does not fit into memory, and its own digest needs all of its lines.
+    A large statement does not fit into memory, and its own digest needs all of its lines. `taken`
+    are the keys of the lines on its other pages; the digests do not depend on them.
     """
     digests = []
-    for line in _keyed_lines(statement, account):
-        digests += [line.key, line.wording]
+    for local_key, line in _keyed_lines(statement, account, taken):
+        digests += [local_key, line.wording]
         out.write(json.dumps(line) + "\n")
     return digests
 
@@ -142,7 +157,7 @@ def _words(entry: Entry, common: tuple[object, ...]) -> tuple[object, ...]:
             for detail in entry.details
             for part in (
                 detail.amount_minor,
-                detail.counterparty_iban,
+                detail.counterparty_iban or _cut_iban(detail),
                 detail.end_to_end_id,
                 detail.transaction_id,
                 *[reference.value for reference in detail.references],
@@ -151,6 +166,12 @@ def _words(entry: Entry, common: tuple[object, ...]) -> tuple[object, ...]:
         ]
     )
     return ("said", *common, entry.value_date, entry.type_code, entry.customer_reference, words)
+
+
+def _cut_iban(detail: Detail) -> str | None:
+    """The counterparty's account if the bank cut its IBAN; older lines have it as an IBAN."""
+    account = detail.counterparty_account
+    return plain_iban(account) if is_cut_iban(account) else None
 
 
 def _bank_reference(entry: Entry) -> str | None:

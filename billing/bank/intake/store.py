@@ -10,17 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing.bank.intake import continuity, line_keys
+from billing.bank.intake import continuity, line_keys, pages
 from billing.context import Context
 from billing.postgres import sql
 from billing.statements.canonical import Balance, Hold, HoldReason, Statement
-from billing.statements.errors import AmountTooLarge
+from billing.statements.currency import states_no_currency, with_currency
+from billing.statements.errors import AmountTooLarge, MoneyRefused
 from billing.statements.read import hold_distant_dates, read_statements
-from models.bank import FileStatement
+from models.bank import BankAccount, FileStatement
 from models.bank import Statement as StatementRow
 
 #: The largest bigint of Postgres, less room for a balance.
@@ -41,6 +42,7 @@ class StoredStatement:
     new_lines: int
     is_known: bool
     holds: tuple[Hold, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read(source: BinaryIO, *, name: str, today: dt.date) -> list[Statement]:
@@ -67,10 +69,13 @@ def store(
     ctx.session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"), {"account": account}
     )
+    statement = _with_currency(ctx.session, statement, account)
     identity = line_keys.identity_of(statement, account)
+    taken = pages.lines_of_other_pages(ctx.session, statement, account)
+    statement = pages.hold_lost_lines(statement, taken)
     # The statement's digest needs all lines, so they are made once and wait in a file.
     with tempfile.TemporaryFile("w+", encoding="ascii") as spool:
-        key = line_keys.digest(identity, *line_keys.spool(statement, account, spool))
+        key = line_keys.digest(identity, *line_keys.spool(statement, account, spool, taken=taken))
         is_new = _insert(ctx, statement, account=account, identity=identity, key=key)
         ctx.session.execute(
             insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
@@ -89,7 +94,22 @@ def store(
         new_lines=new_lines,
         is_known=not is_new,
         holds=statement.holds,
+        notes=statement.notes,
     )
+
+
+def _with_currency(session: Session, statement: Statement, account: str) -> Statement:
+    """Give a statement without a currency the only one in which its account is registered."""
+    if not states_no_currency(statement):
+        return statement
+    of_account = select(BankAccount.currency).where(BankAccount.number == account)
+    currencies = session.scalars(of_account).all()
+    if len(currencies) != 1:
+        return statement
+    try:
+        return with_currency(statement, currencies[0])
+    except MoneyRefused:  # an amount with decimals that the currency does not have
+        return statement
 
 
 def refresh(session: Session, stored: Sequence[StoredStatement]) -> None:

@@ -191,7 +191,8 @@ def by_likeness(transfers: Iterable[EarlierTransfer]) -> dict[Likeness, list[Ear
 
 _INVOICES = """
 SELECT i.id, i.account_id, i.reference, i.number, i.currency,
-       CASE WHEN i.state = 'open' THEN i.due_minor - i.settled_minor ELSE 0 END AS due_minor,
+       CASE WHEN i.state = 'open' THEN i.due_minor - i.settled_minor - i.waived_minor
+            ELSE 0 END AS due_minor,
        i.due_minor AS total_minor, i.state,
        i.issued_at::date AS issued_on, a.name, a.billing_email,
        EXISTS (SELECT FROM billing.suspensions AS s WHERE s.account_id = i.account_id

@@ -47,8 +47,7 @@ class Review:
 
     def part_of(self, invoice: TransferInvoice) -> tuple[int, int]:
         """The invoice's id, and as much of the transfer as it may take, in minor units."""
-        open_minor = invoice.due_minor - invoice.settled_minor
-        return invoice.id, min(self.lock().amount_minor, open_minor)
+        return invoice.id, min(self.lock().amount_minor, invoice.open_minor)
 
     def record(self, transfer: Transfer, outcome: str, evidence: Mapping[str, Any]) -> int:
         """Record the decision; return its id."""

@@ -8,7 +8,7 @@ import datetime as dt
 
 from billing.context import Context
 from billing.events import outbox
-from billing.host import accounts
+from billing.host import accounts, funding
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.dunning import schedule as dunning_schedule
 from billing.lifecycle.dunning.schedule import CAUSES, HARD_DECLINES
@@ -16,6 +16,9 @@ from models.life import DunningCase
 
 #: Statuses in which an account is dunned; a cancelled account never is.
 DUNNED = frozenset({"trial", "active", "pending_payment", "suspended"})
+#: Statuses in which an invoice of a subscription is dunned: the account has had access. Stripe
+#: gives up the first payment of a new subscription by itself.
+OWES = frozenset({"active", "suspended"})
 
 
 def open_case(
@@ -32,7 +35,7 @@ def open_case(
     Args:
         ctx: The act's context.
         account_id: The account that owes.
-        cause: card_failed or transfer_announced.
+        cause: card_failed, invoice_overdue or transfer_announced.
         invoice_id: The invoice that is unpaid, if it is known.
         decline_code: The card issuer's, as Stripe spells it; a hard decline skips ahead.
         retry_at: When Stripe retries by itself; our own retry hints wait until then.
@@ -60,6 +63,17 @@ def open_case(
     if opened is not None:
         return opened.id
     return _update(ctx, account_id, decline_code=decline_code, retry_at=retry_at)
+
+
+def open_overdue(ctx: Context, account_id: int, *, invoice_id: int | None) -> bool:
+    """Open a case for a sent invoice that is overdue; False if one is open, or nobody owes it."""
+    account = accounts.lock(ctx.session, [account_id]).get(account_id)
+    if account is None or account.is_system or account.status not in OWES:
+        return False
+    if funding.way(ctx, account_id).bank_until is not None:
+        return False
+    case = dunning_rows.open_case(ctx, account_id, cause="invoice_overdue", invoice_id=invoice_id)
+    return case is not None
 
 
 def stop(ctx: Context, account_id: int, *, reason: str, invoice_id: int | None = None) -> bool:

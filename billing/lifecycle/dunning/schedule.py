@@ -85,5 +85,6 @@ class Cause(NamedTuple):
 TRANSFER_DUE_AFTER = dt.timedelta(days=14)
 CAUSES = {
     "card_failed": Cause("card", dt.timedelta(0)),
+    "invoice_overdue": Cause("bank", dt.timedelta(0)),
     "transfer_announced": Cause("bank", TRANSFER_DUE_AFTER),
 }

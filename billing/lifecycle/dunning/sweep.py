@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from billing.context import Context
 from billing.events import outbox
-from billing.host import accounts, payment_evidence
+from billing.host import accounts, funding, payment_evidence
 from billing.host.accounts import HostAccount
+from billing.host.funding import NOT_FUNDED
 from billing.lifecycle import status
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import rows as dunning_rows
@@ -31,11 +32,18 @@ def _step_all(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     locked = accounts.lock(ctx.session, ids)
     cases = dunning_rows.of_accounts(ctx.session, ids)
     paid = payment_evidence.settled(ctx.session, [case.id for case in cases])
+    ways = funding.ways(ctx, ids)
     billed = dunning_rows.billed(ctx.session, [c.account_id for c in cases if c.schedule == "bank"])
     results = []
     for case in cases:
-        is_paid, is_billed = case.id in paid, case.account_id in billed
-        outcome = _outcome(locked.get(case.account_id), is_paid=is_paid, is_billed=is_billed)
+        way = ways.get(case.account_id, NOT_FUNDED)
+        # Money that came another way stops a case: the account is not dunned for what it has.
+        other = way.card_until if case.cause == "transfer_announced" else way.bank_until
+        outcome = _outcome(
+            locked.get(case.account_id),
+            is_paid=case.id in paid or other is not None,
+            is_billed=case.account_id in billed,
+        )
         results.append(_close(ctx, case, outcome) if outcome else _step(ctx, case))
     return results
 

@@ -5,29 +5,38 @@ Amounts are checked before the library parses them, and control totals are count
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, BinaryIO
 
 from bai2 import bai2
 from bai2.constants import AsOfDateModifier, GroupStatus
 from bai2.exceptions import NotSupportedYetException, ParsingException
 
+from billing.currencies import NO_CURRENCY
 from billing.statements.bai2.checks import check_account, check_sums
 from billing.statements.bai2.fields import balance_of, entry_of
+from billing.statements.bai2.records import DetailRow, aligned, detail_row
 from billing.statements.canonical import Account, Family, HoldReason, Statement
 from billing.statements.draft import Budget, Draft, hold_doubtful_encoding
-from billing.statements.errors import BadLine, Bai2Refused, FileTooLarge, Truncated
+from billing.statements.errors import (
+    BadLine,
+    Bai2Refused,
+    FileTooLarge,
+    MoneyRefused,
+    Truncated,
+)
 from billing.statements.limits import MAX_BAI2_BYTES
 from billing.statements.money import currency_exponent
 from billing.statements.references import plain_iban
 from billing.statements.source import guess_encoding, lines_of
 
-# The library's int() accepts signs, underscores and the digits of every script, which an amount may
-# not have.
-_DETAIL = re.compile(r"16,[0-9]{3},\+?[0-9]{0,18},.*", re.ASCII | re.DOTALL)
+# The library's int() accepts underscores and the digits of every script, which an amount may not
+# have.
 _UNSAFE_NUMBER = re.compile(r"[0-9]_[0-9]|[^\x00-\x7f]")
 # Records of codes and numbers only. In 16 only the first fields are numbers; 88 continues the
 # record before it.
 _NUMERIC = frozenset({"03", "49", "98", "99"})
+_NO_PROOF = "no balances prove the direction of a type code that BAI leaves to the bank"
 _OPENING, _CLOSING = "010", "015"
 _SAME_DAY = {AsOfDateModifier.interim_same_day, AsOfDateModifier.final_same_day}
 # Errors of the library on a file that it can't read: its own, and those of Python inside it.
@@ -52,14 +61,12 @@ def read_bai2(source: BinaryIO, budget: Budget, name: str | None = None) -> list
         raise FileTooLarge(limit=MAX_BAI2_BYTES)
     source.seek(0)
     encoding, is_doubtful = guess_encoding(source)
-    lines, places = _checked_lines(source, encoding)
+    lines, details = _checked_lines(source, encoding)
     file = _parse(lines)
-    positions = iter(places)
+    rows = iter(details)
     drafts = []
     for group in file.children:
-        of_group = [
-            _read_account(account, group, positions, budget, name) for account in group.children
-        ]
+        of_group = [_read_account(account, group, rows, budget, name) for account in group.children]
         check_sums(
             of_group,
             "98",
@@ -74,12 +81,12 @@ def read_bai2(source: BinaryIO, budget: Budget, name: str | None = None) -> list
     return [draft.finish() for draft in drafts]
 
 
-def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[str]]:
-    """The records as lines, and the position of each record 16.
+def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[DetailRow]]:
+    """The records as lines for the library, and the facts of each record 16.
 
-    Raises BadLine if an amount is no plain number, and Truncated.
+    Raises BadLine if a balance or total is no plain number, and Truncated.
     """
-    lines, places, kind = [], [], ""
+    lines, details, kind = [], [], ""
     for number, line in lines_of(source, encoding):
         record = line.strip()
         if not record:
@@ -87,19 +94,18 @@ def _checked_lines(source: BinaryIO, encoding: str) -> tuple[list[str], list[str
         position = f"line {number}"
         kind = kind if record.startswith("88") else record[:2]
         if record.startswith("16"):
-            if not _DETAIL.fullmatch(record):
-                raise BadLine(position, field="record 16", text=record)
-            places.append(position)
+            record, row = detail_row(record, position)
+            details.append(row)
         elif kind in _NUMERIC and _UNSAFE_NUMBER.search(record):
             raise BadLine(position, field=f"record {kind}", text=record)
         lines.append(record)
     if kind != "99":  # without it the library would read the record before it forever
         raise Truncated(f"after record {len(lines)}", inside="a BAI2 file")
-    return lines, places
+    return lines, details
 
 
 def _parse(lines: list[str]) -> Any:
-    """Parse the file with the library.
+    """Parse the file with the library: as it is, or else with its continued records in one line.
 
     Its integrity check is off, because it damages the library's rows; ours comes afterwards and
     reports the exact difference.
@@ -107,11 +113,15 @@ def _parse(lines: list[str]) -> Any:
     try:
         return bai2.parse_from_lines(lines, check_integrity=False)
     except _LIBRARY_ERRORS as error:
-        raise Bai2Refused(reason=f"{type(error).__name__}: {error}") from None
+        refusal = Bai2Refused(reason=f"{type(error).__name__}: {error}")
+    try:
+        return bai2.parse_from_lines(list(aligned(lines)), check_integrity=False)
+    except _LIBRARY_ERRORS:
+        raise refusal from None
 
 
 def _read_account(
-    account: Any, group: Any, positions: Iterator[str], budget: Budget, name: str | None
+    account: Any, group: Any, rows: Iterator[DetailRow], budget: Budget, name: str | None
 ) -> Draft:
     head, above = account.header, group.header
     number = head.customer_account_number
@@ -138,7 +148,27 @@ def _read_account(
     draft.opening = balance_of(account, _OPENING, currency, above.as_of_date)
     draft.closing = balance_of(account, _CLOSING, currency, above.as_of_date)
     for detail in account.children:
-        position = next(positions)
-        draft.add(entry_of(detail, currency, above.as_of_date, position))
+        _take_detail(draft, detail, next(rows), above.as_of_date)
     check_account(draft, account)
     return draft
+
+
+def _take_detail(draft: Draft, detail: Any, row: DetailRow, as_of: date) -> None:
+    """Add a record 16; a status of the bank's own is no money, and becomes a note."""
+    if row.refusal is not None:
+        draft.skip(row.refusal, row.position)
+        return
+    try:
+        entry = entry_of(detail, draft.currency or NO_CURRENCY, as_of, row.position)
+    except MoneyRefused as refusal:
+        draft.skip(refusal, row.position)
+        return
+    if row.is_status:
+        texts = " ".join(entry.details[0].remittance)
+        draft.note(f"{row.position}: status {row.own_code} {detail.amount or 0} {texts}".strip())
+        return
+    if row.own_code is not None:
+        entry = entry._replace(type_code=row.own_code, note=None)
+        if draft.opening is None or draft.closing is None:
+            draft.hold(HoldReason.BALANCE_MISSING, _NO_PROOF, row.position)
+    draft.add(entry)

@@ -6,11 +6,11 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from billing.currencies import NO_CURRENCY
 from billing.statements.camt import paths
 from billing.statements.camt.parser import Leaves, Unit, unpacked_parts
 from billing.statements.canonical import (
     Account,
-    Balance,
     Detail,
     Entry,
     HoldReason,
@@ -23,18 +23,21 @@ from billing.statements.errors import (
     MissingField,
     MoneyRefused,
     RepeatedField,
-    StatementRefused,
     StructureRefused,
     TooManyEntries,
 )
 from billing.statements.limits import MAX_CACHED_CHARS, MAX_PARTS, MAX_UNITS
-from billing.statements.money import minor_of
+from billing.statements.money import minor_of, plain_decimal
 from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
-from billing.statements.references import drop_placeholder, plain_iban
+from billing.statements.references import drop_placeholder, party_account, plain_iban
 
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
+
+_CURRENCIES = {path: f"{path}@Ccy" for path in ("Amt", "AmtDtls/TxAmt/Amt")}
+# An amount of no more characters that begins with a digit above zero is not filled with zeros.
+_PLAIN_CHARS = 9
 
 
 class Side(NamedTuple):
@@ -82,7 +85,7 @@ def _single(leaves: Leaves, path: str, position: str) -> str:
     return texts[0]
 
 
-def _direction(leaves: Leaves, position: str) -> int:
+def direction(leaves: Leaves, position: str) -> int:
     """1 for CRDT and -1 for DBIT, by CdtDbtInd alone: a reversal never flips the sign."""
     indicator = _single(leaves, "CdtDbtInd", position)
     sign = paths.DIRECTIONS.get(indicator)
@@ -120,22 +123,6 @@ def read_account(leaves: Leaves) -> Account:
     )
 
 
-def take_balance(unit: Unit, balances: list[Balance], draft: Draft) -> None:
-    """Read a booked balance with its sign; an unreadable one holds the statement."""
-    leaves = unit.leaves
-    kind = first(leaves, "Tp/CdOrPrtry/Cd", "Tp/Cd", "Tp/CdOrPrtry/Prtry") or ""
-    if kind not in paths.BALANCE_KINDS:
-        return
-    check_parts(len(balances) + 1, unit.line)
-    position = f"line {unit.line}, Bal {kind}"
-    try:
-        sign, at = _direction(leaves, position), day(leaves, "Dt/Dt", "Dt/DtTm")
-        amount, currency = _stated_amount(leaves, "Amt", position)
-        balances.append(Balance(kind, sign * minor_of(amount, currency, position), currency, at))
-    except StatementRefused as refusal:
-        draft.hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
-
-
 def check_parts(count: int, line: int) -> None:
     """Refuse a file with too many parts of one transaction or statement."""
     if count > MAX_PARTS:
@@ -145,13 +132,26 @@ def check_parts(count: int, line: int) -> None:
 def take_entry(unit: Unit, draft: Draft) -> None:
     """Read an entry with its transactions, and add it to the statement.
 
+    An entry that can't be read holds the statement. Raises TooManyEntries.
+    """
+    place = f"Ntry[{draft.row_count + 1}]"
+    position = f"line {unit.line}, {place}"
+    try:
+        entry, details = _read_entry(unit, draft, place, position)
+    except (MoneyRefused, StructureRefused) as refusal:
+        draft.skip(refusal, position)
+        return
+    draft.add(entry, details=details)
+
+
+def _read_entry(unit: Unit, draft: Draft, place: str, position: str) -> tuple[Entry, int]:
+    """Read an entry and the number of its transactions.
+
     Raises MissingField, RepeatedField, TooManyEntries and the errors of MoneyRefused.
     """
     leaves = unit.leaves
-    place = f"Ntry[{draft.entry_count + 1}]"
-    position = f"line {unit.line}, {place}"
     side = _side_of(leaves, draft.account.iban, position)
-    stated, currency = _stated_amount(leaves, "Amt", position)
+    stated, currency = stated_amount(leaves, "Amt", position, draft)
     values = _values_of(leaves)
     bank_reference, customer_reference = first(leaves, "AcctSvcrRef"), first(leaves, "NtryRef")
     details = _read_details(unit, side, draft, place)
@@ -176,19 +176,26 @@ def take_entry(unit: Unit, draft: Draft) -> None:
     )
     if entry.booking_date is None or entry.value_date is None:
         _hold_impossible_dates(leaves, draft, position)
-    draft.add(entry, details=len(details))
+    return entry, len(details)
 
 
 def _side_of(leaves: Leaves, own_iban: str | None, position: str) -> Side:
     """The side of an entry. RvslInd is an xs:boolean that may be absent."""
-    sign, flag = _direction(leaves, position), first(leaves, "RvslInd") or "false"
+    sign, flag = direction(leaves, position), first(leaves, "RvslInd") or "false"
     if flag not in paths.FLAGS:
         raise BadDirection(position, text=flag)
     return Side(sign, paths.FLAGS[flag], own_iban)
 
 
-def _stated_amount(leaves: Leaves, path: str, position: str) -> tuple[str, str]:
-    return _single(leaves, path, position), _single(leaves, f"{path}@Ccy", position)
+def stated_amount(leaves: Leaves, path: str, position: str, draft: Draft) -> tuple[str, str]:
+    """The amount and its currency; without a currency, that of the account or its balances."""
+    amount = _single(leaves, path, position)
+    if not "1" <= amount[0] <= "9" or len(amount) > _PLAIN_CHARS:
+        amount = plain_decimal(amount)
+    currencies = leaves.get(_CURRENCIES[path])
+    if currencies and currencies[0]:
+        return amount, currencies[0]
+    return amount, draft.account.currency or draft.currency or NO_CURRENCY
 
 
 def _values_of(leaves: Leaves) -> dict[str, Any]:
@@ -251,8 +258,8 @@ def _read_detail(unit: Unit, side: Side, draft: Draft, position: str) -> Detail:
     leaves = unit.leaves
     path = "Amt" if "Amt" in leaves else "AmtDtls/TxAmt/Amt"
     try:
-        sign = _direction(leaves, position) if "CdtDbtInd" in leaves else side.sign
-        stated = _stated_amount(leaves, path, position) if path in leaves else None
+        sign = direction(leaves, position) if "CdtDbtInd" in leaves else side.sign
+        stated = stated_amount(leaves, path, position, draft) if path in leaves else None
     except (MoneyRefused, StructureRefused) as refusal:
         sign, stated = side.sign, None
         draft.hold(HoldReason.DETAIL_UNREADABLE, str(refusal), position)
@@ -286,6 +293,12 @@ def _detail_values(unit: Unit, side: Side, *, is_credit: bool) -> dict[str, Any]
             name, clean = fields[path]
             if name not in values:
                 values[name] = clean(texts[0]) if clean else texts[0]
+    if "counterparty_iban" in values:
+        iban, other, note = party_account(values["counterparty_iban"])
+        values["counterparty_iban"] = iban
+        if iban is None:
+            values.setdefault("counterparty_account", other)
+            values["note"] = "\n".join(filter(None, (values.get("note"), note))) or None
     return values
 
 

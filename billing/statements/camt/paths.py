@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from billing.statements.camt.parser import OUTSIDE, Units
 from billing.statements.canonical import Family, Status
-from billing.statements.references import drop_placeholder, plain_iban
+from billing.statements.references import drop_placeholder
 
 # message element without the V01 of its first version -> format, family
 MESSAGES = {
@@ -72,7 +72,7 @@ def _fields_of(party: str) -> Fields:
     return _FIELDS | {
         f"RltdPties/{party}/Nm": ("counterparty", None),
         f"RltdPties/{party}/Agt/FinInstnId/Nm": ("counterparty", None),
-        f"RltdPties/{party}Acct/Id/IBAN": ("counterparty_iban", plain_iban),
+        f"RltdPties/{party}Acct/Id/IBAN": ("counterparty_iban", None),
         f"RltdPties/{party}Acct/Id/Othr/Id": ("counterparty_account", None),
         f"RltdPties/{party}Acct/Id/PrtryAcct/Id": ("counterparty_account", None),
         f"RltdAgts/{party}Agt/FinInstnId/BICFI": ("counterparty_bank", None),

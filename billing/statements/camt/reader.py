@@ -5,19 +5,13 @@ from itertools import chain
 from typing import BinaryIO
 
 from billing.statements.camt import paths
-from billing.statements.camt.fields import (
-    check_parts,
-    day,
-    first,
-    read_account,
-    take_balance,
-    take_entry,
-)
+from billing.statements.camt.balances import Balances
+from billing.statements.camt.fields import check_parts, day, first, read_account, take_entry
 from billing.statements.camt.parser import Leaves, UnitReader
-from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement, Total
+from billing.statements.canonical import Account, Family, HoldReason, Statement, Total
 from billing.statements.draft import Budget, Draft
 from billing.statements.errors import MoneyRefused, NoStatements, UnknownFormat
-from billing.statements.money import currency_exponent, to_minor
+from billing.statements.money import currency_exponent, plain_decimal, to_minor
 
 _VERSION = re.compile(r"urn:.{0,40}:(camt\.05[234]\.\d{3}\.\d{2})")
 
@@ -29,13 +23,13 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
     )
     format_, family = "", Family.STATEMENT
     drafts: list[Draft] = []
-    balances: list[Balance] = []
+    balances = Balances()
     summaries: list[Leaves] = []
     for has_ended, unit in chain.from_iterable(reader.read(source)):
         if unit.kind == "entry":
             take_entry(unit, drafts[-1])
         elif unit.kind == "balance":
-            take_balance(unit, balances, drafts[-1])
+            balances.take(unit, drafts[-1])
         elif unit.kind == "account" and drafts[-1].account == Account():
             drafts[-1].account = read_account(unit.leaves)
         elif unit.kind == "summary":
@@ -47,7 +41,7 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
             _conclude(drafts[-1], unit.leaves, balances, summaries)
         elif unit.kind == "statement":
             budget.spend_statement(f"line {unit.line}")
-            balances, summaries = [], []
+            balances, summaries = Balances(), []
             drafts.append(Draft(format=format_, family=family, budget=budget, source=name))
             drafts[-1].needs_balances = family is Family.STATEMENT
     if not format_:
@@ -60,7 +54,7 @@ def read_camt(source: BinaryIO, budget: Budget, name: str | None = None) -> list
 
 def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
     """Hold the statements if the namespace or the number of entries contradicts them."""
-    entry_count = sum(draft.entry_count for draft in drafts)
+    entry_count = sum(draft.row_count for draft in drafts)
     version = _VERSION.fullmatch(reader.namespace)
     for draft in drafts:
         draft.version = version.group(1) if version else None
@@ -72,9 +66,7 @@ def _check_message(drafts: list[Draft], reader: UnitReader) -> None:
             draft.hold(HoldReason.ENTRY_COUNT, text)
 
 
-def _conclude(
-    draft: Draft, header: Leaves, balances: list[Balance], summaries: list[Leaves]
-) -> None:
+def _conclude(draft: Draft, header: Leaves, balances: Balances, summaries: list[Leaves]) -> None:
     """Fill in the header and the balances, and check the bank's transaction summary."""
     draft.currency = draft.account.currency
     draft.statement_id = first(header, "Id")
@@ -83,32 +75,9 @@ def _conclude(
     draft.created = first(header, "CreDtTm")
     draft.from_date = day(header, "FrToDt/FrDtTm", "FrToDt/FrDt")
     draft.to_date = day(header, "FrToDt/ToDtTm", "FrToDt/ToDt")
-    draft.opening = _pick(draft, balances, paths.OPENING)
-    draft.closing = _pick(draft, balances, paths.CLOSING)
-    interim = [balance for balance in balances if balance.kind == paths.INTERIM]
-    if draft.family is Family.STATEMENT and interim:
-        _use_interim(draft, interim, header)
+    balances.conclude(draft, header)
     for summary in summaries:
         _check_summary(draft, summary)
-
-
-def _use_interim(draft: Draft, interim: list[Balance], header: Leaves) -> None:
-    """Use the interim balances of a page that does not begin or end its statement."""
-    if draft.opening is None and draft.page not in {None, "1"}:
-        draft.opening = interim[0]
-    if draft.closing is None and first(header, "StmtPgntn/LastPgInd") in {"false", "0"}:
-        draft.closing = interim[-1]
-
-
-def _pick(draft: Draft, balances: list[Balance], kinds: tuple[str, ...]) -> Balance | None:
-    for kind in kinds:
-        of_kind = [balance for balance in balances if balance.kind == kind]
-        if len({(balance.amount_minor, balance.currency) for balance in of_kind}) > 1:
-            amounts = ", ".join(str(balance.amount_minor) for balance in of_kind)
-            draft.hold(HoldReason.BALANCE_AMBIGUOUS, f"several balances {kind}: {amounts}")
-        if of_kind:
-            return of_kind[0]
-    return None
 
 
 def _check_summary(draft: Draft, summary: Leaves) -> None:
@@ -127,10 +96,12 @@ def _check_summary(draft: Draft, summary: Leaves) -> None:
         stated_sum = first(summary, f"{group}/Sum")
         try:
             if stated_count:
-                stated = to_minor(stated_count, exponent=0, position="TxsSummry")
+                count_text = plain_decimal(stated_count)
+                stated = to_minor(count_text, exponent=0, position="TxsSummry")
                 draft.check(f"{group}/NbOfNtries", stated=stated, found=count)
             if stated_sum:
-                stated = to_minor(stated_sum, exponent=exponent, position="TxsSummry")
+                sum_text = plain_decimal(stated_sum)
+                stated = to_minor(sum_text, exponent=exponent, position="TxsSummry")
                 draft.check(f"{group}/Sum", stated=stated, found=amount)
         except MoneyRefused as refusal:
             draft.hold(HoldReason.CONTROL_TOTAL, str(refusal))

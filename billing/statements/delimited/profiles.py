@@ -3,9 +3,10 @@
 Header names are compared without case, outer blanks and quotes.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -22,8 +23,10 @@ class Profile:
     and `debit` are two, and `direction` is a column whose `words` give the sign (1 or -1).
     `currency` is for files without a currency column. `orders` are the date orders to try (ymd,
     dmy, mdy), `decimal` and `group` the marks of numbers. `inverted` reverses every sign, for card
-    exports with positive purchases. `statuses` maps words of the `status` column to ISO 20022
-    codes.
+    exports with positive purchases; `signed` means that every amount has its sign, whatever words
+    stand beside it. `statuses` maps words of the `status` column to ISO 20022
+    codes. `fee` is a column that the bank takes beside the amount. A file without a header has
+    `headerless`, the names of its columns, and `shape`, an expression for each cell of its rows.
     """
 
     name: str
@@ -52,20 +55,30 @@ class Profile:
     decimal: str = "."
     group: str = ""
     inverted: bool = False
+    signed: bool = False
+    fee: tuple[str, ...] = ()
+    headerless: tuple[str, ...] = ()
+    shape: tuple[str, ...] = ()
 
     @property
     def amounts(self) -> tuple[str, ...]:
         """All columns that may contain the amount of a row."""
         return (*self.amount, *self.credit, *self.debit)
 
+    def fits_row(self, row: list[str]) -> bool:
+        """Whether the first row of a file without a header has the cells of this bank."""
+        return len(row) == len(self.shape) and all(
+            re.fullmatch(form, cell.strip()) for form, cell in zip(self.shape, row, strict=True)
+        )
 
-def _load() -> tuple[dict[str, Profile], frozenset[str]]:
+
+def _load() -> tuple[dict[str, Profile], dict[str, Any]]:
     text = (
         files("billing.statements.delimited").joinpath("profiles.toml").read_text(encoding="utf-8")
     )
     data = tomllib.loads(text)
     profiles = [_profile(values) for values in data["profile"]]
-    return {profile.name: profile for profile in profiles}, frozenset(data["balance_rows"])
+    return {profile.name: profile for profile in profiles}, data
 
 
 def _profile(values: dict[str, Any]) -> Profile:
@@ -76,6 +89,23 @@ def _profile(values: dict[str, Any]) -> Profile:
     return Profile(**frozen)
 
 
-_ALL, BALANCE_ROWS = _load()
-GENERIC = _ALL.pop(GENERIC_NAME)
-PROFILES = tuple(_ALL.values())
+_ALL, _DATA = _load()
+#: Word -> 1 for a credit, -1 for a debit.
+SIGN_WORDS: Mapping[str, int] = _DATA["sign_words"]
+GENERIC = replace(_ALL.pop(GENERIC_NAME), words=SIGN_WORDS)
+_BALANCE_ROWS = frozenset(_DATA["balance_rows"])
+_BALANCE_ROWS_OF_A_DAY = frozenset(_DATA["balance_rows_of_a_day"])
+PROFILES = tuple(profile for profile in _ALL.values() if not profile.headerless)
+HEADERLESS = tuple(profile for profile in _ALL.values() if profile.headerless)
+_DAY_AT_END = re.compile(r"[\s0-9./-]+")
+
+
+def is_balance_row(text: str) -> bool:
+    """Whether the text of a row says that it states a balance, and is no entry."""
+    plain = text.casefold()
+    if plain in _BALANCE_ROWS:
+        return True
+    return any(
+        plain.startswith(words) and _DAY_AT_END.fullmatch(plain, len(words))
+        for words in _BALANCE_ROWS_OF_A_DAY
+    )

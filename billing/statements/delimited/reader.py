@@ -7,11 +7,11 @@ from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 from billing.statements.canonical import HoldReason, Statement
-from billing.statements.delimited.profiles import GENERIC, PROFILES, Profile
+from billing.statements.delimited.profiles import GENERIC, HEADERLESS, PROFILES, Profile
 from billing.statements.delimited.rows import RowReader
 from billing.statements.delimited.survey import survey
 from billing.statements.draft import Budget, hold_doubtful_encoding
-from billing.statements.errors import MalformedCsv, UnknownFormat
+from billing.statements.errors import LineTooLong, MalformedCsv, UnknownFormat
 from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE
 from billing.statements.source import guess_encoding, lines_of
 
@@ -56,16 +56,28 @@ def find_layout(source: BinaryIO, encoding: str) -> Layout:
         rows = islice(_rows(source, encoding, delimiter), MAX_CSV_PREAMBLE)
         try:
             for number, (_, row) in enumerate(rows, start=1):
-                columns = _columns(row)
-                profile = _fitting(columns)
-                if profile is not None:
-                    layouts.append(Layout(profile, delimiter, number, columns))
+                layout = _layout_of(row, delimiter, number)
+                if layout is not None:
+                    layouts.append(layout)
                     break
-        except MalformedCsv:
+        except (MalformedCsv, LineTooLong):
             continue
     if not layouts:
         raise UnknownFormat(found="text without a header that any profile knows")
     return max(layouts, key=lambda layout: (len(layout.profile.signature), len(layout.columns)))
+
+
+def _layout_of(row: list[str], delimiter: str, number: int) -> Layout | None:
+    """The layout of a file with this row, if it is a header or the first row without one."""
+    columns = _columns(row)
+    profile = _fitting(columns)
+    if profile is not None:
+        return Layout(profile, delimiter, number, columns)
+    for profile in HEADERLESS if number == 1 else ():
+        if profile.fits_row(row):
+            columns = {name: place for place, name in enumerate(profile.headerless)}
+            return Layout(profile, delimiter, 0, columns)
+    return None
 
 
 def _columns(row: list[str]) -> dict[str, int]:

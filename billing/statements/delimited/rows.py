@@ -5,13 +5,14 @@ from datetime import date
 from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Balance, Detail, Entry, Family, HoldReason, Status
 from billing.statements.delimited.balance import RunningBalance
+from billing.statements.delimited.directions import sign_of
 from billing.statements.delimited.numbers import looks_like_number, read_number
-from billing.statements.delimited.profiles import BALANCE_ROWS, Profile
+from billing.statements.delimited.profiles import Profile, is_balance_row
 from billing.statements.delimited.survey import Survey, day_of
 from billing.statements.draft import Budget, Draft
-from billing.statements.errors import BadDirection
+from billing.statements.errors import BadDirection, MoneyRefused
 from billing.statements.money import currency_exponent
-from billing.statements.references import drop_placeholder, plain_iban
+from billing.statements.references import drop_placeholder, party_account, plain_iban
 
 
 class RowReader:
@@ -33,21 +34,28 @@ class RowReader:
         self._drafts: dict[tuple[str, str], tuple[Draft, RunningBalance]] = {}
         self._unread = 0
         self._first_unread = ""
+        self._refusals: list[tuple[MoneyRefused, str]] = []
         self._row: list[str] = []
 
     def take(self, row: list[str], position: str) -> None:
         """Take one row.
 
-        Raises the errors of MoneyRefused for a row with a date but an unreadable amount.
+        Raises the errors of MoneyRefused for a row with a date but an unreadable amount, unless a
+        running balance shows what is missing.
         """
         self._row = row
         texts = tuple(text for name in self._profile.text if (text := self._cell((name,))))
         amounts = [text for name in self._profile.amounts if (text := self._cell((name,)))]
-        if not any(cell.strip() for cell in row) or " ".join(texts).casefold() in BALANCE_ROWS:
+        if not any(cell.strip() for cell in row) or is_balance_row(" ".join(texts)):
             return
         day = self._day(self._profile.booked)
         if day is not None and amounts:
-            self._add(day, texts, position)
+            try:
+                self._add(day, texts, position)
+            except MoneyRefused as refusal:
+                if not looks_like_number(self._cell(self._profile.balance)):
+                    raise
+                self._refusals.append((refusal, position))
         elif day is not None or any(looks_like_number(text) for text in amounts):
             self._unread += 1
             self._first_unread = self._first_unread or position
@@ -68,6 +76,10 @@ class RowReader:
                     HoldReason.DATE_AMBIGUOUS,
                     "no row shows which number is the day and which the month",
                 )
+            for refusal, position in self._refusals:
+                draft.skip(refusal, position, needs_sums=False)
+            if self._survey.sign_doubt:
+                draft.hold(HoldReason.SIGN_NOT_READ, self._survey.sign_doubt)
             if self._unread:
                 message = f"{self._unread} rows with a date or an amount are not entries"
                 draft.hold(HoldReason.ROW_NOT_READ, message, self._first_unread)
@@ -80,7 +92,7 @@ class RowReader:
         minor = self._amount(exponent, position)
         draft, running = self._draft(self._cell(profile.own_account), currency)
         number = self._cell(profile.counterparty_account)
-        iban = plain_iban(number)
+        iban, other, note = party_account(number)
         detail = Detail(
             amount_minor=minor,
             currency=currency,
@@ -88,8 +100,9 @@ class RowReader:
             remittance=texts,
             counterparty=self._cell(profile.counterparty) or None,
             counterparty_iban=iban,
-            counterparty_account=None if iban else number or None,
+            counterparty_account=other,
             counterparty_bank=self._cell(profile.counterparty_bank) or None,
+            note=note,
         )
         word = self._cell(profile.status).casefold()
         draft.add(
@@ -131,13 +144,24 @@ class RowReader:
                 raise BadDirection(position, text=f"{amount} {word}")
             return sign * unsigned * profile.words[word.casefold()]
         if amount:
-            return sign * self._number(amount, exponent, position)
+            minor = self._number(amount, exponent, position)
+            if self._survey.sign_place is not None:
+                minor *= self._sign_of_row(self._survey.sign_place, position)
+            fee = self._cell(profile.fee)
+            return sign * minor - (self._number(fee, exponent, position) if fee else 0)
         credit_cell, debit_cell = self._cell(profile.credit), self._cell(profile.debit)
         credit = self._number(credit_cell, exponent, position) if credit_cell else 0
         debit = abs(self._number(debit_cell, exponent, position)) if debit_cell else 0
         if credit < 0 or (credit and debit):
             raise BadDirection(position, text=f"credit {credit_cell}, debit {debit_cell}")
         return sign * (credit - debit)
+
+    def _sign_of_row(self, place: int, position: str) -> int:
+        word = self._row[place] if place < len(self._row) else ""
+        sign = sign_of(word)
+        if sign is None:
+            raise BadDirection(position, text=word)
+        return sign
 
     def _number(self, text: str, exponent: int, position: str) -> int:
         return read_number(

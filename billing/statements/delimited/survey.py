@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from billing.statements.dates import compact_day, separated_day
+from billing.statements.delimited.directions import Directions
 from billing.statements.delimited.numbers import guess_marks, looks_like_number
 from billing.statements.delimited.profiles import GENERIC, Profile
 
@@ -16,13 +17,17 @@ class Survey(NamedTuple):
     """The styles of a file.
 
     `order` is that of its dates (ymd, dmy, mdy). `is_ambiguous` says whether another order fits as
-    well. `decimal` and `group` are the marks of its numbers.
+    well. `decimal` and `group` are the marks of its numbers. `sign_place` is a column with words
+    that give the sign of unsigned amounts, though no profile names it; `sign_doubt` says that the
+    words of a column contradict the amounts.
     """
 
     order: str
     is_ambiguous: bool
     decimal: str
     group: str
+    sign_place: int | None = None
+    sign_doubt: str = ""
 
 
 def day_of(text: str, order: str) -> object:
@@ -41,7 +46,9 @@ def survey(profile: Profile, columns: dict[str, int], rows: Iterable[list[str]])
     numbers: set[str] = set()
     date_places = [columns[name] for name in profile.booked if name in columns][:1]
     number_places = [columns[name] for name in profile.amounts if name in columns]
+    directions = Directions(profile, columns)
     for row in rows:
+        directions.take(row)
         for place in date_places:
             if len(dates) < _MAX_SAMPLES and place < len(row):
                 dates.add(row[place].strip())
@@ -61,4 +68,4 @@ def survey(profile: Profile, columns: dict[str, int], rows: Iterable[list[str]])
         if profile is GENERIC
         else (profile.decimal, profile.group)
     )
-    return Survey(fitting[0], differing, *marks)
+    return Survey(fitting[0], differing, *marks, *directions.conclude())

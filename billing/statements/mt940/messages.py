@@ -6,6 +6,7 @@ from billing.statements.draft import Budget, Draft
 from billing.statements.errors import BadLine, NoStatements, RepeatedField, StatementRefused
 from billing.statements.mt940.entry import entry_of
 from billing.statements.mt940.fields import Line, read_balance, read_line, read_total
+from billing.statements.mt940.marks import Marks
 from billing.statements.mt940.purpose import read_ns, read_purpose
 from billing.statements.references import plain_iban
 
@@ -15,8 +16,9 @@ _INTERIM = frozenset({"34F", "13", "13C", "13D", "90C", "90D"})
 class MessageReader:
     """The current statement, and the entry that waits for its field 86."""
 
-    def __init__(self, budget: Budget, name: str | None) -> None:
+    def __init__(self, budget: Budget, name: str | None, marks: Marks) -> None:
         self._budget = budget
+        self._marks = marks
         self._name = name
         self._drafts: list[Draft] = []
         self._draft: Draft | None = None
@@ -104,7 +106,7 @@ class MessageReader:
     def _take_balance(self, draft: Draft, tag: str, text: str, position: str) -> None:
         side = "opening" if tag.startswith("60") else "closing"
         try:
-            balance = read_balance(text, tag=tag, position=position)
+            balance = read_balance(text, tag=tag, marks=self._marks, position=position)
         except StatementRefused as refusal:
             draft.hold(HoldReason.BALANCE_UNREADABLE, str(refusal), position)
             return
@@ -131,7 +133,7 @@ class MessageReader:
 
     def _check_total(self, draft: Draft, tag: str, text: str, position: str) -> None:
         try:
-            count, amount = read_total(text, tag=tag, position=position)
+            count, amount = read_total(text, tag=tag, marks=self._marks, position=position)
         except StatementRefused as refusal:
             draft.hold(HoldReason.CONTROL_TOTAL, str(refusal), position)
             return
@@ -148,7 +150,12 @@ class MessageReader:
             raise BadLine(position, field=":61:", text="before any statement")
         if draft.closing is not None:
             draft.hold(HoldReason.BALANCE_AMBIGUOUS, "an entry after the closing balance", position)
-        line = read_line(lines, currency=draft.currency or NO_CURRENCY, position=position)
+        currency = draft.currency or NO_CURRENCY
+        try:
+            line = read_line(lines, currency=currency, marks=self._marks, position=position)
+        except StatementRefused as refusal:
+            draft.skip(refusal, position)
+            return
         for day in line.impossible:
             draft.hold(HoldReason.DATE_IMPOSSIBLE, f"{day} is not a day of the calendar", position)
         self._entry, self._purpose = (line, position), []

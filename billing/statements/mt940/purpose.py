@@ -5,11 +5,16 @@ from functools import lru_cache
 
 from billing.statements.canonical import Detail, Reference
 from billing.statements.limits import MAX_SUBFIELDS
-from billing.statements.references import drop_placeholder, plain_iban
+from billing.statements.references import PartyAccount, drop_placeholder, party_account
 
-# Germany and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank, ?31
-# account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). The bank chooses the separator.
-_NUMBERED = re.compile(r"[0-9]{3}([^A-Za-z0-9\s])(?=[0-9]{2})")
+# Germany, Poland and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank,
+# ?31 account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). Polish banks state the IBAN in
+# ?38, and some send the code in a line of its own before. The bank chooses the separator.
+_NUMBERED = re.compile(r"([0-9]{3})(?:\s?\1)?(?P<mark>[^A-Za-z0-9\s])(?=[0-9]{2})")
+# The same without a code: then a second subfield must follow, for the payer's text may begin so.
+_UNCODED = re.compile(
+    r"(?P<mark>[?~^<>|!@#$%&*+=§¬])(?:00|20)(?=.*?(?P=mark)(?:1[0-9]|2[0-9]|3[0-8]|6[0-3]))"
+)
 _PURPOSE = frozenset(
     {*(f"{code}" for code in range(20, 30)), *(f"{code}" for code in range(60, 64))}
 )
@@ -38,9 +43,9 @@ def read_purpose(lines: list[str], amount_minor: int, currency: str) -> Purpose:
     A text of no known form is kept as remittance.
     """
     joined = "".join(lines)
-    numbered = _NUMBERED.match(joined)
+    numbered = _NUMBERED.match(joined) or _UNCODED.match(joined)
     if numbered:
-        return _read_numbered(joined, numbered[1], amount_minor, currency)
+        return _read_numbered(joined, numbered["mark"], amount_minor, currency)
     if _SLASHED_START.match(joined):
         return _read_slashed(joined, amount_minor, currency)
     return Detail(amount_minor, currency, remittance=_stripped(lines)), None
@@ -60,7 +65,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
     codes, texts = parts[1::2], parts[2::2]
     values = dict(zip(reversed(codes), reversed(texts), strict=True))  # the first of two counts
     tagged = _sepa_tags([text for code, text in zip(codes, texts, strict=True) if code in _PURPOSE])
-    iban, account = _account(values.get("31"))
+    iban, account, account_note = _account(values)
     reason = values.get("34", "").strip(" ")
     detail = Detail(
         amount_minor,
@@ -75,6 +80,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
         counterparty_bank=values.get("30", "").strip(" ") or None,
         ultimate_counterparty=_tag_value(tagged, "ABWA"),
         return_reason=reason if reason.strip("0") else None,  # 000 is no reason
+        note=account_note,
     )
     return detail, values.get("00", "").strip(" ") or None
 
@@ -83,11 +89,12 @@ def _tag_value(tagged: dict[str, list[str]], tag: str) -> str | None:
     return drop_placeholder("".join(tagged[tag])) if tag in tagged else None
 
 
-def _account(text: str | None) -> tuple[str | None, str | None]:
-    """The counterparty's IBAN, or else its account number."""
-    account = text.strip(" ") if text else None
-    iban = plain_iban(account)
-    return iban, None if iban else account or None
+def _account(values: dict[str, str]) -> PartyAccount:
+    """The counterparty's account: the IBAN of ?38 or ?31, or else the number of one of them."""
+    german, polish = party_account(values.get("31")), party_account(values.get("38"))
+    if polish.iban or (polish.other and not german.iban):
+        return polish
+    return german
 
 
 def _sepa_tags(pieces: list[str]) -> dict[str, list[str]]:
@@ -118,7 +125,7 @@ def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
     if values.get("CNTP"):
         iban, bank, name = (*values["CNTP"].split("/"), "", "", "")[:3]
     remittance, references = _remittance_of(values.get("REMI", ""))
-    account_iban, account = _account(iban)
+    account_iban, account, account_note = party_account(iban)
     detail = Detail(
         amount_minor,
         currency,
@@ -133,6 +140,7 @@ def _read_slashed(joined: str, amount_minor: int, currency: str) -> Purpose:
         counterparty_bank=bank or None,
         ultimate_counterparty=values.get("ULTD") or values.get("ULTB") or None,
         return_reason=values.get("RTRN") or None,
+        note=account_note,
     )
     return detail, None
 

@@ -4,9 +4,10 @@ import re
 from typing import BinaryIO
 
 from billing.statements.canonical import HoldReason, Statement
-from billing.statements.draft import Budget, hold_doubtful_encoding
+from billing.statements.draft import Budget, Draft, hold_doubtful_encoding
 from billing.statements.errors import LineTooLong
-from billing.statements.limits import MAX_FIELD_LINES, MAX_LINE_CHARS
+from billing.statements.limits import MAX_FIELD_LINES, MAX_LINE_CHARS, MAX_RETRIED_BYTES
+from billing.statements.mt940.marks import SWIFT, Marks, proven
 from billing.statements.mt940.messages import MessageReader
 from billing.statements.mt940.pages import check_pages
 from billing.statements.source import guess_encoding, lines_of
@@ -22,18 +23,29 @@ _FRAMES = ("-}", "{1:", "{4:")
 def read_mt940(source: BinaryIO, budget: Budget, name: str | None = None) -> list[Statement]:
     """Read all statements of one file; raises the errors of StatementRefused."""
     encoding, is_doubtful = guess_encoding(source)
-    reader = MessageReader(budget, name)
-    line_count = _read_fields(source, encoding, reader)
-    drafts = reader.finish()
-    entry_count = sum(draft.entry_count for draft in drafts)
-    if line_count != entry_count:
-        for draft in drafts:
-            message = f"{line_count} lines :61: in the file, {entry_count} read"
-            draft.hold(HoldReason.ENTRY_COUNT, message)
+    drafts = _read_drafts(source, encoding, MessageReader(budget, name, SWIFT))
+    if source.seek(0, 2) <= MAX_RETRIED_BYTES:
+
+        def read_again(marks: Marks) -> list[Draft]:
+            return _read_drafts(source, encoding, MessageReader(Budget(), name, marks))
+
+        drafts = proven(drafts, read_again)
     if is_doubtful:
         hold_doubtful_encoding(drafts, encoding)
     check_pages(drafts)
     return [draft.finish() for draft in drafts]
+
+
+def _read_drafts(source: BinaryIO, encoding: str, reader: MessageReader) -> list[Draft]:
+    """Read the drafts of all statements; hold them if a field 61 is missing in them."""
+    line_count = _read_fields(source, encoding, reader)
+    drafts = reader.finish()
+    entry_count = sum(draft.row_count for draft in drafts)
+    if line_count != entry_count:
+        for draft in drafts:
+            message = f"{line_count} lines :61: in the file, {entry_count} read"
+            draft.hold(HoldReason.ENTRY_COUNT, message)
+    return drafts
 
 
 def _read_fields(source: BinaryIO, encoding: str, reader: MessageReader) -> int:

@@ -6,7 +6,7 @@ from billing.statements.canonical import Detail, Entry, Status
 from billing.statements.dates import compact_day
 from billing.statements.errors import BadAmount, MissingField, RepeatedField
 from billing.statements.money import currency_exponent, signed_minor
-from billing.statements.references import drop_placeholder, plain_iban
+from billing.statements.references import drop_placeholder, party_account
 
 Values = dict[str, str]
 
@@ -78,10 +78,10 @@ def entry_of(values: Values, account_currency: str, position: str) -> Entry:
     """
     if "TRNAMT" not in values:
         raise MissingField(position, field="TRNAMT")
-    currency = values.get("CURRENCY/CURSYM", account_currency).upper()
+    currency = (values.get("CURRENCY/CURSYM") or account_currency).upper()
     minor = amount(values["TRNAMT"], currency, position)
     number = values.get("BANKACCTTO/ACCTID") or values.get("CCACCTTO/ACCTID") or None
-    iban = plain_iban(number)
+    iban, other, note = party_account(number)
     texts = [values.get(field, "") for field in ("NAME", "EXTDNAME", "MEMO", "MEMO2")]
     lines = dict.fromkeys(line for text in texts for line in text.split("\n") if line)
     detail = Detail(
@@ -90,8 +90,9 @@ def entry_of(values: Values, account_currency: str, position: str) -> Entry:
         remittance=tuple(lines),
         counterparty=values.get("NAME") or values.get("PAYEE/NAME") or None,
         counterparty_iban=iban,
-        counterparty_account=None if iban else number,
+        counterparty_account=other,
         counterparty_bank=values.get("BANKACCTTO/BANKID") or None,
+        note=note,
     )
     return Entry(
         position=position,

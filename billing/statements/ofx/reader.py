@@ -7,7 +7,14 @@ from billing.currencies import NO_CURRENCY
 from billing.statements.canonical import Account, Balance, Family, HoldReason, Statement
 from billing.statements.dates import compact_day
 from billing.statements.draft import Budget, Draft, hold_doubtful_encoding
-from billing.statements.errors import FileTooLarge, NoStatements, StatementRefused, Truncated
+from billing.statements.errors import (
+    FileTooLarge,
+    MoneyRefused,
+    NoStatements,
+    StatementRefused,
+    StructureRefused,
+    Truncated,
+)
 from billing.statements.limits import MAX_OFX_BYTES
 from billing.statements.money import currency_exponent
 from billing.statements.ofx.fields import NESTED, Values, amount, entry_of, is_field, store_field
@@ -64,6 +71,7 @@ class _OfxReader:
         self._line = 0
         self._transactions = 0
         self._is_ended = False
+        self._is_investment = False
 
     def take(self, tag: Tag) -> None:
         """Take one tag."""
@@ -90,7 +98,7 @@ class _OfxReader:
             raise Truncated(f"line {self._line}", inside="a statement")
         if not self._drafts:
             raise NoStatements(format="OFX")
-        entry_count = sum(draft.entry_count for draft in self._drafts)
+        entry_count = sum(draft.row_count for draft in self._drafts)
         for draft in self._drafts:
             if entry_count != self._transactions:
                 message = f"{self._transactions} STMTTRN begin in the file, {entry_count} were read"
@@ -106,6 +114,8 @@ class _OfxReader:
             self._draft = None
             return
         self._leave_statement()
+        # the cash of fund units has more decimals than its currency, and pays no invoice
+        self._is_investment = tag.name == "INVSTMTRS"
         self._budget.spend_statement(f"line {tag.line}")
         self._draft = Draft(
             format="OFX", family=Family.STATEMENT, budget=self._budget, source=self._name
@@ -135,7 +145,7 @@ class _OfxReader:
             self._account.setdefault(tag.name, tag.text)
         elif self._balance is not None:
             self._balance.setdefault(tag.name, tag.text)
-        elif tag.name == "CURDEF":
+        elif tag.name == "CURDEF" and tag.text:
             draft.currency = tag.text.upper()
             currency_exponent(draft.currency, f"line {tag.line}")
         elif tag.name == "DTSTART":
@@ -175,10 +185,14 @@ class _OfxReader:
             return
         values, position = (
             self._transaction,
-            f"line {self._line}, STMTTRN[{self._draft.entry_count + 1}]",
+            f"line {self._line}, STMTTRN[{self._draft.row_count + 1}]",
         )
         self._transaction = None
-        entry = entry_of(values, self._draft.currency or NO_CURRENCY, position)
+        try:
+            entry = entry_of(values, self._draft.currency or NO_CURRENCY, position)
+        except (MoneyRefused, StructureRefused) as refusal:
+            self._draft.skip(refusal, position, needs_sums=not self._is_investment)
+            return
         for field in ("DTPOSTED", "DTAVAIL"):
             day = values.get(field)
             if day and compact_day(day) is None:

@@ -89,11 +89,14 @@ def _pieces(source: BinaryIO, encoding: str) -> Iterator[tuple[int, str]]:
     A section stays whole. Text before the first `<` is dropped.
     """
     section: list[str] = []
-    end, size, start = "", 0, 0
+    end, size, start, is_head = "", 0, 0, True
     for line, piece in _split(source, encoding):
         if not section:
             end = next((end for mark, end in _SECTIONS.items() if piece.startswith(mark)), "")
             size, start = 0, line
+            is_head = is_head and bool(end)
+            if is_head and piece.startswith("?"):
+                end = ""  # some banks forget the end of a declaration before the first tag
         section.append(piece)
         size += len(piece) + 1
         if size > MAX_LINE_CHARS:

@@ -1,17 +1,17 @@
 """Invoices: what an account owes for a period, and what it has paid."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from sqlalchemy.orm import Session
-
 from billing.context import Context
 from billing.events import outbox
-from billing.host import accounts, invoices
+from billing.host import accounts, funding, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
+from billing.purchases import bridge
 from billing.stripe import fields
 from billing.stripe.errors import BadAmount, BadObject
 from billing.stripe.fields import JSON, Price
@@ -20,9 +20,6 @@ from billing.stripe.objects.charge import Charge
 
 #: Nobody owes an invoice in one of these states any more. A paid one ends dunning by the payment.
 NOT_OWED = frozenset({"void", "uncollectible", "deleted"})
-#: Dunning asks only accounts with access, or suspended for an unpaid invoice. It ignores the first
-#: payment of a new subscription, which Stripe gives up within a day.
-DUNNED = frozenset({"active", "suspended"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +209,19 @@ class Invoice(Facts):
         )
         if is_new_failure or self.status in NOT_OWED:
             self._follow_dunning(ctx, change, is_new_failure=is_new_failure)
+        is_overdue = not is_new_failure and self.is_overdue(ctx.now)
+        if is_overdue:
+            invoice_id = invoices.id_of(ctx.session, self.id)
+            is_overdue = dunning_cases.open_overdue(ctx, change.account.id, invoice_id=invoice_id)
         is_new_payment = self.status == "paid" and (before is None or before.status != "paid")
         if is_new_failure or (is_new_payment and self.paid):
             self._announce(ctx, change.account)
-        return is_new_failure
+        return is_new_failure or is_overdue
+
+    def is_overdue(self, now: dt.datetime) -> bool:
+        """Whether it was sent, is due, and unpaid. Only sent invoices have a day they are due."""
+        is_due = self.due_date is not None and fields.moment(self.due_date) <= now
+        return self.status == "open" and self.due > 0 and is_due
 
     def _announce(self, ctx: Context, account: HostAccount) -> None:
         payload = fields.money(self.id, self.currency, self.paid or self.due)
@@ -233,7 +239,9 @@ class Invoice(Facts):
         if not is_new_failure:
             if invoice_id is not None:
                 dunning_cases.stop(ctx, account_id, reason="written_off", invoice_id=invoice_id)
-        elif _may_be_dunned(ctx.session, change.account):
+            return
+        bridge.end(ctx, account_id)
+        if _may_be_dunned(ctx, change.account):
             dunning_cases.open_case(
                 ctx,
                 account_id,
@@ -281,10 +289,14 @@ def _status(source: JSON) -> str:
     return status
 
 
-def _may_be_dunned(session: Session, account: HostAccount) -> bool:
-    """Read the status anew: an earlier event of the batch may have changed it."""
-    status = accounts.lock(session, [account.id])[account.id].status
-    return status in DUNNED and not account.is_system
+def _may_be_dunned(ctx: Context, account: HostAccount) -> bool:
+    """Whether the account owes for its access; its status is read anew, as a batch changes it.
+
+    An account with a period that was paid by bank owes nothing for it.
+    """
+    status = accounts.lock(ctx.session, [account.id])[account.id].status
+    may_be = status in dunning_cases.OWES and not account.is_system
+    return may_be and funding.way(ctx, account.id).bank_until is None
 
 
 def _decline_code(change: Change) -> str | None:

@@ -4,17 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from billing.context import Context
+from billing.host import invoices
+from billing.lifecycle.dunning import cases as dunning_cases
 from billing.stripe import fields
 from billing.stripe.fields import JSON
-from billing.stripe.objects.base import Facts, Item, in_order, items_from_json, parse_items
+from billing.stripe.objects.base import Change, Facts, Item, in_order, items_from_json, parse_items
 
+#: Statuses of a subscription with an overdue invoice.
+OVERDUE = frozenset({"past_due", "unpaid"})
 #: A subscription in one of these states is over for good.
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription(Facts):
-    """A subscription. `start` and `end`: the running period; `is_ended`: it is over for good."""
+    """A subscription.
+
+    Attributes:
+        start: The start of the running period; `end` is its end.
+        is_ended: Whether it is over for good.
+        is_sent: Whether its invoices are sent, and Stripe collects nothing by itself.
+    """
 
     KIND: ClassVar[str] = "subscription"
     EVENTS: ClassVar[tuple[str, ...]] = (
@@ -50,6 +61,7 @@ class Subscription(Facts):
     created: int | None
     trial_end: int | None
     items: tuple[Item, ...]
+    is_sent: bool = False
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
@@ -71,6 +83,7 @@ class Subscription(Facts):
             created=fields.second(source, "created"),
             trial_end=fields.second(source, "trial_end"),
             items=parse_items(source, "items") or _old_item(source),
+            is_sent=source.get("collection_method", source.get("billing")) == "send_invoice",
         )
 
     @classmethod
@@ -87,6 +100,13 @@ class Subscription(Facts):
             self.STATUSES.get(self.status, 0),
             self.cancels_at_end,
         ]
+
+    def follow(self, ctx: Context, change: Change) -> bool:
+        """Open dunning for a sent invoice that is overdue: Stripe never tries to collect it."""
+        if not (self.is_sent and self.status in OVERDUE):
+            return False
+        latest = invoices.id_of(ctx.session, self.latest_invoice) if self.latest_invoice else None
+        return dunning_cases.open_overdue(ctx, change.account.id, invoice_id=latest)
 
 
 def _old_item(source: JSON) -> tuple[Item, ...]:

@@ -1,15 +1,17 @@
 """Customers who pay by bank transfer, for tests that go day by day: announce, receive, match."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from billing.bank import decide, returns, transfers, unapplied
 from billing.bank.errors import PartsRefused
-from billing.bank.invoicing import issue, renew
+from billing.bank.invoicing import issue, remind, renew
 from billing.bank.matching.types import MatchingPolicy
 from billing.bank.review import decisions, queue, reviewers
 from billing.bank.review.decisions import Review
+from billing.context import Policy
 from billing.errors import Rejected
 from billing.purchases import purchases
 from billing.renewal import expiry, renewals
@@ -30,6 +32,7 @@ class Customers(Ledger):
     """A ledger, a bank, and users of the main app; prices are in euro."""
 
     bank: Bank = field(default_factory=Bank)
+    policy: Policy = field(default_factory=Policy)
     _closing: int = 0
     _number: int = 0
 
@@ -122,10 +125,13 @@ class Customers(Ledger):
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""
         with transaction() as ctx:
+            aside = renew.set_aside(ctx.at(self.now))
+        with transaction() as ctx:
             renewed = renew.renew(ctx.at(self.now), currency=CURRENCY)
         with transaction() as ctx:
-            stepped = renew.remind(ctx.at(self.now))
-        return [one.what for one in (*renewed, *stepped)]
+            at = dataclasses.replace(ctx.at(self.now), policy=self.policy)
+            stepped = remind.remind(at)
+        return [one.what for one in (*aside, *renewed, *stepped)]
 
     def use_credit(self, who, invoice_id):
         with transaction() as ctx:

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from billing.statements import archives
+from billing.statements import archives, limits
 from billing.statements.errors import (
     ArchiveRefused,
     EmptyFile,
@@ -27,6 +27,13 @@ def zipped(**members):
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def stored(name, data):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(name, data)
     return packed.getvalue()
 
 
@@ -52,6 +59,56 @@ def test_a_gzip_is_read_whatever_its_name():
 def test_one_bad_member_refuses_the_whole_archive():
     with pytest.raises(MalformedXml):
         read_statements(zipped(a=STATEMENT, b=STATEMENT[:-10]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("readme.pdf", b"%PDF-1.4 x", "a PDF document"),
+        ("logo.png", b"\x89PNG\r\n\x1a\n\0\0", "a picture"),
+        ("readme.txt", b"These are your statements.\n", "text without a header"),
+        ("page.html", b"<!DOCTYPE html><html><br></html>", "HTML"),
+        ("order.xml", b"<Document><CstmrCdtTrfInitn/></Document>", "XML without a camt"),
+        ("list.xlsx", zipped(**{"[Content_Types].xml": b"x", "xl/workbook.xml": b"y"}), "Excel"),
+        ("list.xlsx", zipped(**{"docProps/app.xml": b"x"}), "Excel"),
+        ("list.ods", stored("mimetype", b"application/vnd.oasis.opendocument"), "OpenDocument"),
+        ("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", "Excel"),
+        ("signature.p7s", b"\x30\x82" + b"\x99" * 100_000, "text without a header"),
+        ("empty.log", b"", "The file is empty"),
+    ],
+)
+def test_another_file_beside_the_statements_is_passed_over_by_name(name, content, what):
+    for members in ({name: content, "z.xml": STATEMENT}, {"a.xml": STATEMENT, name: content}):
+        [statement] = read_statements(zipped(**members))
+
+        assert not statement.is_held
+        [note] = statement.notes
+        assert f"member '{name}'" in note
+        assert what in note
+
+
+def test_an_archive_without_any_statement_is_refused_with_the_first_members_name():
+    with pytest.raises(UnknownFormat, match=r"PDF.*member 'a\.pdf'"):
+        read_statements(zipped(**{"a.pdf": b"%PDF-1.4", "b.txt": b"hello"}))
+
+
+def test_a_statement_that_can_not_be_read_is_named_with_its_member():
+    with pytest.raises(MalformedXml, match=r"member 'b', line"):
+        read_statements(zipped(a=STATEMENT, b=STATEMENT[:-10], c=b"%PDF-1.4"))
+
+
+@pytest.mark.parametrize("head", [b"BZh9", b"7z\xbc\xaf", b"Rar!", b"\0" * 257 + b"ustar"])
+def test_an_archive_of_another_kind_may_hide_statements_and_is_not_passed_over(head):
+    with pytest.raises(ArchiveRefused, match=r"inside an archive \(member 'b'"):
+        read_statements(zipped(a=STATEMENT, b=head))
+
+
+def test_many_other_files_are_not_all_noted():
+    others = {f"{number}.pdf": b"%PDF-1.4" for number in range(99)}
+
+    [statement] = read_statements(zipped(a=STATEMENT, **others))
+
+    assert len(statement.notes) == limits.MAX_NOTES
 
 
 def test_an_archive_inside_an_archive_is_refused():

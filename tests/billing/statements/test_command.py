@@ -1,6 +1,7 @@
 """The output of `billing statements read`, as a table and as JSON."""
 
 import json
+import zipfile
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,7 @@ def run(tmp_path):
         paths = []
         for name, text in files.items():
             path = tmp_path / name
-            path.write_text(text)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
             paths.append(str(path))
         return CliRunner().invoke(main, ["statements", "read", *paths, *arguments])
 
@@ -78,3 +79,17 @@ def test_a_long_statement_shows_its_beginning(run):
     result = run(long=camt(*[entry()] * 60, closing="600.00"))
 
     assert "and 10 more entries" in result.output
+
+
+def test_people_see_what_was_decided_for_a_file_and_what_was_passed_over(run, tmp_path):
+    path = tmp_path / "both.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.xml", camt(entry(), closing="10.00"))
+        archive.writestr("readme.pdf", b"%PDF-1.4")
+
+    table = CliRunner().invoke(main, ["statements", "read", str(path)])
+    [statement] = json.loads(run("--json", **{"both.zip": path.read_bytes()}).output)["statements"]
+
+    assert "note: passed over" in table.output
+    assert "readme.pdf" in table.output
+    assert "member 'readme.pdf'" in statement["notes"][0]

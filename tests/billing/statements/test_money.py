@@ -17,7 +17,14 @@ from billing.statements.errors import (
     BadCurrency,
     MoneyRefused,
 )
-from billing.statements.money import MAX_MINOR, currency_exponent, signed_minor, to_minor
+from billing.statements.money import (
+    MAX_MINOR,
+    currency_exponent,
+    minor_of,
+    plain_decimal,
+    signed_minor,
+    to_minor,
+)
 from billing.statements.plain import shown_amount
 
 EXPONENTS = st.sampled_from([0, 2, 3])
@@ -94,7 +101,7 @@ def test_any_table_cell_is_a_number_or_refused(text):
     ("text", "error"),
     [
         ("", BadAmount),
-        (".5", BadAmount),
+        (".", BadAmount),
         (" 1", BadAmount),
         ("1 ", BadAmount),
         ("0x10", BadAmount),
@@ -108,6 +115,33 @@ def test_any_table_cell_is_a_number_or_refused(text):
 def test_each_refusal_has_its_name(text, error):
     with pytest.raises(error):
         to_minor(text, exponent=2, position="")
+
+
+@given(
+    minor=MINOR,
+    sign=st.sampled_from(["", "+"]),
+    zeros=st.text("0", max_size=9),
+    after=st.text("0", max_size=9),
+)
+def test_every_form_of_an_xs_decimal_reads_as_the_same_amount(minor, sign, zeros, after):
+    for text in {printed(minor, 2), printed(minor, 2).lstrip("0").rstrip("0")} - {"."}:
+        assert minor_of(plain_decimal(f"{sign}{zeros}{text}{after}"), "EUR", "") == minor
+
+
+@pytest.mark.parametrize(
+    ("text", "minor"),
+    [(".5", 50), ("+5.00", 500), ("5.", 500), ("-0.00", 0), ("007", 700), ("8.8500000000", 885)],
+)
+def test_an_xs_decimal_may_leave_out_and_fill_in_digits(text, minor):
+    assert minor_of(plain_decimal(text), "EUR", "") == minor
+
+
+@pytest.mark.parametrize(
+    "text", ["-5.00", "++5", "5.0.0", ".", "+", "", "1e3", "5,00", "INF", "\uff15", "0" * 70]
+)
+def test_a_text_that_is_no_positive_xs_decimal_is_no_amount(text):
+    with pytest.raises(BadAmount):
+        minor_of(plain_decimal(text), "EUR", "")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from billing.statements.references import (
     drop_placeholder,
     find_references,
     fits_account,
+    is_cut_iban,
     is_qr_iban,
     is_usable_bank_id,
     is_valid_fi,
     is_valid_iban,
+    party_account,
     plain_iban,
 )
 
@@ -147,3 +149,39 @@ def test_an_account_number_has_the_form_of_an_iban_or_not():
     assert plain_iban("12345678") is None
     assert is_valid_iban("DE89370400440532013000")
     assert not is_valid_iban("DE89370400440532013001")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_whole"),
+    [
+        ("PL61109010140000071219812874", True),
+        ("pl61 1090 1014 0000 0712 1981 2874", True),
+        ("NO9386011117947", True),
+        ("MT84MALT011000012345MTLCAST001S", True),
+        ("PL6110901014000007121981287", False),
+        ("DE8937040044053201300", False),
+        ("DE89370400440532013000EUR", False),
+        ("GB29NWBK6016133192681", False),
+    ],
+)
+def test_an_iban_is_as_long_as_its_country_says_or_marked(text, is_whole):
+    iban, other, note = party_account(text)
+
+    assert (iban is not None) is is_whole
+    assert (other == text) is not is_whole
+    assert (note is not None) is not is_whole
+    assert is_cut_iban(text) is not is_whole
+
+
+def test_an_iban_of_a_country_outside_the_registry_is_taken_by_its_form():
+    assert party_account("ZZ12345678901234567").iban == "ZZ12345678901234567"
+
+
+@pytest.mark.parametrize("text", ["12345678", "Account 5", "x" * 100])
+def test_any_other_account_number_is_kept_without_a_mark(text):
+    assert party_account(text) == (None, text, None)
+
+
+@pytest.mark.parametrize("text", [None, "", "  "])
+def test_no_account_number_is_none(text):
+    assert party_account(text) == (None, None, None)

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import select
 
+from billing.lifecycle.dunning import sweep as dunning_sweep
 from models.life import DunningCase
 from tests.billing.stripe.writing import seconds
 from worker.database import transaction
@@ -100,3 +101,68 @@ def test_the_first_payment_of_a_trial_is_no_missing_money(stripe, ledger, shop):
     stripe.deliver(*shop.events)
 
     assert cases() == []
+
+
+def sends(shop, *, due_at=APRIL, **changed):
+    """April's invoice is sent, and nobody pays it; returns it."""
+    line = shop.line(shop.price(), start=APRIL, end=MAY)
+    invoice = shop.invoice([line], subscription="sub_1", status="open", due_date=due_at, **changed)
+    shop.event("invoice.finalized", invoice)
+    return invoice
+
+
+def test_a_sent_invoice_that_is_overdue_enters_dunning(stripe, ledger, shop):
+    invoice = sends(shop)
+    stripe.deliver(*shop.events)
+    before = len(cases())
+    shop.events.clear()
+
+    ledger.go_to(2026, 4, 2)
+    shop.now = seconds(2026, 4, 2)
+    shop.event("invoice.overdue", invoice)
+    stripe.deliver(*shop.events)
+
+    (case,) = cases()
+    assert before == 0
+    assert (case.cause, case.schedule, case.outcome) == ("invoice_overdue", "bank", None)
+    assert case.invoice_id is not None
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_a_past_due_subscription_whose_invoices_are_sent_enters_dunning(
+    stripe, ledger, shop, status
+):
+    shop.now += 60
+    state = shop.subscription(
+        shop.price(), start=APRIL, end=MAY, status=status, collection_method="send_invoice"
+    )
+
+    stripe.deliver(shop.event("customer.subscription.updated", state))
+
+    assert [case.cause for case in cases()] == ["invoice_overdue"]
+
+
+def test_who_never_pays_a_sent_invoice_is_asked_and_then_suspended(stripe, ledger, shop):
+    ledger.go_to(2026, 4, 2)
+    shop.now = seconds(2026, 4, 2)
+    sends(shop)
+    stripe.deliver(*shop.events)
+
+    for day in range(16):
+        ledger.go_to(2026, 4, 2 + day)
+        ledger.sweep(dunning_sweep.step_due)
+
+    assert stripe.status("acme") == "suspended payment_failed"
+    assert "payment.missing" in stripe.told()
+
+
+def test_a_sent_invoice_that_is_paid_ends_its_dunning(stripe, ledger, shop):
+    ledger.go_to(2026, 4, 2)
+    shop.now = seconds(2026, 4, 2)
+    invoice = sends(shop)
+    shop.now += 60
+    shop.pays(invoice)
+
+    stripe.deliver(*shop.events)
+
+    assert [case.outcome for case in cases()] == ["paid"]

@@ -3,8 +3,12 @@
 import datetime as dt
 
 import pytest
+from sqlalchemy import select
 
+from billing.lifecycle.trials import sweeps as trial_sweeps
+from models.stripe import StripeEvent
 from tests.billing.stripe.writing import seconds
+from worker.database import transaction
 
 MARCH, APRIL, MAY = seconds(2026, 3, 1), seconds(2026, 4, 1), seconds(2026, 5, 1)
 
@@ -229,3 +233,129 @@ def test_who_cancels_and_is_let_in_by_a_person_lives_on_a_calendar_again(stripe,
     ledger.repair()
 
     assert ledger.lots("acme") == {"plan": 1000}
+
+
+@pytest.mark.parametrize("worse", ["unpaid", "paused", "trialing", "incomplete", "past_due"])
+def test_a_newer_subscription_of_worse_standing_locks_no_payer_out(
+    stripe, ledger, subscribe, worse
+):
+    subscribe("active", plan="growth", id="sub_1", created=MARCH)
+    subscribe(worse, id="sub_2", created=APRIL)
+
+    assert stripe.status("acme") == "active"
+    assert stripe.end_state("acme")["plan"] == ledger.plan("growth")
+    assert stripe.subscription("acme").stripe_subscription_id == "sub_1"
+
+
+def test_a_payment_for_one_subscription_lets_in_while_another_is_unpaid(
+    stripe, ledger, shop, subscribe
+):
+    subscribe("active", id="sub_1", created=MARCH)
+    subscribe("unpaid", id="sub_2", created=APRIL)
+    shop.events.clear()
+
+    shop.pays(shop.bills(shop.price(), start=MARCH, end=APRIL, subscription="sub_1"))
+    stripe.deliver(*shop.events)
+
+    assert stripe.status("acme") == "active"
+
+
+def test_when_the_better_of_two_ends_the_other_decides(stripe, ledger, subscribe):
+    subscribe("active", id="sub_1", created=MARCH)
+    subscribe("unpaid", id="sub_2", created=APRIL)
+
+    subscribe("canceled", what="deleted", id="sub_1", created=MARCH)
+
+    assert stripe.status("acme") == "suspended payment_failed"
+
+
+FOREIGN = {"id": "price_of_another_shop", "product": "prod_of_another_shop", "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        pytest.param(FOREIGN, id="nobody linked the price"),
+        pytest.param(
+            {"id": "price_named_only", "product": None, "type": None}, id="it is only named"
+        ),
+    ],
+)
+def test_a_subscription_that_turned_foreign_is_followed_to_its_end(stripe, shop, subscribe, price):
+    subscribe("active")
+    item = {"id": "si_1", "object": "subscription_item", "price": shop.price() | price}
+    items = {"object": "list", "data": [item]}
+
+    subscribe("active", items=items)
+    between = stripe.status("acme")
+    subscribe("canceled", what="deleted", items=items)
+
+    assert (between, stripe.status("acme")) == ("active", "cancelled")
+
+
+def test_a_subscription_that_never_was_ours_does_nothing(stripe, shop, subscribe):
+    items = {"object": "list", "data": [{"id": "si_1", "price": shop.price() | FOREIGN}]}
+
+    outcome = subscribe("canceled", what="deleted", items=items)
+
+    assert outcome == "ignored: ForeignProduct"
+    assert stripe.status("acme") == "trial"
+
+
+def trial_until(stripe, subscribe, end):
+    """A trial at Stripe begins; returns the decision about it."""
+    subscribe("trialing", id="sub_9", created=APRIL, trial_end=end)
+    with transaction() as ctx:
+        return list(ctx.session.scalars(select(StripeEvent.facts)))[-1].get("trial")
+
+
+@pytest.mark.parametrize(
+    ("policy", "decision", "after"),
+    [("allow", "granted", "trial"), ("refuse", "refused", "cancelled")],
+)
+def test_a_new_trial_of_a_customer_who_left_follows_the_rule_for_repeated_trials(
+    stripe, ledger, subscribe, configure, policy, decision, after
+):
+    configure(BILLING_REPEATED_TRIALS=policy)
+    ledger.sweep(trial_sweeps.begin_missing)
+    subscribe("canceled", what="deleted")
+
+    assert trial_until(stripe, subscribe, MAY) == decision
+    assert stripe.status("acme") == after
+    assert "trial.repeated" in stripe.told()
+
+
+def test_a_first_trial_of_a_customer_who_left_is_granted_whatever_the_rule(
+    stripe, ledger, subscribe, configure
+):
+    configure(BILLING_REPEATED_TRIALS="refuse")
+    ledger.set_host("acme", status="cancelled")
+
+    assert trial_until(stripe, subscribe, MAY) == "granted"
+    assert stripe.status("acme") == "trial"
+    assert "trial.repeated" not in stripe.told()
+
+
+@pytest.mark.parametrize(
+    ("reason", "decision", "after"),
+    [
+        ("trial_over", "granted", "trial"),
+        ("payment_failed", "granted", "trial"),
+        ("manual", "refused", "suspended manual"),
+        ("dispute", "refused", "suspended dispute"),
+    ],
+)
+def test_a_new_trial_lifts_a_suspension_for_want_of_money_alone(
+    stripe, ledger, subscribe, reason, decision, after
+):
+    ledger.change_status("acme", "suspended", reason=reason)
+
+    assert trial_until(stripe, subscribe, MAY) == decision
+    assert stripe.status("acme") == after
+
+
+def test_a_trial_that_is_over_by_now_is_no_new_trial(stripe, ledger, subscribe):
+    ledger.set_host("acme", status="cancelled")
+
+    assert trial_until(stripe, subscribe, seconds(2020, 1, 1)) is None
+    assert stripe.status("acme") == "cancelled"

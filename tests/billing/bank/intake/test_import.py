@@ -7,11 +7,12 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from billing.bank.intake import files, held_statements
+from billing.bank.intake import files, held_statements, line_keys
 from billing.bank.intake.accounts import BankAccountRefused
 from billing.bank.intake.held_statements import UnknownStatement
 from billing.bank.intake.line_keys import MAX_BATCH
 from billing.statements.errors import AmountTooLarge, EmptyFile, FileTooLarge
+from billing.statements.read import read_statements
 from models.bank import BankLine, LineWording
 from tests.billing.bank.story import Bank, line, statement, statements
 from tests.billing.statements.writing import batch, camt, entry, mt940
@@ -321,3 +322,14 @@ def in_one_file(files):
     found = [file.partition(b"<Stmt>")[2].partition(b"</Stmt>")[0] for file in files]
     inner = b"".join(b"<Stmt>%s</Stmt>" % one for one in found)
     return b"%s%s</BkToCstmrStmt></Document>" % (head, inner)
+
+
+def test_a_line_whose_cut_iban_was_stored_as_an_iban_keeps_its_key():
+    text = mt940(":61:2601310131C10,00NTRFNONREF", ":86:166?20x?31PL6110901014000007121981287")
+    [read] = read_statements(text.encode())
+    [entry_now] = read.entries
+    detail = entry_now.only_detail
+    as_before = detail._replace(counterparty_iban=detail.counterparty_account)
+    entry_before = entry_now._replace(details=(as_before._replace(counterparty_account=None),))
+
+    assert line_keys._words(entry_now, ()) == line_keys._words(entry_before, ())

@@ -114,15 +114,18 @@ def test_money_stops_the_reminders(shop):
     assert shop.bill() == []
 
 
-def test_an_invoice_with_money_on_it_ends_access_is_never_void_and_is_sent_to_review(shop):
+def test_an_invoice_with_money_on_it_goes_to_review_first_then_ends_access_and_is_never_void(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(line("50.00", reference=invoice.reference))
 
     days(shop, 30)
 
-    assert (shop.invoices("acme"), shop.status("acme")) == ([("open", 5000, 8900)], "suspended")
+    assert shop.status("acme") == "pending_payment"
     assert "5000 of 8900 came" in shop.queue()[0].review
+    shop.act("mark_seen", "dev@example.com", 1)
+    days(shop, 1)
+    assert (shop.invoices("acme"), shop.status("acme")) == ([("open", 5000, 8900)], "suspended")
     days(shop, 16)
     assert (shop.invoices("acme"), shop.status("acme")) == ([("open", 5000, 8900)], "cancelled")
 

@@ -5,7 +5,6 @@ import pytest
 from billing.statements import draft
 from billing.statements.camt import fields, parser
 from billing.statements.errors import (
-    BadAmount,
     DoctypeRefused,
     ElementTooLarge,
     EncodingRefused,
@@ -103,9 +102,9 @@ def test_more_transactions_than_the_budget_are_refused(monkeypatch):
         only(camt(entry(details=batch(*[transaction()] * 3))))
 
 
-def test_an_unreadable_entry_is_named_before_broken_xml_after_it():
-    with pytest.raises(BadAmount):
-        only(camt(entry("ten"), "<broken"))
+def test_broken_xml_refuses_the_file_whatever_stands_before_it():
+    with pytest.raises(MalformedXml):
+        only(camt(entry("ten"), "<broken", closing="10.00"))
 
 
 @pytest.mark.parametrize("noise", ["<!-- x -->", "<?x y?>", "<![CDATA[]]>"])

@@ -96,9 +96,24 @@ def test_a_card_that_shows_purchases_as_positive_is_turned_round():
     assert only(header + "01/31/2026,Shop,Me,-1001,10.00\n").entries[0].amount_minor == -1000
 
 
-def test_money_in_both_columns_refuses_the_file():
+def test_money_in_both_columns_holds_where_a_running_balance_shows_what_is_missing():
+    rows = (
+        '"01/31/2026","Posted","X","","A","","$5.00","$9.00"\n'
+        '"01/30/2026","Posted","X","","A","$1.00","$2.00","$4.00"\n'
+        '"01/29/2026","Posted","X","","A","","$3.00","$3.00"\n'
+        '"01/28/2026","Posted","X","","A","","$2.00","$0.00"\n'
+    )
+
+    read = only(SCHWAB + rows)
+
+    assert [entry.amount_minor for entry in read.entries] == [500, 300, 200]
+    assert [(hold.reason.value, hold.difference_minor) for hold in read.holds] == [
+        ("balance_mismatch", -100),
+        ("row_not_read", None),
+    ]
+    assert "line 3" in read.holds[1].says
     with pytest.raises(BadDirection):
-        only(SCHWAB + '"01/31/2026","Posted","X","","A","$1.00","$2.00","$3.00"\n')
+        only(SCHWAB + '"01/31/2026","Posted","X","","A","$1.00","$2.00",""\n')
 
 
 def test_a_pending_row_is_not_booked():

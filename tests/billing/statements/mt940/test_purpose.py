@@ -62,3 +62,73 @@ def test_sepa_tags_begin_anywhere_and_run_on(purpose, end_to_end, mandate, remit
 
     assert (detail.end_to_end_id, detail.mandate_id) == (end_to_end, mandate)
     assert detail.remittance == remittance
+
+
+POLISH_IBAN = "PL61109010140000071219812874"
+
+
+@pytest.mark.parametrize("separator", list("<^~?!@#$%&*|>+\u00a7\u00ac"))
+@pytest.mark.parametrize("code", ["020", "020020", ""])
+def test_polish_banks_choose_the_separator_and_name_the_account_in_38(separator, code):
+    parts = [
+        "00PRZELEW",
+        "20RF740000000001",
+        "21faktura",
+        "32Jan ",
+        "33Kowalski",
+        f"38{POLISH_IBAN}",
+    ]
+    text = code + "".join(f"{separator}{part}" for part in parts)
+
+    [read_entry] = only(mt940(LINE, f":86:{text}")).entries
+
+    detail = read_entry.only_detail
+    assert detail.remittance == ("RF740000000001", "faktura")
+    assert (detail.counterparty, detail.counterparty_iban) == ("Jan Kowalski", POLISH_IBAN)
+    assert detail.counterparty_account is None
+    assert read_entry.note == "PRZELEW"
+
+
+def test_a_code_may_stand_in_a_line_and_a_field_of_its_own():
+    [read_entry] = only(mt940(LINE, ":86:020", ":86:020~00X", "~20Faktura", "~32Jan")).entries
+
+    assert read_entry.only_detail.remittance == ("Faktura",)
+    assert read_entry.only_detail.counterparty == "Jan"
+
+
+@pytest.mark.parametrize(
+    ("codes", "iban", "account"),
+    [
+        (f"?31{POLISH_IBAN}", POLISH_IBAN, None),
+        (f"?31109010140000071219812874?38{POLISH_IBAN}", POLISH_IBAN, None),
+        (f"?31{POLISH_IBAN}?38109010140000071219812874", POLISH_IBAN, None),
+        ("?31109010140000071219812874", None, "109010140000071219812874"),
+        ("?38109010140000071219812874", None, "109010140000071219812874"),
+    ],
+)
+def test_the_iban_of_both_account_fields_counts(codes, iban, account):
+    detail = _read(f"?20Invoice 12{codes}")
+
+    assert (detail.counterparty_iban, detail.counterparty_account) == (iban, account)
+
+
+@pytest.mark.parametrize("text", ["#20 invoices", "+20 percent", "20-21 January", "202601-15 rent"])
+def test_a_payers_text_with_such_a_mark_stays_text(text):
+    assert only(mt940(LINE, f":86:{text}")).entries[0].only_detail.remittance == (text,)
+
+
+@pytest.mark.parametrize(
+    "purpose",
+    [
+        "166?20x?31PL6110901014000007121981287?32Jan",
+        "166?20x?38PL6110901014000007121981287?32Jan",
+        "/EREF/x//NAME/Jan/IBAN/PL6110901014000007121981287/REMI/x/",
+        "/TRTP/x//CNTP/PL6110901014000007121981287/BANK/Jan//REMI/x/",
+    ],
+)
+def test_an_iban_that_the_bank_cut_is_a_marked_account_number(purpose):
+    detail = only(mt940(LINE, f":86:{purpose}")).entries[0].only_detail
+
+    assert detail.counterparty_iban is None
+    assert detail.counterparty_account == "PL6110901014000007121981287"
+    assert "cut" in detail.note
