@@ -3,9 +3,13 @@
 import itertools
 
 import pytest
+from sqlalchemy import select, text
 
 from billing.stripe import inbox_upkeep
 from cli.status import Status
+from models.host import Payment
+from models.stripe import StripeEvent
+from tests.billing.stripe.story import lots
 from tests.billing.stripe.writing import Shop, seconds
 from worker.database import transaction
 
@@ -30,7 +34,7 @@ def test_the_metadata_of_a_paid_session_are_a_top_up(stripe, ledger, shop):
 
     arrive(stripe, *shop.events * 2)
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
     assert stripe.payments() == [("succeeded", "USD", 2500)]
 
 
@@ -43,7 +47,7 @@ def test_an_invoice_that_checkout_makes_gives_no_second_time_and_takes_nothing(
 
     arrive(stripe, *[events[place] for place in order])
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
     assert set(stripe.outcomes()) == {"applied"}
     assert stripe.invoices() == [("paid", "USD", 2500, 2500)]
 
@@ -64,7 +68,7 @@ def test_a_pack_whose_session_says_the_same_is_given_once(stripe, ledger, shop, 
 
     arrive(stripe, *(events if first == "the session" else reversed(events)))
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
 
 
 def test_a_session_alone_is_enough(stripe, ledger, shop):
@@ -72,7 +76,7 @@ def test_a_session_alone_is_enough(stripe, ledger, shop):
 
     arrive(stripe, shop.events[-1])
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
     assert stripe.payments() == [("succeeded", "USD", 2500)]
 
 
@@ -81,7 +85,7 @@ def test_a_session_is_enough_although_its_intent_is_only_known_from_before(strip
 
     arrive(stripe, shop.events[0], shop.events[-1])
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
 
 
 def test_a_coupon_that_leaves_nothing_to_pay_gives_the_pack(stripe, ledger, shop):
@@ -89,7 +93,7 @@ def test_a_coupon_that_leaves_nothing_to_pay_gives_the_pack(stripe, ledger, shop
 
     arrive(stripe, shop.event("checkout.session.completed", session))
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
     assert stripe.payments() == []
 
 
@@ -108,20 +112,20 @@ def test_a_session_that_is_no_payment_gives_nothing(stripe, ledger, shop, change
         shop.event("checkout.session.completed", shop.session(2500, credits=500, **changed)),
     )
 
-    assert ledger.lots("acme") == {}
+    assert lots(ledger) == []
 
 
 def test_a_session_that_is_paid_days_later_gives_then(stripe, ledger, shop):
     intent = shop.intent(2500)
     session = shop.session(2500, intent=intent, credits=500, payment_status="unpaid")
     arrive(stripe, shop.event("checkout.session.completed", session))
-    before = ledger.lots("acme")
+    before = lots(ledger)
 
     shop.now += 60
     paid = session | {"payment_status": "paid"}
     arrive(stripe, shop.event("checkout.session.async_payment_succeeded", paid))
 
-    assert (before, ledger.lots("acme")) == ({}, {"top_up": 500})
+    assert (before, lots(ledger)) == ([], [("top_up", 500)])
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -134,7 +138,7 @@ def test_the_metadata_of_the_intent_count_with_a_session_that_has_none(stripe, l
 
     arrive(stripe, events[first], events[1 - first])
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
 
 
 # --- intents ---------------------------------------------------------------------------------------
@@ -156,7 +160,7 @@ def test_an_order_reference_of_the_merchant_is_no_invoice(stripe, ledger, shop, 
 
     arrive(stripe, shop.event("payment_intent.succeeded", intent))
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
 
 
 def test_one_order_reference_of_two_tenants_joins_nothing(stripe, ledger, shop):
@@ -179,8 +183,41 @@ def test_one_order_reference_of_two_tenants_joins_nothing(stripe, ledger, shop):
     shop.refunds(charges[0], 2500)
     arrive(stripe, *shop.events[-2:])
 
-    assert (ledger.lots("acme"), ledger.lots("other")) == ({}, {"top_up": 500})
+    assert (lots(ledger), lots(ledger, "other")) == ([], [("top_up", 500)])
     assert stripe.payments() == [("refunded", "USD", 2500), ("succeeded", "USD", 2500)]
+
+
+def test_an_order_reference_that_was_stored_as_an_invoice_before_joins_nothing_now(
+    stripe, ledger, shop
+):
+    ledger.open_account("other", status="active", plan=None)
+    others = stripe.shop("other", customer=None, names=itertools.count(100))
+    charges = []
+    for each, customer in ((shop, "cus_1"), (others, "cus_1")):
+        intent = each.intent(2500, metadata={"credits": "500"}, customer=customer)
+        charges.append(each.charge(2500, intent=intent["id"]))
+        stripe.deliver(
+            each.event("payment_intent.succeeded", intent),
+            each.event("charge.succeeded", charges[-1] | {"customer": customer}),
+        )
+        with transaction() as ctx:
+            values = {"id": intent["id"]}
+            ctx.session.execute(
+                text("INSERT INTO billing.stripe_links VALUES (:id, 'ORDER-1')"), values
+            )
+            ctx.session.execute(
+                text(
+                    "UPDATE billing.stripe_objects"
+                    ' SET facts = facts || \'{"invoice": "ORDER-1"}\' WHERE id = :id'
+                ),
+                values,
+            )
+    shop.now += 60
+    shop.refunds(charges[0], 2500)
+
+    arrive(stripe, *shop.events[-2:])
+
+    assert ledger.see("acme").credits == 500
 
 
 @pytest.mark.parametrize("status", ["processing", "requires_payment_method", "canceled"])
@@ -189,7 +226,7 @@ def test_an_intent_that_did_not_succeed_gives_nothing(stripe, ledger, shop, stat
 
     arrive(stripe, shop.event("payment_intent.created", intent))
 
-    assert ledger.lots("acme") == {}
+    assert lots(ledger) == []
 
 
 def test_an_invoices_intent_gives_nothing_beside_the_invoice(stripe, ledger, shop):
@@ -199,7 +236,7 @@ def test_an_invoices_intent_gives_nothing_beside_the_invoice(stripe, ledger, sho
 
     arrive(stripe, shop.event("payment_intent.succeeded", intent))
 
-    assert ledger.lots("acme") == {}
+    assert lots(ledger) == []
 
 
 # --- what goes back --------------------------------------------------------------------------------
@@ -277,12 +314,12 @@ def test_a_top_up_by_invoice_is_taken_back_with_its_money(stripe, ledger, shop):
     assert ledger.see("acme").credits == 0
 
 
-@pytest.mark.parametrize("known", ["the account's row", "a link by hand"])
-def test_a_refund_reaches_the_credits_after_the_customer_was_changed(stripe, ledger, shop, known):
+@pytest.mark.parametrize("heir", ["nobody", "another account"])
+def test_a_refund_reaches_the_credits_after_the_customer_was_changed(stripe, ledger, shop, heir):
     charge = shop.buys(credits=500)
     arrive(stripe, *shop.events)
     ledger.set_host("acme", stripe_customer_id="cus_new")
-    if known == "a link by hand":
+    if heir == "another account":
         ledger.open_account("heir", status="active", plan=None, stripe_customer_id="cus_1")
     shop.now += 60
     shop.refunds(charge, 2500)
@@ -291,6 +328,34 @@ def test_a_refund_reaches_the_credits_after_the_customer_was_changed(stripe, led
 
     assert ledger.see("acme").credits == 0
     assert set(stripe.outcomes()) == {"applied"}
+    is_refund = StripeEvent.type.in_(["refund.created", "charge.refunded"])
+    with transaction() as ctx:
+        accounts = {*ctx.session.scalars(select(StripeEvent.account_id).where(is_refund))}
+        accounts |= {*ctx.session.scalars(select(Payment.account_id))}
+    assert accounts == {ledger.ids["acme"]}
+
+
+def test_a_page_in_another_currency_than_the_charge_does_not_change_the_share(stripe, ledger, shop):
+    charge = shop.buys(2500, credits=500, currency="jpy", amount_total=390_000)
+    arrive(stripe, *shop.events)
+    shop.now += 60
+    shop.refunds(charge, 2500)
+
+    arrive(stripe, *shop.events[-2:])
+
+    assert ledger.see("acme").credits == 0
+
+
+def test_a_subscription_stays_its_accounts_when_the_app_gives_it_another_customer(
+    stripe, ledger, shop, starter
+):
+    state = shop.subscription(starter, start=MARCH, end=APRIL)
+    stripe.deliver(shop.event("customer.subscription.created", state))
+    ledger.set_host("acme", stripe_customer_id="cus_new")
+
+    arrive(stripe, paid(shop, shop.line(starter, start=MARCH, end=APRIL)))
+
+    assert lots(ledger) == [("plan", 1000)]
 
 
 def test_a_refund_of_the_part_by_card_leaves_what_the_balance_paid(stripe, ledger, shop):
@@ -382,7 +447,7 @@ def test_a_fee_of_the_plans_product_is_no_second_plan(
     outcome = stripe.deliver(paid(shop, plan, fee(shop, starter, period=period)))
 
     assert outcome == ["applied"]
-    assert ledger.lots("acme") == {"plan": 1000}
+    assert lots(ledger) == [("plan", 1000)]
 
 
 def test_a_recurring_pack_beside_the_plan_gives_its_credits(stripe, ledger, shop, starter):
@@ -406,7 +471,7 @@ def test_credits_that_a_plans_price_says_it_includes_leave_it_a_plan(stripe, led
 
     stripe.deliver(paid(shop, shop.line(price, start=MARCH, end=APRIL)))
 
-    assert ledger.lots("acme") == {"plan": 1000}
+    assert lots(ledger) == [("plan", 1000)]
 
 
 def test_a_line_that_is_linked_as_foreign_takes_nothing_from_the_plan(
@@ -420,7 +485,7 @@ def test_a_line_that_is_linked_as_foreign_takes_nothing_from_the_plan(
     )
 
     assert outcome == ["applied"]
-    assert ledger.lots("acme") == {"plan": 1000}
+    assert lots(ledger) == [("plan", 1000)]
 
 
 @pytest.mark.parametrize(
@@ -445,7 +510,7 @@ def test_one_line_that_can_not_be_read_does_not_lose_the_others(
     outcome = stripe.deliver(paid(shop, *lines))
 
     assert outcome == [f"failed: {reason}"]
-    assert ledger.lots("acme") == {"plan": 1000}
+    assert lots(ledger) == [("plan", 1000)]
     assert stripe.status("acme") == "active"
     (finding,) = ledger.audit().findings["stripe_paid"]
     assert finding[0].startswith("payment in_")
@@ -461,7 +526,7 @@ def test_a_plan_that_does_not_exist_does_not_lose_the_other_line(stripe, ledger,
     )
 
     assert outcome == ["failed: UnknownPlan"]
-    assert ledger.lots("acme") == {"plan": 1000}
+    assert lots(ledger) == [("plan", 1000)]
 
 
 def test_an_invoice_with_more_lines_than_came_gives_those_that_came(stripe, ledger, shop, starter):
@@ -473,7 +538,7 @@ def test_an_invoice_with_more_lines_than_came_gives_those_that_came(stripe, ledg
     outcome = stripe.deliver(shop.event("invoice.paid", invoice))
 
     assert outcome == ["failed: LinesIncomplete"]
-    assert ledger.lots("acme") == {"plan": 1000}
+    assert lots(ledger) == [("plan", 1000)]
 
 
 def test_prorations_among_lines_that_did_not_all_come_wait_for_the_rest(
@@ -486,7 +551,7 @@ def test_prorations_among_lines_that_did_not_all_come_wait_for_the_rest(
     outcome = stripe.deliver(shop.event("invoice.paid", invoice))
 
     assert outcome == ["failed: LinesIncomplete"]
-    assert ledger.lots("acme") == {}
+    assert lots(ledger) == []
 
 
 # --- paid, and nothing known of it -------------------------------------------------------------------
@@ -543,7 +608,7 @@ def test_a_link_that_gives_such_money_its_meaning_answers_the_finding(
     stripe.sweep()
 
     assert findings(ledger) == []
-    assert ledger.lots("acme") == {"top_up": 50}
+    assert lots(ledger) == [("top_up", 50)]
 
 
 def test_an_operator_answers_such_money_by_ignoring_it(stripe, ledger, shop, told_of_shirts):

@@ -9,6 +9,7 @@ from flows.stripe import receive as stripe_receive
 from gateways import stripe_http
 from tests import stripe_objects as objects
 from tests.billing.stripe.door import SECRET, Door, body_of, webhook
+from tests.billing.stripe.story import lots
 from tests.billing.stripe.writing import MONTH_S
 from tests.fake_stripe import KEY, FakeStripe
 from worker import clock
@@ -284,9 +285,8 @@ def checkout_with_inline_price(now, **changes):
     item = {"id": "li_1", "object": "item", "price": inline, "quantity": 1}
     fields = {"mode": "payment", "invoice": None, "subscription": None, "created": now}
     fields |= {"payment_intent": "pi_1", "client_reference_id": None}
-    return objects.checkout_session(
-        line_items=[item], metadata={"credits": "500"}, **(fields | changes)
-    )
+    fields |= {"metadata": {"credits": "500"}}
+    return objects.checkout_session(line_items=[item], **(fields | changes))
 
 
 def test_credits_in_a_sessions_metadata_count_whatever_its_inline_price_is(door, ledger, fake, now):
@@ -295,7 +295,7 @@ def test_credits_in_a_sessions_metadata_count_whatever_its_inline_price_is(door,
     outcome = door.post(event(now, checkout_with_inline_price(now), "checkout.session.completed"))
 
     assert outcome == "applied"
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
 
 
 @pytest.mark.parametrize("first", ["the session", "the invoice"])
@@ -319,6 +319,29 @@ def test_an_invoice_with_an_inline_price_is_the_sessions(door, ledger, fake, now
         door.post(each)
     later(ledger)
 
-    assert ledger.lots("acme") == {"top_up": 500}
+    assert lots(ledger) == [("top_up", 500)]
     assert [row.state for row in door.rows()] == ["applied", "applied"]
     assert ledger.audit().agrees
+
+
+def test_a_pack_with_an_invoice_is_given_once_by_its_line(door, ledger, fake, now):
+    pack = objects.price(
+        "price_pack", product="prod_1", type="one_time", recurring=None, metadata={"credits": "500"}
+    )
+    item = {"id": "li_1", "object": "item", "price": pack, "quantity": 2}
+    session = checkout_with_inline_price(now, invoice="in_1", metadata={}) | {
+        "line_items": objects.listed("/v1", item)
+    }
+    named = {"price": "price_pack", "product": "prod_1"}
+    line = objects.line(
+        parent={"type": "invoice_item_details", "invoice_item_details": {"proration": False}},
+        quantity=2,
+        pricing={"type": "price_details", "price_details": named, "unit_amount_decimal": "8900"},
+    )
+    invoice = objects.invoice(lines=[line], created=now, parent=None)
+    fake.keep(objects.product(), pack, session, invoice)
+
+    door.post(event(now, session, "checkout.session.completed", id="evt_1"))
+    door.post(event(now, invoice, id="evt_2"))
+
+    assert lots(ledger) == [("top_up", 1000)]
