@@ -77,6 +77,4 @@ def _credits(
         return None if intent is None or intent.invoice else of_intent
     meanings = [(catalog.meaning(item.price), item.quantity) for item in checkout.items]
     sold = sum([m.credits * quantity for m, quantity in meanings if m and m.credits])
-    if sold and checkout.invoice:
-        return None  # the invoice's lines give them
     return sold or checkout.credits or of_intent

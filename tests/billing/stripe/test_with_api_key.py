@@ -122,6 +122,17 @@ def test_a_price_that_stripe_does_not_know_either_waits_for_a_person(door, ledge
     assert door.post(event(now, paid_invoice(now))) == "parked: UnknownPrice"
 
 
+def test_a_price_that_is_fetched_for_one_invoice_frees_another_that_waited(door, ledger, fake, now):
+    fake.keep(paid_invoice(now), paid_invoice(now, id="in_2"))
+    waits = door.post(event(now, paid_invoice(now)))
+    fake.keep(objects.product(), objects.price(metadata={"plan": "starter"}))
+
+    door.post(event(now, paid_invoice(now, id="in_2"), id="evt_2"))
+
+    assert waits == "parked: UnknownPrice"
+    assert door.rows()[0].due_at <= clock.now()
+
+
 def test_all_lines_of_a_long_invoice_are_fetched(door, ledger, fake, starter, now):
     period = {"start": now, "end": now + MONTH_S}
     lines = [objects.line(f"il_{n}", period=period) for n in range(23)]
@@ -324,7 +335,8 @@ def test_an_invoice_with_an_inline_price_is_the_sessions(door, ledger, fake, now
     assert ledger.audit().agrees
 
 
-def test_a_pack_with_an_invoice_is_given_once_by_its_line(door, ledger, fake, now):
+@pytest.mark.parametrize("first", ["the session", "the invoice"])
+def test_a_pack_with_an_invoice_is_given_once(door, ledger, fake, now, first):
     pack = objects.price(
         "price_pack", product="prod_1", type="one_time", recurring=None, metadata={"credits": "500"}
     )
@@ -341,7 +353,12 @@ def test_a_pack_with_an_invoice_is_given_once_by_its_line(door, ledger, fake, no
     invoice = objects.invoice(lines=[line], created=now, parent=None)
     fake.keep(objects.product(), pack, session, invoice)
 
-    door.post(event(now, session, "checkout.session.completed", id="evt_1"))
-    door.post(event(now, invoice, id="evt_2"))
+    posts = [
+        event(now, session, "checkout.session.completed", id="evt_1"),
+        event(now, invoice, id="evt_2"),
+    ]
+
+    for each in posts if first == "the session" else reversed(posts):
+        door.post(each)
 
     assert lots(ledger) == [("top_up", 1000)]
