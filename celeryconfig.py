@@ -46,18 +46,8 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
 # --- tasks --------------------------------------------------------------------------------------
-imports = (
-    "tasks.bank",
-    "tasks.credits",
-    "tasks.credit_cycles",
-    "tasks.events",
-    "tasks.holds",
-    "tasks.life",
-    "tasks.stripe",
-    "tasks.stripe_upkeep",
-    "tasks.upkeep",
-    "worker.remote_control",
-)
+_TOPICS = ("bank", "credits", "credit_cycles", "events", "life", "stripe", "upkeep")
+imports = (*[f"tasks.{topic}" for topic in _TOPICS], "worker.remote_control")
 task_acks_late = True
 #: A task whose process died is retried a bounded number of times; a reject would loop for ever.
 task_retry_on_worker_lost = True
@@ -108,6 +98,7 @@ _TICKS = {
     "credits.expire_due": 60.0,
     "credits.repair_calendars": 3600.0,
     "events.remove_old": 3600.0,
+    "accounts.follow_status": 20.0,
     "accounts.check_limits": 3600.0,
     "accounts.close_deleted": 3600.0,
     "upkeep.audit_books": 600.0,

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from billing.bank.invoicing.references import reference
-from billing.bank.matching.open_items import (
-    EarlierTransfer,
-    IssuedInvoice,
-    OpenItems,
-    PayerHistory,
-    by_likeness,
-    folded,
-)
+from billing.bank.matching.names import folded
+from billing.bank.matching.open_items import OpenItems, by_likeness
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import AUTOMATIC, IncomingTransfer, MatchDecision, MatchingPolicy
+from billing.bank.matching.types import (
+    AUTOMATIC,
+    EarlierTransfer,
+    IncomingTransfer,
+    IssuedInvoice,
+    MatchDecision,
+    MatchingPolicy,
+    PayerHistory,
+)
 from billing.statements.canonical import Reference
 
 PRICES = (2900, 4900, 8900, 8900, 13900, 22900, 22900)

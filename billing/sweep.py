@@ -21,8 +21,8 @@ class SweepResult:
             cycle); upgraded, deferred or changed (a plan); expired (a lot); hold expired; seeded
             (a signup grant of trial credits); trial_begun, reminded, trial_over, trial_paid,
             trial_repeated, trial_goes_on, trial_settled (the account has left its trial); dunned,
-            dunning_over; limit_exceeded, limit_kept; closed (a deleted account); broke (nothing
-            was done).
+            dunning_over; status_followed; limit_exceeded, limit_kept; closed (a deleted account);
+            broke (nothing was done).
         at: When it was due.
         granted: Credits given.
         carried: Credits that rolled over.

@@ -1,30 +1,33 @@
-"""`billing accounts`: an account as support sees it."""
+"""`billing accounts`: an account as support sees it, and changes of its status."""
 
 import click
 
 from billing.support import explain as explain_account
 from billing.support import overview
-from cli.screen import console, json_option, show_json, table
+from cli import account_status
+from cli.screen import console, in_json, json_option, table
 from cli.topic import Topic
 from worker.database import transaction
 
 
 @click.group(cls=Topic)
 def accounts() -> None:
-    """Show an account, or explain its balance."""
+    """Show an account, explain its balance, or change its status."""
+
+
+for command in (account_status.suspend, account_status.reactivate, account_status.cancel):
+    accounts.add_command(command)
 
 
 @accounts.command()
 @click.argument("account")
 @click.option("--last", default=overview.SHOWN, show_default=True, help="The most entries to show.")
 @json_option
-def show(account: str, last: int, as_json: bool) -> None:
+def show(account: str, last: int) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
     with transaction() as ctx:
         account_view = overview.of(ctx, account, last=last)
-    if as_json:
-        show_json(account_view)
-    else:
+    if not in_json(account_view):
         _show(account_view)
 
 
@@ -44,54 +47,33 @@ def _show(account: overview.Overview) -> None:
         console.print("not adopted yet: its first debit, grant or signup grant opens its balance")
     table(
         "lots, in the order they burn",
-        ("lot", "source", "remaining", "held", "starts", "expires"),
-        [
-            (lot.id, lot.source, lot.remaining, lot.held, lot.starts_at, lot.expires_at)
-            for lot in account.lots
-        ],
+        "lot: id, source, remaining, held, starts: starts_at, expires: expires_at",
+        account.lots,
     )
     if account.holds:
-        table(
-            "holds under way",
-            ("operation", "units", "credits", "placed", "until", "key"),
-            [
-                (h.operation, h.units, h.credits, h.placed_at, h.expires_at, h.key_text)
-                for h in account.holds
-            ],
-        )
+        columns = "operation, units, credits, placed: placed_at, until: expires_at, key: key_text"
+        table("holds under way", columns, account.holds)
     table(
         f"last {len(account.entries)} entries",
-        ("entry", "recorded", "what", "amount", "balance", "key"),
-        [
-            (e.id, e.recorded_at, e.description, e.amount, e.balance_after, e.key)
-            for e in account.entries
-        ],
+        "entry: id, recorded: recorded_at, what: description, amount, balance: balance_after, key",
+        account.entries,
     )
     if account.refusals:
-        table(
-            f"last {len(account.refusals)} refusals",
-            ("recorded", "operation", "units", "reason", "key"),
-            [(r.recorded_at, r.operation, r.units, r.reason, r.key) for r in account.refusals],
-        )
+        columns = "recorded: recorded_at, operation, units, reason, key"
+        table(f"last {len(account.refusals)} refusals", columns, account.refusals)
 
 
 @accounts.command()
 @click.argument("account")
 @json_option
-def explain(account: str, as_json: bool) -> None:
+def explain(account: str) -> None:
     """Explain the balance of ACCOUNT (id or slug), from its opening to now."""
     with transaction() as ctx:
         lines, summary = explain_account.of(ctx, account)
-    if as_json:
-        show_json({"lines": lines, "now": summary})
+    if in_json({"lines": lines, "now": summary}):
         return
-    table(
-        f"how the balance of {account} came about",
-        ("when", "what", "change", "balance"),
-        [
-            (line.when, line.what, f"{line.change:+,}" if line.count else None, line.balance)
-            for line in lines
-        ],
-    )
+    change = {"change": lambda line: f"{line.change:+,}" if line.count else None}
+    title = f"how the balance of {account} came about"
+    table(title, "when, what, change, balance", lines, change)
     for sentence in summary:
         console.print(sentence)

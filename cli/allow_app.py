@@ -6,6 +6,8 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.database import transaction
 
+ACCESS = "billing.access(bigint, text)"
+PLACE_HOLD = "billing.place_hold(bigint, text, int, text, int, timestamptz)"
 #: The role may insert into the inbox and the bank files, place holds, and read account access. It
 #: may change or delete nothing. It reads the digests of bank files to find a file's id again.
 GRANTS = (
@@ -14,15 +16,11 @@ GRANTS = (
     "GRANT INSERT ON billing.statement_files TO {role}",
     "GRANT SELECT (id, sha256) ON billing.statement_files TO {role}",
     "GRANT INSERT ON billing.statement_file_parts TO {role}",
-    "GRANT EXECUTE ON FUNCTION {function} TO {role}",
-    "GRANT EXECUTE ON FUNCTION {access} TO {role}",
+    f"GRANT EXECUTE ON FUNCTION {PLACE_HOLD} TO {{role}}",
+    f"GRANT EXECUTE ON FUNCTION {ACCESS} TO {{role}}",
     "GRANT SELECT ON billing.account_access TO {role}",
     "GRANT SELECT ON billing.site_access TO {role}",
 )
-
-
-ACCESS = "billing.access(bigint, text)"
-PLACE_HOLD = "billing.place_hold(bigint, text, int, text, int, timestamptz)"
 
 
 @click.command("allow-app")
@@ -36,7 +34,7 @@ def allow_app(role: str, dry_run: bool) -> None:
     with transaction() as ctx:
         quoted = ctx.session.get_bind().dialect.identifier_preparer.quote(role)
         for grant in GRANTS:
-            statement = grant.format(role=quoted, function=PLACE_HOLD, access=ACCESS)
+            statement = grant.format(role=quoted)
             click.echo(statement)
             if not dry_run:
                 try:

@@ -4,7 +4,7 @@ import click
 
 from billing.operations import findings
 from billing.support import audit as ledger_audit
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, in_json, json_option, table
 from worker import clock
 from worker.database import AUDIT_S, transaction
 
@@ -15,23 +15,15 @@ from worker.database import AUDIT_S, transaction
 )
 @click.option("--seals/--no-seals", default=True, hidden=True, deprecated="Use --hash-chain.")
 @json_option
-def audit(hash_chain: bool, seals: bool, as_json: bool) -> None:
+def audit(hash_chain: bool, seals: bool) -> None:
     """Check every invariant of the ledger; exit 1 if one is violated. Repairs nothing."""
     now = clock.now()
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
         report = ledger_audit.run(ctx.at(now), with_chain=hash_chain and seals)
     with transaction() as ctx:
         findings.keep(ctx.at(now), report.findings)
-    if as_json:
-        show_json(
-            {
-                "agrees": report.agrees,
-                "accounts": report.accounts,
-                "books": report.accounts,
-                "findings": report.findings,
-            }
-        )
-    else:
+    facts = {"agrees": report.agrees, "accounts": report.accounts, "books": report.accounts}
+    if not in_json({**facts, "findings": report.findings}):
         show(report)
     if not report.agrees:
         raise SystemExit(1)

@@ -3,12 +3,9 @@
 import click
 
 from billing import closing as accounts_closing
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, in_json, json_option, limit_option, table
 from cli.topic import Topic
 from worker.database import transaction
-
-#: The default limit of a list.
-AT_ONCE = 100
 
 
 @click.group(cls=Topic)
@@ -17,17 +14,15 @@ def closing() -> None:
 
 
 @closing.command("list")
-@click.option("--limit", default=AT_ONCE, show_default=True, help="The most accounts to list.")
+@limit_option("The most accounts to list.")
 @json_option
-def list_accounts(limit: int, as_json: bool) -> None:
+def list_accounts(limit: int) -> None:
     """List deleted accounts that are not closed yet, the longest overdue first."""
     with transaction() as ctx:
         accounts = accounts_closing.listed(ctx, limit=limit)
-    if as_json:
-        show_json([account._asdict() for account in accounts])
-        return
-    columns = ("account", "slug", "deleted", "could be restored until")
-    table("deleted, and not closed", columns, [tuple(account) for account in accounts])
+    if not in_json([account._asdict() for account in accounts]):
+        columns = ("account", "slug", "deleted", "could be restored until")
+        table("deleted, and not closed", columns, accounts)
 
 
 @closing.command()

@@ -1,34 +1,24 @@
 """`billing credits`: run the sweeps of credits now, or show what they would do."""
 
 from collections.abc import Callable
-from operator import attrgetter
 
 import click
 
 from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
 from billing.sweep import SweepResult
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, dry_run_option, in_json, json_option, table
 from cli.topic import Topic
 from flows import sweeps
 from worker.database import rehearsal
 
 #: The most accounts of a dry run: it keeps them locked until it is rolled back.
 REHEARSED = 1000
-#: The columns of a table: each has a field of SweepResult.
-COLUMNS = {
-    "account": "account_id",
-    "what": "what",
-    "due": "at",
-    "granted": "granted",
-    "carried": "carried",
-    "expired": "expired",
-    "period": "period_number",
-    "plan": "plan_id",
-    "lot": "lot_id",
-}
-
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
+#: The columns of a table, from the fields of SweepResult.
+COLUMNS = (
+    "account: account_id, what, due: at, granted, carried, expired"
+    ", period: period_number, plan: plan_id, lot: lot_id"
+)
 
 
 @click.group(cls=Topic)
@@ -37,50 +27,49 @@ def credits() -> None:
 
 
 @credits.command()
-@dry_run_option
+@dry_run_option()
 @json_option
-def renew(dry_run: bool, as_json: bool) -> None:
+def renew(dry_run: bool) -> None:
     """Renew the accounts whose period has ended, and follow plan changes."""
-    _run(purchases.sweep_due, renewals.sweep_due, plan_changes.sweep, dry_run=dry_run, json=as_json)
+    _run(purchases.sweep_due, renewals.sweep_due, plan_changes.sweep, dry_run=dry_run)
 
 
 @credits.command()
-@dry_run_option
+@dry_run_option()
 @json_option
-def expire(dry_run: bool, as_json: bool) -> None:
+def expire(dry_run: bool) -> None:
     """Expire the credits that are due; renew accounts that are due first."""
-    _run(expiry.sweep, dry_run=dry_run, json=as_json)
+    _run(expiry.sweep, dry_run=dry_run)
 
 
 @credits.command()
-@dry_run_option
+@dry_run_option()
 @json_option
-def repair(dry_run: bool, as_json: bool) -> None:
+def repair(dry_run: bool) -> None:
     """Add signup grants and credit cycles that are missing."""
     if dry_run:
         with rehearsal() as ctx:
             results = repairs.sweep(ctx, limit=REHEARSED).results
     else:
         results = sweeps.over_all(repairs.sweep)
-    _show(results, dry_run=dry_run, as_json=as_json)
+    _show(results, dry_run=dry_run)
 
 
-def _run(*acts: Callable[..., list[SweepResult]], dry_run: bool, json: bool) -> None:
+def _run(*acts: Callable[..., list[SweepResult]], dry_run: bool) -> None:
     """Run these sweeps; a dry run is the same, rolled back."""
     if dry_run:
         with rehearsal() as ctx:
             results = [result for act in acts for result in act(ctx, limit=REHEARSED)]
     else:
         results = sweeps.until_done(*acts)
-    _show(results, dry_run=dry_run, as_json=json)
+    _show(results, dry_run=dry_run)
 
 
-def _show(results: list[SweepResult], *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        show_json({"dry_run": dry_run, "swept": results})
+def _show(results: list[SweepResult], *, dry_run: bool) -> None:
+    if in_json({"dry_run": dry_run, "swept": results}):
         return
     title = "would be done" if dry_run else "done"
     if dry_run and len(results) >= REHEARSED:
         title += f" to the first {REHEARSED:,} accounts"
-    table(title, tuple(COLUMNS), map(attrgetter(*COLUMNS.values()), results))
+    table(title, COLUMNS, results)
     console.print(f"{len(results):,} {title}")

@@ -1,14 +1,24 @@
 """`billing dead-letters`: list, replay or drop messages that could not be handled."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from billing.errors import BillingError
 from billing.operations import dead_letters as dead_letters_table
 from billing.operations.dead_letters import UnknownDeadLetter
-from billing_client.client import HIDDEN, SENT_AT
-from cli.screen import console, json_option, operator, show_json, table
+from billing_client.client import QUIET, SENT_AT
+from cli.screen import (
+    console,
+    dry_run_option,
+    in_json,
+    json_option,
+    limit_option,
+    operator,
+    options,
+    show_list,
+)
 from cli.topic import Topic
 from models.operations import DeadLetter
 from worker import clock
@@ -17,13 +27,14 @@ from worker.app import app
 from worker.database import transaction
 from worker.transport import queues
 
-#: The default limit of a list.
-AT_ONCE = 100
-
-ids_argument = click.argument("ids", nargs=-1, type=int)
-all_option = click.option("--all", "take_all", is_flag=True, help="Take all open dead letters.")
 task_option = click.option("--task", help="Only dead letters of this task.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would happen.")
+choice_options = options(
+    click.argument("ids", nargs=-1, type=int),
+    click.option("--all", "take_all", is_flag=True, help="Take all open dead letters."),
+    task_option,
+    dry_run_option(),
+    json_option,
+)
 
 
 class NotReplayable(BillingError):
@@ -37,58 +48,40 @@ def dead_letters() -> None:
 
 @dead_letters.command("list")
 @task_option
-@click.option("--limit", default=AT_ONCE, show_default=True, help="The most to list.")
+@limit_option("The most to list.")
 @json_option
-def list_open(task: str | None, limit: int, as_json: bool) -> None:
+def list_open(task: str | None, limit: int) -> None:
     """List the open dead letters, oldest first."""
-    worker_dead_letters.collect(_known_tasks())
+    app.loader.import_default_modules()
+    worker_dead_letters.collect(app.tasks)
     with transaction() as ctx:
         rows = dead_letters_table.list_open(ctx.session, limit=limit, task=task)
         total = dead_letters_table.count_open(ctx.session)
-    if as_json:
-        show_json({"open": total, "letters": rows})
-        return
-    table(
+    show_list(
+        {"open": total, "letters": rows},
         f"{total} open dead letters",
-        ("id", "last at", "task", "error", "reason", "tries", "arguments"),
-        [(d.id, d.last_at, d.task, d.error, d.reason, d.attempts, _contents(d)) for d in rows],
+        "id, last at: last_at, task, error, reason, tries: attempts, arguments",
+        rows,
+        {"arguments": lambda row: repr(row.arguments if row.raw is None else row.raw)[:200]},
     )
 
 
 @dead_letters.command()
-@ids_argument
-@all_option
-@task_option
-@dry_run_option
-@json_option
-def replay(
-    ids: Sequence[int], take_all: bool, task: str | None, dry_run: bool, as_json: bool
-) -> None:
+@choice_options
+def replay(**choice: Any) -> None:
     """Send messages again, unchanged. Their keys keep a replay from counting twice."""
-    _close(ids, take_all, task, state="replayed", dry_run=dry_run, as_json=as_json)
+    _close(state="replayed", **choice)
 
 
 @dead_letters.command()
-@ids_argument
-@all_option
-@task_option
-@dry_run_option
-@json_option
-def drop(
-    ids: Sequence[int], take_all: bool, task: str | None, dry_run: bool, as_json: bool
-) -> None:
+@choice_options
+def drop(**choice: Any) -> None:
     """Close dead letters without sending them; the rows stay."""
-    _close(ids, take_all, task, state="dropped", dry_run=dry_run, as_json=as_json)
+    _close(state="dropped", **choice)
 
 
 def _close(
-    ids: Sequence[int],
-    take_all: bool,
-    task: str | None,
-    *,
-    state: str,
-    dry_run: bool,
-    as_json: bool,
+    *, state: str, ids: Sequence[int], take_all: bool, task: str | None, dry_run: bool
 ) -> None:
     if bool(ids) == take_all:
         raise click.UsageError("Give ids of dead letters, or --all.")
@@ -102,9 +95,7 @@ def _close(
     failures = {} if dry_run else _close_all(chosen_ids, state)
     closed_ids = [id for id in chosen_ids if id not in failures]
     verb = f"would be {state}" if dry_run else state
-    if as_json:
-        show_json({"state": state, "dry_run": dry_run, "ids": closed_ids, "left": failures})
-    else:
+    if not in_json({"state": state, "dry_run": dry_run, "ids": closed_ids, "left": failures}):
         console.print(f"{len(closed_ids)} {verb}: {', '.join(map(str, closed_ids)) or 'none'}")
         for sentence in failures.values():
             click.echo(f"Error: {sentence}", err=True)
@@ -147,19 +138,7 @@ def _send(dead_letter: DeadLetter) -> None:
         dead_letter.task,
         kwargs=dead_letter.arguments or {},
         task_id=dead_letter.message_id,
-        ignore_result=True,
         headers={SENT_AT: clock.now().isoformat()},
-        argsrepr=HIDDEN,
-        kwargsrepr=HIDDEN,
+        **QUIET,
         **({"queue": dead_letter.queue} if dead_letter.queue else {}),
     )
-
-
-def _known_tasks() -> set[str]:
-    app.loader.import_default_modules()
-    return set(app.tasks)
-
-
-def _contents(dead_letter: DeadLetter) -> str:
-    contents = dead_letter.raw if dead_letter.raw is not None else dead_letter.arguments
-    return repr(contents)[:200]

@@ -5,13 +5,10 @@ from sqlalchemy import select
 
 from billing.lifecycle.dunning import cases as dunning_act
 from billing.lifecycle.dunning.schedule import SCHEDULE, ScheduledStep
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, in_json, json_option, limit_option, show_list, table
 from cli.topic import Topic
 from models.life import DunningCase
 from worker.database import transaction
-
-#: The default limit of a list.
-AT_ONCE = 100
 
 
 @click.group(cls=Topic)
@@ -20,34 +17,27 @@ def dunning() -> None:
 
 
 @dunning.command("list")
-@click.option("--limit", default=AT_ONCE, show_default=True, help="The most cases to list.")
+@limit_option("The most cases to list.")
 @json_option
-def list_cases(limit: int, as_json: bool) -> None:
+def list_cases(limit: int) -> None:
     """List the open cases, the one with the next step first."""
     open_cases = select(DunningCase).where(DunningCase.closed_at.is_(None))
     with transaction() as ctx:
         cases = ctx.session.scalars(open_cases.order_by(DunningCase.due_at).limit(limit)).all()
-    if as_json:
-        show_json({"cases": cases})
-        return
-    table(
-        f"{len(cases)} open cases",
-        ("case", "account", "cause", "decline code", "opened", "day", "next step"),
-        [
-            (c.id, c.account_id, c.cause, c.decline_code, c.opened_at, c.done_until, c.due_at)
-            for c in cases
-        ],
+    columns = (
+        "case: id, account: account_id, cause, decline code: decline_code, opened: opened_at"
+        ", day: done_until, next step: due_at"
     )
+    title = f"{len(cases)} open cases"
+    show_list({"cases": cases}, title, columns, cases)
 
 
 @dunning.command()
 @json_option
-def schedule(as_json: bool) -> None:
+def schedule() -> None:
     """Show which step runs on which day after a missed payment."""
-    if as_json:
-        show_json([step._asdict() for step in SCHEDULE])
-        return
-    table("schedule", ScheduledStep._fields, SCHEDULE)
+    if not in_json([step._asdict() for step in SCHEDULE]):
+        table("schedule", ScheduledStep._fields, SCHEDULE)
 
 
 @dunning.command()

@@ -3,23 +3,17 @@
 import click
 from sqlalchemy import text
 
-from cli.screen import json_option, show_json, table
+from cli.screen import in_json, json_option, limit_option, table
 from worker.database import transaction
-
-#: The default limit of the list.
-AT_ONCE = 1000
 
 
 @click.command()
-@click.option("--limit", default=AT_ONCE, show_default=True, help="The most rows to list.")
+@limit_option("The most rows to list.", default=1000)
 @json_option
-def limits(limit: int, as_json: bool) -> None:
+def limits(limit: int) -> None:
     """List accounts with more sites, sites with sectors, or users than their plan allows."""
     query = "SELECT * FROM billing.plan_limits_exceeded ORDER BY account_id, what LIMIT :limit"
     with transaction() as ctx:
         rows = ctx.session.execute(text(query), {"limit": limit}).all()
-    if as_json:
-        show_json([row._asdict() for row in rows])
-        return
-    columns = ("account", "what", "used", "allowed")
-    table("above the plan's limits", columns, [tuple(row) for row in rows])
+    if not in_json([row._asdict() for row in rows]):
+        table("above the plan's limits", ("account", "what", "used", "allowed"), rows)

@@ -16,7 +16,7 @@ from worker.settings import BadSettings
 
 #: The line of `billing --help` for each command, shown without importing the command.
 COMMANDS: dict[str, str] = {
-    "accounts": "Show an account, or explain its balance.",
+    "accounts": "Show an account, explain its balance, or change its status.",
     "alive": "Exit 0 if a worker was alive within the last minute, else 1.",
     "allow-app": "Let the main app's database ROLE write to the inbox and place holds.",
     "audit": "Check every invariant of the ledger; exit 1 if one is violated.",

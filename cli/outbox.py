@@ -1,21 +1,23 @@
 """`billing outbox`: events for the main app that wait or are dead."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 from billing.context import Context
 from billing.events import deliveries
-from cli.screen import console, json_option, operator, show_json, table
+from cli.screen import console, in_json, json_option, limit_option, operator, options, show_list
 from cli.topic import Topic
 from worker.database import transaction
 
-#: The default limit of a list.
-AT_ONCE = 100
-
-ids_argument = click.argument("ids", nargs=-1, type=int)
-all_option = click.option("--all", "take_all", is_flag=True, help="Take all dead events.")
 type_option = click.option("--type", "event_type", help="Only events of this type.")
+choice_options = options(
+    click.argument("ids", nargs=-1, type=int),
+    click.option("--all", "take_all", is_flag=True, help="Take all dead events."),
+    type_option,
+    json_option,
+)
 
 
 @click.group(cls=Topic)
@@ -26,9 +28,9 @@ def outbox() -> None:
 @outbox.command("list")
 @click.option("--waiting", is_flag=True, help="List waiting events instead of dead ones.")
 @type_option
-@click.option("--limit", default=AT_ONCE, show_default=True, help="The most events to list.")
+@limit_option("The most events to list.")
 @json_option
-def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool) -> None:
+def list_events(waiting: bool, event_type: str | None, limit: int) -> None:
     """List dead events, oldest first."""
     if waiting and event_type:
         raise click.UsageError("--type lists dead events only.")
@@ -38,56 +40,36 @@ def list_events(waiting: bool, event_type: str | None, limit: int, as_json: bool
         else:
             events = deliveries.dead(ctx.session, limit=limit, event_type=event_type)
         waiting_count, _, dead_count = deliveries.count(ctx.session)
-    if as_json:
-        show_json({"waiting": waiting_count, "dead": dead_count, "events": events})
-        return
-    table(
+    show_list(
+        {"waiting": waiting_count, "dead": dead_count, "events": events},
         f"{waiting_count} events wait, {dead_count} are dead",
-        ("id", "happened", "type", "account", "tries", "next", "sent to", "error"),
-        [
-            (
-                e.id,
-                e.happened_at,
-                e.type,
-                e.account_id,
-                e.attempts,
-                e.due_at,
-                ", ".join(e.sent_to),
-                e.error,
-            )
-            for e in events
-        ],
+        "id, happened: happened_at, type, account: account_id, tries: attempts, next: due_at"
+        ", sent to: sent_to, error",
+        events,
     )
 
 
 @outbox.command()
-@ids_argument
-@all_option
-@type_option
-@json_option
-def replay(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
+@choice_options
+def replay(**choice: Any) -> None:
     """Send dead events, or delivered ones by id, again. They may arrive out of order."""
-    _apply(ids, take_all, event_type, deliveries.replay, state="replayed", as_json=as_json)
+    _apply(deliveries.replay, state="replayed", **choice)
 
 
 @outbox.command()
-@ids_argument
-@all_option
-@type_option
-@json_option
-def drop(ids: Sequence[int], take_all: bool, event_type: str | None, as_json: bool) -> None:
+@choice_options
+def drop(**choice: Any) -> None:
     """Drop dead events, or waiting ones by id: they are never sent. The rows stay."""
-    _apply(ids, take_all, event_type, deliveries.drop, state="dropped", as_json=as_json)
+    _apply(deliveries.drop, state="dropped", **choice)
 
 
 def _apply(
-    ids: Sequence[int],
-    take_all: bool,
-    event_type: str | None,
     act: Callable[[Context, int], None],
     *,
     state: str,
-    as_json: bool,
+    ids: Sequence[int],
+    take_all: bool,
+    event_type: str | None,
 ) -> None:
     if bool(ids) == take_all:
         raise click.UsageError("Give ids of events, or --all.")
@@ -100,7 +82,5 @@ def _apply(
             event_ids = [event.id for event in events]
         for event_id in event_ids:
             act(ctx, event_id)
-    if as_json:
-        show_json({"state": state, "ids": event_ids})
-    else:
+    if not in_json({"state": state, "ids": event_ids}):
         console.print(f"{len(event_ids)} {state}: {', '.join(map(str, event_ids)) or 'none'}")

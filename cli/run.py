@@ -10,12 +10,10 @@ import click
 
 from cli.run_steps import Place, flower_login, steps
 from cli.stack import as_lines, data_option
-from devstack.errors import DataInUse
 from devstack.folder import DataFolder
 from devstack.guard import Guard
-from devstack.lock import StillLocked, file_lock
 from devstack.ports import choose_port
-from devstack.stack import Stack, held_stack, outside_urls, read_record
+from devstack.stack import Stack, exclusively, held_stack, outside_urls, read_record
 from devstack.stopping import listening_for_stop
 from devstack.supervisor import Supervisor
 
@@ -41,9 +39,11 @@ def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
     run, else it starts its own. A second Ctrl-C stops without waiting for tasks.
     """
     folder = DataFolder(data)
+    folder.create()
     with (
         listening_for_stop(until_parent_ends=until_parent_ends) as stop,
-        _only_run(folder),
+        # Two runs would share node names, beat's schedule and the logs.
+        exclusively(folder, "run"),
         Guard(stop.times) as guard,
         _servers(guard, folder) as servers,
     ):
@@ -59,21 +59,6 @@ def run(data: Path, flower_port: int, until_parent_ends: bool) -> None:
             on_running=lambda: _print("running; Ctrl-C stops everything, a second one hurries"),
         )
     _print("stopped")
-
-
-@contextmanager
-def _only_run(folder: DataFolder) -> Iterator[None]:
-    """Lock the folder: two runs would share node names, beat's schedule and the logs.
-
-    Raises DataInUse.
-    """
-    folder.create()
-    try:
-        with file_lock(folder.lock("run"), wait_seconds=0):
-            yield
-    except StillLocked:
-        record = read_record(folder)
-        raise DataInUse(folder.path, record.holder.pid if record else None) from None
 
 
 @contextmanager

@@ -32,23 +32,16 @@ class Place:
 def steps(place: Place) -> list[Step]:
     """Return the steps in the order of their start; they stop in reverse order."""
     answered = workers_answer(place.environment["REDIS_URL"], nodes("worker", "debits"))
-    samples = ("samples", "load", "--unless-the-apps")
+    queues = "credits,bank,maintenance,stripe"
     schedule = str(place.folder.path / "beat-schedule")
-    flower = (
-        "--address=127.0.0.1",
-        f"--port={place.flower_port}",
-        f"--tasks_columns={FLOWER_COLUMNS}",
-        # Flower only shows. It stores nothing, because its store is a pickle, which would run
-        # whatever another user writes into it.
-        "--read_only=True",
-        "--persistent=False",
-    )
+    # Flower only shows. It stores nothing, because its store is a pickle, which would run whatever
+    # another user writes into it.
+    only_shows = (f"--tasks_columns={FLOWER_COLUMNS}", "--read_only=True", "--persistent=False")
+    flower = ("--address=127.0.0.1", f"--port={place.flower_port}", *only_shows)
     return [
-        Step(_command(place, "migrate", "cli.main", "migrate"), once=True),
-        Step(_command(place, "samples", "cli.main", *samples), once=True),
-        Step(
-            _worker(place, "worker", "-Q", "credits,bank,maintenance,stripe", "--concurrency", "2")
-        ),
+        Step(_command(place, "migrate", "migrate"), once=True),
+        Step(_command(place, "samples", "samples", "load", "--unless-the-apps"), once=True),
+        Step(_worker(place, "worker", "-Q", queues, "--concurrency", "2")),
         Step(_worker(place, "debits", "-Q", "debits", "--pool", "solo")),
         Step(_celery(place, "beat", "beat", "--schedule", schedule)),
         # Flower lists the queues that it finds at its start, so the workers start first.
@@ -94,6 +87,5 @@ def _celery(place: Place, name: str, *arguments: str, grace_seconds: float = 10.
     )
 
 
-def _command(place: Place, name: str, module: str, *arguments: str) -> Command:
-    argv = (sys.executable, "-m", module, *arguments)
-    return Command(name, argv, place.environment)
+def _command(place: Place, name: str, *arguments: str) -> Command:
+    return Command(name, (sys.executable, "-m", "cli.main", *arguments), place.environment)

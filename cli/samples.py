@@ -4,8 +4,6 @@ The figures are those seen in the main app's production (docs/how-to/existing-da
 free-trial plan is still to be created there.
 """
 
-from decimal import Decimal
-
 import click
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
@@ -71,46 +69,25 @@ def load_into(session: Session) -> str:
 
     Raises AppsOwnTables.
     """
-    made_by_us = session.execute(
-        text(
-            "SELECT count(*) FROM billing.host_changes"
-            " WHERE what = 'created' AND table_name = 'igny8_tenants'"
-        )
-    ).scalar_one()
-    if not made_by_us:
+    made = "SELECT 1 FROM billing.host_changes WHERE (what, table_name) = ('created', :table)"
+    if session.scalar(text(made), {"table": Account.__tablename__}) is None:
         raise AppsOwnTables
-    if session.execute(select(func.count()).select_from(Account)).scalar_one():
+    if session.scalar(select(func.count(Account.id))):
         return "There are accounts already; nothing was loaded."
-    _load_plans(session)
+    for id, slug, name, price, credits, sites, users, features in PLANS:
+        sold = {"price": price, "included_credits": credits, "features": features}
+        session.add(Plan(id=id, slug=slug, name=name, max_sites=sites, max_users=users, **sold))
+    session.flush()
     for sample in ACCOUNTS:
         load_account(session, sample)
-    _load_deductions(session)
-    for table in ("igny8_plans", "igny8_tenants"):
-        session.execute(
-            text(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"  # noqa: S608 - our names
-                f" (SELECT max(id) FROM {table}))"
-            )
-        )
-    return f"Loaded {len(PLANS)} plans and {len(ACCOUNTS)} accounts."
-
-
-def _load_plans(session: Session) -> None:
-    columns = ("id", "slug", "name", "price", "included_credits", "max_sites", "max_users")
-    session.execute(
-        insert(Plan),
-        [
-            dict(zip(columns, plan[:7], strict=True), features=plan[7], price=Decimal(plan[3]))
-            for plan in PLANS
-        ],
-    )
-
-
-def _load_deductions(session: Session) -> None:
-    columns = ("account_id", "amount", "balance_after")
     constants = {"type": "deduction", "description": "image_prompt_extraction"}
-    rows = [dict(zip(columns, row, strict=True), **constants) for row in DEDUCTIONS]
-    session.execute(insert(CreditTransaction), rows)
+    for account_id, amount, balance in DEDUCTIONS:
+        row = {"account_id": account_id, "amount": amount, "balance_after": balance}
+        session.execute(insert(CreditTransaction).values(**row, **constants))
+    for table in ("igny8_plans", "igny8_tenants"):
+        sequence = f"pg_get_serial_sequence('{table}', 'id')"
+        session.execute(text(f"SELECT setval({sequence}, max(id)) FROM {table}"))  # noqa: S608
+    return f"Loaded {len(PLANS)} plans and {len(ACCOUNTS)} accounts."
 
 
 def load_account(
@@ -118,25 +95,12 @@ def load_account(
 ) -> None:
     """Insert an account and its owner; `columns` are further values of the account."""
     account_id, slug, plan_id, credits, status, email, role = sample
-    owner_id = session.execute(
-        insert(User)
-        .values(email=email, role=role, is_superuser=role == "developer")
-        .returning(User.id)
-    ).scalar_one()
-    session.execute(
-        insert(Account).values(
-            id=account_id,
-            slug=slug,
-            name=slug,
-            plan_id=plan_id,
-            credits=credits,
-            status=status,
-            owner_id=owner_id,
-            billing_email=email,
-            **columns,
-        )
-    )
-    session.execute(
-        text("UPDATE igny8_users SET tenant_id = :account WHERE id = :user"),
-        {"account": account_id, "user": owner_id},
-    )
+    owner = User(email=email, role=role, is_superuser=role == "developer")
+    session.add(owner)
+    session.flush()
+    facts = {"slug": slug, "name": slug, "plan_id": plan_id, "credits": credits, "status": status}
+    row = Account(id=account_id, owner_id=owner.id, billing_email=email, **facts, **columns)
+    session.add(row)
+    session.flush()
+    owner.account_id = account_id
+    session.flush()

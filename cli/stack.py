@@ -12,7 +12,7 @@ from devstack import Urls
 from devstack.background import start_in_background, stop_background
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
-from devstack.status import ServerStatus, Status, stack_status
+from devstack.status import Status, stack_status
 
 # Exit codes as of LSB service scripts: 0 running, 3 not running; 1: a server does not answer.
 EXIT_UNHEALTHY, EXIT_NOT_RUNNING = 1, 3
@@ -100,14 +100,8 @@ def _as_text(status: Status) -> str:
         return f"not running ({status.data}, {status.data_bytes:,} bytes)"
     place = "in the background" if status.background else "in the foreground"
     lines = [f"running {place} (pid {status.pid})"]
-    lines += [
-        _server_line(name, server)
-        for name, server in (("postgres", status.postgres), ("redis", status.redis))
-    ]
+    for name, server in (("postgres", status.postgres), ("redis", status.redis)):
+        assert server is not None  # both are known while they run
+        health = "answers" if server.reachable else "DOES NOT ANSWER"
+        lines.append(f"{name:9} pid {server.pid}, port {server.port}, {health}")
     return "\n".join([*lines, f"data      {status.data}, {status.data_bytes:,} bytes"])
-
-
-def _server_line(name: str, server: ServerStatus | None) -> str:
-    assert server is not None  # both are known while they run
-    health = "answers" if server.reachable else "DOES NOT ANSWER"
-    return f"{name:9} pid {server.pid}, port {server.port}, {health}"

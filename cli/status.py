@@ -11,6 +11,8 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
+from billing.bank import waiting as bank_waiting
+from billing.bank.line_ends import LineEnd
 from billing.events import deliveries
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from billing.operations import dead_letters
@@ -18,7 +20,8 @@ from billing.renewal import due
 from billing.stripe import inbox_upkeep as stripe_inbox
 from billing.usage import inbox
 from billing_client.client import SENT_AT
-from cli.screen import console, json_option, show_json, table
+from cli.bank.line_ends import show_line_ends
+from cli.screen import console, in_json, json_option, table
 from cli.server_errors import first_line
 from models.credits import Hold
 from models.operations import Finding
@@ -34,6 +37,45 @@ PING_S = 1.0
 LATE_S = 60.0
 
 
+#: What is counted, with its row in the table of work. The fields of `--json` have these names.
+COUNTS = {
+    "in_hand": "messages held by workers",
+    "dead_letters": "open dead letters",
+    "dead_letters_in_redis": "dead letters still in Redis",
+    "inbox_waiting": "rows in the inbox",
+    "inbox_oldest_s": "age of the oldest row (s)",
+    "renewals_due": "periods to renew",
+    "lots_due": "lots to expire",
+    "holds_overdue": "holds to expire",
+    "outbox_waiting": "events in the outbox",
+    "outbox_oldest_s": "age of the oldest event (s)",
+    "outbox_dead": "dead events",
+    "trials_to_confirm": "trials that wait for confirmation",
+    "stripe_failed": "failed Stripe events",
+    "stripe_parked": "parked Stripe events",
+    "statements_held": "held statements",
+    "files_refused": "refused statement files",
+    "transfers_waiting": "transfers for review",
+    "stripe_unanswered": "Stripe payments without effect",
+    "audit_findings": "open findings",
+}
+#: The other fields of `--json`.
+FACTS = ("postgres", "redis", "workers", "queues", "bank_lines")
+#: The counts that need an operator if they are not 0.
+PROBLEMS = {
+    "dead_letters": "dead letters: billing dead-letters list",
+    "outbox_dead": "dead events: billing outbox list",
+    "trials_to_confirm": "trials wait for your confirmation: billing trials list --due",
+    "stripe_failed": "Stripe events failed: billing stripe events",
+    "stripe_parked": "Stripe events are parked: billing stripe events",
+    "statements_held": "statements are held: billing statements list --held",
+    "files_refused": "files were refused: billing statements files --refused",
+    "transfers_waiting": "transfers wait for review: billing transfers review",
+    "stripe_unanswered": "Stripe payments without effect: billing audit, stripe prices link",
+    "audit_findings": "open findings: billing audit, billing stripe drift",
+}
+
+
 @dataclass(slots=True)
 class QueueState:
     """A queue: its waiting messages, the age of the oldest if known, and its readers."""
@@ -47,28 +89,14 @@ class QueueState:
 
 @dataclass(slots=True)
 class Status:
-    """The state of everything; None is unknown, because its server is down."""
+    """The state of everything; a count of None is unknown, because its server is down."""
 
-    postgres: str
-    redis: str
+    postgres: str = "up"
+    redis: str = "up"
     workers: list[str] = field(default_factory=list)
     queues: list[QueueState] = field(default_factory=list)
-    in_hand: int | None = None
-    dead_letters: int | None = None
-    dead_letters_in_redis: int | None = None
-    inbox_waiting: int | None = None
-    inbox_oldest_s: float | None = None
-    renewals_due: int | None = None
-    lots_due: int | None = None
-    holds_overdue: int | None = None
-    outbox_waiting: int | None = None
-    outbox_oldest_s: float | None = None
-    outbox_dead: int | None = None
-    trials_to_confirm: int | None = None
-    stripe_failed: int | None = None
-    stripe_parked: int | None = None
-    stripe_unanswered: int | None = None
-    audit_findings: int | None = None
+    counts: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(COUNTS))
+    bank_lines: list[LineEnd] = field(default_factory=list)
 
     @property
     def down(self) -> list[str]:
@@ -86,39 +114,26 @@ class Status:
     def problems(self) -> list[str]:
         """Return a sentence for each thing that needs an operator."""
         ages = [(f"message in {q.name}", q.oldest_s) for q in self.queues]
-        ages.append(("row in the inbox", self.inbox_oldest_s))
+        ages.append(("row in the inbox", self.counts["inbox_oldest_s"]))
         late = [
             f"the oldest {what} has waited {age:.0f} s" for what, age in ages if (age or 0) > LATE_S
         ]
-        counts = (
-            (self.dead_letters, "dead letters: billing dead-letters list"),
-            (self.outbox_dead, "dead events: billing outbox list"),
-            (
-                self.trials_to_confirm,
-                "trials wait for your confirmation: billing trials list --due",
-            ),
-            (self.stripe_failed, "Stripe events failed: billing stripe events"),
-            (self.stripe_parked, "Stripe events are parked: billing stripe events"),
-            (
-                self.stripe_unanswered,
-                "Stripe payments without effect: billing audit, billing stripe prices link",
-            ),
-            (self.audit_findings, "open findings: billing audit, billing stripe drift"),
-        )
-        return [*self.down, *late, *[f"{count} {text}" for count, text in counts if count]]
+        counts = [
+            f"{self.counts[name]} {hint}" for name, hint in PROBLEMS.items() if self.counts[name]
+        ]
+        return [*self.down, *late, *counts]
 
 
 @click.command()
 @json_option
-def status(as_json: bool) -> None:
+def status() -> None:
     """Show servers, workers, queues and due work; exit 1 if something is down.
 
     Down means that a server does not answer, or that no worker reads a queue.
     """
     state = read()
-    if as_json:
-        show_json({**{f: getattr(state, f) for f in Status.__slots__}, "problems": state.problems})
-    else:
+    facts = {name: getattr(state, name) for name in FACTS}
+    if not in_json({**facts, **state.counts, "problems": state.problems}):
         _show(state)
     if state.down:
         raise SystemExit(1)
@@ -126,7 +141,7 @@ def status(as_json: bool) -> None:
 
 def read() -> Status:
     """Read the state of everything once."""
-    state = Status(postgres="up", redis="up")
+    state = Status()
     try:
         _read_redis(state)
     except redis.RedisError as error:
@@ -143,8 +158,8 @@ def _read_redis(state: Status) -> None:
 
     client = redis_queues.connection()
     client.ping()
-    state.in_hand = redis_queues.in_hand(client)
-    state.dead_letters_in_redis = worker_dead_letters.count_in_redis()
+    state.counts["in_hand"] = redis_queues.in_hand(client)
+    state.counts["dead_letters_in_redis"] = worker_dead_letters.count_in_redis()
     with app.connection_for_read() as connection:  # a pooled one may be dead
         inspect = app.control.inspect(timeout=PING_S, connection=connection)
         queues_by_worker: dict[str, list[Any]] = inspect.active_queues() or {}
@@ -157,26 +172,34 @@ def _read_redis(state: Status) -> None:
 
 
 def _read_postgres(state: Status) -> None:
+    overdue = select(func.count(Hold.key)).where(Hold.state == "held")
+    findings = select(func.count(Finding.id)).where(Finding.closed_at.is_(None))
     with transaction() as ctx:
-        now = ctx.now
-        state.dead_letters = dead_letters.count_open(ctx.session)
-        state.inbox_waiting, oldest = inbox.waiting(ctx.session)
-        state.inbox_oldest_s = _age_s(oldest, now)
-        state.renewals_due, state.lots_due = due.count(ctx)
-        state.holds_overdue = ctx.session.execute(
-            select(func.count())
-            .select_from(Hold)
-            .where(Hold.state == "held", Hold.expires_at <= now)
-        ).scalar_one()
-        state.outbox_waiting, oldest_event, state.outbox_dead = deliveries.count(ctx.session)
-        state.outbox_oldest_s = _age_s(oldest_event, now)
-        state.trials_to_confirm = trial_sweeps.to_confirm(ctx)
-        stripe = stripe_inbox.counts(ctx.session)
-        state.stripe_failed, state.stripe_parked = stripe.get("failed", 0), stripe.get("parked", 0)
-        state.stripe_unanswered = stripe_inbox.unanswered(ctx.session)
-        state.audit_findings = ctx.session.execute(
-            select(func.count()).select_from(Finding).where(Finding.closed_at.is_(None))
-        ).scalar_one()
+        session, now = ctx.session, ctx.now
+        in_inbox, oldest_row = inbox.waiting(session)
+        renewals_due, lots_due = due.count(ctx)
+        in_outbox, oldest_event, dead_events = deliveries.count(session)
+        stripe, bank = stripe_inbox.counts(session), bank_waiting.read(session)
+        state.counts |= {
+            "dead_letters": dead_letters.count_open(session),
+            "inbox_waiting": in_inbox,
+            "inbox_oldest_s": _age_s(oldest_row, now),
+            "renewals_due": renewals_due,
+            "lots_due": lots_due,
+            "holds_overdue": session.scalar(overdue.where(Hold.expires_at <= now)),
+            "outbox_waiting": in_outbox,
+            "outbox_oldest_s": _age_s(oldest_event, now),
+            "outbox_dead": dead_events,
+            "trials_to_confirm": trial_sweeps.to_confirm(ctx),
+            "stripe_failed": stripe.get("failed", 0),
+            "stripe_parked": stripe.get("parked", 0),
+            "statements_held": bank.statements_held,
+            "files_refused": bank.files_refused,
+            "transfers_waiting": bank.transfers_waiting,
+            "stripe_unanswered": stripe_inbox.unanswered(session),
+            "audit_findings": session.scalar(findings),
+        }
+        state.bank_lines = bank.line_ends
 
 
 def _age_s(since: dt.datetime | None, now: dt.datetime) -> float | None:
@@ -194,42 +217,15 @@ def _message_age_s(raw: str | bytes | None) -> float | None:
 
 
 def _show(state: Status) -> None:
-    table(
-        "servers and workers",
-        ("what", "state"),
-        [
-            ("postgres", state.postgres),
-            ("redis", state.redis),
-            *[("worker", name) for name in state.workers],
-        ],
-    )
-    table(
-        "queues",
-        ("queue", "purpose", "readers", "waiting", "oldest (s)"),
-        [(q.name, q.purpose, q.readers, q.waiting, q.oldest_s) for q in state.queues],
-    )
-    table(
-        "work",
-        ("what", "count"),
-        [
-            ("messages held by workers", state.in_hand),
-            ("open dead letters", state.dead_letters),
-            ("dead letters still in Redis", state.dead_letters_in_redis),
-            ("rows in the inbox", state.inbox_waiting),
-            ("age of the oldest row (s)", state.inbox_oldest_s),
-            ("periods to renew", state.renewals_due),
-            ("lots to expire", state.lots_due),
-            ("holds to expire", state.holds_overdue),
-            ("events in the outbox", state.outbox_waiting),
-            ("age of the oldest event (s)", state.outbox_oldest_s),
-            ("dead events", state.outbox_dead),
-            ("trials that wait for confirmation", state.trials_to_confirm),
-            ("failed Stripe events", state.stripe_failed),
-            ("parked Stripe events", state.stripe_parked),
-            ("Stripe payments without effect", state.stripe_unanswered),
-            ("open findings", state.audit_findings),
-        ],
-    )
+    servers = [("postgres", state.postgres), ("redis", state.redis)]
+    workers = [("worker", name) for name in state.workers]
+    table("servers and workers", ("what", "state"), [*servers, *workers])
+    columns = "queue: name, purpose, readers, waiting, oldest (s): oldest_s"
+    table("queues", columns, state.queues)
+    rows = [(label, state.counts[name]) for name, label in COUNTS.items()]
+    table("work", ("what", "count"), rows)
+    if state.bank_lines:
+        show_line_ends("bank lines", state.bank_lines)
     for problem in state.problems:
         console.print(problem, style="red")
     if not state.problems:

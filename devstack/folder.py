@@ -38,7 +38,9 @@ class DataFolder:
         self.check_access()
         password = self.secret_path("postgres")
         if password.exists() and password.stat().st_uid != os.geteuid():
-            raise DataOwnedByOther(self.path, password.stat().st_uid, os.geteuid())
+            raise DataOwnedByOther(
+                path=self.path, owner=password.stat().st_uid, wanted=os.geteuid()
+            )
         self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         for part in (self.redis, self.logs):
             part.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
@@ -46,7 +48,9 @@ class DataFolder:
     def check_access(self) -> None:
         """Check that an existing folder may be used. Raises DataOwnedByOther."""
         if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise DataOwnedByOther(self.path, self.path.stat().st_uid, os.geteuid())
+            raise DataOwnedByOther(
+                path=self.path, owner=self.path.stat().st_uid, wanted=os.geteuid()
+            )
 
     def log(self, name: str) -> Path:
         """Return the path of a child's log."""
@@ -68,7 +72,7 @@ class DataFolder:
         path = self.secret_path(name)
         if not path.exists():
             if opens is not None and opens.exists():
-                raise SecretMissing(path, opens)
+                raise SecretMissing(path=path, data=opens)
             write_private(path, secrets.token_hex(PASSWORD_BYTES))
         return path.read_text().strip()
 

@@ -44,7 +44,7 @@ def empty_redis(url: str) -> Iterator[str]:
                 finally:
                     client.flushdb()
                 return
-    raise NoEmptyRedis(REDIS_DATABASES)
+    raise NoEmptyRedis(databases=REDIS_DATABASES)
 
 
 def _is_empty(client: "redis.Redis[bytes]") -> bool:  # type: ignore[type-arg]

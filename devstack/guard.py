@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from devstack import guardian, launch
 from devstack.children import PATIENT, Child, Command, open_log
@@ -35,21 +34,13 @@ class Guard:
     def __enter__(self) -> Self:
         command = [*PYTHON, guardian.__file__, str(os.getpid())]
         # In a session of its own, so that a Ctrl-C or a kill of our group does not reach it.
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._guardian = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            command, stdin=subprocess.PIPE, start_new_session=True, **quiet
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             for child in reversed(self.children.copy()):
                 self.stop(child)
@@ -66,7 +57,9 @@ class Guard:
     def stop(self, child: Child) -> None:
         """Stop a child and its process group before the guard ends."""
         child.stop(lambda: max(PATIENT, self.stop_requests()))
-        self._forget(child)
+        self.children.remove(child)
+        with contextlib.suppress(GuardianDied):  # then nothing is watched any more
+            self._send(f"forget {child.pid}")
 
     def check(self) -> None:
         """Check the guardian, without which a kill -9 would leave grandchildren.
@@ -78,13 +71,8 @@ class Guard:
 
     def _spawn(self, command: Command, log: Path) -> Child:
         self.check()
-        launcher = [
-            *PYTHON,
-            launch.__file__,
-            str(int(command.death_signal)),
-            str(os.getpid()),
-            command.runs_as,
-        ]
+        parent = (str(int(command.death_signal)), str(os.getpid()))
+        launcher = [*PYTHON, launch.__file__, *parent, command.runs_as]
         output = open_log(log)
         try:
             log_start = os.fstat(output).st_size
@@ -103,11 +91,6 @@ class Guard:
         self.children.append(child)
         self._send(f"watch {child.pid} {int(command.death_signal)}")
         return child
-
-    def _forget(self, child: Child) -> None:
-        self.children.remove(child)
-        with contextlib.suppress(GuardianDied):  # then nothing is watched any more
-            self._send(f"forget {child.pid}")
 
     def _send(self, line: str) -> None:
         assert self._guardian.stdin is not None  # opened as a pipe

@@ -1,6 +1,5 @@
 """The identity of a process beyond its id, which the kernel reuses."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,10 +10,8 @@ PS_SECONDS = 5.0  # `ps` for one id answers in milliseconds; a limit for a machi
 
 def started_at(pid: int) -> str | None:
     """Return a text that is unique to this start of the process; None if it has ended."""
-    return _started_at_linux(pid) if sys.platform == "linux" else _started_at_ps(pid)
-
-
-def _started_at_linux(pid: int) -> str | None:
+    if sys.platform != "linux":
+        return _ps(pid, "lstart=") or None
     try:
         # Field 2, the name, may have spaces and brackets: count the fields after its last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -23,10 +20,6 @@ def _started_at_linux(pid: int) -> str | None:
         return None
     state, start_ticks = fields[0], fields[19]  # proc_pid_stat(5), fields 3 and 22
     return None if state in "ZX" else f"{boot}:{start_ticks}"
-
-
-def _started_at_ps(pid: int) -> str | None:
-    return _ps(pid, "lstart=") or None
 
 
 def command_of(pid: int) -> str:
@@ -64,17 +57,11 @@ class Identity:
     started: str
 
     @classmethod
-    def of(cls, pid: int) -> "Identity | None":
-        """Return a process's identity; None if there is no such process."""
+    def of(cls, pid: int) -> "Identity":
+        """Return the identity of a process that runs."""
         started = started_at(pid)
-        return cls(pid, started) if started else None
-
-    @classmethod
-    def of_this_process(cls) -> "Identity":
-        """Return the identity of this process."""
-        identity = cls.of(os.getpid())
-        assert identity is not None  # we are running
-        return identity
+        assert started is not None
+        return cls(pid, started)
 
     def alive(self) -> bool:
         """Whether this process, not a later one of the same id, is running."""

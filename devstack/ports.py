@@ -33,7 +33,7 @@ def choose_port(folder: DataFolder, name: str, wanted: int, *, usual: int = 0) -
     Raises PortTaken if `wanted` is not free.
     """
     if wanted and not is_free(wanted):
-        raise PortTaken(name, wanted)
+        raise PortTaken(name=name, port=wanted)
     candidates = (wanted, folder.ports().get(name, 0), usual)
     port = next((port for port in candidates if port and is_free(port)), None) or _any_port()
     folder.remember_port(name, port)
@@ -41,7 +41,7 @@ def choose_port(folder: DataFolder, name: str, wanted: int, *, usual: int = 0) -
 
 
 def start_on_port(
-    folder: DataFolder, name: str, wanted: int, start: Callable[[int], Started]
+    folder: DataFolder, name: str, wanted: int, start: Callable[..., Started]
 ) -> Started:
     """Start a server, on another port if its own was taken meanwhile.
 
@@ -50,11 +50,11 @@ def start_on_port(
     for _ in range(ATTEMPTS - 1):
         port = choose_port(folder, name, wanted)
         try:
-            return start(port)
+            return start(port=port)
         except ChildFailed:
             if wanted or is_free(port):  # the port was not the cause
                 raise
-    return start(choose_port(folder, name, wanted))
+    return start(port=choose_port(folder, name, wanted))
 
 
 def _any_port() -> int:

@@ -60,20 +60,20 @@ def start_postgres(
 
     Raises BinariesMissing, CannotLeaveRoot, DataInUse, SecretMissing or ChildFailed.
     """
-    binaries = find_postgres()
-    sandbox = choose_sandbox(binaries.postgres)
+    programs = find_postgres()
+    sandbox = choose_sandbox(programs / "postgres")
     url = postgres_url(folder, port, database)
     home = prepare_home(folder.postgres, sandbox)
     data = home / "data"
     if not data.exists():
-        _initdb(guard, folder, binaries.initdb, home, sandbox, durable=durable)
+        _initdb(guard, folder, programs / "initdb", home, sandbox, durable=durable)
     free_stale_pid_file(data)
 
     settings = SETTINGS | {"port": str(port)} | (DURABLE if durable else FLEETING)
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = Command(
         NAME,
-        (str(binaries.postgres), "-D", str(data), *options),
+        (str(programs / "postgres"), "-D", str(data), *options),
         server_environment(),
         stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
         grace_seconds=SHUTDOWN_SECONDS,
@@ -87,7 +87,10 @@ def start_postgres(
     child = guard.spawn(command, folder.log(NAME))
     admin_url = postgres_url(folder, port, ROLE)
     wait_until_ready(guard, child, lambda: ask_postgres(admin_url), (OperationalError,))
-    _create_database(admin_url, database)
+    query = "SELECT 1 FROM pg_database WHERE datname = :name"
+    if _execute(admin_url, query, name=database) is None:
+        quoted = database.replace('"', '""')
+        _execute(admin_url, f'CREATE DATABASE "{quoted}"')
     return Server(child, port, url)
 
 
@@ -148,13 +151,6 @@ def _initdb(
         guard.stop(child)
         password_file.unlink(missing_ok=True)
     fresh.rename(home / "data")
-
-
-def _create_database(admin_url: str, database: str) -> None:
-    query = "SELECT 1 FROM pg_database WHERE datname = :name"
-    if _execute(admin_url, query, name=database) is None:
-        quoted = database.replace('"', '""')
-        _execute(admin_url, f'CREATE DATABASE "{quoted}"')
 
 
 def _execute(url: str, statement: str, **values: str) -> object:

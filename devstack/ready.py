@@ -69,5 +69,5 @@ def _answers(child: Child, ask: Callable[[], None], refusals: tuple[type[Excepti
 def failed(child: Child, reason: str) -> ChildFailed:
     """Return the error of a failed child, with the end of its log."""
     return ChildFailed(
-        child.name, reason, exit_code=child.exit_code, log=child.log, tail=child.tail()
+        name=child.name, reason=reason, exit_code=child.exit_code, log=child.log, tail=child.tail()
     )

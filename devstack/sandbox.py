@@ -52,7 +52,7 @@ def choose_sandbox(program: Path) -> Sandbox:
         if reason is None:
             return sandbox
         reasons.append(reason)
-    raise CannotLeaveRoot(reasons)
+    raise CannotLeaveRoot(*reasons)
 
 
 def prepare_home(home: Path, sandbox: Sandbox) -> Path:
@@ -79,7 +79,7 @@ def give(path: Path, sandbox: Sandbox) -> None:
     if owner == sandbox.owner:
         return
     if os.geteuid() != 0:
-        raise DataOwnedByOther(path, owner, sandbox.owner)
+        raise DataOwnedByOther(path=path, owner=owner, wanted=sandbox.owner)
     # The top last: its owner shows whether this was completed.
     for folder, _, files in os.walk(path, topdown=False):
         for name in files:
@@ -108,7 +108,6 @@ def _reaches(sandbox: Sandbox, folder: Path) -> bool:
 def _put_outside(home: Path, sandbox: Sandbox) -> None:
     """Put the data elsewhere, with a link in the data folder, where Postgres could not reach it."""
     if home.exists():
-        raise CannotLeaveRoot(
-            [f"Postgres as {sandbox.runs_as} can't reach {home}: move the data folder"]
-        )
+        reason = f"Postgres as {sandbox.runs_as} can't reach {home}: move the data folder"
+        raise CannotLeaveRoot(reason)
     home.symlink_to(tempfile.mkdtemp(prefix="billing-postgres-", dir=OUTSIDE))

@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from devstack.children import Child
 from devstack.errors import DataInUse, HalfConfigured
@@ -18,6 +20,8 @@ from devstack.postgres import postgres_url, start_postgres
 from devstack.valkey import redis_url, start_redis
 
 DATABASE = "billing_app"
+# The lock that is held as long as a process may write to the data.
+LOCK = "stack"
 # After a kill -9 of their owner, servers hold the lock for up to 2 s until they end.
 LOCK_SECONDS = 10.0
 
@@ -63,30 +67,12 @@ class Stack:
 
 
 @contextmanager
-def running_stack(
-    data_dir: Path,
-    *,
-    postgres_port: int = 0,
-    redis_port: int = 0,
-    durable: bool = True,
-    database: str = DATABASE,
-) -> Iterator[Urls]:
+def running_stack(data_dir: Path, **options: Any) -> Iterator[Urls]:
     """Run Postgres and Redis on loopback; they never outlive the calling process.
 
-    Port 0 means the last port if it is free, else any. `durable=False` is for tests: no fsync and
-    no append-only file. Raises a StackError.
+    The options are those of `held_stack`. Raises a StackError.
     """
-    with (
-        Guard() as guard,
-        held_stack(
-            guard,
-            DataFolder(data_dir),
-            postgres_port=postgres_port,
-            redis_port=redis_port,
-            durable=durable,
-            database=database,
-        ) as stack,
-    ):
+    with Guard() as guard, held_stack(guard, DataFolder(data_dir), **options) as stack:
         yield stack.urls
 
 
@@ -103,30 +89,22 @@ def held_stack(
 ) -> Iterator[Stack]:
     """Run both servers under the caller's guard, which also watches them.
 
-    Raises a StackError.
+    Port 0 means the last port if it is free, else any. `durable=False` is for tests: no fsync and
+    no append-only file. Raises a StackError.
     """
     folder.create()
-    with _exclusively(folder) as lock:
+    wait_seconds = 0 if read_record(folder) else LOCK_SECONDS
+    with exclusively(folder, LOCK, wait_seconds=wait_seconds) as lock:
         # The servers inherit the lock, so that the folder is free only when the last process that
         # may write to it has ended.
-        postgres = start_on_port(
-            folder,
-            "postgres",
-            postgres_port,
-            lambda port: start_postgres(
-                guard, folder, port=port, database=database, durable=durable, inherits=(lock,)
-            ),
-        )
-        redis = start_on_port(
-            folder,
-            "redis",
-            redis_port,
-            lambda port: start_redis(guard, folder, port=port, durable=durable, inherits=(lock,)),
-        )
+        same: Any = {"durable": durable, "inherits": (lock,)}
+        start_database = partial(start_postgres, guard, folder, database=database, **same)
+        postgres = start_on_port(folder, "postgres", postgres_port, start_database)
+        start_broker = partial(start_redis, guard, folder, **same)
+        redis = start_on_port(folder, "redis", redis_port, start_broker)
         pids_and_ports = (postgres.child.pid, postgres.port, redis.child.pid, redis.port)
-        _write_record(
-            folder, Record(Identity.of_this_process(), background, *pids_and_ports, database)
-        )
+        record = Record(Identity.of(os.getpid()), background, *pids_and_ports, database)
+        write_private(folder.record, json.dumps(asdict(record), indent=2))
         try:
             yield Stack(Urls(postgres.url, redis.url), (postgres.child, redis.child))
         finally:
@@ -149,9 +127,16 @@ def read_record(folder: DataFolder) -> Record | None:
     return record if record.holder.alive() else None
 
 
-def stack_lock(folder: DataFolder) -> Path:
-    """Return the lock that is held as long as a process may write to the data."""
-    return folder.lock("stack")
+@contextmanager
+def exclusively(folder: DataFolder, name: str, *, wait_seconds: float = 0) -> Iterator[int]:
+    """Hold a lock of the folder and yield its descriptor. Raises DataInUse."""
+    record = read_record(folder)
+    with ExitStack() as context:
+        try:
+            lock = context.enter_context(file_lock(folder.lock(name), wait_seconds=wait_seconds))
+        except StillLocked:
+            raise DataInUse(folder.path, record.holder.pid if record else None) from None
+        yield lock
 
 
 def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) -> Urls | None:
@@ -167,7 +152,8 @@ def outside_urls(folder: DataFolder, environ: Mapping[str, str] = os.environ) ->
         return None
     if not database or not redis:
         names = ("DATABASE_URL", "REDIS_URL")
-        raise HalfConfigured(*(names if database else reversed(names)))
+        present, absent = names if database else names[::-1]
+        raise HalfConfigured(present=present, absent=absent)
     urls = Urls(database, redis)
     return None if _is_own(folder, urls) else urls
 
@@ -179,20 +165,3 @@ def _is_own(folder: DataFolder, urls: Urls) -> bool:
         return False
     pairs = zip(passwords, (urls.database_url, urls.redis_url), strict=True)
     return all(f":{path.read_text().strip()}@" in url for path, url in pairs)
-
-
-@contextmanager
-def _exclusively(folder: DataFolder) -> Iterator[int]:
-    record = read_record(folder)
-    with ExitStack() as context:
-        try:
-            lock = context.enter_context(
-                file_lock(stack_lock(folder), wait_seconds=0 if record else LOCK_SECONDS)
-            )
-        except StillLocked:
-            raise DataInUse(folder.path, record.holder.pid if record else None) from None
-        yield lock
-
-
-def _write_record(folder: DataFolder, record: Record) -> None:
-    write_private(folder.record, json.dumps(asdict(record), indent=2))

@@ -51,15 +51,10 @@ def stack_status(folder: DataFolder) -> Status:
     urls = record.urls(folder)
     database_answers = _answers(lambda: ask_postgres(urls.database_url))
     redis_answers = _answers(lambda: ask_redis(urls.redis_url))
-    return Status(
-        str(folder.path),
-        size,
-        running=True,
-        pid=record.holder.pid,
-        background=record.background,
-        postgres=ServerStatus(record.postgres_pid, record.postgres_port, database_answers),
-        redis=ServerStatus(record.redis_pid, record.redis_port, redis_answers),
-    )
+    postgres = ServerStatus(record.postgres_pid, record.postgres_port, database_answers)
+    redis = ServerStatus(record.redis_pid, record.redis_port, redis_answers)
+    holder = (record.holder.pid, record.background)
+    return Status(str(folder.path), size, True, *holder, postgres, redis)
 
 
 def _answers(ask: Callable[[], None]) -> bool:

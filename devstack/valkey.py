@@ -29,12 +29,9 @@ def start_redis(
     # A file, since arguments would show the password to every user of the machine.
     settings = folder.path / "redis.conf"
     write_private(settings, _settings(folder.redis, port, folder.secret(NAME), durable=durable))
+    argv = (str(program), str(settings))
     command = Command(
-        NAME,
-        (str(program), str(settings)),
-        server_environment(),
-        grace_seconds=SHUTDOWN_SECONDS,
-        inherits=inherits,
+        NAME, argv, server_environment(), grace_seconds=SHUTDOWN_SECONDS, inherits=inherits
     )
     child = guard.spawn(command, folder.log(NAME))
     wait_until_ready(guard, child, lambda: ask_redis(url), (RedisError,))
@@ -50,20 +47,17 @@ def ask_redis(url: str) -> None:
 
 
 def _settings(data: Path, port: int, password: str, *, durable: bool) -> str:
-    return "\n".join(
-        (
-            f"bind {HOST}",
-            f"port {port}",
-            "protected-mode yes",
-            f"requirepass {password}",
-            f'dir "{data}"',
-            # The append-only file is enough; a snapshot would be a second source of truth.
-            'save ""',
-            f"appendonly {'yes' if durable else 'no'}",
-            "appendfsync everysec",
-            # When it is full, refuse new messages and never evict one.
-            "maxmemory-policy noeviction",
-            'logfile ""',
-            "",
-        )
-    )
+    # The append-only file is enough; a snapshot would be a second source of truth. When it is
+    # full, it refuses new messages and never evicts one.
+    return f"""\
+bind {HOST}
+port {port}
+protected-mode yes
+requirepass {password}
+dir "{data}"
+save ""
+appendonly {"yes" if durable else "no"}
+appendfsync everysec
+maxmemory-policy noeviction
+logfile ""
+"""

@@ -5,7 +5,7 @@ import datetime as dt
 from kombu.exceptions import OperationalError
 
 from billing.errors import TryLater
-from billing_client.client import HIDDEN, sender
+from billing_client.client import QUIET, sender
 from billing_client.events import TASK, Event
 
 NAME = "queue"
@@ -27,13 +27,7 @@ class EventQueue:
     def send(self, event: Event, *, now: dt.datetime) -> None:
         """Send an event. Raises QueueAway."""
         try:
-            self._app.send_task(
-                TASK,
-                kwargs={"event": event.as_json()},
-                queue=self._queue,
-                ignore_result=True,
-                argsrepr=HIDDEN,
-                kwargsrepr=HIDDEN,
-            )
+            kwargs = {"event": event.as_json()}
+            self._app.send_task(TASK, kwargs=kwargs, queue=self._queue, **QUIET)
         except OperationalError as error:
             raise QueueAway(error=type(error).__name__, is_away=True) from None

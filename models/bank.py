@@ -7,84 +7,90 @@ more than once, leave the same rows.
 import datetime as dt
 import uuid
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Date,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-    text,
-)
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import SCHEMA, Base, Moment
+from models.base import BigInt, NewId, Ours, partial_index
+
+#: The format of an account on days on which it recognises no money: it has another number then.
+NO_FORMAT = "none"
 
 
-class BankAccount(Base):
+class BankAccount(Ours, table="bank_accounts"):
     """A bank account of ours that may receive money.
 
     `number`: its IBAN, or bank and number. Only statements in `format` are read for payments.
     `customer_id`: the account that this virtual IBAN belongs to.
     """
 
-    __tablename__ = "bank_accounts"
-    __table_args__ = (
-        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
-        {"schema": SCHEMA},
-    )
+    __table_args__ = (CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),)
 
-    number: Mapped[str] = mapped_column(Text, primary_key=True)
-    currency: Mapped[str] = mapped_column(Text, primary_key=True)
-    format: Mapped[str] = mapped_column(Text)
-    customer_id: Mapped[int | None] = mapped_column(BigInteger)
-    added_by: Mapped[str] = mapped_column(Text)
-    added_at: Mapped[dt.datetime] = mapped_column(Moment)
+    number: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    format: Mapped[str]
+    customer_id: Mapped[BigInt | None]
+    added_by: Mapped[str]
+    added_at: Mapped[dt.datetime]
 
 
-class StatementFile(Base):
-    """A file as received. `error` and `reason` tell why it was refused.
+class FormatSwitch(Ours, table="bank_format_switches"):
+    """The day from which a bank account of ours recognises money in another format.
 
-    `account`: the account number that the sender gave for a file that does not name it.
+    `format`: none, if the account has another number from then on. `former_number`: the account's
+    number until then.
     """
 
-    __tablename__ = "statement_files"
     __table_args__ = (
-        CheckConstraint("state IN ('received', 'imported', 'refused')", name="state"),
-        Index(None, "sha256", unique=True),
-        Index("statement_files_due_idx", "id", postgresql_where=text("state = 'received'")),
-        {"schema": SCHEMA},
+        ForeignKeyConstraint(
+            ["number", "currency"],
+            ["billing.bank_accounts.number", "billing.bank_accounts.currency"],
+        ),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary)
-    name: Mapped[str] = mapped_column(Text)
-    account: Mapped[str | None] = mapped_column(Text)
-    size: Mapped[int] = mapped_column(Integer)
-    state: Mapped[str] = mapped_column(Text, server_default=text("'received'"))
-    error: Mapped[str | None] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
-    received_at: Mapped[dt.datetime] = mapped_column(Moment)
-    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    number: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    from_day: Mapped[dt.date] = mapped_column(primary_key=True)
+    format: Mapped[str]
+    former_number: Mapped[str]
+    added_by: Mapped[str]
+    added_at: Mapped[dt.datetime]
 
 
-class StatementFilePart(Base):
+class StatementFile(Ours, table="statement_files"):
+    """A file as received. `error` and `reason` tell why it was refused.
+
+    `account`: the account number that the sender gave for a file that does not name it. `seen_by`:
+    who said that a refused file needs nothing more, and `seen_because` why.
+    """
+
+    __table_args__ = (
+        CheckConstraint("state IN ('received', 'imported', 'refused')", name="state"),
+        partial_index("statement_files_due_idx", "id", where="state = 'received'"),
+    )
+
+    id: Mapped[NewId]
+    sha256: Mapped[bytes] = mapped_column(index=True, unique=True)
+    name: Mapped[str]
+    account: Mapped[str | None]
+    size: Mapped[int]
+    state: Mapped[str] = mapped_column(server_default=text("'received'"))
+    error: Mapped[str | None]
+    reason: Mapped[str | None]
+    received_at: Mapped[dt.datetime]
+    finished_at: Mapped[dt.datetime | None]
+    seen_by: Mapped[str | None]
+    seen_because: Mapped[str | None]
+
+
+class StatementFilePart(Ours, table="statement_file_parts"):
     """A part of a file's bytes; the parts in order are the file."""
 
-    __tablename__ = "statement_file_parts"
-    __table_args__ = ({"schema": SCHEMA},)
-
     file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[bytes]
 
 
-class Statement(Base):
+class Statement(Ours, table="statements"):
     """One statement of one account, identified by a digest of all its content.
 
     `identity`: a digest of its account, number and period. `holds`: problems found when it was
@@ -92,105 +98,97 @@ class Statement(Base):
     import. Amounts are in minor units.
     """
 
-    __tablename__ = "statements"
     __table_args__ = (
         Index(None, "account", "format"),
-        Index("statements_held_idx", "account", postgresql_where=text("is_held")),
-        {"schema": SCHEMA},
+        partial_index("statements_held_idx", "account", where="is_held"),
     )
 
-    digest: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
-    identity: Mapped[uuid.UUID] = mapped_column(UUID)
-    account: Mapped[str] = mapped_column(Text)
-    format: Mapped[str] = mapped_column(Text)
-    family: Mapped[str] = mapped_column(Text)
-    currency: Mapped[str | None] = mapped_column(Text)
-    statement_id: Mapped[str | None] = mapped_column(Text)
-    sequence: Mapped[str | None] = mapped_column(Text)
-    page: Mapped[str | None] = mapped_column(Text)
-    created: Mapped[str | None] = mapped_column(Text)
-    from_date: Mapped[dt.date | None] = mapped_column(Date)
-    to_date: Mapped[dt.date | None] = mapped_column(Date)
-    opening_minor: Mapped[int | None] = mapped_column(BigInteger)
-    opening_day: Mapped[dt.date | None] = mapped_column(Date)
-    closing_minor: Mapped[int | None] = mapped_column(BigInteger)
-    closing_day: Mapped[dt.date | None] = mapped_column(Date)
-    booked_minor: Mapped[int] = mapped_column(BigInteger)
-    line_count: Mapped[int] = mapped_column(Integer)
+    digest: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    identity: Mapped[uuid.UUID]
+    account: Mapped[str]
+    format: Mapped[str]
+    family: Mapped[str]
+    currency: Mapped[str | None]
+    statement_id: Mapped[str | None]
+    sequence: Mapped[str | None]
+    page: Mapped[str | None]
+    created: Mapped[str | None]
+    from_date: Mapped[dt.date | None]
+    to_date: Mapped[dt.date | None]
+    opening_minor: Mapped[BigInt | None]
+    opening_day: Mapped[dt.date | None]
+    closing_minor: Mapped[BigInt | None]
+    closing_day: Mapped[dt.date | None]
+    booked_minor: Mapped[BigInt]
+    line_count: Mapped[int]
     holds: Mapped[list[object]]
     chain_holds: Mapped[list[object]] = mapped_column(server_default=text("'[]'::jsonb"))
-    is_held: Mapped[bool] = mapped_column(Boolean)
-    released_by: Mapped[str | None] = mapped_column(Text)
-    released_because: Mapped[str | None] = mapped_column(Text)
-    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+    is_held: Mapped[bool]
+    released_by: Mapped[str | None]
+    released_because: Mapped[str | None]
+    recorded_at: Mapped[dt.datetime]
 
 
-class FileStatement(Base):
+class FileStatement(Ours, table="file_statements"):
     """The statements that a file contained."""
 
-    __tablename__ = "file_statements"
-    __table_args__ = ({"schema": SCHEMA},)
-
     file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
-    statement: Mapped[uuid.UUID] = mapped_column(
-        UUID, ForeignKey(Statement.digest), primary_key=True
-    )
+    statement: Mapped[uuid.UUID] = mapped_column(ForeignKey(Statement.digest), primary_key=True)
 
 
-class BankLine(Base):
+class BankLine(Ours, table="bank_lines"):
     """A line of an account's history, stored once for all the statements that contain it.
 
-    `key`: a digest that distinguishes it from every other line. `is_split`: its transfers exist, or
-    it can't have any.
+    `key`: a digest that distinguishes it from every other line. `is_split`: it was split into
+    transfers, or found to be none. `pays_nothing`: why it has no transfer; null for a line that has
+    one, or that matching has not seen yet.
     """
 
-    __tablename__ = "bank_lines"
     __table_args__ = (
         Index("bank_lines_account_idx", "account", "format", "booking_date"),
-        Index(
+        partial_index(
             "bank_lines_reference_idx",
             "account",
             "bank_reference",
-            postgresql_where=text("bank_reference IS NOT NULL"),
+            where="bank_reference IS NOT NULL",
         ),
-        Index(
-            "bank_lines_unsplit_idx",
+        partial_index(
+            "bank_lines_no_end_idx",
             "account",
             "format",
-            postgresql_where=text("NOT is_split"),
+            where="NOT is_split AND pays_nothing IS NULL",
         ),
-        {"schema": SCHEMA},
+        partial_index(
+            "bank_lines_own_payment_idx",
+            "account",
+            "currency",
+            "amount_minor",
+            where="pays_nothing = 'own_payment'",
+        ),
     )
 
-    key: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
-    account: Mapped[str] = mapped_column(Text)
-    format: Mapped[str] = mapped_column(Text)
-    currency: Mapped[str] = mapped_column(Text)
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    status: Mapped[str] = mapped_column(Text)
-    booking_date: Mapped[dt.date | None] = mapped_column(Date)
-    bank_reference: Mapped[str | None] = mapped_column(Text)
-    is_split: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    key: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    account: Mapped[str]
+    format: Mapped[str]
+    currency: Mapped[str]
+    amount_minor: Mapped[BigInt]
+    status: Mapped[str]
+    booking_date: Mapped[dt.date | None]
+    bank_reference: Mapped[str | None]
+    is_split: Mapped[bool] = mapped_column(server_default=text("false"))
+    pays_nothing: Mapped[str | None]
 
 
-class LineWording(Base):
+class LineWording(Ours, table="line_wordings"):
     """The content of a line in a statement. Two wordings of one line go to manual review."""
 
-    __tablename__ = "line_wordings"
-    __table_args__ = ({"schema": SCHEMA},)
-
-    line: Mapped[uuid.UUID] = mapped_column(UUID, ForeignKey(BankLine.key), primary_key=True)
-    digest: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
+    line: Mapped[uuid.UUID] = mapped_column(ForeignKey(BankLine.key), primary_key=True)
+    digest: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     payload: Mapped[dict[str, object]]
 
 
-class StatementLine(Base):
+class StatementLine(Ours, table="statement_lines"):
     """The lines of a statement."""
 
-    __tablename__ = "statement_lines"
-    __table_args__ = (Index(None, "line"), {"schema": SCHEMA})
-
-    statement: Mapped[uuid.UUID] = mapped_column(
-        UUID, ForeignKey(Statement.digest), primary_key=True
-    )
-    line: Mapped[uuid.UUID] = mapped_column(UUID, ForeignKey(BankLine.key), primary_key=True)
+    statement: Mapped[uuid.UUID] = mapped_column(ForeignKey(Statement.digest), primary_key=True)
+    line: Mapped[uuid.UUID] = mapped_column(ForeignKey(BankLine.key), primary_key=True, index=True)

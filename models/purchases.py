@@ -2,13 +2,13 @@
 
 import datetime as dt
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, Text, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import SCHEMA, Base, Moment
+from models.base import BigInt, Counter, NewId, Ours, partial_index
 
 
-class Purchase(Base):
+class Purchase(Ours, table="purchases"):
     """The purchase of one line of a payment: a plan for some months, or a top-up.
 
     A plan's credits come monthly: `lots` lots of `credits` each, the n-th n-1 months after
@@ -19,33 +19,28 @@ class Purchase(Base):
     `undone` were reversed.
     """
 
-    __tablename__ = "purchases"
     __table_args__ = (
-        CheckConstraint("credits > 0", name="credits"),
         CheckConstraint("given BETWEEN 0 AND lots", name="given"),
         CheckConstraint("taken_back BETWEEN 0 AND credits::bigint * lots", name="taken_back"),
         CheckConstraint("ends_at > starts_at", name="ends_at"),
-        Index(None, "key", unique=True),
-        Index(None, "origin"),
         Index(None, "account_id", "ends_at"),
-        Index("purchases_due_idx", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
-        {"schema": SCHEMA},
+        partial_index("purchases_due_idx", "next_due_at", where="next_due_at IS NOT NULL"),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    key: Mapped[str] = mapped_column(Text)
-    account_id: Mapped[int] = mapped_column(BigInteger)
-    origin: Mapped[str] = mapped_column(Text)
-    source: Mapped[str] = mapped_column(Text)
-    plan_id: Mapped[int | None] = mapped_column(BigInteger)
-    credits: Mapped[int] = mapped_column(Integer)
-    lots: Mapped[int] = mapped_column(Integer)
-    given: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    cancelled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    taken_back: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    take_backs: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    undone: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    starts_at: Mapped[dt.datetime] = mapped_column(Moment)
-    ends_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    next_due_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+    id: Mapped[NewId]
+    key: Mapped[str] = mapped_column(index=True, unique=True)
+    account_id: Mapped[BigInt]
+    origin: Mapped[str] = mapped_column(index=True)
+    source: Mapped[str]
+    plan_id: Mapped[BigInt | None]
+    credits: Mapped[int] = mapped_column(CheckConstraint("credits > 0", name="credits"))
+    lots: Mapped[int]
+    given: Mapped[Counter]
+    cancelled: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    taken_back: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    take_backs: Mapped[Counter]
+    undone: Mapped[Counter]
+    starts_at: Mapped[dt.datetime]
+    ends_at: Mapped[dt.datetime | None]
+    next_due_at: Mapped[dt.datetime | None]
+    recorded_at: Mapped[dt.datetime]

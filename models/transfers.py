@@ -7,23 +7,11 @@ undoes.
 import datetime as dt
 import uuid
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Date,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Text,
-    text,
-)
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.bank import BankLine
-from models.base import SCHEMA, Base, Moment
+from models.base import BigInt, Counter, NewId, Ours, OwnerId, partial_index
 
 #: A transfer's states; docs/glossary.md explains them.
 STATES = (
@@ -39,7 +27,7 @@ STATES = (
 )
 
 
-class TransferInvoice(Base):
+class TransferInvoice(Ours, table="transfer_invoices"):
     """An invoice that is paid by bank transfer, with its reference and the amount settled.
 
     `invoice_id` is the main app's row. Amounts are in minor units. A constraint keeps
@@ -48,42 +36,36 @@ class TransferInvoice(Base):
     about money that may be for it.
     """
 
-    __tablename__ = "transfer_invoices"
     __table_args__ = (
-        CheckConstraint("due_minor > 0", name="due_minor"),
         CheckConstraint("settled_minor BETWEEN 0 AND due_minor", name="settled_minor"),
         CheckConstraint("waived_minor >= 0", name="waived_minor"),
         CheckConstraint("state IN ('open', 'paid', 'void', 'refunded')", name="state"),
         CheckConstraint("period_end > period_start", name="period_end"),
-        Index(None, "reference", unique=True),
-        Index(None, "number", unique=True),
-        Index(None, "key", unique=True),
         Index("transfer_invoices_account_idx", "account_id", "state"),
-        Index("transfer_invoices_due_idx", "next_step_at", postgresql_where=text("state = 'open'")),
-        {"schema": SCHEMA},
+        partial_index("transfer_invoices_due_idx", "next_step_at", where="state = 'open'"),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    invoice_id: Mapped[int | None] = mapped_column(BigInteger)
-    account_id: Mapped[int] = mapped_column(BigInteger)
-    plan_id: Mapped[int] = mapped_column(BigInteger)
-    number: Mapped[str] = mapped_column(Text)
-    reference: Mapped[str] = mapped_column(Text)
-    key: Mapped[str] = mapped_column(Text)
-    currency: Mapped[str] = mapped_column(Text)
-    due_minor: Mapped[int] = mapped_column(BigInteger)
-    settled_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    waived_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    state: Mapped[str] = mapped_column(Text, server_default=text("'open'"))
-    months: Mapped[int] = mapped_column(Integer)
-    period_start: Mapped[dt.datetime | None] = mapped_column(Moment)
-    period_end: Mapped[dt.datetime | None] = mapped_column(Moment)
-    issued_at: Mapped[dt.datetime] = mapped_column(Moment)
-    due_at: Mapped[dt.datetime] = mapped_column(Moment)
-    next_step_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    steps_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    questioned_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    id: Mapped[NewId]
+    invoice_id: Mapped[BigInt | None]
+    account_id: Mapped[BigInt]
+    plan_id: Mapped[BigInt]
+    number: Mapped[str] = mapped_column(index=True, unique=True)
+    reference: Mapped[str] = mapped_column(index=True, unique=True)
+    key: Mapped[str] = mapped_column(index=True, unique=True)
+    currency: Mapped[str]
+    due_minor: Mapped[BigInt] = mapped_column(CheckConstraint("due_minor > 0", name="due_minor"))
+    settled_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    waived_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    state: Mapped[str] = mapped_column(server_default=text("'open'"))
+    months: Mapped[int]
+    period_start: Mapped[dt.datetime | None]
+    period_end: Mapped[dt.datetime | None]
+    issued_at: Mapped[dt.datetime]
+    due_at: Mapped[dt.datetime]
+    next_step_at: Mapped[dt.datetime | None]
+    steps_done: Mapped[Counter]
+    questioned_at: Mapped[dt.datetime | None]
+    finished_at: Mapped[dt.datetime | None]
 
     @property
     def open_minor(self) -> int:
@@ -91,7 +73,7 @@ class TransferInvoice(Base):
         return max(self.due_minor - self.settled_minor - self.waived_minor, 0)
 
 
-class Transfer(Base):
+class Transfer(Ours, table="transfers"):
     """One payment of a bank line: the line itself, or one transaction of a batch booking.
 
     `amount_minor` is positive for money received, negative for money returned. A constraint keeps
@@ -99,7 +81,6 @@ class Transfer(Base):
     reviewers can't both decide. `review`: why a reviewer should look at it; null: no need.
     """
 
-    __tablename__ = "transfers"
     __table_args__ = (
         CheckConstraint(f"state IN {STATES!r}", name="state"),
         CheckConstraint("allocated_minor >= 0 AND credited_minor >= 0", name="parts"),
@@ -107,160 +88,151 @@ class Transfer(Base):
             "allocated_minor + credited_minor <= greatest(amount_minor, 0)", name="whole"
         ),
         Index(None, "line", "place", unique=True),
-        Index(
-            "transfers_undecided_idx",
-            "id",
-            postgresql_where=text("state IN ('open', 'waiting', 'frozen')"),
+        partial_index(
+            "transfers_undecided_idx", "id", where="state IN ('open', 'waiting', 'frozen')"
         ),
-        Index("transfers_review_idx", "id", postgresql_where=text("review IS NOT NULL")),
+        partial_index("transfers_review_idx", "id", where="review IS NOT NULL"),
         Index(None, "account", "booking_date"),
-        {"schema": SCHEMA},
+        Index(None, "account", "currency", "amount_minor"),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    line: Mapped[uuid.UUID] = mapped_column(UUID, ForeignKey(BankLine.key))
-    place: Mapped[int] = mapped_column(Integer)
-    account: Mapped[str] = mapped_column(Text)
-    currency: Mapped[str] = mapped_column(Text)
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    booking_date: Mapped[dt.date] = mapped_column(Date)
-    payer_iban: Mapped[str | None] = mapped_column(Text)
-    customer_id: Mapped[int | None] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text, server_default=text("'open'"))
-    review: Mapped[str | None] = mapped_column(Text)
-    allocated_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    credited_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    decision_id: Mapped[int | None] = mapped_column(BigInteger)
-    reversed_by: Mapped[int | None] = mapped_column(BigInteger, unique=True)
-    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
-    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+    id: Mapped[NewId]
+    line: Mapped[uuid.UUID] = mapped_column(ForeignKey(BankLine.key))
+    place: Mapped[int]
+    account: Mapped[str]
+    currency: Mapped[str]
+    amount_minor: Mapped[BigInt]
+    booking_date: Mapped[dt.date]
+    payer_iban: Mapped[str | None]
+    customer_id: Mapped[BigInt | None]
+    state: Mapped[str] = mapped_column(server_default=text("'open'"))
+    review: Mapped[str | None]
+    allocated_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    credited_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    decision_id: Mapped[BigInt | None]
+    reversed_by: Mapped[BigInt | None] = mapped_column(unique=True)
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    recorded_at: Mapped[dt.datetime]
 
 
-class Decision(Base):
+class MatchingMark(Ours, table="matching_marks"):
+    """The number of invoices that the last matching saw: one row, so that idle runs rest."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    invoices: Mapped[BigInt]
+    matched_at: Mapped[dt.datetime]
+
+
+class Decision(Ours, table="transfer_decisions"):
     """A decision about a transfer, by a rule or a reviewer, with its evidence.
 
     `transfer_id` null: a reviewer let an account's unapplied cash pay an invoice.
     """
 
-    __tablename__ = "transfer_decisions"
-    __table_args__ = (Index(None, "transfer_id", "id"), {"schema": SCHEMA})
+    __table_args__ = (Index(None, "transfer_id", "id"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    id: Mapped[NewId]
     transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
-    rule: Mapped[str] = mapped_column(Text)
-    outcome: Mapped[str] = mapped_column(Text)
+    rule: Mapped[str]
+    outcome: Mapped[str]
     evidence: Mapped[dict[str, object]]
-    engine_version: Mapped[str] = mapped_column(Text)
-    actor: Mapped[str] = mapped_column(Text)
-    decided_at: Mapped[dt.datetime] = mapped_column(Moment)
+    engine_version: Mapped[str]
+    actor: Mapped[str]
+    decided_at: Mapped[dt.datetime]
 
 
-class Allocation(Base):
+class Allocation(Ours, table="allocations"):
     """Money of a transfer allocated to an invoice; negative if it undoes another allocation.
 
     `transfer_id` null: the money comes from the account's unapplied cash.
     """
 
-    __tablename__ = "allocations"
     __table_args__ = (
         CheckConstraint("(amount_minor > 0) = (undoes IS NULL)", name="undoes"),
         CheckConstraint("amount_minor <> 0", name="amount_minor"),
-        Index(None, "transfer_id"),
-        Index(None, "transfer_invoice_id"),
-        {"schema": SCHEMA},
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
-    transfer_invoice_id: Mapped[int] = mapped_column(ForeignKey(TransferInvoice.id))
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    id: Mapped[NewId]
+    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id), index=True)
+    transfer_invoice_id: Mapped[int] = mapped_column(ForeignKey(TransferInvoice.id), index=True)
+    amount_minor: Mapped[BigInt]
     decision_id: Mapped[int] = mapped_column(ForeignKey(Decision.id))
-    undoes: Mapped[int | None] = mapped_column(BigInteger, unique=True)
-    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+    undoes: Mapped[BigInt | None] = mapped_column(unique=True)
+    recorded_at: Mapped[dt.datetime]
 
 
-class UnappliedCash(Base):
+class UnappliedCash(Ours, table="unapplied_cash"):
     """A movement of an account's money that is on no invoice.
 
     The sum is the account's unapplied cash; a returned payment may make it negative.
     """
 
-    __tablename__ = "unapplied_cash"
     __table_args__ = (
         CheckConstraint("amount_minor <> 0", name="amount_minor"),
         Index(None, "account_id", "currency"),
-        Index(None, "transfer_id"),
-        {"schema": SCHEMA},
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    account_id: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    why: Mapped[str] = mapped_column(Text)
-    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
+    id: Mapped[NewId]
+    account_id: Mapped[BigInt]
+    currency: Mapped[str]
+    amount_minor: Mapped[BigInt]
+    why: Mapped[str]
+    transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id), index=True)
     decision_id: Mapped[int] = mapped_column(ForeignKey(Decision.id))
-    recorded_at: Mapped[dt.datetime] = mapped_column(Moment)
+    recorded_at: Mapped[dt.datetime]
 
 
-class Payer(Base):
+class Payer(Ours, table="payers"):
     """An IBAN that paid for an account.
 
     `matched` counts payments by reference, `confirmed` and `declined` the decisions of reviewers.
     """
 
-    __tablename__ = "payers"
     __table_args__ = (
         CheckConstraint("confirmed >= 0 AND matched >= 0 AND declined >= 0", name="counts"),
-        {"schema": SCHEMA},
     )
 
-    iban: Mapped[str] = mapped_column(Text, primary_key=True)
-    account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    confirmed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    matched: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    declined: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    iban: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[OwnerId]
+    confirmed: Mapped[Counter]
+    matched: Mapped[Counter]
+    declined: Mapped[Counter]
 
 
-class ConfirmationRequest(Base):
+class ConfirmationRequest(Ours, table="transfer_confirmations"):
     """A confirmation above the limit that waits for a second reviewer."""
 
-    __tablename__ = "transfer_confirmations"
     __table_args__ = (
-        Index(
+        partial_index(
             "transfer_confirmations_open_idx",
             "transfer_id",
             unique=True,
-            postgresql_where=text("second_actor IS NULL AND NOT is_withdrawn"),
+            where="second_actor IS NULL AND NOT is_withdrawn",
         ),
-        {"schema": SCHEMA},
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    id: Mapped[NewId]
     transfer_id: Mapped[int] = mapped_column(ForeignKey(Transfer.id))
-    version: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int]
     parts: Mapped[list[object]]
-    first_actor: Mapped[str] = mapped_column(Text)
-    second_actor: Mapped[str | None] = mapped_column(Text)
-    is_withdrawn: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
-    asked_at: Mapped[dt.datetime] = mapped_column(Moment)
+    first_actor: Mapped[str]
+    second_actor: Mapped[str | None]
+    is_withdrawn: Mapped[bool] = mapped_column(server_default=text("false"))
+    asked_at: Mapped[dt.datetime]
 
 
-class RefundRequest(Base):
+class RefundRequest(Ours, table="refund_requests"):
     """A refund that a reviewer requested; the worker itself never sends money."""
 
-    __tablename__ = "refund_requests"
-    __table_args__ = (
-        CheckConstraint("amount_minor > 0", name="amount_minor"),
-        Index(None, "account_id"),
-        {"schema": SCHEMA},
-    )
+    __table_args__ = (CheckConstraint("amount_minor > 0", name="amount_minor"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    id: Mapped[NewId]
     transfer_id: Mapped[int | None] = mapped_column(ForeignKey(Transfer.id))
-    account_id: Mapped[int | None] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[str] = mapped_column(Text)
-    actor: Mapped[str] = mapped_column(Text)
-    asked_at: Mapped[dt.datetime] = mapped_column(Moment)
+    account_id: Mapped[BigInt | None] = mapped_column(index=True)
+    currency: Mapped[str]
+    amount_minor: Mapped[BigInt]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    asked_at: Mapped[dt.datetime]

@@ -1,5 +1,7 @@
 """Bank tasks: import statements, match transfers, announce invoices, and reviewers' decisions."""
 
+from collections import Counter
+
 from billing.bank.intake import files
 from billing.bank.invoicing import issue
 from billing.bank.review import decisions, reviewers
@@ -18,7 +20,11 @@ def import_statement(message: ImportStatement) -> dict[str, object]:
     """Import a file that is in the database, then match the new transfers."""
     outcome = import_file_flow.import_file(message.file_id)
     report = match.run()
-    return {"outcome": outcome.outcome, "statements": len(outcome.statements), **report.counts()}
+    ends: Counter[str] = Counter()
+    for end in import_file_flow.with_ends(outcome).ends:
+        ends[f"lines_{end.end}"] += end.lines
+    counts = {"statements": len(outcome.statements), **ends, **report.counts()}
+    return {"outcome": outcome.outcome, **counts}
 
 
 @app.task(name=AnnounceTransfer.TASK, message=AnnounceTransfer)

@@ -1,12 +1,23 @@
-"""Tasks about credits: debits and their reversal, the inbox, grants and signup grants."""
+"""Tasks about credits: debits and reversals, the inbox, grants, signup grants and holds."""
 
 import time
 
 from billing.ledger import grants
 from billing.operations import dead_letters as dead_letters_table
 from billing.renewal import signup_grant
-from billing.usage import post
-from billing_client.messages import Debit, DebitMany, DrainInbox, Grant, Reverse, SeedAccount
+from billing.usage import holds, post
+from billing_client.messages import (
+    Capture,
+    Debit,
+    DebitMany,
+    DrainInbox,
+    Grant,
+    PlaceHold,
+    Release,
+    Reverse,
+    SeedAccount,
+)
+from flows import sweeps
 from worker import dead_letters
 from worker.app import app
 from worker.database import transaction
@@ -74,3 +85,31 @@ def seed_account(message: SeedAccount) -> dict[str, object]:
     with transaction() as ctx:
         granted = signup_grant.give(ctx, message.account_id)
     return {"entry_id": granted.entry and granted.entry.id, "why_not": granted.why_not}
+
+
+@app.task(name=PlaceHold.TASK, message=PlaceHold)
+def place_hold(message: PlaceHold) -> dict[str, object]:
+    """Place a hold, by the SQL function that the main app can call itself."""
+    with transaction() as ctx:
+        placed = holds.place(ctx, message)
+    if error := holds.error_of(placed, message):
+        raise error
+    return {"outcome": placed.outcome, "reason": placed.reason}
+
+
+@app.task(name=Capture.TASK, message=Capture)
+def capture(message: Capture) -> dict[str, object]:
+    """Capture a hold: take the credits that it reserved."""
+    return apply_one(message)
+
+
+@app.task(name=Release.TASK, message=Release)
+def release(message: Release) -> dict[str, object]:
+    """Release a hold: give back the credits that it reserved."""
+    return apply_one(message)
+
+
+@app.task(name="holds.expire_due", is_tick=True)
+def expire_holds() -> dict[str, object]:
+    """Expire the holds that are due."""
+    return sweeps.counts(sweeps.until_done(holds.sweep))

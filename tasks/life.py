@@ -1,7 +1,7 @@
 """The life of accounts: trials, dunning, plan limits, and the closing of deleted accounts."""
 
 from billing import closing
-from billing.lifecycle import plan_limits
+from billing.lifecycle import app_writes, plan_limits
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import overrides as trial_overrides
@@ -33,20 +33,16 @@ def remind_due() -> dict[str, object]:
 @app.task(name=ExtendTrial.TASK, message=ExtendTrial)
 def extend(message: ExtendTrial) -> dict[str, object]:
     """Give a trial a later end."""
-    with transaction() as ctx:
-        has_moved = trial_overrides.extend(
-            ctx.by("main_app"), message.account_id, ends_at=message.ends_at
-        )
+    with transaction(actor="main_app") as ctx:
+        has_moved = trial_overrides.extend(ctx, message.account_id, ends_at=message.ends_at)
     return {"has_moved": has_moved}
 
 
 @app.task(name=RestoreTrial.TASK, message=RestoreTrial)
 def restore(message: RestoreTrial) -> dict[str, object]:
     """Put an account back into its trial."""
-    with transaction() as ctx:
-        has_moved = trial_overrides.restore(
-            ctx.by("main_app"), message.account_id, ends_at=message.ends_at
-        )
+    with transaction(actor="main_app") as ctx:
+        has_moved = trial_overrides.restore(ctx, message.account_id, ends_at=message.ends_at)
     return {"has_moved": has_moved}
 
 
@@ -62,6 +58,12 @@ def method_changed(message: PaymentMethodChanged) -> dict[str, object]:
 def step_due() -> dict[str, object]:
     """Take the dunning steps that are due: remind, retry, suspend, cancel."""
     return sweeps.counts(sweeps.in_turns(step_due.apply_async, dunning_sweep.step_due))
+
+
+@app.task(name="accounts.follow_status", is_tick=True)
+def follow_status() -> dict[str, object]:
+    """Apply the statuses that the main app wrote itself: history, events, trials, credits."""
+    return sweeps.counts(sweeps.in_turns(follow_status.apply_async, app_writes.sweep))
 
 
 @app.task(name="accounts.check_limits", is_tick=True)

@@ -19,12 +19,7 @@ def collect_dead_letters() -> dict[str, object]:
     return {"collected": dead_letters.collect(app.tasks)}
 
 
-@app.task(
-    name="upkeep.audit_books",
-    is_tick=True,
-    soft_time_limit=AUDIT_S,
-    time_limit=AUDIT_S + 60,
-)
+@app.task(name="upkeep.audit_books", is_tick=True, soft_time_limit=AUDIT_S, time_limit=AUDIT_S + 60)
 def audit_books() -> dict[str, object]:
     """Audit the ledger, once an hour however many beats tick."""
     now = clock.now()

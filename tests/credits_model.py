@@ -201,6 +201,10 @@ class Account:
         self.lots.append(lot)
 
 
+#: What a key stands for that nothing but reversals has named.
+MARK = object()
+
+
 class Model:
     """All accounts, holds, prices, and what each key stands for."""
 
@@ -212,6 +216,8 @@ class Model:
         self.holds = {}
         #: (kind of act, key) -> (what was asked, the first answer)
         self.known = {}
+        #: (account, key) of reversals that came before the key was used
+        self.reversed_first = set()
 
     def cost(self, operation, units, at):
         """Credits that the version in force at that time asks for, or None."""
@@ -322,12 +328,14 @@ class Model:
         own_key = f"billing:reversal:{key}"
 
         def give_back():
+            if key in self.holds and self.holds[key].account != account:
+                raise No("KeyReused")
             if key in self.holds and ("finish", key) not in self.known:
                 raise No("HoldNotFinished")
             ledger = self._account(account)
-            if ("key", key) not in self.known:
-                refused = No("ReversedFirst", is_final=True)
-                self.known["key", key] = (None, refused.said)
+            refused = No("ReversedFirst", is_final=True)
+            if self.known.setdefault(("key", key), (MARK, refused.said))[0] is MARK:
+                self.reversed_first.add((account, key))
                 raise refused
             paid_as, (_, said) = key, self.known["key", key]
             if said.outcome in {"held", "refused"} and ("finish", key) in self.known:
@@ -350,7 +358,9 @@ class Model:
             ledger.repay(now)
             return Said("given", -entry.amount)
 
-        return self._once("reverse", key, ("reverse", account), own_key=own_key, act=give_back)
+        return self._once(
+            "reverse", (account, key), ("reverse", account), own_key=own_key, act=give_back
+        )
 
     def expire_holds(self, now):
         due = [h for h in self.holds.values() if h.state == "held" and h.expires_at <= now]
@@ -393,16 +403,21 @@ class Model:
     def _once(self, kind, key, asked, *, own_key, act):
         if (kind, key) in self.known:
             first_asked, said = self.known[kind, key]
-            # A key that was reversed before it was used refuses whatever debit comes with it.
-            is_same = asked == first_asked or (first_asked is None and asked[0] == "debit")
-            return said if is_same else Said("rejected", reason="KeyReused")
+            if asked == first_asked:
+                return said
+            is_reversed = (asked[1], key) in self.reversed_first
+            if is_reversed and asked[0] == "debit":
+                return Said("refused", reason="ReversedFirst")
+            # A key that only other accounts have reversed is free.
+            if is_reversed or first_asked is not MARK:
+                return Said("rejected", reason="KeyReused")
         try:
             said = act()
         except No as no:
             if not no.is_final:
                 return no.said
             said = no.said
-            shown = key if said.reason == "ReversedFirst" else own_key
+            shown = key[1] if said.reason == "ReversedFirst" else own_key
             self.accounts[asked[1]].refusals.append((shown, said.reason))
         self.known[kind, key] = (asked, said)
         return said

@@ -41,12 +41,8 @@ def keep(message: DeadMessage) -> None:
         if message.raw is not None:
             raise
         queues.connection().lpush(queues.PARKED, json.dumps(dataclasses.asdict(message)))
-        log.warning(
-            "dead_letter_parked",
-            task=message.task,
-            error=message.error,
-            because=type(error).__name__,
-        )
+        because = type(error).__name__
+        log.warning("dead_letter_parked", task=message.task, error=message.error, because=because)
 
 
 def storable(message: DeadMessage) -> DeadMessage:
@@ -122,12 +118,8 @@ def _collect(source: str, known_tasks: Container[str]) -> int:
     client = queues.connection()
     moved = 0
     while raws := cast("list[bytes]", client.lrange(source, -COLLECTED_AT_ONCE, -1)):
-        messages = [
-            _from_parked(raw)
-            if source == queues.PARKED
-            else from_raw(raw, _problem(raw, known_tasks))
-            for raw in raws
-        ]
+        is_parked = source == queues.PARKED
+        messages = [_parked(raw) if is_parked else _unread(raw, known_tasks) for raw in raws]
         kept = [raw for raw, is_kept in zip(raws, _kept(messages), strict=True) if is_kept]
         for raw in kept:
             # By value, not by place: another collector may have removed its share.
@@ -164,16 +156,17 @@ def count_in_redis() -> int:
     return client.llen(queues.QUARANTINE) + client.llen(queues.PARKED)
 
 
-def _from_parked(raw: bytes) -> DeadMessage:
+def _parked(raw: bytes) -> DeadMessage:
     try:
         return storable(DeadMessage(**json.loads(raw)))
     except (ValueError, TypeError):
         return from_raw(raw, f"on the list {queues.PARKED}, and no dead letter")
 
 
-def _problem(raw: bytes, known_tasks: Container[str]) -> str:
+def _unread(raw: bytes, known_tasks: Container[str]) -> DeadMessage:
+    problem = "its delivery tag or delivery info is missing, or another message has the tag"
     try:
         envelope.read(raw, known_tasks=known_tasks)
     except Malformed as error:
-        return str(error.facts["problem"])
-    return "its delivery tag or delivery info is missing, or another message has the tag"
+        problem = str(error.facts["problem"])
+    return from_raw(raw, problem)

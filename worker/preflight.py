@@ -59,20 +59,17 @@ def _settings() -> Iterator[Fact]:
     if config.redis_url.startswith("rediss://") and (
         not celeryconfig.broker_use_ssl or "ssl_cert_reqs=none" in config.redis_url.lower()
     ):
-        yield Fact(
-            "settings", "problem", "REDIS_URL is rediss://, but the certificate is not checked."
-        )
+        text = "REDIS_URL is rediss://, but the certificate is not checked."
+        yield Fact("settings", "problem", text)
     if config.debit_reader == "stock":
         text = "Debits are read one by one, because BILLING_DEBIT_READER is stock."
         yield Fact("settings", "warning", text)
     for sentence in deprecations():
         yield Fact("settings", "warning", sentence)
-    yield Fact(
-        "settings",
-        "ok",
-        f"The time limits are {config.soft_time_limit_s} and {config.hard_time_limit_s} s, the"
-        f" visibility timeout is {config.visibility_timeout_s} s, the lease {config.lease_s} s.",
-    )
+    limits = f"{config.soft_time_limit_s} and {config.hard_time_limit_s} s"
+    timeout = f"{config.visibility_timeout_s} s, the lease {config.lease_s} s"
+    text = f"The time limits are {limits}, the visibility timeout is {timeout}."
+    yield Fact("settings", "ok", text)
 
 
 def _postgres() -> Iterator[Fact]:
@@ -135,12 +132,9 @@ def _columns(table: sa.Table, existing: dict[str, ReflectedColumn]) -> Iterator[
     if table.name == CreditTransaction.__tablename__:
         ours = set(table.columns.keys())
         for name, actual in existing.items():
-            if name not in ours and not actual["nullable"] and not _has_default(actual):
+            has_value = actual["nullable"] or actual["default"] is not None
+            if name not in ours and not has_value and not {"identity", "computed"} & actual.keys():
                 yield f"column {name} is NOT NULL without a default, and we do not know it."
-
-
-def _has_default(column: ReflectedColumn) -> bool:
-    return column["default"] is not None or "identity" in column or "computed" in column
 
 
 def _kind(type_: sa.types.TypeEngine[object]) -> str:
@@ -163,14 +157,11 @@ def _kind(type_: sa.types.TypeEngine[object]) -> str:
 def _schema(connection: sa.Connection) -> Iterator[Fact]:
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
     current, head = context.get_current_revision(), schema.head()
-    if current != head:
-        yield Fact(
-            "schema",
-            "problem",
-            f"The schema is at {current} and must be at {head}: run `billing migrate`.",
-        )
-    else:
+    if current == head:
         yield Fact("schema", "ok", f"The schema is at {head}, as this version needs.")
+        return
+    text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
+    yield Fact("schema", "problem", text)
 
 
 def _redis() -> Iterator[Fact]:
@@ -184,11 +175,9 @@ def _redis() -> Iterator[Fact]:
     level: Level = "ok" if tuple(map(int, version.split(".")[:2])) >= OLDEST_REDIS else "problem"
     yield Fact("redis", level, f"The version is {version}.")
     if not info.get("aof_enabled"):
-        yield Fact(
-            "redis", "warning", "Redis keeps no append-only file: a crash loses queued messages."
-        )
-    if info.get("maxmemory_policy", "noeviction") != "noeviction":
-        policy = info["maxmemory_policy"]
-        yield Fact(
-            "redis", "problem", f"The maxmemory-policy {policy} evicts messages; set noeviction."
-        )
+        text = "Redis keeps no append-only file: a crash loses queued messages."
+        yield Fact("redis", "warning", text)
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        text = f"The maxmemory-policy {policy} evicts messages; set noeviction."
+        yield Fact("redis", "problem", text)

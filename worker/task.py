@@ -57,7 +57,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Do the work of one message; Flower shows the answer. Called by Celery."""
-        began = time.monotonic()
+        began, about = time.monotonic(), {"task": self.name, "message_id": self.request.id}
         try:
             answer = self.run(*self._message(args, kwargs))
         except (Rejected, InvalidMessage) as error:
@@ -65,19 +65,11 @@ class BillingTask(Task):  # type: ignore[type-arg]
         except Exception as error:
             if is_transient(error):
                 self._try_later(error, kwargs)
-            log.exception(
-                "task_broke", task=self.name, message_id=self.request.id, error=type(error).__name__
-            )
+            log.exception("task_broke", error=type(error).__name__, **about)
             self._die(error, kwargs)
         took_ms = round((time.monotonic() - began) * 1000, 1)
-        log.info(
-            "task_done",
-            task=self.name,
-            message_id=self.request.id,
-            took_ms=took_ms,
-            # Under a name of its own: a field of it could otherwise be one of the logger's.
-            answer=answer or {},
-        )
+        # The answer under a name of its own: a field of it could be one of the logger's.
+        log.info("task_done", **about, took_ms=took_ms, answer=answer or {})
         return answer
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
@@ -101,18 +93,12 @@ class BillingTask(Task):  # type: ignore[type-arg]
             self._die(error, kwargs)
         longest = min(2**retries, settings().max_backoff_s)
         countdown = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-        log.warning(
-            "task_delayed",
-            task=self.name,
-            message_id=self.request.id,
-            error=type(error).__name__,
-            countdown_s=round(countdown, 1),
-        )
+        name, shown_s = type(error).__name__, round(countdown, 1)
+        about = {"task": self.name, "message_id": self.request.id}
+        log.warning("task_delayed", **about, error=name, countdown_s=shown_s)
         try:
             # max_retries is a number because None would mean the class's own.
-            raise self.retry(
-                countdown=countdown, max_retries=retries + 1, exc=Dead(type(error).__name__)
-            )
+            raise self.retry(countdown=countdown, max_retries=retries + 1, exc=Dead(name))
         except Reject as not_sent:
             # Celery would drop this message because it can't send the retry.
             raise Reject(str(not_sent), requeue=True) from None

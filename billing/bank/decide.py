@@ -1,30 +1,35 @@
 """Matching of one batch of transfers, and the carrying out of each of its decisions."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from billing.bank import allocate, transfers
 from billing.bank.errors import TransferChanged
-from billing.bank.matching import open_items, rules
+from billing.bank.matching import rows, rules
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
 from billing.bank.transfers import UndecidedTransfer
 from billing.context import Context
 from billing.host import accounts, funding
-from models.transfers import Decision
+from models.transfers import Decision, TransferInvoice
 
 ACTOR = "rule"
 #: Rules by which a transfer's payer becomes known for an account.
 MAKES_PAYER_KNOWN = frozenset({"A1", "A2", "A5"})
 
-#: Whether anything has changed since the last matching: a new transfer, or a new invoice.
+#: Whether anything has changed since the last matching: one of these transfers is new, or an
+#: invoice is. Invoices are counted, for one with a lower id may be committed later.
 _HAS_NEWS = """
-SELECT EXISTS (SELECT FROM billing.transfers WHERE state = 'open')
-    OR COALESCE((SELECT max(issued_at) FROM billing.transfer_invoices)
-                > (SELECT max(decided_at) FROM billing.transfer_decisions), false)
+SELECT EXISTS (SELECT FROM billing.transfers WHERE state = 'open' AND id = ANY(:ids))
+    OR (SELECT count(*) FROM billing.transfer_invoices)
+        <> COALESCE((SELECT invoices FROM billing.matching_marks), -1)
+"""
+_MARK = """
+INSERT INTO billing.matching_marks (id, invoices, matched_at) VALUES (1, :invoices, :now)
+ON CONFLICT (id) DO UPDATE SET invoices = EXCLUDED.invoices, matched_at = EXCLUDED.matched_at
 """
 
 
@@ -35,12 +40,26 @@ def decide(
     versions = {
         transfer.incoming.id: transfer.version for transfer in undecided if not transfer.is_return
     }
-    if not versions or not session.scalar(text(_HAS_NEWS)):
+    if not versions or not session.scalar(text(_HAS_NEWS), {"ids": list(versions)}):
         return []
     incoming = [transfer.incoming for transfer in undecided if transfer.incoming.id in versions]
     since = min(transfer.booking_date for transfer in incoming)
-    decisions = rules.match(incoming, open_items.read(session, since=since), policy)
+    decisions = rules.match(incoming, rows.read(session, since=since), policy)
     return [(decision, versions[decision.transfer_id]) for decision in decisions]
+
+
+def issued(session: Session) -> int:
+    """Count the invoices that were ever issued; read it before `decide`, for `mark`."""
+    count = select(func.count()).select_from(TransferInvoice)
+    return session.execute(count).scalar_one()
+
+
+def mark(ctx: Context, invoices: int) -> None:
+    """Record that all that waits was matched with so many invoices, and its decisions are kept.
+
+    So the next run rests until a transfer or an invoice is new.
+    """
+    ctx.session.execute(text(_MARK), {"invoices": invoices, "now": ctx.now})
 
 
 def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
@@ -134,4 +153,11 @@ def _is_recorded(
     if decision_id is None:
         return False
     last = session.scalars(select(Decision).where(Decision.id == decision_id)).one()
-    return (last.rule, last.outcome, last.evidence) == (decision.rule, decision.outcome, evidence)
+    is_same = (last.rule, last.outcome) == (decision.rule, decision.outcome)
+    return is_same and _substance(last.evidence) == _substance(evidence)
+
+
+def _substance(evidence: Mapping[str, Any]) -> tuple[object, ...]:
+    """What a reviewer acts on. Words and scores may count invoices that are no candidates."""
+    candidates = [candidate["parts"] for candidate in evidence["candidates"]]
+    return evidence["account_id"], evidence["parts"], evidence["vetoes"], candidates

@@ -3,92 +3,121 @@
 The line is the money. Its transactions only split it, and only where they add up to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from billing.bank import debits, line_ends, rewordings, wordings
+from billing.bank.debits import Part
 from billing.bank.errors import TransferChanged, UnknownTransfer
 from billing.bank.matching.types import ENGINE_VERSION, IncomingTransfer
+from billing.bank.return_signs import bank_mark
+from billing.bank.wordings import parts_of
 from billing.context import Context
 from billing.events import outbox
-from billing.statements.canonical import Reference
-from models.bank import BankLine
 from models.transfers import Decision, Transfer
 
 #: Lines that one transaction splits.
 SPLIT_AT_ONCE = 500
 #: Transfers that one matching batch takes: a few seconds of work, and an ordinary day's transfers.
 MATCH_AT_ONCE = 5_000
-#: ISO 20022 bank transaction codes, sub-family: a reversal because a payment was returned, or
-#: because its cancellation was requested.
-RETURN_CODES = ("RRTN", "RPCR")
-
-#: Unsplit lines of registered accounts, in the one format in which the account recognises money.
-_UNSPLIT_LINES = """
-SELECT l.key::text, l.account, l.currency, l.amount_minor, l.booking_date, b.customer_id,
+#: Lines without an end of accounts that are ours, in the format in which the account recognises
+#: money on their day.
+_UNSPLIT_LINES = f"""
+SELECT l.key::text, l.account, l.currency, l.amount_minor, l.booking_date, l.format, b.customer_id,
        (SELECT w.payload FROM billing.line_wordings AS w WHERE w.line = l.key
         ORDER BY w.digest LIMIT 1) AS payload
 FROM billing.bank_lines AS l
-JOIN billing.bank_accounts AS b
-  ON b.number = l.account AND b.currency = l.currency AND b.format = l.format
-WHERE NOT l.is_split AND l.status = 'BOOK' AND l.booking_date IS NOT NULL
+JOIN billing.bank_accounts AS b ON b.number = l.account AND b.currency = l.currency
+WHERE NOT l.is_split AND l.pays_nothing IS NULL AND l.status = 'BOOK'
+  AND l.booking_date IS NOT NULL AND l.format = {line_ends.FORMAT_IN_FORCE}
 ORDER BY l.key LIMIT :limit FOR UPDATE OF l SKIP LOCKED
-"""
+"""  # noqa: S608
 
 
 def split_lines(ctx: Context, *, limit: int = SPLIT_AT_ONCE) -> int:
-    """Make the transfers of lines that have none yet; return the number of lines."""
+    """Give lines their end: transfers, or the reason why they pay nothing.
+
+    Return the number of lines that were split into transfers, or could have been.
+    """
+    line_ends.explain(ctx.session)
     lines = ctx.session.execute(text(_UNSPLIT_LINES), {"limit": limit}).all()
-    transfers = [
+    same = rewordings.find(ctx.session, [line.key for line in lines])
+    parts = [part for line in lines if line.key not in same for part in _parts(line)]
+    payments = [part for part in parts if part.amount_minor > 0]
+    customer_ids = {(line.account, line.currency): line.customer_id for line in lines}
+    _insert(ctx, payments, customer_ids)
+    debits_by_sign = [part for part in parts if part.amount_minor < 0]
+    returns = debits.returns_among(ctx.session, debits_by_sign)
+    _insert(ctx, returns, customer_ids)
+    line_ends.finish(ctx.session, [line.key for line in lines], reworded=set(same))
+    early = debits.early_returns(ctx.session, payments)
+    if not early:
+        return len(lines)
+    line_ends.split_again(ctx.session, early)
+    return len(lines) + split_lines(ctx, limit=limit)
+
+
+def _parts(line: Any) -> list[Part]:
+    return [
+        Part(
+            line.key,
+            place,
+            line.account,
+            line.currency,
+            amount,
+            line.booking_date,
+            line.format,
+            line.payload,
+            detail,
+        )
+        for place, amount, detail in parts_of(line.payload, line.amount_minor)
+    ]
+
+
+def _insert(
+    ctx: Context, parts: Sequence[Part], customer_ids: Mapping[tuple[str, str], int | None]
+) -> None:
+    """Make the transfers of these transactions."""
+    rows = [
         {
-            "line": line.key,
-            "place": place,
-            "account": line.account,
-            "currency": line.currency,
-            "amount_minor": amount,
-            "booking_date": line.booking_date,
-            "payer_iban": detail.get("counterparty_iban"),
-            "customer_id": line.customer_id,
+            "line": part.line,
+            "place": part.place,
+            "account": part.account,
+            "currency": part.currency,
+            "amount_minor": part.amount_minor,
+            "booking_date": part.booking_date,
+            "payer_iban": part.detail.get("counterparty_iban"),
+            "customer_id": customer_ids[part.account, part.currency],
             "recorded_at": ctx.now,
         }
-        for line in lines
-        for place, amount, detail in parts_of(line.payload, line.amount_minor)
-        # Money came, or money that had come was returned. Our own payments do not matter here.
-        if amount > 0 or (amount < 0 and _is_return(line.payload, detail))
+        for part in parts
     ]
-    if transfers:
-        ctx.session.execute(upsert(Transfer).on_conflict_do_nothing(), transfers)
-    keys = [line.key for line in lines]
-    ctx.session.execute(update(BankLine).where(BankLine.key.in_(keys)).values(is_split=True))
-    return len(lines)
-
-
-def parts_of(payload: dict[str, Any], amount: int) -> list[tuple[int, int, dict[str, Any]]]:
-    """The (place, minor units, detail) of each transaction of a line, if they add up to it."""
-    details = payload["details"]
-    if details and payload["split_agrees"]:
-        return [(place, detail["amount_minor"], detail) for place, detail in enumerate(details)]
-    return [(0, amount, {} if details else payload)]
-
-
-def _is_return(payload: dict[str, Any], detail: dict[str, Any]) -> bool:
-    """Whether the bank marks this as the undoing of an earlier payment."""
-    codes = f"{payload['type_code']} {detail.get('type_code')}"
-    has_code = any(code in codes for code in RETURN_CODES)
-    return bool(
-        has_code or payload["is_reversal"] or payload["corrects"] or detail.get("return_reason")
-    )
+    if rows:
+        ctx.session.execute(upsert(Transfer).on_conflict_do_nothing(), rows)
 
 
 #: Transfers without a reviewer's decision whose line stands in a statement that is not held.
 #: `payload`: the line's first wording. `notice`: the same payment as another format words it.
+#: `twin`: a transfer of the account's other format, near the day on which the format changes.
 _UNDECIDED = """
 SELECT t.id, t.version, t.line::text, t.place, t.account, t.currency, t.amount_minor,
        t.booking_date, t.payer_iban, t.customer_id, t.state, l.amount_minor AS line_minor,
-       w.payload, w.wordings, e.payload AS notice
+       l.format, w.payload, w.wordings, e.payload AS notice,
+       (SELECT min(o.id) FROM billing.bank_format_switches AS c
+        JOIN billing.transfers AS o ON o.currency = c.currency AND o.account = CASE
+            WHEN t.booking_date >= c.from_day THEN c.former_number ELSE c.number END
+        WHERE c.currency = t.currency AND t.account = CASE
+            WHEN t.booking_date >= c.from_day THEN c.number ELSE c.former_number END
+          AND t.booking_date BETWEEN c.from_day - 7 AND c.from_day + 7
+          AND (o.booking_date >= c.from_day) <> (t.booking_date >= c.from_day)
+          AND o.amount_minor = t.amount_minor
+          AND o.booking_date BETWEEN t.booking_date - 7 AND t.booking_date + 7
+          AND (o.payer_iban = t.payer_iban OR o.payer_iban IS NULL OR t.payer_iban IS NULL)
+       ) AS twin
 FROM billing.transfers AS t
 JOIN billing.bank_lines AS l ON l.key = t.line
 JOIN LATERAL (SELECT (array_agg(v.payload ORDER BY v.digest))[1] AS payload, count(*) AS wordings
@@ -111,13 +140,17 @@ ORDER BY t.state <> 'open', t.booking_date, t.id LIMIT :limit
 
 
 class UndecidedTransfer(NamedTuple):
-    """A transfer as matching sees it, with its version and the bank's words about it."""
+    """A transfer as matching sees it, with its version and the bank's words about it.
+
+    `is_return`: money that went, perhaps a return. `of`: the format of its line.
+    """
 
     incoming: IncomingTransfer
     version: int
     payload: dict[str, Any]
     detail: dict[str, Any]
     is_return: bool
+    of: str = ""
 
 
 def undecided(session: Session, *, limit: int = MATCH_AT_ONCE) -> list[UndecidedTransfer]:
@@ -133,7 +166,7 @@ def _undecided(row: Any) -> UndecidedTransfer:
     details = {place: detail for place, _, detail in parts_of(row.payload, row.line_minor)}
     detail = details.get(row.place, {})
     notice = row.notice if row.notice and not row.notice["details"] else {}
-    is_return = _is_return(row.payload, detail)
+    is_marked = bank_mark(row.payload, detail, row.format) is not None
     incoming = IncomingTransfer(
         id=row.id,
         order=f"{row.line}/{row.place:06d}",
@@ -141,40 +174,19 @@ def _undecided(row: Any) -> UndecidedTransfer:
         currency=row.currency,
         booking_date=row.booking_date,
         receiving=row.account,
-        structured=tuple(_references(detail, notice)),
-        texts=tuple(_texts(detail, notice)),
+        structured=tuple(wordings.references(detail, notice)),
+        texts=tuple(wordings.texts(detail, notice)),
         payer_name=detail.get("counterparty") or notice.get("counterparty"),
         payer_iban=detail.get("counterparty_iban") or notice.get("counterparty_iban"),
         virtual_owner=row.customer_id,
-        doubts=tuple(_doubts(row, is_return=is_return)),
+        doubts=tuple(_doubts(row, is_marked=is_marked)),
     )
     return UndecidedTransfer(
-        incoming, row.version, row.payload, detail, row.amount_minor < 0 and is_return
+        incoming, row.version, row.payload, detail, row.amount_minor < 0, row.format
     )
 
 
-def _references(*wordings: dict[str, Any]) -> list[Reference]:
-    references = [
-        Reference(**reference)
-        for wording in wordings
-        for reference in wording.get("references", ())
-    ]
-    return list(dict.fromkeys(references))
-
-
-def _texts(*wordings: dict[str, Any]) -> list[str]:
-    """The payer's words, a notice's among them; lines of one text may break a word."""
-    return [
-        line
-        for wording in wordings
-        for line in (
-            *wording.get("remittance", ()),
-            *[wording[name] for name in ("end_to_end_id", "note") if wording.get(name)],
-        )
-    ]
-
-
-def _doubts(row: Any, *, is_return: bool) -> list[str]:
+def _doubts(row: Any, *, is_marked: bool) -> list[str]:
     doubts = []
     if row.wordings > 1:
         doubts.append("two statements say different things about this line")
@@ -182,8 +194,10 @@ def _doubts(row: Any, *, is_return: bool) -> list[str]:
         doubts.append("a batch whose transactions do not add up to it")
     elif not row.payload["split_agrees"]:
         doubts.append("its amount is stated in another way inside the line")
-    if row.amount_minor > 0 and is_return:
+    if row.amount_minor > 0 and is_marked:
         doubts.append("the bank marks it as a reversal or a return")
+    if row.twin:
+        doubts.append(f"transfer {row.twin} is perhaps the same payment, in the other format")
     return doubts
 
 

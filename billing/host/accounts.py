@@ -142,12 +142,18 @@ def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
     return [row[0] for row in rows]
 
 
+# The setting tells the trigger on the table that the change is ours (`lifecycle.app_writes`).
+_SET_STATUS = """
+SET LOCAL billing.sets_status = 'on';
+UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[]);
+SET LOCAL billing.sets_status = 'off'
+"""
+
+
 def set_status(session: Session, account_ids: Sequence[int], status: str) -> None:
     """Write the status of accounts; only `billing.lifecycle.status` calls this."""
-    session.connection().exec_driver_sql(
-        "UPDATE igny8_tenants SET status = %(status)s WHERE id = ANY(%(ids)s::bigint[])",
-        {"status": status, "ids": account_ids},
-    )
+    values = {"status": status, "ids": list(account_ids)}
+    session.connection().exec_driver_sql(_SET_STATUS, values)
 
 
 #: The terms of every plan: its id, then the fields of PlanTerms. An app has a handful of plans.

@@ -29,6 +29,7 @@ class Balance:
         now: The time of the act.
         was_credits: `credits` as they were read.
         as_read: All that is written back, as it was read.
+        no_access_reason: Why the account has no access to the product; None if it has access.
     """
 
     account: HostAccount
@@ -46,6 +47,7 @@ class Balance:
     now: dt.datetime
     was_credits: int
     as_read: tuple[object, ...]
+    no_access_reason: str | None = None
 
     @property
     def has_changed(self) -> bool:

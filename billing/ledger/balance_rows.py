@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.host.accounts import PLAN_TERMS, HostAccount, PlanTerms
+from billing.host.accounts import PLAN_TERMS, SYSTEM_SLUGS, HostAccount, PlanTerms
 from billing.ledger import entry_rows, idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.idempotency import KnownKey
@@ -20,6 +20,9 @@ from billing.postgres import sql
 
 # Columns of billing.locked_books: the account's, then the balance's, then one lot's.
 _ACCOUNT, _BALANCE, _IS_DUE, _LOT = slice(0, 7), slice(7, 16), 16, slice(17, None)
+
+#: Statuses with access to the product.
+WITH_ACCESS = frozenset({"trial", "active", "pending_payment"})
 
 
 class OpenAccounts(NamedTuple):
@@ -144,7 +147,25 @@ def _balance(ctx: Context, row: sql.Row, plans: dict[int | None, PlanTerms]) -> 
         now=ctx.now,
         was_credits=credits,
         as_read=(credits, debt, held, spent, spent_since, last_hash),
+        no_access_reason=no_access_reason(account, plan),
     )
+
+
+def no_access_reason(account: HostAccount, plan: PlanTerms | None) -> str | None:
+    """Return why the account has no access to the product; None if it has access.
+
+    The rules and reasons of the view `billing.account_access`, without the reason of a suspension.
+    """
+    if account.is_deleted:
+        return "deleted"
+    if account.slug in SYSTEM_SLUGS:
+        return None
+    if account.status not in WITH_ACCESS:
+        is_known = account.status in ("suspended", "cancelled")
+        return account.status if is_known else "unknown_status"
+    if plan is None:
+        return "no_plan"
+    return None if plan.is_active else "plan_inactive"
 
 
 def _open_lot(ctx: Context, columns: Sequence[Any]) -> OpenLot:

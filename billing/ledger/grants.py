@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from billing.context import Context
 from billing.errors import AlreadyExpired, KeyReused
-from billing.ledger import entry_rows, idempotency
+from billing.ledger import entry_rows, idempotency, reversals
 from billing.ledger.balance import Balance
 from billing.ledger.entry_rows import Entry
 from billing.ledger.ledger import Ledger, open_accounts
@@ -30,12 +30,18 @@ def apply(ctx: Context, grant: Grant) -> Granted:
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
     ledger = open_accounts(ctx, [grant.account_id], key_uuids=[uuid], entries=1)
     known_key = ledger.known_keys.get(uuid)
-    if known_key is not None:
+    is_marked = known_key is not None and known_key.content == reversals.ANY_CONTENT
+    if is_marked:
+        marked_by = reversals.reversed_first(ctx.session, [grant.key])
+        is_marked = (grant.account_id, grant.key) not in marked_by
+    if known_key is not None and not is_marked:
         if known_key.content != content or known_key.entry_id is None:
             raise KeyReused(key=grant.key, account_id=grant.account_id)
         return Granted(
             entry_rows.entries_by_id(ctx.session, [known_key.entry_id])[known_key.entry_id], True
         )
+    if is_marked:
+        ledger.replace_mark(uuid)
     balance = ledger.of(grant.account_id)
     if grant.expires_at is not None and grant.expires_at <= ctx.now:
         raise AlreadyExpired(key=grant.key, expires_at=grant.expires_at.isoformat())

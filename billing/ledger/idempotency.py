@@ -62,6 +62,15 @@ def lookup(session: Session, uuids: Iterable[str]) -> dict[str, KnownKey]:
     return {uuid: KnownKey(content, entry_id) for uuid, content, entry_id in rows}
 
 
+#: Frees uuids that only another account's reversal has marked; values: `keys`.
+_FREE = "DELETE FROM billing.keys WHERE key = ANY(%(keys)s::uuid[]) AND content = 0"
+
+
+def free(session: Session, uuids: Iterable[str]) -> None:
+    """Remove the marks of other accounts' reversals, right before these uuids are claimed."""
+    session.connection().exec_driver_sql(_FREE, {"keys": sql.texts(uuids)})
+
+
 def claim(session: Session, new: Mapping[str, KnownKey]) -> None:
     """Make these uuids stand for this, for ever.
 

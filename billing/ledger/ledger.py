@@ -44,6 +44,7 @@ class Ledger:
     _ids: list[int] = field(default_factory=list)
     _entries: list[Entry] = field(default_factory=list)
     _new_keys: dict[str, KnownKey] = field(default_factory=dict)
+    _freed: list[str] = field(default_factory=list)
 
     def of(self, account_id: int) -> Balance:
         """The balance of an account. Raises UnknownAccount or AccountDeleted."""
@@ -57,6 +58,10 @@ class Ledger:
     def remember(self, uuid: str, content: int, entry_id: int | None) -> None:
         """Claim a key for this content and its entry; None: it was refused."""
         self.known_keys[uuid] = self._new_keys[uuid] = KnownKey(content, entry_id)
+
+    def replace_mark(self, uuid: str) -> None:
+        """Let the claim of this uuid replace the mark of another account's reversal."""
+        self._freed.append(uuid)
 
     def entry(self, entry_id: int) -> Entry:
         """An entry that this transaction has posted."""
@@ -194,6 +199,8 @@ class Ledger:
                 self.repay(balance)
         if self._entries:
             sql.copy(session, entry_rows.TABLE, entry_rows.COLUMNS, self._entry_lines())
+        if self._freed:
+            idempotency.free(session, self._freed)
         if self._new_keys:
             idempotency.claim(session, self._new_keys)
         changed = [balance for balance in balances if balance.has_changed]

@@ -1,7 +1,8 @@
 """Reversals: a debit's credits return to the lots that they came from, once.
 
-A reversal may arrive before its debit. It then takes the debit's key, and the debit is refused when
-it arrives: the ledger ends as if both had arrived in order.
+A reversal may arrive before its debit. It then marks the debit's key, and the debit is refused when
+it arrives: the ledger ends as if both had arrived in order. The mark counts for the account that
+reversed, and any other account may still use the key (decision 0024).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,15 +15,38 @@ from billing.ledger import entry_rows, idempotency
 from billing.ledger.entry_rows import Entry
 from billing.ledger.idempotency import KnownKey
 from billing.ledger.ledger import Ledger
+from billing.postgres import sql
 from billing_client.messages import Reverse
 
-#: The content of a key that was reversed before its debit arrived.
+#: The content of a key that a reversal has marked, and that nothing has used yet. The SQL function
+#: `billing.place_hold` knows it, too.
 ANY_CONTENT = 0
 
 
 def key_of(debit_key: str) -> str:
     """Return the key of a debit's reversal."""
     return idempotency.own("reversal", debit_key)
+
+
+def uuid_of(account_id: int, debit_key: str) -> str:
+    """Return the uuid that stands for an account's reversal of this key."""
+    return idempotency.as_uuid(idempotency.own("reversed_by", account_id, debit_key))
+
+
+def before_0013(debit_key: str) -> str:
+    """Return the uuid that stood for a reversal of this key before migration 0013."""
+    return idempotency.as_uuid(key_of(debit_key))
+
+
+_REVERSED_FIRST = """
+SELECT account_id, key FROM billing.refusals
+WHERE key = ANY(%(keys)s::text[]) AND reason = 'ReversedFirst'
+"""
+
+
+def reversed_first(session: Session, keys: Iterable[str]) -> set[tuple[int, str]]:
+    """Return the accounts and keys, of these keys, that were reversed before they were used."""
+    return {(row[0], row[1]) for row in sql.rows(session, _REVERSED_FIRST, {"keys": list(keys)})}
 
 
 def finish_key(hold_key: str) -> str:
@@ -73,6 +97,7 @@ def reverse(
         known_key = ledger.known_keys.get(debit_uuid, known_key)
     if known_key is None:
         ledger.remember(debit_uuid, ANY_CONTENT, None)
+    if known_key is None or known_key.content == ANY_CONTENT:
         raise ReversedFirst(key=message.key)
     if known_key.entry_id is None:
         raise NothingToReverse(key=message.key)

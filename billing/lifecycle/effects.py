@@ -1,4 +1,4 @@
-"""The effects of a status change on trials, dunning and credit cycles, in one table.
+"""The effects of a status change on trials, dunning and credit cycles, and its history.
 
 `billing.lifecycle.status` calls them in the transaction and under the locks of the change.
 """
@@ -9,9 +9,13 @@ from functools import partial
 
 from billing.context import Context
 from billing.errors import NoPlan
+from billing.events import outbox
+from billing.events.outbox import NewEvent
 from billing.host import accounts, funding
+from billing.lifecycle import transitions
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
+from billing.postgres import sql
 from billing.renewal import cycle_rows, cycles, expiry, signup_grant
 
 
@@ -77,3 +81,29 @@ EFFECTS: Mapping[str, tuple[Callable[[Context, Mapping[int, str]], object], ...]
     ),
     "pending_payment": (_open_announced,),
 }
+
+
+def apply(ctx: Context, statuses_before: Mapping[int, str], *, to: str) -> None:
+    """Apply the effects of reaching a status, under the locks of the change."""
+    for effect in EFFECTS.get(to, ()):
+        effect(ctx, statuses_before)
+
+
+def record(
+    ctx: Context, statuses_before: Iterable[tuple[int, str]], *, to: str, reason: str
+) -> None:
+    """Record that these accounts, each with its status before, went to a status."""
+    changed = list(statuses_before)
+    sql.insert(
+        ctx.session,
+        "billing.status_changes",
+        {"account_id": "bigint", "status_from": "text"},
+        changed,
+        constants={"status_to": to, "reason": reason, "actor": ctx.actor, "happened_at": ctx.now},
+    )
+    facts = {"status_to": to, "reason": reason, "actor": ctx.actor}
+    events = [
+        NewEvent(transitions.event_of(before, to), account_id, {"status_from": before, **facts})
+        for account_id, before in changed
+    ]
+    outbox.leave_all(ctx, events)

@@ -9,11 +9,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.events import outbox
-from billing.events.outbox import NewEvent
 from billing.host import accounts
 from billing.host.accounts import HostAccount, Locked
-from billing.lifecycle import effects, transitions
+from billing.lifecycle import app_writes, effects, transitions
 from billing.postgres import sql
 from models.accounts import Suspension
 
@@ -26,7 +24,7 @@ def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
     loses the reasons for suspension that a payment lifts. Raises UnknownAccount, AccountDeleted,
     SystemAccount or StatusChangeRefused.
     """
-    account = accounts.lock_billable(ctx.session, account_id)
+    (account,) = _lock(ctx, [account_id])
     if "suspended" in (to, account.status) and to != "cancelled":
         raise transitions.refused(account, to=to, reason=reason, hint="use suspend or lift")
     if account.status == to:
@@ -54,7 +52,7 @@ def change_all(
     `locked`: the accounts, if the caller has locked and read them in this transaction. Raises as
     `change`, for the first that can't change.
     """
-    billable = accounts.lock_all_billable(ctx.session, account_ids, locked=locked)
+    billable = _lock(ctx, account_ids, locked=locked)
     moving = [account for account in billable if account.status != to]
     transitions.check(moving, to=to, reason=reason, actor=ctx.actor)
     _write(ctx, moving, to=to, reason=reason)
@@ -76,7 +74,7 @@ def suspend_all(
     An account that has the reason already, and that the main app reactivated itself, is suspended
     again. `locked`: as in `change_all`. Raises as `change`, for the first that can't be suspended.
     """
-    billable = accounts.lock_all_billable(ctx.session, account_ids, locked=locked)
+    billable = _lock(ctx, account_ids, locked=locked)
     transitions.check(billable, to="suspended", reason=reason, actor=ctx.actor)
     ids = [account.id for account in billable]
     reasons = _open_reasons(ctx.session, ids)
@@ -105,7 +103,7 @@ def lift(ctx: Context, account_id: int, *, reason: str, to: str | None = None) -
     With no reason left, the account goes `to` this status, by default to the one before. Raises
     UnknownAccount, AccountDeleted, SystemAccount or StatusChangeRefused.
     """
-    account = accounts.lock_billable(ctx.session, account_id)
+    (account,) = _lock(ctx, [account_id])
     statuses_before = _lift(ctx, account_id, [reason])
     if not statuses_before:
         return False
@@ -122,6 +120,15 @@ def suspension_reasons(session: Session, account_id: int) -> list[str]:
         Suspension.account_id == account_id, Suspension.lifted_at.is_(None)
     )
     return list(session.scalars(rows.order_by(Suspension.id)))
+
+
+def _lock(
+    ctx: Context, account_ids: Iterable[int], *, locked: Locked | None = None
+) -> list[HostAccount]:
+    """Lock accounts, and apply the statuses that the main app wrote before this change."""
+    billable = accounts.lock_all_billable(ctx.session, account_ids, locked=locked)
+    app_writes.follow(ctx, billable)
+    return billable
 
 
 _OPEN_REASONS = """
@@ -181,22 +188,5 @@ def _write(
             effects.leave_active(ctx, account.id)
     accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
-    for effect in effects.EFFECTS.get(to, ()):
-        effect(ctx, before)
-    sql.insert(
-        ctx.session,
-        "billing.status_changes",
-        {"account_id": "bigint", "status_from": "text"},
-        [(account.id, account.status) for account in moving],
-        constants={"status_to": to, "reason": reason, "actor": ctx.actor, "happened_at": ctx.now},
-    )
-    facts = {"status_to": to, "reason": reason, "actor": ctx.actor}
-    events = [
-        NewEvent(
-            transitions.BY_STATUSES[account.status, to].event,
-            account.id,
-            {"status_from": account.status, **facts},
-        )
-        for account in moving
-    ]
-    outbox.leave_all(ctx, events)
+    effects.apply(ctx, before, to=to)
+    effects.record(ctx, [(account.id, account.status) for account in moving], to=to, reason=reason)

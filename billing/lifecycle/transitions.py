@@ -14,6 +14,9 @@ SUSPENSION_REASONS = frozenset({"trial_over", "payment_failed", "dispute", "manu
 #: The reasons for suspension that a payment lifts.
 MONEY_REASONS = frozenset({"trial_over", "payment_failed"})
 
+#: The reason recorded for a status that the main app wrote itself, whichever it is.
+SET_BY_APP = "set_by_app"
+
 #: The actors that may use a reason, by the part before the colon: `operator` of `operator:jane`.
 #: `billing` is a sweep; `stripe` and `bank` are payments that came, or failed.
 WHO_MAY = {
@@ -68,6 +71,23 @@ TRANSITIONS = (
     _transition("cancelled", "pending_payment", "awaits_payment", "transfer_announced"),
 )
 BY_STATUSES = {(change.status_from, change.status_to): change for change in TRANSITIONS}
+
+#: The events of changes that only the main app makes, by writing the status itself. A status that
+#: we do not know means no access.
+EVENTS_OF_THE_APP = {
+    "active": "account.reactivated",
+    "trial": "account.in_trial",
+    "pending_payment": "account.awaits_payment",
+    "cancelled": "account.cancelled",
+}
+
+
+def event_of(status_from: str, status_to: str) -> str:
+    """Return the type of event that a change of status leaves."""
+    transition = BY_STATUSES.get((status_from, status_to))
+    if transition is not None:
+        return transition.event
+    return EVENTS_OF_THE_APP.get(status_to, "account.suspended")
 
 
 def check(accounts: Iterable[HostAccount], *, to: str, reason: str, actor: str) -> None:

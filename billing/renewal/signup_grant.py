@@ -4,6 +4,8 @@ For an active account its credit cycle begins with them. An account in trial get
 and its cycle when it becomes active (`billing.lifecycle.effects`).
 """
 
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -100,16 +102,42 @@ def _give_trial(ledger: Ledger, balance: Balance, key: str) -> SignupGrant:
         raise NoPlan(account_id=account_id)
     if plan.included_credits <= 0:
         return SignupGrant(None, "the plan includes no credits")
-    entry = grants.pay_in(
-        ledger,
-        balance,
-        plan.included_credits,
-        source="trial",
-        key=key,
-        content=idempotency.digest("seed", account_id),
-        actor="billing",
-    )
+    entry = _pay_trial_in(ledger, balance, plan.included_credits, key)
     ledger.write()
     now = ledger.ctx.now
     result = SweepResult(account_id, "seeded", now, granted=entry.amount, entry_id=entry.id)
     return SignupGrant(entry, result=result)
+
+
+def give_again(ctx: Context, ended_at: Mapping[int, dt.datetime]) -> None:
+    """Give restored trials their plan's credits, once for each time that a trial ended.
+
+    A trial that kept its credits gets no others. Call it under the accounts' locks.
+    """
+    keys = {
+        account_id: idempotency.own("trial", account_id, at.astimezone(dt.UTC).isoformat())
+        for account_id, at in ended_at.items()
+    }
+    uuids = [idempotency.as_uuid(key) for key in keys.values()]
+    ledger = open_accounts(ctx, keys, key_uuids=uuids, entries=len(keys))
+    for account_id, key in keys.items():
+        balance = ledger.of(account_id)
+        plan = ledger.terms.get(balance.account.plan_id)
+        has_credits = any(lot.source == "trial" and lot.remaining for lot in balance.lots)
+        is_given = idempotency.as_uuid(key) in ledger.known_keys
+        if plan is None or plan.included_credits <= 0 or has_credits or is_given:
+            continue
+        _pay_trial_in(ledger, balance, plan.included_credits, key)
+    ledger.write()
+
+
+def _pay_trial_in(ledger: Ledger, balance: Balance, amount: int, key: str) -> Entry:
+    return grants.pay_in(
+        ledger,
+        balance,
+        amount,
+        source="trial",
+        key=key,
+        content=idempotency.digest("seed", balance.account.id),
+        actor="billing",
+    )

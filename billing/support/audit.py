@@ -169,6 +169,15 @@ CHECKS = (
         """,
     ),
     Check(
+        "without_access",
+        "no account was debited in the last day while it had no access",
+        """
+        SELECT 'account ' || account_id,
+               jsonb_build_object('reason', reason, 'debits', debits, 'credits', credits)
+        FROM billing.debits_without_access WHERE last_at > :now - interval '1 day'
+        """,
+    ),
+    Check(
         "stripe_paid",
         "money that a known account paid by Stripe has its effect, or an operator's answer",
         inbox_upkeep.UNANSWERED,
@@ -177,6 +186,11 @@ CHECKS = (
         "transfers",
         "the amounts of a transfer and of an invoice are the sums of their allocations",
         audit_checks.COUNTERS,
+    ),
+    Check(
+        "bank_lines",
+        "each bank line ends as a transfer, or with the reason why it pays nothing",
+        audit_checks.LINE_ENDS,
     ),
 )
 

@@ -10,7 +10,7 @@ from billing.context import Context
 from billing.ledger import entry_rows
 from billing.ledger.entry_rows import Entry
 from billing.support import overview
-from billing.usage import refusals
+from billing.usage import refusals, without_access
 from models.credits import Refusal
 
 #: The words for each type of entry; a type without words is shown by its name.
@@ -60,7 +60,13 @@ def of(ctx: Context, id_or_slug: str) -> tuple[list[Line], list[str]]:
         lines = [line for line in lines if line.when >= first.recorded_at]
         before = first.balance_after - first.amount
         lines.insert(0, Line(first.recorded_at, "earlier entries, left out here", 0, 0, before))
-    return lines, _now(account, entries)
+    summary = _now(account, entries)
+    for taken in without_access.sums_of(ctx.session, account.account_id):
+        summary.append(
+            f"taken without access ({taken.reason}): {taken.credits:,} credits in {taken.debits:,}"
+            " debits"
+        )
+    return lines, summary
 
 
 def _kind(event: Entry | Refusal) -> tuple[object, ...]:
@@ -68,7 +74,9 @@ def _kind(event: Entry | Refusal) -> tuple[object, ...]:
     day = event.recorded_at.date()
     if isinstance(event, Refusal):
         return ("refusal", event.operation, event.reason, day)
-    return (event.type, event.description, day) if event.type == "deduction" else (event.id,)
+    if event.type != "deduction":
+        return (event.id,)
+    return (event.type, event.description, without_access.reason_of(event), day)
 
 
 def _line(group: Sequence[Entry | Refusal]) -> Line:
@@ -80,6 +88,8 @@ def _line(group: Sequence[Entry | Refusal]) -> Line:
     what = WORDS.get(last.type, last.type).format(description=description)
     if last.type == "reversal" and (reason := (last.details or {}).get("reason")):
         what = f"{what} ({reason})"
+    if no_access := without_access.reason_of(last):
+        what = f"{what} (taken without access: {no_access})"
     if len(group) > 1:
         what = f"{len(group)} x {what}"
     change = sum([entry.amount for entry in group if isinstance(entry, Entry)])

@@ -20,6 +20,7 @@ from billing.ledger.ledger import Ledger, open_accounts
 from billing.postgres import sql
 from billing.renewal import renewals
 from billing.sweep import SweepResult, all_or_each
+from billing_client.inbox import NO_ACCESS
 from billing_client.messages import PlaceHold
 from models.credits import Hold
 
@@ -88,9 +89,9 @@ def place(ctx: Context, message: PlaceHold) -> Placed:
     return Placed(*rows[0])
 
 
-#: Refusals without a dead letter: `billing.place_hold` has recorded them, or the message came twice
-#: and the hold has ended.
-ANSWERED = frozenset({"InsufficientCredits", "SpendCapReached", "HoldEnded"})
+#: Refusals without a dead letter: `billing.place_hold` has recorded them, the message came twice
+#: and the hold has ended, or the account has no access.
+ANSWERED = NO_ACCESS - {"AccountDeleted"} | {"InsufficientCredits", "SpendCapReached", "HoldEnded"}
 
 
 def error_of(placed: Placed, message: PlaceHold) -> Rejected | None:

@@ -24,11 +24,13 @@ from billing.errors import (
 )
 from billing.ledger import entry_rows, idempotency, reversals
 from billing.ledger.entry_rows import Entry
+from billing.ledger.idempotency import KnownKey
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.renewal import renewals
-from billing.usage import holds, prices, refusals
+from billing.usage import holds, prices, refusals, without_access
 from billing.usage.holds import OpenHold
 from billing.usage.prices import PriceBook
+from billing.usage.without_access import Taken
 from billing_client.messages import Capture, Debit, Release, Reverse
 
 Message: TypeAlias = Debit | Capture | Release | Reverse
@@ -98,7 +100,9 @@ class Work:
     prices: PriceBook
     holds: dict[str, OpenHold]
     reversed_entries: dict[str, Entry]
+    reversed_first: set[tuple[int, str]]
     refused: list[refusals.Refused] = field(default_factory=list)
+    without_access: list[Taken] = field(default_factory=list)
 
 
 def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
@@ -111,7 +115,7 @@ def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
     work = _open(ctx, messages)
     answers = [_decide(work, request) for request in work.requests]
     _write(ctx, work)
-    repeats = [answer for answer in answers if answer.is_repeat]
+    repeats = [answer for answer in answers if answer.is_repeat and answer.error is None]
     if repeats:
         _fill_in_first_answers(ctx.session, repeats)
     return answers
@@ -141,6 +145,8 @@ def _request(message: Message) -> Request:
             content = ("debit", message.account_id, message.operation, message.units)
         case Reverse():
             content = ("reverse", message.account_id, message.key)
+            uuid = reversals.uuid_of(message.account_id, message.key)
+            return Request(message, key, uuid, idempotency.digest(*content))
         case Capture() | Release():
             content = ("finish", message.account_id, message.hold)
     return Request(message, key, idempotency.as_uuid(key), idempotency.digest(*content))
@@ -151,11 +157,13 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
     requests = [_request(message) for message in messages]
     account_ids = {message.account_id for message in messages}
     uuids = {request.uuid for request in requests}
-    reversed_keys = [m.key for m in messages if isinstance(m, Reverse)]
+    reverses = [message for message in messages if isinstance(message, Reverse)]
+    reversed_keys = [message.key for message in reverses]
     hold_uuids = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
-    for key in reversed_keys:
-        finish_key = reversals.finish_key(key)
-        uuids |= {idempotency.as_uuid(key), idempotency.as_uuid(finish_key)}
+    for message in reverses:
+        key = message.key
+        uuids |= {idempotency.as_uuid(key), idempotency.as_uuid(reversals.finish_key(key))}
+        uuids.add(reversals.before_0013(key))
         hold_uuids.add(idempotency.as_uuid(key))
     ledger = open_accounts(ctx, account_ids, key_uuids=uuids, entries=len(messages))
     if ledger.due:
@@ -170,17 +178,55 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
         reversals.entries_of(ctx.session, ledger.known_keys, reversed_keys)
         if reversed_keys
         else {},
+        _reversed_first(ledger, requests) if ledger.known_keys else set(),
     )
+
+
+def _reversed_first(ledger: Ledger, requests: Sequence[Request]) -> set[tuple[int, str]]:
+    """Look up which debits, of those whose key stands for something else, were reversed before."""
+    clashing = [
+        key
+        for message, key, uuid, content in requests
+        if isinstance(message, Debit)
+        and (known_key := ledger.known_keys.get(uuid))
+        and known_key.content != content
+    ]
+    return reversals.reversed_first(ledger.ctx.session, clashing) if clashing else set()
 
 
 def _decide(work: Work, request: Request) -> Answer:
     """Decide about one message, in memory."""
+    known_key = work.ledger.known_keys.get(request.uuid)
+    if known_key is None and isinstance(request.message, Reverse):
+        known_key = _known_before_0013(work, request)
+    return _act(work, request) if known_key is None else _decide_again(work, request, known_key)
+
+
+def _known_before_0013(work: Work, request: Request) -> KnownKey | None:
+    """Return what a reversal's key stood for before migration 0013, if it was this reversal."""
+    known_key = work.ledger.known_keys.get(reversals.before_0013(request.message.key))  # type: ignore[union-attr]
+    return known_key if known_key and known_key.content == request.content else None
+
+
+def _decide_again(work: Work, request: Request, known_key: KnownKey) -> Answer:
+    """Decide about a message whose key is known: a repeat, another message, or a mark."""
     message, key, uuid, content = request
-    known_key = work.ledger.known_keys.get(uuid)
-    if known_key is not None:
-        if known_key.content not in (content, reversals.ANY_CONTENT):
-            return Answer(message, error=KeyReused(key=key))
+    if known_key.content == content:
         return Answer(message, is_repeat=True)
+    if (message.account_id, key) in work.reversed_first:
+        return Answer(message, error=ReversedFirst(key=key), is_repeat=True)
+    if known_key.content != reversals.ANY_CONTENT or not isinstance(message, Debit):
+        return Answer(message, error=KeyReused(key=key))
+    # Another account's reversal has named the key; it belongs to the account that uses it.
+    answer = _act(work, request)
+    if not answer.is_rejected:
+        work.ledger.replace_mark(uuid)
+    return answer
+
+
+def _act(work: Work, request: Request) -> Answer:
+    """Do what a message with a new key asks for."""
+    message, key, uuid, content = request
     try:
         entry = ACTS[type(message)](work, message, request)
         if not isinstance(message, Debit):
@@ -190,6 +236,8 @@ def _decide(work: Work, request: Request) -> Answer:
     except FINAL as error:
         work.ledger.remember(uuid, content, None)
         work.refused.append(refusals.of(message, key, error, now=work.ledger.ctx.now))
+        if isinstance(error, ReversedFirst):
+            work.reversed_first.add((message.account_id, error.facts["key"]))
         return Answer(message, error=error)
     except Rejected as error:
         return Answer(message, error=error)
@@ -202,6 +250,8 @@ def _write(ctx: Context, work: Work) -> None:
         holds.write(ctx, work.holds.values())
     if work.refused:
         refusals.record(ctx, work.refused)
+    if work.without_access:
+        without_access.record(ctx, work.without_access)
 
 
 def _debit(work: Work, message: Debit, request: Request) -> Entry:
@@ -212,6 +262,12 @@ def _debit(work: Work, message: Debit, request: Request) -> Entry:
     cost = work.prices.cost(message.operation, message.units, at=happened_at)
     balance.check_cap(cost)
     lots = balance.burn(cost)
+    details = message.metadata
+    if balance.no_access_reason is not None:
+        # The work is done, so it is paid for; the flag says that it should not have been.
+        details = without_access.flagged(details, balance.no_access_reason)
+        taken = Taken(message.account_id, balance.no_access_reason, cost)
+        work.without_access.append(taken)
     return ledger.post(
         balance,
         uuid=request.uuid,
@@ -224,7 +280,7 @@ def _debit(work: Work, message: Debit, request: Request) -> Entry:
         happened_at=happened_at,
         units=message.units,
         lots=lots,
-        details=message.metadata,
+        details=details,
     )
 
 
@@ -288,10 +344,12 @@ def _release(work: Work, message: Release, request: Request) -> None:
 
 
 def _reverse(work: Work, message: Reverse, request: Request) -> Entry:
-    is_hold = idempotency.as_uuid(message.key) in work.holds
+    hold = work.holds.get(idempotency.as_uuid(message.key))
+    if hold is not None and hold.account_id != message.account_id:
+        raise KeyReused(key=message.key)
     finish_uuid = idempotency.as_uuid(reversals.finish_key(message.key))
     # Not by the hold's state: an expired hold may have been captured late.
-    if is_hold and finish_uuid not in work.ledger.known_keys:
+    if hold is not None and finish_uuid not in work.ledger.known_keys:
         raise HoldNotFinished(hold=message.key)
     return reversals.reverse(
         work.ledger, work.reversed_entries, message, uuid=request.uuid, content=request.content
@@ -308,21 +366,29 @@ ACTS: dict[type, Callable[..., Entry | None]] = {
 
 def _fill_in_first_answers(session: Session, repeats: Sequence[Answer]) -> None:
     """Give each repeat the answer that its key got the first time."""
-    keys = idempotency.lookup(
-        session, {idempotency.as_uuid(key_of(answer.message)) for answer in repeats}
-    )
+    uuids = {uuid for answer in repeats for uuid in _uuids(answer.message)}
+    keys = idempotency.lookup(session, uuids)
     entry_ids = [key.entry_id for key in keys.values() if key.entry_id]
     entries = entry_rows.entries_by_id(session, entry_ids)
     refused = refusals.by_key(
         session, [key for answer in repeats for key in _refusal_keys(answer.message)]
     )
     for answer in repeats:
-        entry_id = keys[idempotency.as_uuid(key_of(answer.message))].entry_id
-        if entry_id is not None:
-            answer.entry = entries[entry_id]
+        message = answer.message
+        known_key = next(keys[uuid] for uuid in _uuids(message) if uuid in keys)
+        if known_key.entry_id is not None:
+            answer.entry = entries[known_key.entry_id]
         else:
-            candidates = _refusal_keys(answer.message)
+            candidates = [(message.account_id, key) for key in _refusal_keys(message)]
             answer.error = next((refused[key] for key in candidates if key in refused), None)
+
+
+def _uuids(message: Message) -> list[str]:
+    """The uuids under which the key of a message may be known, today's first."""
+    own_uuid = _request(message).uuid
+    if isinstance(message, Reverse):
+        return [own_uuid, reversals.before_0013(message.key)]
+    return [own_uuid]
 
 
 def _refusal_keys(message: Message) -> list[str]:

@@ -57,10 +57,15 @@ def record(ctx: Context, refused: Sequence[Refused]) -> None:
         ctx.session.execute(insert(Refusal), [{**row, "recorded_at": ctx.now} for row in refused])
 
 
-def by_key(session: Session, keys: Iterable[str]) -> dict[str, Rejected]:
-    """Return the errors with which these keys were refused."""
-    rows = select(Refusal.key, Refusal.reason, Refusal.facts).where(Refusal.key.in_(list(keys)))
-    return {key: getattr(errors, reason)(**facts) for key, reason, facts in session.execute(rows)}
+def by_key(session: Session, keys: Iterable[str]) -> dict[tuple[int, str], Rejected]:
+    """Return the errors with which these keys were refused, by account and key."""
+    rows = select(Refusal.account_id, Refusal.key, Refusal.reason, Refusal.facts)
+    return {
+        (account_id, key): getattr(errors, reason)(**facts)
+        for account_id, key, reason, facts in session.execute(
+            rows.where(Refusal.key.in_(list(keys))).order_by(Refusal.id)
+        )
+    }
 
 
 def last(session: Session, account_id: int, *, count: int) -> list[Refusal]:

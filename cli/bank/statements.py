@@ -14,7 +14,7 @@ from billing.statements.canonical import Balance, Statement
 from billing.statements.errors import StatementRefused
 from billing.statements.plain import plain_entry, plain_statement, shown_amount
 from billing.statements.read import read_statements
-from cli.bank import statement_imports
+from cli.bank import statement_imports, upkeep
 from cli.topic import Topic
 
 # Entries of one statement that the table shows; --json shows all.
@@ -32,18 +32,17 @@ for command in (
     statement_imports.list_statements,
     statement_imports.release,
     statement_imports.account,
+    upkeep.switch,
+    upkeep.remove_account,
+    upkeep.list_files,
+    upkeep.reread,
+    upkeep.file_seen,
 ):
     statements.add_command(command)
 
 
 @statements.command()
-@click.argument(
-    "files",
-    metavar="FILE...",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@statement_imports.files_argument
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object for each FILE, one a line."
 )
@@ -63,26 +62,17 @@ def _print_json(path: Path, out: TextIO) -> bool:
     try:
         statements = _read(path)
     except StatementRefused as refusal:
-        error = {
-            "name": refusal.name,
-            "says": str(refusal),
-            "position": refusal.position,
-            "facts": refusal.facts,
-        }
-        out.write(
-            json.dumps({"file": str(path), "outcome": "refused", "error": error, "statements": []})
-            + "\n"
-        )
+        about = {"position": refusal.position, "facts": refusal.facts}
+        error = {"name": refusal.name, "says": str(refusal), **about}
+        facts = {"file": str(path), "outcome": "refused", "error": error, "statements": []}
+        out.write(json.dumps(facts) + "\n")
         return False
     outcome = "held" if any(statement.is_held for statement in statements) else "read"
-    out.write(
-        json.dumps({"file": str(path), "outcome": outcome, "error": None})[:-1]
-        + ', "statements": ['
-    )
+    head = json.dumps({"file": str(path), "outcome": outcome, "error": None})
+    out.write(f'{head[:-1]}, "statements": [')
     for number, statement in enumerate(statements):
-        out.write(
-            ", " * bool(number) + json.dumps(plain_statement(statement))[:-1] + ', "entries": ['
-        )
+        head = json.dumps(plain_statement(statement))
+        out.write(f'{", " * bool(number)}{head[:-1]}, "entries": [')
         out.writelines(
             ", " * bool(place) + json.dumps(plain_entry(entry))
             for place, entry in enumerate(statement.entries)
@@ -102,9 +92,8 @@ def _print_table(path: Path, out: TextIO) -> bool:
     try:
         statements = _read(path)
     except StatementRefused as refusal:
-        console.print(
-            f"[red]refused[/red] {escape(str(path))}: {refusal.name}: {escape(str(refusal))}"
-        )
+        words = f"{escape(str(path))}: {refusal.name}: {escape(str(refusal))}"
+        console.print(f"[red]refused[/red] {words}")
         return False
     for statement in statements:
         _print_statement(console, path, statement)
@@ -136,15 +125,11 @@ def _print_statement(console: Console, path: Path, statement: Statement) -> None
     for note in statement.notes:
         console.print(f"note: {escape(note)}")
     for hold in statement.holds:
-        difference = (
-            ""
-            if hold.difference_minor is None
-            else f" (difference {hold.difference_minor} minor units)"
-        )
-        place = f" at {hold.position}" if hold.position else ""
-        console.print(
-            f"[yellow]held[/yellow]: {hold.reason.value}: {escape(hold.says + difference + place)}"
-        )
+        words = hold.says
+        if hold.difference_minor is not None:
+            words += f" (difference {hold.difference_minor} minor units)"
+        words += f" at {hold.position}" if hold.position else ""
+        console.print(f"[yellow]held[/yellow]: {hold.reason.value}: {escape(words)}")
 
 
 def _balance(balance: Balance | None) -> str:

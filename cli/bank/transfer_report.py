@@ -4,8 +4,10 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from billing.bank.line_ends import LineEnd
 from billing.bank.review.queue import Figure, ReviewItem
 from billing.statements.plain import shown_amount
+from cli.bank.line_ends import NAMES
 
 #: kind -> its name on the page, in the order shown
 KINDS = {
@@ -15,6 +17,7 @@ KINDS = {
     "open": "Not matched yet",
     "frozen": "Frozen: perhaps taken back",
     "held": "Statements held (their sums)",
+    "refused": "Files refused",
     "unapplied": "Unapplied cash of accounts",
     "duplicate": "Paid twice",
     "ignored": "No customer's money",
@@ -34,29 +37,35 @@ td.amount { text-align: right; white-space: nowrap; font-variant-numeric: tabula
 """
 
 
-def page(figures: Sequence[Figure], waiting: Iterable[ReviewItem], *, now: dt.datetime) -> str:
-    """Render the page. `waiting`: the transfers to list one by one."""
+def page(
+    figures: Sequence[Figure],
+    waiting: Iterable[ReviewItem],
+    *,
+    now: dt.datetime,
+    ends: Sequence[LineEnd] = (),
+) -> str:
+    """Render the page. `waiting`: the transfers to list one by one; `ends`: all lines, summed."""
+    lines = [
+        [NAMES[end.end], end.why, end.lines, shown_amount(end.amount_minor, end.currency)]
+        for end in ends
+    ]
     rows = [
         [KINDS[kind], figure.count, shown_amount(figure.amount_minor, figure.currency)]
         for kind in KINDS
         for figure in figures
         if figure.kind == kind
     ]
-    listed = [
-        [
-            item.id,
-            item.booking_date,
-            item.payer or "",
-            item.text,
-            "; ".join([item.review or "", *item.vetoes]),
-            "; ".join(f"{best['why']} ({best['score']})" for best in item.candidates),
-            shown_amount(item.amount_minor, item.currency),
-        ]
-        for item in waiting
-    ]
+    listed = []
+    for item in waiting:
+        why = "; ".join([item.review or "", *item.vetoes])
+        candidates = "; ".join(f"{best['why']} ({best['score']})" for best in item.candidates)
+        amount = shown_amount(item.amount_minor, item.currency)
+        payer = item.payer or ""
+        listed.append([item.id, item.booking_date, payer, item.text, why, candidates, amount])
     return (
         f"{_HEAD}<h1>Bank transfers</h1><p>As of {now:%Y-%m-%d %H:%M} UTC.</p>"
-        f"{_table(('Kind', 'Number', 'Amount'), rows)}<h2>For review</h2>"
+        f"{_table(('Kind', 'Number', 'Amount'), rows)}<h2>Bank lines by their end</h2>"
+        f"{_table(('End', 'Why', 'Lines', 'Sum'), lines)}<h2>For review</h2>"
         f"{_table(('Id', 'Booked', 'Payer', 'Text', 'Why', 'Candidates', 'Amount'), listed)}"
         "</body></html>\n"
     )

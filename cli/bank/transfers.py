@@ -6,16 +6,15 @@ from typing import Any
 
 import click
 
-from billing.bank import unapplied
+from billing.bank import line_ends, unapplied
 from billing.bank.errors import UnknownTransfer
 from billing.bank.review import decisions, queue, shortfalls, typed_input
 from billing.bank.review.decisions import Review
 from billing.bank.review.queue import ReviewItem
 from billing.bank.review.reviewers import reviewer
-from billing.errors import Rejected
 from billing.statements.plain import shown_amount
 from cli.bank import transfer_report
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, in_json, json_option, limit_option, options, show_list
 from cli.topic import Topic
 from flows.bank import match as bank_match
 from models.transfers import Transfer
@@ -39,36 +38,32 @@ def transfers() -> None:
 
 
 @transfers.command("review")
-@click.option("--limit", default=queue.SHOWN, show_default=True, help="The most to list.")
+@limit_option("The most to list.", default=queue.SHOWN)
 @json_option
-def review_queue(limit: int, as_json: bool) -> None:
+def review_queue(limit: int) -> None:
     """List the transfers that wait for review, the largest first, with candidates and reasons."""
     with transaction() as ctx:
         items = queue.waiting(ctx.session, limit=limit)
-    if as_json:
-        show_json({"transfers": items})
-        return
-    table(
+    show_list(
+        {"transfers": items},
         f"{len(items)} transfers for review",
-        ("id", "version", "booked", "amount", "state", "payer", "text", "why", "best candidate"),
-        [_row(item) for item in items],
+        "id, version, booked: booking_date, amount, state, payer, text, why, best candidate",
+        items,
+        {
+            "amount": lambda item: shown_amount(item.amount_minor, item.currency),
+            "payer": lambda item: _printable(item.payer or ""),
+            "text": lambda item: _printable(item.text),
+            "why": lambda item: _printable("; ".join([item.review or "", *item.vetoes])),
+            "best candidate": _best_candidate,
+        },
     )
 
 
-def _row(item: ReviewItem) -> tuple[object, ...]:
-    best = item.candidates[0] if item.candidates else None
-    candidate = best and f"account {best['account_id']}: {best['why']} ({best['score']})"
-    return (
-        item.id,
-        item.version,
-        str(item.booking_date),
-        shown_amount(item.amount_minor, item.currency),
-        item.state,
-        _printable(item.payer or ""),
-        _printable(item.text),
-        _printable("; ".join([item.review or "", *item.vetoes])),
-        candidate and _printable(candidate),
-    )
+def _best_candidate(item: ReviewItem) -> str | None:
+    if not item.candidates:
+        return None
+    best = item.candidates[0]
+    return _printable(f"account {best['account_id']}: {best['why']} ({best['score']})")
 
 
 def _printable(text: str) -> str:
@@ -79,39 +74,27 @@ def _printable(text: str) -> str:
 @transfers.command()
 @id_argument
 @json_option
-def show(transfer: int, as_json: bool) -> None:
+def show(transfer: int) -> None:
     """Show every decision about TRANSFER: by which rule or reviewer, and why."""
     with transaction() as ctx:
         if ctx.session.get(Transfer, transfer) is None:
             raise UnknownTransfer(transfer_id=transfer)
         decided = queue.history(ctx.session, transfer)
-    if as_json:
-        show_json({"decisions": decided})
-        return
-    table(
+    show_list(
+        {"decisions": decided},
         f"decisions about transfer {transfer}",
-        ("when", "who", "rule", "outcome", "rules version", "why"),
-        [
-            (
-                decision.decided_at,
-                decision.actor,
-                decision.rule,
-                decision.outcome,
-                decision.engine_version,
-                _printable("; ".join(decision.evidence.get("reasons", ()))),
-            )
-            for decision in decided
-        ],
+        "when: decided_at, who: actor, rule, outcome, rules version: engine_version, why",
+        decided,
+        {"why": lambda made: _printable("; ".join(made.evidence.get("reasons", ())))},
     )
 
 
 @transfers.command()
 @json_option
-def run(as_json: bool) -> None:
+def run() -> None:
     """Match the new transfers now, as beat does each minute."""
     report = bank_match.run()
-    if as_json:
-        show_json(report)
+    if in_json(report):
         return
     counts = ", ".join(f"{name} {count}" for name, count in report.counts().items())
     console.print(counts or "nothing")
@@ -120,126 +103,98 @@ def run(as_json: bool) -> None:
 @transfers.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def report(file: Path) -> None:
-    """Write an HTML page into FILE: transfers by state, held statements, unapplied cash."""
+    """Write an HTML page into FILE: transfers by state, bank lines by end, unapplied cash."""
     with transaction() as ctx:
         page = transfer_report.page(
-            queue.figures(ctx.session), queue.waiting(ctx.session), now=clock.now()
+            queue.figures(ctx.session),
+            queue.waiting(ctx.session),
+            now=clock.now(),
+            ends=line_ends.ends(ctx.session),
         )
     file.write_text(page, encoding="utf-8")
     console.print(f"wrote {file}")
 
 
-@transfers.command()
-@id_argument
-@click.argument("invoice")
-@who_option
-@version_option
-def confirm(transfer: int, invoice: str, who: str, version: int) -> None:
+def decision(
+    name: str, *parameters: Callable[..., Any], words: str | None = None
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that decides about the transfer under review."""
+
+    def decorate(act: Callable[..., Any]) -> click.Command:
+        @options(id_argument, *parameters, who_option, version_option)
+        def command(transfer: int, who: str, version: int, **given: Any) -> None:
+            limit_minor = settings().four_eyes_minor
+            with transaction() as ctx:
+                review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
+                outcome = act(review, **given)
+            console.print(f"transfer {transfer}: {outcome}")
+
+        command.__doc__ = words or act.__doc__
+        return transfers.command(name)(command)
+
+    return decorate
+
+
+@decision("confirm", click.argument("invoice"))
+def confirm(review: Review, invoice: str) -> str:
     """Let TRANSFER pay INVOICE (its number); any rest is the customer's credit."""
-
-    def act(review: Review) -> str:
-        return decisions.confirm(review, [typed_input.part(review, invoice)])
-
-    _decide(transfer, who, version, act)
+    return decisions.confirm(review, [typed_input.part(review, invoice)])
 
 
-@transfers.command()
-@id_argument
-@click.argument("parts", metavar="NUMBER=AMOUNT...", nargs=-1, required=True)
-@click.option("--credit", type=int, help="The account that gets the rest as credit.")
-@who_option
-@version_option
-def split(
-    transfer: int, parts: tuple[str, ...], credit: int | None, who: str, version: int
-) -> None:
+@decision(
+    "split",
+    click.argument("parts", metavar="NUMBER=AMOUNT...", nargs=-1, required=True),
+    click.option("--credit", type=int, help="The account that gets the rest as credit."),
+)
+def split(review: Review, parts: tuple[str, ...], credit: int | None) -> str:
     """Let TRANSFER pay several invoices: BT-2026-000001=89.00 BT-2026-000002=11.00."""
-
-    def act(review: Review) -> str:
-        return decisions.confirm(
-            review, [typed_input.stated_part(review, part) for part in parts], credit_to=credit
-        )
-
-    _decide(transfer, who, version, act)
+    stated = [typed_input.stated_part(review, part) for part in parts]
+    return decisions.confirm(review, stated, credit_to=credit)
 
 
-@transfers.command()
-@id_argument
-@click.option("--invoice", help="The number of the invoice that it pays instead.")
-@click.option("--account", type=int, help="The account that gets it as credit instead.")
-@because_option
-@who_option
-@version_option
-def reassign(
-    *, transfer: int, invoice: str | None, account: int | None, reason: str, who: str, version: int
-) -> None:
+@decision(
+    "reassign",
+    click.option("--invoice", help="The number of the invoice that it pays instead."),
+    click.option("--account", type=int, help="The account that gets it as credit instead."),
+    because_option,
+)
+def reassign(review: Review, invoice: str | None, account: int | None, reason: str) -> str:
     """Undo what TRANSFER did, and apply it to another invoice or account."""
     if (invoice is None) == (account is None):
         raise click.UsageError("give --invoice or --account")
-
-    def act(review: Review) -> str:
-        parts = [typed_input.part(review, invoice)] if invoice else []
-        return decisions.reassign(review, parts, credit_to=account, reason=reason)
-
-    _decide(transfer, who, version, act)
+    parts = [typed_input.part(review, invoice)] if invoice else []
+    return decisions.reassign(review, parts, credit_to=account, reason=reason)
 
 
-@transfers.command("keep-as-credit")
-@id_argument
-@click.argument("account", type=int)
-@because_option
-@who_option
-@version_option
-def keep_as_credit(transfer: int, account: int, reason: str, who: str, version: int) -> None:
+@decision("keep-as-credit", click.argument("account", type=int), because_option)
+def keep_as_credit(review: Review, account: int, reason: str) -> str:
     """Keep TRANSFER as the unapplied cash of ACCOUNT (its id), on no invoice."""
-    _decide(
-        transfer,
-        who,
-        version,
-        lambda review: decisions.keep_as_credit(review, account, reason=reason),
-    )
+    return decisions.keep_as_credit(review, account, reason=reason)
 
 
-def _with_reason(name: str, act: Callable[..., str], words: str) -> click.Command:
-    @transfers.command(name, help=words)
-    @id_argument
-    @because_option
-    @who_option
-    @version_option
-    def command(transfer: int, reason: str, who: str, version: int) -> None:
-        _decide(transfer, who, version, lambda review: act(review, reason=reason))
-
-    return command
+@decision("take-back", click.argument("original", type=int), because_option)
+def take_back(review: Review, original: int, reason: str) -> str:
+    """Let the debit TRANSFER take back the transfer ORIGINAL; its invoice is open again."""
+    return decisions.take_back(review, original, reason=reason)
 
 
-_with_reason("duplicate", decisions.mark_duplicate, "Mark TRANSFER as paid twice; it pays nothing.")
-_with_reason("ignore", decisions.ignore, "Ignore TRANSFER: it is no customer's money.")
-_with_reason("reject", decisions.reject, "Reject the suggestion for TRANSFER; it goes on waiting.")
-_with_reason("undo", decisions.undo, "Undo all that TRANSFER did, by counter-entries.")
+for name, act, words in (
+    ("duplicate", decisions.mark_duplicate, "Mark TRANSFER as paid twice; it pays nothing."),
+    ("ignore", decisions.ignore, "Ignore TRANSFER: it is no customer's money."),
+    ("reject", decisions.reject, "Reject the suggestion for TRANSFER; it goes on waiting."),
+    ("undo", decisions.undo, "Undo all that TRANSFER did, by counter-entries."),
+):
+    decision(name, because_option, words=words)(act)
+decision("seen", words="Approve what the rules did with TRANSFER, and take it off the queue.")(
+    decisions.mark_seen
+)
 
 
-@transfers.command()
-@id_argument
-@who_option
-@version_option
-def seen(transfer: int, who: str, version: int) -> None:
-    """Approve what the rules did with TRANSFER, and take it off the queue."""
-    _decide(transfer, who, version, decisions.mark_seen)
-
-
-@transfers.command()
-@id_argument
-@click.argument("amount")
-@because_option
-@who_option
-@version_option
-def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> None:
+@decision("refund", click.argument("amount"), because_option)
+def refund(review: Review, amount: str, reason: str) -> str:
     """Request a refund of AMOUNT of TRANSFER; staff send it outside of this system."""
-
-    def act(review: Review) -> str:
-        minor = typed_input.amount_of(review, amount)
-        return decisions.request_refund(review, minor, reason=reason)
-
-    _decide(transfer, who, version, act)
+    minor = typed_input.amount_of(review, amount)
+    return decisions.request_refund(review, minor, reason=reason)
 
 
 @transfers.command("use-credit")
@@ -247,14 +202,11 @@ def refund(transfer: int, amount: str, reason: str, who: str, version: int) -> N
 @who_option
 def use_credit(invoice: str, who: str) -> None:
     """Pay INVOICE (its number) with the customer's unapplied cash, as far as it goes."""
-    try:
-        with transaction() as ctx:
-            user = reviewer(ctx.session, who)
-            row = typed_input.by_number(ctx.session, invoice)
-            used = unapplied.use(ctx, user, row.id)
-            shown = shown_amount(used, row.currency)
-    except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
+    with transaction() as ctx:
+        user = reviewer(ctx.session, who)
+        row = typed_input.by_number(ctx.session, invoice)
+        used = unapplied.use(ctx, user, row.id)
+        shown = shown_amount(used, row.currency)
     console.print(f"{shown} used for {invoice}")
 
 
@@ -265,24 +217,10 @@ def use_credit(invoice: str, who: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would follow, and change nothing.")
 def accept_shortfall(invoice: str, reason: str, who: str, dry_run: bool) -> None:
     """Accept what is missing on INVOICE (its number), and let it count as paid."""
-    try:
-        with rehearsal() if dry_run else transaction() as ctx:
-            user = reviewer(ctx.session, who)
-            row = typed_input.by_number(ctx.session, invoice)
-            accepted = shortfalls.accept(ctx, user, row.id, reason=reason)
-            shown = shown_amount(accepted, row.currency)
-    except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
+    with rehearsal() if dry_run else transaction() as ctx:
+        user = reviewer(ctx.session, who)
+        row = typed_input.by_number(ctx.session, invoice)
+        accepted = shortfalls.accept(ctx, user, row.id, reason=reason)
+        shown = shown_amount(accepted, row.currency)
     done = "would be accepted" if dry_run else "accepted"
     console.print(f"{shown} {done} as missing; {invoice} is paid")
-
-
-def _decide(transfer: int, who: str, version: int, act: Callable[[Review], Any]) -> None:
-    limit_minor = settings().four_eyes_minor
-    try:
-        with transaction() as ctx:
-            review = Review(ctx, reviewer(ctx.session, who), transfer, version, limit_minor)
-            outcome = act(review)
-    except Rejected as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
-    console.print(f"transfer {transfer}: {outcome}")

@@ -5,15 +5,10 @@ import datetime as dt
 from billing.context import Context
 from billing.host import accounts
 from billing.support import overview
-from billing.support.overview import Overview
 from cli import samples
 
-CARD_PAYER, BANK_PAYER, TRIAL_OVER, NEW_CUSTOMER = (
-    "card-payer",
-    "bank-payer",
-    "trial-over",
-    "new-customer",
-)
+CARD_PAYER, BANK_PAYER = "card-payer", "bank-payer"
+TRIAL_OVER, NEW_CUSTOMER = "trial-over", "new-customer"
 #: The card payer's customer at Stripe.
 CUSTOMER = "cus_demo"
 #: Time since the trial of `trial-over` began; a trial lasts 14 days.
@@ -41,12 +36,7 @@ def sign_up(ctx: Context) -> bool:
     return True
 
 
-def read(ctx: Context, slug: str) -> Overview:
-    """Read an account as support sees it."""
-    return overview.of(ctx, slug)
-
-
 def status_and_credits(ctx: Context, slug: str) -> str:
     """Describe the account, such as `account active, 1,000 credits`."""
-    account = read(ctx, slug)
+    account = overview.of(ctx, slug)
     return f"account {account.status}, {account.credits:,} credits"

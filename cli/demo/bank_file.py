@@ -8,8 +8,7 @@ from billing.context import Context
 from cli.demo import camt053
 from cli.demo.accounts import BANK_PAYER, IDS, status_and_credits
 from cli.demo.camt053 import Credit
-from cli.demo.outcome import Outcome
-from cli.demo.stage import Stage
+from cli.demo.stage import Outcome, Stage
 from models.operations import OutboxEvent
 from models.transfers import Transfer
 from worker.database import engine, transaction
@@ -26,34 +25,18 @@ def run(stage: Stage) -> list[Outcome]:
     stage.settle()
     with transaction() as ctx:
         reference = _reference(ctx)
-        announced = _announced(ctx, reference)
+        issued = "invoice issued" if reference else "no invoice"
+        announced = f"{issued}: {status_and_credits(ctx, BANK_PAYER)}"
     _import(stage, reference)
     stage.settle()
     with transaction() as ctx:
-        return [announced, *_outcomes(ctx, reference)]
-
-
-def _announced(ctx: Context, reference: str | None) -> Outcome:
-    issued = "invoice issued" if reference else "no invoice"
-    return Outcome(
-        f"{BANK_PAYER}: announces a transfer",
-        f"{issued}: {status_and_credits(ctx, BANK_PAYER)}",
-        "invoice issued: account pending_payment, 0 credits",
-    )
-
-
-def _outcomes(ctx: Context, reference: str | None) -> list[Outcome]:
+        paid = f"{_state(ctx, PAID_MINOR)}: {status_and_credits(ctx, BANK_PAYER)}"
+        unknown = _state(ctx, UNKNOWN_MINOR)
+    pending = "invoice issued: account pending_payment, 0 credits"
     return [
-        Outcome(
-            f"line of 89.00 USD, {reference}",
-            f"{_state(ctx, PAID_MINOR)}: {status_and_credits(ctx, BANK_PAYER)}",
-            "settled: account active, 1,000 credits",
-        ),
-        Outcome(
-            "line of 42.00 USD, no reference",
-            _state(ctx, UNKNOWN_MINOR),
-            "waiting for review",
-        ),
+        Outcome(f"{BANK_PAYER}: announces a transfer", announced, pending),
+        Outcome(f"line of 89.00 USD, {reference}", paid, "settled: account active, 1,000 credits"),
+        Outcome("line of 42.00 USD, no reference", unknown, "waiting for review"),
     ]
 
 

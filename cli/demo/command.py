@@ -9,7 +9,7 @@ import click
 
 from cli.demo.servers import running, say
 from cli.demo.stage import Stage
-from cli.screen import json_option, show_json
+from cli.screen import in_json, json_option, wants_json
 from devstack.folder import DataFolder
 
 
@@ -18,7 +18,7 @@ from devstack.folder import DataFolder
     "--data", type=click.Path(file_okay=False, path_type=Path), help="Keep the data here."
 )
 @json_option
-def demo(data: Path | None, as_json: bool) -> None:
+def demo(data: Path | None) -> None:
     """Start everything, do the worker's five jobs once, and show the outcome of each.
 
     The jobs are debits, a Stripe webhook, a bank file, the end of a trial, and a new account. The
@@ -31,24 +31,22 @@ def demo(data: Path | None, as_json: bool) -> None:
         tempfile.TemporaryDirectory(prefix="billing-demo-") as fresh,
         running(DataFolder(data or Path(fresh))) as stage,
     ):
-        is_fine = _show(stage, began=began, as_json=as_json)
+        is_fine = _show(stage, began=began)
         say("stopping the servers ...")
     sys.exit(0 if is_fine else 1)
 
 
-def _show(stage: Stage, *, began: float, as_json: bool) -> bool:
+def _show(stage: Stage, *, began: float) -> bool:
     from cli.demo import report, runner  # they need the settings, which are made by now
 
     results = []
     for number, result in enumerate(runner.results(stage), start=1):
         results.append(result)
-        if not as_json:
+        if not wants_json():
             click.echo(report.section(number, result))
     ending = runner.ending()
     is_fine = runner.is_as_expected(results, ending)
-    if as_json:
-        show_json(report.as_json(results, ending, is_fine=is_fine))
-    else:
+    if not in_json(report.as_json(results, ending, is_fine=is_fine)):
         click.echo(report.ledgers(ending.accounts))
         click.echo(report.audit(ending))
         click.echo(report.verdict(results, time.monotonic() - began))

@@ -8,8 +8,7 @@ from billing.context import Context
 from billing.ledger import entry_rows, idempotency
 from billing.usage import refusals
 from billing_client import new_key
-from cli.demo.outcome import Outcome
-from cli.demo.stage import Stage
+from cli.demo.stage import Outcome, Stage
 from models.operations import DeadLetter
 from worker.database import transaction
 
@@ -63,7 +62,7 @@ def _of(ctx: Context, key: str) -> str:
     if answer is None:
         return _dead_letter(ctx, key)
     if answer.entry_id is None:
-        error = refusals.by_key(ctx.session, [key])[key]
+        (error,) = refusals.by_key(ctx.session, [key]).values()
         return f"refused: {error.name} ({error})"
     entry = entry_rows.entries_by_id(ctx.session, [answer.entry_id])[answer.entry_id]
     return f"took {-entry.amount:,} credits, {entry.balance_after:,} left"

@@ -1,9 +1,9 @@
 """The signup grant of a new account: its plan's credits, once, for any number of requests."""
 
 from billing.context import Context
-from cli.demo.accounts import IDS, NEW_CUSTOMER, read
-from cli.demo.outcome import Outcome
-from cli.demo.stage import Stage
+from billing.support import overview
+from cli.demo.accounts import IDS, NEW_CUSTOMER
+from cli.demo.stage import Outcome, Stage
 from worker.database import transaction
 
 ABOUT = "The main app asks for the credits of a new account; its plan says how many."
@@ -19,26 +19,16 @@ def run(stage: Stage) -> list[Outcome]:
     stage.client.seed_account(OLD_CUSTOMER_ID)
     stage.settle()
     with transaction() as ctx:
-        return _outcomes(ctx)
-
-
-def _outcomes(ctx: Context) -> list[Outcome]:
+        new, old = _grants(ctx, NEW_CUSTOMER), _grants(ctx, OLD_CUSTOMER)
+    sent = f"{NEW_CUSTOMER}: seed_account, sent {TIMES} times"
     return [
-        Outcome(
-            f"{NEW_CUSTOMER}: seed_account, sent {TIMES} times",
-            _grants(ctx, NEW_CUSTOMER),
-            "granted 2,000 credits, 2,000 left",
-        ),
-        Outcome(
-            f"{OLD_CUSTOMER}: seed_account, had credits",
-            _grants(ctx, OLD_CUSTOMER),
-            "nothing granted",
-        ),
+        Outcome(sent, new, "granted 2,000 credits, 2,000 left"),
+        Outcome(f"{OLD_CUSTOMER}: seed_account, had credits", old, "nothing granted"),
     ]
 
 
 def _grants(ctx: Context, slug: str) -> str:
-    account = read(ctx, slug)
+    account = overview.of(ctx, slug)
     amounts = [entry.amount for entry in account.entries if entry.type == "grant"]
     if not amounts:
         return "nothing granted"

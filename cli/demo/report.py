@@ -2,11 +2,12 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import zip_longest
 
 from billing.support.overview import Overview
-from cli.demo.outcome import Outcome
 from cli.demo.runner import Ending, Result
+from cli.demo.stage import Outcome
 
 WIDTH = 100
 #: Columns of what came in, of an account's name, and of its status and balance.
@@ -69,26 +70,19 @@ def as_json(results: Sequence[Result], ending: Ending, *, is_fine: bool) -> dict
     """Collect sections, accounts and audit, for machines."""
     return {
         "is_as_expected": is_fine,
-        "sections": [_section_json(result) for result in results],
+        "sections": [
+            {
+                "title": result.section.title,
+                "outcomes": [asdict(o) | {"is_expected": o.is_expected} for o in result.outcomes],
+            }
+            for result in results
+        ],
         "accounts": [
             {"slug": account.slug, "status": account.status, "credits": account.credits}
             for account in ending.accounts
         ],
         "audit": {"agrees": ending.audit.agrees, "findings": ending.audit.findings},
     }
-
-
-def _section_json(result: Result) -> dict[str, object]:
-    outcomes = [
-        {
-            "came_in": outcome.came_in,
-            "became": outcome.became,
-            "expected": outcome.expected,
-            "is_expected": outcome.is_expected,
-        }
-        for outcome in result.outcomes
-    ]
-    return {"title": result.section.title, "outcomes": outcomes}
 
 
 def _beside(left: str, right: str, column: int, *, indent: int = len(ARROW)) -> Iterator[str]:

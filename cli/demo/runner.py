@@ -1,17 +1,37 @@
-"""The run of all sections, then of the audit."""
+"""The sections of the demo in their order, then the audit.
 
-from collections.abc import Iterator, Sequence
+To add a section, write its module and add a line to SECTIONS.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from billing.support import audit
+from billing.support import audit, overview
 from billing.support.audit import Report
 from billing.support.overview import Overview
-from cli.demo.accounts import SIGNED_UP, read
-from cli.demo.outcome import Outcome
-from cli.demo.sections import SECTIONS, Section
-from cli.demo.stage import Stage
+from cli.demo import bank_file, debits, new_account, stripe_webhook, trial_end
+from cli.demo.accounts import SIGNED_UP
+from cli.demo.stage import Outcome, Stage
 from cli.samples import ACCOUNTS
 from worker.database import transaction
+
+
+class Section(NamedTuple):
+    """A job of the worker; `run` sends what comes in, waits, and reads the outcomes."""
+
+    title: str
+    about: str
+    run: Callable[[Stage], list[Outcome]]
+
+
+SECTIONS = (
+    Section("Debits", debits.ABOUT, debits.run),
+    Section("Stripe webhook", stripe_webhook.ABOUT, stripe_webhook.run),
+    Section("Bank file", bank_file.ABOUT, bank_file.run),
+    Section("Trial end", trial_end.ABOUT, trial_end.run),
+    Section("New account", new_account.ABOUT, new_account.run),
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +59,7 @@ def results(stage: Stage) -> Iterator[Result]:
 def ending() -> Ending:
     """Read the ledgers of all accounts, and audit them."""
     with transaction() as ctx:
-        accounts = [read(ctx, account[1]) for account in (*ACCOUNTS, *SIGNED_UP)]
+        accounts = [overview.of(ctx, account[1]) for account in (*ACCOUNTS, *SIGNED_UP)]
     with transaction() as ctx:
         return Ending(accounts, audit.run(ctx))
 

@@ -4,9 +4,8 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.context import Context
 from billing.stripe import catalog
 from cli import samples
-from cli.demo import accounts, camt053, stripe_event
-
-STARTER = 2
+from cli.demo import accounts, camt053, stripe_webhook
+from cli.demo.bank_file import STARTER
 
 
 def set_up(ctx: Context) -> bool:
@@ -19,5 +18,5 @@ def set_up(ctx: Context) -> bool:
     if not accounts.sign_up(ctx):
         return False
     bank_accounts.add(ctx, camt053.IBAN, currency=camt053.CURRENCY, source_format="camt.053")
-    catalog.link(ctx, stripe_event.PRICE, plan_id=STARTER, credits=None)
+    catalog.link(ctx, stripe_webhook.PRICE, plan_id=STARTER, credits=None)
     return True

@@ -1,4 +1,4 @@
-"""The running system as a section uses it: the client, the relay, and a wait for the workers."""
+"""The running system as a section of the demo uses it, and the outcomes that a section finds."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,23 @@ from billing_client import BillingClient
 #: A start, or the work of a section, that takes longer means that something is broken.
 WAIT_S, SETTLE_S = 60.0, 30.0
 POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One input of a section, its outcome, and the expected outcome.
+
+    `became` is read from rows. It begins with `expected`, and may add details such as a reason.
+    """
+
+    came_in: str
+    became: str
+    expected: str
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the outcome is the expected one."""
+        return self.became.startswith(self.expected)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A paid Stripe invoice, posted to the relay with a signature, turns into credits once."""
 
+import datetime as dt
 import http.client
 import json
 import urllib.error
@@ -9,10 +10,8 @@ from sqlalchemy import select
 
 from billing.context import Context
 from billing.stripe.signature import sign
-from cli.demo.accounts import CARD_PAYER, status_and_credits
-from cli.demo.outcome import Outcome
-from cli.demo.stage import Stage
-from cli.demo.stripe_event import invoice_paid
+from cli.demo.accounts import CARD_PAYER, CUSTOMER, status_and_credits
+from cli.demo.stage import Outcome, Stage
 from models.stripe import StripeEvent
 from worker import clock
 from worker.database import transaction
@@ -23,6 +22,8 @@ WRONG_SECRET = "whsec_of_somebody_else"  # noqa: S105 - no secret of anybody
 #: Stripe repeats a webhook whose answer it did not get.
 TIMES = 2
 HTTP_TIMEOUT_S = 20.0
+PRICE, AMOUNT_MINOR = "price_demo_starter", 8900
+MONTH = dt.timedelta(days=30)
 
 
 def run(stage: Stage) -> list[Outcome]:
@@ -33,20 +34,13 @@ def run(stage: Stage) -> list[Outcome]:
         stage.settle()
     answer = _post(stage, forged, secret=WRONG_SECRET)
     with transaction() as ctx:
-        return _outcomes(ctx, answer)
-
-
-def _outcomes(ctx: Context, answer_to_forged: str) -> list[Outcome]:
+        paid = f"{_state(ctx, GENUINE)}: {status_and_credits(ctx, CARD_PAYER)}"
+        refused = f"{answer}: {_state(ctx, FORGED)}"
+    sent = f"{CARD_PAYER}: 89.00 USD paid, sent {TIMES} times"
     return [
+        Outcome(sent, paid, "applied once: account active, 1,000 credits"),
         Outcome(
-            f"{CARD_PAYER}: 89.00 USD paid, sent {TIMES} times",
-            f"{_state(ctx, GENUINE)}: {status_and_credits(ctx, CARD_PAYER)}",
-            "applied once: account active, 1,000 credits",
-        ),
-        Outcome(
-            f"{CARD_PAYER}: another, signature forged",
-            f"{answer_to_forged}: {_state(ctx, FORGED)}",
-            "400 BadSignature: not stored",
+            f"{CARD_PAYER}: another, signature forged", refused, "400 BadSignature: not stored"
         ),
     ]
 
@@ -72,3 +66,62 @@ def _state(ctx: Context, event_id: str) -> str:
         return f"stored {len(events)} times" if events else "not stored"
     [event] = events
     return "applied once" if event.state == "applied" else f"{event.state} ({event.reason})"
+
+
+def invoice_paid(event_id: str) -> dict[str, object]:
+    """Make the event: the demo's customer has paid a month of the Starter plan.
+
+    Its shape, without the fields that we do not read, is Stripe's since 2025-03-31: https://docs.stripe.com/api/invoices/object
+    """
+    return {
+        "id": event_id,
+        "object": "event",
+        "api_version": "2025-03-31.basil",
+        "created": int(clock.now().timestamp()),
+        "data": {"object": _invoice(f"in_{event_id}")},
+        "livemode": False,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": "invoice.paid",
+    }
+
+
+def _invoice(id: str) -> dict[str, object]:
+    return {
+        "id": id,
+        "object": "invoice",
+        "amount_due": AMOUNT_MINOR,
+        "amount_paid": AMOUNT_MINOR,
+        "created": int(clock.now().timestamp()),
+        "currency": "usd",
+        "customer": CUSTOMER,
+        "lines": {"object": "list", "data": [_line(f"il_{id}")], "has_more": False},
+        "number": "DEMO-0001",
+        "parent": {
+            "type": "subscription_details",
+            "subscription_details": {"subscription": "sub_demo", "metadata": {}},
+        },
+        "status": "paid",
+        "total": AMOUNT_MINOR,
+    }
+
+
+def _line(id: str) -> dict[str, object]:
+    now = clock.now()
+    return {
+        "id": id,
+        "object": "line_item",
+        "amount": AMOUNT_MINOR,
+        "currency": "usd",
+        "parent": {
+            "type": "subscription_item_details",
+            "subscription_item_details": {"proration": False, "subscription": "sub_demo"},
+        },
+        "period": {"start": int(now.timestamp()), "end": int((now + MONTH).timestamp())},
+        "pricing": {
+            "type": "price_details",
+            "price_details": {"price": PRICE, "product": "prod_demo_starter"},
+            "unit_amount_decimal": str(AMOUNT_MINOR),
+        },
+        "quantity": 1,
+    }

@@ -4,9 +4,9 @@ import datetime as dt
 import math
 
 from billing.context import Context
-from cli.demo.accounts import IDS, TRIAL_OVER, read
-from cli.demo.outcome import Outcome
-from cli.demo.stage import Stage
+from billing.support import overview
+from cli.demo.accounts import IDS, TRIAL_OVER
+from cli.demo.stage import Outcome, Stage
 from models.life import Trial
 from worker.database import transaction
 
@@ -26,21 +26,12 @@ def run(stage: Stage) -> list[Outcome]:
         _tick(name)
         stage.settle()
     with transaction() as ctx:
-        return _outcomes(ctx)
-
-
-def _outcomes(ctx: Context) -> list[Outcome]:
+        ended, running = _ended(ctx, TRIAL_OVER), _running(ctx, STILL_TRYING)
+    on_day_16 = f"{TRIAL_OVER}: trial of 14 days, on day 16"
+    on_day_1 = f"{STILL_TRYING}: trial of 14 days, on day 1"
     return [
-        Outcome(
-            f"{TRIAL_OVER}: trial of 14 days, on day 16",
-            _ended(ctx, TRIAL_OVER),
-            "suspended (trial_over), 2,000 credits expired",
-        ),
-        Outcome(
-            f"{STILL_TRYING}: trial of 14 days, on day 1",
-            _running(ctx, STILL_TRYING),
-            "trial goes on, 14 days left",
-        ),
+        Outcome(on_day_16, ended, "suspended (trial_over), 2,000 credits expired"),
+        Outcome(on_day_1, running, "trial goes on, 14 days left"),
     ]
 
 
@@ -53,14 +44,14 @@ def _tick(name: str) -> None:
 
 
 def _ended(ctx: Context, slug: str) -> str:
-    account = read(ctx, slug)
+    account = overview.of(ctx, slug)
     why = "".join(f" ({reason})" for reason in account.suspension_reasons)
     expired = sum(-entry.amount for entry in account.entries if entry.type == "expiry")
     return f"{account.status}{why}, {expired:,} credits expired"
 
 
 def _running(ctx: Context, slug: str) -> str:
-    account = read(ctx, slug)
+    account = overview.of(ctx, slug)
     trial = ctx.session.get(Trial, account.account_id)
     if trial is None or account.status != "trial":
         return f"account {account.status}, {'trial ended' if trial else 'trial has no end'}"

@@ -6,7 +6,7 @@ import datetime as dt
 import click
 
 from billing.errors import BillingError
-from cli.screen import console, json_option, progress, show_json
+from cli.screen import console, dry_run_option, in_json, json_option, progress
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import fetch as stripe_fetch
 from flows.stripe.backfill import Progress
@@ -46,9 +46,9 @@ def gateway() -> StripeGateway:
 
 @click.command("backfill")
 @click.option("--since", type=Moment(), help="Read from this time on. Default: the last run's end.")
-@click.option("--dry-run", is_flag=True, help="List the missing events; store and apply nothing.")
+@dry_run_option("List the missing events; store and apply nothing.")
 @json_option
-def backfill(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None:
+def backfill(*, since: dt.datetime | None, dry_run: bool) -> None:
     """Read Stripe's list of events, and apply those that no webhook brought; safe to repeat."""
     stripe = gateway()
     try:
@@ -62,9 +62,18 @@ def backfill(*, since: dt.datetime | None, dry_run: bool, as_json: bool) -> None
     except BillingError as error:
         hint = "The events read so far are stored; run the command again."
         raise click.ClickException(f"{error.name}: {error}. {hint}") from None
-    if as_json:
-        _show_json(done, dry_run=dry_run)
-    else:
+    window = done.window
+    facts = {
+        "dry_run": dry_run,
+        "since": window.since,
+        "until": window.until,
+        "lost_s": window.lost.total_seconds(),
+        "listed": done.listed,
+        "unreadable": done.unreadable,
+        "new": sorted(done.new),
+        "outcomes": [outcome._asdict() for outcome in done.outcomes],
+    }
+    if not in_json(facts):
         _show(done, dry_run=dry_run)
 
 
@@ -80,21 +89,6 @@ fill_gaps = click.Command(
 
 def _so_far(done: Progress) -> str:
     return f"{done.listed:,} events read, {len(done.new):,} new, {len(done.outcomes):,} applied"
-
-
-def _show_json(done: Progress, *, dry_run: bool) -> None:
-    show_json(
-        {
-            "dry_run": dry_run,
-            "since": done.window.since,
-            "until": done.window.until,
-            "lost_s": done.window.lost.total_seconds(),
-            "listed": done.listed,
-            "unreadable": done.unreadable,
-            "new": sorted(done.new),
-            "outcomes": [outcome._asdict() for outcome in done.outcomes],
-        }
-    )
 
 
 def _show(done: Progress, *, dry_run: bool) -> None:

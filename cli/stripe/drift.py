@@ -4,11 +4,10 @@ import json
 
 import click
 
-from billing.errors import BillingError, Rejected
 from billing.stripe import drift as differences
 from billing.stripe.drift import Report, Shown
 from billing.stripe.resync import Resynced, resync
-from cli.screen import console, json_option, progress, show_json, table
+from cli.screen import console, dry_run_option, in_json, json_option, progress, table
 from cli.stripe.backfill import gateway
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
@@ -23,24 +22,19 @@ SYNCED = sorted(set(KINDS) - {"event", "v2_event"})
 
 @click.command()
 @json_option
-def drift(as_json: bool) -> None:
+def drift() -> None:
     """Compare subscriptions, invoices and customers with Stripe's; exit 1 if something differs.
 
     Repairs nothing. The differences are stored as findings, like the audit's.
     """
     stripe, now = gateway(), clock.now()
-    try:
-        with progress.status("reading from Stripe") as shown:
-            report = stripe_reconcile.look(
-                stripe, watch=lambda report: shown.update(f"{_compared(report)} compared")
-            )
-    except BillingError as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
+    with progress.status("reading from Stripe") as shown:
+        report = stripe_reconcile.look(
+            stripe, watch=lambda report: shown.update(f"{_compared(report)} compared")
+        )
     with transaction() as ctx:
         differences.keep(ctx.at(now), report)
-    if as_json:
-        show_json(report)
-    else:
+    if not in_json(report):
         _show(report)
     if report.differences:
         raise SystemExit(1)
@@ -49,19 +43,14 @@ def drift(as_json: bool) -> None:
 @click.command()
 @click.argument("kind", type=click.Choice(SYNCED))
 @click.argument("object_id", metavar="ID")
-@click.option("--dry-run", is_flag=True, help="Show the result, and roll it back.")
+@dry_run_option("Show the result, and roll it back.")
 @json_option
-def sync(kind: str, object_id: str, *, dry_run: bool, as_json: bool) -> None:
+def sync(kind: str, object_id: str, *, dry_run: bool) -> None:
     """Fetch one object from Stripe, and apply its current state."""
-    try:
-        fetched = stripe_fetch.fetch(gateway(), kind, object_id)
-        with rehearsal() if dry_run else transaction() as ctx:
-            synced = resync(ctx, kind, object_id, fetched, guard=stripe_apply.guard())
-    except (Rejected, BillingError) as error:
-        raise click.ClickException(f"{error.name}: {error}") from None
-    if as_json:
-        show_json({"dry_run": dry_run, "synced": synced})
-    else:
+    fetched = stripe_fetch.fetch(gateway(), kind, object_id)
+    with rehearsal() if dry_run else transaction() as ctx:
+        synced = resync(ctx, kind, object_id, fetched, guard=stripe_apply.guard())
+    if not in_json({"dry_run": dry_run, "synced": synced}):
         _show_synced(synced, dry_run=dry_run)
 
 
@@ -75,18 +64,9 @@ def _show(report: Report) -> None:
         return
     table(
         f"{len(report.differences)} differences ({_compared(report)} compared)",
-        ("object", "account", "what", "ours", "Stripe's", "command"),
-        [
-            (
-                item.id,
-                item.account_id,
-                item.what,
-                _shown(item.ours),
-                _shown(item.stripe),
-                item.command,
-            )
-            for item in report.differences
-        ],
+        "object: id, account: account_id, what, ours, Stripe's, command",
+        report.differences,
+        {"ours": lambda item: _shown(item.ours), "Stripe's": lambda item: _shown(item.stripe)},
     )
     if report.is_cut:
         console.print("there are more: repair these, or check the API key and the webhooks first")

@@ -1,16 +1,13 @@
 """`billing stripe prices`: link Stripe's prices to plans and credits."""
 
-import getpass
-
 import click
 from sqlalchemy.orm import Session
 
 from billing.host import accounts
 from billing.stripe import catalog, inbox_upkeep
-from cli.screen import console, json_option, show_json, table
+from cli.screen import console, in_json, json_option, operator, show_list
 from cli.topic import Topic
 from models.stripe import StripePrice
-from worker import clock
 from worker.database import transaction
 
 
@@ -21,18 +18,17 @@ def prices() -> None:
 
 @prices.command("list")
 @json_option
-def list_prices(as_json: bool) -> None:
+def list_prices() -> None:
     """List the links. A price whose own metadata names a plan or credits needs none."""
     with transaction() as ctx:
         rows = catalog.links(ctx.session)
         slugs = {plan.id: plan.slug for plan in accounts.plans_by_slug(ctx.session).values()}
-    if as_json:
-        show_json({"prices": rows})
-        return
-    table(
+    show_list(
+        {"prices": rows},
         f"{len(rows)} prices and products",
-        ("id", "meaning", "linked by", "at"),
-        [(row.id, _meaning(row, slugs), row.actor, row.recorded_at) for row in rows],
+        "id, meaning, linked by: actor, at: recorded_at",
+        rows,
+        {"meaning": lambda row: _meaning(row, slugs)},
     )
 
 
@@ -42,20 +38,15 @@ def list_prices(as_json: bool) -> None:
 @click.option("--credits", type=click.IntRange(1, 100_000_000), help="Credits a unit: a top-up.")
 @click.option("--foreign", is_flag=True, help="It is not ours: its events are ignored.")
 @json_option
-def link(price: str, plan: str | None, credits: int | None, foreign: bool, as_json: bool) -> None:
+def link(price: str, plan: str | None, credits: int | None, foreign: bool) -> None:
     """Link PRICE (price_… or prod_…); events that waited for it, or were foreign, are applied."""
     if [plan is not None, credits is not None, foreign].count(True) != 1:
         raise click.UsageError("Use one of --plan, --credits and --foreign.")
-    now = clock.now()
-    with transaction() as ctx:
+    with transaction(actor=operator()) as ctx:
         plan_id = _plan_id(ctx.session, plan) if plan else None
-        catalog.link(
-            ctx.at(now).by(f"operator:{getpass.getuser()}"), price, plan_id=plan_id, credits=credits
-        )
-        woken = inbox_upkeep.wake_price(ctx.at(now), price)
-    if as_json:
-        show_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken})
-    else:
+        catalog.link(ctx, price, plan_id=plan_id, credits=credits)
+        woken = inbox_upkeep.wake_price(ctx, price)
+    if not in_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken}):
         console.print(f"{price} is linked; {woken} events resumed")
 
 

@@ -1,12 +1,7 @@
 """Typed messages to the billing worker and the client that sends them."""
 
 from billing_client.access import Access, access
-from billing_client.bank import (
-    AnnounceTransfer,
-    ConfirmTransfer,
-    ImportStatement,
-    RejectTransfer,
-)
+from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
 from billing_client.checkout import checkout_reference
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField

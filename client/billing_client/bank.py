@@ -1,52 +1,34 @@
 """The messages about bank transfers: statement files, announcements and reviewers' decisions."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Annotated
 
-from billing_client import fields as check
+from billing_client.fields import Id, Key, Reason, whole
 from billing_client.message import Message
 
 #: The most months that one invoice may pay for.
 MAX_MONTHS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class ImportStatement(Message):
+class ImportStatement(Message, task="bank.import_statement", queue="bank"):
     """Read a statement file that is stored in the database under `file_id`."""
 
-    TASK: ClassVar[str] = "bank.import_statement"
-    QUEUE: ClassVar[str] = "bank"
-
-    file_id: int
-
-    def __post_init__(self) -> None:
-        check.whole("file_id", self.file_id, low=1, high=check.MAX_ID)
+    file_id: Id
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceTransfer(Message):
+class AnnounceTransfer(Message, task="bank.announce_transfer", queue="bank"):
     """Issue an invoice for an account that will pay for a plan by bank transfer.
 
     `months`: how many the invoice pays for, 1 to 12. The same key makes one invoice.
     """
 
-    TASK: ClassVar[str] = "bank.announce_transfer"
-    QUEUE: ClassVar[str] = "bank"
-
-    account_id: int
-    plan_id: int
-    key: str
-    months: int = 1
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.whole("plan_id", self.plan_id, low=1, high=check.MAX_ID)
-        check.key(self.key)
-        check.whole("months", self.months, low=1, high=MAX_MONTHS)
+    account_id: Id
+    plan_id: Id
+    key: Key
+    months: Annotated[int, partial(whole, low=1, high=MAX_MONTHS)] = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ConfirmTransfer(Message):
+class ConfirmTransfer(Message, task="bank.confirm_transfer", queue="bank"):
     """Apply a reviewer's decision that a transfer pays an invoice of the main app.
 
     `version`: the transfer's version that the reviewer saw; if it has changed since, the decision
@@ -54,36 +36,16 @@ class ConfirmTransfer(Message):
     account.
     """
 
-    TASK: ClassVar[str] = "bank.confirm_transfer"
-    QUEUE: ClassVar[str] = "bank"
-
-    transfer_id: int
-    version: int
-    invoice_id: int
-    user_id: int
-
-    def __post_init__(self) -> None:
-        _check_decision(self)
-        check.whole("invoice_id", self.invoice_id, low=1, high=check.MAX_ID)
+    transfer_id: Id
+    version: Id
+    invoice_id: Id
+    user_id: Id
 
 
-@dataclass(frozen=True, slots=True)
-class RejectTransfer(Message):
+class RejectTransfer(Message, task="bank.reject_transfer", queue="bank"):
     """Apply a reviewer's decision that a suggested match is wrong; the transfer waits again."""
 
-    TASK: ClassVar[str] = "bank.reject_transfer"
-    QUEUE: ClassVar[str] = "bank"
-
-    transfer_id: int
-    version: int
-    user_id: int
-    reason: str
-
-    def __post_init__(self) -> None:
-        _check_decision(self)
-        check.text("reason", self.reason, longest=check.MAX_KEY_CHARACTERS)
-
-
-def _check_decision(message: ConfirmTransfer | RejectTransfer) -> None:
-    for name in ("transfer_id", "version", "user_id"):
-        check.whole(name, getattr(message, name), low=1, high=check.MAX_ID)
+    transfer_id: Id
+    version: Id
+    user_id: Id
+    reason: Reason

@@ -44,7 +44,7 @@ def checkout_reference(
     Raises:
         InvalidField: A value is out of bounds, or there is no secret of 16 characters or more.
     """
-    fields.account_id(account_id)
+    fields.whole("account_id", account_id, low=1, high=fields.MAX_ID)
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidField("expires_at", "must have a time zone")
     if secret is None:

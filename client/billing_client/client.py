@@ -31,6 +31,8 @@ from billing_client.messages import (
 SENT_AT = "billing_sent_at"
 #: The text that Flower, events and logs show in place of a message's contents.
 HIDDEN = "(hidden)"
+#: Options of every message: no result is stored, and no contents are shown.
+QUIET: Any = {"ignore_result": True, "argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
 
 #: Retries take 1.5 seconds in all; kombu's own policy would wait 2 seconds before the first.
 _TRIES = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.5, "interval_max": 1.0}
@@ -94,16 +96,10 @@ class BillingClient(InTransaction, ByBank):
             InvalidMessage: A value is out of bounds; nothing was sent.
             kombu.exceptions.OperationalError: The broker did not answer; send it again, same key.
         """
-        self.send(
-            Debit(
-                account_id=account_id,
-                operation=operation,
-                key=key,
-                units=units,
-                happened_at=happened_at,
-                metadata=metadata,
-            )
+        debit = Debit(
+            account_id, operation, key=key, units=units, happened_at=happened_at, metadata=metadata
         )
+        self.send(debit)
         return key
 
     def debit_many(self, debits: Iterable[Debit]) -> int:
@@ -203,16 +199,8 @@ class BillingClient(InTransaction, ByBank):
         Raises:
             InvalidMessage: A value is out of bounds; nothing was sent.
         """
-        self.send(
-            Grant(
-                account_id=account_id,
-                amount=amount,
-                source=source,
-                key=key,
-                expires_at=expires_at,
-                priority=priority,
-            )
-        )
+        grant = Grant(account_id, amount, source, key=key, expires_at=expires_at, priority=priority)
+        self.send(grant)
         return key
 
     def seed_account(self, account_id: int) -> None:
@@ -322,10 +310,8 @@ class BillingClient(InTransaction, ByBank):
             message.TASK,
             kwargs=message.arguments(),
             queue=message.QUEUE,
-            ignore_result=True,
             headers={SENT_AT: dt.datetime.now(dt.UTC).isoformat()},
-            argsrepr=HIDDEN,
-            kwargsrepr=HIDDEN,
+            **QUIET,
         )
 
 

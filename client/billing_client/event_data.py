@@ -1,10 +1,18 @@
 """The data of each type of event: JSON values, times as ISO 8601, money in minor units."""
 
 from dataclasses import dataclass
+from typing import dataclass_transform
 
 
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
+@dataclass_transform(frozen_default=True)
+class EventData:
+    """The base class of the data of events, which makes each a frozen data class."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+
+
+class StatusChanged(EventData):
     """A change of an account's status; the worker's documentation lists the reasons."""
 
     status_from: str
@@ -13,8 +21,7 @@ class StatusChanged:
     actor: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreditsLow:
+class CreditsLow(EventData):
     """The balance fell to or below `threshold_percent` of the plan's monthly credits."""
 
     credits: int
@@ -22,8 +29,18 @@ class CreditsLow:
     threshold_percent: int
 
 
-@dataclass(frozen=True, slots=True)
-class CreditsTakenBack:
+class TakenWithoutAccess(EventData):
+    """Debits of an account that had no access; `reason` is that of `access`, such as suspended.
+
+    Sent with the first of a day, for each reason; later ones of that day are not counted here.
+    """
+
+    reason: str
+    debits: int
+    credits: int
+
+
+class CreditsTakenBack(EventData):
     """A clawback: money of `payment` was returned, so the credits it bought are taken back.
 
     `unspent` came out of the balance, `debt` is now owed, `written_off` is waived.
@@ -35,8 +52,7 @@ class CreditsTakenBack:
     written_off: int
 
 
-@dataclass(frozen=True, slots=True)
-class Paid:
+class Paid(EventData):
     """A payment received. `payment` is Stripe's id, or the invoice number of a bank transfer."""
 
     payment: str
@@ -44,8 +60,7 @@ class Paid:
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentFailed:
+class PaymentFailed(EventData):
     """A failed charge. Stripe tries again at `next_attempt_at`; None: it does not."""
 
     payment: str
@@ -55,8 +70,7 @@ class PaymentFailed:
     next_attempt_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TransferInvoice:
+class TransferInvoice(EventData):
     """An invoice to be paid by bank transfer; the customer must quote `reference`."""
 
     invoice_id: int | None
@@ -68,15 +82,13 @@ class TransferInvoice:
     due_at: str
 
 
-@dataclass(frozen=True, slots=True)
 class TransferInvoiceIssued(TransferInvoice):
     """A new invoice; `pay_to` lists the bank accounts that it may be paid to."""
 
     pay_to: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(EventData):
     """A bank transfer, or the part of it that the event is about."""
 
     transfer_id: int
@@ -84,7 +96,6 @@ class Transferred:
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
 class TransferNeedsReview(Transferred):
     """A transfer that needs a reviewer's decision.
 
@@ -98,8 +109,7 @@ class TransferNeedsReview(Transferred):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disputed:
+class Disputed(EventData):
     """A disputed payment. `status` is Stripe's, such as needs_response, won or lost."""
 
     payment: str
@@ -108,8 +118,7 @@ class Disputed:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrialEnds:
+class TrialEnds(EventData):
     """A trial that ends in `days_left` (7, 3, 1 or 0) days; access ends at `suspends_at`."""
 
     ends_at: str
@@ -117,8 +126,7 @@ class TrialEnds:
     days_left: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrialMoved:
+class TrialMoved(EventData):
     """A trial with a new end, set by `actor`."""
 
     ends_at: str
@@ -126,8 +134,7 @@ class TrialMoved:
     actor: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrialRepeated:
+class TrialRepeated(EventData):
     """Trial fingerprints (email, domain, card or iban) that earlier trials of `accounts` share."""
 
     kinds: list[str]
@@ -135,8 +142,7 @@ class TrialRepeated:
     is_refused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Dunning:
+class Dunning(EventData):
     """A missed payment, on `day` of the dunning schedule.
 
     Unless it is paid, the account is suspended at `suspends_at` and cancelled at `cancels_at`.
@@ -152,8 +158,7 @@ class Dunning:
     cancels_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class DunningStopped:
+class DunningStopped(EventData):
     """A closed dunning case: paid, billed, cancelled, written_off or account_deleted."""
 
     case_id: int
@@ -161,8 +166,7 @@ class DunningStopped:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class LimitExceeded:
+class LimitExceeded(EventData):
     """An account that uses more of `what` than its plan allows. Nothing was deleted."""
 
     what: str
@@ -170,8 +174,7 @@ class LimitExceeded:
     allowed: int
 
 
-@dataclass(frozen=True, slots=True)
-class AccountClosed:
+class AccountClosed(EventData):
     """A deleted account that can no longer be restored.
 
     End the subscription that bills it, and erase its personal data in the main app's tables.

@@ -23,6 +23,7 @@ from billing_client.event_data import (
     Paid,
     PaymentFailed,
     StatusChanged,
+    TakenWithoutAccess,
     TransferInvoice,
     TransferInvoiceIssued,
     TransferNeedsReview,
@@ -43,55 +44,56 @@ class Kind(NamedTuple):
     when: str
 
 
+_KINDS: dict[str, tuple[type, str]] = {
+    "account.activated": (StatusChanged, "an account was paid for, or activated by an operator"),
+    "account.awaits_payment": (StatusChanged, "a bank transfer was announced"),
+    "account.in_trial": (StatusChanged, "the main app put an account into its trial"),
+    "account.suspended": (StatusChanged, "an account lost access"),
+    "account.reactivated": (StatusChanged, "the last reason of its suspension was lifted"),
+    "account.cancelled": (StatusChanged, "an account was cancelled"),
+    "account.closed": (AccountClosed, "a deleted account can no longer be restored"),
+    "credits.low": (CreditsLow, "the balance fell to 20, 5 or 0 % of the plan's credits"),
+    "credits.taken_back": (CreditsTakenBack, "a refund or a lost dispute took credits back"),
+    "credits.taken_without_access": (
+        TakenWithoutAccess,
+        "an account without access was debited, once a day and reason",
+    ),
+    "invoice.paid": (Paid, "an invoice was paid"),
+    "invoice.issued": (TransferInvoiceIssued, "an invoice was issued for a bank transfer"),
+    "invoice.reminder": (TransferInvoice, "the invoice is due in 7 days"),
+    "invoice.due": (TransferInvoice, "the invoice is due today"),
+    "invoice.overdue": (TransferInvoice, "the invoice was due 7 days ago"),
+    "invoice.expired": (TransferInvoice, "the invoice was due 14 days ago: access ends"),
+    "invoice.in_question": (
+        TransferInvoice,
+        "money that may be for the invoice waits for a decision of yours",
+    ),
+    "invoice.written_off": (
+        TransferInvoice,
+        "the invoice was due 30 days ago: no more reminders follow",
+    ),
+    "invoice.reopened": (TransferInvoice, "the money that paid the invoice was returned"),
+    "invoice.void": (TransferInvoice, "the invoice is no longer owed"),
+    "transfer.needs_review": (
+        TransferNeedsReview,
+        "a transfer needs a reviewer's decision, once per transfer",
+    ),
+    "transfer.unapplied": (Transferred, "a payment fits no invoice and became unapplied cash"),
+    "transfer.returned": (Transferred, "a bank returned a transfer"),
+    "transfer.refund_requested": (Transferred, "a reviewer requested a refund by bank transfer"),
+    "payment.failed": (PaymentFailed, "a charge failed"),
+    "dispute.opened": (Disputed, "a customer disputes a payment"),
+    "dispute.changed": (Disputed, "a dispute changed its status, or ended"),
+    "trial.ending": (TrialEnds, "7, 3, 1 or 0 days before a trial's end"),
+    "trial.moved": (TrialMoved, "a trial was extended or restored"),
+    "trial.repeated": (TrialRepeated, "a trial fingerprint has had a trial before"),
+    "payment.missing": (Dunning, "a reminder of the dunning schedule"),
+    "payment.retry_due": (Dunning, "a failed charge should be tried again"),
+    "payment.settled": (DunningStopped, "the dunning case of an account was closed"),
+    "plan.limit_exceeded": (LimitExceeded, "an account uses more than its plan allows"),
+}
 CATALOGUE: Mapping[str, Kind] = types.MappingProxyType(
-    {
-        "account.activated": Kind(
-            StatusChanged, "an account was paid for, or activated by an operator"
-        ),
-        "account.awaits_payment": Kind(StatusChanged, "a bank transfer was announced"),
-        "account.suspended": Kind(StatusChanged, "an account lost access"),
-        "account.reactivated": Kind(StatusChanged, "the last reason of its suspension was lifted"),
-        "account.cancelled": Kind(StatusChanged, "an account was cancelled"),
-        "account.closed": Kind(AccountClosed, "a deleted account can no longer be restored"),
-        "credits.low": Kind(CreditsLow, "the balance fell to 20, 5 or 0 % of the plan's credits"),
-        "credits.taken_back": Kind(
-            CreditsTakenBack, "a refund or a lost dispute took credits back"
-        ),
-        "invoice.paid": Kind(Paid, "an invoice was paid"),
-        "invoice.issued": Kind(TransferInvoiceIssued, "an invoice was issued for a bank transfer"),
-        "invoice.reminder": Kind(TransferInvoice, "the invoice is due in 7 days"),
-        "invoice.due": Kind(TransferInvoice, "the invoice is due today"),
-        "invoice.overdue": Kind(TransferInvoice, "the invoice was due 7 days ago"),
-        "invoice.expired": Kind(TransferInvoice, "the invoice was due 14 days ago: access ends"),
-        "invoice.in_question": Kind(
-            TransferInvoice, "money that may be for the invoice waits for a decision of yours"
-        ),
-        "invoice.written_off": Kind(
-            TransferInvoice, "the invoice was due 30 days ago: no more reminders follow"
-        ),
-        "invoice.reopened": Kind(TransferInvoice, "the money that paid the invoice was returned"),
-        "invoice.void": Kind(TransferInvoice, "the invoice is no longer owed"),
-        "transfer.needs_review": Kind(
-            TransferNeedsReview, "a transfer needs a reviewer's decision, once per transfer"
-        ),
-        "transfer.unapplied": Kind(
-            Transferred, "a payment fits no invoice and became unapplied cash"
-        ),
-        "transfer.returned": Kind(Transferred, "a bank returned a transfer"),
-        "transfer.refund_requested": Kind(
-            Transferred, "a reviewer requested a refund by bank transfer"
-        ),
-        "payment.failed": Kind(PaymentFailed, "a charge failed"),
-        "dispute.opened": Kind(Disputed, "a customer disputes a payment"),
-        "dispute.changed": Kind(Disputed, "a dispute changed its status, or ended"),
-        "trial.ending": Kind(TrialEnds, "7, 3, 1 or 0 days before a trial's end"),
-        "trial.moved": Kind(TrialMoved, "a trial was extended or restored"),
-        "trial.repeated": Kind(TrialRepeated, "a trial fingerprint has had a trial before"),
-        "payment.missing": Kind(Dunning, "a reminder of the dunning schedule"),
-        "payment.retry_due": Kind(Dunning, "a failed charge should be tried again"),
-        "payment.settled": Kind(DunningStopped, "the dunning case of an account was closed"),
-        "plan.limit_exceeded": Kind(LimitExceeded, "an account uses more than its plan allows"),
-    }
+    {name: Kind(*kind) for name, kind in _KINDS.items()}
 )
 
 

@@ -1,8 +1,13 @@
-"""The bounds of message fields. Each function returns the value or raises InvalidField."""
+"""The bounds of message fields. Each function returns the value or raises InvalidField.
+
+The types at the end carry such a function, which checks a field when its message is made.
+"""
 
 import datetime as dt
 import json
 from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
 
 from billing_client.errors import InvalidField
 
@@ -36,8 +41,6 @@ MAX_PRIORITY = 1000
 
 def whole(field: str, value: object, *, low: int, high: int) -> int:
     """Check an int from `low` to `high`; a bool or a whole float is refused."""
-    if type(value) is int and low <= value <= high:
-        return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidField(field, f"must be a whole number, got {_short(value)}")
     if not low <= value <= high:
@@ -45,20 +48,8 @@ def whole(field: str, value: object, *, low: int, high: int) -> int:
     return value
 
 
-def account_id(value: object) -> int:
-    """Check the main app's id of an account."""
-    return whole("account_id", value, low=1, high=MAX_ID)
-
-
 def text(field: str, value: object, *, longest: int) -> str:
     """Check a text of 1 to `longest` printable characters, with no blank at either end."""
-    if (
-        type(value) is str
-        and 0 < len(value) <= longest
-        and value.isprintable()
-        and value == value.strip()
-    ):
-        return value
     if not isinstance(value, str):
         raise InvalidField(field, f"must be text, got {_short(value)}")
     if not 1 <= len(value) <= longest:
@@ -70,20 +61,18 @@ def text(field: str, value: object, *, longest: int) -> str:
     return value
 
 
-def key(value: object) -> str:
+def key(field: str, value: object) -> str:
     """Check an idempotency key; the worker's own are refused."""
-    checked = text("key", value, longest=MAX_KEY_CHARACTERS)
+    checked = text(field, value, longest=MAX_KEY_CHARACTERS)
     if checked.startswith(RESERVED_PREFIX):
         raise InvalidField(
-            "key", f"must not begin with {RESERVED_PREFIX}, which is reserved for the worker"
+            field, f"must not begin with {RESERVED_PREFIX}, which is reserved for the worker"
         )
     return checked
 
 
-def moment(field: str, value: object) -> dt.datetime | None:
-    """Check None, a datetime with a time zone, or its ISO 8601 text; return it in UTC."""
-    if value is None:
-        return None
+def moment(field: str, value: object) -> dt.datetime:
+    """Check a datetime with a time zone, or its ISO 8601 text; return it in UTC."""
     if isinstance(value, str):
         try:
             value = dt.datetime.fromisoformat(value)
@@ -101,48 +90,54 @@ def moment(field: str, value: object) -> dt.datetime | None:
         ) from None
 
 
-def payload(value: object) -> str:
+def payload(field: str, value: object) -> str:
     """Check a request's body, carried as text that converts back to the same bytes.
 
     Bytes that are not UTF-8 are carried as Python's "surrogateescape" does (PEP 383).
     """
     if not isinstance(value, str):
-        raise InvalidField("payload", f"must be text, got {_short(value)}")
+        raise InvalidField(field, f"must be text, got {_short(value)}")
     try:
         size = len(value.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         raise InvalidField(
-            "payload", "must not contain a lone surrogate, which stands for no byte"
+            field, "must not contain a lone surrogate, which stands for no byte"
         ) from None
     if size > MAX_STRIPE_PAYLOAD:
-        raise InvalidField("payload", f"must be at most {MAX_STRIPE_PAYLOAD} bytes, is {size}")
+        raise InvalidField(field, f"must be at most {MAX_STRIPE_PAYLOAD} bytes, is {size}")
     return value
 
 
-def signature(value: object) -> str:
+def signature(field: str, value: object) -> str:
     """Check a header's type and length; the worker reports anything else about it."""
     if not isinstance(value, str):
-        raise InvalidField("signature", f"must be text, got {_short(value)}")
+        raise InvalidField(field, f"must be text, got {_short(value)}")
     if len(value) > MAX_SIGNATURE_CHARACTERS:
-        raise InvalidField("signature", f"must have at most {MAX_SIGNATURE_CHARACTERS} characters")
+        raise InvalidField(field, f"must have at most {MAX_SIGNATURE_CHARACTERS} characters")
     return value
 
 
-def metadata(value: object) -> Mapping[str, object] | None:
-    """Check None or a JSON object of at most 2,048 bytes whose keys are text."""
-    if value is None:
-        return None
+def session(field: str, value: object) -> str:
+    """Check the id of a Checkout session."""
+    checked = text(field, value, longest=MAX_STRIPE_ID_CHARACTERS)
+    if not checked.startswith("cs_"):
+        raise InvalidField(field, f"must be the id of a Checkout session, cs_…, got {checked}")
+    return checked
+
+
+def metadata(field: str, value: object) -> Mapping[str, object]:
+    """Check a JSON object of at most 2,048 bytes whose keys are text."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise InvalidField("metadata", f"must be an object with text keys, got {_short(value)}")
+        raise InvalidField(field, f"must be an object with text keys, got {_short(value)}")
     try:
         size = len(json.dumps(value, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidField("metadata", f"must be JSON: {error}") from None
+        raise InvalidField(field, f"must be JSON: {error}") from None
     if size > MAX_METADATA_BYTES:
-        raise InvalidField("metadata", f"must be at most {MAX_METADATA_BYTES} bytes, is {size}")
+        raise InvalidField(field, f"must be at most {MAX_METADATA_BYTES} bytes, is {size}")
     if not _is_storable(value):
         raise InvalidField(
-            "metadata", "must not contain NUL or a lone surrogate, which Postgres refuses"
+            field, "must not contain NUL or a lone surrogate, which Postgres refuses"
         )
     return value
 
@@ -161,3 +156,16 @@ def _short(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
         shown = str(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+Id = Annotated[int, partial(whole, low=1, high=MAX_ID)]
+Units = Annotated[int, partial(whole, low=1, high=MAX_UNITS)]
+Name = Annotated[str, partial(text, longest=MAX_NAME_CHARACTERS)]
+Key = Annotated[str, key]
+HoldKey = Annotated[str, partial(text, longest=MAX_KEY_CHARACTERS)]
+Reason = Annotated[str, partial(text, longest=MAX_KEY_CHARACTERS)]
+Time = Annotated[dt.datetime, moment]
+Metadata = Annotated[Mapping[str, object], metadata]
+Payload = Annotated[str, payload]
+Session = Annotated[str, session]
+Signature = Annotated[str, signature]

@@ -60,12 +60,7 @@ class InTransaction:
             ```
         """
         debit = Debit(
-            account_id=account_id,
-            operation=operation,
-            key=key,
-            units=units,
-            happened_at=happened_at,
-            metadata=metadata,
+            account_id, operation, key=key, units=units, happened_at=happened_at, metadata=metadata
         )
         inbox.leave(connection, [debit])
         return key

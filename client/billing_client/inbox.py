@@ -5,22 +5,26 @@ there, and neither commits nor rolls back.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing_client.messages import (
-    INBOX_MESSAGES,
-    Capture,
-    Debit,
-    PlaceHold,
-    Release,
-    Reverse,
-)
+from billing_client.messages import INBOX_MESSAGES, Capture, Debit, PlaceHold, Release, Reverse
 
 #: Rows of one INSERT statement.
 ROWS_AT_ONCE = 500
+#: Refusals of a hold because the account has no access.
+NO_ACCESS = frozenset(
+    {
+        "AccountSuspended",
+        "AccountCancelled",
+        "AccountDeleted",
+        "NoPlan",
+        "PlanInactive",
+        "UnknownStatus",
+    }
+)
 
 
 class Connection(Protocol):
@@ -40,16 +44,21 @@ class Held:
         available: Free credits after the hold; before it, if it was refused; None, if the same key
             was used again.
         reason: Why it was refused, else None. `InsufficientCredits`, `SpendCapReached`,
-            `UnknownAccount`, `AccountDeleted`, `UnknownOperation`, `KeyReused` or `InvalidField`.
+            `UnknownAccount`, `UnknownOperation`, `KeyReused` or `InvalidField`.
+            `AccountSuspended`, `AccountCancelled`, `AccountDeleted`, `NoPlan`, `PlanInactive` or
+            `UnknownStatus`: the account has no access; the key stays free.
             `RenewalDue`: the credit period has ended and the next one's credits come within a
             minute; ask again with the same key. `HoldEnded`: the hold was captured, released or
             has expired; a new attempt needs a new key.
+        access_reason: The reason of `access` if the account has none, such as `trial_over` or
+            `payment_failed`, else None.
     """
 
     is_held: bool
     credits: int
     available: int | None
     reason: str | None
+    access_reason: str | None = None
 
     def __bool__(self) -> bool:
         return self.is_held
@@ -85,16 +94,13 @@ def leave(connection: Connection, messages: Iterable[Debit | Reverse | Capture |
         rows.append((message.account_id, message.TASK, json.dumps(message.arguments())))
     with closing(connection.cursor()) as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            _insert(cursor, rows[start : start + ROWS_AT_ONCE])
+            part = rows[start : start + ROWS_AT_ONCE]
+            values = ", ".join(["(%s, %s, %s)"] * len(part))
+            cursor.execute(
+                f"INSERT INTO billing.inbox (account_id, task, arguments) VALUES {values}",  # noqa: S608
+                [value for row in part for value in row],
+            )
     return len(rows)
-
-
-def _insert(cursor: Any, rows: Sequence[tuple[int, str, str]]) -> None:
-    values = ", ".join(["(%s, %s, %s)"] * len(rows))
-    cursor.execute(
-        f"INSERT INTO billing.inbox (account_id, task, arguments) VALUES {values}",  # noqa: S608
-        [value for row in rows for value in row],
-    )
 
 
 def place_hold(connection: Connection, message: PlaceHold) -> Held:
@@ -107,13 +113,14 @@ def place_hold(connection: Connection, message: PlaceHold) -> Held:
         cursor.execute(
             "SELECT outcome, credits, available, reason"
             " FROM billing.place_hold(%s, %s, %s, %s, %s)",
-            [
-                message.account_id,
-                message.operation,
-                message.units,
-                message.key,
-                message.ttl_s,
-            ],
+            [message.account_id, message.operation, message.units, message.key, message.ttl_s],
         )
         outcome, credits, available, reason = cursor.fetchone()
-    return Held(outcome == "held", credits, available, reason)
+        access_reason = None
+        if reason in NO_ACCESS:
+            cursor.execute(
+                "SELECT reason FROM billing.access(%s, NULL)",
+                [message.account_id],
+            )
+            access_reason = cursor.fetchone()[0]
+    return Held(outcome == "held", credits, available, reason, access_reason)

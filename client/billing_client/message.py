@@ -1,17 +1,19 @@
 """The base class of messages: the task's name and queue, and conversion from and to arguments."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import Any, ClassVar, Self
+from types import NoneType
+from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
 from billing_client.errors import MissingField, UnknownField
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
+@dataclass(frozen=True)
 class Message:
-    """The base class of messages. A message checks its values when it is made.
+    """The base class of messages: frozen data classes that check their values when they are made.
 
     Attributes:
         TASK: The name of the Celery task that takes the message.
@@ -20,6 +22,17 @@ class Message:
 
     TASK: ClassVar[str]
     QUEUE: ClassVar[str]
+
+    def __init_subclass__(cls, *, task: str, queue: str = "") -> None:
+        cls.TASK, cls.QUEUE = task, queue or cls.QUEUE
+        dataclass(frozen=True)(cls)
+
+    def __post_init__(self) -> None:
+        message_class: Any = type(self)
+        for name, check, is_optional in _checks_of(message_class):
+            value = getattr(self, name)
+            if value is not None or not is_optional:
+                object.__setattr__(self, name, check(name, value))
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, object]) -> Self:
@@ -54,10 +67,6 @@ class Message:
                 arguments[field.name] = value.isoformat() if is_time else value
         return arguments
 
-    def _set(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
 
 @cache
 def _fields_of(message_class: Any) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -65,3 +74,16 @@ def _fields_of(message_class: Any) -> tuple[frozenset[str], tuple[str, ...]]:
     all_fields = fields(message_class)
     required_names = [field.name for field in all_fields if field.default is MISSING]
     return frozenset([field.name for field in all_fields]), tuple(required_names)
+
+
+@cache
+def _checks_of(message_class: Any) -> list[tuple[str, Callable[[str, object], object], bool]]:
+    """Return for each field its name, the check that its type carries, and whether None passes."""
+    hints = get_type_hints(message_class, include_extras=True)
+    checks = []
+    for field in fields(message_class):
+        options = get_args(hints[field.name])
+        is_optional = NoneType in options
+        kind = options[0] if is_optional else hints[field.name]
+        checks += [(field.name, check, is_optional) for check in getattr(kind, "__metadata__", ())]
+    return checks

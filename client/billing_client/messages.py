@@ -3,20 +3,38 @@
 A message knows its task's name and queue, and converts to the task's keyword arguments and back.
 """
 
-import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Annotated
 
-from billing_client import fields as check
 from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
 from billing_client.errors import InvalidField
 from billing_client.fields import (
+    DEFAULT_HOLD_S,
+    MAX_DEBITS,
+    MAX_GRANT,
+    MAX_HOLD_S,
     MAX_ID,
     MAX_KEY_CHARACTERS,
     MAX_NAME_CHARACTERS,
+    MAX_PRIORITY,
     MAX_UNITS,
     RESERVED_PREFIX,
+    HoldKey,
+    Id,
+    Key,
+    Metadata,
+    Name,
+    Payload,
+    Reason,
+    Session,
+    Signature,
+    Time,
+    Units,
+    metadata,
+    moment,
+    text,
+    whole,
 )
 from billing_client.message import Message
 
@@ -24,8 +42,7 @@ from billing_client.message import Message
 SOURCES = frozenset({"plan", "trial", "top_up", "bank_transfer", "goodwill"})
 
 
-@dataclass(frozen=True, slots=True)
-class Debit(Message):
+class Debit(Message, task="credits.debit", queue="debits"):
     """Take what an AI operation costs.
 
     Attributes:
@@ -37,26 +54,21 @@ class Debit(Message):
         metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
     """
 
-    TASK: ClassVar[str] = "credits.debit"
-    QUEUE: ClassVar[str] = "debits"
-
-    account_id: int
-    operation: str
-    key: str
-    units: int = 1
-    happened_at: dt.datetime | None = None
-    metadata: Mapping[str, object] | None = None
+    account_id: Id
+    operation: Name
+    key: Key
+    units: Units = 1
+    happened_at: Time | None = None
+    metadata: Metadata | None = None
 
     def __post_init__(self) -> None:
         if not _is_plain(self):
-            check.account_id(self.account_id)
-            check.text("operation", self.operation, longest=MAX_NAME_CHARACTERS)
-            check.key(self.key)
-            check.whole("units", self.units, low=1, high=MAX_UNITS)
+            super().__post_init__()
+            return
         if self.happened_at is not None:
-            self._set(happened_at=check.moment("happened_at", self.happened_at))
+            object.__setattr__(self, "happened_at", moment("happened_at", self.happened_at))
         if self.metadata is not None:
-            check.metadata(self.metadata)
+            metadata("metadata", self.metadata)
 
 
 def _is_plain(debit: Debit) -> bool:
@@ -82,8 +94,15 @@ def _is_plain(debit: Debit) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Grant(Message):
+def _source(field: str, value: object) -> str:
+    source = text(field, value, longest=MAX_NAME_CHARACTERS)
+    if source not in SOURCES:
+        allowed = ", ".join(sorted(SOURCES))
+        raise InvalidField(field, f"must be one of {allowed}, got {source!r:.60}")
+    return source
+
+
+class Grant(Message, task="credits.grant", queue="credits"):
     """Give an account credits as one lot.
 
     Attributes:
@@ -95,98 +114,41 @@ class Grant(Message):
         priority: 0 to 1,000; a lower number burns first. None: the source's own.
     """
 
-    TASK: ClassVar[str] = "credits.grant"
-    QUEUE: ClassVar[str] = "credits"
-
-    account_id: int
-    amount: int
-    source: str
-    key: str
-    expires_at: dt.datetime | None = None
-    priority: int | None = None
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.whole("amount", self.amount, low=1, high=check.MAX_GRANT)
-        check.key(self.key)
-        check.text("source", self.source, longest=MAX_NAME_CHARACTERS)
-        if self.source not in SOURCES:
-            allowed = ", ".join(sorted(SOURCES))
-            raise InvalidField("source", f"must be one of {allowed}, got {self.source!r:.60}")
-        self._set(expires_at=check.moment("expires_at", self.expires_at))
-        if self.priority is not None:
-            check.whole("priority", self.priority, low=0, high=check.MAX_PRIORITY)
+    account_id: Id
+    amount: Annotated[int, partial(whole, low=1, high=MAX_GRANT)]
+    source: Annotated[str, _source]
+    key: Key
+    expires_at: Time | None = None
+    priority: Annotated[int, partial(whole, low=0, high=MAX_PRIORITY)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SeedAccount(Message):
+class SeedAccount(Message, task="credits.seed_account", queue="credits"):
     """Give a new account its plan's first credits, once, even if the main app gave some."""
 
-    TASK: ClassVar[str] = "credits.seed_account"
-    QUEUE: ClassVar[str] = "credits"
-
-    account_id: int
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
+    account_id: Id
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendTrial(Message):
+class ExtendTrial(Message, task="trials.extend", queue="credits"):
     """Give a running trial a later end: an absolute time, so that a repeat changes nothing."""
 
-    TASK: ClassVar[str] = "trials.extend"
-    QUEUE: ClassVar[str] = "credits"
-
-    account_id: int
-    ends_at: dt.datetime
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        ends_at = check.moment("ends_at", self.ends_at)
-        if ends_at is None:
-            raise InvalidField("ends_at", "must be a time")
-        self._set(ends_at=ends_at)
+    account_id: Id
+    ends_at: Time
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreTrial(ExtendTrial):
+class RestoreTrial(ExtendTrial, task="trials.restore"):
     """Put an account whose trial had ended back on trial, until a new end."""
 
-    TASK: ClassVar[str] = "trials.restore"
 
-
-@dataclass(frozen=True, slots=True)
-class PaymentMethodChanged(Message):
+class PaymentMethodChanged(Message, task="dunning.method_changed", queue="credits"):
     """Retry a missed payment of the account at once, since it has a new card."""
 
-    TASK: ClassVar[str] = "dunning.method_changed"
-    QUEUE: ClassVar[str] = "credits"
-
-    account_id: int
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
+    account_id: Id
 
 
-@dataclass(frozen=True, slots=True)
-class DebitMany(Message):
-    """Take 1 to 500 debits in the order given, each with its own key and outcome."""
-
-    TASK: ClassVar[str] = "credits.debit_many"
-    QUEUE: ClassVar[str] = "debits"
-
-    debits: tuple[Debit, ...]
-
-    def __post_init__(self) -> None:
-        debits: object = self.debits
-        if not isinstance(debits, list | tuple) or not 1 <= len(debits) <= check.MAX_DEBITS:
-            raise InvalidField("debits", f"must be a list of 1 to {check.MAX_DEBITS} debits")
-        self._set(debits=tuple([_debit(debit) for debit in debits]))
-
-    def arguments(self) -> dict[str, object]:
-        """Return the task's keyword arguments, safe for JSON."""
-        return {"debits": [debit.arguments() for debit in self.debits]}
+def _debits(field: str, value: object) -> tuple[Debit, ...]:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_DEBITS:
+        raise InvalidField(field, f"must be a list of 1 to {MAX_DEBITS} debits")
+    return tuple([_debit(debit) for debit in value])
 
 
 def _debit(value: object) -> Debit:
@@ -197,54 +159,43 @@ def _debit(value: object) -> Debit:
     return Debit.from_arguments(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Reverse(Message):
+class DebitMany(Message, task="credits.debit_many", queue="debits"):
+    """Take 1 to 500 debits in the order given, each with its own key and outcome."""
+
+    debits: Annotated[tuple[Debit, ...], _debits]
+
+    def arguments(self) -> dict[str, object]:
+        """Return the task's keyword arguments, safe for JSON."""
+        return {"debits": [debit.arguments() for debit in self.debits]}
+
+
+class Reverse(Message, task="credits.reverse", queue="debits"):
     """Give a debit's credits back to the lots that they came from.
 
     `key` is the debit's own, or that of a captured hold. A second reversal changes nothing. A debit
     that arrives after its reversal is not taken.
     """
 
-    TASK: ClassVar[str] = "credits.reverse"
-    QUEUE: ClassVar[str] = "debits"
-
-    account_id: int
-    key: str
-    reason: str = "the work failed"
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.key(self.key)
-        check.text("reason", self.reason, longest=MAX_KEY_CHARACTERS)
+    account_id: Id
+    key: Key
+    reason: Reason = "the work failed"
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceHold(Message):
+class PlaceHold(Message, task="holds.place", queue="credits"):
     """Reserve what an operation will cost, for `ttl_s` seconds (1 to 86,400).
 
     As a message it answers too late for a check before the work; the main app calls
     `BillingClient.place_hold` on its own connection instead.
     """
 
-    TASK: ClassVar[str] = "holds.place"
-    QUEUE: ClassVar[str] = "credits"
-
-    account_id: int
-    operation: str
-    key: str
-    units: int = 1
-    ttl_s: int = check.DEFAULT_HOLD_S
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.text("operation", self.operation, longest=MAX_NAME_CHARACTERS)
-        check.key(self.key)
-        check.whole("units", self.units, low=1, high=MAX_UNITS)
-        check.whole("ttl_s", self.ttl_s, low=1, high=check.MAX_HOLD_S)
+    account_id: Id
+    operation: Name
+    key: Key
+    units: Units = 1
+    ttl_s: Annotated[int, partial(whole, low=1, high=MAX_HOLD_S)] = DEFAULT_HOLD_S
 
 
-@dataclass(frozen=True, slots=True)
-class Capture(Message):
+class Capture(Message, task="holds.capture", queue="debits"):
     """Take the credits that a hold reserved, now that the work is done.
 
     Attributes:
@@ -255,48 +206,24 @@ class Capture(Message):
         metadata: A JSON object of at most 2,048 bytes, kept with the ledger entry.
     """
 
-    TASK: ClassVar[str] = "holds.capture"
-    QUEUE: ClassVar[str] = "debits"
-
-    account_id: int
-    hold: str
-    units: int | None = None
-    metadata: Mapping[str, object] | None = None
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.text("hold", self.hold, longest=MAX_KEY_CHARACTERS)
-        if self.units is not None:
-            check.whole("units", self.units, low=1, high=MAX_UNITS)
-        if self.metadata is not None:
-            check.metadata(self.metadata)
+    account_id: Id
+    hold: HoldKey
+    units: Units | None = None
+    metadata: Metadata | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Release(Message):
+class Release(Message, task="holds.release", queue="debits"):
     """Give back the credits that a hold reserved. `hold` is the hold's key."""
 
-    TASK: ClassVar[str] = "holds.release"
-    QUEUE: ClassVar[str] = "debits"
-
-    account_id: int
-    hold: str
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.text("hold", self.hold, longest=MAX_KEY_CHARACTERS)
+    account_id: Id
+    hold: HoldKey
 
 
-@dataclass(frozen=True, slots=True)
-class DrainInbox(Message):
+class DrainInbox(Message, task="credits.drain_inbox", queue="debits"):
     """Apply the rows that wait in the inbox. A lost message costs a second, never a row."""
 
-    TASK: ClassVar[str] = "credits.drain_inbox"
-    QUEUE: ClassVar[str] = "debits"
 
-
-@dataclass(frozen=True, slots=True)
-class StripeWebhook(Message):
+class StripeWebhook(Message, task="stripe.receive", queue="stripe"):
     """Verify and store a webhook that Stripe posted to the relay.
 
     Attributes:
@@ -305,20 +232,9 @@ class StripeWebhook(Message):
         received_at: When it came; the signature's tolerance counts from then.
     """
 
-    TASK: ClassVar[str] = "stripe.receive"
-    QUEUE: ClassVar[str] = "stripe"
-
-    payload: str
-    signature: str
-    received_at: dt.datetime
-
-    def __post_init__(self) -> None:
-        check.payload(self.payload)
-        check.signature(self.signature)
-        received_at = check.moment("received_at", self.received_at)
-        if received_at is None:
-            raise InvalidField("received_at", "must be a time, got None")
-        self._set(received_at=received_at)
+    payload: Payload
+    signature: Signature
+    received_at: Time
 
     @property
     def body(self) -> bytes:
@@ -326,34 +242,17 @@ class StripeWebhook(Message):
         return self.payload.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyStripeEvent(Message):
+class ApplyStripeEvent(Message, task="stripe.apply", queue="stripe"):
     """Apply the stored Stripe event of this number. A lost message costs only seconds."""
 
-    TASK: ClassVar[str] = "stripe.apply"
-    QUEUE: ClassVar[str] = "stripe"
-
-    number: int
-
-    def __post_init__(self) -> None:
-        check.whole("number", self.number, low=1, high=MAX_ID)
+    number: Id
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceCheckout(Message):
+class AnnounceCheckout(Message, task="stripe.announce_checkout", queue="credits"):
     """Say whose account pays in a Checkout session (`cs_…`) that the app has created."""
 
-    TASK: ClassVar[str] = "stripe.announce_checkout"
-    QUEUE: ClassVar[str] = "credits"
-
-    account_id: int
-    session: str
-
-    def __post_init__(self) -> None:
-        check.account_id(self.account_id)
-        check.text("session", self.session, longest=check.MAX_STRIPE_ID_CHARACTERS)
-        if not self.session.startswith("cs_"):
-            raise InvalidField("session", "must be the id of a Checkout session, cs_…")
+    account_id: Id
+    session: Session
 
 
 #: Every message by its task's name.

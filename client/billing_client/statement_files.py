@@ -5,7 +5,6 @@ As in `billing_client.inbox`, the file takes effect when the open transaction co
 
 import hashlib
 from contextlib import closing
-from typing import Any
 
 from billing_client.errors import InvalidField
 from billing_client.inbox import Connection
@@ -58,10 +57,6 @@ def leave(connection: Connection, content: bytes, *, name: str, account: str | N
         if row is None:
             cursor.execute(_SELECT_ID, [digest])
             return int(cursor.fetchone()[0])
-        _insert_parts(cursor, row[0], content)
+        for number, start in enumerate(range(0, len(content), PART_BYTES), start=1):
+            cursor.execute(_INSERT_PART, [row[0], number, content[start : start + PART_BYTES]])
     return int(row[0])
-
-
-def _insert_parts(cursor: Any, file_id: int, content: bytes) -> None:
-    for number, start in enumerate(range(0, len(content), PART_BYTES), start=1):
-        cursor.execute(_INSERT_PART, [file_id, number, content[start : start + PART_BYTES]])

@@ -8,6 +8,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from billing_client import fields
 
@@ -82,13 +83,9 @@ class AccountThrottle:
         """
         _parsed(rate)
         self._rate = rate
-        pool = redis.ConnectionPool.from_url(
-            redis_url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            # redis-py would retry for seconds.
-            retry=Retry(NoBackoff(), 0),
-        )
+        timeouts: Any = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        # redis-py would retry for seconds.
+        pool = redis.ConnectionPool.from_url(redis_url, retry=Retry(NoBackoff(), 0), **timeouts)
         storage = RedisStorage(
             redis_url, connection_pool=pool, key_prefix=KEY_PREFIX, wrap_exceptions=True
         )
@@ -112,7 +109,7 @@ class AccountThrottle:
         Raises:
             ValueError: The id, cost or rate is out of bounds.
         """
-        fields.account_id(account_id)
+        fields.whole("account_id", account_id, low=1, high=fields.MAX_ID)
         fields.whole("cost", cost, low=1, high=MAX_COST)
         item = _parsed(rate or self._rate)
         if time.monotonic() >= self._rests_until:
@@ -121,10 +118,8 @@ class AccountThrottle:
                 stats = self._limiter.get_window_stats(item, str(account_id))
             except StorageError as error:
                 self._rests_until = time.monotonic() + REST_S
-                _log.warning(
-                    "throttle allows all requests, Redis failed: %s",
-                    type(error.storage_error).__name__,
-                )
+                name = type(error.storage_error).__name__
+                _log.warning("throttle allows all requests, Redis failed: %s", name)
             else:
                 reset_at = dt.datetime.fromtimestamp(stats.reset_time, dt.UTC)
                 return Allowed(is_allowed, max(stats.remaining, 0), reset_at)

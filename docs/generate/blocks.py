@@ -4,25 +4,25 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import commands, errors, events, lifecycle, settings, tables, tasks
+from docs.generate import commands, errors, lists, tables, tasks
 
 ROOT = Path(__file__).parents[2]
 #: name of a block -> the function that makes its Markdown
 BLOCKS: dict[str, Callable[[], str]] = {
     "app-rights": tables.app_rights,
     "commands": commands.block,
-    "data-of-events": events.data_block,
-    "dunning-schedule": lifecycle.schedule_block,
+    "data-of-events": lists.data_block,
+    "dunning-schedule": lists.schedule_block,
     "errors": errors.block,
-    "events": events.block,
+    "events": lists.events_block,
     "host-tables": tables.host_block,
     "our-tables": tables.our_block,
     "queues": tasks.queues_block,
-    "settings": settings.block,
-    "status-reasons": lifecycle.reasons_block,
+    "settings": lists.settings_block,
+    "status-reasons": lists.reasons_block,
     "tasks": tasks.block,
     "timetable": tasks.timetable_block,
-    "transitions": lifecycle.transitions_block,
+    "transitions": lists.transitions_block,
 }
 _MARKED = re.compile(r"(?ms)(?<=<!-- generated: )([\w-]+) -->\n.*?(?=^<!-- end -->)")
 

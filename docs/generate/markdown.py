@@ -4,7 +4,7 @@ import datetime as dt
 import inspect
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 
 def table(head: str, rows: Iterable[Iterable[str]]) -> str:
@@ -51,7 +51,7 @@ _TYPES = {
 
 def plain_type(annotation: Any) -> str:
     """A type in the words of JSON: "time or nothing", "list of Debit"."""
-    if isinstance(annotation, types.UnionType):
+    if get_origin(annotation) in {types.UnionType, Union}:
         return " or ".join(plain_type(kind) for kind in get_args(annotation))
     if get_origin(annotation) in {list, tuple}:
         return f"list of {plain_type(get_args(annotation)[0])}"

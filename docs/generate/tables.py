@@ -52,8 +52,7 @@ def app_rights() -> str:
 
 
 def _right(grant: str) -> tuple[str, str]:
-    functions = {"function": allow_app.PLACE_HOLD, "access": allow_app.ACCESS}
-    statement = grant.format(role="app", **functions).replace(" bigint", "").replace(", ", ",")
+    statement = grant.format(role="app").replace(" bigint", "").replace(", ", ",")
     match = re.match(r"GRANT (.+?) ON (SCHEMA |FUNCTION )?([\w.]+)", statement)
     assert match is not None
     right, kind, name = match.groups()

@@ -1,12 +1,15 @@
 """Import of a statement file: read it without a transaction, then store each statement in one."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from billing.bank.intake import files, held_statements, store
+from billing.bank import line_ends, transfers
+from billing.bank.intake import files, held_statements, reread, store
+from billing.bank.intake.accounts import plain
 from billing.bank.intake.store import StoredStatement
+from billing.bank.line_ends import LineEnd
 from billing.context import Context
 from billing.statements.canonical import Statement
 from billing.statements.errors import StatementRefused
@@ -18,6 +21,7 @@ class ImportOutcome:
     """The outcome of a file (imported, repeat or refused), and its statements.
 
     `held`: the reasons that hold some of them; these pay nothing until the reasons are gone.
+    `ends`: the file's lines, summed up by their end; `with_ends` reads them after matching.
     """
 
     file_id: int | None
@@ -26,13 +30,20 @@ class ImportOutcome:
     error: str | None = None
     reason: str | None = None
     held: list[str] = field(default_factory=list)
+    ends: list[LineEnd] = field(default_factory=list)
 
 
 def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> ImportOutcome:
-    """Keep a file's bytes, then import them; the same bytes again change nothing."""
+    """Keep a file's bytes, then import them; the same bytes again change nothing.
+
+    Except that `account` may be said later, for a file that names none.
+    """
+    account = account and plain(account)
     try:
         with transaction() as ctx:
             received = files.receive(ctx, source, name=name, account=account)
+            if account and received.is_repeat and reread.is_incomplete(ctx.session, received.id):
+                reread.prepare(ctx, received.id, account=account)
     except StatementRefused as refusal:
         return _refused(None, refusal)
     return import_file(received.id)
@@ -67,6 +78,24 @@ def import_file(file_id: int) -> ImportOutcome:
     return ImportOutcome(file_id, "imported", stored, held=held)
 
 
+def reread_file(file_id: int, *, account: str | None = None) -> ImportOutcome:
+    """Import a stored file again: one that was refused, or whose account was not stated.
+
+    Raises UnknownStatementFile and FileNotReread.
+    """
+    with transaction() as ctx:
+        reread.prepare(ctx, file_id, account=account)
+    return import_file(file_id)
+
+
+def with_ends(outcome: ImportOutcome) -> ImportOutcome:
+    """The outcome with the ends of the file's lines, as they are now."""
+    if outcome.file_id is None:
+        return outcome
+    with transaction() as ctx:
+        return replace(outcome, ends=line_ends.ends_of_files(ctx.session, [outcome.file_id]))
+
+
 def _store(statement: Statement, file_id: int, account: str | None) -> StoredStatement:
     with transaction() as ctx:
         return store.store(ctx, statement, file_id=file_id, stated_account=account)
@@ -74,6 +103,7 @@ def _store(statement: Statement, file_id: int, account: str | None) -> StoredSta
 
 def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> ImportOutcome:
     """Show what importing this file would do; nothing stays."""
+    account = account and plain(account)
     try:
         with rehearsal() as ctx:
             return _rehearse(ctx, source, name, account)
@@ -83,7 +113,9 @@ def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> Impo
 
 def _rehearse(ctx: Context, source: BinaryIO, name: str, account: str | None) -> ImportOutcome:
     file = files.receive(ctx, source, name=name, account=account)
-    if file.state != "received":
+    if account and file.is_repeat and reread.is_incomplete(ctx.session, file.id):
+        reread.prepare(ctx, file.id, account=account)
+    elif file.state != "received":
         return ImportOutcome(file.id, "repeat" if file.state == "imported" else file.state)
     source.seek(0)
     statements = store.read(source, name=name, today=ctx.now.date())
@@ -92,8 +124,11 @@ def _rehearse(ctx: Context, source: BinaryIO, name: str, account: str | None) ->
         for statement in statements
     ]
     store.refresh(ctx.session, stored)
+    while transfers.split_lines(ctx):
+        pass
     held = held_statements.reasons_of_file(ctx.session, file.id)
-    return ImportOutcome(None, "imported", stored, held=held)
+    ends = line_ends.ends_of_files(ctx.session, [file.id])
+    return ImportOutcome(None, "imported", stored, held=held, ends=ends)
 
 
 def import_path(path: Path, *, account: str | None = None) -> ImportOutcome:

@@ -58,7 +58,7 @@ def _split(report: MatchReport) -> bool:
     with transaction() as ctx:
         count = transfers.split_lines(ctx)
     report.lines += count
-    return count == SPLIT_AT_ONCE
+    return count >= SPLIT_AT_ONCE
 
 
 def _match(report: MatchReport) -> bool:
@@ -66,12 +66,16 @@ def _match(report: MatchReport) -> bool:
     limits = policy()
     with transaction() as ctx:
         undecided = transfers.undecided(ctx.session)
+        invoices = decide.issued(ctx.session)
         decisions = decide.decide(ctx.session, undecided, policy=limits)
     changes = [_undo(report, transfer) for transfer in undecided if transfer.is_return]
     if any(changes):
         return True  # The invoices of what was returned are open again: decide anew.
     is_full = len(undecided) >= MATCH_AT_ONCE
     changes = [_carry_out(report, decision, version) for decision, version in decisions]
+    if decisions:
+        with transaction() as ctx:
+            decide.mark(ctx, invoices)
     return is_full and any(changes)
 
 

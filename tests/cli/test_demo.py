@@ -14,10 +14,9 @@ from click.testing import CliRunner
 
 from billing_client import BillingClient
 from cli.demo import accounts, command, demo, report, runner, servers
-from cli.demo.outcome import Outcome
-from cli.demo.sections import SECTIONS, Section
+from cli.demo.runner import SECTIONS, Section
 from cli.demo.set_up import set_up
-from cli.demo.stage import Stage
+from cli.demo.stage import Outcome, Stage
 from devstack.folder import DataFolder
 from devstack.guard import Guard
 from worker.database import transaction

@@ -249,9 +249,9 @@ def test_a_debit_is_valid_exactly_if_each_of_its_fields_is(account_id, name, key
         return True
 
     def check_each_field():
-        check.account_id(account_id)
+        check.whole("account_id", account_id, low=1, high=check.MAX_ID)
         check.text("operation", name, longest=check.MAX_NAME_CHARACTERS)
-        check.key(key)
+        check.key("key", key)
         check.whole("units", units, low=1, high=check.MAX_UNITS)
 
     assert is_valid(lambda: Debit(account_id, name, key, units)) == is_valid(check_each_field)

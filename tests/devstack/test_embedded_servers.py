@@ -242,7 +242,7 @@ def only_as_nobody(monkeypatch):
         pytest.skip("only root has to become somebody else")
     nobody = pwd.getpwnam("nobody")
     sandbox = Sandbox(f"user:{nobody.pw_uid}:{nobody.pw_gid}", nobody.pw_uid)
-    if why := why_not(sandbox, str(find_postgres().postgres), "--version"):
+    if why := why_not(sandbox, str(find_postgres() / "postgres"), "--version"):
         pytest.skip(f"nobody cannot run Postgres here: {why}")
     monkeypatch.setattr("devstack.postgres.choose_sandbox", lambda _program: sandbox)
     return nobody.pw_uid

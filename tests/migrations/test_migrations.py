@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from models.host import ADDED_BY_MIGRATION, HOST_TABLES
+from models.host import HOST_TABLES
 from tests.conftest import FreshDatabase
 from worker import schema
 from worker.settings import settings
@@ -66,7 +66,7 @@ def _make_host_tables(connection):
                 else None,
             )
             for column in table.columns
-            if column.info["origin"] not in ADDED_BY_MIGRATION
+            if column.info["origin"] not in {"planned", "ours"}
         ]
         extra = [sa.Column("app_only", sa.Text, nullable=True)]
         sa.Table(table.name, metadata, *columns, *extra)
@@ -155,6 +155,44 @@ def test_down_and_up_again(empty):
     command.check(schema.config())
 
 
+_STATEMENT = """
+INSERT INTO billing.statements (digest, identity, account, format, family, closing_day,
+                                booked_minor, line_count, holds, is_held, recorded_at)
+VALUES (CAST(:key AS uuid), CAST(:key AS uuid), 'DE1', 'CSV', 'statement', '2026-01-31',
+        0, 1, '[]', false, now())
+"""
+_LINE = """
+INSERT INTO billing.bank_lines (key, account, format, currency, amount_minor, status, booking_date,
+                                is_split)
+VALUES (CAST(:key AS uuid), 'DE1', 'CSV', 'EUR', :amount, 'BOOK', :day, :is_split)
+"""
+
+
+def test_bank_lines_from_before_0014_keep_their_rows_and_get_a_day_and_a_reason(empty):
+    command.upgrade(schema.config(), "0011")
+    keys = [f"00000000-0000-0000-0000-00000000000{place}" for place in range(3)]
+    lines = [(-100, "2026-01-05", True), (0, "2026-01-05", True), (500, None, False)]
+    with empty.begin() as connection:
+        connection.execute(sa.text(_STATEMENT), {"key": keys[0]})
+        for key, (amount, day, is_split) in zip(keys, lines, strict=True):
+            values = {"key": key, "amount": amount, "day": day, "is_split": is_split}
+            connection.execute(sa.text(_LINE), values)
+            link = "INSERT INTO billing.statement_lines VALUES (CAST(:s AS uuid), CAST(:l AS uuid))"
+            connection.execute(sa.text(link), {"s": keys[0], "l": key})
+
+    schema.upgrade()
+
+    with empty.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT booking_date::text, pays_nothing FROM billing.bank_lines ORDER BY key")
+        ).all()
+    assert rows == [
+        ("2026-01-05", "own_payment"),
+        ("2026-01-05", "no_amount"),
+        ("2026-01-31", None),
+    ]
+
+
 def test_a_migration_that_cannot_have_its_lock_steps_back(apps_own, monkeypatch):
     monkeypatch.setenv("BILLING_MIGRATION_LOCK_TIMEOUT_S", "1")
     settings.cache_clear()
@@ -166,3 +204,51 @@ def test_a_migration_that_cannot_have_its_lock_steps_back(apps_own, monkeypatch)
 
     assert "payment_method" not in columns_of(apps_own, "igny8_tenants")
     schema.upgrade()
+
+
+#: A hold, a refused key, an open suspension and a trial, as a worker at 0011 wrote them.
+_ROWS_OF_0011 = """
+INSERT INTO igny8_plans (name, slug, price, included_credits, is_active, max_sites, max_users)
+VALUES ('starter', 'starter', 89, 1000, true, 1, 1);
+INSERT INTO igny8_tenants (name, slug, status, credits, plan_id)
+SELECT 'acme', 'acme', 'suspended', 100, id FROM igny8_plans;
+SELECT billing.open_book(id, now()) FROM igny8_tenants;
+SELECT billing.place_hold(id, 'clustering', 1, 'h') FROM igny8_tenants;
+INSERT INTO billing.keys (key, content) VALUES (billing.key_uuid('k'), 0);
+INSERT INTO billing.suspensions (account_id, reason, actor, status_before, since)
+SELECT id, 'payment_failed', 'stripe', 'active', now() FROM igny8_tenants;
+"""
+
+
+def test_a_database_at_0011_keeps_its_rows_and_gets_holds_that_obey_access(empty):
+    command.upgrade(schema.config(), "0011")
+    with empty.begin() as connection:
+        connection.execute(sa.text(_ROWS_OF_0011))
+        before = _rows(connection)
+
+    schema.upgrade()
+
+    with empty.begin() as connection:
+        assert _rows(connection) == before
+        assert _place(connection) == "AccountSuspended"
+        connection.execute(sa.text("UPDATE igny8_tenants SET status = 'active'"))
+        written = sa.text("SELECT status_before FROM billing.status_writes")
+        assert connection.execute(written).scalars().all() == ["suspended"]
+    command.downgrade(schema.config(), "0011")
+    with empty.begin() as connection:
+        connection.execute(sa.text("UPDATE igny8_tenants SET status = 'suspended'"))
+        assert _place(connection) is None
+
+
+def _rows(connection):
+    """Every row of our tables of 0011 that the migration could touch."""
+    names = ("books", "lots", "keys", "holds", "suspensions", "refusals")
+    return {
+        name: connection.execute(sa.text(f"SELECT t::text FROM billing.{name} AS t")).all()
+        for name in names
+    }
+
+
+def _place(connection):
+    hold = sa.text("SELECT reason FROM billing.place_hold(1, 'clustering', 1, 'h2')")
+    return connection.execute(hold).scalar_one()

@@ -3,8 +3,6 @@
 import os
 import signal
 import time
-from dataclasses import dataclass
-from typing import ClassVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -17,11 +15,7 @@ from worker.transport import queues
 DONE = "busywork.done"
 
 
-@dataclass(frozen=True, slots=True)
-class Work(Message):
-    TASK: ClassVar[str] = "busywork"
-    QUEUE: ClassVar[str] = "credits"
-
+class Work(Message, task="busywork", queue="credits"):
     name: str
     seconds: float = 0.0
     text: str = ""

@@ -28,23 +28,14 @@ KINDS: dict[str, type[AnyMessage]] = {
 
 @dataclass(slots=True)
 class Item:
-    """A Celery message of a batch.
+    """A Celery message of a batch."""
 
-    Attributes:
-        tag: Its delivery tag.
-        raw: Its bytes.
-        envelope: Its envelope, if it could be opened.
-        messages: The messages that it carries: one, or many of `credits.debit_many`.
-        is_doorbell: Whether it only says that rows wait in the inbox.
-        dead: The dead message of an item that could not be read.
-    """
-
-    tag: str
+    tag: str  # of its delivery
     raw: bytes
-    envelope: Envelope | None = None
-    messages: Sequence[Message] = ()
-    is_doorbell: bool = False
-    dead: DeadMessage | None = None
+    envelope: Envelope | None = None  # if it could be opened
+    messages: Sequence[Message] = ()  # one, or many of `credits.debit_many`
+    is_doorbell: bool = False  # it only says that rows wait in the inbox
+    dead: DeadMessage | None = None  # of an item that could not be read
 
 
 def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kombu.utils.uuid import uuid
@@ -74,28 +75,16 @@ class DebitEvents:
 
     def _send_task(self, task_id: str, name: str, outcome: str) -> None:
         """Send the events of one task. They are only shown, so a failure is only logged."""
+        began, send = time.time(), partial(self._dispatcher.send, uuid=task_id)
         try:
-            self._send(task_id, name, outcome)
+            send("task-received", name=name, args=HIDDEN, kwargs=HIDDEN, retries=0, eta=None)
+            send("task-started")
+            if outcome.startswith("rejected"):
+                send("task-failed", exception=outcome, traceback="")
+            else:
+                send("task-succeeded", result=outcome, runtime=time.time() - began)
         except Exception as error:
             log.warning("debit_events_not_sent", error=type(error).__name__)
-
-    def _send(self, task_id: str, name: str, outcome: str) -> None:
-        now = time.time()
-        self._dispatcher.send(
-            "task-received",
-            uuid=task_id,
-            name=name,
-            args=HIDDEN,
-            kwargs=HIDDEN,
-            retries=0,
-            eta=None,
-        )
-        self._dispatcher.send("task-started", uuid=task_id)
-        if outcome.startswith("rejected"):
-            self._dispatcher.send("task-failed", uuid=task_id, exception=outcome, traceback="")
-        else:
-            runtime = time.time() - now
-            self._dispatcher.send("task-succeeded", uuid=task_id, result=outcome, runtime=runtime)
 
 
 def _outcome(answer: Answer) -> str:

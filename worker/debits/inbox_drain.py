@@ -43,10 +43,13 @@ class InboxDrain:
 
     def _try_to_drain(self) -> inbox.Drained | None:
         """Drain a batch; None if other drains have locked all accounts."""
-        one_by_one = False
+        one_by_one, limit = False, settings().debit_batch_size
         for _ in range(TRIES):
             try:
-                drained = self._drain(one_by_one=one_by_one)
+                with transaction() as ctx:
+                    drained = inbox.drain(
+                        ctx, limit=limit, after=self._after, one_by_one=one_by_one
+                    )
             except inbox.AccountsLocked as error:
                 if error.after <= self._after:
                     # Every account has been tried.
@@ -62,9 +65,3 @@ class InboxDrain:
                 self._after = drained.after
                 return drained
         return None
-
-    def _drain(self, *, one_by_one: bool = False) -> inbox.Drained:
-        with transaction() as ctx:
-            return inbox.drain(
-                ctx, limit=settings().debit_batch_size, after=self._after, one_by_one=one_by_one
-            )

@@ -107,14 +107,8 @@ def read(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
     if headers.eta or headers.expires:
         _check_times(headers)
     positional, arguments = _body(message)
-    return Envelope(
-        headers.task,
-        headers.id,
-        properties.delivery_tag,
-        arguments,
-        positional,
-        headers.retries or 0,
-    )
+    tag, retries = properties.delivery_tag, headers.retries or 0
+    return Envelope(headers.task, headers.id, tag, arguments, positional, retries)
 
 
 def _body(message: _Message) -> tuple[list[Any], dict[str, Any]]:

@@ -109,29 +109,21 @@ def renew(client: "Redis", tags: Iterable[str]) -> None:
         client.zadd(UNACKED_INDEX, scores, xx=True)
 
 
-_REQUEUE_FRONT = """
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
+_REQUEUE = """
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-if raw then redis.call('RPUSH', KEYS[3], ARGV[2]) end
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then redis.call(ARGV[3], KEYS[3], ARGV[2]) end
 """
 
 
 def requeue_front(client: "Redis", queue: str, messages: Iterable[tuple[str, bytes]]) -> None:
     """Requeue messages at the front, unchanged."""
     for tag, raw in messages:
-        client.eval(_REQUEUE_FRONT, 3, UNACKED, UNACKED_INDEX, queue, tag, raw)
-
-
-_REQUEUE_BACK = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then redis.call('LPUSH', KEYS[3], ARGV[2]) end
-"""
+        client.eval(_REQUEUE, 3, UNACKED, UNACKED_INDEX, queue, tag, raw, "RPUSH")
 
 
 def requeue_back(client: "Redis", queue: str, tag: str, raw: bytes) -> None:
     """Requeue a message at the back, so that others go first."""
-    client.eval(_REQUEUE_BACK, 3, UNACKED, UNACKED_INDEX, queue, tag, raw)
+    client.eval(_REQUEUE, 3, UNACKED, UNACKED_INDEX, queue, tag, raw, "LPUSH")
 
 
 def quarantine(client: "Redis", raw: bytes, tag: str) -> None:

@@ -4,11 +4,11 @@ The same in whatever order they came: a gap closes by itself when the missing st
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
@@ -18,19 +18,20 @@ from models.bank import BankAccount, Statement
 
 #: An account's numbering is trusted if nine in ten steps are by one, of at least so many steps.
 MIN_STEPS = 3
+#: Earlier statements that one is compared with: people download a month in a few pieces.
+MAX_OVERLAPS = 10
 _NUMBER = re.compile(r"\d{1,9}")
 
-#: Consecutive statements that list the same line: one payment, or two? A reviewer knows.
-_SHARED_LINES = """
-SELECT DISTINCT l.statement::text
-FROM billing.statement_lines AS l
-JOIN billing.statement_lines AS m ON m.line = l.line AND m.statement <> l.statement
-JOIN billing.statements AS a ON a.digest = l.statement
-JOIN billing.statements AS b ON b.digest = m.statement
-WHERE a.account = :account AND a.format = b.format AND a.identity <> b.identity
-  AND a.opening_minor IS NOT NULL AND b.opening_minor IS NOT NULL
-  AND (a.closing_minor = b.opening_minor OR b.closing_minor = a.opening_minor)
-  AND a.opening_minor <> b.opening_minor AND a.closing_minor <> b.closing_minor
+#: The lines that two statements of an account both list: their number, and the sum of the booked.
+_COMMON_LINES = """
+SELECT least(m.statement, n.statement)::text, greatest(m.statement, n.statement)::text,
+       count(*), COALESCE(sum(l.amount_minor) FILTER (WHERE l.status = 'BOOK'), 0)::bigint
+FROM billing.statements AS a
+JOIN billing.statement_lines AS m ON m.statement = a.digest
+JOIN billing.statement_lines AS n ON n.line = m.line AND n.statement > m.statement
+JOIN billing.bank_lines AS l ON l.key = m.line
+WHERE a.account = :account
+GROUP BY 1, 2
 """
 _SHARED = "a line stands in this statement and in the one that follows it, word for word"
 _RESTATED = "another statement names itself the same and lists other entries"
@@ -51,12 +52,24 @@ class Link:
     page: str | None = None
     created: str | None = None
     statement_id: str | None = None
+    lines: int = 0
 
     @property
     def number(self) -> int:
         """Its number in the account's numbering, -1 if it has none."""
         digits = _NUMBER.match(self.sequence or "")
         return int(digits[0]) if digits else -1
+
+
+class CommonLines(NamedTuple):
+    """The lines that two statements both list."""
+
+    lines: int
+    booked_minor: int
+
+
+#: The digests of two statements, the lower one first -> their common lines.
+Common = Mapping[tuple[str, str], CommonLines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +96,51 @@ def refresh(session: Session, account: str) -> None:
             link = _link(row, row.opening_minor, row.closing_minor)
             sequences.setdefault((row.format, row.currency), []).append(link)
     holds = [hold for row in rows for hold in _account_holds(row, formats)]
-    holds += [hold for links in sequences.values() for hold in check(links)]
-    for (digest,) in session.execute(text(_SHARED_LINES), {"account": account}):
-        holds.append(ContinuityHold(digest, "line_shared", _SHARED))
+    common = {
+        (first, second): CommonLines(lines, booked_minor)
+        for first, second, lines, booked_minor in session.execute(
+            text(_COMMON_LINES), {"account": account}
+        )
+    }
+    holds += [hold for links in sequences.values() for hold in check(links, common)]
+    holds += _line_shared({str(row.digest): row for row in rows}, common)
 
     by_digest: dict[str, list[ContinuityHold]] = {}
-    for hold in sorted(holds, key=lambda hold: (hold.reason, hold.says)):
+    for hold in sorted(set(holds), key=lambda hold: (hold.reason, hold.says)):
         by_digest.setdefault(hold.digest, []).append(hold)
     for row in rows:
         _write(session, row, by_digest.get(str(row.digest), []))
+
+
+def _line_shared(rows: Mapping[str, Statement], common: Common) -> list[ContinuityHold]:
+    """Hold consecutive statements that list the same line: one payment, or two?
+
+    Their balances count it twice, unlike those of overlapping downloads.
+    """
+    return [
+        ContinuityHold(digest, "line_shared", _SHARED)
+        for pair, shared in common.items()
+        if shared.booked_minor and _are_consecutive(rows[pair[0]], rows[pair[1]])
+        for digest in pair
+    ]
+
+
+def _are_consecutive(statement: Statement, other: Statement) -> bool:
+    if (
+        statement.opening_minor is None
+        or other.opening_minor is None
+        or statement.identity == other.identity
+    ):
+        return False
+    follows = (
+        statement.closing_minor == other.opening_minor
+        or other.closing_minor == statement.opening_minor
+    )
+    differ = (
+        statement.opening_minor != other.opening_minor
+        and statement.closing_minor != other.closing_minor
+    )
+    return statement.format == other.format and follows and differ
 
 
 def _registered_formats(session: Session, account: str) -> dict[str, str]:
@@ -123,6 +172,7 @@ def _link(row: Statement, opening: int, closing: int) -> Link:
         page=row.page,
         created=row.created,
         statement_id=row.statement_id,
+        lines=row.line_count,
     )
 
 
@@ -151,13 +201,17 @@ def _write(session: Session, row: Statement, holds: list[ContinuityHold]) -> Non
 class _Walk:
     """The sequence as far as it has been followed."""
 
+    common: Common
     holds: list[ContinuityHold] = field(default_factory=list)
     order: list[Link] = field(default_factory=list)
     run_openings: set[int] = field(default_factory=set)
 
     def take(self, link: Link) -> None:
         if self.order and link.opening != self.order[-1].closing:
-            if self._is_summary(link):
+            if self._is_summary(link) or self._is_part(link):
+                return
+            if self._continues(link):
+                self.order.append(link)
                 return
             self.holds.append(_gap(self.order[-1], link))
             self.run_openings.clear()
@@ -171,17 +225,43 @@ class _Walk:
         ends_alike = link.closing == last.closing and link.opening in self.run_openings
         return bool(began_before) and ends_alike
 
+    def _is_part(self, link: Link) -> bool:
+        """Whether an earlier one lists all of its lines: a download of fewer days, or at noon."""
+        return any(_contains(before, link, self.common) for before in self.order[-MAX_OVERLAPS:])
 
-def check(links: Iterable[Link]) -> list[ContinuityHold]:
-    """Check the sequence of one account, format and currency; return its faults."""
-    links = list(links)
+    def _continues(self, link: Link) -> bool:
+        """Whether it begins inside an earlier one, and both list the same lines from there on."""
+        return any(
+            shared.lines and link.opening + shared.booked_minor == before.closing
+            for before in self.order[-MAX_OVERLAPS:]
+            if (shared := _shared(before, link, self.common))
+        )
+
+
+def _shared(link: Link, other: Link, common: Common) -> CommonLines | None:
+    first, second = sorted((link.digest, other.digest))
+    return common.get((first, second))
+
+
+def _contains(whole: Link, part: Link, common: Common) -> bool:
+    """Whether one statement lists all lines of another."""
+    shared = _shared(whole, part, common)
+    return bool(shared and part.lines and shared.lines == part.lines)
+
+
+def check(links: Iterable[Link], common: Common | None = None) -> list[ContinuityHold]:
+    """Check the sequence of one account, format and currency; return its faults.
+
+    `common`: the lines that two statements both list. Downloads may overlap.
+    """
+    links, common = list(links), common or {}
     with_id = [link for link in links if link.statement_id]
     holds = [
         *_contested(links, lambda link: link.identity, lambda link: link.digest, "restated"),
-        *_contested(with_id, _names, lambda link: link.closing, "corrected"),
+        *_contested(with_id, _names, lambda link: link.closing, "corrected", common),
     ]
     by_identity = {link.identity: link for link in sorted(links, key=lambda link: link.digest)}
-    walk = _Walk()
+    walk = _Walk(common)
     ordered = sorted(by_identity.values(), key=_place)
     for _, same_day in groupby(ordered, key=lambda link: link.day):
         for link in _linked(list(same_day), walk.order[-1].closing if walk.order else None):
@@ -198,8 +278,12 @@ def _contested(
     same: Callable[[Link], object],
     differing: Callable[[Link], object],
     reason: str,
+    common: Common | None = None,
 ) -> list[ContinuityHold]:
-    """Hold the statements that are the same by one key and differ by another."""
+    """Hold the statements that are the same by one key and differ by another.
+
+    One that has all lines of a shorter one is its later download, and corrects nothing.
+    """
     says = {"restated": _RESTATED, "corrected": _CORRECTED}[reason]
     groups: dict[object, list[Link]] = {}
     for link in links:
@@ -207,9 +291,18 @@ def _contested(
     return [
         ContinuityHold(link.digest, reason, says)
         for group in groups.values()
-        if len({differing(link) for link in group}) > 1
+        if len({differing(link) for link in group}) > 1 and not _is_nested(group, common or {})
         for link in group
     ]
+
+
+def _is_nested(group: list[Link], common: Common) -> bool:
+    """Whether each of the group has all lines of the next shorter one."""
+    by_length = sorted(group, key=lambda link: link.lines)
+    return all(
+        not shorter.lines or _contains(longer, shorter, common)
+        for shorter, longer in pairwise(by_length)
+    )
 
 
 def _place(link: Link) -> tuple[object, ...]:

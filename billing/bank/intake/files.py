@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -119,4 +119,29 @@ def finish(
         update(StatementFile)
         .where(StatementFile.id == file_id)
         .values(state=state, error=error, reason=reason, finished_at=ctx.now)
+    )
+
+
+def listed(session: Session, *, only_refused: bool = False, limit: int) -> list[StatementFile]:
+    """List the files, newest first; or those refused that nobody has marked as seen."""
+    rows = select(StatementFile).order_by(StatementFile.id.desc()).limit(limit)
+    if only_refused:
+        rows = rows.where(StatementFile.state == "refused", StatementFile.seen_by.is_(None))
+    return list(session.scalars(rows))
+
+
+def count_refused(session: Session) -> int:
+    """Count the refused files that nobody has marked as seen."""
+    rows = select(func.count()).select_from(StatementFile)
+    unseen = rows.where(StatementFile.state == "refused", StatementFile.seen_by.is_(None))
+    return session.execute(unseen).scalar_one()
+
+
+def mark_seen(ctx: Context, file_id: int, *, because: str) -> None:
+    """Record that a refused file needs nothing more. Raises UnknownStatementFile."""
+    load(ctx.session, file_id)
+    ctx.session.execute(
+        update(StatementFile)
+        .where(StatementFile.id == file_id)
+        .values(seen_by=ctx.actor, seen_because=because)
     )

@@ -21,6 +21,8 @@ from billing.statements.references import is_cut_iban, is_usable_bank_id, plain_
 MAX_BATCH = 2_000
 #: Characters of an account number or a bank's reference; real ones have up to some fifty.
 MAX_INDEXED = 100
+#: The beginning of the account number of a statement that names no account.
+UNSTATED = "unstated/"
 #: The first digit of a UUID's fourth group: two bits of it say which layout the UUID has.
 _VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 #: Characters that JSON in Postgres can't hold -> their replacement.
@@ -52,7 +54,7 @@ def account_of(statement: Statement, stated: str | None = None) -> str:
         return account.iban
     if account.other:
         return _indexable(f"{account.bank}/{account.other}" if account.bank else account.other)
-    return stated or f"unstated/{digest(*_identity(statement, ''))}"
+    return stated or f"{UNSTATED}{digest(*_identity(statement, ''))}"
 
 
 def _indexable(text: str) -> str:
@@ -89,13 +91,15 @@ def _keyed_lines(
 ) -> Iterator[tuple[str, KeyedLine]]:
     """The statement's lines, each after its key within the statement.
 
-    The line's own key is the next that the other pages of the statement have not `taken`.
+    The line's own key is the next that the other pages of the statement have not `taken`. A line
+    without any date is of the day of the closing balance.
     """
     counts: Counter[str] = Counter()
     shifts: Counter[str] = Counter()
+    closing_day = (statement.closing and statement.closing.day) or statement.to_date
     for entry in statement.entries:
         reference, status = _bank_reference(entry), _status(entry, statement.family)
-        day = entry.booking_date or entry.value_date
+        day = entry.booking_date or entry.value_date or closing_day
         common = (
             account,
             statement.format,
@@ -129,17 +133,19 @@ def _keyed_lines(
 
 def spool(
     statement: Statement, account: str, out: TextIO, *, taken: Collection[str] = ()
-) -> list[str]:
-    """Write the statement's keyed lines into a file; return the digests that tell them apart.
+) -> tuple[list[str], int]:
+    """Write the statement's keyed lines into a file.
 
-    A large statement does not fit into memory, and its own digest needs all of its lines. `taken`
-    are the keys of the lines on its other pages; the digests do not depend on them.
+    Return the digests that tell them apart, and the number of booked lines without a day. A large
+    statement does not fit into memory, and its own digest needs all of its lines. `taken` are the
+    keys of the lines on its other pages; the digests do not depend on them.
     """
-    digests = []
+    digests, undated = [], 0
     for local_key, line in _keyed_lines(statement, account, taken):
         digests += [local_key, line.wording]
+        undated += line.day is None and line.status == Status.BOOKED.value
         out.write(json.dumps(line) + "\n")
-    return digests
+    return digests, undated
 
 
 def spooled(source: TextIO, *, size: int) -> Iterator[list[KeyedLine]]:

@@ -7,7 +7,7 @@ nothing. Reading it again changes nothing.
 import datetime as dt
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, TextIO
 
 from sqlalchemy import select, text
@@ -75,7 +75,9 @@ def store(
     statement = pages.hold_lost_lines(statement, taken)
     # The statement's digest needs all lines, so they are made once and wait in a file.
     with tempfile.TemporaryFile("w+", encoding="ascii") as spool:
-        key = line_keys.digest(identity, *line_keys.spool(statement, account, spool, taken=taken))
+        digests, undated = line_keys.spool(statement, account, spool, taken=taken)
+        statement = _hold_undated(statement, undated)
+        key = line_keys.digest(identity, *digests)
         is_new = _insert(ctx, statement, account=account, identity=identity, key=key)
         ctx.session.execute(
             insert(FileStatement).values(file_id=file_id, statement=key).on_conflict_do_nothing()
@@ -96,6 +98,14 @@ def store(
         holds=statement.holds,
         notes=statement.notes,
     )
+
+
+def _hold_undated(statement: Statement, undated: int) -> Statement:
+    """Hold a statement with lines that have no day, where the closing balance has none either."""
+    if not undated or any(hold.reason is HoldReason.DATE_MISSING for hold in statement.holds):
+        return statement
+    says = f"{undated} entries have no date, and the closing balance has no day"
+    return replace(statement, holds=(*statement.holds, Hold(HoldReason.DATE_MISSING, says)))
 
 
 def _with_currency(session: Session, statement: Statement, account: str) -> Statement:

@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import exists, insert, select, text
 from sqlalchemy.orm import Session
 
 from billing.bank import invoice_effects
@@ -16,7 +16,7 @@ from billing.events import outbox
 from billing.host import accounts
 from billing.lifecycle import status
 from billing_client.bank import AnnounceTransfer
-from models.bank import BankAccount
+from models.bank import NO_FORMAT, BankAccount, FormatSwitch
 from models.transfers import TransferInvoice
 
 ACTOR = "main_app"
@@ -136,8 +136,13 @@ def open_invoices(session: Session, account_id: int) -> list[TransferInvoice]:
 
 
 def _pay_to(session: Session, currency: str) -> list[str]:
-    """Our bank accounts that take this currency from every customer."""
+    """Our bank accounts that take this currency from every customer, by their present numbers."""
+    has_new_number = exists().where(
+        FormatSwitch.number == BankAccount.number,
+        FormatSwitch.currency == BankAccount.currency,
+        FormatSwitch.format == NO_FORMAT,
+    )
     rows = select(BankAccount.number).where(
-        BankAccount.currency == currency, BankAccount.customer_id.is_(None)
+        BankAccount.currency == currency, BankAccount.customer_id.is_(None), ~has_new_number
     )
     return list(session.scalars(rows.order_by(BankAccount.number)))

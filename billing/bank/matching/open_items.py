@@ -1,76 +1,32 @@
-"""The invoices, payers and past payments that a batch of transfers is matched with.
+"""The invoices, payers and past payments that a batch of transfers is matched with."""
 
-Names are folded for comparison. They rank suggestions and raise vetoes; they never match.
-"""
-
-import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from functools import lru_cache
+from itertools import chain
 
-from sqlalchemy import select, text
-from sqlalchemy.orm import Session
-
-from billing.bank.matching.types import IncomingTransfer
-from models.transfers import Payer
+from billing.bank.invoicing import references
+from billing.bank.matching.names import (
+    MORE,
+    SAME_NAME,
+    folded,
+    folded_all,
+    is_named,
+    likeness,
+)
+from billing.bank.matching.types import (
+    EarlierTransfer,
+    IncomingTransfer,
+    IssuedInvoice,
+    PayerHistory,
+)
 
 #: The same payer, amount and reference within this is perhaps one payment sent twice.
 DOUBLE_WITHIN = timedelta(days=10)
-
-#: Letters that accents alone do not fold.
-_LETTERS = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa", "ł": "l"}
-)
-_COMMON_WORDS = """ab ag as asa bv co corp cv eg ek ev gbr gmbh inc kft kg kgaa limited llc llp ltd
-mbh nv ohg oy oyj plc pty sa sarl sas sc se sl spa spol sro srl ug und and the mr mrs ms herr
-frau"""
-#: Legal forms and forms of address, which many share.
-_COMMON = frozenset(_COMMON_WORDS.split())
-#: Names that share so many percent of their words are the same name; another customer's name must
-#: be so much more similar than the invoice's own.
-SAME_NAME, MORE = 60, 30
 #: A word that more customers bear says nothing.
 MAX_BEARERS = 50
-#: Characters of a name that are read: names on invoices and statements are short.
-MAX_NAME = 140
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedInvoice:
-    """An invoice, open or closed. `due_minor`: the open part of `total_minor`, 0 if closed."""
-
-    id: int
-    account_id: int
-    reference: str
-    number: str
-    currency: str
-    due_minor: int
-    total_minor: int
-    state: str
-    issued_on: date
-    names: tuple[str, ...] = ()
-    is_contested: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PayerHistory:
-    """Counts for a payer's IBAN: matches by reference, and confirmed and declined suggestions."""
-
-    confirmed: int = 0
-    matched: int = 0
-    declined: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierTransfer:
-    """An allocated transfer, to notice when the same payer sends the same again."""
-
-    payer_iban: str | None
-    amount_minor: int
-    currency: str
-    invoice_ids: frozenset[int]
-    booking_date: date
 
 
 #: Payer, amount and currency of a transfer.
@@ -83,50 +39,108 @@ class OpenItems:
 
     Attributes:
         earlier: Past payments, as `by_likeness` groups them.
-        by_account, by_amount, by_amount_and_word: Open invoices only.
+        by_reference: By reference without zeros, as `references.plain` writes it.
+        by_number: By each way to write the invoice's number.
+        by_account, by_amount, by_amount_and_day, by_amount_and_word: Open invoices only, oldest
+            first; the day is that of the issue.
         by_word: One invoice of each account, by each word of its names.
     """
 
-    invoices: Mapping[int, IssuedInvoice]
+    invoices: MutableMapping[int, IssuedInvoice]
     payers: Mapping[str, Mapping[int, PayerHistory]] = field(default_factory=dict)
-    earlier: Mapping[Likeness, list[EarlierTransfer]] = field(default_factory=dict)
-    by_reference: dict[str, IssuedInvoice] = field(init=False)
-    by_number: dict[str, IssuedInvoice] = field(init=False)
-    by_account: dict[int, list[IssuedInvoice]] = field(init=False)
-    by_amount: dict[tuple[str, int], list[IssuedInvoice]] = field(init=False)
-    by_amount_and_word: dict[tuple[str, int, str], list[IssuedInvoice]] = field(init=False)
-    by_word: dict[str, list[IssuedInvoice]] = field(init=False)
-    lengths: frozenset[int] = field(init=False)
+    earlier: MutableMapping[Likeness, list[EarlierTransfer]] = field(default_factory=dict)
+    by_reference: dict[str, IssuedInvoice] = field(init=False, default_factory=dict)
+    by_number: dict[str, IssuedInvoice] = field(init=False, default_factory=dict)
+    by_account: dict[int, list[IssuedInvoice]] = field(init=False, default_factory=dict)
+    by_amount: dict[tuple[str, int], list[IssuedInvoice]] = field(init=False, default_factory=dict)
+    by_amount_and_day: dict[tuple[str, int, date], list[IssuedInvoice]] = field(
+        init=False, default_factory=dict
+    )
+    by_amount_and_word: dict[tuple[str, int, str], list[IssuedInvoice]] = field(
+        init=False, default_factory=dict
+    )
+    by_word: dict[str, list[IssuedInvoice]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        invoices = [self.invoices[id] for id in sorted(self.invoices)]
-        self.by_reference = {invoice.reference: invoice for invoice in invoices}
-        self.by_number = {invoice.number.upper(): invoice for invoice in invoices}
-        self.lengths = frozenset(len(invoice.reference) for invoice in invoices)
-        self.by_account, self.by_amount, self.by_amount_and_word = {}, {}, {}
-        self.by_word = {}
+        invoices = sorted(self.invoices.values(), key=_age)
         for invoice in {invoice.account_id: invoice for invoice in invoices}.values():
-            for word in _words(invoice):
+            for word in folded_all(invoice.names):
                 self.by_word.setdefault(word, []).append(invoice)
         for invoice in invoices:
-            if not invoice.due_minor:
-                continue
-            self.by_account.setdefault(invoice.account_id, []).append(invoice)
-            amount = (invoice.currency, invoice.due_minor)
-            self.by_amount.setdefault(amount, []).append(invoice)
-            for word in _words(invoice):
-                self.by_amount_and_word.setdefault((*amount, word), []).append(invoice)
+            self._name(invoice)
+            for group in self._groups(invoice):
+                group.append(invoice)
+
+    def _name(self, invoice: IssuedInvoice) -> None:
+        self.by_reference[references.plain(invoice.reference)] = invoice
+        for number in _ways_to_write(invoice.number):
+            self.by_number[number] = invoice
+
+    def _groups(self, invoice: IssuedInvoice) -> Iterator[list[IssuedInvoice]]:
+        """The groups that an open invoice belongs to."""
+        if not invoice.due_minor:
+            return
+        amount = (invoice.currency, invoice.due_minor)
+        yield self.by_account.setdefault(invoice.account_id, [])
+        yield self.by_amount.setdefault(amount, [])
+        yield self.by_amount_and_day.setdefault((*amount, invoice.issued_on), [])
+        for word in folded_all(invoice.names):
+            yield self.by_amount_and_word.setdefault((*amount, word), [])
+
+    def copy(self) -> "OpenItems":
+        """A copy that `pay` may change."""
+        earlier = {alike: list(transfers) for alike, transfers in self.earlier.items()}
+        return OpenItems(dict(self.invoices), self.payers, earlier)
+
+    def pay(self, incoming: IncomingTransfer, parts: Iterable[tuple[int, int]]) -> None:
+        """Take these parts of a transfer off what is open, for the later ones of the batch."""
+        paid = dict(parts)
+        for invoice_id, amount in paid.items():
+            before = self.invoices[invoice_id]
+            due_minor = before.due_minor - amount
+            after = replace(before, due_minor=due_minor, state="open" if due_minor else "paid")
+            for group in self._groups(before):
+                group.remove(before)
+            for group in self._groups(after):
+                insort(group, after, key=_age)
+            self.invoices[invoice_id] = after
+            self._name(after)
+        transfer = EarlierTransfer(
+            incoming.payer_iban,
+            incoming.amount_minor,
+            incoming.currency,
+            frozenset(paid),
+            incoming.booking_date,
+        )
+        for alike, transfers in by_likeness([transfer]).items():
+            self.earlier.setdefault(alike, []).extend(transfers)
 
     def bearer_of(self, name: str | None, *, besides: IssuedInvoice) -> int | None:
         """Another account that bears this name, clearly more than the invoice's own."""
-        words = folded(name or "")
+        words = sorted(folded(name or "") & self.by_word.keys())
         if not words:
             return None
         enough = max(SAME_NAME, likeness(name, besides.names) + MORE)
-        rarest = min((self.by_word.get(word, []) for word in words), key=len)
-        for other in rarest[:MAX_BEARERS]:
+        rarest = min(words, key=lambda word: len(self.by_word[word]))
+        telling = [word for word in words if len(self.by_word[word]) <= MAX_BEARERS] or [rarest]
+        for other in chain.from_iterable(self.by_word[word][:MAX_BEARERS] for word in telling):
             if likeness(name, other.names) >= enough:
                 return other.account_id
+        return None
+
+    def named_in(
+        self, words: frozenset[str], incoming: IncomingTransfer, *, besides: IssuedInvoice
+    ) -> int | None:
+        """Another account that owes just this amount, and whose name is among these words.
+
+        Words of the invoice's own name, and of the payer's, name nobody else.
+        """
+        explained = folded_all((*besides.names, incoming.payer_name or ""))
+        amount = (incoming.currency, incoming.amount_minor)
+        for word in sorted(words - explained):
+            for other in self.by_amount_and_word.get((*amount, word), []):
+                if other.account_id != besides.account_id and is_named(other.names, words):
+                    return other.account_id
         return None
 
     def was_sent_before(
@@ -155,29 +169,18 @@ class OpenItems:
         }
 
 
-def _words(invoice: IssuedInvoice) -> frozenset[str]:
-    return frozenset().union(*[folded(name) for name in invoice.names])
+def _age(invoice: IssuedInvoice) -> tuple[date, int]:
+    return invoice.issued_on, invoice.id
 
 
-@lru_cache(maxsize=20_000)
-def folded(name: str) -> frozenset[str]:
-    """The words of a name, without accents, case and legal form."""
-    lower = name[:MAX_NAME].lower().translate(_LETTERS)
-    plain = unicodedata.normalize("NFKD", lower).replace(".", "")
-    bare = "".join(character for character in plain if not unicodedata.combining(character))
-    words = "".join(character if character.isalnum() else " " for character in bare).split()
-    return frozenset(words) - _COMMON
+def _ways_to_write(number: str) -> tuple[str, str]:
+    """An invoice's number with its words apart and without zeros, and in one word."""
+    return "-".join(number_words(number)), number.upper().replace("-", "")
 
 
-def likeness(name: str | None, others: Iterable[str]) -> int:
-    """The percentage of words that a name shares with the most similar of `others`."""
-    words = folded(name) if name else frozenset()
-    best = 0
-    for other in others:
-        other_words = folded(other)
-        if words and other_words:
-            best = max(best, 100 * len(words & other_words) // len(words | other_words))
-    return best
+def number_words(text: str) -> list[str]:
+    """The words of a text in capitals, without zeros in front."""
+    return [word.lstrip("0") for word in re.findall(r"[A-Z0-9]+", text.upper())]
 
 
 def by_likeness(transfers: Iterable[EarlierTransfer]) -> dict[Likeness, list[EarlierTransfer]]:
@@ -187,54 +190,3 @@ def by_likeness(transfers: Iterable[EarlierTransfer]) -> dict[Likeness, list[Ear
         likeness = (transfer.payer_iban, transfer.amount_minor, transfer.currency)
         groups.setdefault(likeness, []).append(transfer)
     return groups
-
-
-_INVOICES = """
-SELECT i.id, i.account_id, i.reference, i.number, i.currency,
-       CASE WHEN i.state = 'open' THEN i.due_minor - i.settled_minor - i.waived_minor
-            ELSE 0 END AS due_minor,
-       i.due_minor AS total_minor, i.state,
-       i.issued_at::date AS issued_on, a.name, a.billing_email,
-       EXISTS (SELECT FROM billing.suspensions AS s WHERE s.account_id = i.account_id
-               AND s.reason = 'dispute' AND s.lifted_at IS NULL) AS is_contested
-FROM billing.transfer_invoices AS i LEFT JOIN igny8_tenants AS a ON a.id = i.account_id
-"""
-_EARLIER = """
-SELECT t.payer_iban, t.amount_minor, t.currency, array_agg(a.transfer_invoice_id), t.booking_date
-FROM billing.transfers AS t JOIN billing.allocations AS a ON a.transfer_id = t.id
-WHERE t.booking_date >= :since AND a.undoes IS NULL
-GROUP BY t.id
-"""
-
-
-def read(session: Session, *, since: date) -> OpenItems:
-    """Read every issued invoice, every payer, and the payments since shortly before `since`.
-
-    Closed invoices count too: a late or double payment names the reference of one.
-    """
-    invoices = {
-        row.id: IssuedInvoice(
-            id=row.id,
-            account_id=row.account_id,
-            reference=row.reference,
-            number=row.number,
-            currency=row.currency,
-            due_minor=row.due_minor,
-            total_minor=row.total_minor,
-            state=row.state,
-            issued_on=row.issued_on,
-            names=tuple(name for name in (row.name, row.billing_email) if name),
-            is_contested=row.is_contested,
-        )
-        for row in session.execute(text(_INVOICES))
-    }
-    payers: dict[str, dict[int, PayerHistory]] = {}
-    for payer in session.scalars(select(Payer)):
-        history = PayerHistory(payer.confirmed, payer.matched, payer.declined)
-        payers.setdefault(payer.iban, {})[payer.account_id] = history
-    rows = session.execute(text(_EARLIER), {"since": since - DOUBLE_WITHIN})
-    earlier = [
-        EarlierTransfer(iban, amount, currency, frozenset(invoice_ids), booking_date)
-        for iban, amount, currency, invoice_ids, booking_date in rows
-    ]
-    return OpenItems(invoices, payers, by_likeness(earlier))

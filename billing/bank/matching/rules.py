@@ -7,13 +7,15 @@ Precision first: a missed match costs a reviewer one click, a wrong one costs tw
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from billing.bank.matching import remittance, suggestions, vetoes
-from billing.bank.matching.open_items import IssuedInvoice, OpenItems
+from billing.bank.matching import conflicts, remittance, suggestions, vetoes
+from billing.bank.matching.conflicts import Conflicts
+from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import (
     AUTOMATIC,
     Candidate,
     IncomingTransfer,
+    IssuedInvoice,
     MatchDecision,
     MatchingPolicy,
 )
@@ -40,7 +42,31 @@ def match(
     """Decide about each transfer, in the order of booking date and line."""
     ordered = sorted(transfers, key=lambda incoming: (incoming.booking_date, incoming.order))
     decisions = [decide(incoming, open_items, policy) for incoming in ordered]
-    return vetoes.of_conflicts(ordered, decisions, open_items)
+    contested = conflicts.find(ordered, decisions, open_items)
+    return _in_turn(ordered, decisions, open_items, policy, contested)
+
+
+def _in_turn(
+    ordered: Sequence[IncomingTransfer],
+    decisions: Sequence[MatchDecision],
+    open_items: OpenItems,
+    policy: MatchingPolicy,
+    contested: Conflicts,
+) -> list[MatchDecision]:
+    """Settle conflicts: one customer's transfers count one after another, as in runs of their own.
+
+    The first settles, and one that finds nothing open becomes the customer's credit by rule D.
+    """
+    rest = open_items.copy() if contested.of_one_payer else open_items
+    final = []
+    for incoming, decision in zip(ordered, decisions, strict=True):
+        is_in_turn = contested.concern(decision)
+        decided = decide(incoming, rest, policy) if is_in_turn else decision
+        decided = contested.resolve(decided)
+        if is_in_turn:
+            rest.pay(incoming, decided.parts)
+        final.append(decided)
+    return final
 
 
 def decide(
@@ -126,7 +152,7 @@ def _by_reference(
             reasons=tuple(f"{invoice.reference} is named" for invoice in named),
         )
     why = f"{len(named)} invoices are named; {due} is open, {incoming.amount_minor} came"
-    candidates = suggestions.within_account(incoming, account_id, open_items)
+    candidates = suggestions.within(incoming, [account_id], open_items)
     return _suggest(incoming, "S3", candidates, why, account_id=account_id)
 
 
@@ -172,20 +198,19 @@ def _without_reference(
     if incoming.virtual_owner is not None:
         return _by_virtual_iban(incoming, incoming.virtual_owner, open_items)
     hints = suggestions.by_typo_or_number(incoming, remittance_text)
-    accounts = list(open_items.known_for(incoming.payer_iban))
+    accounts = sorted(open_items.known_for(incoming.payer_iban))
     is_unclear = bool(remittance_text.foreign or remittance_text.mistyped or hints)
     if len(accounts) == 1 and not is_unclear:
         decision = _by_known_payer(incoming, accounts[0], open_items, policy)
         if decision is not None:
             return decision
-    if len(accounts) == 1:
-        hints += suggestions.within_account(incoming, accounts[0], open_items)
+    hints += suggestions.within(incoming, accounts, open_items, words=remittance_text.words)
     rule = "S3" if hints and len(accounts) == 1 and not remittance_text.mistyped else "S4"
-    alike, count = suggestions.by_amount(incoming, open_items)
+    alike = suggestions.by_amount(incoming, open_items, words=remittance_text.words)
+    count = len(open_items.by_amount.get((incoming.currency, incoming.amount_minor), []))
     why = f"no reference of ours; {count} open invoices of this amount"
     if not hints and not alike:
-        reasons = (f"{why}, none by this name",)
-        return MatchDecision(incoming.id, "X", "none", reasons=reasons, review=RULES["X"])
+        return MatchDecision(incoming.id, "X", "none", reasons=(why,), review=RULES["X"])
     return _suggest(incoming, rule, [*hints, *alike], why)
 
 
@@ -226,7 +251,7 @@ def _by_virtual_iban(
         account_id,
         surplus_minor=incoming.amount_minor,
         reasons=(why,),
-        candidates=suggestions.ranked(suggestions.within_account(incoming, account_id, open_items)),
+        candidates=suggestions.ranked(suggestions.within(incoming, [account_id], open_items)),
         review=f"{why}; no single invoice is of the amount: kept as the customer's credit",
     )
 

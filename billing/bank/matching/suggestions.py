@@ -1,36 +1,49 @@
 """Candidates for a reviewer, best first, each with its reason in words: rules S1 to S4."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
-from billing.bank.matching.open_items import IssuedInvoice, OpenItems, folded, likeness
+from billing.bank.matching.names import folded, is_named, likeness
+from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.remittance import RemittanceText
-from billing.bank.matching.types import Candidate, IncomingTransfer
+from billing.bank.matching.types import Candidate, IncomingTransfer, IssuedInvoice
 
 #: Candidates that a reviewer is shown; more would hide the best.
 SHOWN = 5
-#: Invoices of one amount that are compared by name; beyond that, only those that share a word.
+#: Invoices of one amount that are compared by name, if more share a word.
 MAX_COMPARED = 200
-#: An invoice is most often paid within this many days.
-USUAL_DAYS = 30
+#: An invoice is most often paid about so many days after its issue; days further off count less.
+USUAL_DAYS, TIMELY = 15, 20
 #: Bounds of the search for sums, so that 200 open invoices cost milliseconds.
 MAX_CANDIDATES, MAX_MEMBERS, MAX_STATES, MAX_SOLUTIONS = 20, 5, 50_000, 10
+#: Scores. What a known payer's customers owe comes before what others owe, unless a name says so.
+ONLY_SET, ONE_OF_SETS, NAMED, BY_NAME, BY_AMOUNT = 60, 56, 15, 79, 20
+_NO_WORDS: frozenset[str] = frozenset()
 
 
-def within_account(
-    incoming: IncomingTransfer, account_id: int, open_items: OpenItems
+def within(
+    incoming: IncomingTransfer,
+    account_ids: Sequence[int],
+    open_items: OpenItems,
+    *,
+    words: frozenset[str] = _NO_WORDS,
 ) -> list[Candidate]:
-    """S3: the sets of an account's open invoices that add up to the amount."""
-    sums = sums_of_account(incoming, account_id, open_items)
+    """S3: the sets of these accounts' open invoices that add up; first those the words name."""
+    sums = sums_of(incoming, account_ids, open_items)
     more = "" if sums.is_complete else ", and there may be more"
     count = len(sums.solutions)
-    words = "the only set" if count == 1 and sums.is_complete else f"one of {count} sets{more}"
+    is_only = count == 1 and sums.is_complete
+    which = "the only set" if is_only else f"one of {count} sets{more}"
+    whose = f"account {account_ids[0]}'s" if len(account_ids) == 1 else "the payer's customers'"
     return [
         Candidate(
             parts=tuple((invoice.id, invoice.due_minor) for invoice in invoices),
-            account_id=account_id,
-            score=60 if count == 1 else max(20, 50 - 5 * count),
-            why=f"{words} of account {account_id}'s open invoices that add up",
+            account_id=invoices[0].account_id,
+            score=(ONLY_SET if count == 1 else ONE_OF_SETS - 2 * len(invoices))
+            + (NAMED if any(is_named(invoice.names, words) for invoice in invoices) else 0),
+            why=f"{which} of {whose} open invoices that add up",
         )
         for invoices in sums.solutions
     ]
@@ -40,7 +53,7 @@ def only_equal(
     incoming: IncomingTransfer, account_id: int, open_items: OpenItems
 ) -> IssuedInvoice | None:
     """The account's one open invoice of this amount, if no set of invoices adds up to it too."""
-    sums = sums_of_account(incoming, account_id, open_items, members=3)
+    sums = sums_of(incoming, [account_id], open_items, members=3)
     if sums.is_complete and len(sums.solutions) == 1 and len(sums.solutions[0]) == 1:
         return sums.solutions[0][0]
     return None
@@ -63,32 +76,47 @@ def by_typo_or_number(
     return [candidate for candidate in candidates if candidate is not None]
 
 
-def by_amount(incoming: IncomingTransfer, open_items: OpenItems) -> tuple[list[Candidate], int]:
-    """S4: open invoices of just this amount, ranked by name and date; and their number."""
-    amount = (incoming.currency, incoming.amount_minor)
-    alike = open_items.by_amount.get(amount, [])
+def by_amount(
+    incoming: IncomingTransfer, open_items: OpenItems, *, words: frozenset[str] = _NO_WORDS
+) -> list[Candidate]:
+    """S4: open invoices of just this amount, ranked by the payer's name, the words and the date.
+
+    One more invoice of the amount changes nothing here unless it is among the best.
+    """
     candidates = []
-    for invoice in _sharing_a_word(incoming, open_items) if len(alike) > MAX_COMPARED else alike:
+    for invoice in _alike(incoming, open_items, words):
         name = likeness(incoming.payer_name, invoice.names)
+        is_in_words = is_named(invoice.names, words)
         days = (incoming.booking_date - invoice.issued_on).days
-        timely = max(0, 20 - abs(days - USUAL_DAYS // 2)) if days >= 0 else 0
-        why = f"the amount is that of {invoice.number}; the names share {name} %"
-        candidate = _candidate(incoming, invoice, min(79, 20 + name * 4 // 10 + timely), why)
-        if candidate is not None:
-            candidates.append(candidate)
-    return candidates, len(alike)
+        timely = max(0, TIMELY - abs(days - USUAL_DAYS)) if days >= 0 else 0
+        score = BY_NAME if is_in_words else min(BY_NAME, BY_AMOUNT + name * 4 // 10 + timely)
+        names = "the text names its customer" if is_in_words else f"the names share {name} %"
+        why = f"the amount is that of {invoice.number}; {names}"
+        part = ((invoice.id, invoice.due_minor),)
+        candidates.append(Candidate(part, invoice.account_id, score, why))
+    return candidates
 
 
-def _sharing_a_word(incoming: IncomingTransfer, open_items: OpenItems) -> list[IssuedInvoice]:
-    """Open invoices of this amount with a word of the payer's name, oldest first."""
-    sharing = {
-        invoice.id: invoice
-        for word in folded(incoming.payer_name or "")
-        for invoice in open_items.by_amount_and_word.get(
-            (incoming.currency, incoming.amount_minor, word), []
-        )
-    }
-    return [sharing[id] for id in sorted(sharing)][:MAX_COMPARED]
+def _alike(
+    incoming: IncomingTransfer, open_items: OpenItems, words: frozenset[str]
+) -> list[IssuedInvoice]:
+    """Open invoices of this amount that may be among the best, however many there are.
+
+    Those that share most words with the payer's name or the text; else the first ones of each day
+    on which a date counts, and the oldest.
+    """
+    amount = (incoming.currency, incoming.amount_minor)
+    shared: Counter[int] = Counter()
+    for word in words | folded(incoming.payer_name or ""):
+        group = open_items.by_amount_and_word.get((*amount, word), [])
+        shared.update(invoice.id for invoice in group)
+    most = sorted(shared, key=lambda invoice_id: (-shared[invoice_id], invoice_id))
+    first = list(open_items.by_amount.get(amount, [])[:SHOWN])
+    for days in range(USUAL_DAYS + TIMELY):
+        day = incoming.booking_date - timedelta(days=days)
+        first += open_items.by_amount_and_day.get((*amount, day), [])[:SHOWN]
+    compared = [open_items.invoices[invoice_id] for invoice_id in most[:MAX_COMPARED]]
+    return list({invoice.id: invoice for invoice in (*compared, *first)}.values())
 
 
 def ranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -115,25 +143,28 @@ class Sums(NamedTuple):
     is_complete: bool
 
 
-def sums_of_account(
+def sums_of(
     incoming: IncomingTransfer,
-    account_id: int,
+    account_ids: Iterable[int],
     open_items: OpenItems,
     *,
     members: int = MAX_MEMBERS,
 ) -> Sums:
-    """Find sets of at most `members` open invoices of the account that add up to the amount.
+    """Find sets of at most `members` open invoices of the accounts that add up to the amount.
 
     With eight open invoices of a price list, one payment in three has a second set of its sum.
     """
+    amount = incoming.amount_minor
     invoices = [
         invoice
+        for account_id in account_ids
         for invoice in open_items.by_account.get(account_id, [])
-        if invoice.currency == incoming.currency and invoice.due_minor <= incoming.amount_minor
+        if invoice.currency == incoming.currency and invoice.due_minor <= amount
     ]
-    invoices.sort(key=lambda invoice: (invoice.issued_on, invoice.id))
+    # Just the amount first, so that the bounds never cut it off; then the oldest.
+    invoices.sort(key=lambda invoice: (invoice.due_minor != amount, invoice.issued_on, invoice.id))
     search = _Search(invoices[:MAX_CANDIDATES], members)
-    search.extend(0, incoming.amount_minor, ())
+    search.extend(0, amount, ())
     return Sums(search.solutions, len(invoices) < MAX_CANDIDATES and not search.is_exhausted)
 
 

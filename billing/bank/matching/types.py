@@ -6,7 +6,7 @@ from datetime import date
 from billing.statements.canonical import Reference
 
 #: The version of the rules, recorded with each decision.
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 #: Outcomes that move money without a reviewer.
 AUTOMATIC = frozenset({"settle", "credit"})
 
@@ -36,6 +36,43 @@ class IncomingTransfer:
     payer_iban: str | None = None
     virtual_owner: int | None = None
     doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedInvoice:
+    """An invoice, open or closed. `due_minor`: the open part of `total_minor`, 0 if closed."""
+
+    id: int
+    account_id: int
+    reference: str
+    number: str
+    currency: str
+    due_minor: int
+    total_minor: int
+    state: str
+    issued_on: date
+    names: tuple[str, ...] = ()
+    is_contested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PayerHistory:
+    """Counts for a payer's IBAN: matches by reference, and confirmed and declined suggestions."""
+
+    confirmed: int = 0
+    matched: int = 0
+    declined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierTransfer:
+    """An allocated transfer, to notice when the same payer sends the same again."""
+
+    payer_iban: str | None
+    amount_minor: int
+    currency: str
+    invoice_ids: frozenset[int]
+    booking_date: date
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,16 @@
 """Vetoes: the reasons that turn an automatic decision into a suggestion for a reviewer."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import combinations
 
-from billing.bank.matching.open_items import (
-    DOUBLE_WITHIN,
-    SAME_NAME,
-    IssuedInvoice,
-    OpenItems,
-    likeness,
-)
+from billing.bank.matching.names import SAME_NAME, likeness
+from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.remittance import RemittanceText
-from billing.bank.matching.types import Candidate, IncomingTransfer, MatchDecision, MatchingPolicy
+from billing.bank.matching.types import (
+    IncomingTransfer,
+    IssuedInvoice,
+    MatchDecision,
+    MatchingPolicy,
+)
 
 #: Rules whose amount proves nothing.
 _INEXACT = frozenset({"A3", "A4", "D"})
@@ -34,7 +31,7 @@ def of_decision(
     invoices = named or [open_items.invoices[invoice_id] for invoice_id, _ in decision.parts]
     if len({invoice.account_id for invoice in invoices}) != 1:
         return reasons
-    reasons += _of_invoices(incoming, invoices, open_items)
+    reasons += _of_invoices(incoming, remittance_text, invoices, open_items)
     if decision.rule in _INEXACT:
         reasons += _of_inexact(incoming, named[0], open_items)
     if decision.rule in _MAY_PAY_MORE:
@@ -55,7 +52,10 @@ def _of_transfer(
 
 
 def _of_invoices(
-    incoming: IncomingTransfer, invoices: Sequence[IssuedInvoice], open_items: OpenItems
+    incoming: IncomingTransfer,
+    remittance_text: RemittanceText,
+    invoices: Sequence[IssuedInvoice],
+    open_items: OpenItems,
 ) -> list[str]:
     """Reasons against paying these invoices, all of one account."""
     account_id = invoices[0].account_id
@@ -68,6 +68,9 @@ def _of_invoices(
         bearer = open_items.bearer_of(incoming.payer_name, besides=invoices[0])
         if bearer is not None:
             reasons.append(f"the payer's name is that of account {bearer}, not of {account_id}")
+    other = open_items.named_in(remittance_text.words, incoming, besides=invoices[0])
+    if other is not None:
+        reasons.append(f"the text names account {other}, and the amount is just what is open of it")
     if incoming.virtual_owner not in {None, account_id}:
         reasons.append(f"it was received on the virtual IBAN of account {incoming.virtual_owner}")
     for invoice in invoices:
@@ -89,8 +92,6 @@ def _of_inexact(
     reviewer decides if the payer pays for other customers too, or if the name is another one's and
     the amount is just what other customers owe.
     """
-    if incoming.amount_minor == invoice.due_minor:
-        return []
     amount = (incoming.currency, incoming.amount_minor)
     fitting = {other.account_id for other in open_items.by_amount.get(amount, [])}
     fitting -= {invoice.account_id}
@@ -103,60 +104,3 @@ def _of_inexact(
     if not fitting or likeness(incoming.payer_name, invoice.names) >= SAME_NAME:
         return []
     return ["the amount is just what other customers owe, and the payer's name is not this one's"]
-
-
-def of_conflicts(
-    ordered: Sequence[IncomingTransfer],
-    decisions: Sequence[MatchDecision],
-    open_items: OpenItems,
-) -> list[MatchDecision]:
-    """Turn decisions into suggestions where two transfers of the batch could pay one invoice.
-
-    So it is where both together are more than is open, or where one payer sent the same twice.
-    """
-    claimed: Counter[int] = Counter()
-    claimants: dict[int, list[IncomingTransfer]] = {}
-    for incoming, decision in zip(ordered, decisions, strict=True):
-        if decision.outcome == "settle":
-            claimed.update(dict(decision.parts))
-            # A surplus counts: it is money for the same invoice.
-            claimed[decision.parts[0][0]] += decision.surplus_minor
-            for invoice_id, _ in decision.parts:
-                claimants.setdefault(invoice_id, []).append(incoming)
-    contested = {
-        invoice_id: len(transfers)
-        for invoice_id, transfers in claimants.items()
-        if len(transfers) > 1
-        and (
-            claimed[invoice_id] > open_items.invoices[invoice_id].due_minor or _has_twins(transfers)
-        )
-    }
-    return [_without_conflict(decision, contested) for decision in decisions]
-
-
-def _has_twins(transfers: Sequence[IncomingTransfer]) -> bool:
-    """Whether a payer sent an amount twice within days: perhaps one payment sent twice."""
-    return any(
-        (first.payer_iban, first.amount_minor) == (second.payer_iban, second.amount_minor)
-        and second.booking_date - first.booking_date <= DOUBLE_WITHIN
-        for first, second in combinations(transfers, 2)
-    )
-
-
-def _without_conflict(decision: MatchDecision, contested: dict[int, int]) -> MatchDecision:
-    conflicts = sorted(contested.keys() & {invoice_id for invoice_id, _ in decision.parts})
-    if decision.outcome != "settle" or not conflicts:
-        return decision
-    invoice_id = conflicts[0]
-    why = f"{contested[invoice_id]} transfers of this run could pay invoice {invoice_id}"
-    assert decision.account_id is not None, "a decision that settles has an account"
-    candidate = Candidate(decision.parts, decision.account_id, 90, f"{decision.rule}, but {why}")
-    return replace(
-        decision,
-        outcome="suggest",
-        parts=(),
-        surplus_minor=0,
-        vetoes=(*decision.vetoes, why),
-        candidates=(candidate, *decision.candidates),
-        review=f"{decision.rule}, but {why}",
-    )

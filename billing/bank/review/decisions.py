@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from billing.bank import allocate, transfers
+from billing.bank import allocate, returns, transfers
 from billing.bank.allocate import Parts
 from billing.bank.errors import NothingToUndo, PartsRefused, UnknownInvoice
 from billing.bank.matching import payers
@@ -20,7 +20,14 @@ from billing.bank.review.reviewers import Reviewer
 from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.host import accounts
-from models.transfers import Decision, RefundRequest, Transfer, TransferInvoice
+from models.transfers import (
+    Allocation,
+    Decision,
+    RefundRequest,
+    Transfer,
+    TransferInvoice,
+    UnappliedCash,
+)
 
 RULE = "person"
 #: The outcome of an act: done, or recorded until a second reviewer requests the same.
@@ -155,6 +162,8 @@ def ignore(review: Review, *, reason: str) -> str:
         raise PartsRefused(problem="part of it is applied; undo that first")
     review.record(transfer, "ignore", {"reasons": [reason]})
     transfer.state, transfer.review = "ignored", None
+    if transfer.amount_minor < 0:
+        returns.free_others(review.ctx, transfer)
     return DONE
 
 
@@ -183,6 +192,16 @@ def undo(review: Review, *, reason: str) -> str:
     payers.unlink(review.ctx.session, transfer.payer_iban, account_ids)
     payers.count(review.ctx.session, transfer.payer_iban, account_ids, declined=1)
     transfer.state, transfer.review = "waiting", f"undone: {reason}"
+    return DONE
+
+
+def take_back(review: Review, original_id: int, *, reason: str) -> str:
+    """Let a debit take back the earlier transfer, and undo all that this one did."""
+    ctx, transfer = review.ctx, review.lock()
+    if transfer.amount_minor >= 0 or transfer.state not in _UNDECIDED:
+        raise PartsRefused(problem=f"it is {transfer.state}, or brought money")
+    returns.take_back(ctx, transfer, original_id, actor=review.reviewer.actor, why=reason)
+    reviewers.must_not_own(review.reviewer, _touched(ctx.session, original_id))
     return DONE
 
 
@@ -223,6 +242,16 @@ def request_refund(review: Review, amount_minor: int, *, reason: str) -> str:
         amount_minor=amount_minor,
     )
     return DONE
+
+
+def _touched(session: Session, transfer_id: int) -> set[int]:
+    """The accounts whose invoices or credit a transfer ever reached."""
+    paid = select(TransferInvoice.account_id).join(
+        Allocation, Allocation.transfer_invoice_id == TransferInvoice.id
+    )
+    kept = select(UnappliedCash.account_id).where(UnappliedCash.transfer_id == transfer_id)
+    rows = paid.where(Allocation.transfer_id == transfer_id).union(kept)
+    return set(session.scalars(rows))
 
 
 def _owners(session: Session, parts: Parts) -> set[int]:

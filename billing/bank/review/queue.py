@@ -95,12 +95,16 @@ FROM billing.statements AS s WHERE s.is_held GROUP BY 1, 2
 UNION ALL
 SELECT 'unapplied', u.currency, count(DISTINCT u.account_id), sum(u.amount_minor)::bigint
 FROM billing.unapplied_cash AS u GROUP BY 1, 2
+UNION ALL
+SELECT 'refused', '-', count(*), 0
+FROM billing.statement_files AS f WHERE f.state = 'refused' AND f.seen_by IS NULL
+HAVING count(*) > 0
 ORDER BY 1, 2
 """
 
 
 def figures(session: Session) -> list[Figure]:
-    """Sum up transfers by state, held statements, and accounts' unapplied cash."""
+    """Sum up transfers by state, held statements, refused files and accounts' unapplied cash."""
     return [Figure(*row) for row in session.execute(text(_FIGURES))]
 
 

@@ -13,6 +13,7 @@ from billing.host import accounts
 from billing.lifecycle import status
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials import sweeps as trial_sweeps
+from billing.renewal import signup_grant
 from models.life import Trial, TrialConfirmation
 
 #: The longest trial, from its start; a longer one should be a plan.
@@ -46,8 +47,9 @@ def extend(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
 def restore(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
     """Put an account whose trial expired back into it; False if it is in a trial with this end.
 
-    Lifts the reason `trial_over`; other reasons for suspension stay. Expired credits stay expired:
-    grant new ones. Raises as `extend`, and StatusChangeRefused for an actor who may not.
+    Lifts the reason `trial_over`; other reasons for suspension stay. The trial gets its plan's
+    credits again, once for each time that it expired. Raises as `extend`, and StatusChangeRefused
+    for an actor who may not.
     """
     account = accounts.lock_billable(ctx.session, account_id)
     trial = ctx.session.get(Trial, account_id)
@@ -57,6 +59,8 @@ def restore(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> bool:
         raise _refused(account_id, f"the trial did not expire; the account is {account.status}")
     _check(trial, ends_at, now=ctx.now)
     status.lift(ctx, account_id, reason="trial_over", to="trial")
+    assert trial.ended_at is not None, "an outcome has a time"
+    signup_grant.give_again(ctx, {account_id: trial.ended_at})
     trial.ended_at = trial.outcome = None
     _move(ctx, trial, ends_at=ends_at)
     return True

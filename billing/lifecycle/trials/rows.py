@@ -22,6 +22,9 @@ REMINDERS = (7, 3, 1, 0)
 DAY = dt.timedelta(days=1)
 #: The outcome of a trial whose account has another status by now.
 OUTCOMES = {"active": "paid", "cancelled": "cancelled", "pending_payment": "awaits_payment"}
+#: Outcomes that took the trial's credits and gave no others: a trial that is restored after them
+#: gets its credits again.
+RESTORABLE = ("expired", "cancelled")
 
 
 class OpenTrial(NamedTuple):
@@ -38,16 +41,16 @@ class OpenTrial(NamedTuple):
 _BEGIN = """
 WITH candidates AS (
     SELECT a.id, LEAST(a.created_at, %(now)s) AS started_at,
-           COALESCE(policy.trial_days, %(days)s) AS days
+           COALESCE(policy.trial_days, %(days)s) AS days, t.ended_at, t.outcome
     FROM igny8_tenants AS a
     LEFT JOIN billing.plan_policies AS policy ON policy.plan_id = a.plan_id
     LEFT JOIN billing.trials AS t ON t.account_id = a.id
     WHERE a.status = 'trial' AND NOT a.is_deleted AND a.slug <> ALL (%(system)s)
       AND (t.account_id IS NULL OR t.ended_at IS NOT NULL) AND a.id > %(after)s
-    ORDER BY a.id LIMIT %(limit)s
+    ORDER BY a.id LIMIT %(limit)s FOR NO KEY UPDATE OF a SKIP LOCKED
 ), terms AS (
     SELECT *, started_at + days * interval '24 hours' AS ends_at FROM candidates
-)
+), begun AS (
 INSERT INTO billing.trials AS t
     (account_id, started_at, ends_at, suspends_at, next_reminder_at, recorded_at)
 SELECT id, started_at, ends_at, GREATEST(ends_at, %(now)s) + %(grace)s,
@@ -58,10 +61,13 @@ ON CONFLICT (account_id) DO UPDATE
    SET ended_at = NULL, outcome = NULL, next_reminder_at = %(now)s,
        suspends_at = GREATEST(t.ends_at, %(now)s) + %(grace)s
 RETURNING t.account_id
+)
+SELECT id, CASE WHEN outcome = ANY(%(restorable)s::text[]) THEN ended_at END
+FROM candidates JOIN begun ON begun.account_id = candidates.id
 """
 
 
-def begin(ctx: Context, *, after: int, limit: int) -> list[int]:
+def begin(ctx: Context, *, after: int, limit: int) -> dict[int, dt.datetime | None]:
     """Give an end to up to `limit` accounts above id `after` that are in trial and have none.
 
     A trial counts from the account's creation. Where a trial had ended and the main app put the
@@ -77,9 +83,10 @@ def begin(ctx: Context, *, after: int, limit: int) -> list[int]:
             "system": sorted(SYSTEM_SLUGS),
             "after": after,
             "limit": limit,
+            "restorable": list(RESTORABLE),
         },
     )
-    return sorted(row[0] for row in rows)
+    return {row[0]: row[1] for row in sorted(rows.all())}
 
 
 _DUE = """

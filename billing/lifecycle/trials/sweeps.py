@@ -17,6 +17,7 @@ from billing.lifecycle import status
 from billing.lifecycle.trials import fingerprint_rows, fingerprints
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials.reminders import AT_ONCE
+from billing.renewal import signup_grant
 from billing.sweep import SweepResult, all_or_each
 from models.life import Trial, TrialConfirmation
 
@@ -33,7 +34,11 @@ def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list
     A repeated trial ends at once if the policy refuses it. Fingerprints of cards and bank accounts
     may come long after the trial has begun.
     """
-    begun = trial_rows.begin(ctx, after=after, limit=limit)
+    ended_at = trial_rows.begin(ctx, after=after, limit=limit)
+    begun = list(ended_at)
+    restored = {id: at for id, at in ended_at.items() if at is not None}
+    if restored:
+        signup_grant.give_again(ctx, restored)
     emails = recipients.of(ctx.session, begun) if begun else {}
     shown = {id: fingerprints.of_email(recipient.email) for id, recipient in emails.items()}
     fingerprint_rows.record(ctx, shown)

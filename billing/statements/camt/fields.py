@@ -30,6 +30,7 @@ from billing.statements.limits import MAX_CACHED_CHARS, MAX_PARTS, MAX_UNITS
 from billing.statements.money import minor_of, plain_decimal
 from billing.statements.packed import INLINE_DETAILS, Packing, packing_details
 from billing.statements.references import drop_placeholder, party_account, plain_iban
+from billing.statements.return_codes import is_return_code
 
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T[0-9:.]{5,20}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -95,10 +96,13 @@ def direction(leaves: Leaves, position: str) -> int:
 
 
 def _type_code(leaves: Leaves) -> str | None:
-    """The bank transaction code as domain-family-subfamily, or the bank's own code."""
-    domain = leaves.get("BkTxCd/Domn/Cd")
-    if domain is None:
-        return first(leaves, "BkTxCd/Prtry/Cd")
+    """The bank transaction code as domain-family-subfamily, or the bank's own code.
+
+    The bank's own code also counts before the domain's if it is the one that marks a return.
+    """
+    domain, own = leaves.get("BkTxCd/Domn/Cd"), first(leaves, "BkTxCd/Prtry/Cd")
+    if domain is None or (own and is_return_code(own, of="camt")):
+        return own
     code = domain[0]
     for path in ("BkTxCd/Domn/Fmly/Cd", "BkTxCd/Domn/Fmly/SubFmlyCd"):
         if path in leaves:

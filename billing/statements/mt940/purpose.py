@@ -6,6 +6,7 @@ from functools import lru_cache
 from billing.statements.canonical import Detail, Reference
 from billing.statements.limits import MAX_SUBFIELDS
 from billing.statements.references import PartyAccount, drop_placeholder, party_account
+from billing.statements.return_codes import BUSINESS_CODES
 
 # Germany, Poland and neighbours: business code, then ?20 to ?29 and ?60 to ?63 purpose, ?30 bank,
 # ?31 account, ?32 and ?33 name (DFÜ agreement, annex 3, chapter 8). Polish banks state the IBAN in
@@ -67,6 +68,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
     tagged = _sepa_tags([text for code, text in zip(codes, texts, strict=True) if code in _PURPOSE])
     iban, account, account_note = _account(values)
     reason = values.get("34", "").strip(" ")
+    code_reason = f"business code {joined[:3]}" if joined[:3] in BUSINESS_CODES else None
     detail = Detail(
         amount_minor,
         currency,
@@ -79,7 +81,7 @@ def _read_numbered(joined: str, separator: str, amount_minor: int, currency: str
         counterparty_account=account,
         counterparty_bank=values.get("30", "").strip(" ") or None,
         ultimate_counterparty=_tag_value(tagged, "ABWA"),
-        return_reason=reason if reason.strip("0") else None,  # 000 is no reason
+        return_reason=reason if reason.strip("0") else code_reason,  # 000 is no reason
         note=account_note,
     )
     return detail, values.get("00", "").strip(" ") or None

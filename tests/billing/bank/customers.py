@@ -95,9 +95,13 @@ class Customers(Ledger):
                     returns.settle(ctx.at(self.now), transfer)
         with transaction() as ctx:
             undecided = transfers.undecided(ctx.session)
+            invoices = decide.issued(ctx.session)
             decided = decide.decide(ctx.session, undecided, policy=policy or MatchingPolicy())
         for decision, version in decided:
             self._carry_out(decision, version)
+        if decided:
+            with transaction() as ctx:
+                decide.mark(ctx.at(self.now), invoices)
         return [decision.rule for decision, _ in decided]
 
     def _carry_out(self, decision, version):

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from billing.bank.intake import accounts as bank_accounts
 from billing.bank.intake import files as bank_files
+from billing.bank.intake import held_statements
 from billing.bank.intake import store as statement_store
 from models.bank import BankLine, LineWording, Statement, StatementLine
 from tests.billing.statements.writing import OWN_IBAN, PAYER_IBAN
@@ -150,6 +151,12 @@ class Bank:
                 statement_store.refresh(ctx.session, stored)
                 bank_files.finish(ctx.at(self.now), file.id)
         return stored
+
+    def release_all(self):
+        """Release every held statement."""
+        for row in self.statements():
+            with transaction() as ctx:
+                held_statements.release(ctx.by("test"), str(row.digest), because="test")
 
     def statements(self):
         with transaction() as ctx:

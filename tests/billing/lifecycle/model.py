@@ -86,7 +86,8 @@ class Account:
             self.reach("active")
 
     def may_announce(self):
-        return self.status in ("trial", "cancelled") and not self.has("dispute")
+        is_kept_out = self.has("dispute") or self.has("manual")
+        return self.status in ("trial", "cancelled") and not is_kept_out
 
     def announce(self, now):
         self.reasons = []
@@ -132,6 +133,24 @@ class Account:
         if self.status != "cancelled":
             self.reach("cancelled")
             self.case = None
+
+    def app_writes(self, to):
+        if to == self.status:
+            return
+        before, self.status = self.status, to
+        if to == "suspended":
+            came_from = before if before in ("trial", "active", "pending_payment") else "active"
+            if not self.has("manual"):
+                self.reasons.append(("manual", came_from))
+        elif to == "cancelled":
+            self.end_trial("cancelled")
+            self.case = None
+        else:
+            came_from = self.reasons[0][1] if self.reasons and before == "suspended" else before
+            self.reasons = []
+            if to == "active":
+                self.end_trial("paid")
+                self.case = None if came_from == "pending_payment" else self.case
 
     # --- what time does ---
 

@@ -11,7 +11,7 @@ from billing.stripe import backfill, events, inbox
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import fetch as stripe_fetch
 from models.stripe import StripeCursor, StripeEvent
-from tasks import stripe_upkeep
+from tasks import stripe as stripe_tasks
 from tests import stripe_objects as objects
 from tests.worker.conftest import running_worker, wait_until
 from worker import clock
@@ -243,14 +243,14 @@ def test_a_rehearsal_says_what_is_new_and_keeps_nothing(acme):
 def test_the_tick_fills_and_says_how_much(acme, ledger):
     acme.event("invoice.paid", acme.buys(hours=2), hours=2)
 
-    answer = stripe_upkeep.fill_gaps.run()
+    answer = stripe_tasks.fill_gaps.run()
 
     assert answer == {"listed": 1, "new": 1, "left_s": 0.0, "lost_s": 0.0}
     assert ledger.see("acme").credits == 1000
 
 
 def test_without_an_api_key_the_tick_says_why_it_does_nothing(database):
-    assert stripe_upkeep.fill_gaps.run() == {"why_not": "no API key is set"}
+    assert stripe_tasks.fill_gaps.run() == {"why_not": "no API key is set"}
 
 
 def test_a_real_worker_fills_gaps_when_beat_asks(acme, ledger, redis_client):

@@ -15,7 +15,7 @@ from flows.stripe import fetch as stripe_fetch
 from flows.stripe import reconcile as stripe_reconcile
 from models.host import Invoice, Subscription
 from models.operations import Finding
-from tasks import stripe_upkeep
+from tasks import stripe as stripe_tasks
 from tests import stripe_objects as objects
 from worker import clock
 from worker.database import transaction
@@ -240,7 +240,7 @@ def test_the_night_looks_once(known, monkeypatch):
     monkeypatch.setattr(clock, "now", lambda: night)
     known.fake.keep(known.invoice | {"status": "void"})
 
-    answers = [stripe_upkeep.report_drift.run() for _ in range(2)]
+    answers = [stripe_tasks.report_drift.run() for _ in range(2)]
 
     assert answers == [
         {"compared": 3, "findings": 1},
@@ -252,7 +252,7 @@ def test_before_the_night_it_waits(known, monkeypatch):
     evening = clock.now().replace(hour=0)
     monkeypatch.setattr(clock, "now", lambda: evening)
 
-    assert stripe_upkeep.report_drift.run() == {"why_not": "it is not yet time"}
+    assert stripe_tasks.report_drift.run() == {"why_not": "it is not yet time"}
 
 
 # --- the commands ---------------------------------------------------------------------------------

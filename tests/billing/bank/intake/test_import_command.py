@@ -130,6 +130,21 @@ def test_a_file_in_the_drop_folder_is_imported_and_moved_aside(database, tmp_pat
     }
 
 
+def test_a_folder_named_like_an_account_has_the_files_of_that_account(database, tmp_path):
+    csv = b"Date,Amount,Currency,Description\n2026-02-01,1.00,EUR,a\n2026-02-13,2.00,EUR,b\n"
+    Bank().register("BANK/12345", source_format="CSV")
+    for place, name in enumerate((OWN_IBAN, "BANK_12345", "archive", "imported")):
+        (tmp_path / name).mkdir()
+        _leave(tmp_path / name / "day.csv", csv + b"2026-02-14,%d.00,EUR,c\n" % (place + 3))
+
+    outcomes = drop_folder.sweep(tmp_path)
+
+    assert [one.outcome for one in outcomes] == ["imported", "imported"]
+    assert {row.account for row in Bank().statements()} == {OWN_IBAN, "BANK/12345"}
+    assert (tmp_path / OWN_IBAN / "imported" / "day.csv").exists()
+    assert (tmp_path / "archive" / "day.csv").exists()
+
+
 def test_two_files_of_one_name_are_both_kept(database, tmp_path):
     for content in (GOOD, statement(line("2.00"), number=2, opening=1000)):
         _leave(tmp_path / "today.xml", content)

@@ -3,9 +3,9 @@
 import datetime as dt
 
 from billing.bank.invoicing.references import reference as rf
-from billing.bank.matching.open_items import IssuedInvoice, OpenItems
+from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.rules import match
-from billing.bank.matching.types import IncomingTransfer, MatchingPolicy
+from billing.bank.matching.types import IncomingTransfer, IssuedInvoice, MatchingPolicy
 from billing.statements.canonical import Reference
 from tests.billing.statements.writing import OWN_IBAN
 

@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.bank.invoicing.references import reference
-from billing.bank.matching.rules import match
-from billing.bank.matching.types import AUTOMATIC, MatchingPolicy
+from billing.bank.matching.rules import RULES, match
+from billing.bank.matching.types import AUTOMATIC, MatchingPolicy, PayerHistory
 from billing.statements.references import Scheme, check_reference
 from tests.billing.bank.matching.given import incoming, invoice, open_items, rf
 
@@ -97,6 +97,88 @@ def test_an_automatic_payment_names_the_reference_of_its_invoice(invoices, trans
             assert balance.invoices[id].reference in everything
             assert balance.invoices[id].due_minor > 0
             assert balance.invoices[id].currency == said.currency
+
+
+NAMES = ("Anna Schmidt", "Bo Brandt", "Carla Conti")
+_counts = st.builds(
+    PayerHistory, st.sampled_from([0, 2, 3, 4]), st.integers(0, 2), st.sampled_from([0, 0, 1])
+)
+_payers = st.dictionaries(
+    st.sampled_from(IBANS[1:]),
+    st.dictionaries(st.integers(1, 3), _counts, min_size=1, max_size=2),
+    min_size=1,
+    max_size=2,
+)
+_named_invoices = st.lists(
+    st.tuples(
+        st.sampled_from([*PRICES, 8900]),
+        st.integers(1, 3),
+        st.sampled_from(["open", "open", "paid"]),
+    ),
+    min_size=1,
+    max_size=6,
+).map(
+    lambda rows: [
+        invoice(id, due, account=account, state=state, names=(NAMES[account - 1],))
+        for id, (due, account, state) in enumerate(rows, start=1)
+    ]
+)
+
+
+@st.composite
+def _known_transfers(draw, invoices):
+    """Transfers that are steered: most have the amount of an invoice, and many its reference."""
+    transfers = []
+    for id in range(1, draw(st.integers(1, 4)) + 1):
+        first, second = draw(st.sampled_from(invoices)), draw(st.sampled_from(invoices))
+        due = first.total_minor
+        kind = draw(st.sampled_from(["silent", "silent", "in text", "structured", "both", "named"]))
+        text = {"in text": f"RF{first.reference[2:4]} {first.id}", "named": draw(_texts)}
+        text["both"] = f"{first.reference} {second.reference}"
+        amount = due + second.total_minor if kind == "both" else due
+        transfers.append(
+            incoming(
+                draw(st.sampled_from([amount, amount, amount, amount - 100, amount + 100])),
+                text.get(kind, ""),
+                ref=first.reference if kind == "structured" else None,
+                id=id,
+                payer_iban=draw(st.sampled_from(IBANS)),
+                payer_name=draw(st.sampled_from([*NAMES, "Steuerkanzlei Nord", None])),
+                virtual_owner=draw(st.sampled_from([None] * 6 + [1])),
+            )
+        )
+    return transfers
+
+
+def _is_trusted(counts, policy):
+    return counts.confirmed >= policy.trust_after and not counts.declined
+
+
+def test_known_payers_settle_nothing_for_another_account_and_every_rule_is_reached():
+    policy, reached = MatchingPolicy(trust_after=3), Counter()
+
+    @given(st.data(), _named_invoices, _payers)
+    @settings(max_examples=600, derandomize=True)
+    def check(data, invoices, payers):
+        transfers = data.draw(_known_transfers(invoices))
+        items, by_id = open_items(*invoices, payers=payers), {one.id: one for one in transfers}
+        for decision in match(transfers, items, policy):
+            transfer = by_id[decision.transfer_id]
+            known = items.known_for(transfer.payer_iban)
+            reached[decision.rule, decision.outcome] += 1
+            reached["known"] += bool(known) and decision.outcome in AUTOMATIC
+            if decision.outcome not in AUTOMATIC:
+                continue
+            assert decision.rule == "S2" or not known or decision.account_id in known
+            assert transfer.virtual_owner in {None, decision.account_id}
+            if decision.rule == "S1":
+                assert _is_trusted(known[decision.account_id], policy)
+
+    check()
+
+    assert {rule for rule, _ in reached.keys() - {"known"}} == set(RULES)
+    assert {("S1", "settle"), ("S1", "suggest"), ("D", "credit"), ("A5", "settle")} <= set(reached)
+    assert reached["known"] > 20
 
 
 @given(_invoices, _transfers)
