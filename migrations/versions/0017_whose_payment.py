@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017"
-down_revision = "0013"
+down_revision = "0016"
 
 _FOREIGN, _UNANSWERED = "stripe_events_foreign_idx", "stripe_events_unanswered_idx"
 
