@@ -56,8 +56,11 @@ COUNTS = {
     "statements_held": "held statements",
     "files_refused": "refused statement files",
     "transfers_waiting": "transfers for review",
+    "stripe_unanswered": "Stripe payments without effect",
     "audit_findings": "open findings",
 }
+#: The other fields of `--json`.
+FACTS = ("postgres", "redis", "workers", "queues", "bank_lines")
 #: The counts that need an operator if they are not 0.
 PROBLEMS = {
     "dead_letters": "dead letters: billing dead-letters list",
@@ -68,6 +71,7 @@ PROBLEMS = {
     "statements_held": "statements are held: billing statements list --held",
     "files_refused": "files were refused: billing statements files --refused",
     "transfers_waiting": "transfers wait for review: billing transfers review",
+    "stripe_unanswered": "Stripe payments without effect: billing audit, stripe prices link",
     "audit_findings": "open findings: billing audit, billing stripe drift",
 }
 
@@ -128,7 +132,7 @@ def status() -> None:
     Down means that a server does not answer, or that no worker reads a queue.
     """
     state = read()
-    facts = {name: getattr(state, name) for name in ("postgres", "redis", "workers", "queues")}
+    facts = {name: getattr(state, name) for name in FACTS}
     if not in_json({**facts, **state.counts, "problems": state.problems}):
         _show(state)
     if state.down:
@@ -192,6 +196,7 @@ def _read_postgres(state: Status) -> None:
             "statements_held": bank.statements_held,
             "files_refused": bank.files_refused,
             "transfers_waiting": bank.transfers_waiting,
+            "stripe_unanswered": stripe_inbox.unanswered(session),
             "audit_findings": session.scalar(findings),
         }
         state.bank_lines = bank.line_ends

@@ -225,7 +225,8 @@ WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
 _LOCK_CUSTOMERS = """
 SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
 FROM igny8_tenants
-WHERE stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> ''
+WHERE (stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> '')
+   OR id = ANY(%(ids)s::bigint[])
 ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -240,13 +241,21 @@ def with_customer(session: Session, customer: str) -> list[int]:
     return alive or [account_id for account_id, _ in rows]
 
 
-def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
-    """Lock the accounts of these Stripe customers; leaves out customers of several accounts."""
-    values = {"customers": sorted(customers)}
+def lock_customers(
+    session: Session, customers: Iterable[str], ids: Iterable[int] = ()
+) -> tuple[dict[str, HostAccount], Locked]:
+    """Lock the accounts of these Stripe customers, and those with these ids, in ascending id.
+
+    Returns them by customer and by id. A customer of several accounts is left out.
+    """
+    values = {"customers": sorted(customers), "ids": sorted(ids)}
     by_customer: dict[str, list[HostAccount]] = {}
+    by_id: dict[int, HostAccount] = {}
     for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, values):
-        by_customer.setdefault(row[6], []).append(HostAccount._make(row))
-    return {customer: rows[0] for customer, rows in by_customer.items() if len(rows) == 1}
+        account = by_id[row[0]] = HostAccount._make(row)
+        by_customer.setdefault(row[6], []).append(account)
+    single = {customer: rows[0] for customer, rows in by_customer.items() if len(rows) == 1}
+    return single, by_id
 
 
 def customers(session: Session, *, after: str, limit: int) -> list[str]:

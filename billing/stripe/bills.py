@@ -1,13 +1,13 @@
 """The bills of accounts whose balance at Stripe moved: read only for those few."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from billing.context import Context
-from billing.errors import Rejected
 from billing.purchases import purchases
 from billing.purchases.purchases import Bought
-from billing.stripe import catalog, invoice_lines, object_rows
+from billing.stripe import catalog, invoice_lines, object_rows, readable_lines
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.invoice import Invoice
@@ -58,16 +58,15 @@ def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[Paid
 
 
 def sold(invoice: Invoice, prices: Catalog) -> list[Bought]:
-    """What the invoice bought; nothing where it can't be read, which its own events report."""
-    try:
-        lines = invoice_lines.paid_lines(invoice, prices)
-        return invoice_lines.purchases_of(invoice, lines, account_id=0)
-    except Rejected:
-        return []
+    """What the invoice's readable lines bought; its own events report the others."""
+
+    def read(readable: Invoice) -> list[Bought]:
+        lines = invoice_lines.paid_lines(readable, prices)
+        return invoice_lines.purchases_of(readable, lines, account_id=0)
+
+    return readable_lines.purchases_of(invoice, prices, read)[0]
 
 
 def _lines(invoice: Invoice, prices: Catalog) -> Sequence[OurLine]:
-    try:
-        return invoice_lines.paid_lines(invoice, prices)
-    except Rejected:
-        return []
+    readable = [x for x in invoice.lines if not readable_lines.flaw_of(invoice, x, prices)]
+    return invoice_lines.paid_lines(replace(invoice, lines=tuple(readable)), prices)

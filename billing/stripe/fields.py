@@ -32,6 +32,9 @@ PLAN_METADATA, CREDITS_METADATA = "plan", "credits"
 ACCOUNT_METADATA = "account_id"
 MAX_ACCOUNT_ID = 2**63 - 1
 
+#: The beginnings of Stripe's ids; a charge of the oldest kinds of payment is `py_…`.
+INVOICE, INTENT, CHARGE, PAYMENT = "in_", "pi_", "ch_", "py_"
+
 JSON = Mapping[str, Any]
 
 _DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,20})?")
@@ -44,6 +47,8 @@ class Price:
     """The price of a line or an item. None: the object at hand does not say.
 
     `is_free`: its amount is 0. `is_metered`: its quantity is usage, not a number of subscriptions.
+    `plan` and `credits` by its own metadata, `product_…` by its product's. `is_of_item`: it is on
+    a line that no subscription made, so it is a one-time price.
     """
 
     id: str | None
@@ -54,6 +59,9 @@ class Price:
     is_one_time: bool | None = None
     is_free: bool | None = None
     is_metered: bool | None = None
+    product_plan: str | None = None
+    product_credits: int | None = None
+    is_of_item: bool = False
 
 
 def text(source: JSON, name: str, *, longest: int = MAX_TEXT_CHARACTERS) -> str | None:
@@ -78,6 +86,19 @@ def reference(source: JSON, name: str) -> str | None:
     """Read the id of another object, which may be expanded. Raises BadObject."""
     value = source.get(name)
     return text(value, "id") if isinstance(value, Mapping) else text(source, name)
+
+
+def linked(source: JSON, name: str, *forms: str) -> str | None:
+    """Read the id of another object of a payment; None unless it begins with one of `forms`.
+
+    A link joins two payments, so a text of the merchant's own must never pass for an id.
+    """
+    return link_id(reference(source, name), *forms)
+
+
+def link_id(value: str | None, *forms: str) -> str | None:
+    """Return the id if it has one of these forms, such as `INVOICE`."""
+    return value if value is not None and value.startswith(forms) else None
 
 
 def flag(source: JSON, name: str) -> bool:
@@ -213,7 +234,10 @@ def common(source: JSON, *hints: JSON) -> dict[str, Any]:
 
 def payment_ids(payment: JSON) -> list[str | None]:
     """Read the intent and the charge that an invoice or an invoice payment names."""
-    return [reference(payment, name) for name in ("payment_intent", "charge")]
+    return [
+        linked(payment, "payment_intent", INTENT),
+        linked(payment, "charge", CHARGE, PAYMENT),
+    ]
 
 
 def card_digest(*sources: JSON) -> str | None:
@@ -233,11 +257,13 @@ def price_of(source: JSON) -> Price:
         id=text(source, "id"),
         product=reference(source, "product"),
         lookup_key=text(source, "lookup_key"),
-        plan=text(metadata, PLAN_METADATA) or text(product, PLAN_METADATA),
-        credits=credits_in(metadata) or credits_in(product),
+        plan=text(metadata, PLAN_METADATA),
+        credits=credits_in(metadata),
         is_one_time=None if type_ is None else type_ == "one_time",
         is_free=is_zero(*[source.get(name) for name in names]),
         is_metered=None if usage is None else usage == "metered",
+        product_plan=text(product, PLAN_METADATA),
+        product_credits=credits_in(product),
     )
 
 

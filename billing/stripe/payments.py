@@ -8,15 +8,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from billing.context import Context
+from billing.errors import Rejected
 from billing.host import invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredPayment
 from billing.purchases import clawbacks, purchases
 from billing.purchases.money import PaymentState
 from billing.purchases.purchases import Bought
-from billing.stripe import balance, bills, fields, invoice_lines, object_rows, top_ups
+from billing.stripe import (
+    balance,
+    bills,
+    fields,
+    invoice_lines,
+    object_rows,
+    readable_lines,
+    top_ups,
+)
 from billing.stripe.balance import Bill
-from billing.stripe.catalog import Catalog
+from billing.stripe.catalog import Catalog, sells
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.checkout_session import CheckoutSession
@@ -38,6 +47,7 @@ class Payment:
         news: The ids of those whose state is newer than the known one.
         given: Credits that the payment gave in this batch.
         pays_for_plan: Whether it paid for a plan, and so gives access.
+        errors: The reasons why lines of its invoice can't be read; the others count.
     """
 
     account: HostAccount
@@ -46,6 +56,7 @@ class Payment:
     news: set[str] = field(default_factory=set)
     given: int = 0
     pays_for_plan: bool = False
+    errors: list[Rejected] = field(default_factory=list)
     invoice: Invoice | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,11 +92,18 @@ class Payment:
 
     def purchases(self, catalog: Catalog) -> list[Bought]:
         """The purchases of the payment; empty until it is paid."""
-        if self.invoice is None:
+        if self.invoice is None or not sells(self.invoice, catalog):
             return top_ups.purchases_of(self.objects, catalog, self.account.id)
-        lines = invoice_lines.paid_lines(self.invoice, catalog)
-        self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
-        return invoice_lines.purchases_of(self.invoice, lines, self.account.id)
+        if self.invoice.status != "paid":
+            return []
+
+        def read(invoice: Invoice) -> list[Bought]:
+            lines = invoice_lines.paid_lines(invoice, catalog)
+            self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
+            return invoice_lines.purchases_of(invoice, lines, self.account.id)
+
+        bought, self.errors = readable_lines.purchases_of(self.invoice, catalog, read)
+        return bought
 
 
 @dataclass(slots=True)
@@ -135,10 +153,12 @@ def read(ctx: Context, steps: Sequence[Step]) -> list[Payment]:
 def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> None:
     """Make purchases, clawbacks and the main app's rows equal to these payments.
 
-    Raises as `invoice_lines.purchases_of` does, or BalanceTooLarge.
+    Raises AbsurdCredits or BalanceTooLarge.
     """
     bought = {
-        line.key: (payment, line) for payment in payments for line in payment.purchases(catalog)
+        line.key: (payment, line)
+        for payment in payments
+        for line in _once(ctx, payment, payment.purchases(catalog))
     }
     states = [state_of(payment.objects) for payment in payments]
     for purchase in purchases.open_all(ctx, [line for _, line in bought.values()]):
@@ -151,15 +171,25 @@ def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> No
     _mirror(ctx, payments, states)
 
 
+def _once(ctx: Context, payment: Payment, lines: list[Bought]) -> list[Bought]:
+    """Leave out top-ups of an invoice whose session or intent gave the credits before it came."""
+    name = top_ups.name_of(payment.objects)
+    if payment.invoice is None or name is None or not any(x.source == "top_up" for x in lines):
+        return lines
+    is_given = any(x.key == f"stripe:{name}" for x in purchases.of_origins(ctx.session, [name]))
+    return [x for x in lines if not is_given or x.source != "top_up" or x.origin == name]
+
+
 def _claw_back(
     ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState], moving: set[int]
 ) -> None:
     """Claw back the credits of payments; invoices of `moving` accounts are settled together."""
     places = {
-        item.id: place
+        name: place
         for place, payment in enumerate(payments)
         if payment.may_go_back and not (payment.invoice and payment.account.id in moving)
         for item in payment.objects
+        for name in (item.id, *item.links)
     }
     if not places:
         return
@@ -187,12 +217,13 @@ def _follow_balances(ctx: Context, account_ids: set[int], catalog: Catalog) -> N
 
 
 def state_of(payment: Iterable[Facts]) -> PaymentState:
-    """The money of a payment that was paid, went back, and is disputed."""
+    """The money of a payment that paid for its purchases, went back, and is disputed."""
     charges: dict[str, Charge] = {}
     refunds: list[Refund] = []
     disputes: list[Dispute] = []
     notes: list[CreditNote] = []
-    received, total = [0], 0
+    received: list[tuple[str, int]] = []
+    total = from_balance = 0
     for item in payment:
         if isinstance(item, Charge) and item.status == "succeeded":
             charges[item.id] = item
@@ -203,23 +234,34 @@ def state_of(payment: Iterable[Facts]) -> PaymentState:
         elif isinstance(item, CreditNote) and not item.is_void:
             notes.append(item)
         elif isinstance(item, Invoice):
-            received.append(item.paid)
-            total = item.total
+            received.insert(0, (item.currency, item.paid))
+            total, from_balance = item.total, item.from_balance
         elif isinstance(item, PaymentIntent):
-            received.append(item.received)
+            received.append((item.currency, item.received))
         elif isinstance(item, CheckoutSession):
-            received.append(item.total)
-    paid = max(sum([charge.amount for charge in charges.values()]), *received)
+            received.append((item.currency or "", item.total))
+    # The page may show the payer another currency than the one that is charged.
+    amounts = [*[(charge.currency, charge.amount) for charge in charges.values()], *received]
+    currency = amounts[0][0] if amounts else ""
+    charged = sum([charge.amount for charge in charges.values()])
+    paid = max([charged, *[amount for code, amount in received if code == currency]])
     refunded = sum([_refunded(charge, refunds) for charge in charges.values()])
     refunded += sum([refund.returned for refund in refunds if refund.charge not in charges])
-    lost = sum([dispute.amount for dispute in disputes if dispute.is_lost])
-    still_open = {dispute.id: dispute.amount for dispute in disputes if dispute.is_open}
+    claims = {
+        dispute.id: dispute.share_of(
+            charges[dispute.charge].amount if dispute.charge in charges else paid, currency
+        )
+        for dispute in disputes
+    }
+    lost = sum([claims[dispute.id] for dispute in disputes if dispute.is_lost])
+    still_open = {dispute.id: claims[dispute.id] for dispute in disputes if dispute.is_open}
     unexplained = sum([_unexplained(charge, refunds) for charge in charges.values()])
     credited = sum([note.amount - note.refunded(refunds) for note in notes])
     credited += max(sum([note.announced(refunds) for note in notes]) - unexplained, 0)
-    # A credit note may give back what the customer's balance paid, too.
+    # What the customer's balance paid bought its part, and does not go back with the charge; but a
+    # credit note may give it back.
     most = max(paid, total) if notes else paid
-    return PaymentState(paid, min(refunded + lost + credited, most), still_open)
+    return PaymentState(paid + from_balance, min(refunded + lost + credited, most), still_open)
 
 
 def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
@@ -241,12 +283,12 @@ def _unexplained(charge: Charge, refunds: Sequence[Refund]) -> int:
 def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
     """Write the invoices and payments that the main app shows."""
     paid = [
-        (payment, source, _status(state), state.paid)
+        (payment, source, _status(state, money), money)
         for payment, state in zip(payments, states, strict=True)
-        if state.paid > 0 and (source := _source(payment)) is not None
+        if (money := _money(payment, state)) > 0 and (source := _source(payment)) is not None
     ]
     billed = [item.invoice.mirrored(item.account) for item in payments if item.invoice is not None]
-    amounts = [fields.minor(amount, source.currency) for _, source, _, amount in paid]
+    amounts = [fields.minor(amount, source.currency or "") for _, source, _, amount in paid]
     ids = invoices.write_of_stripe(ctx.session, billed)
     written = []
     for (payment, source, status, _), amount_minor in zip(paid, amounts, strict=True):
@@ -254,9 +296,9 @@ def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentS
             account_id=payment.account.id,
             invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
-            external_id=source.id,
+            external_id=top_ups.name_of([source]) or source.id,
             status=status,
-            currency=source.currency,
+            currency=source.currency or "",
             amount_minor=amount_minor,
             happened_at=ctx.now,
         )
@@ -264,20 +306,30 @@ def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentS
     invoices.write_payments(ctx.session, written)
 
 
-def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | None:
-    """The object that names the payment, once it is paid: its invoice, else intent, else charge."""
+def _money(payment: Payment, state: PaymentState) -> int:
+    """The money that was paid: not what the customer's balance paid."""
+    return state.paid - (payment.invoice.from_balance if payment.invoice else 0)
+
+
+def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | CheckoutSession | None:
+    """The object that names the payment, once it is paid.
+
+    Its invoice, else its intent, its charge, or its Checkout session.
+    """
     if payment.invoice is not None:
         return payment.invoice if payment.invoice.status == "paid" else None
     for kind in (PaymentIntent, Charge):
         for item in payment.objects:
-            if isinstance(item, kind):
-                return item if item.status == "succeeded" else None
-    return None
+            if isinstance(item, kind) and item.status == "succeeded":
+                return item
+    sessions = [item for item in payment.objects if isinstance(item, CheckoutSession)]
+    is_paid = bool(sessions) and sessions[0].mode == "payment" and sessions[0].is_paid
+    return sessions[0] if is_paid and sessions[0].currency else None
 
 
-def _status(state: PaymentState) -> str:
+def _status(state: PaymentState, money: int) -> str:
     if state.disputes:
         return "disputed"
     if not state.returned:
         return "succeeded"
-    return "refunded" if state.returned >= state.paid else "partially_refunded"
+    return "refunded" if state.returned >= money else "partially_refunded"

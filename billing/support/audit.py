@@ -15,6 +15,7 @@ from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
 from billing.ledger import verify_chain
 from billing.operations.findings import MAX_FINDINGS
+from billing.stripe import inbox_upkeep
 from billing.support import money_checks
 from models.credits import AccountBalance
 
@@ -176,6 +177,11 @@ CHECKS = (
                jsonb_build_object('reason', reason, 'debits', debits, 'credits', credits)
         FROM billing.debits_without_access WHERE last_at > :now - interval '1 day'
         """,
+    ),
+    Check(
+        "stripe_paid",
+        "money that a known account paid by Stripe has its effect, or an operator's answer",
+        inbox_upkeep.UNANSWERED,
     ),
     Check(
         "transfers",

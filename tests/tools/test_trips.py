@@ -8,14 +8,14 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (13, 31),
-    "invoice-paid": (39, 114),
-    "invoice-paid-task": (43, 122),
-    "bank-match": (42, 130),
-    "bank-match-task": (44, 133),
-    "bank-import": (18, 73),
-    "bank-import-task": (38, 229),
-    "trial-end": (14, 32),
-    "trial-end-task": (18, 63),
+    "invoice-paid": (41, 123),
+    "invoice-paid-task": (45, 128),
+    "bank-match": (50, 151),
+    "bank-match-task": (52, 154),
+    "bank-import": (21, 89),
+    "bank-import-task": (45, 302),
+    "trial-end": (15, 36),
+    "trial-end-task": (19, 67),
 }
 
 

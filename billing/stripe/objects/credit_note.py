@@ -28,7 +28,7 @@ class CreditNote(Facts):
     STATUSES: ClassVar[Mapping[str, int]] = in_order("issued", "void")
 
     invoice: str | None
-    currency: str
+    currency: str | None
     status: str
     created: int | None
     amount: int
@@ -47,7 +47,7 @@ class CreditNote(Facts):
         return cls(
             **fields.common(source),
             invoice=fields.reference(source, "invoice"),
-            currency=fields.currency(source),
+            currency=fields.currency(source) if source.get("currency") else None,
             status=fields.text(source, "status") or "issued",
             created=fields.second(source, "created"),
             amount=_after_payment(source),

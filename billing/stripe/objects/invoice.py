@@ -1,7 +1,7 @@
 """Invoices: what an account owes for a period, and what it has paid."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.purchases import bridge
 from billing.stripe import fields
+from billing.stripe.errors import BadAmount, BadObject
 from billing.stripe.fields import JSON, Price
 from billing.stripe.objects.base import Change, Facts, in_order
 from billing.stripe.objects.charge import Charge
@@ -39,16 +40,16 @@ class Line:
     is_free_price: bool | None
     discount: int = 0
     is_credit: bool | None = None
+    #: The error and the field for which the line can't be read.
+    flaw: Sequence[str] | None = None
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
         """Parse a line. Raises as `Facts.parse` does."""
-        parent = fields.inside(source, "parent")
-        details = fields.inside(parent, "subscription_item_details") or fields.inside(
-            parent, "invoice_item_details"
-        )
+        of_subscription, of_item = _details(source)
+        details = of_subscription or of_item
         period = fields.inside(source, "period")
-        price = fields.price_named(source)
+        price = _price(source, details)
         is_free = fields.is_zero(fields.inside(source, "pricing").get("unit_amount_decimal"))
         return cls(
             id=fields.needed(source, "id"),
@@ -62,6 +63,33 @@ class Line:
             discount=fields.amounts(source, "discount_amounts"),
             is_credit=fields.is_credit(source, details),
         )
+
+    @classmethod
+    def parse_or_mark(cls, source: JSON) -> Self:
+        """Parse a line; mark one that can't be read, so that its invoice's others count."""
+        try:
+            return cls.parse(source)
+        except BadObject as error:
+            id_, flags = source.get("id"), (source, *_details(source))
+            return cls(
+                id=id_ if isinstance(id_, str) else "-",
+                price=Price(None, None),
+                amount=0,
+                quantity=0,
+                is_proration=any(flag.get("proration") for flag in flags),
+                start=None,
+                end=None,
+                is_free_price=None,
+                flaw=(error.name, str(error.facts["field"])),
+            )
+
+    def error(self, invoice: str) -> BadObject | None:
+        """Return the reason why the line of this invoice can't be read."""
+        if self.flaw is None:
+            return None
+        name, field = self.flaw
+        kind = BadAmount if name == BadAmount.__name__ else BadObject
+        return kind(field=field, line=self.id, invoice=invoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +157,7 @@ class Invoice(Facts):
         payments = fields.payment_ids(source)
         for payment in fields.items(source, "payments"):
             payments += fields.payment_ids(fields.inside(payment, "payment"))
-        lines = tuple([Line.parse(line) for line in fields.items(source, "lines")])
+        lines = tuple([Line.parse_or_mark(line) for line in fields.items(source, "lines")])
         total, due = [fields.amount(source, x, signed=True) for x in ("total", "amount_due")]
         before, after = fields.balances(source)
         credits_earlier = any(line.is_proration and line.amount < 0 for line in lines)
@@ -182,6 +210,11 @@ class Invoice(Facts):
     def rank(self) -> list[int]:
         """The status' place, the attempts to collect, and the amount paid."""
         return [self.STATUSES.get(self.status, 0), self.attempts, self.paid]
+
+    @property
+    def is_of_payment(self) -> bool:
+        """An invoice is a part of the payment that pays it."""
+        return True
 
     @property
     def links(self) -> frozenset[str]:
@@ -259,6 +292,26 @@ class Invoice(Facts):
                 decline_code=_decline_code(change),
                 retry_at=fields.moment(self.next_attempt) if self.next_attempt else None,
             )
+
+
+def _details(source: JSON) -> tuple[JSON, JSON]:
+    """What made a line: an item of a subscription, or an invoice item."""
+    parent = fields.inside(source, "parent")
+    return (
+        fields.inside(parent, "subscription_item_details"),
+        fields.inside(parent, "invoice_item_details"),
+    )
+
+
+def _price(source: JSON, details: JSON) -> Price:
+    """The price of a line. Stripe takes only one-time prices for an invoice item.
+
+    Source: docs.stripe.com/api/invoiceitems/create, pricing.price
+    """
+    price = fields.price_named(source)
+    parent = fields.inside(source, "parent").get("type")
+    is_item = parent == "invoice_item_details" and not fields.flag(details, "proration")
+    return replace(price, is_of_item=True) if is_item and price.is_one_time is None else price
 
 
 def _status(source: JSON) -> str:

@@ -18,6 +18,11 @@ from tests.story import Ledger
 from worker.database import transaction
 
 
+def lots(ledger, slug="acme") -> list[tuple]:
+    """Each lot that is not used up, as (source, remaining)."""
+    return [(lot.source, lot.remaining) for lot in ledger.see(slug).lots if lot.remaining]
+
+
 @dataclass
 class Stripe:
     """Delivers events to the inbox at the books' time, and applies each at once."""

@@ -192,6 +192,42 @@ class Shop:
             **changed,
         }
 
+    def intent(self, amount, *, status="succeeded", **changed) -> dict:
+        return {
+            "id": self.name("pi"),
+            "object": "payment_intent",
+            "amount": amount,
+            "amount_received": amount if status == "succeeded" else 0,
+            "created": self.now,
+            "currency": "usd",
+            "customer": self.customer,
+            "latest_charge": None,
+            "metadata": {},
+            "status": status,
+            **changed,
+        }
+
+    def session(self, amount, *, intent=None, credits=None, **changed) -> dict:
+        """A Checkout session in payment mode that is paid; `credits` by its metadata."""
+        return {
+            "id": self.name("cs_test"),
+            "object": "checkout.session",
+            "amount_total": amount,
+            "client_reference_id": None,
+            "created": self.now,
+            "currency": "usd",
+            "customer": self.customer,
+            "invoice": None,
+            "metadata": {} if credits is None else {"credits": str(credits)},
+            "mode": "payment",
+            "payment_intent": intent and intent["id"],
+            "payment_link": None,
+            "payment_status": "paid",
+            "status": "complete",
+            "subscription": None,
+            **changed,
+        }
+
     # --- what happens ---------------------------------------------------------------------------
 
     def pays(self, invoice, **changed) -> dict:
@@ -219,6 +255,34 @@ class Shop:
         self.event("invoice.paid", invoice)
         self.event("invoice.payment_succeeded", invoice)
         return charge
+
+    def buys(self, amount=2500, *, credits=500, invoiced=False, **changed) -> dict:
+        """A top-up by Checkout is paid; returns the charge. Leaves every event that Stripe sends.
+
+        `invoiced`: with `invoice_creation`, so the invoice's line has an inline price.
+        """
+        intent = self.intent(amount)
+        charge = self.charge(amount, intent=intent["id"])
+        intent["latest_charge"] = charge["id"]
+        session = self.session(amount, intent=intent, credits=credits, **changed)
+        self.event("payment_intent.created", intent | {"status": "processing"})
+        self.event("charge.succeeded", charge)
+        self.event("payment_intent.succeeded", intent)
+        if invoiced:
+            line = self.line(self.inline_price(amount), start=self.now, end=self.now)
+            invoice = self.invoice([line], status="paid", amount_paid=amount)
+            payment = {"payment": {"payment_intent": intent["id"]}}
+            invoice |= {"payment_intent": intent["id"], "payments": {"data": [payment]}}
+            session["invoice"] = invoice["id"]
+            self.event("invoice.paid", invoice)
+        self.event("checkout.session.completed", session)
+        return charge
+
+    def inline_price(self, amount) -> dict:
+        """A price that Checkout made of `price_data`."""
+        name = self.name("inline")
+        ids = {"id": f"price_{name}", "product": f"prod_{name}"}
+        return self.price("", unit=amount, credits="1") | {**ids, "metadata": {}}
 
     def bills(self, price, *, start, end, quantity=1, subscription="sub_1") -> dict:
         """An invoice for a period is created and finalized; returns it."""

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0013"
+revision = "0016"
+down_revision = "0015"
 
 #: Column -> its type; all begin at 0.
 _COUNTS = {
