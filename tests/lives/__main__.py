@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def write(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 @contextmanager
 def _servers():
     """A database and a Redis of our own, as in the tests."""
@@ -33,8 +38,12 @@ def _servers():
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.lives", description=__doc__)
     parser.add_argument("--lives", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1, help="of the first life; the next has one more")
-    parser.add_argument("--workers", type=int, default=1, help="processes, with servers of their own")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the first life; the next has one more"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes, with servers of their own"
+    )
     parser.add_argument("--show", type=int, default=5, help="violations that are shown whole")
     options = parser.parse_args()
     if options.workers > 1:
@@ -42,11 +51,13 @@ def main():
     from tests.lives.run import run
 
     with _servers():
-        result = run(range(options.seed, options.seed + options.lives), show=options.show)
-    print(f"{result.lives} lives, {len(result.violations)} violations")
+        result = run(
+            range(options.seed, options.seed + options.lives), show=options.show, tell=write
+        )
+    write(f"{result.lives} lives, {len(result.violations)} violations, {result.pairs} pairs")
     for what, count in result.reached.most_common():
         if isinstance(what, str):
-            print(f"{count:7} {what}")
+            write(f"{count:7} {what}")
     sys.exit(1 if result.violations else 0)
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from worker.database import transaction
 
 #: Findings that a person is meant to get.
-ALLOWED_FINDINGS = frozenset({"debits_without_access"})
+ALLOWED_FINDINGS = frozenset({"without_access"})
 MONEY_REASONS = frozenset({"payment_failed", "trial_over"})
 
 

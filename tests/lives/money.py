@@ -13,7 +13,12 @@ from typing import NamedTuple
 from tests.lives.months import months_later
 
 #: Plan -> (price of a month in cents, credits a month). A year costs ten months.
-PLANS = {"free": (0, 100), "starter": (8900, 1000), "growth": (13_900, 2000), "scale": (22_900, 4000)}
+PLANS = {
+    "free": (0, 100),
+    "starter": (8900, 1000),
+    "growth": (13_900, 2000),
+    "scale": (22_900, 4000),
+}
 PACK = (2500, 500)
 
 
@@ -109,10 +114,10 @@ class Money:
     _parked: list = field(default_factory=list)  # (piece, cents), the oldest first
 
     def pay(self, name, cash, from_balance, *, at, bought=(), back=()):
-        """An invoice is paid. `back`: (term, cents) that its negative lines give back."""
+        """An invoice is paid. `back`: (term, cents, second) that its negative lines give back."""
         payment = Payment(name, cash, at)
         self._use(payment, from_balance, self._parked)
-        given = [part for term, cents in back for part in self._give_back(term, cents, at)]
+        given = [part for change in back for part in self._give_back(*change)]
         new = sum(sold.price for sold in bought)
         self._use(payment, new, given)
         self._parked += given
@@ -121,9 +126,15 @@ class Money:
             payment.pieces.append(piece)
             if sold.term is not None:
                 sold.term.pieces.append(piece)
-                sold.term.best = max(sold.term.best, sold.best)
+                # What costs nothing is no matter of money.
+                best = sold.best if sold.price else sold.term.best + sold.credits
+                sold.term.best = max(sold.term.best, best)
         self.payments.append(payment)
         return payment
+
+    def gives(self, cents):
+        """Money that no purchase stands behind any more goes to the balance."""
+        self._parked.append((None, cents))
 
     def _use(self, payment, cents, parked):
         """Pay with parked money; what nothing backs is the merchant's own gift."""
@@ -131,23 +142,24 @@ class Money:
             piece, part = parked.pop(0)
             used = min(cents, part)
             cents -= used
-            piece.parked -= used
-            piece.moves.append((payment, used))
+            if piece is not None:
+                piece.parked -= used
+                piece.moves.append((payment, used))
             if part > used:
                 parked.insert(0, (piece, part - used))
 
     def _give_back(self, term, cents, now):
         """Give back the unused value of a term's pieces, the newest first."""
         parts = []
-        for limit in (lambda piece: piece.unused(now), lambda piece: piece.price):
-            for piece in reversed(term.pieces):
-                kept = piece.price - piece.invoice.share(piece) - piece.moved - piece.parked
-                part = min(cents, int(limit(piece)) - piece.moved - piece.parked, int(kept))
-                if part > 0:
-                    piece.parked += part
-                    cents -= part
-                    parts.append((piece, part))
-        return parts
+        for piece in reversed(term.pieces):
+            kept = piece.price - piece.invoice.share(piece)
+            part = min(cents, int(min(piece.unused(now), kept)) - piece.moved - piece.parked)
+            if part > 0:
+                piece.parked += part
+                cents -= part
+                parts.append((piece, part))
+        # What the customer never paid for is the merchant's gift, and used first.
+        return [(None, cents), *parts] if cents > 0 else parts
 
     def held(self):
         """The money of each piece that is still held, by piece."""

@@ -21,7 +21,7 @@ class Result:
         return sum(isinstance(what, tuple) for what in self.reached)
 
 
-def run(seeds, *, show=5, tell=print):
+def run(seeds, *, tell, show=5):
     """Live the life of each seed."""
     result = Result()
     seeds = list(seeds)

@@ -23,7 +23,7 @@ from tests.billing.bank.story import Bank
 from tests.billing.stripe.story import Stripe
 from tests.conftest import empty_database
 from tests.lives import checks, months
-from tests.lives.card import DAY_S
+from tests.lives.invoices import DAY_S
 from tests.lives.life import Life
 from tests.lives.money import PLANS
 from worker.database import transaction
