@@ -92,7 +92,7 @@ class Life(CardActs, BankActs):
         )
         self.bank = Transfers(self.books, self.slug, self.number, self.says)
         self.delivers_late = self.chance.choice([0, 0, 0.1])
-        wanted = self.chance.sample(list(KINDS), self.chance.randrange(4, 12))
+        wanted = self.chance.sample(list(KINDS), self.chance.randrange(5, 16))
         ways = self.chance.choice(["card", "card", "both", "bank"])
         if ways != "card":
             wanted += ["announce", "transfer"]

@@ -54,8 +54,10 @@ class Piece:
         if self.price <= 0:
             return begun
         whole = Fraction(self.credits * self.months * held) / self.price
-        # Rounding: a credit a lot, and a month that has hardly begun is taken as not begun.
-        return min(begun, math.ceil(whole) + self.months + self.credits // 100)
+        # Rounding: a credit a lot, and a month that has hardly begun is taken as not begun. Of a
+        # year, February's credits are those of a month, and its money is that of 28 days.
+        share = 100 if self.months == 1 else 10
+        return min(begun, math.ceil(whole) + self.months + self.credits // share)
 
 
 @dataclass(eq=False)
@@ -112,11 +114,14 @@ class Money:
     payments: list[Payment] = field(default_factory=list)
     bridges: dict = field(default_factory=dict)  # start of a period -> credits ahead of its payment
     _parked: list = field(default_factory=list)  # (piece, cents), the oldest first
+    _gift: int = 0
 
     def pay(self, name, cash, from_balance, *, at, bought=(), back=()):
         """An invoice is paid. `back`: (term, cents, second) that its negative lines give back."""
         payment = Payment(name, cash, at)
-        self._use(payment, from_balance, self._parked)
+        gift = min(from_balance, self._gift)
+        self._gift -= gift
+        self._use(payment, from_balance - gift, self._parked)
         given = [part for change in back for part in self._give_back(*change)]
         new = sum(sold.price for sold in bought)
         self._use(payment, new, given)
@@ -133,18 +138,17 @@ class Money:
         return payment
 
     def gives(self, cents):
-        """Money that no purchase stands behind any more goes to the balance."""
-        self._parked.append((None, cents))
+        """Money that no purchase stands behind goes to the balance; it is used first."""
+        self._gift += cents
 
     def _use(self, payment, cents, parked):
-        """Pay with parked money; what nothing backs is the merchant's own gift."""
+        """Pay with parked money, the oldest first."""
         while cents > 0 and parked:
             piece, part = parked.pop(0)
             used = min(cents, part)
             cents -= used
-            if piece is not None:
-                piece.parked -= used
-                piece.moves.append((payment, used))
+            piece.parked -= used
+            piece.moves.append((payment, used))
             if part > used:
                 parked.insert(0, (piece, part - used))
 
@@ -158,8 +162,8 @@ class Money:
                 piece.parked += part
                 cents -= part
                 parts.append((piece, part))
-        # What the customer never paid for is the merchant's gift, and used first.
-        return [(None, cents), *parts] if cents > 0 else parts
+        self.gives(cents)
+        return parts
 
     def held(self):
         """The money of each piece that is still held, by piece."""

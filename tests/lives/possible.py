@@ -78,6 +78,9 @@ class Possible:
     def may_transfer_held(self):
         return self.bank.pages and self.may_transfer()
 
+    def may_review(self):
+        return self.bank.pages
+
     def may_missing_page(self):
         return self.bank.missing
 

@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.lives.world import World, told
+from tests.lives.world import ACTIVE_DAYS, World, told
 
 #: Lives that share a database and its sweeps. A life alone is the same life.
-IN_A_WORLD = 40
+IN_A_WORLD = 20
 
 
 @dataclass
@@ -21,16 +21,18 @@ class Result:
         return sum(isinstance(what, tuple) for what in self.reached)
 
 
-def run(seeds, *, tell, show=5):
+def run(seeds, *, tell, show=5, days=ACTIVE_DAYS):
     """Live the life of each seed."""
     result = Result()
     seeds = list(seeds)
     for first in range(0, len(seeds), IN_A_WORLD):
         some = seeds[first : first + IN_A_WORLD]
-        world = World(some).live()
+        world = World(some, days).live()
         result.lives += len(some)
         result.violations += world.violations
         result.reached += world.reached
+        if len(seeds) > IN_A_WORLD:
+            tell(f"{result.lives} lives, {len(result.violations)} violations")
         for life, wrong in world.violations:
             if show > 0:
                 tell(told(life, wrong))

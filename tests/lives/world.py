@@ -30,7 +30,7 @@ from worker.database import transaction
 
 START = dt.datetime(2026, 1, 20, 9, tzinfo=dt.UTC)
 #: Days after which lives do nothing more by themselves, and the days that are then waited.
-ACTIVE_DAYS, LAST_DAYS = 150, 45
+ACTIVE_DAYS, LAST_DAYS = 120, 35
 SWEEPS = (
     app_writes.sweep,
     purchases.sweep_due,
@@ -58,6 +58,7 @@ class World:
     """`seeds`: one for each life. `violations`: (life, what is wrong)."""
 
     seeds: list[int]
+    days: int = ACTIVE_DAYS
     violations: list = field(default_factory=list)
     names: itertools.count = field(default_factory=lambda: itertools.count(1))
     _plans: list = field(default_factory=list)
@@ -102,7 +103,7 @@ class World:
         for life in self.lives:
             self._plan_acts(life)
         begun = self.second
-        for day in range(ACTIVE_DAYS + LAST_DAYS):
+        for day in range(self.days + LAST_DAYS):
             self._until(begun + day * DAY_S)
             self.sweep()
             self.check(self.lives)
@@ -117,9 +118,9 @@ class World:
         """A life has busy days and quiet ones; some acts follow each other within minutes."""
         second = 0
         while True:
-            gaps = [300, 1800, 6 * 3600, DAY_S, 4 * DAY_S, 12 * DAY_S, 25 * DAY_S]
+            gaps = [300, 1800, 6 * 3600, DAY_S, 3 * DAY_S, 9 * DAY_S, 15 * DAY_S]
             second += life.chance.choice(gaps) + life.chance.randrange(60)
-            if second > ACTIVE_DAYS * DAY_S or len(life.said) > 400:
+            if second > self.days * DAY_S or len(life.said) > 400:
                 return
             self.plan(life, second, life.act)
 
