@@ -119,12 +119,10 @@ class Money:
     def pay(self, name, cash, from_balance, *, at, bought=(), back=()):
         """An invoice is paid. `back`: (term, cents, second) that its negative lines give back."""
         payment = Payment(name, cash, at)
-        gift = min(from_balance, self._gift)
-        self._gift -= gift
-        self._use(payment, from_balance - gift, self._parked)
+        self._use(payment, self._after_gift(from_balance), self._parked)
         given = [part for change in back for part in self._give_back(*change)]
         new = sum(sold.price for sold in bought)
-        self._use(payment, new, given)
+        self._use(payment, self._after_gift(new) if back else 0, given)
         self._parked += given
         for sold in bought:
             piece = Piece(payment, *sold[:5])
@@ -140,6 +138,11 @@ class Money:
     def gives(self, cents):
         """Money that no purchase stands behind goes to the balance; it is used first."""
         self._gift += cents
+
+    def _after_gift(self, cents):
+        used = min(cents, self._gift)
+        self._gift -= used
+        return cents - used
 
     def _use(self, payment, cents, parked):
         """Pay with parked money, the oldest first."""
