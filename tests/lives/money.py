@@ -39,6 +39,14 @@ class Piece:
     def moved(self):
         return sum(cents for _, cents in self.moves)
 
+    def moved_away(self):
+        """The money that pays for something else than this term, whose best plan bounds it."""
+        return sum(
+            cents
+            for payment, cents in self.moves
+            if all(piece.term is not self.term for piece in payment.pieces)
+        )
+
     def unused(self, now):
         """The part of the price that is for the time to come."""
         whole = max(self.term.ends - self.starts, 1)
@@ -176,7 +184,7 @@ class Money:
         for payment in self.payments:
             for piece in payment.pieces:
                 returned = payment.share(piece)
-                held[piece] = max(piece.price - piece.moved - returned, 0)
+                held[piece] = max(piece.price - piece.moved_away() - returned, 0)
                 over = returned - piece.parked - max(piece.price - piece.moved - piece.parked, 0)
                 for later, cents in reversed(piece.moves):
                     part = max(min(over, cents), 0)

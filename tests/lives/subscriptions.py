@@ -148,7 +148,8 @@ class Subscriptions(Invoices):
             if net < 0:
                 back = [(sub.term, -net, now)]
                 if plan == "free":
-                    bought = [Sold(sub.term, other.credits, 0, now)]
+                    count = months.between(now, sub.end)
+                    bought = [Sold(sub.term, other.credits, 0, now, count)]
             elif more > 0 and (new > 0 or plan == "free"):
                 count = months.between(now, sub.end)
                 bought = [Sold(sub.term, more, net, now, count, best=other.credits)]
