@@ -7,8 +7,7 @@ Precision first: a missed match costs a reviewer one click, a wrong one costs tw
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from billing.bank.matching import conflicts, remittance, suggestions, vetoes
-from billing.bank.matching.conflicts import Conflicts
+from billing.bank.matching import remittance, suggestions, vetoes
 from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import (
@@ -19,6 +18,7 @@ from billing.bank.matching.types import (
     MatchDecision,
     MatchingPolicy,
 )
+from billing.bank.matching.vetoes import Conflicts
 
 #: rule -> its meaning, as a reviewer reads it
 RULES = {
@@ -42,7 +42,9 @@ def match(
     """Decide about each transfer, in the order of booking date and line."""
     ordered = sorted(transfers, key=lambda incoming: (incoming.booking_date, incoming.order))
     decisions = [decide(incoming, open_items, policy) for incoming in ordered]
-    contested = conflicts.find(ordered, decisions, open_items)
+    contested = vetoes.conflicts(ordered, decisions, open_items)
+    if not contested.of_one_payer and not contested.of_several:
+        return decisions
     return _in_turn(ordered, decisions, open_items, policy, contested)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing.bank import decide, returns, transfers, unapplied
+from billing.bank import decide, line_ends, returns, unapplied
 from billing.bank.errors import PartsRefused
 from billing.bank.invoicing import issue, remind, renew
 from billing.bank.matching.types import MatchingPolicy
@@ -85,24 +85,21 @@ class Customers(Ledger):
     def match(self, policy=None):
         while True:
             with transaction() as ctx:
-                if not transfers.split_lines(ctx.at(self.now)):
+                if not line_ends.split_lines(ctx.at(self.now)):
                     break
         with transaction() as ctx:
-            undecided = transfers.undecided(ctx.session)
-        for transfer in undecided:
-            if transfer.is_return:
-                with transaction() as ctx:
-                    returns.settle(ctx.at(self.now), transfer)
-        with transaction() as ctx:
-            undecided = transfers.undecided(ctx.session)
-            invoices = decide.issued(ctx.session)
-            decided = decide.decide(ctx.session, undecided, policy=policy or MatchingPolicy())
-        for decision, version in decided:
-            self._carry_out(decision, version)
-        if decided:
+            returned = decide.decide(ctx.session, policy=MatchingPolicy()).returns
+        for transfer in returned:
             with transaction() as ctx:
-                decide.mark(ctx.at(self.now), invoices)
-        return [decision.rule for decision, _ in decided]
+                returns.settle(ctx.at(self.now), transfer)
+        with transaction() as ctx:
+            batch = decide.decide(ctx.session, policy=policy or MatchingPolicy())
+        for decision, version in batch.decisions:
+            self._carry_out(decision, version)
+        if batch.decisions:
+            with transaction() as ctx:
+                decide.mark(ctx.at(self.now), batch.invoices)
+        return [decision.rule for decision, _ in batch.decisions]
 
     def _carry_out(self, decision, version):
         try:
