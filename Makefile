@@ -28,8 +28,16 @@ demo: $(READY) ## do the five jobs once, on real servers, and show what became o
 test: $(READY) ## run the test suite on its own servers
 	@$(BIN)/pytest -m "not long"
 
-test-long: $(READY) ## run the long suites: chaos, soak
-	@$(BIN)/pytest -m long --timeout 1800 --numprocesses 0
+# With a seed, that part of them: tests/seeds.py.
+PART = TEST_LONG_SEED=$(SEED)
+PART_OPTIONS = --randomly-seed $(SEED) --hypothesis-seed $(SEED)
+
+test-long: $(READY) ## run the long suites; with SEED=N a part of them, for about a minute
+	@$(if $(SEED),$(PART)) $(BIN)/pytest -m long --timeout 1800 \
+	  $(if $(SEED),$(PART_OPTIONS),--numprocesses 0)
+
+mutants: $(READY) ## change the product here and there, and list what no test notices; ARGS="--help"
+	@$(BIN)/python -m tests.tools.mutants $(ARGS)
 
 check: $(READY) ## lint, types, imports, documents, tests
 	@$(MAKE) --no-print-directory lint docs test
@@ -56,4 +64,4 @@ lock: ## pin the dependencies of pyproject.toml in requirements.lock (needs uv)
 	  --generate-hashes --no-emit-package billing-client --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -o requirements.lock
 
-.PHONY: help setup run demo test test-long check lint docs docs-serve bench lock
+.PHONY: help setup run demo test test-long mutants check lint docs docs-serve bench lock

@@ -58,6 +58,8 @@ COUNTS = {
     "transfers_waiting": "transfers for review",
     "audit_findings": "open findings",
 }
+#: The other fields of `--json`.
+FACTS = ("postgres", "redis", "workers", "queues", "bank_lines")
 #: The counts that need an operator if they are not 0.
 PROBLEMS = {
     "dead_letters": "dead letters: billing dead-letters list",
@@ -128,7 +130,7 @@ def status() -> None:
     Down means that a server does not answer, or that no worker reads a queue.
     """
     state = read()
-    facts = {name: getattr(state, name) for name in ("postgres", "redis", "workers", "queues")}
+    facts = {name: getattr(state, name) for name in FACTS}
     if not in_json({**facts, **state.counts, "problems": state.problems}):
         _show(state)
     if state.down:

@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import sqlalchemy as sa
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests import seeds
+
 # How fast inputs are made says something of the machine, and nothing of the code.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -21,6 +24,7 @@ settings.load_profile("suite")
 plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[structlog.processors.add_log_level, plain])
 _session = ExitStack()
+_BEGAN = time.monotonic()
 #: A Postgres and a Redis each; beyond this a run is as long as its longest file.
 MOST_PROCESSES = 4
 #: What takes longest is begun first, so that no process ends long after the others.
@@ -74,6 +78,12 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: places.get(item.path, last))
 
 
+def pytest_runtest_setup(item):
+    """A part of the long tests ends in time."""
+    if seeds.SEED is not None and time.monotonic() - _BEGAN > seeds.PART_S:
+        pytest.skip("the part's time is over")
+
+
 def _hands_out(config):
     """Whether this process runs no test itself: xdist's controller."""
     asked = config.getoption("numprocesses", None)
@@ -96,7 +106,8 @@ def pytest_configure(config):
     os.environ["BILLING_ALIVE_DIR"] = str(folder)
     _take_servers(folder)
     _refuse_a_redis_in_use(os.environ["REDIS_URL"])
-    os.environ["DATABASE_URL"] = _session.enter_context(FreshDatabase("suite"))
+    template = os.environ.get("TEST_DATABASE_TEMPLATE", "template1")
+    os.environ["DATABASE_URL"] = _session.enter_context(FreshDatabase("suite", template))
     from worker import schema
 
     schema.upgrade()
@@ -138,12 +149,13 @@ def pytest_unconfigure(config):
 class FreshDatabase:
     """A database of its own on the test server, dropped at the end."""
 
-    def __init__(self, name):
+    def __init__(self, name, template="template1"):
         self._url = sa.make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2")
         self._name = f"billing_{name}_{secrets.token_hex(4)}"
+        self._template = template
 
     def __enter__(self):
-        self._run(f'CREATE DATABASE "{self._name}"')
+        self._run(f'CREATE DATABASE "{self._name}" TEMPLATE "{self._template}"')
         return self._url.set(database=self._name).render_as_string(hide_password=False)
 
     def __exit__(self, *_):

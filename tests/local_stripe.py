@@ -1,21 +1,20 @@
 """localstripe, somebody else's fake of Stripe, in a process of its own on 127.0.0.1: a second opinion.
 
-It is GPL, so no dependency: `pip install localstripe` into an environment of its own and put that on
-the PATH. It speaks an API of 2017; what it does not know (expanded payments, prices, codes of errors)
-is not asked of it.
+It is GPL, so no dependency: the Python of an environment that has it is named in
+TEST_LOCALSTRIPE_PYTHON (CONTRIBUTING.md), else its tests are skipped. It speaks an API of 2017; what
+it does not know (expanded payments, prices, codes of errors) is not asked of it.
 """
 
-import shutil
+import os
 import socket
 import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
 
-PROGRAM = shutil.which("localstripe")
+PYTHON = os.environ.get("TEST_LOCALSTRIPE_PYTHON")
 #: Its own command listens on every address.
 ON_LOOPBACK = """
 import sys
@@ -26,7 +25,7 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
 KEY = "sk_test_12345"
 STARTS_WITHIN_S = 30
 
-if_installed = pytest.mark.skipif(PROGRAM is None, reason="localstripe is not on the PATH")
+if_installed = pytest.mark.skipif(PYTHON is None, reason="TEST_LOCALSTRIPE_PYTHON names no Python")
 
 
 class LocalStripe:
@@ -65,8 +64,7 @@ class LocalStripe:
 def running_localstripe():
     """The server, until the end of the block."""
     port = free_port()
-    python = Path(PROGRAM).with_name("python")
-    process = subprocess.Popen([python, "-c", ON_LOOPBACK, str(port)])
+    process = subprocess.Popen([PYTHON, "-c", ON_LOOPBACK, str(port)])
     try:
         deadline = time.monotonic() + STARTS_WITHIN_S
         while not listens(port):

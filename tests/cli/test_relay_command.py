@@ -163,7 +163,6 @@ def test_it_does_not_start_on_a_path_that_can_not_be(billing, path):
     assert "--path" in billing("relay", "--path", path, exit_code=2)
 
 
-@pytest.mark.long
 @if_installed
 def test_it_takes_what_localstripe_signs(relay, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

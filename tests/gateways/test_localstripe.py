@@ -6,7 +6,7 @@ from billing.errors import StripeRefused
 from gateways.stripe_api import StripeGateway
 from tests.local_stripe import KEY, if_installed, running_localstripe
 
-pytestmark = [pytest.mark.long, if_installed]
+pytestmark = if_installed
 
 
 @pytest.fixture(scope="module")

@@ -50,11 +50,12 @@ def test_nothing_is_paid_in_to_an_account_that_is_not_there(ledger, slug, error)
     assert ledger.see("gone").entries == []
 
 
-def test_a_lot_cannot_end_before_it_begins(ledger):
+@pytest.mark.parametrize("seconds", [-1, 0], ids=["in the past", "at this moment"])
+def test_a_lot_cannot_end_before_it_begins(ledger, seconds):
     ledger.open_account("acme")
 
     with pytest.raises(AlreadyExpired):
-        ledger.grant("acme", 50, key="k", expires_at=ledger.now - dt.timedelta(seconds=1))
+        ledger.grant("acme", 50, key="k", expires_at=ledger.now + dt.timedelta(seconds=seconds))
 
 
 def test_a_balance_beyond_the_apps_column_is_rejected_and_leaves_the_key_free(ledger):

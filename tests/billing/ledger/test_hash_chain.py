@@ -74,6 +74,12 @@ def test_an_untouched_ledger_has_an_unbroken_hash_chain(acme):
             id="every entry removed",
         ),
         pytest.param(
+            "DELETE FROM igny8_credit_transactions WHERE tenant_id ="
+            " (SELECT id FROM igny8_tenants WHERE slug = 'acme')",
+            1,
+            id="every entry removed, the opening too",
+        ),
+        pytest.param(
             "INSERT INTO igny8_credit_transactions (tenant_id, type, amount, balance_after,"
             " description, idempotency_key, actor, happened_at, created_at) SELECT id, 'grant', 5,"
             " 97, 'x', 'x', 'x', now(), now() FROM igny8_tenants WHERE slug = 'acme'",

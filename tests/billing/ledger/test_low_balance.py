@@ -54,3 +54,11 @@ def test_credits_that_come_and_go_cross_again(ledger):
     ledger.debit("acme", "image_generation", units=17, key="3")
 
     assert events() == [("credits.low", 20), ("credits.low", 20)]
+
+
+def test_an_account_without_a_plan_spends_and_hears_of_no_threshold(ledger):
+    ledger.open_account("acme", plan=None, credits=10)
+
+    assert ledger.debit("acme", "clustering", key="d").outcome == "taken"
+
+    assert events() == []

@@ -24,6 +24,7 @@ from models.life import Trial
 from models.operations import OutboxEvent
 from tests.billing.lifecycle.conftest import Life
 from tests.billing.lifecycle.model import DAY, Account
+from tests.seeds import SEED, part, seeds
 from worker.database import transaction
 
 START = dt.datetime(2027, 3, 1, 9, tzinfo=dt.UTC)  # the leap day of 2028 lies within
@@ -240,4 +241,4 @@ def test_two_years_of_a_few_accounts_are_as_the_model_has_them(database, seed):
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_two_years_of_ten_thousand_accounts_are_as_the_model_has_them(database):
-    live(World(7, accounts=10_000), every=1)
+    live(World(seeds(1)[0], accounts=part(10_000)), every=1 if SEED is None else 7)

@@ -15,6 +15,7 @@ from models.purchases import Purchase
 from tests.billing.stripe.story import Stripe
 from tests.billing.stripe.writing import seconds
 from tests.conftest import empty_database
+from tests.seeds import part
 from tests.story import Ledger
 from worker.database import transaction
 
@@ -135,7 +136,7 @@ def test_after_every_step_the_books_agree(steps):
 
 
 @pytest.mark.long
-@settings(max_examples=200)
+@settings(max_examples=part(200))
 @given(steps=A_TALE)
 def test_after_every_step_of_many_tales_the_books_agree(steps):
     tell(steps)

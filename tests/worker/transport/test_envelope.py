@@ -76,6 +76,19 @@ def test_what_celery_takes_is_taken(unusual):
     assert read(raw(unusual)).arguments["key"] == "k"
 
 
+@pytest.mark.parametrize(("written", "read_as"), [(None, 0), (0, 0), (3, 3)])
+def test_retries_are_counted_and_none_are_0(written, read_as):
+    assert read(raw(with_headers(GOOD, retries=written))).retries == read_as
+
+
+@pytest.mark.parametrize("name", ["eta", "expires"])
+@pytest.mark.parametrize(
+    ("year", "is_read"), [(1970, False), (1971, True), (9000, True), (9001, False)]
+)
+def test_a_time_is_read_from_the_first_year_to_the_last(name, year, is_read):
+    assert opens_or_is_malformed(with_headers(GOOD, **{name: f"{year}-06-01T12:00:00"})) is is_read
+
+
 @given(st.binary())
 def test_any_bytes_are_an_envelope_or_malformed(data):
     with pytest.raises(Malformed):
@@ -118,6 +131,11 @@ def test_a_body_of_any_values_makes_an_envelope_or_malformed(positional, argumen
         pytest.param('[[], {}, {"link": [1]}]', False, id="an unknown follower"),
         pytest.param("[[], {}, {}] {}", False, id="more behind it"),
         pytest.param(f'[[], {{"metadata": {"[" * 101}{"]" * 101}}}, {{}}]', False, id="too deep"),
+        pytest.param(
+            '[[], {"metadata": ' + '{"a":[' * 51 + "]}" * 51 + "}, {}]",
+            False,
+            id="objects and lists",
+        ),
         pytest.param(f'[[], {{"debits": [{"{}," * 300}{{}}]}}, {{}}]', True, id="many, not deep"),
     ],
 )

@@ -147,3 +147,10 @@ def test_the_oldest_message_is_seen_and_left(redis_client):
 
     assert queues.oldest(redis_client, "debits") == RAWS[0]
     assert queues.depth(redis_client, "debits") == 3
+
+
+def test_to_acknowledge_or_renew_nothing_asks_nothing_of_redis(redis_client, taken):
+    queues.acknowledge(redis_client, [])
+    queues.renew(redis_client, [])
+
+    assert queues.in_hand(redis_client) == 3

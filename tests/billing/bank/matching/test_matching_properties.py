@@ -157,7 +157,7 @@ def test_known_payers_settle_nothing_for_another_account_and_every_rule_is_reach
     policy, reached = MatchingPolicy(trust_after=3), Counter()
 
     @given(st.data(), _named_invoices, _payers)
-    @settings(max_examples=300, derandomize=True)
+    @settings(max_examples=600, derandomize=True)
     def check(data, invoices, payers):
         transfers = data.draw(_known_transfers(invoices))
         items, by_id = open_items(*invoices, payers=payers), {one.id: one for one in transfers}
