@@ -168,13 +168,24 @@ class OpenItems:
         A payer that the bank does not name equals any other unnamed one. Closed invoices do not
         count: rule D keeps late money for them as credit.
         """
-        alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
         ids = {invoice.id for invoice in invoices if invoice.due_minor}
+        return any(ids & earlier.invoice_ids for earlier in self._sent_lately(incoming))
+
+    def was_sent_for_account(self, incoming: IncomingTransfer, account_id: int) -> bool:
+        """Whether the payer sent the same amount for any invoice of this account, days before."""
         return any(
-            ids & earlier.invoice_ids
-            and abs(incoming.booking_date - earlier.booking_date) <= DOUBLE_WITHIN
-            for earlier in self.earlier.get(alike, ())
+            self.invoices[id].account_id == account_id
+            for earlier in self._sent_lately(incoming)
+            for id in earlier.invoice_ids
         )
+
+    def _sent_lately(self, incoming: IncomingTransfer) -> list[EarlierTransfer]:
+        alike = (incoming.payer_iban, incoming.amount_minor, incoming.currency)
+        return [
+            earlier
+            for earlier in self.earlier.get(alike, ())
+            if abs(incoming.booking_date - earlier.booking_date) <= DOUBLE_WITHIN
+        ]
 
     def known_for(self, iban: str | None) -> dict[int, PayerHistory]:
         """The accounts that this payer is known to have paid for."""

@@ -28,7 +28,7 @@ from billing.bank.matching.types import (
 #: Rules whose amount proves nothing.
 _INEXACT = frozenset({"A3", "A4", "D"})
 #: Rules where a reference that is not ours may claim part of the money.
-_MAY_PAY_MORE = frozenset({"A3", "A4"})
+_MAY_PAY_MORE = frozenset({"A3", "A4", "A6"})
 
 
 def of_decision(
@@ -41,7 +41,8 @@ def of_decision(
     """Reasons against carrying out a decision automatically."""
     reasons = _of_transfer(incoming, remittance_text, policy)
     named = remittance_text.named
-    invoices = named or [open_items.invoices[invoice_id] for invoice_id, _ in decision.parts]
+    paid = [open_items.invoices[invoice_id] for invoice_id, _ in decision.parts]
+    invoices = list(dict.fromkeys([*named, *paid]))
     if len({invoice.account_id for invoice in invoices}) != 1:
         return reasons
     reasons += _of_invoices(incoming, remittance_text, invoices, open_items)
