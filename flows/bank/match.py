@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from billing.bank import decide, line_ends, returns
 from billing.bank.errors import PartsRefused, TransferChanged
-from billing.bank.invoicing import remind, renew
+from billing.bank.invoicing import obsolete, remind, renew
 from billing.bank.line_ends import SPLIT_AT_ONCE
 from billing.bank.matching.rows import UndecidedTransfer
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
@@ -116,7 +116,7 @@ def bill() -> dict[str, object]:
     currency = settings().invoice_currency
     while True:
         with transaction() as ctx:
-            set_aside = renew.set_aside(ctx)
+            set_aside = obsolete.set_aside(ctx)
         with transaction() as ctx:
             renewed = renew.renew(ctx, currency=currency)
         with transaction() as ctx:

@@ -8,14 +8,14 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (13, 31),
-    "invoice-paid": (39, 112),
-    "invoice-paid-task": (43, 120),
-    "bank-match": (42, 130),
-    "bank-match-task": (44, 133),
-    "bank-import": (18, 73),
-    "bank-import-task": (38, 229),
-    "trial-end": (14, 32),
-    "trial-end-task": (18, 63),
+    "invoice-paid": (41, 121),
+    "invoice-paid-task": (45, 126),
+    "bank-match": (42, 110),
+    "bank-match-task": (44, 113),
+    "bank-import": (20, 88),
+    "bank-import-task": (38, 243),
+    "trial-end": (15, 36),
+    "trial-end-task": (19, 67),
 }
 
 

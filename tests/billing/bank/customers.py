@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from billing.bank import decide, line_ends, returns, unapplied
 from billing.bank.errors import PartsRefused
-from billing.bank.invoicing import issue, remind, renew
+from billing.bank.invoicing import issue, obsolete, remind, renew
 from billing.bank.matching.types import MatchingPolicy
 from billing.bank.review import decisions, queue, reviewers
 from billing.bank.review.decisions import Review
@@ -126,7 +126,7 @@ class Customers(Ledger):
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""
         with transaction() as ctx:
-            aside = renew.set_aside(ctx.at(self.now))
+            aside = obsolete.set_aside(ctx.at(self.now))
         with transaction() as ctx:
             renewed = renew.renew(ctx.at(self.now), currency=CURRENCY)
         with transaction() as ctx:
