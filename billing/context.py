@@ -58,6 +58,7 @@ class Context:
             `billing`, or the operator's.
         policy: The operator's choices.
         ledger_key: The secret of the hash chain; None makes plain hashes.
+        checkout_secrets: The secrets that sign the app's references in Checkout sessions.
     """
 
     session: Session
@@ -65,6 +66,7 @@ class Context:
     actor: str = "billing"
     policy: Policy = field(default_factory=Policy)
     ledger_key: bytes | None = None
+    checkout_secrets: tuple[str, ...] = ()
 
     def at(self, now: dt.datetime) -> "Context":
         """The same context at another time."""

@@ -9,6 +9,12 @@ from cli.screen import console, in_json, json_option, table
 from cli.topic import Topic
 from worker.database import transaction
 
+#: The columns of a purchase; amounts are in the payment's unit of the currency.
+MONEY = (
+    "payment, currency, price: price_minor, kept: kept_minor, returned: returned_minor,"
+    " moved: moved_minor, in balance: parked_minor, given, taken back: taken_back, to come: to_come"
+)
+
 
 @click.group(cls=Topic)
 def accounts() -> None:
@@ -67,13 +73,16 @@ def _show(account: overview.Overview) -> None:
 @click.argument("account")
 @json_option
 def explain(account: str) -> None:
-    """Explain the balance of ACCOUNT (id or slug), from its opening to now."""
+    """Explain the balance of ACCOUNT (id or slug), with the money behind its credits."""
     with transaction() as ctx:
         lines, summary = explain_account.of(ctx, account)
-    if in_json({"lines": lines, "now": summary}):
+        money = explain_account.money(ctx, account)
+    if in_json({"lines": lines, "money": money, "now": summary}):
         return
     change = {"change": lambda line: f"{line.change:+,}" if line.count else None}
     title = f"how the balance of {account} came about"
     table(title, "when, what, change, balance", lines, change)
+    if money:
+        table("money behind the credits", MONEY, money)
     for sentence in summary:
         console.print(sentence)

@@ -33,6 +33,7 @@ def show(report: ledger_audit.Report) -> None:
     """Print each invariant with the number of its violations, then each violation."""
     checks = ledger_audit.CHECKS + ledger_audit.LONG_CHECKS
     invariants = {check.name: check.invariant for check in checks}
+    invariants[ledger_audit.STRIPE_WITHOUT_CREDITS] = ledger_audit.STRIPE_WITHOUT_CREDITS_INVARIANT
     invariants[ledger_audit.HASH_CHAIN] = ledger_audit.HASH_CHAIN_INVARIANT
     table(
         f"audit of {report.accounts:,} accounts",

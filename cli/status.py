@@ -56,6 +56,7 @@ COUNTS = {
     "statements_held": "held statements",
     "files_refused": "refused statement files",
     "transfers_waiting": "transfers for review",
+    "stripe_unanswered": "Stripe payments without effect",
     "audit_findings": "open findings",
 }
 #: The other fields of `--json`.
@@ -70,6 +71,7 @@ PROBLEMS = {
     "statements_held": "statements are held: billing statements list --held",
     "files_refused": "files were refused: billing statements files --refused",
     "transfers_waiting": "transfers wait for review: billing transfers review",
+    "stripe_unanswered": "Stripe payments without effect: billing audit, stripe prices link",
     "audit_findings": "open findings: billing audit, billing stripe drift",
 }
 
@@ -194,6 +196,7 @@ def _read_postgres(state: Status) -> None:
             "statements_held": bank.statements_held,
             "files_refused": bank.files_refused,
             "transfers_waiting": bank.transfers_waiting,
+            "stripe_unanswered": stripe_inbox.unanswered(session),
             "audit_findings": session.scalar(findings),
         }
         state.bank_lines = bank.line_ends

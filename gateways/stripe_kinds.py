@@ -59,6 +59,7 @@ KINDS: dict[str, Kind] = {
         embedded={"refunds": Embedded("/v1/refunds", owner="charge")},
     ),
     "refund": Kind("/v1/refunds"),
+    "credit_note": Kind("/v1/credit_notes"),
     "dispute": Kind("/v1/disputes"),
     "payment_intent": Kind("/v1/payment_intents"),
     "payment_method": Kind("/v1/payment_methods"),

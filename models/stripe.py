@@ -28,6 +28,16 @@ class StripeEvent(Ours, table="stripe_events"):
         partial_index("stripe_events_object_idx", "object_id", where="state = 'parked'"),
         partial_index("stripe_events_reason_idx", "reason", where="state = 'parked'"),
         partial_index("stripe_events_open_idx", "id", where="state IN ('parked','failed')"),
+        partial_index(
+            "stripe_events_foreign_idx",
+            "object_id",
+            where="state = 'ignored' AND reason = 'ForeignProduct'",
+        ),
+        partial_index(
+            "stripe_events_unanswered_idx",
+            "id",
+            where="state IN ('ignored', 'failed') AND facts ->> 'amount_minor' IS NOT NULL",
+        ),
         {"postgresql_with": {"fillfactor": 80}},
     )
 
@@ -63,6 +73,12 @@ class StripeObject(Ours, table="stripe_objects"):
     __table_args__ = (
         Index(None, "account_id", "kind"),
         Index(None, "customer", "kind"),
+        # The few invoices that move money into or out of a customer's balance.
+        partial_index(
+            "stripe_objects_balance_idx",
+            "account_id",
+            where="kind = 'invoice' AND facts ->> 'moves_balance' = 'true'",
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -82,6 +98,18 @@ class StripeLink(Ours, table="stripe_links"):
 
     from_id: Mapped[str] = mapped_column(primary_key=True)
     to_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class StripeOwner(Ours, table="stripe_owners"):
+    """An object at Stripe that the main app or an operator said to be an account's.
+
+    A customer that the account had before, or a Checkout session or payment that names nobody.
+    """
+
+    object_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[BigInt] = mapped_column(index=True)
+    actor: Mapped[str]
+    recorded_at: Mapped[dt.datetime]
 
 
 class StripePrice(Ours, table="stripe_prices"):

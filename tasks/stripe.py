@@ -4,8 +4,8 @@ import datetime as dt
 import time
 
 from billing.operations import slots
-from billing.stripe import drift, inbox_upkeep
-from billing_client.messages import ApplyStripeEvent, StripeWebhook
+from billing.stripe import drift, inbox_upkeep, links
+from billing_client.messages import AnnounceCheckout, ApplyStripeEvent, StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import batch as stripe_batch
@@ -40,6 +40,14 @@ def receive(message: StripeWebhook) -> dict[str, object]:
 def apply(message: ApplyStripeEvent) -> dict[str, object]:
     """Apply an event that the relay has stored, and those that wait behind it."""
     return stripe_batch.summary(stripe_batch.work(message))
+
+
+@app.task(name=AnnounceCheckout.TASK, message=AnnounceCheckout)
+def announce_checkout(message: AnnounceCheckout) -> dict[str, object]:
+    """Record whose account pays in a Checkout session; apply what waited for it."""
+    with transaction() as ctx:
+        events = links.announce(ctx.by("main_app"), message)
+    return {"events": events}
 
 
 @app.task(name="stripe.apply_due", is_tick=True)

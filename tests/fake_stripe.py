@@ -16,6 +16,7 @@ KEY = "sk_test_of_the_fake"
 HOMES = {
     "charge": "/v1/charges",
     "checkout.session": "/v1/checkout/sessions",
+    "credit_note": "/v1/credit_notes",
     "customer": "/v1/customers",
     "dispute": "/v1/disputes",
     "event": "/v1/events",

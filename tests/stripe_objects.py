@@ -196,6 +196,24 @@ def refund(object_id="re_1", **changes):
     return fields | changes
 
 
+def credit_note(object_id="cn_1", **changes):
+    fields = {
+        "amount": 4450,
+        "currency": "usd",
+        "customer": "cus_1",
+        "customer_balance_transaction": None,
+        "invoice": "in_1",
+        "metadata": {},
+        "out_of_band_amount": None,
+        "post_payment_amount": 4450,
+        "pre_payment_amount": 0,
+        "refunds": [{"amount_refunded": 4450, "refund": "re_1", "type": "refund"}],
+        "status": "issued",
+        "type": "post_payment",
+    }
+    return _object("credit_note", object_id, **fields | changes)
+
+
 def charge(object_id="ch_1", *, refunds=(), **changes):
     fields = {
         "amount": 8900,

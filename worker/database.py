@@ -81,7 +81,14 @@ def _context(session: Session, actor: str) -> Context:
         shortfall_minor=config.transfer_shortfall_minor,
         uses_unapplied_cash=config.use_unapplied_cash,
     )
-    return Context(session, clock.now(), actor, policy, secret.encode() or None)
+    return Context(
+        session,
+        clock.now(),
+        actor,
+        policy,
+        secret.encode() or None,
+        config.reference_secrets,
+    )
 
 
 def _allow(seconds: int) -> Callable[..., None]:

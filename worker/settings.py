@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from billing.currencies import exponent_of
+from billing_client.checkout import MIN_SECRET_CHARACTERS
 
 
 class BadSettings(SystemExit):
@@ -132,6 +133,10 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
     """Another server that speaks Stripe's API, for tests."""
 
+    checkout_secrets: SecretStr | None = None
+    """Secrets of at least 16 characters that sign `billing_client.checkout_reference`, separated by
+    commas. The app has the same; its first one signs. During a rotation set both."""
+
     statement_folder: Path | None = None
     """A folder whose files beat imports as bank statements."""
     invoice_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
@@ -200,6 +205,19 @@ class Settings(BaseSettings):
         if exponent_of(code) is None:
             raise ValueError(f"{code} is not a currency of ISO 4217.")
         return code
+
+    @field_validator("checkout_secrets")
+    @classmethod
+    def _are_long(cls, secrets: SecretStr | None) -> SecretStr | None:
+        short = [x for x in _by_commas(secrets) if len(x) < MIN_SECRET_CHARACTERS]
+        if short:
+            raise ValueError(f"Each secret must have {MIN_SECRET_CHARACTERS} characters or more.")
+        return secrets
+
+    @property
+    def reference_secrets(self) -> tuple[str, ...]:
+        """Return the secrets that sign references of Checkout sessions."""
+        return _by_commas(self.checkout_secrets)
 
     @property
     def signing_secrets(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from billing.host.invoices import MirroredInvoice, MirroredSubscription
 from billing.ledger import idempotency
 from billing.lifecycle import reactivation
 from billing.purchases import clawbacks, purchases
-from billing.purchases.clawbacks import PaymentState
+from billing.purchases.money import PaymentState
 from billing.purchases.purchases import Bought
 from billing.renewal import periods
 from models.transfers import TransferInvoice
@@ -115,6 +115,8 @@ def _bought(invoice: TransferInvoice, origin: str, *, credits: int) -> Bought:
         starts_at=invoice.period_start,
         ends_at=invoice.period_end,
         plan_id=invoice.plan_id,
+        price_minor=invoice.due_minor,
+        currency=invoice.currency,
     )
 
 

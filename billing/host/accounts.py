@@ -60,12 +60,13 @@ class PlanTerms(NamedTuple):
 
 
 class HostPlan(NamedTuple):
-    """A plan and its monthly credits."""
+    """A plan and its monthly credits. `is_free`: its price in the main app is 0."""
 
     id: int
     slug: str
     included_credits: int
     is_active: bool
+    is_free: bool
 
 
 class HostUser(NamedTuple):
@@ -167,7 +168,9 @@ FROM igny8_plans AS p LEFT JOIN billing.plan_policies AS policy ON policy.plan_i
 def plan(session: Session, plan_id: int | None) -> HostPlan | None:
     """Read the plan with this id, if there is one."""
     row = session.execute(
-        select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active).where(Plan.id == plan_id)
+        select(Plan.id, Plan.slug, Plan.included_credits, Plan.is_active, Plan.price == 0).where(
+            Plan.id == plan_id
+        )
     ).first()
     return HostPlan(*row) if row else None
 
@@ -222,7 +225,8 @@ WHERE stripe_customer_id = %(customer)s AND stripe_customer_id <> '' ORDER BY id
 _LOCK_CUSTOMERS = """
 SELECT id, slug, plan_id, status, credits, is_deleted, stripe_customer_id
 FROM igny8_tenants
-WHERE stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> ''
+WHERE (stripe_customer_id = ANY(%(customers)s::text[]) AND stripe_customer_id <> '')
+   OR id = ANY(%(ids)s::bigint[])
 ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -237,13 +241,21 @@ def with_customer(session: Session, customer: str) -> list[int]:
     return alive or [account_id for account_id, _ in rows]
 
 
-def lock_customers(session: Session, customers: Iterable[str]) -> dict[str, HostAccount]:
-    """Lock the accounts of these Stripe customers; leaves out customers of several accounts."""
-    values = {"customers": sorted(customers)}
+def lock_customers(
+    session: Session, customers: Iterable[str], ids: Iterable[int] = ()
+) -> tuple[dict[str, HostAccount], Locked]:
+    """Lock the accounts of these Stripe customers, and those with these ids, in ascending id.
+
+    Returns them by customer and by id. A customer of several accounts is left out.
+    """
+    values = {"customers": sorted(customers), "ids": sorted(ids)}
     by_customer: dict[str, list[HostAccount]] = {}
+    by_id: dict[int, HostAccount] = {}
     for row in session.connection().exec_driver_sql(_LOCK_CUSTOMERS, values):
-        by_customer.setdefault(row[6], []).append(HostAccount._make(row))
-    return {customer: rows[0] for customer, rows in by_customer.items() if len(rows) == 1}
+        account = by_id[row[0]] = HostAccount._make(row)
+        by_customer.setdefault(row[6], []).append(account)
+    single = {customer: rows[0] for customer, rows in by_customer.items() if len(rows) == 1}
+    return single, by_id
 
 
 def customers(session: Session, *, after: str, limit: int) -> list[str]:
@@ -273,7 +285,7 @@ def set_plan(session: Session, account_id: int, plan_id: int) -> None:
 def plans_by_slug(session: Session) -> dict[str, HostPlan]:
     """Read every plan, by its slug."""
     rows = session.connection().exec_driver_sql(
-        "SELECT id, slug, included_credits, is_active FROM igny8_plans"
+        "SELECT id, slug, included_credits, is_active, price = 0 FROM igny8_plans"
     )
     return {row[1]: HostPlan._make(row) for row in rows.all()}
 

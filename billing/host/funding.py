@@ -15,7 +15,8 @@ from billing.context import Context
 #: The condition, of an account `a` at `{now}`; the queries of the sweeps use it too.
 FUNDED = """(
     EXISTS (SELECT FROM billing.purchases AS p
-            WHERE p.account_id = a.id AND p.plan_id IS NOT NULL AND p.ends_at > {now})
+            WHERE p.account_id = a.id AND p.plan_id IS NOT NULL AND p.ends_at > {now}
+              AND p.reduced < p.credits)
     OR EXISTS (SELECT FROM billing.stripe_objects AS o
                WHERE o.account_id = a.id AND o.kind = 'subscription'
                  AND o.facts->>'status' IN ('trialing', 'active', 'past_due', 'unpaid', 'paused'))
@@ -66,10 +67,11 @@ class Funding(NamedTuple):
 
 NOT_FUNDED = Funding()
 
-# A purchase whose money went back whole funds nothing any more.
+# A purchase whose money went back whole, or that a change of plan ended, funds nothing any more.
 _PAID = """
 billing.purchases AS p WHERE p.account_id = a.id AND p.plan_id IS NOT NULL
     AND p.ends_at > %(now)s AND p.taken_back < p.credits::bigint * p.lots
+    AND p.reduced < p.credits
 """
 _WAYS = f"""
 SELECT a.id, card.until, card.since, GREATEST(

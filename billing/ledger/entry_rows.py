@@ -166,6 +166,20 @@ def entries_by_id(session: Session, ids: Iterable[int]) -> dict[int, Entry]:
     return {row.id: _entry(row) for row in session.scalars(rows)}
 
 
+_EXPIRED = """
+SELECT COALESCE(-sum((part ->> 1)::bigint), 0)
+FROM igny8_credit_transactions, jsonb_array_elements(lots_used) AS part
+WHERE tenant_id = %(account_id)s AND type = 'expiry' AND idempotency_key IS NOT NULL
+  AND (part ->> 0)::bigint = ANY(%(lot_ids)s::bigint[])
+"""
+
+
+def expired_of(session: Session, account_id: int, lot_ids: Iterable[int]) -> int:
+    """The credits of these lots that expired unspent."""
+    values = {"account_id": account_id, "lot_ids": sql.numbers(lot_ids)}
+    return int(sql.rows(session, _EXPIRED, values)[0][0])
+
+
 def _entry(row: CreditTransaction) -> Entry:
     return Entry(
         id=row.id,

@@ -33,8 +33,8 @@ def uuid_of(account_id: int, debit_key: str) -> str:
     return idempotency.as_uuid(idempotency.own("reversed_by", account_id, debit_key))
 
 
-def before_0013(debit_key: str) -> str:
-    """Return the uuid that stood for a reversal of this key before migration 0013."""
+def before_0015(debit_key: str) -> str:
+    """Return the uuid that stood for a reversal of this key before migration 0015."""
     return idempotency.as_uuid(key_of(debit_key))
 
 

@@ -1,7 +1,8 @@
 """Clawbacks: credits follow money that goes back, never more than the purchase gave.
 
 refund          future lots are cancelled first, then unspent credits of the purchase's own lots are
-                taken; spent ones become debt, up to the plan's limit, and later lots repay it
+                taken; expired ones are gone already; spent ones become debt, up to the plan's
+                limit, and later lots repay it
 open dispute    unspent credits are frozen by a hold that no capture can touch
 dispute won     the hold ends
 dispute lost    as a refund
@@ -12,7 +13,6 @@ coming late, changes nothing more.
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
@@ -24,31 +24,14 @@ from billing.events import outbox
 from billing.ledger import entry_rows, idempotency, reversals
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
-from billing.purchases import purchases
+from billing.purchases import money, purchases
+from billing.purchases.money import PaymentState, Target
 from billing.usage.holds import DISPUTE
 from models.credits import Hold, Lot
 from models.purchases import Purchase
 
 #: The expiry of a dispute's hold, which waits for the bank's decision.
 NEVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentState:
-    """The money of a payment: paid, gone back for good, and disputed.
-
-    In minor units of one currency. `disputes`: the amounts of open disputes, by their ids.
-    """
-
-    paid: int
-    returned: int
-    disputes: dict[str, int]
-
-    def share(self, total: int, amount: int) -> int:
-        """The part of `total` credits that `amount` of the money bought, rounded down."""
-        if self.paid <= 0 or amount >= self.paid:
-            return total if amount > 0 else 0
-        return total * amount // self.paid
 
 
 def settle(ctx: Context, bought: Sequence[Purchase], state: PaymentState) -> None:
@@ -68,7 +51,9 @@ def settle_all(ctx: Context, payments: Iterable[tuple[Sequence[Purchase], Paymen
     for bought, state in with_purchases:
         operations = {_operation(purchase) for purchase in bought}
         frozen = [hold for hold in holds if hold.operation in operations]
-        if _is_needed(bought, state, frozen):
+        for purchase in bought:
+            _write_money(purchase, state)
+        if frozen or state.disputes or any(_must_change(purchase, state) for purchase in bought):
             _settle(ctx, bought, state, frozen)
 
 
@@ -87,8 +72,7 @@ def _settle(
     for hold in frozen:
         _thaw(ledger, balance, hold)
     for purchase in bought:
-        total = purchase.credits * purchase.lots
-        _claw_back_to(ledger, balance, purchase, state.share(total, state.returned))
+        _claw_back_to(ledger, balance, purchase, money.target_of(purchase, state))
         _freeze(ledger, balance, purchase, state)
         purchase.next_due_at = None if state.disputes else purchases.due_at(purchase)
     ledger.write()
@@ -96,12 +80,13 @@ def _settle(
     purchases.give_due(ctx, bought)
 
 
-def _is_needed(bought: Sequence[Purchase], state: PaymentState, frozen: Sequence[Hold]) -> bool:
-    """Whether there is anything to do; most payments are neither refunded nor disputed."""
-    is_touched = any(purchase.taken_back for purchase in bought) or bool(frozen)
+def _must_change(purchase: Purchase, state: PaymentState) -> bool:
+    """Whether the purchase's credits differ from what the state of its payment asks for."""
+    target = money.target_of(purchase, state)
     # A dispute stops the future lots even if there was nothing to freeze.
-    is_stopped = any(item.next_due_at is None and purchases.due_at(item) for item in bought)
-    return is_touched or is_stopped or state.returned > 0 or bool(state.disputes)
+    is_stopped = purchase.next_due_at is None and purchases.due_at(purchase) is not None
+    is_equal = (purchase.reduced, purchase.taken_back) == (target.reduced, target.taken_back)
+    return is_stopped or not is_equal
 
 
 def _key(purchase: Purchase, number: int) -> str:
@@ -109,15 +94,26 @@ def _key(purchase: Purchase, number: int) -> str:
     return idempotency.own("take-back", purchase.key, number)
 
 
-def _claw_back_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: int) -> None:
-    """Claw back exactly `target` credits of the purchase in all, future lots first."""
-    if target < purchase.taken_back:
+def _write_money(purchase: Purchase, state: PaymentState) -> None:
+    moved = state.moved.get(purchase.id)
+    if moved is not None:
+        purchase.returned_minor = moved.returned_minor
+        purchase.moved_minor, purchase.parked_minor = moved.moved_minor, moved.parked_minor
+    elif purchase.price_minor is not None:
+        purchase.returned_minor = state.share(purchase.price_minor, state.returned)
+
+
+def _claw_back_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: Target) -> None:
+    """Claw back exactly the credits of the target, future lots first."""
+    purchase.reduced = target.reduced
+    if target.taken_back < purchase.taken_back or target.cash < purchase.cancelled:
         _undo(ledger, purchase)
-    more = target - purchase.taken_back
+    more = target.taken_back - purchase.taken_back
     if more <= 0:
         return
-    purchase.taken_back = target
-    cancelled = min(more, max(purchases.still_to_come(purchase), 0))
+    room = max(purchases.still_to_come(purchase), 0)
+    cancelled = min(more, target.cash - purchase.cancelled, room)
+    purchase.taken_back = target.taken_back
     purchase.cancelled += cancelled
     if more > cancelled:
         _take(ledger, balance, purchase, more - cancelled)
@@ -126,12 +122,15 @@ def _claw_back_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: 
 def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) -> None:
     lot_ids = _lot_ids(ledger.ctx.session, purchase)
     ledger.open_lots(balance, lot_ids)
+    unspent = sum([lot.free for lot in balance.lots if lot.id in lot_ids])
+    expired = _expired(ledger, purchase, lot_ids, credits - unspent) if credits > unspent else 0
     terms = ledger.terms.get(balance.account.plan_id)
     used, owed = balance.claw_back(
-        lot_ids, credits, debt_limit=terms.take_back_debt_limit if terms else None
+        lot_ids, credits - expired, debt_limit=terms.take_back_debt_limit if terms else None
     )
     taken = -sum([part for _, part in used])
-    written_off = credits - taken - owed
+    written_off = credits - expired - taken - owed
+    details = {"unspent": taken, "debt": owed, "written_off": written_off}
     purchase.take_backs += 1
     key = _key(purchase, purchase.take_backs)
     ledger.post(
@@ -145,29 +144,40 @@ def _take(ledger: Ledger, balance: Balance, purchase: Purchase, credits: int) ->
         actor="billing",
         happened_at=ledger.ctx.now,
         lots=used,
-        details={"unspent": taken, "debt": owed, "written_off": written_off},
+        details=details | ({"expired": expired} if expired else {}),
     )
-    outbox.leave(
-        ledger.ctx,
-        "credits.taken_back",
-        account_id=balance.account.id,
-        payload={
-            "payment": purchase.origin,
-            "unspent": taken,
-            "debt": owed,
-            "written_off": written_off,
-        },
-    )
+    if expired < credits:
+        outbox.leave(
+            ledger.ctx,
+            "credits.taken_back",
+            account_id=balance.account.id,
+            payload={"payment": purchase.origin, **details},
+        )
+
+
+def _expired(ledger: Ledger, purchase: Purchase, lot_ids: Sequence[int], most: int) -> int:
+    """Up to `most` credits that expired unspent, and that no clawback has counted yet.
+
+    Nobody owes them: later lots, which other money paid for, must not pay for them.
+    """
+    session, account_id = ledger.ctx.session, purchase.account_id
+    expired = entry_rows.expired_of(session, account_id, lot_ids)
+    counted = [(entry.details or {}).get("expired", 0) for entry in _take_backs(ledger, purchase)]
+    return min(most, expired - sum([cast("int", credits) for credits in counted]))
+
+
+def _take_backs(ledger: Ledger, purchase: Purchase) -> list[entry_rows.Entry]:
+    """The entries of the purchase's clawbacks that were not undone, newest first."""
+    numbers = range(purchase.undone + 1, purchase.take_backs + 1)
+    keys = [ledger.known_keys[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
+    ids = [key.entry_id for key in keys if key.entry_id]
+    entries = entry_rows.entries_by_id(ledger.ctx.session, ids) if ids else {}
+    return sorted(entries.values(), key=lambda entry: -entry.id)
 
 
 def _undo(ledger: Ledger, purchase: Purchase) -> None:
     """Return all clawed back credits to their lots: the money has come back after all."""
-    numbers = range(purchase.undone + 1, purchase.take_backs + 1)
-    keys = [ledger.known_keys[idempotency.as_uuid(_key(purchase, number))] for number in numbers]
-    entries = entry_rows.entries_by_id(
-        ledger.ctx.session, [key.entry_id for key in keys if key.entry_id]
-    )
-    for entry in sorted(entries.values(), key=lambda entry: -entry.id):
+    for entry in _take_backs(ledger, purchase):
         key = idempotency.own("take-back-undone", entry.key)
         lots = reversals.give_back(ledger, entry, key=key)
         ledger.post(

@@ -38,7 +38,8 @@ class Bought:
         key: The name of the line.
         origin: The name of the payment.
         source: plan, top_up or bank_transfer.
-        credits: A month, or in all for a top-up, which has neither `plan_id` nor `ends_at`.
+        credits: A month, or in all for a top-up, which has no `plan_id`.
+        price_minor: The price of the line, net of discounts, in the payment's unit of `currency`.
     """
 
     key: str
@@ -49,6 +50,15 @@ class Bought:
     starts_at: dt.datetime
     ends_at: dt.datetime | None = None
     plan_id: int | None = None
+    price_minor: int | None = None
+    currency: str | None = None
+
+    @property
+    def lots(self) -> int:
+        """The number of its lots: one a month of a plan, else one."""
+        if self.ends_at is None or self.plan_id is None:
+            return 1
+        return months_of(self.starts_at, self.ends_at)
 
 
 def lot_key(purchase: Purchase, number: int) -> str:
@@ -78,7 +88,7 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
     rows = [
         {
             **{field.name: getattr(line, field.name) for field in fields(line)},
-            "lots": months_of(line.starts_at, line.ends_at) if line.ends_at else 1,
+            "lots": line.lots,
             "next_due_at": line.starts_at,
             "recorded_at": ctx.now,
         }
@@ -156,7 +166,7 @@ def _give(
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
-        amount = min(purchase.credits, still_to_come(purchase))
+        amount = min(purchase.credits - purchase.reduced, still_to_come(purchase))
         try:
             first = bridge_lot if number == 1 else None
             _give_lot(ledger, balance, purchase, amount, number=number, at=at, bridge_lot=first)
@@ -166,6 +176,8 @@ def _give(
             purchase.next_due_at = ledger.ctx.now + FULL_WAITS
             break
         purchase.given = number
+        purchase.granted += amount
+        purchase.withheld += purchase.reduced
         purchase.next_due_at = due_at(purchase)
         results.append(
             SweepResult(balance.account.id, "bought", at, granted=amount, plan_id=purchase.plan_id)
@@ -220,8 +232,9 @@ def _give_lot(
 
 
 def still_to_come(purchase: Purchase) -> int:
-    """The credits of lots that are not given yet and that no refund has cancelled."""
-    return purchase.credits * (purchase.lots - purchase.given) - purchase.cancelled
+    """The credits of lots that are not given yet, and that nothing has cancelled or reduced."""
+    lots = purchase.lots - purchase.given
+    return (purchase.credits - purchase.reduced) * lots - purchase.cancelled
 
 
 def due_at(purchase: Purchase) -> dt.datetime | None:
@@ -241,6 +254,12 @@ def ends_at(purchase: Purchase, number: int) -> dt.datetime | None:
 def of_origins(session: Session, origins: Iterable[str]) -> list[Purchase]:
     """Read the purchases of these payments, oldest first. Call it under the account's lock."""
     rows = select(Purchase).where(Purchase.origin.in_(sorted(origins))).order_by(Purchase.id)
+    return list(session.scalars(rows))
+
+
+def of_account(session: Session, account_id: int) -> list[Purchase]:
+    """Read the account's purchases, oldest first."""
+    rows = select(Purchase).where(Purchase.account_id == account_id).order_by(Purchase.id)
     return list(session.scalars(rows))
 
 

@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 
 from billing.context import Context
 from billing.errors import Rejected
-from billing.stripe import events, object_rows, sync
+from billing.stripe import events, inbox, object_rows, sync
 from billing.stripe.errors import (
     NeedsApiKey,
     StripeKnowsNone,
     UnhandledType,
+    UnknownPrice,
 )
 from billing.stripe.events import Guard
 from billing.stripe.fields import JSON
@@ -91,7 +92,8 @@ def current_facts(ctx: Context, kind: type[Facts], object_id: str, fetched: Fetc
     """
     if fetched.prices:
         prices = [State(CatalogPrice.parse(price), fetched.at) for price in fetched.prices]
-        object_rows.store_all(ctx, prices)
+        if any(object_rows.store_all(ctx, prices)):
+            inbox.wake(ctx, reason=UnknownPrice.__name__)
     if fetched.object is not None:
         return kind.parse(fetched.object)
     return _gone(ctx.session, kind, object_id)

@@ -1,12 +1,16 @@
 """The meaning of Stripe's prices: a plan, a top-up of credits, or none of ours.
 
-An operator's link (`billing stripe prices link`) comes first, then the price itself: metadata
-`plan` (a slug) or `credits`, or a lookup key that is a plan's slug, alone or with `_…` behind it;
-then its product.
+An operator's link (`billing stripe prices link`) comes first, of the price, then of its product;
+then the price's own metadata, `plan` (a slug) or `credits`; then a lookup key that is a plan's
+slug, alone or with `_…` behind it; then the product's metadata.
+
+A plan that only the product names is not what a one-time price sells: that is a fee. Metadata that
+gives a recurring price `credits` counts last, for many plans' prices say there what they include.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -21,8 +25,12 @@ from billing.stripe.fields import Price
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.checkout_session import CheckoutSession
 from billing.stripe.objects.invoice import Invoice
+from billing.stripe.objects.price import CatalogPrice
+from billing.stripe.objects.product import Product
 from billing.stripe.objects.subscription import Subscription
 from models.stripe import StripePrice
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +52,56 @@ class Catalog:
 
     def meaning(self, price: Price) -> Meaning | None:
         """Return the price's meaning; None for one that is not ours. Raises UnknownPlan."""
-        names = [name for name in (price.id, price.product) if name]
-        for name in names:
-            if name in self.links:
-                return self.links[name]
-        sources = [price, *[self.prices[name] for name in names if name in self.prices]]
-        return next((meaning for source in sources if (meaning := self._own_meaning(source))), None)
+        id_, product = price.id or "", price.product or ""
+        if id_ in self.links:
+            return self.links[id_]
+        known = [price, *self._known(id_)]
+        is_one_time = price.is_of_item or any(item.is_one_time for item in known)
+        if product in self.links:
+            meaning = self.links[product]
+            return None if is_one_time and meaning and meaning.plan else meaning
+        is_recurring = not is_one_time and any(item.is_one_time is False for item in known)
+        products = [*known, *self._known(product)]
+        credits = _first([item.credits for item in known])
+        slug = _first([item.plan for item in known])
+        if slug is None and (credits is None or is_recurring):
+            slug = self._by_lookup_key(known)
+            if slug is None and not is_one_time:
+                slug = _first([item.product_plan for item in products])
+        if slug is None:
+            credits = credits or _first([item.product_credits for item in products])
+            return Meaning(credits=credits) if credits is not None else None
+        if slug not in self.plans:
+            raise UnknownPlan(plan=slug, price=price.id)
+        return Meaning(plan=self.plans[slug])
 
-    def _own_meaning(self, price: Price) -> Meaning | None:
-        if price.plan is not None:
-            if price.plan not in self.plans:
-                raise UnknownPlan(plan=price.plan, price=price.id)
-            return Meaning(plan=self.plans[price.plan])
-        if price.credits is not None and price.is_one_time is not False:
-            return Meaning(credits=price.credits)
-        key = price.lookup_key or ""
-        fitting = [slug for slug in self.plans if key == slug or key.startswith(f"{slug}_")]
-        return Meaning(plan=self.plans[max(fitting, key=len)]) if fitting else None
+    def is_linked(self, price: Price) -> bool:
+        """Whether an operator said what the price is, also that it is none of ours."""
+        return any(name in self.links for name in (price.id, price.product) if name)
+
+    def _known(self, name: str) -> list[Price]:
+        return [self.prices[name]] if name in self.prices else []
+
+    def _by_lookup_key(self, prices: Iterable[Price]) -> str | None:
+        keys = [price.lookup_key for price in prices if price.lookup_key]
+        fitting = [s for s in self.plans if any(k == s or k.startswith(f"{s}_") for k in keys)]
+        return max(fitting, key=len, default=None)
+
+
+def _first(values: Iterable[Value | None]) -> Value | None:
+    return next((value for value in values if value is not None), None)
 
 
 _NAMED = """
-SELECT id, true, plan_id, credits, NULL::jsonb FROM billing.stripe_prices
+SELECT id, 'link', plan_id, credits, NULL::jsonb FROM billing.stripe_prices
 WHERE id = ANY(%(names)s::text[])
 UNION ALL
-SELECT id, false, NULL, NULL, facts FROM billing.stripe_objects
+SELECT id, kind, NULL, NULL, facts FROM billing.stripe_objects
 WHERE id = ANY(%(names)s::text[]) AND kind IN ('price', 'product')
 """
+
+
+_KINDS: dict[str, type[CatalogPrice]] = {"price": CatalogPrice, "product": Product}
 
 
 def prices_of(facts: Facts) -> list[Price]:
@@ -94,11 +126,11 @@ def load(session: Session, objects: Iterable[Facts], *, loaded: Catalog | None =
     rows = session.connection().exec_driver_sql(_NAMED, {"names": sorted(names)})
     links: dict[str, Meaning | None] = {}
     prices_by_id: dict[str, Price] = {}
-    for name, is_link, plan_id, credits, facts in rows.all():
-        if is_link:
+    for name, kind, plan_id, credits, facts in rows.all():
+        if kind == "link":
             links[name] = _linked(name, plan_id, credits, by_id)
         else:
-            prices_by_id[name] = Price(**facts["price"])
+            prices_by_id[name] = _KINDS[kind].from_json(facts).price
     return Catalog(names, links, plans, prices_by_id)
 
 
@@ -114,30 +146,59 @@ def _linked(
 
 def unexplained(facts: Facts, catalog: Catalog) -> list[str]:
     """The ids of prices that the object only names, and that nothing known explains."""
-    return sorted(
-        {
-            price.id
-            for price in prices_of(facts)
-            if price.id
-            and price.is_one_time is None
-            and price.id not in catalog.prices
-            and catalog.meaning(price) is None
-        }
-    )
+    prices = prices_of(facts)
+    return sorted({price.id for price in prices if price.id and is_unexplained(price, catalog)})
+
+
+def is_unexplained(price: Price, catalog: Catalog) -> bool:
+    """Whether the price is only named, and nothing known explains it."""
+    is_known = price.is_one_time is not None or price.id in catalog.prices
+    if price.id is None or is_known or catalog.is_linked(price):
+        return False
+    try:
+        # A product with a plan explains its fee, too.
+        return catalog.meaning(replace(price, is_of_item=False)) is None
+    except UnknownPlan:
+        return False
 
 
 def refusal(facts: Facts, catalog: Catalog) -> Rejected | None:
-    """ForeignProduct for an object that has prices, and none of ours; UnknownPrice before that."""
-    try:
-        if unknown := unexplained(facts, catalog):
-            return UnknownPrice(prices=unknown, object=facts.id)
-        prices = prices_of(facts)
-        if not prices or any(catalog.meaning(price) for price in prices):
-            return None
-    except UnknownPlan as error:
-        return error
+    """ForeignProduct for an object that has prices, and none of ours; before that a line's error.
+
+    A session's own metadata outweigh its prices. A line that can't be read yet does not refuse an
+    invoice that has another of ours, unless prorations are among them: they count together.
+    """
+    prices = prices_of(facts)
+    if not prices or (isinstance(facts, CheckoutSession) and facts.is_top_up):
+        return None
+    lines = facts.lines if isinstance(facts, Invoice) else ()
+    errors: list[Rejected] = [error for line in lines if (error := line.error(facts.id))]
+    is_ours = False
+    for price in prices:
+        try:
+            is_ours = catalog.meaning(price) is not None or is_ours
+        except UnknownPlan as error:
+            errors.append(error)
+    if unknown := unexplained(facts, catalog):
+        errors.insert(0, UnknownPrice(prices=unknown, object=facts.id))
+    can_be_parted = bool(lines) and not any(line.is_proration for line in lines)
+    if is_ours and (can_be_parted or not errors):
+        return None
     names = {name for price in prices for name in (price.id, price.product) if name}
-    return ForeignProduct(object=facts.id, prices=sorted(names))
+    return errors[0] if errors else ForeignProduct(object=facts.id, prices=sorted(names))
+
+
+def is_refused_by_link(facts: Facts, catalog: Catalog) -> bool:
+    """Whether an operator said of each price of the object that it is none of ours."""
+    return all(catalog.is_linked(price) for price in prices_of(facts))
+
+
+def sells(invoice: Invoice, catalog: Catalog) -> bool:
+    """Whether a line of the invoice is ours, or may be: it can't be read."""
+    try:
+        return any(line.flaw or catalog.meaning(line.price) for line in invoice.lines)
+    except UnknownPlan:
+        return True
 
 
 def unlearned(facts: Facts, catalog: Catalog) -> list[Price]:

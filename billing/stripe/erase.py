@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from billing.context import Context
+from billing.stripe import owners
 
 # Events that still wait can't be applied any more, as the account is closed.
 _EVENTS = """
@@ -22,6 +23,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND kind IN ('charge', 'payment_method
 
 def erase(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
     """Erase the payloads of these accounts' and customers' events, and their card digests."""
-    values = {"ids": list(account_ids), "customers": list(customers), "now": ctx.now}
+    known = [name for id_ in account_ids for name in owners.of_account(ctx.session, id_)]
+    values = {"ids": list(account_ids), "customers": [*customers, *known], "now": ctx.now}
     ctx.session.connection().exec_driver_sql(_EVENTS, values)
     ctx.session.connection().exec_driver_sql(_CARDS, values)

@@ -26,6 +26,7 @@
         │   └── ByHand                  an operator ignored the event
         ├── Waits                   parked until something becomes known
         │   ├── UnknownCustomer         no account has this customer
+        │   ├── UnvouchedAccount        the account is named, and only the payer vouches for it
         │   ├── UnknownPayment          the payment has not arrived yet
         │   ├── UnknownPrice            a price is named only by its id
         │   └── NeedsApiKey             a thin event, and no API key
@@ -146,6 +147,10 @@ class Waits(StripeRejected):
 
 class UnknownCustomer(Waits):
     """No account is linked to the customer of object {object}."""
+
+
+class UnvouchedAccount(Waits):
+    """The object {object} names account {account_id} in a field that any payer can write."""
 
 
 class UnknownPayment(Waits):

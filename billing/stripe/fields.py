@@ -1,8 +1,10 @@
 """Readers for the fields of Stripe's JSON, and of our metadata in it. Each checks what it reads."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -30,14 +32,24 @@ PLAN_METADATA, CREDITS_METADATA = "plan", "credits"
 ACCOUNT_METADATA = "account_id"
 MAX_ACCOUNT_ID = 2**63 - 1
 
+#: The beginnings of Stripe's ids; a charge of the oldest kinds of payment is `py_…`.
+INVOICE, INTENT, CHARGE, PAYMENT = "in_", "pi_", "ch_", "py_"
+
 JSON = Mapping[str, Any]
+
+_DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,20})?")
 
 _exponent = lru_cache(maxsize=256)(currencies.exponent_of)
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of a line or an item. None: the object at hand does not say."""
+    """The price of a line or an item. None: the object at hand does not say.
+
+    `is_free`: its amount is 0. `is_metered`: its quantity is usage, not a number of subscriptions.
+    `plan` and `credits` by its own metadata, `product_…` by its product's. `is_of_item`: it is on
+    a line that no subscription made, so it is a one-time price.
+    """
 
     id: str | None
     product: str | None
@@ -45,6 +57,11 @@ class Price:
     plan: str | None = None
     credits: int | None = None
     is_one_time: bool | None = None
+    is_free: bool | None = None
+    is_metered: bool | None = None
+    product_plan: str | None = None
+    product_credits: int | None = None
+    is_of_item: bool = False
 
 
 def text(source: JSON, name: str, *, longest: int = MAX_TEXT_CHARACTERS) -> str | None:
@@ -71,6 +88,19 @@ def reference(source: JSON, name: str) -> str | None:
     return text(value, "id") if isinstance(value, Mapping) else text(source, name)
 
 
+def linked(source: JSON, name: str, *forms: str) -> str | None:
+    """Read the id of another object of a payment; None unless it begins with one of `forms`.
+
+    A link joins two payments, so a text of the merchant's own must never pass for an id.
+    """
+    return link_id(reference(source, name), *forms)
+
+
+def link_id(value: str | None, *forms: str) -> str | None:
+    """Return the id if it has one of these forms, such as `INVOICE`."""
+    return value if value is not None and value.startswith(forms) else None
+
+
 def flag(source: JSON, name: str) -> bool:
     """Read a boolean; missing or null is False. Raises BadObject."""
     value = source.get(name)
@@ -90,6 +120,37 @@ def amount(source: JSON, name: str, *, signed: bool = False) -> int:
     if not is_whole or abs(value) > MAX_AMOUNT or (value < 0 and not signed):
         raise BadAmount(field=name)
     return int(value)
+
+
+def is_zero(*values: object) -> bool | None:
+    """Whether the first of these amounts that is present is 0; a price's may be a decimal text."""
+    value = next((str(value) for value in values if value is not None), "")
+    return Decimal(value) == 0 if _DECIMAL.fullmatch(value) else None
+
+
+def amounts(source: JSON, name: str) -> int:
+    """Sum the amounts in a list. Raises BadAmount or BadObject."""
+    return sum([amount(item, "amount", signed=True) for item in items(source, name)])
+
+
+def balances(invoice: JSON) -> tuple[int | None, int | None]:
+    """Read the customer's balance before and after an invoice; None: not said. Raises BadAmount."""
+    before, after = [
+        None if invoice.get(name) is None else amount(invoice, name, signed=True)
+        for name in ("starting_balance", "ending_balance")
+    ]
+    return before, after
+
+
+def is_credit(*places: JSON) -> bool | None:
+    """Whether a proration line credits earlier ones; None: an old shape, which does not say.
+
+    Source: docs.stripe.com/api/invoice-line-item/object, proration_details
+    """
+    for place in places:
+        if isinstance(place.get("proration_details"), Mapping):
+            return bool(inside(place, "proration_details").get("credited_items"))
+    return None
 
 
 def count(source: JSON, name: str, *, default: int) -> int:
@@ -173,7 +234,10 @@ def common(source: JSON, *hints: JSON) -> dict[str, Any]:
 
 def payment_ids(payment: JSON) -> list[str | None]:
     """Read the intent and the charge that an invoice or an invoice payment names."""
-    return [reference(payment, name) for name in ("payment_intent", "charge")]
+    return [
+        linked(payment, "payment_intent", INTENT),
+        linked(payment, "charge", CHARGE, PAYMENT),
+    ]
 
 
 def card_digest(*sources: JSON) -> str | None:
@@ -187,13 +251,19 @@ def price_of(source: JSON) -> Price:
     metadata = inside(source, "metadata")
     product = inside(source, "product", "metadata")
     type_ = text(source, "type") if source.get("object") == "price" else "recurring"
+    usage = inside(source, "recurring").get("usage_type") or source.get("usage_type")
+    names = ("unit_amount_decimal", "unit_amount", "amount_decimal", "amount")
     return Price(
         id=text(source, "id"),
         product=reference(source, "product"),
         lookup_key=text(source, "lookup_key"),
-        plan=text(metadata, PLAN_METADATA) or text(product, PLAN_METADATA),
-        credits=credits_in(metadata) or credits_in(product),
+        plan=text(metadata, PLAN_METADATA),
+        credits=credits_in(metadata),
         is_one_time=None if type_ is None else type_ == "one_time",
+        is_free=is_zero(*[source.get(name) for name in names]),
+        is_metered=None if usage is None else usage == "metered",
+        product_plan=text(product, PLAN_METADATA),
+        product_credits=credits_in(product),
     )
 
 

@@ -58,10 +58,14 @@ class OpenEvent(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """The result of an event that was applied: its account, and what it did."""
+    """The result of an event that was applied: its account, and what it did.
+
+    `error`: the reason why a part of it, such as a line of an invoice, was not applied.
+    """
 
     account_id: int | None
     facts: dict[str, object]
+    error: Rejected | None = None
 
 
 class Retry(NamedTuple):
@@ -139,7 +143,9 @@ def _row(event: OpenEvent, result: Result, now: dt.datetime) -> dict[str, Any]:
 def _verdict(event: OpenEvent, result: Result, now: dt.datetime) -> Verdict:
     attempts = event.attempts + 1
     if isinstance(result, Applied):
-        return "applied", None, result.facts, None
+        if result.error is None:
+            return "applied", None, result.facts, None
+        result = result.error
     if isinstance(result, Retry):
         facts = result.error.facts if isinstance(result.error, BillingError) else None
         due_at = now + _pause(attempts) if attempts < MAX_ATTEMPTS else None
@@ -284,6 +290,21 @@ WHERE id IN (SELECT id FROM billing.stripe_events
                                          OR reason = %(reason)s)
              FOR UPDATE SKIP LOCKED)
 """
+
+
+_REOPEN_FOREIGN = """
+UPDATE billing.stripe_events SET state = 'received', due_at = %(now)s, finished_at = NULL
+WHERE id IN (SELECT id FROM billing.stripe_events
+             WHERE state = 'ignored' AND reason = 'ForeignProduct' AND payload IS NOT NULL
+               AND object_id = ANY(%(objects)s::text[])
+             FOR UPDATE SKIP LOCKED)
+"""
+
+
+def reopen_foreign(ctx: Context, object_ids: Iterable[str]) -> int:
+    """Reopen the events of these objects that were ignored as foreign; return how many."""
+    values = {"objects": list(object_ids), "now": ctx.now}
+    return ctx.session.connection().exec_driver_sql(_REOPEN_FOREIGN, values).rowcount
 
 
 def wake(

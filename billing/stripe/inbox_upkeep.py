@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from billing.context import Context
@@ -12,6 +12,23 @@ from billing.stripe import inbox
 from billing.stripe.errors import ByHand
 from billing.stripe.inbox import OPEN, TAKEN_UP_AGAIN, OpenEvent
 from models.stripe import StripeEvent
+
+#: Payments of known accounts that ended without their effect, each with the command that shows it.
+#: One that has bought something by another of its objects is answered.
+UNANSWERED = """
+SELECT 'payment ' || min(e.facts ->> 'payment'),
+       jsonb_build_object('account_id', min((e.facts ->> 'account_id')::bigint),
+                          'currency', min(e.facts ->> 'currency'),
+                          'amount_minor', min((e.facts ->> 'amount_minor')::bigint),
+                          'reason', min(e.reason), 'event', min(e.id),
+                          'command', 'billing stripe show ' || min(e.id))
+FROM billing.stripe_events AS e
+WHERE e.state IN ('ignored', 'failed') AND e.facts ->> 'amount_minor' IS NOT NULL
+  AND (e.state = 'failed' OR NOT EXISTS (
+      SELECT FROM billing.purchases AS p
+      WHERE p.origin IN (SELECT jsonb_array_elements_text(e.facts -> 'objects'))))
+GROUP BY e.facts ->> 'payment'
+"""
 
 
 class UnknownEvent(BillingError):
@@ -40,11 +57,25 @@ def postpone(ctx: Context, numbers: Iterable[int]) -> None:
     ctx.session.execute(later.values(due_at=ctx.now + TAKEN_UP_AGAIN))
 
 
-def wake_foreign(ctx: Context, price: str) -> int:
-    """Reopen events that were ignored because this price was not ours; return how many."""
+#: Reasons that a link of a price may end: the price had no meaning, or a wrong one.
+_OF_PRICES = ("UnknownPlan", "LineWithoutPeriod", "AbsurdPeriod", "AbsurdCredits", "BadObject")
+
+
+def wake_price(ctx: Context, price: str) -> int:
+    """Make due the events that this price, or product, may free; return how many.
+
+    Those that wait for a price; that were ignored, or given up, because this one was not ours; and
+    that failed on a line.
+    """
     is_named = StripeEvent.facts["prices"].contains([price])
+    is_ignored = StripeEvent.reason.in_(("ForeignProduct", "NeverLinked")) & is_named
     rows = select(StripeEvent.id).where(
-        StripeEvent.state == "ignored", StripeEvent.reason == "ForeignProduct", is_named
+        or_(
+            (StripeEvent.state == "ignored") & is_ignored,
+            (StripeEvent.state == "failed") & StripeEvent.reason.in_(_OF_PRICES),
+            (StripeEvent.state == "parked") & (StripeEvent.reason == "UnknownPrice"),
+        ),
+        StripeEvent.payload.is_not(None),
     )
     woken = update(StripeEvent).where(StripeEvent.id.in_(rows))
     woken = woken.values(state="received", due_at=ctx.now, finished_at=None)
@@ -71,6 +102,11 @@ def counts(session: Session) -> dict[str, int]:
     return {state: number for state, number in rows}  # noqa: C416 - Row is no pair to mypy
 
 
+def unanswered(session: Session) -> int:
+    """Count the payments of known accounts that ended without their effect."""
+    return len(session.execute(text(UNANSWERED)).all())
+
+
 def replay(ctx: Context, number: int) -> StripeEvent:
     """Make an event due again in any state; effects that it had are not repeated.
 
@@ -84,9 +120,13 @@ def replay(ctx: Context, number: int) -> StripeEvent:
 
 
 def ignore(ctx: Context, number: int) -> None:
-    """Ignore an open event on an operator's word. Raises UnknownEvent."""
+    """Ignore an open event, or money without an effect, on an operator's word.
+
+    Raises UnknownEvent.
+    """
     row = ctx.session.get(StripeEvent, number, with_for_update=True)
-    if row is None or row.state not in OPEN:
+    is_money = row is not None and row.state == "ignored" and "amount_minor" in (row.facts or {})
+    if row is None or not (row.state in OPEN or is_money):
         raise UnknownEvent(number=number)
     event = OpenEvent(row.id, row.payload or {}, row.attempts, row.recorded_at)
     with inbox.handle(ctx, [event]) as handling:

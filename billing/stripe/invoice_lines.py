@@ -3,27 +3,28 @@
 A line with a plan's price buys the plan's credits for the line's period, a line with a top-up's
 price buys credits; the quantity multiplies both. A line of 0, as in a trial, buys nothing, unless
 its price is 0. Proration lines follow `plan_changes`: more credits a month give the difference at
-once; fewer take effect with the next invoice.
+once; fewer take effect with the next invoice. The usage of a metered price never multiplies a plan.
 """
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from billing.purchases.purchases import Bought
-from billing.stripe import fields
+from billing.stripe import fields, plan_changes
 from billing.stripe.catalog import Catalog, Meaning
 from billing.stripe.errors import AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod
 from billing.stripe.objects.invoice import Invoice, Line
+from billing.stripe.plan_changes import OurLine, PlanChange
 
 #: More credits than any plan or pack has: a mistake that an operator should see.
 MAX_CREDITS = 100_000_000
 #: Stripe bills every three years at most; prorations may begin in the period before.
 #: https://docs.stripe.com/api/prices/create, recurring.interval_count
 MAX_PERIOD_S = 6 * 366 * 86_400
-
-
-#: A line with the meaning of its price.
-OurLine = tuple[Line, Meaning]
+#: The reason of an invoice that usage above a threshold made, within a period:
+#: docs.stripe.com/billing/subscriptions/usage-based/thresholds
+THRESHOLD = "subscription_threshold"
 
 
 def paid_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
@@ -34,7 +35,21 @@ def paid_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
     if invoice.status != "paid":
         return []
     meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
-    return [(line, meaning) for line, meaning in meanings if meaning is not None]
+    return [(_known(x, meaning, catalog), meaning) for x, meaning in meanings if meaning]
+
+
+def _known(line: Line, meaning: Meaning, catalog: Catalog) -> Line:
+    """The line with what the stored price says of it; newer shapes only name the price.
+
+    A newer line of a trial may show an amount of 0 a unit, too. Where no price says more, the plan
+    itself must be free.
+    """
+    stored = catalog.prices.get(line.price.id or "", line.price)
+    is_metered = stored.is_metered if line.price.is_metered is None else line.price.is_metered
+    is_free = stored.is_free if line.price.is_free is None else line.price.is_free
+    if is_free is None:
+        is_free = line.is_free_price and meaning.plan is not None and meaning.plan.is_free
+    return replace(line, is_free_price=is_free, price=replace(line.price, is_metered=is_metered))
 
 
 def purchases_of(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> list[Bought]:
@@ -48,42 +63,84 @@ def purchases_of(invoice: Invoice, lines: Sequence[OurLine], account_id: int) ->
 
 
 def _of_lines(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
-    prorations: list[OurLine] = []
-    for line, meaning in lines:
+    whole = [(line, meaning) for line, meaning in lines if not line.is_proration]
+    bases = _bases(invoice, [pair for pair in whole if pair[1].plan])
+    for line, meaning in whole:
         if meaning.plan is None:
             if line.amount > 0 or line.is_free_price:
                 yield _line_top_up(invoice, line, meaning, account_id)
-        elif line.is_proration:
-            prorations.append((line, meaning))
-        elif _is_paid_for(line) and meaning.plan.included_credits:
+        elif line in bases and _is_paid_for(line) and meaning.plan.included_credits:
             yield _line_plan(invoice, line, meaning, account_id)
-    if prorations:
-        last_end = max([line.end or 0 for line in invoice.lines])
-        yield from _difference(invoice, prorations, last_end, account_id)
+    if len(whole) < len(lines):
+        yield from _of_prorations(invoice, lines, account_id)
+
+
+def _of_prorations(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
+    for change in plan_changes.of_packs(lines).values():
+        if change.credits > 0 and change.is_paid and change.newest:
+            yield _more_of_a_pack(invoice, change, change.newest[0], account_id)
+    change_of_plan = plan_changes.of_plans(lines)
+    if change_of_plan and change_of_plan.credits > 0 and change_of_plan.is_paid:
+        yield from _difference(invoice, change_of_plan, account_id)
+
+
+def _bases(invoice: Invoice, lines: Sequence[OurLine]) -> list[Line]:
+    """The lines that are a plan's base, and not usage on top of it.
+
+    A plan that is only metered has one base, whatever the usage: its first line.
+    """
+    bases = [line for line, _ in lines if not line.price.is_metered]
+    plans = {meaning.plan for line, meaning in lines if line in bases}
+    for line, meaning in lines:
+        if meaning.plan not in plans and invoice.reason != THRESHOLD:
+            plans.add(meaning.plan)
+            bases.append(line)
+    return bases
 
 
 def gives_access(line: Line, meaning: Meaning) -> bool:
-    """Whether a paid line is a plan's, and no trial's."""
-    return meaning.plan is not None and (_is_paid_for(line) or line.is_proration)
+    """Whether a paid line is a plan's, and neither a trial's nor mere usage."""
+    return meaning.plan is not None and _is_paid_for(line) and not line.price.is_metered
 
 
 def _is_paid_for(line: Line) -> bool:
     """Whether the line costs something, or its price is 0. A trial's line is 0 at a price above."""
-    return line.amount > 0 or (line.is_free_price is True and line.quantity > 0)
+    is_free = line.amount == 0 and line.is_free_price is True and line.quantity > 0
+    return line.amount > 0 or is_free
+
+
+def price_of(invoice: Invoice, line: Line) -> int:
+    """The price of a line, net of discounts and of what credit notes took off before payment."""
+    gross = sum([item.amount for item in invoice.lines if item.amount > 0])
+    discount = line.discount
+    if not any(item.discount for item in invoice.lines):
+        # Older shapes tell the discount of the whole invoice only, or none.
+        shown = sum([item.amount for item in invoice.lines]) - invoice.total
+        discount = line.amount * max(invoice.discount or shown, 0) // max(gross, 1)
+    return _after_credit_notes(invoice, line.amount - discount)
+
+
+def _after_credit_notes(invoice: Invoice, amount: int) -> int:
+    if invoice.credited and invoice.total > 0:
+        amount = amount * max(invoice.total - invoice.credited, 0) // invoice.total
+    return max(amount, 0)
 
 
 def _line_plan(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) -> Bought:
     assert meaning.plan is not None, "a plan's line"
     starts_at, ends_at = _period(invoice, line)
+    quantity = 1 if line.price.is_metered else line.quantity
     return Bought(
         key=_key(invoice, line),
         account_id=account_id,
         origin=invoice.id,
         source="plan",
-        credits=checked(meaning.plan.included_credits * line.quantity, invoice.id),
+        credits=checked(meaning.plan.included_credits * quantity, invoice.id),
         starts_at=starts_at,
         ends_at=ends_at,
         plan_id=meaning.plan.id,
+        price_minor=price_of(invoice, line),
+        currency=invoice.currency,
     )
 
 
@@ -106,35 +163,49 @@ def _line_top_up(invoice: Invoice, line: Line, meaning: Meaning, account_id: int
         source="top_up",
         credits=checked(meaning.credits * line.quantity, invoice.id),
         starts_at=fields.moment(line.start or invoice.created or fields.FIRST_SECOND),
+        price_minor=price_of(invoice, line),
+        currency=invoice.currency,
     )
 
 
-def _difference(
-    invoice: Invoice, lines: Sequence[tuple[Line, Meaning]], last_end: int, account_id: int
-) -> Iterator[Bought]:
+def _more_of_a_pack(invoice: Invoice, change: PlanChange, line: Line, account_id: int) -> Bought:
+    """More of a recurring pack, within its period: credits until the period ends."""
+    starts_at, ends_at = _period(invoice, line)
+    return Bought(
+        key=f"stripe:{invoice.id}:proration:{line.price.id or '-'}",
+        account_id=account_id,
+        origin=invoice.id,
+        source="top_up",
+        credits=checked(change.credits, invoice.id),
+        starts_at=starts_at,
+        ends_at=ends_at,
+        price_minor=_after_credit_notes(invoice, change.net),
+        currency=invoice.currency,
+    )
+
+
+def _difference(invoice: Invoice, change: PlanChange, account_id: int) -> Iterator[Bought]:
     """The monthly credits by which the new plans exceed the old, for the rest of the period.
 
     Prorations may come with the next period's invoice; the purchase then lasts as long as that.
     """
-    total, new = 0, []
-    for line, meaning in lines:
-        assert meaning.plan is not None, "a plan's line"
-        is_new = line.amount >= 0
-        total += (1 if is_new else -1) * meaning.plan.included_credits * line.quantity
-        new += [(line, meaning.plan)] if is_new else []
-    if total <= 0 or not new:
+    if change.newest is None:
         return
-    line, plan = max(new, key=lambda pair: (pair[0].start or 0, pair[0].id))
+    line, meaning = change.newest
+    assert meaning.plan is not None, "a plan's line"
+    last_end = max([item.end or 0 for item in invoice.lines])
     starts_at, ends_at = _period(invoice, line, until=last_end)
     yield Bought(
         key=f"stripe:{invoice.id}:proration",
         account_id=account_id,
         origin=invoice.id,
         source="plan",
-        credits=checked(total, invoice.id),
+        credits=checked(change.credits, invoice.id),
         starts_at=starts_at,
         ends_at=ends_at,
-        plan_id=plan.id,
+        plan_id=meaning.plan.id,
+        price_minor=_after_credit_notes(invoice, change.net),
+        currency=invoice.currency,
     )
 
 

@@ -8,6 +8,7 @@ from billing.stripe.objects.base import Facts
 from billing.stripe.objects.cash_transaction import CashTransaction
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.checkout_session import CheckoutSession
+from billing.stripe.objects.credit_note import CreditNote
 from billing.stripe.objects.customer import Customer
 from billing.stripe.objects.dispute import Dispute
 from billing.stripe.objects.invoice import Invoice
@@ -27,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "subscription": Subscription,
     "charge": Charge,
     "refund": Refund,
+    "credit_note": CreditNote,
     "dispute": Dispute,
     "payment_intent": PaymentIntent,
     "checkout_session": CheckoutSession,
@@ -54,6 +56,7 @@ KIND_OF_THIN_OBJECT: dict[str, Kind] = {
     "checkout.session": CheckoutSession,
     "charge": Charge,
     "refund": Refund,
+    "credit_note": CreditNote,
     "dispute": Dispute,
     "payment_intent": PaymentIntent,
     "payment_method": PaymentMethod,

@@ -141,36 +141,52 @@ def _link(session: Session, pairs: Sequence[tuple[str, str]]) -> None:
         )
 
 
+# Old links may hold a merchant's order reference, which joins nothing.
 _PAYMENTS = """
 WITH RECURSIVE reached (id) AS (
     SELECT unnest(%(ids)s::text[])
     UNION
     SELECT next.id FROM reached CROSS JOIN LATERAL (
-        SELECT to_id AS id FROM billing.stripe_links WHERE from_id = reached.id
+        SELECT to_id AS id FROM billing.stripe_links
+        WHERE from_id = reached.id AND to_id ~ '^(in|pi|ch|py)_'
         UNION ALL
         SELECT from_id FROM billing.stripe_links WHERE to_id = reached.id) AS next
 )
-SELECT reached.id, o.kind, o.facts,
-       ARRAY(SELECT to_id FROM billing.stripe_links AS l WHERE l.from_id = reached.id)
+SELECT reached.id, o.kind, o.facts, o.account_id,
+       ARRAY(SELECT to_id FROM billing.stripe_links AS l
+             WHERE l.from_id = reached.id AND to_id ~ '^(in|pi|ch|py)_')
 FROM reached LEFT JOIN billing.stripe_objects AS o USING (id) ORDER BY reached.id
 """
 
 
-def of_payments(session: Session, object_ids: Iterable[str]) -> dict[str, list[Facts]]:
-    """Read all objects of these objects' payments; objects of one payment share one list."""
+class PaymentObjects(list[Facts]):
+    """The known objects of one payment. `account_id`: the account that it belongs to, if known."""
+
+    account_id: int | None = None
+
+
+def of_payments(session: Session, object_ids: Iterable[str]) -> dict[str, PaymentObjects]:
+    """Read all objects of these objects' payments; objects of one payment share one list.
+
+    All objects of a payment have the same customer, so a link between two customers joins nothing.
+    """
     values = {"ids": list(dict.fromkeys(object_ids))}
     rows = session.connection().exec_driver_sql(_PAYMENTS, values).all()
+    customers = {row[0]: row[2]["customer"] for row in rows if row[2] and row[2]["customer"]}
     members: dict[str, set[str]] = {row[0]: {row[0]} for row in rows}
-    for from_id, _, _, links in rows:
+    for from_id, _, _, _, links in rows:
         for to_id in links:
             group, other = members[from_id], members[to_id]
-            if group is not other:
+            payers = {customers[item] for item in group | other if item in customers}
+            if group is not other and len(payers) <= 1:
                 group |= other
                 members.update(dict.fromkeys(other, group))
-    by_group: dict[int, list[Facts]] = {}
-    payments: dict[str, list[Facts]] = {}
-    for object_id, kind, facts, _ in rows:
-        payment = payments[object_id] = by_group.setdefault(id(members[object_id]), [])
+    by_group: dict[int, PaymentObjects] = {}
+    payments: dict[str, PaymentObjects] = {}
+    for object_id, kind, facts, account_id, _ in rows:
+        payment = by_group.setdefault(id(members[object_id]), PaymentObjects())
+        payments[object_id] = payment
+        payment.account_id = payment.account_id or account_id
         if kind is not None:
             payment.append(KINDS[kind].from_json(facts))
     return payments
@@ -188,6 +204,25 @@ def read_all(session: Session, object_ids: Iterable[str]) -> list[Facts]:
         {"ids": sorted(object_ids)},
     )
     return [KINDS[kind].from_json(facts) for kind, facts in rows.all()]
+
+
+def accounts_of(session: Session, object_ids: Iterable[str]) -> dict[str, int]:
+    """The accounts of those of these objects that are known to have one, by the objects' ids."""
+    rows = session.connection().exec_driver_sql(
+        "SELECT id, account_id FROM billing.stripe_objects"
+        " WHERE id = ANY(%(ids)s::text[]) AND account_id IS NOT NULL",
+        {"ids": list(object_ids)},
+    )
+    return {row[0]: row[1] for row in rows.all()}
+
+
+def count_of_customer(session: Session, customer: str) -> int:
+    """Count the known objects of a customer."""
+    counted = session.connection().exec_driver_sql(
+        "SELECT count(*) FROM billing.stripe_objects WHERE customer = %(customer)s",
+        {"customer": customer},
+    )
+    return int(counted.scalar_one())
 
 
 def of_kind(session: Session, kind: str, *, after: str, limit: int) -> list[Facts]:
@@ -211,3 +246,16 @@ def of_accounts(session: Session, account_ids: Iterable[int], kind: str) -> dict
     for account_id, facts in rows.all():
         objects.setdefault(account_id, []).append(KINDS[kind].from_json(facts))
     return objects
+
+
+_MOVING = """
+SELECT DISTINCT account_id FROM billing.stripe_objects
+WHERE account_id = ANY(%(ids)s::bigint[])
+  AND kind = 'invoice' AND facts ->> 'moves_balance' = 'true'
+"""
+
+
+def with_moving_balance(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts with an invoice that moves their balance at Stripe."""
+    rows = session.connection().exec_driver_sql(_MOVING, {"ids": list(account_ids)})
+    return {account_id for (account_id,) in rows.all()}

@@ -8,17 +8,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from billing.context import Context
+from billing.errors import Rejected
 from billing.host import invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredPayment
 from billing.purchases import clawbacks, purchases
-from billing.purchases.clawbacks import PaymentState
+from billing.purchases.money import PaymentState
 from billing.purchases.purchases import Bought
-from billing.stripe import fields, invoice_lines, object_rows, top_ups
-from billing.stripe.catalog import Catalog
+from billing.stripe import (
+    balance,
+    bills,
+    fields,
+    invoice_lines,
+    object_rows,
+    readable_lines,
+    top_ups,
+)
+from billing.stripe.balance import Bill
+from billing.stripe.catalog import Catalog, sells
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.checkout_session import CheckoutSession
+from billing.stripe.objects.credit_note import CreditNote
 from billing.stripe.objects.dispute import Dispute
 from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_intent import PaymentIntent
@@ -36,6 +47,7 @@ class Payment:
         news: The ids of those whose state is newer than the known one.
         given: Credits that the payment gave in this batch.
         pays_for_plan: Whether it paid for a plan, and so gives access.
+        errors: The reasons why lines of its invoice can't be read; the others count.
     """
 
     account: HostAccount
@@ -44,6 +56,7 @@ class Payment:
     news: set[str] = field(default_factory=set)
     given: int = 0
     pays_for_plan: bool = False
+    errors: list[Rejected] = field(default_factory=list)
     invoice: Invoice | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,11 +66,17 @@ class Payment:
     def may_go_back(self) -> bool:
         """Whether money of it went back, or may have come back; most payments stop here."""
         return (
-            any(isinstance(item, Refund | Dispute) for item in self.objects)
+            any(isinstance(item, Refund | Dispute | CreditNote) for item in self.objects)
             or any(isinstance(item, Charge) and item.refunded for item in self.objects)
             # A charge whose refund failed shows none any more.
             or any(isinstance(item, Charge) for item in self.named)
         )
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it may move money through the customer's balance, or gave credits for some."""
+        moves = self.invoice is not None and self.invoice.moves_balance
+        return moves or self.given > 0 or self.may_go_back
 
     @property
     def decides_access(self) -> bool:
@@ -73,11 +92,18 @@ class Payment:
 
     def purchases(self, catalog: Catalog) -> list[Bought]:
         """The purchases of the payment; empty until it is paid."""
-        if self.invoice is None:
+        if self.invoice is None or not sells(self.invoice, catalog):
             return top_ups.purchases_of(self.objects, catalog, self.account.id)
-        lines = invoice_lines.paid_lines(self.invoice, catalog)
-        self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
-        return invoice_lines.purchases_of(self.invoice, lines, self.account.id)
+        if self.invoice.status != "paid":
+            return []
+
+        def read(invoice: Invoice) -> list[Bought]:
+            lines = invoice_lines.paid_lines(invoice, catalog)
+            self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
+            return invoice_lines.purchases_of(invoice, lines, self.account.id)
+
+        bought, self.errors = readable_lines.purchases_of(self.invoice, catalog, read)
+        return bought
 
 
 @dataclass(slots=True)
@@ -127,24 +153,43 @@ def read(ctx: Context, steps: Sequence[Step]) -> list[Payment]:
 def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> None:
     """Make purchases, clawbacks and the main app's rows equal to these payments.
 
-    Raises as `invoice_lines.purchases_of` does, or BalanceTooLarge.
+    Raises AbsurdCredits or BalanceTooLarge.
     """
     bought = {
-        line.key: (payment, line) for payment in payments for line in payment.purchases(catalog)
+        line.key: (payment, line)
+        for payment in payments
+        for line in _once(ctx, payment, payment.purchases(catalog))
     }
     states = [state_of(payment.objects) for payment in payments]
     for purchase in purchases.open_all(ctx, [line for _, line in bought.values()]):
-        bought[purchase.key][0].given += purchase.credits * purchase.given
-    _claw_back(ctx, payments, states)
+        bought[purchase.key][0].given += purchase.granted
+    may_move = {item.account.id for item in payments if item.invoice and item.may_move}
+    moving = object_rows.with_moving_balance(ctx.session, may_move) if may_move else set()
+    _claw_back(ctx, payments, states, moving)
+    if moving:
+        _follow_balances(ctx, moving, catalog)
     _mirror(ctx, payments, states)
 
 
-def _claw_back(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
+def _once(ctx: Context, payment: Payment, lines: list[Bought]) -> list[Bought]:
+    """Leave out top-ups of an invoice whose session or intent gave the credits before it came."""
+    name = top_ups.name_of(payment.objects)
+    if payment.invoice is None or name is None or not any(x.source == "top_up" for x in lines):
+        return lines
+    is_given = any(x.key == f"stripe:{name}" for x in purchases.of_origins(ctx.session, [name]))
+    return [x for x in lines if not is_given or x.source != "top_up" or x.origin == name]
+
+
+def _claw_back(
+    ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState], moving: set[int]
+) -> None:
+    """Claw back the credits of payments; invoices of `moving` accounts are settled together."""
     places = {
-        item.id: place
+        name: place
         for place, payment in enumerate(payments)
-        if payment.may_go_back
+        if payment.may_go_back and not (payment.invoice and payment.account.id in moving)
         for item in payment.objects
+        for name in (item.id, *item.links)
     }
     if not places:
         return
@@ -154,12 +199,31 @@ def _claw_back(ctx: Context, payments: Sequence[Payment], states: Sequence[Payme
     clawbacks.settle_all(ctx, [(bought[place], states[place]) for place in sorted(bought)])
 
 
+def _follow_balances(ctx: Context, account_ids: set[int], catalog: Catalog) -> None:
+    """Settle all invoices of accounts with money in their balance at Stripe, or money from it."""
+    paid = [
+        Bill(
+            item.invoice,
+            item.lines,
+            item.bought,
+            item.prices,
+            state_of(item.objects),
+            [note for note in item.objects if isinstance(note, CreditNote) and not note.is_void],
+        )
+        for item in bills.read(ctx, account_ids, catalog)
+    ]
+    states = balance.settle(paid)
+    clawbacks.settle_all(ctx, [(bill.bought, states[bill.invoice.id]) for bill in paid])
+
+
 def state_of(payment: Iterable[Facts]) -> PaymentState:
-    """The money of a payment that was paid, went back, and is disputed."""
+    """The money of a payment that paid for its purchases, went back, and is disputed."""
     charges: dict[str, Charge] = {}
     refunds: list[Refund] = []
     disputes: list[Dispute] = []
-    received = [0]
+    notes: list[CreditNote] = []
+    received: list[tuple[str, int]] = []
+    total = from_balance = 0
     for item in payment:
         if isinstance(item, Charge) and item.status == "succeeded":
             charges[item.id] = item
@@ -167,18 +231,37 @@ def state_of(payment: Iterable[Facts]) -> PaymentState:
             refunds.append(item)
         elif isinstance(item, Dispute):
             disputes.append(item)
+        elif isinstance(item, CreditNote) and not item.is_void:
+            notes.append(item)
         elif isinstance(item, Invoice):
-            received.append(item.paid)
+            received.insert(0, (item.currency, item.paid))
+            total, from_balance = item.total, item.from_balance
         elif isinstance(item, PaymentIntent):
-            received.append(item.received)
+            received.append((item.currency, item.received))
         elif isinstance(item, CheckoutSession):
-            received.append(item.total)
-    paid = max(sum([charge.amount for charge in charges.values()]), *received)
+            received.append((item.currency or "", item.total))
+    # The page may show the payer another currency than the one that is charged.
+    amounts = [*[(charge.currency, charge.amount) for charge in charges.values()], *received]
+    currency = amounts[0][0] if amounts else ""
+    charged = sum([charge.amount for charge in charges.values()])
+    paid = max([charged, *[amount for code, amount in received if code == currency]])
     refunded = sum([_refunded(charge, refunds) for charge in charges.values()])
     refunded += sum([refund.returned for refund in refunds if refund.charge not in charges])
-    lost = sum([dispute.amount for dispute in disputes if dispute.is_lost])
-    still_open = {dispute.id: dispute.amount for dispute in disputes if dispute.is_open}
-    return PaymentState(paid, min(refunded + lost, paid) if paid else 0, still_open)
+    claims = {
+        dispute.id: dispute.share_of(
+            charges[dispute.charge].amount if dispute.charge in charges else paid, currency
+        )
+        for dispute in disputes
+    }
+    lost = sum([claims[dispute.id] for dispute in disputes if dispute.is_lost])
+    still_open = {dispute.id: claims[dispute.id] for dispute in disputes if dispute.is_open}
+    unexplained = sum([_unexplained(charge, refunds) for charge in charges.values()])
+    credited = sum([note.amount - note.refunded(refunds) for note in notes])
+    credited += max(sum([note.announced(refunds) for note in notes]) - unexplained, 0)
+    # What the customer's balance paid bought its part, and does not go back with the charge; but a
+    # credit note may give it back.
+    most = max(paid, total) if notes else paid
+    return PaymentState(paid + from_balance, min(refunded + lost + credited, most), still_open)
 
 
 def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
@@ -191,15 +274,21 @@ def _refunded(charge: Charge, refunds: Sequence[Refund]) -> int:
     return made - sum([refund.amount - refund.returned for refund in own])
 
 
+def _unexplained(charge: Charge, refunds: Sequence[Refund]) -> int:
+    """The refunds of a charge that are not known one by one."""
+    own = [refund for refund in refunds if refund.charge == charge.id]
+    return max(charge.refunded - sum([refund.amount for refund in own]), 0)
+
+
 def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState]) -> None:
     """Write the invoices and payments that the main app shows."""
     paid = [
-        (payment, source, _status(state), state.paid)
+        (payment, source, _status(state, money), money)
         for payment, state in zip(payments, states, strict=True)
-        if state.paid > 0 and (source := _source(payment)) is not None
+        if (money := _money(payment, state)) > 0 and (source := _source(payment)) is not None
     ]
     billed = [item.invoice.mirrored(item.account) for item in payments if item.invoice is not None]
-    amounts = [fields.minor(amount, source.currency) for _, source, _, amount in paid]
+    amounts = [fields.minor(amount, source.currency or "") for _, source, _, amount in paid]
     ids = invoices.write_of_stripe(ctx.session, billed)
     written = []
     for (payment, source, status, _), amount_minor in zip(paid, amounts, strict=True):
@@ -207,9 +296,9 @@ def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentS
             account_id=payment.account.id,
             invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
-            external_id=source.id,
+            external_id=top_ups.name_of([source]) or source.id,
             status=status,
-            currency=source.currency,
+            currency=source.currency or "",
             amount_minor=amount_minor,
             happened_at=ctx.now,
         )
@@ -217,20 +306,30 @@ def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentS
     invoices.write_payments(ctx.session, written)
 
 
-def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | None:
-    """The object that names the payment, once it is paid: its invoice, else intent, else charge."""
+def _money(payment: Payment, state: PaymentState) -> int:
+    """The money that was paid: not what the customer's balance paid."""
+    return state.paid - (payment.invoice.from_balance if payment.invoice else 0)
+
+
+def _source(payment: Payment) -> Invoice | PaymentIntent | Charge | CheckoutSession | None:
+    """The object that names the payment, once it is paid.
+
+    Its invoice, else its intent, its charge, or its Checkout session.
+    """
     if payment.invoice is not None:
         return payment.invoice if payment.invoice.status == "paid" else None
     for kind in (PaymentIntent, Charge):
         for item in payment.objects:
-            if isinstance(item, kind):
-                return item if item.status == "succeeded" else None
-    return None
+            if isinstance(item, kind) and item.status == "succeeded":
+                return item
+    sessions = [item for item in payment.objects if isinstance(item, CheckoutSession)]
+    is_paid = bool(sessions) and sessions[0].mode == "payment" and sessions[0].is_paid
+    return sessions[0] if is_paid and sessions[0].currency else None
 
 
-def _status(state: PaymentState) -> str:
+def _status(state: PaymentState, money: int) -> str:
     if state.disputes:
         return "disputed"
     if not state.returned:
         return "succeeded"
-    return "refunded" if state.returned >= state.paid else "partially_refunded"
+    return "refunded" if state.returned >= money else "partially_refunded"

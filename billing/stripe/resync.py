@@ -51,21 +51,23 @@ def resync(ctx: Context, kind: str, object_id: str, fetched: Fetched, *, guard: 
         if is_live != guard.is_live:
             raise LivemodeMismatch(object_is_live=is_live, we_are_live=guard.is_live)
     facts = apply.current_facts(ctx, KINDS[kind], object_id, fetched)
-    account_id = _account_id(ctx.session, facts)
+    account_id = _account_id(ctx, facts)
     before = _state(ctx.session, account_id) if account_id is not None else None
     (result,) = sync(ctx.by("stripe"), [State(facts, fetched.at)])
     if isinstance(result, Rejected):
         raise result
     assert result is not None, "a batch of one has a result"
+    if result.error is not None:
+        result.facts["error"] = result.error.name
     after = _state(ctx.session, account_id) if account_id is not None else None
     return Resynced(kind, object_id, account_id, result.facts, before, after)
 
 
-def _account_id(session: Session, facts: Facts) -> int | None:
+def _account_id(ctx: Context, facts: Facts) -> int | None:
     """Lock the object's account; a price has none. Raises as `customers.lock_owners` returns."""
     if isinstance(facts, CatalogPrice):
         return None
-    (owner,) = customers.lock_owners(session, [facts])
+    (owner,) = customers.lock_owners(ctx, [facts])
     if isinstance(owner, Rejected):
         raise owner
     assert owner is not None, "a batch of one has an owner"

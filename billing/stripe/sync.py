@@ -17,7 +17,15 @@ from billing.errors import Rejected
 from billing.host.accounts import HostAccount
 from billing.lifecycle.trials import fingerprint_rows
 from billing.lifecycle.trials.fingerprints import Fingerprint
-from billing.stripe import catalog, customers, inbox, object_rows, subscriptions
+from billing.stripe import (
+    catalog,
+    customers,
+    inbox,
+    inbox_upkeep,
+    object_rows,
+    subscriptions,
+    unanswered,
+)
 from billing.stripe import payments as stripe_payments
 from billing.stripe.catalog import Catalog
 from billing.stripe.errors import ForeignProduct, UnknownPayment, UnknownPrice
@@ -27,11 +35,14 @@ from billing.stripe.object_rows import State
 from billing.stripe.objects.base import Change, Facts
 from billing.stripe.objects.cash_transaction import CashTransaction
 from billing.stripe.objects.charge import Charge
+from billing.stripe.objects.checkout_session import CheckoutSession
 from billing.stripe.objects.customer import Customer
+from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_method import PaymentMethod
 from billing.stripe.objects.price import CatalogPrice
 from billing.stripe.objects.subscription import Subscription
 from billing.stripe.payments import Step
+from billing.stripe.unanswered import Refused
 
 #: Kinds that belong to no payment.
 APART = (Customer, PaymentMethod, CashTransaction, Subscription)
@@ -63,7 +74,10 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
             continue
         results[place] = error
         ready += [place] if error is None else []
-    owners = customers.lock_owners(ctx.session, [states[place].facts for place in ready])
+    for place in unanswered.by_metadata(ctx.session, _refused(states, results)):
+        results[place] = None
+        ready = sorted([*ready, place])
+    owners = customers.lock_owners(ctx, [states[place].facts for place in ready])
     for place, owner in zip(ready, owners, strict=True):
         results[place] = owner if isinstance(owner, Rejected) else None
     owned = {
@@ -76,7 +90,18 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
     for place, applied in zip(owned, _applied(steps), strict=True):
         results[place] = applied
     _wake(ctx, steps, is_learned=is_learned)
+    unanswered.note(ctx.session, _refused(states, results), prices)
     return results
+
+
+def _refused(states: Sequence[State], results: Sequence[Synced]) -> Refused:
+    """The objects that were refused, also in part, by their places, with the reasons."""
+    refused = {}
+    for place, (state, result) in enumerate(zip(states, results, strict=True)):
+        error = result.error if isinstance(result, Applied) else result
+        if error is not None:
+            refused[place] = state.facts, error
+    return refused
 
 
 def _refusal(ctx: Context, facts: Facts, prices: Catalog) -> Rejected | None:
@@ -95,9 +120,17 @@ def _refusal(ctx: Context, facts: Facts, prices: Catalog) -> Rejected | None:
 
 
 def _sync_price(ctx: Context, state: State) -> Applied:
-    is_newer = object_rows.store(ctx, state)
+    """Store a price; what waited for it, or was ignored because of it, is looked at again."""
+    (stored,) = object_rows.store_all(ctx, [state])
     inbox.wake(ctx, reason=UnknownPrice.__name__)
-    return Applied(None, {"is_newer": is_newer})
+    prices = [
+        facts.price
+        for facts in (state.facts, stored and stored.before)
+        if isinstance(facts, CatalogPrice)
+    ]
+    if stored and (len(prices) < 2 or prices[0] != prices[1]):
+        inbox_upkeep.wake_price(ctx, state.facts.id)
+    return Applied(None, {"is_newer": stored is not None})
 
 
 def _learn(ctx: Context, prices: Sequence[Price], at: dt.datetime) -> bool:
@@ -143,11 +176,10 @@ def _take_effect(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
     _record_cards(ctx, steps)
     of_payment = [step for step in steps if not isinstance(step.facts, APART)]
     payments = stripe_payments.read(ctx, of_payment) if of_payment else []
-    own = {step.facts.id for step in steps if step.is_news}
-    others = [item for payment in payments for item in payment.objects if item.id not in own]
-    if others:
-        prices = catalog.load(ctx.session, others, loaded=prices)
     if payments:
+        objects = [item for payment in payments for item in payment.objects]
+        of_all = [*objects, *[step.facts for step in steps]]
+        prices = catalog.load(ctx.session, of_all, loaded=prices)
         stripe_payments.settle(ctx, payments, catalog=prices)
     _follow(ctx, steps, prices)
 
@@ -179,13 +211,18 @@ def _wake(ctx: Context, steps: Sequence[Step], *, is_learned: bool) -> None:
     """Wake the events that waited for these customers, objects or prices."""
     if steps or is_learned:
         payments = [step.payment for step in steps if step.payment]
+        objects = [facts for payment in payments for facts in payment.objects]
         inbox.wake(
             ctx,
             customers={step.facts.customer for step in steps if step.facts.customer},
             object_ids={step.facts.id for step in steps}
-            | {facts.id for payment in payments for facts in payment.objects},
+            | {name for facts in objects for name in (facts.id, *facts.links)},
             reason=UnknownPrice.__name__ if is_learned else None,
         )
+    # An invoice that Checkout made of a payment has prices that are not ours.
+    sold = [step.facts for step in steps if isinstance(step.facts, CheckoutSession)]
+    if ids := [facts.invoice for facts in sold if facts.is_top_up and facts.invoice]:
+        inbox.reopen_foreign(ctx, ids)
 
 
 def _applied(steps: Sequence[Step]) -> list[Applied]:
@@ -200,5 +237,6 @@ def _applied(steps: Sequence[Step]) -> list[Applied]:
             facts["credits"] = step.payment.given if reporting[id(step.payment)] is step else 0
         if step.trial is not None:
             facts["trial"] = step.trial
-        results.append(Applied(step.account.id, facts))
+        errors = step.payment.errors if step.payment and isinstance(step.facts, Invoice) else ()
+        results.append(Applied(step.account.id, facts, next(iter(errors), None)))
     return results

@@ -15,6 +15,8 @@ from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
 from billing.ledger import verify_chain
 from billing.operations.findings import MAX_FINDINGS
+from billing.stripe import inbox_upkeep
+from billing.support import money_checks
 from models.credits import AccountBalance
 
 
@@ -177,9 +179,24 @@ CHECKS = (
         """,
     ),
     Check(
+        "stripe_paid",
+        "money that a known account paid by Stripe has its effect, or an operator's answer",
+        inbox_upkeep.UNANSWERED,
+    ),
+    Check(
         "transfers",
         "the amounts of a transfer and of an invoice are the sums of their allocations",
         audit_checks.COUNTERS,
+    ),
+    Check(
+        "unpaid_credits",
+        "no purchase keeps more credits than the money that was kept bought",
+        money_checks.UNPAID_CREDITS,
+    ),
+    Check(
+        "bank_without_credits",
+        "each bank invoice that was paid gave its credits",
+        money_checks.BANK_WITHOUT_PURCHASE,
     ),
     Check(
         "bank_lines",
@@ -187,6 +204,9 @@ CHECKS = (
         audit_checks.LINE_ENDS,
     ),
 )
+#: The check of Stripe's invoices, whose lines are read in Python.
+STRIPE_WITHOUT_CREDITS = "stripe_without_credits"
+STRIPE_WITHOUT_CREDITS_INVARIANT = "each invoice that was paid at Stripe gave what its lines bought"
 
 
 #: The checks that read every entry; they run together with the hash chain's.
@@ -241,6 +261,8 @@ def run(ctx: Context, *, with_chain: bool = True) -> Report:
         ]
         for check in CHECKS + (LONG_CHECKS if with_chain else ())
     }
+    unpaid = money_checks.without_purchase(ctx, limit=MAX_FINDINGS)
+    findings[STRIPE_WITHOUT_CREDITS] = list(unpaid)
     if with_chain:
         findings[HASH_CHAIN] = list(itertools.islice(verify_chain.broken(ctx), MAX_FINDINGS))
     accounts = ctx.session.execute(select(func.count()).select_from(AccountBalance)).scalar_one()

@@ -1,4 +1,4 @@
-"""The explanation of a balance: its history from the opening balance to now, for support."""
+"""The explanation of a balance, for support: its history, and the money behind its credits."""
 
 import datetime as dt
 import re
@@ -9,9 +9,11 @@ from itertools import groupby
 from billing.context import Context
 from billing.ledger import entry_rows
 from billing.ledger.entry_rows import Entry
+from billing.purchases import purchases
 from billing.support import overview
 from billing.usage import refusals, without_access
 from models.credits import Refusal
+from models.purchases import Purchase
 
 #: The words for each type of entry; a type without words is shown by its name.
 WORDS = {
@@ -42,6 +44,57 @@ class Line:
     count: int
     change: int
     balance: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """A purchase: its money, in the payment's unit of the currency, beside its credits.
+
+    Attributes:
+        price_minor: None where it was recorded before prices were.
+        kept_minor: What is left of the price.
+        moved_minor: Customer balance at Stripe that has paid for something else since.
+        parked_minor: Customer balance at Stripe that nothing has used yet.
+        to_come: Credits of monthly lots that are not due yet.
+    """
+
+    recorded_at: dt.datetime
+    payment: str
+    source: str
+    currency: str | None
+    price_minor: int | None
+    kept_minor: int | None
+    returned_minor: int
+    moved_minor: int
+    parked_minor: int
+    given: int
+    taken_back: int
+    to_come: int
+
+
+def money(ctx: Context, id_or_slug: str) -> list[Money]:
+    """Return the money of an account's purchases, oldest first. Raises UnknownAccount."""
+    account_id = overview.of(ctx, id_or_slug, last=1).account_id
+    return [_money(purchase) for purchase in purchases.of_account(ctx.session, account_id)]
+
+
+def _money(purchase: Purchase) -> Money:
+    gone = purchase.returned_minor + purchase.moved_minor + purchase.parked_minor
+    price = purchase.price_minor
+    return Money(
+        recorded_at=purchase.recorded_at,
+        payment=purchase.origin,
+        source=purchase.source,
+        currency=purchase.currency,
+        price_minor=price,
+        kept_minor=None if price is None else max(price - gone, 0),
+        returned_minor=purchase.returned_minor,
+        moved_minor=purchase.moved_minor,
+        parked_minor=purchase.parked_minor,
+        given=purchase.granted,
+        taken_back=purchase.taken_back - purchase.cancelled,
+        to_come=max(purchases.still_to_come(purchase), 0),
+    )
 
 
 def of(ctx: Context, id_or_slug: str) -> tuple[list[Line], list[str]]:

@@ -163,7 +163,7 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
     for message in reverses:
         key = message.key
         uuids |= {idempotency.as_uuid(key), idempotency.as_uuid(reversals.finish_key(key))}
-        uuids.add(reversals.before_0013(key))
+        uuids.add(reversals.before_0015(key))
         hold_uuids.add(idempotency.as_uuid(key))
     ledger = open_accounts(ctx, account_ids, key_uuids=uuids, entries=len(messages))
     if ledger.due:
@@ -198,13 +198,13 @@ def _decide(work: Work, request: Request) -> Answer:
     """Decide about one message, in memory."""
     known_key = work.ledger.known_keys.get(request.uuid)
     if known_key is None and isinstance(request.message, Reverse):
-        known_key = _known_before_0013(work, request)
+        known_key = _known_before_0015(work, request)
     return _act(work, request) if known_key is None else _decide_again(work, request, known_key)
 
 
-def _known_before_0013(work: Work, request: Request) -> KnownKey | None:
-    """Return what a reversal's key stood for before migration 0013, if it was this reversal."""
-    known_key = work.ledger.known_keys.get(reversals.before_0013(request.message.key))  # type: ignore[union-attr]
+def _known_before_0015(work: Work, request: Request) -> KnownKey | None:
+    """Return what a reversal's key stood for before migration 0015, if it was this reversal."""
+    known_key = work.ledger.known_keys.get(reversals.before_0015(request.message.key))  # type: ignore[union-attr]
     return known_key if known_key and known_key.content == request.content else None
 
 
@@ -387,7 +387,7 @@ def _uuids(message: Message) -> list[str]:
     """The uuids under which the key of a message may be known, today's first."""
     own_uuid = _request(message).uuid
     if isinstance(message, Reverse):
-        return [own_uuid, reversals.before_0013(message.key)]
+        return [own_uuid, reversals.before_0015(message.key)]
     return [own_uuid]
 
 

@@ -2,7 +2,7 @@
 
 The versions are rows of `billing.prices`: our defaults, and a row from a trigger for each change
 that the main app makes to a CreditCostConfig. The SQL function `billing.price_of` reads the same
-rows in the same way.
+rows in the same way; it is asked about now, so it needs no price for work before the first one.
 """
 
 import datetime as dt
@@ -40,13 +40,18 @@ class PriceBook:
     versions: dict[str, list[Price]]
 
     def cost(self, operation: str, units: int, *, at: dt.datetime) -> int:
-        """Return the cost of an operation done at `at`, in credits. Raises UnknownOperation."""
-        for price in self.versions.get(operation, ()):
-            if price.valid_from <= at:
-                if price.is_active:
-                    return price.of(units)
-                break
-        raise UnknownOperation(operation=operation)
+        """Return the cost of an operation done at `at`, in credits. Raises UnknownOperation.
+
+        The first price counts for earlier work, too: it waited for that price. A price that was
+        switched off leaves later work without one.
+        """
+        versions = self.versions.get(operation, ())
+        then = next((price for price in versions if price.valid_from <= at), None)
+        if then is None or not any(p.is_active for p in versions if p.valid_from <= at):
+            then = next((price for price in reversed(versions) if price.is_active), None)
+        if then is None or not then.is_active:
+            raise UnknownOperation(operation=operation)
+        return then.of(units)
 
 
 _READ = """

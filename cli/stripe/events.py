@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from billing.context import Context
-from billing.stripe import customers, inbox, inbox_upkeep
+from billing.stripe import inbox_upkeep, links
+from billing.stripe.errors import CustomerTaken
 from billing.stripe.inbox_upkeep import UnknownEvent
 from cli.screen import (
     console,
@@ -131,16 +132,29 @@ def ignore(dry_run: bool, **choice: Any) -> None:
 @stripe.command()
 @click.argument("account_id", type=int)
 @click.argument("customer")
+@click.option("--move", is_flag=True, help="The account has another customer, and gets this one.")
 @rehearsal_options
-def link(account_id: int, customer: str, dry_run: bool) -> None:
-    """Link ACCOUNT_ID to CUSTOMER (cus_…) at Stripe; events that waited for it are applied."""
-    with rehearsal() if dry_run else transaction() as ctx:
-        is_new = customers.link(ctx.session, account_id, customer)
-        woken = inbox.wake(ctx, customers=[customer])
-    if in_json({"dry_run": dry_run, "is_new": is_new, "events": woken}):
+def link(*, account_id: int, customer: str, move: bool, dry_run: bool) -> None:
+    """Link ACCOUNT_ID to CUSTOMER (cus_…) at Stripe; events that waited for it are applied.
+
+    A payment without a customer is linked by its Checkout session (cs_…) or intent (pi_…). With
+    --move the account's payments by its old customer stay its own: their refunds reach it.
+    """
+    try:
+        with rehearsal() if dry_run else transaction() as ctx:
+            linked = links.link_by_hand(ctx.by(operator()), account_id, customer, may_move=move)
+    except CustomerTaken as error:
+        hint = "" if error.facts["others"] else " Add --move to give the account this customer."
+        raise click.ClickException(f"{error.name}: {error}{hint}") from None
+    moved = {"from": linked.moved_from, "objects": linked.objects}
+    facts = {"dry_run": dry_run, "is_new": linked.is_new, "events": linked.events}
+    if in_json(facts | ({"moved": moved} if linked.moved_from else {})):
         return
-    result = "would be linked" if dry_run else "linked" if is_new else "linked before"
-    console.print(f"account {account_id} and {customer}: {result}; {woken} events resumed")
+    result = "would be linked" if dry_run else "linked" if linked.is_new else "linked before"
+    console.print(f"account {account_id} and {customer}: {result}; {linked.events} events resumed")
+    if linked.moved_from:
+        keeps = "would keep" if dry_run else "keeps"
+        console.print(f"it {keeps} the {linked.objects} known objects of {linked.moved_from}")
 
 
 def _listed(states: Sequence[str], reason: str | None, limit: int) -> Sequence[StripeEvent]:

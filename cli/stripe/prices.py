@@ -4,7 +4,7 @@ import click
 from sqlalchemy.orm import Session
 
 from billing.host import accounts
-from billing.stripe import catalog, inbox, inbox_upkeep
+from billing.stripe import catalog, inbox_upkeep
 from cli.screen import console, in_json, json_option, operator, show_list
 from cli.topic import Topic
 from models.stripe import StripePrice
@@ -45,8 +45,7 @@ def link(price: str, plan: str | None, credits: int | None, foreign: bool) -> No
     with transaction(actor=operator()) as ctx:
         plan_id = _plan_id(ctx.session, plan) if plan else None
         catalog.link(ctx, price, plan_id=plan_id, credits=credits)
-        woken = inbox.wake(ctx, reason="UnknownPrice")
-        woken += inbox_upkeep.wake_foreign(ctx, price)
+        woken = inbox_upkeep.wake_price(ctx, price)
     if not in_json({"id": price, "plan_id": plan_id, "credits": credits, "events": woken}):
         console.print(f"{price} is linked; {woken} events resumed")
 

@@ -2,6 +2,7 @@
 
 from billing_client.access import Access, access
 from billing_client.bank import AnnounceTransfer, ConfirmTransfer, ImportStatement, RejectTransfer
+from billing_client.checkout import checkout_reference
 from billing_client.client import BillingClient
 from billing_client.errors import InvalidField, InvalidMessage, MissingField, UnknownField
 from billing_client.events import Event
@@ -10,6 +11,7 @@ from billing_client.keys import new_key
 from billing_client.message import Message
 from billing_client.messages import (
     MESSAGES,
+    AnnounceCheckout,
     ApplyStripeEvent,
     Capture,
     Debit,
@@ -29,6 +31,7 @@ from billing_client.messages import (
 __all__ = [
     "MESSAGES",
     "Access",
+    "AnnounceCheckout",
     "AnnounceTransfer",
     "ApplyStripeEvent",
     "BillingClient",
@@ -56,5 +59,6 @@ __all__ = [
     "StripeWebhook",
     "UnknownField",
     "access",
+    "checkout_reference",
     "new_key",
 ]

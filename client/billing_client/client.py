@@ -12,6 +12,7 @@ from billing_client.fields import MAX_DEBITS, MAX_STRIPE_BODY
 from billing_client.in_transaction import InTransaction
 from billing_client.message import Message
 from billing_client.messages import (
+    AnnounceCheckout,
     Capture,
     Debit,
     DebitMany,
@@ -247,6 +248,20 @@ class BillingClient(InTransaction, ByBank):
             InvalidMessage: `account_id` is out of bounds; nothing was sent.
         """
         self.send(PaymentMethodChanged(account_id=account_id))
+
+    def announce_checkout(self, account_id: int, session: str) -> None:
+        """Queue the news that this account pays in a Checkout session that the app has created.
+
+        It does what a signed `client_reference_id` does, for a session that names nobody.
+
+        Args:
+            account_id: The main app's id of the account.
+            session: The session's id, `cs_…`.
+
+        Raises:
+            InvalidMessage: A value is out of bounds; nothing was sent.
+        """
+        self.send(AnnounceCheckout(account_id=account_id, session=session))
 
     def stripe_event(
         self, payload: bytes | str, signature: str, *, received_at: dt.datetime | None = None

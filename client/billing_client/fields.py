@@ -33,6 +33,8 @@ MAX_STRIPE_BODY = 2**20
 MAX_STRIPE_PAYLOAD = 8 * 2**20
 #: Above the header limit of web servers, so that the worker can report one that is too long.
 MAX_SIGNATURE_CHARACTERS = 16_384
+#: The longest id that Stripe documents: docs.stripe.com/upgrades
+MAX_STRIPE_ID_CHARACTERS = 255
 #: The column is a smallint; a lower priority burns first.
 MAX_PRIORITY = 1000
 
@@ -115,6 +117,14 @@ def signature(field: str, value: object) -> str:
     return value
 
 
+def session(field: str, value: object) -> str:
+    """Check the id of a Checkout session."""
+    checked = text(field, value, longest=MAX_STRIPE_ID_CHARACTERS)
+    if not checked.startswith("cs_"):
+        raise InvalidField(field, f"must be the id of a Checkout session, cs_…, got {checked}")
+    return checked
+
+
 def metadata(field: str, value: object) -> Mapping[str, object]:
     """Check a JSON object of at most 2,048 bytes whose keys are text."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
@@ -157,4 +167,5 @@ Reason = Annotated[str, partial(text, longest=MAX_KEY_CHARACTERS)]
 Time = Annotated[dt.datetime, moment]
 Metadata = Annotated[Mapping[str, object], metadata]
 Payload = Annotated[str, payload]
+Session = Annotated[str, session]
 Signature = Annotated[str, signature]

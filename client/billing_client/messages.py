@@ -27,6 +27,7 @@ from billing_client.fields import (
     Name,
     Payload,
     Reason,
+    Session,
     Signature,
     Time,
     Units,
@@ -247,6 +248,13 @@ class ApplyStripeEvent(Message, task="stripe.apply", queue="stripe"):
     number: Id
 
 
+class AnnounceCheckout(Message, task="stripe.announce_checkout", queue="credits"):
+    """Say whose account pays in a Checkout session (`cs_…`) that the app has created."""
+
+    account_id: Id
+    session: Session
+
+
 #: Every message by its task's name.
 MESSAGES: dict[str, type[Message]] = {
     message.TASK: message
@@ -269,6 +277,7 @@ MESSAGES: dict[str, type[Message]] = {
         PaymentMethodChanged,
         StripeWebhook,
         ApplyStripeEvent,
+        AnnounceCheckout,
     )
 }
 #: The messages that `billing_client.inbox.leave` takes.

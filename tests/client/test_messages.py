@@ -189,6 +189,7 @@ def test_every_message_names_its_task_and_queue():
         "trials.restore": "credits",
         "dunning.method_changed": "credits",
         "stripe.receive": "stripe",
+        "stripe.announce_checkout": "credits",
         "stripe.apply": "stripe",
         "bank.import_statement": "bank",
         "bank.announce_transfer": "bank",

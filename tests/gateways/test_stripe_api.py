@@ -19,6 +19,7 @@ SAMPLES = {
             {"id": "li_1", "object": "item", "price": objects.price(product=objects.product())}
         ]
     ),
+    "credit_note": objects.credit_note(),
     "customer": objects.customer(),
     "dispute": objects.dispute(),
     "event": objects.event(),

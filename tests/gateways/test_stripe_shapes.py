@@ -9,6 +9,7 @@ from tests import stripe_objects as objects
 SHAPES = {
     "charge": (objects.charge(refunds=[objects.refund()]), stripe.Charge),
     "checkout session": (objects.checkout_session(), Session),
+    "credit note": (objects.credit_note(), stripe.CreditNote),
     "customer": (objects.customer(), stripe.Customer),
     "dispute": (objects.dispute(), stripe.Dispute),
     "event": (objects.event(), stripe.Event),

@@ -168,7 +168,7 @@ VALUES (CAST(:key AS uuid), 'DE1', 'CSV', 'EUR', :amount, 'BOOK', :day, :is_spli
 """
 
 
-def test_bank_lines_from_before_0014_keep_their_rows_and_get_a_day_and_a_reason(empty):
+def test_bank_lines_from_before_0012_keep_their_rows_and_get_a_day_and_a_reason(empty):
     command.upgrade(schema.config(), "0011")
     keys = [f"00000000-0000-0000-0000-00000000000{place}" for place in range(3)]
     lines = [(-100, "2026-01-05", True), (0, "2026-01-05", True), (500, None, False)]

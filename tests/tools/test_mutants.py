@@ -10,7 +10,7 @@ import pytest
 from tests.tools.mutants import covering, edits, reached, rooms, sql, trial
 from tests.tools.mutants.edits import Edit
 from tests.tools.mutants.rooms import Mutant
-from tests.tools.mutants.site import sitecustomize
+from tests.tools.mutants.started import sitecustomize
 from tests.tools.tracer import ROOT
 
 PYTHON = [

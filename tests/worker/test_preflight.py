@@ -91,6 +91,7 @@ def test_on_good_ground_nothing_is_wrong(database, redis_client):
         pytest.param(
             "DROP VIEW billing.account_access, billing.site_access,"
             " billing.plan_limits_exceeded, billing.retention_over;"
+            "DROP TRIGGER billing_remember_status ON igny8_tenants;"
             "ALTER TABLE igny8_tenants ALTER status TYPE varchar(9)",
             "host tables: igny8_tenants: column status is too short for the value pending_payment.",
             id="a column too short for our longest status",

@@ -25,7 +25,8 @@ class Facts:
         EVENTS: The event types that carry an object of this kind.
         STATUSES: The statuses of its life with their places; one that Stripe added since has 0.
         LINKS: The fields with the ids of other objects of the same payment.
-        hint: The account that the object's own metadata names, if any.
+        hint: The account that the object's own metadata names, if any. Only the merchant's API key
+            writes them.
     """
 
     KIND: ClassVar[str]
@@ -51,6 +52,11 @@ class Facts:
     def rank(self) -> list[int]:
         """The progress of this state along the object's life; states of one second compare it."""
         return []
+
+    @property
+    def is_of_payment(self) -> bool:
+        """Whether it is a part of one payment."""
+        return bool(self.LINKS)
 
     @property
     def links(self) -> frozenset[str]:

@@ -49,8 +49,8 @@ class Charge(Facts):
         captured = "amount_captured" if source.get("amount_captured") is not None else "amount"
         return cls(
             **fields.common(source),
-            invoice=fields.reference(source, "invoice"),
-            payment_intent=fields.reference(source, "payment_intent"),
+            invoice=fields.linked(source, "invoice", fields.INVOICE),
+            payment_intent=fields.linked(source, "payment_intent", fields.INTENT),
             currency=fields.currency(source),
             amount=fields.amount(source, captured) if is_captured else 0,
             refunded=fields.amount(source, "amount_refunded"),

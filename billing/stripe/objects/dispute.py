@@ -1,19 +1,23 @@
 """Disputes: a customer's bank claims money of a charge back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 from billing.context import Context
 from billing.events import outbox
 from billing.stripe import fields
+from billing.stripe.fields import JSON
 from billing.stripe.objects.base import Change, in_order
 from billing.stripe.objects.refund import Claim
 
 
 @dataclass(frozen=True, slots=True)
 class Dispute(Claim):
-    """A dispute. An inquiry, with a status of `warning_…`, takes no money."""
+    """A dispute. An inquiry, with a status of `warning_…`, takes no money.
+
+    `withdrawn`: what Stripe took from our balance for it, by currency.
+    """
 
     KIND: ClassVar[str] = "dispute"
     EVENTS: ClassVar[tuple[str, ...]] = (
@@ -34,6 +38,31 @@ class Dispute(Claim):
         "won",
         "lost",
     )
+
+    withdrawn: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, source: JSON) -> Self:
+        """Parse a dispute. Raises as `Facts.parse` does. What was reinstated is positive."""
+        withdrawn: dict[str, int] = {}
+        for item in fields.items(source, "balance_transactions"):
+            amount = fields.amount(item, "amount", signed=True)
+            if amount < 0:
+                code = fields.currency(item)
+                withdrawn[code] = withdrawn.get(code, 0) - amount
+        # slots=True makes a new class, which super() does not know
+        return replace(super(Dispute, cls).parse(source), withdrawn=withdrawn)
+
+    def share_of(self, amount: int, currency: str) -> int:
+        """The disputed part of a charge of this amount, in the charge's currency.
+
+        The bank may claim in another currency: then what was withdrawn in the charge's own says it,
+        and if nothing was, all of the charge counts. A dispute is usually about all of it:
+        docs.stripe.com/api/disputes/object, amount
+        """
+        if self.currency == currency:
+            return self.amount
+        return min(self.withdrawn.get(currency, amount), amount)
 
     @property
     def is_open(self) -> bool:

@@ -1,7 +1,7 @@
 """Invoices: what an account owes for a period, and what it has paid."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from billing.host.invoices import MirroredInvoice
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.purchases import bridge
 from billing.stripe import fields
+from billing.stripe.errors import BadAmount, BadObject
 from billing.stripe.fields import JSON, Price
 from billing.stripe.objects.base import Change, Facts, in_order
 from billing.stripe.objects.charge import Charge
@@ -23,7 +24,11 @@ NOT_OWED = frozenset({"void", "uncollectible", "deleted"})
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of an invoice. `amount` is signed, before discounts."""
+    """A line of an invoice.
+
+    `amount` is signed, before discounts; `discount` is theirs. `is_credit`: it credits an earlier
+    line; None: an old shape, which does not say.
+    """
 
     id: str
     price: Price
@@ -33,32 +38,68 @@ class Line:
     start: int | None
     end: int | None
     is_free_price: bool | None
+    discount: int = 0
+    is_credit: bool | None = None
+    #: The error and the field for which the line can't be read.
+    flaw: Sequence[str] | None = None
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
         """Parse a line. Raises as `Facts.parse` does."""
-        parent = fields.inside(source, "parent")
-        details = fields.inside(parent, "subscription_item_details") or fields.inside(
-            parent, "invoice_item_details"
-        )
+        of_subscription, of_item = _details(source)
+        details = of_subscription or of_item
         period = fields.inside(source, "period")
-        unit = fields.inside(source, "price").get("unit_amount")
-        unit = fields.inside(source, "plan").get("amount") if unit is None else unit
+        price = _price(source, details)
+        is_free = fields.is_zero(fields.inside(source, "pricing").get("unit_amount_decimal"))
         return cls(
             id=fields.needed(source, "id"),
-            price=fields.price_named(source),
+            price=price,
             amount=fields.amount(source, "amount", signed=True),
             quantity=fields.count(source, "quantity", default=1),
             is_proration=fields.flag(source, "proration") or fields.flag(details, "proration"),
             start=fields.second(period, "start"),
             end=fields.second(period, "end"),
-            is_free_price=None if unit is None else unit == 0,
+            is_free_price=is_free if price.is_free is None else price.is_free,
+            discount=fields.amounts(source, "discount_amounts"),
+            is_credit=fields.is_credit(source, details),
         )
+
+    @classmethod
+    def parse_or_mark(cls, source: JSON) -> Self:
+        """Parse a line; mark one that can't be read, so that its invoice's others count."""
+        try:
+            return cls.parse(source)
+        except BadObject as error:
+            id_, flags = source.get("id"), (source, *_details(source))
+            return cls(
+                id=id_ if isinstance(id_, str) else "-",
+                price=Price(None, None),
+                amount=0,
+                quantity=0,
+                is_proration=any(flag.get("proration") for flag in flags),
+                start=None,
+                end=None,
+                is_free_price=None,
+                flaw=(error.name, str(error.facts["field"])),
+            )
+
+    def error(self, invoice: str) -> BadObject | None:
+        """Return the reason why the line of this invoice can't be read."""
+        if self.flaw is None:
+            return None
+        name, field = self.flaw
+        kind = BadAmount if name == BadAmount.__name__ else BadObject
+        return kind(field=field, line=self.id, invoice=invoice)
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice(Facts):
-    """An invoice. `payments`: the ids of the intents and charges that pay it."""
+    """An invoice. `payments`: the ids of the intents and charges that pay it.
+
+    `starting_balance` and `ending_balance`: the customer's balance before and after it; below 0 it
+    is credit. `moves_balance`: it may change the customer's balance. `credited`: credit notes that
+    reduced it before its payment.
+    """
 
     KIND: ClassVar[str] = "invoice"
     EVENTS: ClassVar[tuple[str, ...]] = (
@@ -100,6 +141,13 @@ class Invoice(Facts):
     payments: tuple[str, ...]
     lines: tuple[Line, ...]
     has_more_lines: bool
+    reason: str | None = None
+    finalized: int | None = None
+    discount: int = 0
+    credited: int = 0
+    starting_balance: int | None = None
+    ending_balance: int | None = None
+    moves_balance: bool = False
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
@@ -109,14 +157,18 @@ class Invoice(Facts):
         payments = fields.payment_ids(source)
         for payment in fields.items(source, "payments"):
             payments += fields.payment_ids(fields.inside(payment, "payment"))
+        lines = tuple([Line.parse_or_mark(line) for line in fields.items(source, "lines")])
+        total, due = [fields.amount(source, x, signed=True) for x in ("total", "amount_due")]
+        before, after = fields.balances(source)
+        credits_earlier = any(line.is_proration and line.amount < 0 for line in lines)
         return cls(
             **fields.common(source, parent, details),
             subscription=fields.reference(source, "subscription")
             or fields.reference(parent, "subscription"),
             status=_status(source),
             currency=fields.currency(source),
-            total=fields.amount(source, "total", signed=True),
-            due=fields.amount(source, "amount_due", signed=True),
+            total=total,
+            due=due,
             paid=fields.amount(source, "amount_paid"),
             attempts=fields.count(source, "attempt_count", default=0),
             next_attempt=fields.second(source, "next_payment_attempt"),
@@ -124,8 +176,15 @@ class Invoice(Facts):
             due_date=fields.second(source, "due_date"),
             number=fields.text(source, "number", longest=fields.MAX_NUMBER_CHARACTERS),
             payments=tuple(sorted({payment for payment in payments if payment})),
-            lines=tuple([Line.parse(line) for line in fields.items(source, "lines")]),
+            lines=lines,
             has_more_lines=fields.flag(fields.inside(source, "lines"), "has_more"),
+            reason=fields.text(source, "billing_reason"),
+            finalized=fields.second(fields.inside(source, "status_transitions"), "finalized_at"),
+            discount=fields.amounts(source, "total_discount_amounts"),
+            credited=fields.amount(source, "pre_payment_credit_notes_amount"),
+            starting_balance=before,
+            ending_balance=after,
+            moves_balance=credits_earlier or total != due or bool(before or after),
         )
 
     @classmethod
@@ -136,9 +195,26 @@ class Invoice(Facts):
         return cls(**{**stored, "lines": lines, "payments": tuple(stored["payments"])})
 
     @property
+    def from_balance(self) -> int:
+        """The money of the customer's balance that paid for it."""
+        if self.starting_balance is None or self.ending_balance is None:
+            return max(self.total - self.credited - max(self.due, 0), 0)
+        return max(min(self.ending_balance, 0) - min(self.starting_balance, 0), 0)
+
+    @property
+    def to_balance(self) -> int:
+        """The money that it left in the customer's balance."""
+        return max(-self.total, 0)
+
+    @property
     def rank(self) -> list[int]:
         """The status' place, the attempts to collect, and the amount paid."""
         return [self.STATUSES.get(self.status, 0), self.attempts, self.paid]
+
+    @property
+    def is_of_payment(self) -> bool:
+        """An invoice is a part of the payment that pays it."""
+        return True
 
     @property
     def links(self) -> frozenset[str]:
@@ -212,6 +288,26 @@ class Invoice(Facts):
                 decline_code=_decline_code(change),
                 retry_at=fields.moment(self.next_attempt) if self.next_attempt else None,
             )
+
+
+def _details(source: JSON) -> tuple[JSON, JSON]:
+    """What made a line: an item of a subscription, or an invoice item."""
+    parent = fields.inside(source, "parent")
+    return (
+        fields.inside(parent, "subscription_item_details"),
+        fields.inside(parent, "invoice_item_details"),
+    )
+
+
+def _price(source: JSON, details: JSON) -> Price:
+    """The price of a line. Stripe takes only one-time prices for an invoice item.
+
+    Source: docs.stripe.com/api/invoiceitems/create, pricing.price
+    """
+    price = fields.price_named(source)
+    parent = fields.inside(source, "parent").get("type")
+    is_item = parent == "invoice_item_details" and not fields.flag(details, "proration")
+    return replace(price, is_of_item=True) if is_item and price.is_one_time is None else price
 
 
 def _status(source: JSON) -> str:

@@ -28,7 +28,7 @@ class InvoicePayment(Facts):
         payments = fields.payment_ids(fields.inside(source, "payment"))
         return cls(
             **fields.common(source),
-            invoice=fields.reference(source, "invoice"),
+            invoice=fields.linked(source, "invoice", fields.INVOICE),
             payment=next(filter(None, payments), None),
             status=fields.text(source, "status") or "open",
         )

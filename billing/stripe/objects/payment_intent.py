@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from billing.stripe import fields
 from billing.stripe.fields import JSON
@@ -43,13 +43,11 @@ class PaymentIntent(Facts):
     @classmethod
     def parse(cls, source: JSON) -> Self:
         """Parse a payment intent. Raises as `Facts.parse` does."""
-        # An invoice's intent may copy metadata; what the invoice bought is on its lines.
-        order_reference = fields.text(fields.inside(source, "payment_details"), "order_reference")
         charges = fields.items(source, "charges")
-        latest = fields.reference(source, "latest_charge")
+        latest = fields.linked(source, "latest_charge", fields.CHARGE, fields.PAYMENT)
         return cls(
             **fields.common(source),
-            invoice=fields.reference(source, "invoice") or order_reference,
+            invoice=fields.linked(source, "invoice", fields.INVOICE) or _ordered(source),
             latest_charge=latest or (fields.text(charges[0], "id") if charges else None),
             currency=fields.currency(source),
             received=fields.amount(source, "amount_received"),
@@ -58,7 +56,23 @@ class PaymentIntent(Facts):
             credits=fields.credits_in(fields.inside(source, "metadata")),
         )
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Load the facts as they were stored. Old rows have any order reference as an invoice."""
+        return cls(**{**stored, "invoice": fields.link_id(stored["invoice"], fields.INVOICE)})
+
     @property
     def rank(self) -> list[int]:
         """The status' place and the amount received."""
         return [self.STATUSES.get(self.status, 0), self.received]
+
+
+def _ordered(source: JSON) -> str | None:
+    """The invoice that an intent since "basil" names as its order, if it names one.
+
+    Any other order reference is the merchant's own text, of any length:
+    docs.stripe.com/api/payment_intents/object, payment_details.order_reference
+    """
+    reference = fields.inside(source, "payment_details").get("order_reference")
+    is_short = isinstance(reference, str) and len(reference) <= fields.MAX_TEXT_CHARACTERS
+    return fields.link_id(reference, fields.INVOICE) if is_short else None

@@ -25,4 +25,5 @@ class PaymentMethod(Facts):
     def parse(cls, source: JSON) -> Self:
         """Parse a payment method. Raises as `Facts.parse` does."""
         card = fields.card_digest(fields.inside(source, "card"))
-        return cls(**fields.common(source), card=card)
+        # The payer's browser may write its metadata: docs.stripe.com/js/payment_methods
+        return cls(**{**fields.common(source), "hint": None}, card=card)

@@ -1,7 +1,8 @@
 """Products: their metadata holds for each of their prices."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from billing.stripe import fields
 from billing.stripe.fields import JSON, PLAN_METADATA, Price
@@ -22,7 +23,15 @@ class Product(CatalogPrice):
         price = Price(
             id=None,
             product=fields.needed(source, "id"),
-            plan=fields.text(metadata, PLAN_METADATA),
-            credits=fields.credits_in(metadata),
+            product_plan=fields.text(metadata, PLAN_METADATA),
+            product_credits=fields.credits_in(metadata),
         )
         return cls._of(source, price)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Load the facts as they were stored. Old rows have the metadata as a price's own."""
+        price = dict(stored["price"])
+        for name in ("plan", "credits"):
+            price[f"product_{name}"] = price.get(f"product_{name}") or price.pop(name)
+        return cls(**{**stored, "price": Price(**{"plan": None, "credits": None, **price})})

@@ -31,8 +31,8 @@ class Claim(Facts):
         """Parse a refund or a dispute. Raises as `Facts.parse` does."""
         return cls(
             **fields.common(source),
-            charge=fields.reference(source, "charge"),
-            payment_intent=fields.reference(source, "payment_intent"),
+            charge=fields.linked(source, "charge", fields.CHARGE, fields.PAYMENT),
+            payment_intent=fields.linked(source, "payment_intent", fields.INTENT),
             currency=fields.currency(source),
             amount=fields.amount(source, "amount"),
             status=fields.text(source, "status")

@@ -12,7 +12,8 @@ from worker.database import transaction
 
 def events():
     with transaction() as ctx:
-        rows = ctx.session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)).all()
+        of_credits = select(OutboxEvent).where(OutboxEvent.type == "credits.low")
+        rows = ctx.session.scalars(of_credits.order_by(OutboxEvent.id)).all()
         return [(row.type, row.payload["threshold_percent"]) for row in rows]
 
 

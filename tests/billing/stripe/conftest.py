@@ -2,10 +2,12 @@
 
 import pytest
 
+from billing.stripe import catalog, inbox_upkeep
 from flows.stripe import fetch as stripe_fetch
 from tests.billing.stripe.door import SECRET, Door
 from tests.billing.stripe.story import Stripe
 from worker import clock
+from worker.database import transaction
 from worker.settings import settings
 
 
@@ -28,6 +30,21 @@ def configure(monkeypatch):
     yield configure
     monkeypatch.undo()
     configure()
+
+
+@pytest.fixture
+def link(ledger):
+    """Links a price as `billing stripe prices link` does, at the books' time."""
+
+    def link(price, *, plan=None, credits=None, foreign=False):
+        assert [plan, credits, foreign or None].count(None) == 2
+        plan_id = ledger.plan(plan) if plan else None
+        with transaction() as ctx:
+            now = ctx.at(ledger.now)
+            catalog.link(now, price, plan_id=plan_id, credits=credits)
+            return inbox_upkeep.wake_price(now, price)
+
+    return link
 
 
 @pytest.fixture

@@ -18,6 +18,11 @@ from tests.story import Ledger
 from worker.database import transaction
 
 
+def lots(ledger, slug="acme") -> list[tuple]:
+    """Each lot that is not used up, as (source, remaining)."""
+    return [(lot.source, lot.remaining) for lot in ledger.see(slug).lots if lot.remaining]
+
+
 @dataclass
 class Stripe:
     """Delivers events to the inbox at the books' time, and applies each at once."""
@@ -107,6 +112,11 @@ class Stripe:
             return [
                 tuple(row) for row in ctx.session.execute(rows.order_by(Invoice.stripe_invoice_id))
             ]
+
+    def invoice_ids(self) -> list[str]:
+        """The ids of the invoices at Stripe, oldest first."""
+        with transaction() as ctx:
+            return list(ctx.session.scalars(select(Invoice.stripe_invoice_id).order_by(Invoice.id)))
 
     def payments(self) -> list[tuple]:
         with transaction() as ctx:

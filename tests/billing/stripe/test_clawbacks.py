@@ -246,3 +246,151 @@ def test_support_reads_in_words_that_money_went_back(ledger, refund):
         lines, _ = explain.of(ctx.at(ledger.now), "acme")
 
     assert lines[-1].what == "credits whose money went back: plan taken back"
+
+
+def test_what_had_expired_unspent_is_not_owed_after_a_refund(stripe, ledger, shop, refund):
+    spend(ledger, 200, key="debit:1")
+    ledger.go_to(2026, 4, 1)
+    ledger.sweep()
+    shop.now = APRIL
+    shop.pays(shop.bills(shop.price(), start=APRIL, end=seconds(2026, 5, 1)))
+    stripe.deliver(*shop.events)
+    shop.events.clear()
+
+    refund(8900)
+
+    assert state(ledger) == (800, 0, 0, 800)
+    (entry,) = [entry for entry in ledger.see("acme").entries if entry.type == "take_back"]
+    assert entry.details == {"unspent": 0, "debt": 200, "written_off": 0, "expired": 800}
+
+
+def test_half_a_refund_is_paid_by_what_expired_before_what_was_spent(ledger, refund):
+    spend(ledger, 200, key="debit:1")
+    ledger.go_to(2026, 4, 1)
+    ledger.sweep()
+
+    refund(4450)
+    half = state(ledger)
+    refund(4450)
+
+    assert (half[:2], state(ledger)[:2]) == ((0, 0), (-200, 200))
+
+
+def test_a_refund_before_and_after_the_expiry_end_the_same(ledger, refund):
+    spend(ledger, 200, key="debit:1")
+
+    refund(4450)
+    ledger.go_to(2026, 4, 1)
+    ledger.sweep()
+    refund(4450)
+
+    assert state(ledger)[:2] == (-200, 200)
+
+
+def test_a_year_refunded_after_six_months_owes_what_was_spent(stripe, ledger):
+    ledger.open_account("acme", status="trial", plan="starter")
+    shop = stripe.shop("acme")
+    line = shop.line(shop.price(unit=89_000), start=MARCH, end=seconds(2027, 3, 1))
+    charge = shop.pays(shop.invoice([line], subscription="sub_1", status="open"))
+    stripe.deliver(*shop.events)
+    spend(ledger, 700, key="debit:1")
+    for month in (4, 5, 6, 7, 8):
+        ledger.go_to(2026, month, 2)
+        stripe.drip()
+        ledger.sweep()
+
+    shop.refunds(charge, 89_000)
+    stripe.deliver(*shop.events)
+
+    assert state(ledger)[:2] == (-700, 700)
+    assert ledger.audit().agrees
+
+
+def test_a_dispute_lost_after_the_month_owes_what_was_spent(stripe, ledger, shop):
+    spend(ledger, 200, key="debit:1")
+    ledger.go_to(2026, 4, 1)
+    ledger.sweep()
+
+    dispute = shop.opens_dispute(shop.charge_of_it)
+    shop.closes_dispute(dispute, "lost")
+    stripe.deliver(*shop.events)
+
+    assert state(ledger)[:2] == (-200, 200)
+
+
+@pytest.fixture
+def credit_note(stripe, shop):
+    """Issues or changes a credit note for the paid invoice, and delivers what Stripe says of it."""
+
+    def credit_note(cents, *, what="created", note=None, **changed):
+        invoice = {"id": stripe.invoice_ids()[0]}
+        note = (note or shop.credit_note(invoice, cents)) | changed
+        shop.now += 60
+        stripe.deliver(*shop.events, shop.event(f"credit_note.{what}", note))
+        shop.events.clear()
+        return note
+
+    return credit_note
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"customer_balance_transaction": "cbtxn_1"}, id="to the customer's balance"),
+        pytest.param({"out_of_band_amount": 4450}, id="outside of Stripe"),
+        pytest.param(
+            {"refunds": [{"refund": "re_1", "amount_refunded": 4450}]},
+            id="by a refund not seen yet",
+        ),
+        pytest.param({"refund": "re_1", "refunds": None}, id="by a refund, in an old shape"),
+        pytest.param(
+            {"post_payment_amount": None, "customer_balance_transaction": "cbtxn_1"},
+            id="to the balance, in an old shape",
+        ),
+    ],
+)
+def test_a_credit_note_takes_its_share_whatever_way_its_money_goes(ledger, credit_note, changed):
+    credit_note(4450, **changed)
+
+    assert state(ledger)[0] == 500
+
+
+def test_a_credit_note_that_is_voided_gives_back(ledger, credit_note):
+    note = credit_note(4450, customer_balance_transaction="cbtxn_1")
+
+    credit_note(0, what="voided", note=note, status="void")
+
+    assert state(ledger)[0] == 1000
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["the refund first", "the note first"])
+def test_the_refund_of_a_credit_note_counts_once(stripe, ledger, shop, credit_note, is_first):
+    shop.refunds(shop.charge_of_it, 4450)
+    refund_id = shop.events[-2]["data"]["object"]["id"]
+    events = [*shop.events]
+    shop.events.clear()
+
+    stripe.deliver(*(events if is_first else []))
+    credit_note(4450, refunds=[{"refund": refund_id, "amount_refunded": 4450}])
+    after_note = state(ledger)[0]
+    stripe.deliver(*events)
+
+    assert (after_note, state(ledger)[0]) == (500, 500)
+
+
+def test_a_credit_note_before_the_payment_makes_it_cheaper_and_takes_nothing(stripe, ledger):
+    ledger.open_account("acme", status="trial", plan="starter")
+    shop = stripe.shop("acme")
+    invoice = shop.bills(shop.price(), start=MARCH, end=APRIL)
+    invoice |= {"pre_payment_credit_notes_amount": 4450, "amount_due": 4450}
+    note = shop.credit_note(invoice, 4450, pre_payment_amount=4450, post_payment_amount=0)
+    shop.event("credit_note.created", note)
+    charge = shop.pays(invoice)
+    stripe.deliver(*shop.events)
+    paid = state(ledger)[0]
+
+    shop.events.clear()
+    shop.refunds(charge, 4450)
+    stripe.deliver(*shop.events)
+
+    assert (paid, state(ledger)[0]) == (1000, 0)

@@ -211,6 +211,9 @@ def test_facts_survive_being_kept_as_json(kind):
         "subscription": subscription,
         "charge": charge,
         "refund": shop.refund(charge, 100),
+        "credit_note": shop.credit_note(
+            {"id": "in_9"}, 100, refunds=[{"refund": "re_1", "amount_refunded": 100}]
+        ),
         "dispute": shop.dispute(charge),
         "price": price,
         "checkout_session": {"id": "cs_1", "line_items": subscription["items"]},

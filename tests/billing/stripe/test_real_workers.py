@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from sqlalchemy import func, select
 
+from billing.stripe import events, inbox
 from billing.stripe.signature import sign
 from flows.stripe import apply as stripe_apply
 from models.host import CreditTransaction
@@ -122,6 +123,32 @@ def test_a_single_webhook_ends_in_success_and_one_line_and_is_no_dead_letter(
     ]
     with transaction() as ctx:
         assert ctx.session.scalars(select(DeadLetter)).all() == []
+
+
+def test_an_announced_checkout_ends_in_success_and_its_payment_is_given(
+    ledger,
+    client,  # noqa: F811
+    redis_client,
+    start,  # noqa: F811
+):
+    account_id = ledger.open_account("acme", status="active", plan=None)
+    shop = Shop(now=int(clock.now().timestamp()), customer=None)
+    shop.buys(credits=500)
+    session = shop.events[-1]["data"]["object"]["id"]
+    with transaction() as ctx:
+        event = events.of_payload(shop.events[-1])
+        number = inbox.store(ctx, event, source="webhook", received_at=ctx.now)
+    before = stripe_apply.apply(number)
+    worker = start("credits", "-Q", "credits", "--concurrency", "1", BILLING_LOG_FORMAT="json")
+
+    client.announce_checkout(account_id, session)
+    wait_until(lambda: '"task_done"' in worker.log and is_idle(redis_client))
+
+    (line,) = [json.loads(line) for line in worker.log.splitlines() if '"task_done"' in line]
+    assert before.reason == "UnknownPayment"
+    assert (line["task"], line["answer"]) == ("stripe.announce_checkout", {"events": 1})
+    assert stripe_apply.apply(number).state == "applied"
+    assert ledger.see("acme").credits == 500
 
 
 def test_an_event_goes_from_the_relay_through_the_inbox_into_the_books(

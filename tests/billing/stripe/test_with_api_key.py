@@ -9,6 +9,7 @@ from flows.stripe import receive as stripe_receive
 from gateways import stripe_http
 from tests import stripe_objects as objects
 from tests.billing.stripe.door import SECRET, Door, body_of, webhook
+from tests.billing.stripe.story import lots
 from tests.billing.stripe.writing import MONTH_S
 from tests.fake_stripe import KEY, FakeStripe
 from worker import clock
@@ -119,6 +120,17 @@ def test_a_price_that_stripe_does_not_know_either_waits_for_a_person(door, ledge
     fake.keep(paid_invoice(now))
 
     assert door.post(event(now, paid_invoice(now))) == "parked: UnknownPrice"
+
+
+def test_a_price_that_is_fetched_for_one_invoice_frees_another_that_waited(door, ledger, fake, now):
+    fake.keep(paid_invoice(now), paid_invoice(now, id="in_2"))
+    waits = door.post(event(now, paid_invoice(now)))
+    fake.keep(objects.product(), objects.price(metadata={"plan": "starter"}))
+
+    door.post(event(now, paid_invoice(now, id="in_2"), id="evt_2"))
+
+    assert waits == "parked: UnknownPrice"
+    assert door.rows()[0].due_at <= clock.now()
 
 
 def test_all_lines_of_a_long_invoice_are_fetched(door, ledger, fake, starter, now):
@@ -273,3 +285,80 @@ def test_once_stripe_is_away_the_rest_of_a_set_waits_and_asks_no_more(
     assert states.count("failed") < count
     assert len(fake.asked) == states.count("failed") * stripe_http.TRIES
     assert {row.state for row in door.rows() if row.due_at is not None} == {"failed", "received"}
+
+
+# --- Checkout ------------------------------------------------------------------------------------
+
+
+def checkout_with_inline_price(now, **changes):
+    """A paid session in payment mode whose price Checkout made of `price_data`."""
+    inline = objects.price("price_inline", product="prod_inline", type="one_time", recurring=None)
+    item = {"id": "li_1", "object": "item", "price": inline, "quantity": 1}
+    fields = {"mode": "payment", "invoice": None, "subscription": None, "created": now}
+    fields |= {"payment_intent": "pi_1", "client_reference_id": None}
+    fields |= {"metadata": {"credits": "500"}}
+    return objects.checkout_session(line_items=[item], **(fields | changes))
+
+
+def test_credits_in_a_sessions_metadata_count_whatever_its_inline_price_is(door, ledger, fake, now):
+    fake.keep(objects.product("prod_inline"), checkout_with_inline_price(now))
+
+    outcome = door.post(event(now, checkout_with_inline_price(now), "checkout.session.completed"))
+
+    assert outcome == "applied"
+    assert lots(ledger) == [("top_up", 500)]
+
+
+@pytest.mark.parametrize("first", ["the session", "the invoice"])
+def test_an_invoice_with_an_inline_price_is_the_sessions(door, ledger, fake, now, first):
+    named = {"price": "price_inline", "product": "prod_inline"}
+    line = objects.line(
+        parent={"type": "invoice_item_details", "invoice_item_details": {"proration": False}},
+        period={"start": now, "end": now},
+        pricing={"type": "price_details", "price_details": named, "unit_amount_decimal": "8900"},
+    )
+    invoice = objects.invoice(lines=[line], created=now, parent=None, billing_reason="manual")
+    session = checkout_with_inline_price(now, invoice="in_1")
+    inline = objects.price("price_inline", product="prod_inline", type="one_time", recurring=None)
+    fake.keep(objects.product("prod_inline"), inline, invoice, session)
+    posts = [
+        event(now, session, "checkout.session.completed", id="evt_1"),
+        event(now, invoice, id="evt_2"),
+    ]
+
+    for each in posts if first == "the session" else reversed(posts):
+        door.post(each)
+    later(ledger)
+
+    assert lots(ledger) == [("top_up", 500)]
+    assert [row.state for row in door.rows()] == ["applied", "applied"]
+    assert ledger.audit().agrees
+
+
+@pytest.mark.parametrize("first", ["the session", "the invoice"])
+def test_a_pack_with_an_invoice_is_given_once(door, ledger, fake, now, first):
+    pack = objects.price(
+        "price_pack", product="prod_1", type="one_time", recurring=None, metadata={"credits": "500"}
+    )
+    item = {"id": "li_1", "object": "item", "price": pack, "quantity": 2}
+    session = checkout_with_inline_price(now, invoice="in_1", metadata={}) | {
+        "line_items": objects.listed("/v1", item)
+    }
+    named = {"price": "price_pack", "product": "prod_1"}
+    line = objects.line(
+        parent={"type": "invoice_item_details", "invoice_item_details": {"proration": False}},
+        quantity=2,
+        pricing={"type": "price_details", "price_details": named, "unit_amount_decimal": "8900"},
+    )
+    invoice = objects.invoice(lines=[line], created=now, parent=None)
+    fake.keep(objects.product(), pack, session, invoice)
+
+    posts = [
+        event(now, session, "checkout.session.completed", id="evt_1"),
+        event(now, invoice, id="evt_2"),
+    ]
+
+    for each in posts if first == "the session" else reversed(posts):
+        door.post(each)
+
+    assert lots(ledger) == [("top_up", 1000)]

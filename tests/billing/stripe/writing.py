@@ -16,13 +16,16 @@ class Shop:
     """A shop at Stripe with one customer. `basil`: objects have the shapes since 2025-03-31.
 
     Its clock is `now`, in seconds; every event is kept in `events`, in the order it happened.
+    `balance` is the customer's at Stripe: below 0 it is credit.
     """
 
     now: int
     customer: str | None = "cus_1"
     account_id: int | None = None
     basil: bool = False
+    balance: int = 0
     events: list[dict] = field(default_factory=list)
+    charges: list[dict] = field(default_factory=list)
     names: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     def name(self, prefix) -> str:
@@ -189,6 +192,42 @@ class Shop:
             **changed,
         }
 
+    def intent(self, amount, *, status="succeeded", **changed) -> dict:
+        return {
+            "id": self.name("pi"),
+            "object": "payment_intent",
+            "amount": amount,
+            "amount_received": amount if status == "succeeded" else 0,
+            "created": self.now,
+            "currency": "usd",
+            "customer": self.customer,
+            "latest_charge": None,
+            "metadata": {},
+            "status": status,
+            **changed,
+        }
+
+    def session(self, amount, *, intent=None, credits=None, **changed) -> dict:
+        """A Checkout session in payment mode that is paid; `credits` by its metadata."""
+        return {
+            "id": self.name("cs_test"),
+            "object": "checkout.session",
+            "amount_total": amount,
+            "client_reference_id": None,
+            "created": self.now,
+            "currency": "usd",
+            "customer": self.customer,
+            "invoice": None,
+            "metadata": {} if credits is None else {"credits": str(credits)},
+            "mode": "payment",
+            "payment_intent": intent and intent["id"],
+            "payment_link": None,
+            "payment_status": "paid",
+            "status": "complete",
+            "subscription": None,
+            **changed,
+        }
+
     # --- what happens ---------------------------------------------------------------------------
 
     def pays(self, invoice, **changed) -> dict:
@@ -217,6 +256,34 @@ class Shop:
         self.event("invoice.payment_succeeded", invoice)
         return charge
 
+    def buys(self, amount=2500, *, credits=500, invoiced=False, **changed) -> dict:
+        """A top-up by Checkout is paid; returns the charge. Leaves every event that Stripe sends.
+
+        `invoiced`: with `invoice_creation`, so the invoice's line has an inline price.
+        """
+        intent = self.intent(amount)
+        charge = self.charge(amount, intent=intent["id"])
+        intent["latest_charge"] = charge["id"]
+        session = self.session(amount, intent=intent, credits=credits, **changed)
+        self.event("payment_intent.created", intent | {"status": "processing"})
+        self.event("charge.succeeded", charge)
+        self.event("payment_intent.succeeded", intent)
+        if invoiced:
+            line = self.line(self.inline_price(amount), start=self.now, end=self.now)
+            invoice = self.invoice([line], status="paid", amount_paid=amount)
+            payment = {"payment": {"payment_intent": intent["id"]}}
+            invoice |= {"payment_intent": intent["id"], "payments": {"data": [payment]}}
+            session["invoice"] = invoice["id"]
+            self.event("invoice.paid", invoice)
+        self.event("checkout.session.completed", session)
+        return charge
+
+    def inline_price(self, amount) -> dict:
+        """A price that Checkout made of `price_data`."""
+        name = self.name("inline")
+        ids = {"id": f"price_{name}", "product": f"prod_{name}"}
+        return self.price("", unit=amount, credits="1") | {**ids, "metadata": {}}
+
     def bills(self, price, *, start, end, quantity=1, subscription="sub_1") -> dict:
         """An invoice for a period is created and finalized; returns it."""
         line = self.line(price, start=start, end=end, quantity=quantity)
@@ -225,6 +292,60 @@ class Shop:
         invoice["status"] = "open"
         self.event("invoice.finalized", invoice)
         return invoice
+
+    def settles(self, *lines, subscription="sub_1", **changed) -> dict:
+        """An invoice is finalized and paid, by the customer's balance first; returns it.
+
+        The charge is kept as the last of `charges`.
+        """
+        invoice = self.invoice([*lines], subscription=subscription, status="open", **changed)
+        total, before = invoice["total"], self.balance
+        used = min(total, -min(before, 0))
+        self.balance = before + used
+        due = max(total - used, 0)
+        invoice |= {"starting_balance": before, "ending_balance": self.balance, "amount_due": due}
+        if due:
+            self.charges.append(self.pays(invoice))
+        else:
+            invoice |= {"status": "paid"}
+            self.event("invoice.paid", invoice)
+        return invoice
+
+    def change(self, old, new, *, at, start, end, share=None) -> list[dict]:
+        """The two proration lines of a change from (price, quantity) to another within a period."""
+        share = (end - at) / (end - start) if share is None else share
+        return [
+            self.line(
+                price,
+                start=at,
+                end=end,
+                quantity=quantity,
+                amount=sign * round(price["unit_amount"] * quantity * share),
+                proration=True,
+            )
+            for sign, (price, quantity) in ((-1, old), (1, new))
+            if price
+        ]
+
+    def credit_note(self, invoice, amount, **changed) -> dict:
+        return {
+            "id": self.name("cn"),
+            "object": "credit_note",
+            "amount": amount,
+            "created": self.now,
+            "currency": "usd",
+            "customer": self.customer,
+            "customer_balance_transaction": None,
+            "invoice": invoice["id"],
+            "metadata": {},
+            "out_of_band_amount": None,
+            "post_payment_amount": amount,
+            "pre_payment_amount": 0,
+            "refunds": [],
+            "status": "issued",
+            "type": "post_payment",
+            **changed,
+        }
 
     def refunds(self, charge, amount) -> dict:
         """Part of a charge is refunded; returns the refund."""

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import text
 
 import tasks.credits
-import tasks.holds
 from billing.errors import Rejected
 from billing.ledger import idempotency
 from billing.postgres.transient import is_transient
@@ -22,8 +21,8 @@ from worker.database import transaction
 TASKS = {
     Debit: tasks.credits.debit,
     Reverse: tasks.credits.reverse,
-    Capture: tasks.holds.capture,
-    Release: tasks.holds.release,
+    Capture: tasks.credits.capture,
+    Release: tasks.credits.release,
 }
 
 

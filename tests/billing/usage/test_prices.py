@@ -3,7 +3,7 @@
 import datetime as dt
 
 import pytest
-from sqlalchemy import delete, insert, text
+from sqlalchemy import delete, insert, text, update
 
 from billing.errors import UnknownOperation
 from billing.usage import prices
@@ -68,6 +68,27 @@ def test_a_price_changed_today_does_not_reprice_what_happened_yesterday(ledger):
     new = ledger.debit("acme", "clustering", key="new")
 
     assert (old.entry.amount, new.entry.amount) == (-10, -50)
+
+
+def test_the_first_price_of_an_operation_counts_for_the_work_that_waits_for_it(ledger):
+    ledger.open_account("acme", credits=100)
+    last_week = ledger.now - dt.timedelta(days=7)
+    waits = ledger.debit("acme", "translation", key="k", happened_at=last_week)
+    set_price("translation", credits_per_unit=3)
+
+    replayed = ledger.debit("acme", "translation", key="k", happened_at=last_week)
+
+    assert waits.error.name == "UnknownOperation"
+    assert replayed.entry.amount == -3
+
+
+def test_a_price_that_was_switched_off_leaves_the_work_since_without_one(ledger):
+    ledger.open_account("acme", credits=100)
+    set_price("translation", credits_per_unit=3)
+    with transaction() as ctx:
+        ctx.session.execute(update(CreditCostConfig).values(is_active=False))
+
+    assert ledger.debit("acme", "translation", key="k").error.name == "UnknownOperation"
 
 
 def test_a_time_to_come_is_priced_as_now(ledger):

@@ -22,7 +22,7 @@ import pytest
 import redis
 
 from devstack import running_stack
-from tests.tools.mutants.site import sitecustomize
+from tests.tools.mutants.started import sitecustomize
 from tests.tools.tracer import ROOT
 
 LIBRARIES = (

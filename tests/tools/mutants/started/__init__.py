@@ -1,0 +1,1 @@
+"""The folder that a mutant's child processes find on PYTHONPATH, with their `sitecustomize`."""
