@@ -214,7 +214,7 @@ class Settings(BaseSettings):
             raise ValueError(f"Each secret must have {MIN_SECRET_CHARACTERS} characters or more.")
         return secrets
 
-    @cached_property
+    @cached_property  # every transaction asks for them
     def reference_secrets(self) -> tuple[str, ...]:
         """Return the secrets that sign references of Checkout sessions."""
         return _by_commas(self.checkout_secrets)
