@@ -8,8 +8,8 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (13, 31),
-    "invoice-paid": (41, 123),
-    "invoice-paid-task": (45, 128),
+    "invoice-paid": (45, 153),
+    "invoice-paid-task": (49, 158),
     "bank-match": (42, 110),
     "bank-match-task": (44, 113),
     "bank-import": (20, 88),
