@@ -166,7 +166,7 @@ class Allocation(Ours, table="allocations"):
 class UnappliedCash(Ours, table="unapplied_cash"):
     """A movement of an account's money that is on no invoice.
 
-    The sum is the account's unapplied cash; a returned payment may make it negative.
+    The sum is the account's unapplied cash. A returned transfer takes it off invoices that it paid.
     """
 
     __table_args__ = (

@@ -30,6 +30,7 @@ MOST_PROCESSES = 4
 #: What takes longest is begun first, so that no process ends long after the others.
 BEGUN_FIRST = (
     "worker/test_workers_for_real.py",
+    "lives/test_lives.py",
     "bench/test_bench.py",
     "cli/test_finding_servers.py",
     "cli/test_relay_command.py",

@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from billing.bank import invoice_effects, transfers
+from billing.bank import cash, invoice_effects, transfers
 from billing.bank.errors import PartsRefused, UnknownInvoice
 from billing.context import Context
 from billing.host import accounts, invoices
@@ -83,24 +83,43 @@ def _check_fit(
 def take_out(ctx: Context, transfer: Transfer, *, decision_id: int) -> list[int]:
     """Undo all that a locked transfer did; return the accounts that it had reached.
 
-    Its invoices are open again, and their unspent credits go back. An account's unapplied cash
-    may go below zero, where it was used since.
+    Its invoices are open again, and their unspent credits go back. So are those that were paid with
+    unapplied cash that it had brought.
     """
-    allocations = _not_undone(ctx.session, transfer)
+    allocations = cash.not_undone(ctx.session, Allocation.transfer_id == transfer.id)
     credited = credited_accounts(ctx.session, transfer)
     accounts.lock(ctx.session, credited)
-    locked = lock_invoices(ctx.session, [row.transfer_invoice_id for row in allocations])
+    uses = [
+        use
+        for account_id, amount in credited.items()
+        for use in cash.uses_without(ctx.session, transfer, account_id, amount)
+    ]
+    ids = [row.transfer_invoice_id for row in (*allocations, *uses)]
+    locked = lock_invoices(ctx.session, ids)
 
     for row in allocations:
         invoice = locked[row.transfer_invoice_id]
         move(ctx, transfer, invoice, -row.amount_minor, decision_id, undoes=row.id)
     for account_id, amount in sorted(credited.items()):
         credit(ctx, transfer, account_id, -amount, "undone", decision_id=decision_id)
+    for row in uses:
+        _take_cash_off(ctx, row, locked[row.transfer_invoice_id], decision_id)
     ctx.session.flush()
-    _write_payments(ctx, transfer, locked.values())
+    paid = {row.transfer_invoice_id for row in allocations}
+    _write_payments(ctx, transfer, [locked[invoice_id] for invoice_id in sorted(paid)])
     for invoice in locked.values():
         invoice_effects.follow(ctx, invoice)
     return sorted({*credited, *(invoice.account_id for invoice in locked.values())})
+
+
+def _take_cash_off(
+    ctx: Context, row: Allocation, invoice: TransferInvoice, decision_id: int
+) -> None:
+    """Take unapplied cash off the invoice that it paid: the transfer that brought it is gone."""
+    move(ctx, None, invoice, -row.amount_minor, decision_id, undoes=row.id)
+    cash.record(ctx, invoice, row.amount_minor, "taken off", decision_id)
+    back = cash.payment(ctx, invoice, row.amount_minor, row.decision_id, status="refunded")
+    invoices.write_payment(ctx.session, back)
 
 
 def lock_invoices(
@@ -203,18 +222,6 @@ def credit(
     transfers.leave_event(
         ctx, "transfer.unapplied", transfer, account_id=account_id, amount_minor=amount
     )
-
-
-def _not_undone(session: Session, transfer: Transfer) -> list[Allocation]:
-    undone = select(Allocation.undoes).where(
-        Allocation.transfer_id == transfer.id, Allocation.undoes.is_not(None)
-    )
-    rows = select(Allocation).where(
-        Allocation.transfer_id == transfer.id,
-        Allocation.undoes.is_(None),
-        Allocation.id.not_in(undone),
-    )
-    return list(session.scalars(rows.order_by(Allocation.id)))
 
 
 def credited_accounts(session: Session, transfer: Transfer) -> dict[int, int]:

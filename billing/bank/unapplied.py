@@ -4,25 +4,13 @@ A reviewer uses it, or the schedule of an invoice that it covers (`invoicing.rem
 operator lets it.
 """
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.orm import Session
-
-from billing.bank import allocate, invoice_effects, transfers
+from billing.bank import allocate, cash, invoice_effects, transfers
 from billing.bank.errors import PartsRefused
 from billing.bank.review import reviewers
 from billing.bank.review.reviewers import Reviewer
 from billing.context import Context
 from billing.host import invoices
-from billing.host.invoices import MirroredPayment
-from models.transfers import TransferInvoice, UnappliedCash
-
-
-def balance(session: Session, account_id: int, currency: str) -> int:
-    """Read the account's unapplied minor units; below zero after a payment was returned."""
-    total = select(func.coalesce(func.sum(UnappliedCash.amount_minor), 0)).where(
-        UnappliedCash.account_id == account_id, UnappliedCash.currency == currency
-    )
-    return int(session.execute(total).scalar_one())
+from models.transfers import TransferInvoice
 
 
 def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
@@ -32,8 +20,8 @@ def use(ctx: Context, reviewer: Reviewer, transfer_invoice_id: int) -> int:
     """
     [invoice] = allocate.lock_invoices(ctx.session, [transfer_invoice_id]).values()
     reviewers.must_not_own(reviewer, {invoice.account_id})
-    cash = balance(ctx.session, invoice.account_id, invoice.currency)
-    amount = min(cash, invoice.open_minor) if invoice.state == "open" else 0
+    held = cash.balance(ctx.session, invoice.account_id, invoice.currency)
+    amount = min(held, invoice.open_minor) if invoice.state == "open" else 0
     if amount <= 0:
         raise PartsRefused(
             problem="there is no unapplied cash, or the invoice is not open", number=invoice.number
@@ -47,7 +35,7 @@ def covers(ctx: Context, invoice: TransferInvoice) -> bool:
     """Whether the account's cash pays all of a locked invoice, and the operator lets it."""
     if not ctx.policy.uses_unapplied_cash:
         return False
-    return balance(ctx.session, invoice.account_id, invoice.currency) >= invoice.open_minor
+    return cash.balance(ctx.session, invoice.account_id, invoice.currency) >= invoice.open_minor
 
 
 def pay(ctx: Context, invoice: TransferInvoice, amount: int, *, actor: str, rule: str) -> None:
@@ -60,31 +48,9 @@ def pay(ctx: Context, invoice: TransferInvoice, amount: int, *, actor: str, rule
         outcome="use credit",
         evidence={"parts": [[invoice.id, amount]], "account_id": invoice.account_id},
     )
-    cash = {
-        "account_id": invoice.account_id,
-        "currency": invoice.currency,
-        "amount_minor": -amount,
-        "why": f"used for {invoice.number}",
-        "decision_id": decision_id,
-        "recorded_at": ctx.now,
-    }
-    ctx.session.execute(insert(UnappliedCash).values(cash))
+    cash.record(ctx, invoice, -amount, "used for", decision_id)
     allocate.move(ctx, None, invoice, amount, decision_id)
     ctx.session.flush()
     invoice_effects.follow(ctx, invoice)
-    invoices.write_payment(ctx.session, _payment(ctx, invoice, amount, decision_id))
-
-
-def _payment(
-    ctx: Context, invoice: TransferInvoice, amount: int, decision_id: int
-) -> MirroredPayment:
-    return MirroredPayment(
-        account_id=invoice.account_id,
-        invoice_id=invoice.invoice_id,
-        method=invoice_effects.METHOD,
-        external_id=f"billing:credit:{decision_id}",
-        status="succeeded",
-        currency=invoice.currency,
-        amount_minor=amount,
-        happened_at=ctx.now,
-    )
+    paid = cash.payment(ctx, invoice, amount, decision_id, status="succeeded")
+    invoices.write_payment(ctx.session, paid)

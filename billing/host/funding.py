@@ -105,3 +105,17 @@ def ways(ctx: Context, account_ids: Iterable[int]) -> dict[int, Funding]:
 def way(ctx: Context, account_id: int) -> Funding:
     """Read how one account is funded. Call it under its lock."""
     return ways(ctx, [account_id]).get(account_id, NOT_FUNDED)
+
+
+_OTHER_SUBSCRIPTION = """
+SELECT EXISTS (SELECT FROM billing.stripe_objects AS o
+               WHERE o.account_id = %(account_id)s AND o.kind = 'subscription'
+                 AND o.facts->>'status' = 'active' AND o.id IS DISTINCT FROM %(subscription)s)
+"""
+
+
+def by_other_subscription(ctx: Context, account_id: int, subscription: str | None) -> bool:
+    """Whether another subscription at Stripe than this one is active. None: any is another."""
+    values = {"account_id": account_id, "subscription": subscription}
+    connection = ctx.session.connection()
+    return bool(connection.exec_driver_sql(_OTHER_SUBSCRIPTION, values).scalar_one())

@@ -28,7 +28,8 @@ def decide(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> str | None
     if account.is_system or account.status not in ("suspended", "cancelled") or ends_at <= ctx.now:
         return None
     reasons = status.suspension_reasons(ctx.session, account_id)
-    if account.status == "suspended" and not (reasons and MONEY_REASONS.issuperset(reasons)):
+    is_by_app = account.status == "suspended" and not reasons
+    if is_by_app or not MONEY_REASONS.issuperset(reasons):
         return "refused"  # by a person, a dispute, or the main app: a trial lifts none of them
     trial = ctx.session.get(Trial, account_id, populate_existing=True)
     is_repeated = trial is not None or account_id in fingerprint_rows.repeated(

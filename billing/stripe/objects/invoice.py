@@ -248,6 +248,8 @@ class Invoice(Facts):
         if is_new_failure or self.status in NOT_OWED:
             self._follow_dunning(ctx, change, is_new_failure=is_new_failure)
         is_overdue = not is_new_failure and self.is_overdue(ctx.now)
+        if is_overdue and funding.by_other_subscription(ctx, change.account.id, self.subscription):
+            is_overdue = False
         if is_overdue:
             invoice_id = invoices.id_of(ctx.session, self.id)
             is_overdue = dunning_cases.open_overdue(ctx, change.account.id, invoice_id=invoice_id)
@@ -278,6 +280,8 @@ class Invoice(Facts):
             if invoice_id is not None:
                 dunning_cases.stop(ctx, account_id, reason="written_off", invoice_id=invoice_id)
             return
+        if funding.by_other_subscription(ctx, account_id, self.subscription):
+            return  # a pack, or a second subscription: the account's access is paid for
         bridge.end(ctx, account_id)
         if _may_be_dunned(ctx, change.account):
             dunning_cases.open_case(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing.bank import decide, line_ends, returns, unapplied
+from billing.bank import cash, decide, line_ends, returns, unapplied
 from billing.bank.errors import PartsRefused
 from billing.bank.invoicing import issue, obsolete, remind, renew
 from billing.bank.matching.types import MatchingPolicy
@@ -141,7 +141,7 @@ class Customers(Ledger):
 
     def credit(self, slug):
         with transaction() as ctx:
-            return unapplied.balance(ctx.session, self.ids[slug], CURRENCY)
+            return cash.balance(ctx.session, self.ids[slug], CURRENCY)
 
     def status(self, slug):
         return self.see(slug).status

@@ -80,7 +80,7 @@ def test_a_customer_whose_payment_came_back_pays_again_and_has_its_credits_again
     shop.check()
 
 
-def test_a_return_of_money_that_was_credit_leaves_the_credit_below_zero_where_it_was_used(shop):
+def test_a_return_of_money_that_was_credit_reopens_the_invoice_that_the_credit_paid(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     shop.receive(line("89.00", reference=invoice.reference, transaction_id="TX-0"))
@@ -91,7 +91,8 @@ def test_a_return_of_money_that_was_credit_leaves_the_credit_below_zero_where_it
 
     shop.receive(back())
 
-    assert shop.credit("acme") == -8900
+    assert shop.credit("acme") == 0
+    assert shop.invoices("acme") == [("paid", 8900, 8900), ("open", 0, 8900)]
     shop.check()
 
 

@@ -166,3 +166,57 @@ def test_a_sent_invoice_that_is_paid_ends_its_dunning(stripe, ledger, shop):
     stripe.deliver(*shop.events)
 
     assert [case.outcome for case in cases()] == ["paid"]
+
+
+@pytest.fixture
+def paid_for(stripe, shop):
+    """The customer's subscription is active, and March is paid."""
+    state = shop.subscription(shop.price(), start=MARCH, end=APRIL)
+    shop.event("customer.subscription.created", state)
+    stripe.deliver(*shop.events)
+    shop.events.clear()
+    return shop
+
+
+def pack_line(shop):
+    price = shop.price(unit=2500, credits="500")
+    shop.event("price.created", price)
+    return shop.line(price, start=MARCH, end=MARCH + 1)
+
+
+@pytest.mark.parametrize("subscription", [None, "sub_2"])
+def test_an_unpaid_invoice_beside_a_paid_subscription_asks_for_nothing(
+    stripe, ledger, paid_for, subscription
+):
+    shop = paid_for
+    pack = pack_line(shop)
+    invoice = shop.invoice([pack], subscription=subscription, status="open", attempt_count=1)
+    shop.event("invoice.payment_failed", invoice)
+    stripe.deliver(*shop.events)
+
+    ledger.pass_time(days=31)
+    ledger.sweep(dunning_sweep.step_due)
+
+    assert cases() == []
+    assert stripe.status("acme") == "active"
+
+
+def test_a_sent_invoice_that_is_overdue_beside_a_paid_subscription_asks_for_nothing(
+    stripe, ledger, paid_for
+):
+    shop = paid_for
+    pack = pack_line(shop)
+    invoice = shop.invoice([pack], status="open", due_date=MARCH, collection_method="send_invoice")
+    shop.event("invoice.overdue", invoice)
+    stripe.deliver(*shop.events)
+
+    assert cases() == []
+
+
+def test_an_unpaid_pack_of_a_customer_without_a_subscription_is_asked_for(stripe, shop):
+    pack = pack_line(shop)
+    invoice = shop.invoice([pack], status="open", attempt_count=1)
+    shop.event("invoice.payment_failed", invoice)
+    stripe.deliver(*shop.events)
+
+    assert len(cases()) == 1

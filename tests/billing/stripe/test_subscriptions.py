@@ -354,6 +354,18 @@ def test_a_new_trial_lifts_a_suspension_for_want_of_money_alone(
     assert stripe.status("acme") == after
 
 
+@pytest.mark.parametrize("reason", ["manual", "dispute"])
+def test_a_new_trial_of_a_suspended_customer_who_was_cancelled_is_refused(
+    stripe, ledger, subscribe, reason
+):
+    ledger.change_status("acme", "suspended", reason=reason)
+    subscribe("canceled", what="deleted")
+
+    assert trial_until(stripe, subscribe, MAY) == "refused"
+    assert stripe.status("acme") == f"cancelled {reason}"
+    assert {outcome.partition(":")[0] for outcome in stripe.outcomes()} == {"applied"}
+
+
 def test_a_trial_that_is_over_by_now_is_no_new_trial(stripe, ledger, subscribe):
     ledger.set_host("acme", status="cancelled")
 
