@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from billing.bank.invoicing.references import reference
-from billing.bank.matching.names import folded
-from billing.bank.matching.open_items import OpenItems, by_likeness
+from billing.bank.matching.open_items import OpenItems, by_likeness, folded
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import (
     AUTOMATIC,
@@ -24,6 +22,7 @@ from billing.bank.matching.types import (
     PayerHistory,
 )
 from billing.statements.canonical import Reference
+from billing.statements.references import creditor_reference
 
 PRICES = (2900, 4900, 8900, 8900, 13900, 22900, 22900)
 VAT = (100, 119, 120, 121)
@@ -124,7 +123,7 @@ def _bill(year: Year, today: date) -> None:
         year.invoices[id] = IssuedInvoice(
             id=id,
             account_id=account_id,
-            reference=reference(id),
+            reference=creditor_reference(id),
             number=f"BT-{today.year}-{id:06d}",
             currency="EUR",
             due_minor=price,

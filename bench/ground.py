@@ -8,11 +8,13 @@ import sqlalchemy as sa
 from billing.support import audit
 from billing.usage import post
 from billing_client import Debit, new_key
-from models.host import Account
+from models.host import Account, Plan
 from worker.database import AUDIT_S, engine, transaction
 
 ACCOUNTS = 1000
 CREDITS = 1_000_000_000
+#: The plan of all accounts here.
+SLUG = "bench-ground"
 OPERATIONS = ("clustering", "idea_generation", "image_prompt_extraction")
 
 
@@ -29,12 +31,12 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, is_adopted: bool = True)
         ).scalar()
         if existing:
             return
+        plan_id = _plan(connection)
+        # With access: what accounts without it spend is flagged, and is no plain debit.
+        has_access = {"credits": CREDITS, "plan_id": plan_id, "status": "active"}
         connection.execute(
             sa.insert(Account),
-            [
-                {"id": id, "name": f"Bench {id}", "slug": f"bench-{id}", "credits": CREDITS}
-                for id in ids
-            ],
+            [{"id": id, "name": f"Bench {id}", "slug": f"bench-{id}", **has_access} for id in ids],
         )
     if is_adopted:
         with transaction() as ctx:
@@ -42,6 +44,17 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, is_adopted: bool = True)
             answers = post.apply(ctx, firsts)
             assert all(answer.outcome == "taken" for answer in answers)
     settle()
+
+
+def _plan(connection: sa.Connection) -> int:
+    """Return the id of the benches' plan; create it the first time."""
+    of_bench = sa.select(Plan.id).where(Plan.slug == SLUG)
+    plan_id = connection.execute(of_bench).scalar()
+    if plan_id is not None:
+        return plan_id
+    values = {"slug": SLUG, "name": "Bench", "price": 0, "included_credits": 0}
+    new = sa.insert(Plan).values(**values, max_sites=1, max_users=1).returning(Plan.id)
+    return connection.execute(new).scalar_one()
 
 
 def settle() -> None:

@@ -5,7 +5,7 @@ and REDIS_URL.
 """
 
 import os
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
             raise ValueError(f"Each secret must have {MIN_SECRET_CHARACTERS} characters or more.")
         return secrets
 
-    @property
+    @cached_property  # every transaction asks for them
     def reference_secrets(self) -> tuple[str, ...]:
         """Return the secrets that sign references of Checkout sessions."""
         return _by_commas(self.checkout_secrets)

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from billing.bank import cash, invoice_effects, transfers
 from billing.bank.errors import PartsRefused, UnknownInvoice
-from billing.bank.matching import payers
 from billing.context import Context
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredPayment
@@ -57,8 +56,10 @@ def apply(
     creditor = {credit_to} if credit_to is not None else set()
     owners = {invoice.account_id for invoice in locked.values()}
     if payer_known_by is not None:
-        payers.count(ctx.session, transfer.payer_iban, owners or creditor, **{payer_known_by: 1})
-    payers.link(ctx, transfer.payer_iban, owners | creditor)
+        transfers.count_payer(
+            ctx.session, transfer.payer_iban, owners or creditor, **{payer_known_by: 1}
+        )
+    transfers.link_payer(ctx, transfer.payer_iban, owners | creditor)
     for invoice in locked.values():
         invoice_effects.follow(ctx, invoice)
 

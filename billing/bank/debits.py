@@ -6,8 +6,8 @@ ours, or if a payment of its amount came that shares an identifier or the other 
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -16,32 +16,13 @@ from billing.bank import wordings
 from billing.bank.matching import remittance
 from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.types import IncomingTransfer, IssuedInvoice
-from billing.bank.return_signs import bank_mark, identifiers_of, refund_words, return_words
+from billing.bank.wordings import Part, bank_mark, refund_words, return_words
 
 #: The days in which a payment may come back (a direct debit without mandate: 13 months), and the
 #: days by which a return may be booked before its payment.
 RETURN_DAYS, EARLY_DAYS = 400, 7
 _HEAD = re.compile(r"R\W{0,2}F\W{0,2}([0-9])\W{0,2}([0-9])")
 _NUMBER = re.compile(r"[A-Z0-9]+(?:[-/][A-Z0-9]+)*")
-
-
-class Part(NamedTuple):
-    """A transaction of a line, with its line's wording and format (`of`)."""
-
-    line: str
-    place: int
-    account: str
-    currency: str
-    amount_minor: int
-    booking_date: Any
-    of: str
-    payload: dict[str, Any]
-    detail: dict[str, Any]
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """The wording of the line that counts for this transaction: none in a batch."""
-        return {} if self.payload["details"] else self.payload
 
 
 #: Invoices that a text may name: by the first four characters of the reference, or by number.
@@ -84,24 +65,28 @@ _OWN_PAYMENTS = _SHARING.format(
 )
 
 
-def returns_among(session: Session, debits: Sequence[Part]) -> list[Part]:
-    """Those of these debits that may be returns."""
-    if not debits:
-        return []
-    marked = {number for number, debit in enumerate(debits) if _speaks_of_return(debit)}
+def returns_among(session: Session, parts: Sequence[Part]) -> tuple[list[Part], set[str]]:
+    """Those debits among these parts that may be returns, and earlier lines that now may be, too.
+
+    The earlier lines were taken for our own payments; a payment among the parts may be what they
+    take back. The payments must have their transfers.
+    """
+    debits = [part for part in parts if part.amount_minor < 0]
+    payments = [part for part in parts if part.amount_minor > 0]
+    returns = _returns(session, debits) if debits else []
+    rows = _sharing(session, _OWN_PAYMENTS, payments, before=EARLY_DAYS, after=RETURN_DAYS)
+    return returns, {row.line for row in rows}
+
+
+def _returns(session: Session, debits: Sequence[Part]) -> list[Part]:
     issued = issued_in(session, debits)
-    named = {number for number, debit in enumerate(debits) if named_in(debit, issued)}
-    rest = [number for number in range(len(debits)) if number not in marked | named]
-    rows = _sharing(session, _PAYMENTS, debits, rest, before=RETURN_DAYS, after=EARLY_DAYS)
-    shared = {row.number for row in rows}
-    return [debits[number] for number in sorted(marked | named | shared)]
-
-
-def early_returns(session: Session, payments: Sequence[Part]) -> set[str]:
-    """Lines of debits, taken for our own payments before, that may take these payments back."""
-    numbers = range(len(payments))
-    rows = _sharing(session, _OWN_PAYMENTS, payments, numbers, before=EARLY_DAYS, after=RETURN_DAYS)
-    return {row.line for row in rows}
+    returns: list[Part] = []
+    rest: list[Part] = []
+    for debit in debits:
+        is_return = _speaks_of_return(debit) or named_in(debit, issued)
+        (returns if is_return else rest).append(debit)
+    rows = _sharing(session, _PAYMENTS, rest, before=RETURN_DAYS, after=EARLY_DAYS)
+    return [*returns, *[rest[number] for number in sorted({row.number for row in rows})]]
 
 
 def _speaks_of_return(debit: Part) -> bool:
@@ -115,7 +100,6 @@ def _sharing(
     session: Session,
     query: str,
     parts: Sequence[Part],
-    numbers: Iterable[int],
     *,
     before: int,
     after: int,
@@ -127,13 +111,13 @@ def _sharing(
     batch = [
         {
             "number": number,
-            "account": parts[number].account,
-            "currency": parts[number].currency,
-            "amount": parts[number].amount_minor,
-            "day": str(parts[number].booking_date),
-            "keys": _keys(parts[number]),
+            "account": part.account,
+            "currency": part.currency,
+            "amount": part.amount_minor,
+            "day": str(part.booking_date),
+            "keys": _keys(part),
         }
-        for number in numbers
+        for number, part in enumerate(parts)
     ]
     values = {"batch": json.dumps(batch), "before": before, "after": after}
     return session.execute(text(query), values).all() if batch else ()
@@ -141,7 +125,7 @@ def _sharing(
 
 def _keys(part: Part) -> list[str]:
     """The texts by which a payment and its return, or our refund of it, may be the same."""
-    keys = sorted(identifiers_of(part.own, part.detail))
+    keys = sorted(part.identifiers)
     iban, name = (part.detail.get(field) for field in ("counterparty_iban", "counterparty"))
     keys += [f"iban {iban}"] if iban else []
     keys += [f"name {name.upper()}"] if name else []

@@ -1,8 +1,9 @@
 """Matching of one batch of transfers, and the carrying out of each of its decisions."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -10,8 +11,8 @@ from sqlalchemy.orm import Session
 from billing.bank import allocate, transfers
 from billing.bank.errors import TransferChanged
 from billing.bank.matching import rows, rules
+from billing.bank.matching.rows import UndecidedTransfer
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
-from billing.bank.transfers import UndecidedTransfer
 from billing.context import Context
 from billing.host import accounts, funding
 from models.transfers import Decision, TransferInvoice
@@ -33,25 +34,41 @@ ON CONFLICT (id) DO UPDATE SET invoices = EXCLUDED.invoices, matched_at = EXCLUD
 """
 
 
-def decide(
-    session: Session, undecided: Sequence[UndecidedTransfer], *, policy: MatchingPolicy
-) -> list[tuple[MatchDecision, int]]:
-    """Decide about each transfer that is no return; add the version that the decision is for."""
-    versions = {
-        transfer.incoming.id: transfer.version for transfer in undecided if not transfer.is_return
-    }
-    if not versions or not session.scalar(text(_HAS_NEWS), {"ids": list(versions)}):
-        return []
-    incoming = [transfer.incoming for transfer in undecided if transfer.incoming.id in versions]
-    since = min(transfer.booking_date for transfer in incoming)
-    decisions = rules.match(incoming, rows.read(session, since=since), policy)
-    return [(decision, versions[decision.transfer_id]) for decision in decisions]
+class Batch(NamedTuple):
+    """The undecided transfers of one batch, and the decisions about them.
+
+    Attributes:
+        returns: Debits; `returns.settle` decides about each.
+        decisions: The others' decisions, each with the version that it is for.
+        invoices: The number of invoices that matching saw, for `mark`.
+        is_full: Whether more transfers may wait than a batch takes.
+    """
+
+    returns: list[UndecidedTransfer]
+    decisions: list[tuple[MatchDecision, int]]
+    invoices: int
+    is_full: bool
 
 
-def issued(session: Session) -> int:
-    """Count the invoices that were ever issued; read it before `decide`, for `mark`."""
+def decide(session: Session, *, policy: MatchingPolicy) -> Batch:
+    """Read the undecided transfers, and decide about each that is no return."""
+    undecided = rows.undecided(session)
+    incoming = [transfer.incoming for transfer in undecided if not transfer.is_return]
+    # Counted before they are read: one that is issued meanwhile is news for the next run.
     count = select(func.count()).select_from(TransferInvoice)
-    return session.execute(count).scalar_one()
+    invoices = session.execute(count).scalar_one()
+    decisions: list[MatchDecision] = []
+    ids = [transfer.id for transfer in incoming]
+    if ids and session.scalar(text(_HAS_NEWS), {"ids": ids}):
+        since = min(transfer.booking_date for transfer in incoming)
+        decisions = rules.match(incoming, rows.read(session, since=since), policy)
+    versions = {transfer.incoming.id: transfer.version for transfer in undecided}
+    return Batch(
+        returns=[transfer for transfer in undecided if transfer.is_return],
+        decisions=[(decision, versions[decision.transfer_id]) for decision in decisions],
+        invoices=invoices,
+        is_full=len(undecided) >= rows.MATCH_AT_ONCE,
+    )
 
 
 def mark(ctx: Context, invoices: int) -> None:
@@ -71,8 +88,12 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
         transfer = transfers.lock(ctx.session, decision.transfer_id, version=version)
     except TransferChanged:
         return False
-    decision = _beside_card(ctx, decision)
-    is_automatic, evidence = decision.outcome in AUTOMATIC, evidence_of(decision)
+    if decision.outcome == "settle" and decision.account_id is not None:
+        accounts.lock(ctx.session, [decision.account_id])
+        card_until = funding.way(ctx, decision.account_id).card_until
+        if card_until is not None:
+            decision = _beside_card(decision, card_until)
+    is_automatic, evidence = decision.outcome in AUTOMATIC, transfers.evidence_of(decision)
     if not is_automatic and _is_recorded(ctx.session, transfer.decision_id, decision, evidence):
         return False
     decision_id = transfers.record_decision(
@@ -93,17 +114,11 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
     return True
 
 
-def _beside_card(ctx: Context, decision: MatchDecision) -> MatchDecision:
+def _beside_card(decision: MatchDecision, card_until: dt.datetime) -> MatchDecision:
     """Keep the money of an account that pays by card as its unapplied cash, and ask a reviewer.
 
     The invoice would replace the card's subscription, which goes on charging: a person decides.
     """
-    if decision.outcome != "settle" or decision.account_id is None:
-        return decision
-    accounts.lock(ctx.session, [decision.account_id])
-    card_until = funding.way(ctx, decision.account_id).card_until
-    if card_until is None:
-        return decision
     why = (
         f"{decision.rule}, but account {decision.account_id} pays by card until"
         f" {card_until.date()}: use the credit for the invoice to change to transfers, or refund it"
@@ -123,27 +138,16 @@ def leave_to_reviewer(
 ) -> None:
     """Leave a decision to a reviewer because carrying it out failed: a deleted account, say."""
     transfer = transfers.lock(ctx.session, decision.transfer_id, version=version)
-    evidence = {**evidence_of(decision), "error": type(error).__name__, "says": str(error)}
+    evidence = {
+        **transfers.evidence_of(decision),
+        "error": type(error).__name__,
+        "says": str(error),
+    }
     transfers.record_decision(
         ctx, transfer, actor=ACTOR, rule=decision.rule, outcome="suggest", evidence=evidence
     )
     reason = f"{decision.rule}, but {type(error).__name__}"
     transfers.request_review(ctx, transfer, reason, rule=decision.rule)
-
-
-def evidence_of(decision: MatchDecision) -> dict[str, Any]:
-    """The grounds of a decision, as they are kept and shown."""
-    return {
-        "parts": [list(part) for part in decision.parts],
-        "account_id": decision.account_id,
-        "surplus_minor": decision.surplus_minor,
-        "reasons": list(decision.reasons),
-        "vetoes": list(decision.vetoes),
-        "candidates": [
-            {**dataclasses.asdict(candidate), "parts": [list(part) for part in candidate.parts]}
-            for candidate in decision.candidates
-        ],
-    }
 
 
 def _is_recorded(

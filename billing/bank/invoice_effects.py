@@ -61,24 +61,19 @@ def _accept_fee(ctx: Context, invoice: TransferInvoice, missing: int) -> int:
 
 def _pay(ctx: Context, invoice: TransferInvoice) -> None:
     """Start the period that the invoice pays for: subscription, plan, credits, status, event."""
-    running = invoices.subscription(ctx.session, invoice.account_id)
-    plan = accounts.plan(ctx.session, invoice.plan_id)
-
+    invoice.state, invoice.finished_at, invoice.next_step_at = "paid", ctx.now, None
+    mirror(ctx.session, invoice)
     origin = idempotency.own("invoice", invoice.number)
     starts_at = invoice.period_start
     if starts_at is None or ctx.now > starts_at + LATE_AFTER:
         starts_at = ctx.now
     invoice.period_start = starts_at
     invoice.period_end = periods.boundary(starts_at, invoice.months)
-    invoice.state, invoice.finished_at, invoice.next_step_at = "paid", ctx.now, None
-    # Paid ahead, the running subscription goes on.
-    began_at = running.starts_at if running and starts_at > ctx.now else starts_at
-    subscription = _subscription(invoice, origin, starts_at=began_at, ends_at=invoice.period_end)
-    bought = _bought(invoice, origin, credits=plan.included_credits if plan else 0)
 
-    mirror(ctx.session, invoice)
-    invoices.write_subscriptions(ctx.session, [subscription])
     accounts.set_plan(ctx.session, invoice.account_id, invoice.plan_id)
+    plan = accounts.plan(ctx.session, invoice.plan_id)
+    bought = _bought(invoice, origin, credits=plan.included_credits if plan else 0)
+    _run_subscription(ctx, bought)
     if bought.credits > 0 and purchases.open_one(ctx, bought) is None:
         _adjust_credits(ctx, invoice)  # it was paid before, returned, and paid again
     reactivation.payment_received(ctx.by(ACTOR), [invoice.account_id])
@@ -90,19 +85,23 @@ def _pay(ctx: Context, invoice: TransferInvoice) -> None:
     outbox.leave(ctx, "invoice.paid", account_id=invoice.account_id, payload=payload)
 
 
-def _subscription(
-    invoice: TransferInvoice, origin: str, *, starts_at: dt.datetime, ends_at: dt.datetime
-) -> MirroredSubscription:
-    return MirroredSubscription(
-        account_id=invoice.account_id,
+def _run_subscription(ctx: Context, bought: Bought) -> None:
+    """Let the account's subscription run to the end of the period that was bought."""
+    assert bought.ends_at is not None, "an invoice pays for a period"
+    running = invoices.subscription(ctx.session, bought.account_id)
+    # Paid ahead, the running subscription goes on.
+    is_ahead = running is not None and bought.starts_at > ctx.now
+    subscription = MirroredSubscription(
+        account_id=bought.account_id,
         status="active",
         stripe_id=None,
-        starts_at=starts_at,
-        ends_at=ends_at,
+        starts_at=running.starts_at if running and is_ahead else bought.starts_at,
+        ends_at=bought.ends_at,
         cancels_at_end=False,
         payment_method=METHOD,
-        external_payment_id=origin,
+        external_payment_id=bought.origin,
     )
+    invoices.write_subscriptions(ctx.session, [subscription])
 
 
 def _bought(invoice: TransferInvoice, origin: str, *, credits: int) -> Bought:

@@ -1,14 +1,25 @@
 """The end of every stored bank line: its transfers, or the reason why it pays nothing.
 
-A line of a held statement has the statement's named holds beside it.
+A line of a held statement has the statement's named holds beside it. A line is the money: its
+transactions only split it, and only where they add up to it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from billing.bank import debits
+from billing.bank.matching import remittance
+from billing.bank.wordings import Part, parts_of_line
+from billing.context import Context
+from models.transfers import Transfer
+
+#: Lines that one transaction splits.
+SPLIT_AT_ONCE = 500
 #: reason -> why such a line pays nothing, as operators read it
 PAYS_NOTHING = {
     "own_payment": "money that we paid, and nothing shows a return",
@@ -58,19 +69,163 @@ UPDATE billing.bank_lines SET pays_nothing = NULL WHERE account = :account AND N
 """
 
 
-def explain(session: Session) -> None:
-    """Store the reason of each line that pays nothing because of its account, state or day."""
-    session.execute(text(_EXPLAIN))
+#: Lines without an end of accounts that are ours, in the format in which the account recognises
+#: money on their day.
+_UNSPLIT_LINES = f"""
+SELECT l.key::text, l.account, l.currency, l.amount_minor, l.booking_date, l.format, b.customer_id,
+       (SELECT w.payload FROM billing.line_wordings AS w WHERE w.line = l.key
+        ORDER BY w.digest LIMIT 1) AS payload
+FROM billing.bank_lines AS l
+JOIN billing.bank_accounts AS b ON b.number = l.account AND b.currency = l.currency
+WHERE NOT l.is_split AND l.pays_nothing IS NULL AND l.status = 'BOOK'
+  AND l.booking_date IS NOT NULL AND l.format = {FORMAT_IN_FORCE}
+ORDER BY l.key LIMIT :limit FOR UPDATE OF l SKIP LOCKED
+"""  # noqa: S608
+#: Statements that cover days of those with these lines, and do not follow or precede them.
+_OVERLAPPING = """
+SELECT a.digest::text AS statement, b.digest::text AS other
+FROM billing.statements AS a
+JOIN billing.statements AS b ON b.account = a.account AND b.format = a.format
+ AND b.currency IS NOT DISTINCT FROM a.currency AND b.digest <> a.digest
+ AND COALESCE(b.from_date, b.opening_day) <= COALESCE(a.to_date, a.closing_day)
+ AND COALESCE(a.from_date, a.opening_day) <= COALESCE(b.to_date, b.closing_day)
+WHERE a.digest IN (SELECT m.statement FROM billing.statement_lines AS m
+                   WHERE m.line = ANY(CAST(:keys AS uuid[])))
+  AND (a.closing_minor = b.opening_minor AND a.opening_minor <> b.opening_minor) IS NOT TRUE
+  AND (b.closing_minor = a.opening_minor AND a.opening_minor <> b.opening_minor) IS NOT TRUE
+"""
+#: Pairs of lines, one in each of two such statements, without a reference, equal in all but words.
+_PAIRS = """
+SELECT l.key::text, p.statement, o.key::text AS other, v.payload, w.payload AS other_payload,
+       o.is_split AND o.pays_nothing IS NULL AS is_paid
+FROM unnest(CAST(:statements AS uuid[]), CAST(:others AS uuid[])) AS p (statement, other)
+JOIN billing.statement_lines AS m ON m.statement = p.statement
+JOIN billing.bank_lines AS l ON l.key = m.line AND l.bank_reference IS NULL
+JOIN billing.statement_lines AS n ON n.statement = p.other
+JOIN billing.bank_lines AS o ON o.key = n.line AND o.bank_reference IS NULL
+ AND o.amount_minor = l.amount_minor AND o.currency = l.currency AND o.status = l.status
+ AND o.booking_date = l.booking_date AND o.key <> l.key
+JOIN billing.line_wordings AS v ON v.line = l.key
+JOIN billing.line_wordings AS w ON w.line = o.key
+WHERE l.key = ANY(CAST(:keys AS uuid[]))
+  AND NOT EXISTS (SELECT FROM billing.statement_lines AS x
+                  WHERE (x.statement, x.line) = (p.other, l.key))
+  AND NOT EXISTS (SELECT FROM billing.statement_lines AS x
+                  WHERE (x.statement, x.line) = (p.statement, o.key))
+ORDER BY l.key, o.key
+"""
 
 
-def finish(session: Session, keys: Sequence[str], *, reworded: set[str]) -> None:
-    """Mark these lines as split; one without a transfer gets its reason."""
-    session.execute(text(_FINISH), {"keys": list(keys), "reworded": sorted(reworded)})
+def split_lines(ctx: Context, *, limit: int = SPLIT_AT_ONCE) -> int:
+    """Give lines their end: transfers, or the reason why they pay nothing.
+
+    Return the number of lines that were split into transfers, or could have been.
+    """
+    ctx.session.execute(text(_EXPLAIN))
+    lines = ctx.session.execute(text(_UNSPLIT_LINES), {"limit": limit}).all()
+    keys = [line.key for line in lines]
+    same = reworded(ctx.session, keys)
+    parts = [part for line in lines if line.key not in same for part in parts_of_line(line)]
+    payments = [part for part in parts if part.amount_minor > 0]
+    customer_ids = {(line.account, line.currency): line.customer_id for line in lines}
+    if payments:
+        _insert(ctx, payments, customer_ids)
+    returns, early = debits.returns_among(ctx.session, parts)
+    if returns:
+        _insert(ctx, returns, customer_ids)
+    ctx.session.execute(text(_FINISH), {"keys": keys, "reworded": sorted(same)})
+    if not early:
+        return len(lines)
+    # They were taken for our own payments: look at them again.
+    ctx.session.execute(text(_SPLIT_AGAIN), {"keys": sorted(early)})
+    return len(lines) + split_lines(ctx, limit=limit)
 
 
-def split_again(session: Session, keys: Iterable[str]) -> None:
-    """Look at these lines again: they were taken for our own payments."""
-    session.execute(text(_SPLIT_AGAIN), {"keys": sorted(keys)})
+def _insert(
+    ctx: Context, parts: Sequence[Part], customer_ids: Mapping[tuple[str, str], int | None]
+) -> None:
+    """Make the transfers of these transactions."""
+    rows = [
+        {
+            "line": part.line,
+            "place": part.place,
+            "account": part.account,
+            "currency": part.currency,
+            "amount_minor": part.amount_minor,
+            "booking_date": part.booking_date,
+            "payer_iban": part.detail.get("counterparty_iban"),
+            "customer_id": customer_ids[part.account, part.currency],
+            "recorded_at": ctx.now,
+        }
+        for part in parts
+    ]
+    ctx.session.execute(upsert(Transfer).on_conflict_do_nothing(), rows)
+
+
+class Pair(NamedTuple):
+    """A line, and one of an overlapping download that differs in words; `is_paid`: it pays."""
+
+    key: str
+    statement: str
+    other: str
+    payload: Mapping[str, Any]
+    other_payload: Mapping[str, Any]
+    is_paid: bool
+
+
+def reworded(session: Session, keys: Sequence[str]) -> dict[str, str]:
+    """Those of these lines that another download words differently: line -> the line that pays.
+
+    It concerns lines without a reference of the bank, such as those of most CSV files. Two lines
+    are the same payment if the downloads overlap, each has only one of them, amount and day are
+    equal, and one text has all words of the other.
+    """
+    if not keys:
+        return {}
+    overlapping = session.execute(text(_OVERLAPPING), {"keys": list(keys)}).all()
+    if not overlapping:
+        return {}
+    values = {
+        "keys": list(keys),
+        "statements": [row.statement for row in overlapping],
+        "others": [row.other for row in overlapping],
+    }
+    pairs = [Pair(*row) for row in session.execute(text(_PAIRS), values)]
+    # A line that is neither paid nor here has its turn later, and then finds this one paid.
+    return pair_off(pair for pair in pairs if pair.is_paid or pair.other in keys)
+
+
+def pair_off(pairs: Iterable[Pair]) -> dict[str, str]:
+    """Pair the lines off, so that a line of a download stands for at most one of another."""
+    same: dict[str, str] = {}
+    taken: set[tuple[str, str]] = set()
+    paying: set[str] = set()
+    for pair in pairs:
+        if pair.key in same or pair.key in paying or pair.other in same:
+            continue
+        if (pair.other, pair.statement) in taken or not _is_same(pair.payload, pair.other_payload):
+            continue
+        same[pair.key] = pair.other
+        taken.add((pair.other, pair.statement))
+        paying.add(pair.other)
+    return same
+
+
+def _is_same(payload: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether one wording has all words of the other, and nothing contradicts."""
+    if payload["details"] or other["details"]:
+        return False
+    for name in ("counterparty_iban", "end_to_end_id", "transaction_id"):
+        if payload[name] and other[name] and payload[name] != other[name]:
+            return False
+    words, other_words = _words(payload), _words(other)
+    return bool(words and other_words) and (words <= other_words or other_words <= words)
+
+
+def _words(payload: Mapping[str, Any]) -> set[str]:
+    references = [reference["value"] for reference in payload["references"]]
+    texts = [*payload["remittance"], payload["counterparty"] or "", *references]
+    return set(remittance.normalised(" ".join(texts)).split())
 
 
 def forget(session: Session, account: str) -> None:

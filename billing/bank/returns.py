@@ -14,11 +14,17 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from billing.bank import allocate, debits, transfers
-from billing.bank.debits import Part
 from billing.bank.errors import PartsRefused
-from billing.bank.return_signs import bank_ids_of, bank_mark, identifiers_of, return_words
-from billing.bank.transfers import UndecidedTransfer
-from billing.bank.wordings import parts_of
+from billing.bank.matching.rows import UndecidedTransfer
+from billing.bank.wordings import (
+    Part,
+    bank_ids_of,
+    bank_mark,
+    identifiers_of,
+    own_wording,
+    parts_of,
+    return_words,
+)
 from billing.context import Context
 from models.bank import FormatSwitch
 from models.transfers import Transfer
@@ -115,7 +121,7 @@ def leave_to_reviewer(ctx: Context, returned: UndecidedTransfer, error: Exceptio
 def _find(session: Session, returned: UndecidedTransfer) -> ReturnLink:
     incoming = returned.incoming
     debit = _debit_of(returned)
-    identifiers = identifiers_of(debit.own, returned.detail)
+    identifiers = debit.identifiers
     named = debits.named_in(debit, debits.issued_in(session, [debit]))
     formerly = select(FormatSwitch.former_number).where(FormatSwitch.number == incoming.receiving)
     accounts = [incoming.receiving, *session.scalars(formerly)]
@@ -134,7 +140,7 @@ def _find(session: Session, returned: UndecidedTransfer) -> ReturnLink:
     sign = bank_mark(returned.payload, returned.detail, returned.of)
     if sign is not None:
         return link(-incoming.amount_minor, identifiers, earlier.values())
-    bank_ids = bank_ids_of(debit.own, returned.detail)
+    bank_ids = bank_ids_of(own_wording(returned.payload), returned.detail)
     word = return_words(returned.payload, returned.detail)
     why = (
         f"it names {named[0].reference} of {named[0].number}"
@@ -158,13 +164,13 @@ def _debit_of(returned: UndecidedTransfer) -> Part:
         returned.of,
         returned.payload,
         returned.detail,
+        identifiers_of(own_wording(returned.payload), returned.detail),
     )
 
 
 def _as_original(row: Any) -> Original:
     details = {place: detail for place, _, detail in parts_of(row.payload, row.line_minor)}
-    payload = row.payload if not row.payload["details"] else {}
-    identifiers = identifiers_of(payload, details.get(row.place, {}))
+    identifiers = identifiers_of(own_wording(row.payload), details.get(row.place, {}))
     has_paid = bool(getattr(row, "has_paid", False))
     return Original(row.id, row.amount_minor, identifiers, row.is_reversed, has_paid)
 

@@ -18,12 +18,6 @@ from billing.statements.packed import INLINE_DETAILS, packing_details, packing_e
 _READ_FACTOR: int = 10**SHOWN_AS_MINOR
 
 
-def states_no_currency(statement: Statement) -> bool:
-    """Whether neither the statement nor any of its amounts has a currency."""
-    amounts = {total.currency for total in statement.totals}
-    return statement.currency in {None, NO_CURRENCY} and amounts <= {NO_CURRENCY}
-
-
 def with_currency(statement: Statement, currency: str) -> Statement:
     """The statement with every amount in this currency; it states none itself.
 

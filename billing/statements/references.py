@@ -15,6 +15,7 @@ from stdnum import iso11649, numdb
 from stdnum.be import ogm_vcs
 from stdnum.ch import esr
 from stdnum.exceptions import ValidationError
+from stdnum.iso7064 import mod_97_10
 
 from billing.statements.limits import MAX_CACHED_CHARS
 
@@ -245,3 +246,25 @@ def _longest_valid(written: str) -> CheckedReference | None:
         if reference is not None and reference.is_valid:
             return reference
     return check_reference(written, Scheme.RF) or check_reference(words[0], Scheme.RF)
+
+
+#: Digits of our references after RF and the check digits: enough for ten thousand million.
+_OWN_DIGITS = 10
+
+
+def creditor_reference(number: int) -> str:
+    """The creditor reference (ISO 11649) of the n-th invoice: RF18 0000000001 without the blank.
+
+    All have one length, so that no reference is the beginning of another.
+    """
+    body = f"{number:0{_OWN_DIGITS}d}"
+    assert len(body) == _OWN_DIGITS, "a reference has room for ten digits"
+    return f"RF{mod_97_10.calc_check_digits(f'{body}RF')}{body}"
+
+
+def without_zeros(reference: str) -> str:
+    """A creditor reference without zeros in front of its body: one spelling for all.
+
+    They do not change the check digits, so banks add and remove them freely.
+    """
+    return reference[:4] + reference[4:].lstrip("0")

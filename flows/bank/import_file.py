@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from billing.bank import line_ends, transfers
+from billing.bank import line_ends
 from billing.bank.intake import files, held_statements, reread, store
 from billing.bank.intake.accounts import plain
 from billing.bank.intake.store import StoredStatement
@@ -124,7 +124,7 @@ def _rehearse(ctx: Context, source: BinaryIO, name: str, account: str | None) ->
         for statement in statements
     ]
     store.refresh(ctx.session, stored)
-    while transfers.split_lines(ctx):
+    while line_ends.split_lines(ctx):
         pass
     held = held_statements.reasons_of_file(ctx.session, file.id)
     ends = line_ends.ends_of_files(ctx.session, [file.id])

@@ -8,11 +8,12 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from billing.bank import decide, returns, transfers
+from billing.bank import decide, line_ends, returns
 from billing.bank.errors import PartsRefused, TransferChanged
-from billing.bank.invoicing import remind, renew
+from billing.bank.invoicing import obsolete, remind, renew
+from billing.bank.line_ends import SPLIT_AT_ONCE
+from billing.bank.matching.rows import UndecidedTransfer
 from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
-from billing.bank.transfers import MATCH_AT_ONCE, SPLIT_AT_ONCE, UndecidedTransfer
 from billing.errors import Rejected
 from worker.database import transaction
 from worker.logs import logger
@@ -56,7 +57,7 @@ def run() -> MatchReport:
 def _split(report: MatchReport) -> bool:
     """Split a batch of lines into transfers; return whether there may be more."""
     with transaction() as ctx:
-        count = transfers.split_lines(ctx)
+        count = line_ends.split_lines(ctx)
     report.lines += count
     return count >= SPLIT_AT_ONCE
 
@@ -65,18 +66,15 @@ def _match(report: MatchReport) -> bool:
     """Match one batch of transfers; return whether another pass may do more."""
     limits = policy()
     with transaction() as ctx:
-        undecided = transfers.undecided(ctx.session)
-        invoices = decide.issued(ctx.session)
-        decisions = decide.decide(ctx.session, undecided, policy=limits)
-    changes = [_undo(report, transfer) for transfer in undecided if transfer.is_return]
+        batch = decide.decide(ctx.session, policy=limits)
+    changes = [_undo(report, transfer) for transfer in batch.returns]
     if any(changes):
         return True  # The invoices of what was returned are open again: decide anew.
-    is_full = len(undecided) >= MATCH_AT_ONCE
-    changes = [_carry_out(report, decision, version) for decision, version in decisions]
-    if decisions:
+    changes = [_carry_out(report, decision, version) for decision, version in batch.decisions]
+    if batch.decisions:
         with transaction() as ctx:
-            decide.mark(ctx, invoices)
-    return is_full and any(changes)
+            decide.mark(ctx, batch.invoices)
+    return batch.is_full and any(changes)
 
 
 def _undo(report: MatchReport, returned: UndecidedTransfer) -> bool:
@@ -118,7 +116,7 @@ def bill() -> dict[str, object]:
     currency = settings().invoice_currency
     while True:
         with transaction() as ctx:
-            set_aside = renew.set_aside(ctx)
+            set_aside = obsolete.set_aside(ctx)
         with transaction() as ctx:
             renewed = renew.renew(ctx, currency=currency)
         with transaction() as ctx:

@@ -8,12 +8,12 @@ from tests.tools.trips import NAMES, trip_of
 BOUNDS = {
     "debit": (15, 42),
     "debit-task": (13, 31),
-    "invoice-paid": (41, 123),
-    "invoice-paid-task": (45, 128),
-    "bank-match": (50, 151),
-    "bank-match-task": (52, 154),
-    "bank-import": (21, 89),
-    "bank-import-task": (45, 302),
+    "invoice-paid": (45, 153),
+    "invoice-paid-task": (49, 158),
+    "bank-match": (42, 110),
+    "bank-match-task": (44, 113),
+    "bank-import": (20, 88),
+    "bank-import-task": (38, 243),
     "trial-end": (15, 36),
     "trial-end-task": (19, 67),
 }

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 
 from billing.bank.intake import continuity, line_keys, pages
 from billing.context import Context
+from billing.currencies import NO_CURRENCY
 from billing.postgres import sql
 from billing.statements.canonical import Balance, Hold, HoldReason, Statement
-from billing.statements.currency import states_no_currency, with_currency
+from billing.statements.currency import with_currency
 from billing.statements.errors import AmountTooLarge, MoneyRefused
 from billing.statements.read import hold_distant_dates, read_statements
 from models.bank import BankAccount, FileStatement
@@ -110,7 +111,7 @@ def _hold_undated(statement: Statement, undated: int) -> Statement:
 
 def _with_currency(session: Session, statement: Statement, account: str) -> Statement:
     """Give a statement without a currency the only one in which its account is registered."""
-    if not states_no_currency(statement):
+    if not _states_no_currency(statement):
         return statement
     of_account = select(BankAccount.currency).where(BankAccount.number == account)
     currencies = session.scalars(of_account).all()
@@ -120,6 +121,12 @@ def _with_currency(session: Session, statement: Statement, account: str) -> Stat
         return with_currency(statement, currencies[0])
     except MoneyRefused:  # an amount with decimals that the currency does not have
         return statement
+
+
+def _states_no_currency(statement: Statement) -> bool:
+    """Whether neither the statement nor any of its amounts has a currency."""
+    amounts = {total.currency for total in statement.totals}
+    return statement.currency in {None, NO_CURRENCY} and amounts <= {NO_CURRENCY}
 
 
 def refresh(session: Session, stored: Sequence[StoredStatement]) -> None:

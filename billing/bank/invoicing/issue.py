@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 
 from billing.bank import invoice_effects
 from billing.bank.errors import InvoicePartlyPaid, PlanNotForSale
-from billing.bank.invoicing import dunning_steps, references
+from billing.bank.invoicing import dunning_steps
 from billing.context import Context
 from billing.currencies import exponent_of
 from billing.errors import KeyReused
 from billing.events import outbox
 from billing.host import accounts
 from billing.lifecycle import status
+from billing.statements.references import creditor_reference
 from billing_client.bank import AnnounceTransfer
 from models.bank import NO_FORMAT, BankAccount, FormatSwitch
 from models.transfers import TransferInvoice
@@ -89,7 +90,7 @@ def issue(
             account_id=account_id,
             plan_id=plan_id,
             number=f"BT-{ctx.now.year}-{id:06d}",
-            reference=references.reference(id),
+            reference=creditor_reference(id),
             key=key,
             currency=currency,
             due_minor=due_minor,

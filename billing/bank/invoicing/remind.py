@@ -2,15 +2,16 @@
 
 Unapplied cash that covers an invoice pays it. While money that may be for it waits for a reviewer,
 or part of it has come, nobody is reminded, suspended or cancelled for it. A reviewer is asked once.
+While an account is deleted, its schedule rests.
 """
 
-import datetime as dt
 from dataclasses import replace
 
 from sqlalchemy import select
 
 from billing.bank import invoice_effects, unapplied
 from billing.bank.invoicing import dunning_steps, held_money, issue
+from billing.bank.invoicing.obsolete import LOOKS_AGAIN, postpone
 from billing.bank.invoicing.renew import ACTOR, AT_ONCE, InvoiceAction
 from billing.context import Context
 from billing.events import outbox
@@ -21,8 +22,6 @@ from models.transfers import TransferInvoice
 
 #: Both end access: after a pause of the worker, the second may be due first.
 ENDS_ACCESS = frozenset({"invoice.expired", "invoice.written_off"})
-#: The pause before a step that waits for a reviewer is looked at again.
-LOOKS_AGAIN = dt.timedelta(days=1)
 
 
 def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[InvoiceAction]:
@@ -44,7 +43,15 @@ def remind(ctx: Context, *, limit: int = AT_ONCE) -> list[InvoiceAction]:
     )
     due = ctx.session.scalars(rows).all()
     ways = funding.ways(ctx, account_ids) if due else {}
-    return [_step(ctx, invoice, ways.get(invoice.account_id, NOT_FUNDED)) for invoice in due]
+    locked = accounts.lock(ctx.session, account_ids) if due else {}
+    actions = []
+    for invoice in due:
+        account = locked.get(invoice.account_id)
+        if account is None or account.is_deleted:
+            actions.append(_rest(ctx, invoice, is_gone=account is None))
+        else:
+            actions.append(_step(ctx, invoice, ways.get(invoice.account_id, NOT_FUNDED)))
+    return actions
 
 
 def _step(ctx: Context, invoice: TransferInvoice, way: Funding) -> InvoiceAction:
@@ -55,7 +62,7 @@ def _step(ctx: Context, invoice: TransferInvoice, way: Funding) -> InvoiceAction
     past, next_step_at = dunning_steps.first(invoice.due_at, now=ctx.now)
     event = dunning_steps.STEPS[past - 1].event
     if held_money.is_in_question(ctx, invoice, ends_access=event in ENDS_ACCESS):
-        return _postpone(ctx, invoice)
+        return postpone(ctx, invoice)
     invoice.steps_done, invoice.next_step_at = past, next_step_at
     ctx.session.flush()
     if event in ENDS_ACCESS:
@@ -67,16 +74,21 @@ def _step(ctx: Context, invoice: TransferInvoice, way: Funding) -> InvoiceAction
     return InvoiceAction(invoice.account_id, event, invoice.number)
 
 
-def _postpone(ctx: Context, invoice: TransferInvoice) -> InvoiceAction:
-    """Put the step off by a day; ask, the first time."""
-    event = "invoice.in_question"
-    if invoice.questioned_at is None:
-        payload = invoice_effects.payload_of(invoice)
-        outbox.leave(ctx, event, account_id=invoice.account_id, payload=payload)
-        invoice.questioned_at = ctx.now
-    invoice.next_step_at = ctx.now + LOOKS_AGAIN
+def _rest(ctx: Context, invoice: TransferInvoice, *, is_gone: bool) -> InvoiceAction:
+    """Move the schedule of a deleted account by a day; end that of an account that is gone.
+
+    If the account is restored, the schedule goes on where it stood.
+    """
+    assert invoice.next_step_at is not None, "a step is due"
+    next_step_at = ctx.now + LOOKS_AGAIN
+    if is_gone:
+        invoice.next_step_at = None
+    else:
+        invoice.due_at += next_step_at - invoice.next_step_at
+        invoice.next_step_at = next_step_at
+        invoice_effects.mirror(ctx.session, invoice)
     ctx.session.flush()
-    return InvoiceAction(invoice.account_id, event, invoice.number)
+    return InvoiceAction(invoice.account_id, "rests", invoice.number)
 
 
 def _give_up(ctx: Context, invoice: TransferInvoice) -> None:

@@ -3,15 +3,13 @@
 Check digits prove nothing. The proof is that the whole token is a reference that we issued.
 """
 
+import re
 import string
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from billing.bank.invoicing import references
-from billing.bank.matching import issued_references, return_words
-from billing.bank.matching.names import words_of
-from billing.bank.matching.open_items import OpenItems, number_words
+from billing.bank.matching.open_items import OpenItems, number_words, words_of
 from billing.bank.matching.types import IncomingTransfer, IssuedInvoice
 from billing.statements.references import (
     CheckedReference,
@@ -19,6 +17,7 @@ from billing.statements.references import (
     check_reference,
     find_references,
     fits_account,
+    without_zeros,
 )
 
 #: Characters of a transfer's text that are read; the longest real one seen had some 2,000.
@@ -28,6 +27,27 @@ SURE = 8
 #: The prefix, the year and the count of an invoice's number.
 WORDS_OF_NUMBER = 3
 _KIND_OF_RF = frozenset({"", "SCOR", "RF"})
+#: RF, the check digits, and one digit of the body.
+SHORTEST = 5
+_RF_DIGITS = re.compile(r"RF[0-9]{3,23}")
+#: Words by which payers and banks mark returned money, in the languages of SEPA.
+_RETURN = (
+    "(?:RETURN(?:ED)?|REFUND(?:ED)?|REVERSAL|REVERSED|CHARGEBACK|REJECT(?:ED|ION)?|RECALL(?:ED)?"
+    "|STORNO|R(?:UE|Ü)CKLASTSCHRIFT|R(?:UE|Ü)CK(?:UE|Ü)BERWEISUNG|R(?:UE|Ü)CKGABE"
+    "|R(?:UE|Ü)CKZAHLUNG|RETOURE|ERSTATTUNG|REMBOURSEMENT|REJET|RETOUR|STORNERING|RIMBORSO"
+    "|DEVOLUCI[OÓ]N|TERUGBETALING|ZWROT)"
+)
+_NO = (
+    "(?:NO|NOT|NOTHING|NONE|NEVER|WITHOUT|NON|AUCUNE?|PAS DE|SANS|SENZA|NESSUNA?|SIN|KEINE?"
+    "|NICHTS?|OHNE|GEEN|ZONDER|INGEN|BRAK|BEZ)"
+)
+_RETURN_WORDS = re.compile(rf"\b{_RETURN}\b")
+#: A word that denies the next one, or a code of 0 behind it: Swiss banks put `?REJECT?0` into every
+#: credit whose reference they could read.
+_NO_RETURN = re.compile(
+    rf"\b{_NO} (?:WAS |HAS BEEN )?{_RETURN}\b"
+    rf"|\b{_RETURN}(?:[ -]?(?:CODE|REASON|STATUS))?[ ?:=/-]+(?:0{{1,3}}|NONE)\b(?![ .,]?[0-9])"
+)
 
 
 class RemittanceText(NamedTuple):
@@ -70,43 +90,113 @@ def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
     lines = [normalised(text) for text in incoming.texts]
     whole, glued = " ".join(lines), "".join(lines)
     structured, at_odds, others = _structured(incoming, open_items)
-    written = _unique([*structured, *issued_references.issued_in(lines, open_items)])
+    references = [*others, *find_references(whole), *find_references(glued)]
+    issued = structured | issued_in(lines, open_items)
     strange = [
         reference
-        for reference in (*others, *find_references(whole), *find_references(glued))
-        if reference.scheme is Scheme.RF and not _is_part(reference.value, written)
+        for reference in references
+        if reference.scheme is Scheme.RF and not _is_part(reference.value, issued)
     ]
     invalid = _unique([reference.value for reference in strange if not reference.is_valid])
     return RemittanceText(
-        named=_unique([open_items.by_reference[references.plain(value)] for value in written]),
+        named=_unique(issued.values()),
         is_structured=bool(structured),
         foreign=_unique([reference.value for reference in strange if reference.is_valid]),
         mistyped=tuple((value, _near(value, open_items)) for value in invalid),
-        numbered=_numbered(whole, open_items),
         at_odds=tuple(at_odds),
-        mentions_return=return_words.mentions_return(whole),
+        mentions_return=mentions_return(whole),
+        numbered=_numbered(whole, open_items),
         words=words_of(whole) | words_of(glued),
     )
 
 
 def _structured(
     incoming: IncomingTransfer, open_items: OpenItems
-) -> tuple[list[str], list[str], list[CheckedReference]]:
+) -> tuple[dict[str, IssuedInvoice], list[str], list[CheckedReference]]:
     """Structured references that we issued, doubts about them, and others' references."""
-    issued, at_odds, others = [], [], []
+    issued: dict[str, IssuedInvoice] = {}
+    at_odds, others = [], []
     for field in incoming.structured:
         reference = check_reference(normalised(field.value))
         if reference is None:
             continue
-        if references.plain(reference.value) not in open_items.by_reference:
+        invoice = open_items.by_reference.get(without_zeros(reference.value))
+        if invoice is None:
             others.append(reference)
             continue
-        issued.append(reference.value)
+        issued[reference.value] = invoice
         if field.kind.upper() not in _KIND_OF_RF:
             at_odds.append(f"{reference.value} is marked {field.kind}, not SCOR")
         if not fits_account(reference, incoming.receiving):
             at_odds.append(f"{reference.value} does not go with the account {incoming.receiving}")
     return issued, at_odds, others
+
+
+def issued_in(lines: list[str], open_items: OpenItems) -> dict[str, IssuedInvoice]:
+    """References that we issued and that stand in the text as whole tokens, as written there.
+
+    They may have blanks in them, and more or fewer zeros. A line may end inside a reference,
+    because formats break lines where they are full.
+    """
+    letters, starts_token = _letters(lines)
+    spellings = [
+        _issued(_digits_from(start, letters, starts_token), open_items)
+        for start in _places_of_rf(letters)
+        if starts_token[start]
+    ]
+    return dict(spelling for spelling in spellings if spelling is not None)
+
+
+def _digits_from(start: int, letters: str, starts_token: list[bool]) -> list[str]:
+    """Each reference of digits that may begin here and end with a token, shortest first."""
+    digits = _RF_DIGITS.match(letters, start)
+    if digits is None:
+        return []
+    ends = range(start + SHORTEST, digits.end() + 1)
+    return [letters[start:end] for end in ends if end == len(letters) or starts_token[end]]
+
+
+def _issued(spellings: list[str], open_items: OpenItems) -> tuple[str, IssuedInvoice] | None:
+    """The spelling that we issued: the exact one, else the longest one with right check digits.
+
+    Any shorter one may be the beginning of a reference that is not ours.
+    """
+    invoices = [open_items.by_reference.get(without_zeros(spelling)) for spelling in spellings]
+    for spelling, invoice in zip(spellings, invoices, strict=True):
+        if invoice is not None and invoice.reference == spelling:
+            return spelling, invoice
+    valid = [pair for pair in zip(spellings, invoices, strict=True) if _is_valid(pair[0])]
+    if not valid or valid[-1][1] is None:
+        return None
+    return valid[-1][0], valid[-1][1]
+
+
+def _is_valid(spelling: str) -> bool:
+    reference = check_reference(spelling, Scheme.RF)
+    return reference is not None and reference.is_valid
+
+
+def _places_of_rf(letters: str) -> Iterator[int]:
+    place = letters.find("RF")
+    while place >= 0:
+        yield place
+        place = letters.find("RF", place + 1)
+
+
+def _letters(lines: list[str]) -> tuple[str, list[bool]]:
+    """The letters and digits alone, and whether a token may start at each of them."""
+    letters: list[str] = []
+    starts_token: list[bool] = []
+    for line in lines:
+        is_start = True
+        for character in line:
+            if character.isalnum():
+                letters.append(character)
+                starts_token.append(is_start)
+                is_start = False
+            else:
+                is_start = True
+    return "".join(letters), starts_token
 
 
 def _is_part(value: str, written: Iterable[str]) -> bool:
@@ -117,7 +207,7 @@ def _is_part(value: str, written: Iterable[str]) -> bool:
 def _near(value: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
     """Invoices whose reference differs from this by one typing error."""
     issued = open_items.by_reference
-    spellings = {references.plain(spelling) for spelling in _corrections(value)}
+    spellings = {without_zeros(spelling) for spelling in _corrections(value)}
     near = {issued[spelling] for spelling in spellings if spelling in issued}
     return tuple(sorted(near, key=lambda invoice: invoice.id))
 
@@ -143,7 +233,12 @@ def _numbered(text: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
         for count in range(1, WORDS_OF_NUMBER + 1)
     ]
     issued = open_items.by_number
-    return _unique([issued[spelling] for spelling in spellings if spelling in issued])
+    return tuple({issued[spelling]: None for spelling in spellings if spelling in issued})
+
+
+def mentions_return(text: str) -> bool:
+    """Whether a normalised text speaks of returned money; "nothing rejected" does not."""
+    return bool(_RETURN_WORDS.search(_NO_RETURN.sub(" ", text)))
 
 
 _T = TypeVar("_T")

@@ -7,9 +7,8 @@ Precision first: a missed match costs a reviewer one click, a wrong one costs tw
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from billing.bank.matching import conflicts, remittance, suggestions, vetoes
-from billing.bank.matching.conflicts import Conflicts
-from billing.bank.matching.open_items import OpenItems
+from billing.bank.matching import remittance, suggestions, vetoes
+from billing.bank.matching.open_items import SAME_NAME, OpenItems, likeness
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import (
     AUTOMATIC,
@@ -19,6 +18,7 @@ from billing.bank.matching.types import (
     MatchDecision,
     MatchingPolicy,
 )
+from billing.bank.matching.vetoes import Conflicts
 
 #: rule -> its meaning, as a reviewer reads it
 RULES = {
@@ -27,6 +27,7 @@ RULES = {
     "A3": "one issued reference, and less than what is open: paid in part",
     "A4": "one issued reference, and more than what is open: the rest is the customer's credit",
     "A5": "several issued references of one customer, and just their sum",
+    "A6": "the reference of a paid invoice, from its payer: the one open invoice of this amount",
     "S1": "a known payer, and the one open invoice of this amount",
     "S2": "received on the virtual IBAN of one customer",
     "S3": "open invoices of one customer that add up",
@@ -42,7 +43,9 @@ def match(
     """Decide about each transfer, in the order of booking date and line."""
     ordered = sorted(transfers, key=lambda incoming: (incoming.booking_date, incoming.order))
     decisions = [decide(incoming, open_items, policy) for incoming in ordered]
-    contested = conflicts.find(ordered, decisions, open_items)
+    contested = vetoes.conflicts(ordered, decisions, open_items)
+    if not contested.of_one_payer and not contested.of_several:
+        return decisions
     return _in_turn(ordered, decisions, open_items, policy, contested)
 
 
@@ -137,7 +140,8 @@ def _by_reference(
     named = remittance_text.named
     closed = [invoice for invoice in named if not invoice.due_minor]
     if len(named) == 1 and closed:
-        return _late(incoming, closed[0])
+        standing_order = _standing_order(incoming, remittance_text, open_items)
+        return standing_order or _late(incoming, closed[0])
     if len(named) == 1:
         return _one_invoice(incoming, named[0], is_structured=remittance_text.is_structured)
     account_id = named[0].account_id
@@ -174,6 +178,41 @@ def _one_invoice(
         reasons=(f"{invoice.reference} is named {where}",),
         review=f"{surplus} more than was open: kept as the customer's credit" if surplus else None,
     )
+
+
+def _standing_order(
+    incoming: IncomingTransfer, remittance_text: RemittanceText, open_items: OpenItems
+) -> MatchDecision | None:
+    """A6: a later payment with the reference of an invoice that an earlier one paid.
+
+    It pays the account's one open invoice of just this amount. If the payer is not surely the
+    customer's, or sent the same amount for the account within days, it stays credit by rule D.
+    """
+    [paid] = remittance_text.named
+    equal = suggestions.only_equal(incoming, paid.account_id, open_items)
+    if (
+        paid.state != "paid"
+        or equal is None
+        or equal.issued_on > incoming.booking_date
+        or not {*remittance_text.numbered} <= {paid, equal}
+        or not _is_own_payer(incoming, paid, open_items)
+        or open_items.was_sent_for_account(incoming, paid.account_id)
+    ):
+        return None
+    why = f"{paid.reference} is named, and {paid.number} is paid; {equal.number} is the open one"
+    part = ((equal.id, equal.due_minor),)
+    return MatchDecision(incoming.id, "A6", "settle", paid.account_id, part, reasons=(why,))
+
+
+def _is_own_payer(
+    incoming: IncomingTransfer, invoice: IssuedInvoice, open_items: OpenItems
+) -> bool:
+    """Whether the payer is known for this customer alone, or unknown and of the same name."""
+    known_accounts = open_items.known_for(incoming.payer_iban)
+    if not known_accounts:
+        return likeness(incoming.payer_name, invoice.names) >= SAME_NAME
+    history = known_accounts.get(invoice.account_id)
+    return len(known_accounts) == 1 and history is not None and not history.declined
 
 
 def _late(incoming: IncomingTransfer, invoice: IssuedInvoice) -> MatchDecision:

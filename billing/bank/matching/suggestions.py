@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from billing.bank.matching.names import folded, is_named, likeness
-from billing.bank.matching.open_items import OpenItems
+from billing.bank.matching.open_items import OpenItems, folded, is_named, likeness
 from billing.bank.matching.remittance import RemittanceText
 from billing.bank.matching.types import Candidate, IncomingTransfer, IssuedInvoice
 

@@ -6,7 +6,7 @@ from datetime import date
 from billing.statements.canonical import Reference
 
 #: The version of the rules, recorded with each decision.
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 #: Outcomes that move money without a reviewer.
 AUTOMATIC = frozenset({"settle", "credit"})
 

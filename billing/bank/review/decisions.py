@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from billing.bank import allocate, returns, transfers
 from billing.bank.allocate import Parts
 from billing.bank.errors import NothingToUndo, PartsRefused, UnknownInvoice
-from billing.bank.matching import payers
 from billing.bank.review import reviewers
 from billing.bank.review.reviewers import Reviewer
 from billing.context import Context
@@ -125,7 +124,7 @@ def _confirm(
     decision_id = review.record(transfer, "settle" if parts else "credit", evidence)
     if undoes:
         account_ids = allocate.take_out(ctx, transfer, decision_id=decision_id)
-        payers.unlink(ctx.session, transfer.payer_iban, account_ids)
+        transfers.unlink_payer(ctx.session, transfer.payer_iban, account_ids)
     allocate.apply(
         ctx,
         transfer,
@@ -173,7 +172,7 @@ def reject(review: Review, *, reason: str) -> str:
     if transfer.state not in _UNDECIDED:
         raise PartsRefused(problem=f"it is {transfer.state}; undo that first")
     suggested = _suggested(review.ctx.session, transfer)
-    payers.count(review.ctx.session, transfer.payer_iban, suggested, declined=1)
+    transfers.count_payer(review.ctx.session, transfer.payer_iban, suggested, declined=1)
     review.record(transfer, "reject", {"reasons": [reason]})
     transfer.state, transfer.review = "waiting", f"not what was suggested: {reason}"
     return DONE
@@ -189,8 +188,8 @@ def undo(review: Review, *, reason: str) -> str:
     decision_id = review.record(transfer, "undo", {"reasons": [reason]})
     account_ids = allocate.take_out(review.ctx, transfer, decision_id=decision_id)
     reviewers.must_not_own(review.reviewer, set(account_ids))
-    payers.unlink(review.ctx.session, transfer.payer_iban, account_ids)
-    payers.count(review.ctx.session, transfer.payer_iban, account_ids, declined=1)
+    transfers.unlink_payer(review.ctx.session, transfer.payer_iban, account_ids)
+    transfers.count_payer(review.ctx.session, transfer.payer_iban, account_ids, declined=1)
     transfer.state, transfer.review = "waiting", f"undone: {reason}"
     return DONE
 

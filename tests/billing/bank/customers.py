@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from billing.bank import cash, decide, returns, transfers, unapplied
+from billing.bank import cash, decide, line_ends, returns, unapplied
 from billing.bank.errors import PartsRefused
-from billing.bank.invoicing import issue, remind, renew
+from billing.bank.invoicing import issue, obsolete, remind, renew
 from billing.bank.matching.types import MatchingPolicy
 from billing.bank.review import decisions, queue, reviewers
 from billing.bank.review.decisions import Review
@@ -85,24 +85,21 @@ class Customers(Ledger):
     def match(self, policy=None):
         while True:
             with transaction() as ctx:
-                if not transfers.split_lines(ctx.at(self.now)):
+                if not line_ends.split_lines(ctx.at(self.now)):
                     break
         with transaction() as ctx:
-            undecided = transfers.undecided(ctx.session)
-        for transfer in undecided:
-            if transfer.is_return:
-                with transaction() as ctx:
-                    returns.settle(ctx.at(self.now), transfer)
-        with transaction() as ctx:
-            undecided = transfers.undecided(ctx.session)
-            invoices = decide.issued(ctx.session)
-            decided = decide.decide(ctx.session, undecided, policy=policy or MatchingPolicy())
-        for decision, version in decided:
-            self._carry_out(decision, version)
-        if decided:
+            returned = decide.decide(ctx.session, policy=MatchingPolicy()).returns
+        for transfer in returned:
             with transaction() as ctx:
-                decide.mark(ctx.at(self.now), invoices)
-        return [decision.rule for decision, _ in decided]
+                returns.settle(ctx.at(self.now), transfer)
+        with transaction() as ctx:
+            batch = decide.decide(ctx.session, policy=policy or MatchingPolicy())
+        for decision, version in batch.decisions:
+            self._carry_out(decision, version)
+        if batch.decisions:
+            with transaction() as ctx:
+                decide.mark(ctx.at(self.now), batch.invoices)
+        return [decision.rule for decision, _ in batch.decisions]
 
     def _carry_out(self, decision, version):
         try:
@@ -129,7 +126,7 @@ class Customers(Ledger):
     def bill(self):
         """Send the invoices that are due, and take the steps of unpaid ones."""
         with transaction() as ctx:
-            aside = renew.set_aside(ctx.at(self.now))
+            aside = obsolete.set_aside(ctx.at(self.now))
         with transaction() as ctx:
             renewed = renew.renew(ctx.at(self.now), currency=CURRENCY)
         with transaction() as ctx:

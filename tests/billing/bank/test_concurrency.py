@@ -7,7 +7,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from billing.bank import allocate, decide, transfers
+from billing.bank import allocate, decide, line_ends
 from billing.bank.errors import PartsRefused, TransferChanged
 from billing.bank.invoicing import issue
 from billing.bank.matching.types import MatchingPolicy
@@ -81,10 +81,9 @@ def test_a_reviewers_decision_during_a_run_stands_and_the_run_makes_none(shop):
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as ctx:
-        transfers.split_lines(ctx.at(shop.now))
+        line_ends.split_lines(ctx.at(shop.now))
     with transaction() as ctx:
-        undecided = transfers.undecided(ctx.session)
-        [(decision, version)] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
+        [(decision, version)] = decide.decide(ctx.session, policy=MatchingPolicy()).decisions
 
     shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="first", version=version)
     with transaction() as ctx:
@@ -100,7 +99,7 @@ def test_a_reviewer_and_a_run_at_the_same_moment_decide_once(shop, seed):
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as ctx:
-        transfers.split_lines(ctx.at(shop.now))
+        line_ends.split_lines(ctx.at(shop.now))
 
     def reviewer():
         shop.act("keep_as_credit", DEV, 1, shop.ids["acme"], reason="mine", version=1)
@@ -117,10 +116,9 @@ def test_an_invoice_that_is_void_before_its_match_is_carried_out_gets_nothing(sh
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
     with transaction() as ctx:
-        transfers.split_lines(ctx.at(shop.now))
+        line_ends.split_lines(ctx.at(shop.now))
     with transaction() as ctx:
-        undecided = transfers.undecided(ctx.session)
-        [(decision, version)] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
+        [(decision, version)] = decide.decide(ctx.session, policy=MatchingPolicy()).decisions
     with transaction() as ctx:
         [row] = issue.open_invoices(ctx.session, shop.ids["acme"])
         issue.void(ctx.at(shop.now), row)

@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from billing.bank import decide, transfers
+from billing.bank import decide
+from billing.bank.matching import rows
 from billing.bank.matching.types import MatchingPolicy
 from flows.bank import match as bank_match
 from models.transfers import Decision, MatchingMark, Transfer
@@ -134,14 +135,13 @@ def test_the_run_of_the_task_marks_what_it_saw_and_rests(waiting):
     assert bank_match.run().counts() == {}
 
     with transaction() as ctx:
-        undecided = transfers.undecided(ctx.session)
         assert ctx.session.scalars(sa.select(MatchingMark.invoices)).one() == 9
-        assert decide.decide(ctx.session, undecided, policy=MatchingPolicy()) == []
+        assert decide.decide(ctx.session, policy=MatchingPolicy()).decisions == []
 
 
 def test_an_invoice_that_is_committed_during_a_run_is_news_for_the_next(waiting):
     with transaction() as ctx:
-        seen = decide.issued(ctx.session)
+        seen = decide.decide(ctx.session, policy=MatchingPolicy()).invoices
     waiting.open_account("late", status="trial")
     waiting.announce("late")
     with transaction() as ctx:
@@ -156,18 +156,15 @@ def test_a_transfer_of_a_held_statement_wakes_no_run(waiting):
     assert waiting.receive(held, closing=1) == []
 
     with transaction() as ctx:
-        undecided = transfers.undecided(ctx.session)
-        assert len(undecided) == 3
-        assert decide.decide(ctx.session, undecided, policy=MatchingPolicy()) == []
+        assert len(rows.undecided(ctx.session)) == 3
+        assert decide.decide(ctx.session, policy=MatchingPolicy()).decisions == []
 
 
 def test_a_decision_for_an_older_version_changes_nothing(waiting):
-    with transaction() as ctx:
-        undecided = transfers.undecided(ctx.session)
     waiting.open_account("Anna Schmidt", status="trial")
     waiting.announce("Anna Schmidt")
     with transaction() as ctx:
-        [decision, *_] = decide.decide(ctx.session, undecided, policy=MatchingPolicy())
+        [decision, *_] = decide.decide(ctx.session, policy=MatchingPolicy()).decisions
     waiting.act("reject", DEV, decision[0].transfer_id, reason="not theirs")
 
     with transaction() as ctx:

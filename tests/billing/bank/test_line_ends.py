@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from billing.bank import line_ends, transfers
+from billing.bank import line_ends
 from billing.support import audit
 from cli.main import main
 from models.bank import BankLine
@@ -24,7 +24,7 @@ UNDATED = (
 def ends(bank):
     """The end, reason and number of all lines, after matching has looked at them."""
     with transaction() as ctx:
-        while transfers.split_lines(ctx.at(bank.now)):
+        while line_ends.split_lines(ctx.at(bank.now)):
             pass
     with transaction() as ctx:
         rows = line_ends.ends(ctx.session)

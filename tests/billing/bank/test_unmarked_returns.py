@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from billing.bank.errors import NotAllowed, PartsRefused
-from billing.bank.return_signs import bank_mark, return_words
+from billing.bank.wordings import bank_mark, return_words
 from billing.errors import Rejected
 from cli.main import main
 from tests.billing.bank.story import line

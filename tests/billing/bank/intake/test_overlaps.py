@@ -7,8 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from billing.bank import line_ends, transfers
-from billing.bank.rewordings import Pair, pair_off
+from billing.bank import line_ends
+from billing.bank.line_ends import Pair, pair_off
 from cli.main import main
 from tests.billing.bank.story import Bank, line, statement
 from tests.billing.statements.writing import OWN_IBAN
@@ -34,7 +34,7 @@ def download(first, last, *, listed=None, **more):
 
 def matched(bank):
     with transaction() as ctx:
-        while transfers.split_lines(ctx.at(bank.now)):
+        while line_ends.split_lines(ctx.at(bank.now)):
             pass
     with transaction() as ctx:
         return {

@@ -2,11 +2,11 @@
 
 import datetime as dt
 
-from billing.bank.invoicing.references import reference as rf
 from billing.bank.matching.open_items import OpenItems
 from billing.bank.matching.rules import match
 from billing.bank.matching.types import IncomingTransfer, IssuedInvoice, MatchingPolicy
 from billing.statements.canonical import Reference
+from billing.statements.references import creditor_reference as rf
 from tests.billing.statements.writing import OWN_IBAN
 
 DAY = dt.date(2026, 3, 10)

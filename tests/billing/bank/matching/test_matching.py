@@ -521,7 +521,7 @@ def test_a_payers_name_is_text_and_nothing_more(name):
 
 
 def test_every_rule_has_its_words():
-    assert set(RULES) == {"A1", "A2", "A3", "A4", "A5", "S1", "S2", "S3", "S4", "D", "X"}
+    assert set(RULES) == {"A1", "A2", "A3", "A4", "A5", "A6", "S1", "S2", "S3", "S4", "D", "X"}
 
 
 def test_a_name_that_is_plainly_another_customers_goes_to_review():

@@ -5,10 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.bank.invoicing.references import reference
 from billing.bank.matching.rules import RULES, match
 from billing.bank.matching.types import AUTOMATIC, MatchingPolicy, PayerHistory
-from billing.statements.references import Scheme, check_reference
+from billing.statements.references import Scheme, check_reference, creditor_reference
 from tests.billing.bank.matching.given import incoming, invoice, open_items, rf
 
 PRICES = (8900, 13900, 22900)
@@ -190,7 +189,7 @@ def test_every_decision_for_review_has_a_reason(invoices, transfers):
 
 @given(st.integers(0, 10**10 - 1))
 def test_each_reference_that_we_issue_is_valid_and_of_one_length(number):
-    made = reference(number)
+    made = creditor_reference(number)
 
     assert len(made) == 14
     found = check_reference(made)

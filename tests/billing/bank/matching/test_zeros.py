@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.bank.invoicing.references import plain
+from billing.statements.references import without_zeros
 from tests.billing.bank.matching.given import decide, incoming, invoice, rf
 
 BODY = "0000000001"
@@ -122,4 +122,4 @@ def test_zeros_behind_a_number_make_another_number(text):
 
 
 def test_a_plain_reference_has_no_zeros_in_front_and_keeps_those_behind():
-    assert (plain("RF74" + BODY), plain(rf(10))) == ("RF741", rf(10)[:4] + "10")
+    assert (without_zeros("RF74" + BODY), without_zeros(rf(10))) == ("RF741", rf(10)[:4] + "10")
