@@ -10,7 +10,8 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from billing.purchases.purchases import Bought
+from billing.purchases.purchases import Bought, months_of
+from billing.renewal import periods
 from billing.stripe import fields, plan_changes
 from billing.stripe.catalog import Catalog, Meaning
 from billing.stripe.errors import AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod
@@ -144,14 +145,13 @@ def _line_plan(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) 
     )
 
 
-def _period(invoice: Invoice, line: Line, *, until: int = 0) -> tuple[dt.datetime, dt.datetime]:
-    """The period that the line buys; it ends at `until`, in seconds, at the earliest."""
+def _period(invoice: Invoice, line: Line) -> tuple[dt.datetime, dt.datetime]:
+    """The period that the line buys."""
     if line.start is None or line.end is None or line.end <= line.start:
         raise LineWithoutPeriod(invoice=invoice.id, line=line.id)
-    end = max(line.end, until)
-    if end - line.start > MAX_PERIOD_S:
-        raise AbsurdPeriod(invoice=invoice.id, line=line.id, seconds=end - line.start)
-    return fields.moment(line.start), fields.moment(end)
+    if line.end - line.start > MAX_PERIOD_S:
+        raise AbsurdPeriod(invoice=invoice.id, line=line.id, seconds=line.end - line.start)
+    return fields.moment(line.start), fields.moment(line.end)
 
 
 def _line_top_up(invoice: Invoice, line: Line, meaning: Meaning, account_id: int) -> Bought:
@@ -187,20 +187,26 @@ def _more_of_a_pack(invoice: Invoice, change: PlanChange, line: Line, account_id
 def _difference(invoice: Invoice, change: PlanChange, account_id: int) -> Iterator[Bought]:
     """The monthly credits by which the new plans exceed the old, for the rest of the period.
 
-    Prorations may come with the next period's invoice; the purchase then lasts as long as that.
+    Prorations that are billed with the next period's invoice come late: then all the months that
+    they pay for come together, to be spent in the first month of that period.
     """
     if change.newest is None:
         return
     line, meaning = change.newest
     assert meaning.plan is not None, "a plan's line"
-    last_end = max([item.end or 0 for item in invoice.lines])
-    starts_at, ends_at = _period(invoice, line, until=last_end)
+    starts_at, ends_at = _period(invoice, line)
+    credits = change.credits
+    next_ends = [item.end or 0 for item in invoice.lines if (item.start or 0) >= (line.end or 0)]
+    if next_ends:
+        credits *= months_of(starts_at, ends_at)
+        next_end = fields.moment(max(next_ends))
+        starts_at, ends_at = ends_at, min(periods.boundary(ends_at, 1), next_end)
     yield Bought(
         key=f"stripe:{invoice.id}:proration",
         account_id=account_id,
         origin=invoice.id,
         source="plan",
-        credits=checked(change.credits, invoice.id),
+        credits=checked(credits, invoice.id),
         starts_at=starts_at,
         ends_at=ends_at,
         plan_id=meaning.plan.id,

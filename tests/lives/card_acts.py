@@ -3,9 +3,8 @@
 from tests.lives.money import PLANS
 from tests.lives.possible import Possible
 
-#: Open: a rise that is billed with the next period gives its difference in that period's months
-#: too; and a fall without proration lines is not known, so that the next rise gives too much.
-LATE_RISES, SILENT_FALLS = False, False
+#: Open: a fall without proration lines is not known, so that the next rise gives too much.
+SILENT_FALLS = False
 MODES = ("always_invoice", "always_invoice", "create_prorations", "none")
 
 
@@ -34,9 +33,7 @@ class CardActs(Possible):
             return
         mode = self.chance.choice(MODES)
         more = PLANS[new["plan"]][1] * new["quantity"] - sub.credits
-        is_left_out = (mode == "create_prorations" and more > 0 and not LATE_RISES) or (
-            mode == "none" and more < 0 and not SILENT_FALLS
-        )
+        is_left_out = mode == "none" and more < 0 and not SILENT_FALLS
         if is_left_out:
             mode = "always_invoice"
         self.says(f"{sub.id} {sub.plan} annual={sub.annual} x {sub.quantity} -> {new}, {mode}")

@@ -257,3 +257,46 @@ def test_less_of_a_recurring_pack_gives_back_what_its_money_bought_once_it_is_us
     used = pays(shop.line(linked_pack, start=APRIL, end=MAY))
 
     assert (parked, used) == (0, 500 - 250)
+
+
+def test_a_rise_that_is_billed_with_the_next_month_gives_its_difference_once(
+    stripe, ledger, shop, pays
+):
+    pays(shop.line(shop.starter, start=MARCH, end=APRIL))
+    ledger.go_to(2026, 4, 1)
+    ledger.sweep()
+    shop.now = APRIL
+    rise = change(shop, (shop.starter, 1), (shop.scale, 1), share=0.68, at=MARCH + 10 * 86_400)
+
+    richer = pays(*rise, shop.line(shop.scale, start=APRIL, end=MAY))
+    ledger.go_to(2026, 4, 28)
+    stripe.drip()
+    ledger.sweep()
+
+    assert richer == 3000 + 4000
+    assert ledger.see("acme").credits == 3000 + 4000
+    assert ledger.audit().agrees
+
+
+def test_a_rise_within_a_year_that_is_billed_with_the_next_gives_the_months_it_paid_for(
+    stripe, ledger, shop
+):
+    line = shop.line(shop.scale, start=seconds(2025, 11, 1), end=APRIL, amount=70_000)
+    old = shop.line(shop.starter, start=seconds(2025, 11, 1), end=APRIL, amount=-37_000)
+    shop.now = APRIL
+    ledger.go_to(2026, 4, 1)
+    next_year = shop.line(shop.scale, start=APRIL, end=seconds(2027, 4, 1), amount=229_000)
+    for item in (old, line):
+        item["proration"] = True
+        if shop.basil:
+            item["parent"]["subscription_item_details"]["proration"] = True
+
+    shop.settles(old, line, next_year)
+    stripe.deliver(*shop.events)
+    at_once = ledger.see("acme").credits
+    ledger.go_to(2026, 5, 2)
+    stripe.drip()
+    ledger.sweep()
+
+    assert at_once == 5 * 3000 + 4000
+    assert ledger.see("acme").credits == 4000
