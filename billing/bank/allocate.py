@@ -169,6 +169,8 @@ def move(
         )
     )
     invoice.settled_minor += amount
+    # A payment is a new fact, about which a reviewer was not asked yet.
+    invoice.questioned_at = None
     if transfer is not None:
         transfer.allocated_minor += amount
 

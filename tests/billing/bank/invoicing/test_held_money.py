@@ -197,3 +197,19 @@ def test_while_a_held_statement_names_the_invoice_nobody_is_suspended(acme):
 
     assert acme.status("acme") == "pending_payment"
     assert acme.events("invoice.in_question") == ["invoice.in_question"]
+
+
+def test_of_a_part_that_came_after_an_answered_question_a_reviewer_is_asked_too(acme):
+    two_payers_send(acme, reference_of(acme))
+    goes_on(acme, 10)
+    for item in acme.queue():
+        acme.act("reject", REVIEWER, item.id, reason="a mistake of the payer's")
+    acme.receive(line("88.85", reference=reference_of(acme), payer="acme", iban=None))
+    assert acme.invoices("acme") == [("open", 8885, 8900)]
+
+    goes_on(acme, 40)
+
+    assert acme.status("acme") == "pending_payment"
+    assert "8885 of 8900 came for BT-2026-000001, and no more" in [
+        item.review for item in acme.queue()
+    ]

@@ -163,3 +163,27 @@ def test_every_decision_about_a_transfer_is_told_with_its_rule_and_reason(acme):
         ("person", "reject", ENGINE_VERSION),
     ]
     assert "not theirs" in billing("show", 1).output
+
+
+def test_a_shortfall_is_accepted_and_a_dry_run_changes_nothing(acme):
+    billing(
+        "split", 1, "BT-2026-000001=88.85", "--credit", acme.ids["acme"], *BY_DEV, "--version", 2
+    )
+    words = ("accept-shortfall", "BT-2026-000001", "--because", "the bank's fee", *BY_DEV)
+
+    dry = billing(*words, "--dry-run")
+    before = acme.invoices("acme")
+    done = billing(*words)
+
+    assert "0.15 EUR would be accepted as missing" in dry.output
+    assert "0.15 EUR accepted as missing" in done.output
+    assert (before, acme.invoices("acme")) == ([("open", 8885, 8900)], [("paid", 8885, 8900)])
+
+
+def test_a_shortfall_of_an_invoice_without_money_is_refused_by_name(acme):
+    words = ("accept-shortfall", "BT-2026-000001", "--because", "the bank's fee", *BY_DEV)
+
+    result = billing(*words)
+
+    assert result.exit_code == 1
+    assert "PartsRefused" in result.output
