@@ -260,7 +260,10 @@ def _new_periods(
     prices = catalog.load(session, active.values(), loaded=loaded)
     periods = []
     for account_id, subscription in active.items():
-        meanings = [(prices.meaning(item.price), item.quantity) for item in subscription.items]
+        # Usage never multiplies a plan; a plan that is only metered gives one month.
+        bases = [item for item in subscription.items if not item.price.is_metered]
+        items = bases or subscription.items[:1]
+        meanings = [(prices.meaning(item.price), item.quantity) for item in items]
         credits = sum(
             [m.plan.included_credits * quantity for m, quantity in meanings if m and m.plan]
         )

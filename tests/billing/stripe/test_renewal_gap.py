@@ -170,3 +170,13 @@ def test_the_bridges_size_is_a_setting(ledger, shop, renews, configure):
     renews()
 
     assert ledger.see("acme").credits == 0
+
+
+def test_usage_on_top_of_a_plan_does_not_multiply_its_bridge(ledger, shop, renews):
+    usage = shop.price()
+    usage |= {"id": "price_usage", "recurring": {"interval": "month", "usage_type": "metered"}}
+    items = [{"id": "si_1", "price": shop.price(), "quantity": 1}, {"id": "si_2", "price": usage}]
+
+    renews(items={"object": "list", "data": items})
+
+    assert ledger.lots("acme") == {"bridge": 250}
