@@ -162,6 +162,6 @@ def _is_recorded(
 
 
 def _substance(evidence: Mapping[str, Any]) -> tuple[object, ...]:
-    """What a reviewer acts on. Words and scores may count invoices that are no candidates."""
+    """Return the part that a reviewer acts on: words and scores may count invoices beside it."""
     candidates = [candidate["parts"] for candidate in evidence["candidates"]]
     return evidence["account_id"], evidence["parts"], evidence["vetoes"], candidates

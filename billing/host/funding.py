@@ -1,4 +1,4 @@
-"""How an account is funded, and until when: one place for credit cycles, status and dunning.
+"""The ways an account is funded, and until when: for credit cycles, status and dunning.
 
 An account is funded while a purchase of a plan runs, and while it has a subscription at Stripe or
 by bank transfer: then each payment brings the next credits, and its monthly credit cycle is paused.
@@ -47,7 +47,7 @@ def funded_accounts(ctx: Context, account_ids: Iterable[int]) -> set[int]:
 
 
 class Funding(NamedTuple):
-    """How long each way of paying funds an account; None for a way that does not fund it now.
+    """The end of what each way of paying funds; None for a way that does not fund the account now.
 
     Attributes:
         card_until: The end of a running period at Stripe.

@@ -58,7 +58,7 @@ def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[Paid
 
 
 def sold(invoice: Invoice, prices: Catalog) -> list[Bought]:
-    """What the invoice's readable lines bought; its own events report the others."""
+    """Return the purchases of the invoice's readable lines; its events report the others."""
 
     def read(readable: Invoice) -> list[Bought]:
         lines = invoice_lines.paid_lines(readable, prices)

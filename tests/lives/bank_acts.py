@@ -1,4 +1,4 @@
-"""What a customer does by bank transfer, and what the main app does, drawn at random."""
+"""The acts of a customer by bank transfer, and of the main app, drawn at random."""
 
 from billing.errors import Rejected
 from billing.usage import holds

@@ -1,4 +1,4 @@
-"""What a customer does at Stripe, drawn at random."""
+"""The acts of a customer at Stripe, drawn at random."""
 
 from tests.lives.money import PLANS
 from tests.lives.possible import Possible

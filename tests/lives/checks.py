@@ -1,4 +1,4 @@
-"""What must hold of a life at every moment, by the model's money and the ledger's entries."""
+"""The invariants of a life at every moment, by the model's money and the ledger's entries."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ def given(entries):
 
 @dataclass
 class Seen:
-    """What the worker's database shows of these lives, by account."""
+    """The state of these lives in the worker's database, by account."""
 
     entries: dict
     waiting: set

@@ -24,7 +24,7 @@ PACK = (2500, 500)
 
 @dataclass(eq=False)
 class Piece:
-    """What one line of a paid invoice bought: `credits` a month for `months`, or once."""
+    """A purchase by one line of a paid invoice: `credits` a month for `months`, or once."""
 
     invoice: "Payment"
     term: "Term | None"
@@ -87,7 +87,7 @@ class Term:
 
 
 class Sold(NamedTuple):
-    """What a line sells. `best`: the credits of all plans of the term, once it is paid."""
+    """The sale of a line. `best`: the credits of all plans of the term, once it is paid."""
 
     term: Term | None
     credits: int

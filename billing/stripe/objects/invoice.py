@@ -295,7 +295,7 @@ class Invoice(Facts):
 
 
 def _details(source: JSON) -> tuple[JSON, JSON]:
-    """What made a line: an item of a subscription, or an invoice item."""
+    """Return the details of a line's subscription item, and of its invoice item; one is empty."""
     parent = fields.inside(source, "parent")
     return (
         fields.inside(parent, "subscription_item_details"),
