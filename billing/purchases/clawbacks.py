@@ -86,7 +86,12 @@ def _must_change(purchase: Purchase, state: PaymentState) -> bool:
     # A dispute stops the future lots even if there was nothing to freeze.
     is_stopped = purchase.next_due_at is None and purchases.due_at(purchase) is not None
     is_equal = (purchase.reduced, purchase.taken_back) == (target.reduced, target.taken_back)
-    return is_stopped or not is_equal
+    return is_stopped or not is_equal or _must_undo(purchase, target)
+
+
+def _must_undo(purchase: Purchase, target: Target) -> bool:
+    """Whether it lost more than the target says, or lots to come that the target leaves it."""
+    return target.taken_back < purchase.taken_back or target.cash < purchase.cancelled
 
 
 def _key(purchase: Purchase, number: int) -> str:
@@ -106,7 +111,7 @@ def _write_money(purchase: Purchase, state: PaymentState) -> None:
 def _claw_back_to(ledger: Ledger, balance: Balance, purchase: Purchase, target: Target) -> None:
     """Claw back exactly the credits of the target, future lots first."""
     purchase.reduced = target.reduced
-    if target.taken_back < purchase.taken_back or target.cash < purchase.cancelled:
+    if _must_undo(purchase, target):
         _undo(ledger, purchase)
     more = target.taken_back - purchase.taken_back
     if more <= 0:

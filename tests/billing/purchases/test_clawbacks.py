@@ -1,0 +1,131 @@
+"""Credits go back with their money: from lots to come first, then unspent ones, then as debt."""
+
+import datetime as dt
+
+import pytest
+
+from billing.purchases.money import PurchaseMoney, Return
+from tests.billing.purchases.conftest import APRIL, MARCH, MAY, day
+
+YEAR = {"ends_at": day(3, 1, year=2027)}
+
+
+def test_months_to_come_that_are_refunded_leave_no_entry_and_tell_nobody(till, ledger):
+    till.buys(**YEAR)
+
+    till.settles(paid=120, returned=60)
+
+    assert ledger.history("acme") == "plan  +1000  1000"
+    assert till.events("credits.taken_back") == []
+    assert (till.purchase().taken_back, till.purchase().cancelled) == (6000, 6000)
+
+
+def test_a_clawback_names_the_payment_to_the_ledger_and_to_the_app(till, ledger):
+    till.buys()
+    till.spends(600)
+
+    till.settles(returned=100)
+
+    entry = ledger.see("acme").entries[-1]
+    assert (entry.type, entry.reference) == ("take_back", "in_p")
+    assert till.events("credits.taken_back") == [
+        {"payment": "in_p", "unspent": 400, "debt": 600, "written_off": 0}
+    ]
+
+
+def test_credits_that_all_lapsed_before_the_refund_are_recorded_and_tell_nobody(till, ledger):
+    till.buys()
+    ledger.now = APRIL
+    ledger.sweep()
+
+    till.settles(returned=100)
+
+    entry = ledger.see("acme").entries[-1]
+    assert (entry.type, entry.amount, entry.details["expired"]) == ("take_back", 0, 1000)
+    assert till.events("credits.taken_back") == []
+
+
+def test_unspent_credits_of_a_later_month_pay_before_what_lapsed(till, ledger):
+    till.buys(ends_at=MAY)
+    ledger.now = APRIL
+    ledger.sweep()
+    till.gives_due()
+
+    till.settles(returned=50)
+
+    assert ledger.see("acme").credits == 0
+    assert "expired" not in ledger.see("acme").entries[-1].details
+
+
+def test_a_line_too_small_for_a_share_does_not_hold_up_the_other(till, ledger):
+    till.buys(key="one", origin="in_1", plan=None, credits=1)
+    till.buys(key="many", origin="in_1", plan=None, credits=1000)
+
+    till.settles("one", "many", returned=50)
+
+    assert [remaining for _, remaining, *_ in till.lots()] == [1, 500]
+
+
+def test_payments_that_are_settled_together_keep_each_its_own_dispute(till, ledger):
+    till.buys(key="a")
+    till.buys(key="b")
+    disputed = {"disputes": {"dp_b": 100}}
+    till.settles("b", **disputed)
+
+    for _ in range(2):
+        till.settles_all({("a",): {"returned": 10}, ("b",): disputed})
+
+    assert [lot[:3] for lot in till.lots()] == [("plan", 900, 0), ("plan", 1000, 1000)]
+    assert ledger.see("acme").held == 1000
+    assert ledger.audit().agrees
+
+
+def test_a_dispute_that_was_answered_and_is_repeated_frees_only_once(till, ledger):
+    till.buys()
+    for disputes in ({"dp": 50}, {}, {}):
+        till.settles(disputes=disputes)
+
+    assert till.lots() == [("plan", 1000, 0, APRIL)]
+    assert ledger.audit().agrees
+
+
+def moved(till, *returns, lost=0):
+    part = PurchaseMoney(0, 40, 0, kept=60, lost=lost, returns=returns)
+    return {"moved": {till.purchase().id: part}}
+
+
+def test_a_change_of_plan_takes_from_the_running_month_and_not_from_those_to_come(till, ledger):
+    till.buys(**YEAR)
+
+    till.settles(**moved(till, Return(MARCH, 0, 600)))
+
+    assert till.lots() == [("plan", 400, 0, APRIL)]
+    assert till.purchase().cancelled == 0
+
+
+def test_money_that_turns_out_to_have_moved_gives_back_the_months_that_a_refund_took(till, ledger):
+    till.buys(ends_at=MAY)
+    till.settles(returned=50)
+
+    till.settles(**moved(till, Return(MARCH, 0, 1000)))
+    ledger.now = APRIL
+    till.gives_due()
+
+    assert [entry.amount for entry in ledger.see("acme").entries] == [1000, -1000, 1000]
+    assert till.purchase().returned_minor == 0
+
+
+@pytest.mark.parametrize("days", [0, 40], ids=["in its month", "after it"])
+def test_what_a_purchase_gave_is_taken_from_its_own_lots_alone(till, ledger, days):
+    till.buys()
+    ledger.grant("acme", 500, "top_up", key="paid by another")
+    till.spends(200)
+    ledger.now += dt.timedelta(days=days)
+    ledger.sweep()
+
+    till.settles(returned=100)
+
+    owed = 200
+    assert (ledger.see("acme").credits, ledger.see("acme").debt) == (500 - owed, 0)
+    assert till.lots() == [("top_up", 500 - owed, 0, None)]
+    assert ledger.audit().agrees
