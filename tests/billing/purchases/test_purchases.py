@@ -1,0 +1,187 @@
+"""A purchase gives each of its lots once and in its time, and ends the credit cycle it replaces."""
+
+import datetime as dt
+
+import pytest
+from sqlalchemy import insert
+
+from billing.errors import BalanceTooLarge
+from billing.ledger.ledger import MAX_BALANCE
+from billing.purchases import purchases
+from billing.purchases.money import PurchaseMoney, Return
+from models.stripe import StripeObject
+from tests.billing.purchases.conftest import APRIL, MARCH, MAY, day
+from worker.database import transaction
+
+SECOND = dt.timedelta(seconds=1)
+CANCELLED = {
+    "id": "sub_1",
+    "kind": "subscription",
+    "facts": {"status": "canceled"},
+    "version_at": MARCH,
+    "recorded_at": MARCH,
+    "rank": [0],
+    "digest": b"",
+}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "months"),
+    [
+        pytest.param(MARCH, APRIL, 1, id="a month of 31 days"),
+        pytest.param(day(2, 28), day(3, 31), 1, id="from the last of February to that of March"),
+        pytest.param(day(2, 1), MARCH, 1, id="a month of 28 days"),
+        pytest.param(MARCH, day(3, 4), 1, id="a few days"),
+        pytest.param(MARCH, day(3, 1, year=2027), 12, id="a year"),
+        pytest.param(day(3, 1, year=2027), day(3, 1, year=2028), 12, id="a leap year"),
+        pytest.param(MARCH, day(6, 1), 3, id="a quarter"),
+    ],
+)
+def test_a_period_has_as_many_lots_as_months_and_at_least_one(start, end, months):
+    assert purchases.months_of(start, end) == months
+
+
+def test_a_plan_that_is_paid_for_ends_the_credits_of_the_cycle_and_no_others(till, ledger):
+    ledger.seed("acme")
+    ledger.pass_time(days=2)
+    ledger.grant("acme", 50, key="gift", expires_at=APRIL)
+
+    till.buys(starts_at=day(3, 2), ends_at=day(4, 2))
+
+    assert till.lots() == [("plan", 1000, 0, day(4, 2)), ("goodwill", 50, 0, APRIL)]
+    assert ledger.cycle("acme").ended_at == ledger.now
+    assert ledger.audit().agrees
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        pytest.param({"plan": None}, id="a top-up"),
+        pytest.param({"plan": None, "ends_at": MAY}, id="a recurring pack"),
+        pytest.param({"starts_at": day(2, 1), "ends_at": MARCH}, id="a month that is over"),
+    ],
+)
+def test_what_funds_no_plan_now_leaves_the_credit_cycle_running(till, ledger, terms):
+    ledger.seed("acme")
+
+    till.buys(**terms)
+    ledger.sweep()
+
+    assert ledger.cycle("acme").ended_at is None
+    assert ("plan", 1000, 0, APRIL) in till.lots()
+
+
+def test_a_second_purchase_leaves_the_credits_of_the_first(till, ledger):
+    ledger.seed("acme")
+    till.buys()
+    ledger.pass_time(days=1)
+
+    till.buys(key="more", credits=500)
+
+    assert till.lots() == [("plan", 1000, 0, APRIL), ("plan", 500, 0, APRIL)]
+
+
+def test_a_purchase_after_a_cycle_began_anew_leaves_what_was_bought_before(till, ledger):
+    ledger.seed("acme")
+    ledger.now = day(3, 2)
+    till.buys(starts_at=day(3, 2), ends_at=day(4, 2))
+    ledger.now = day(3, 3)
+    ended = PurchaseMoney(0, 0, 0, kept=100, lost=0, returns=(Return(ledger.now, 1000, 0),))
+    till.settles(moved={till.purchase().id: ended})
+    with transaction() as ctx:
+        ctx.session.execute(insert(StripeObject).values(**CANCELLED, account_id=ledger.ids["acme"]))
+    ledger.repair()
+    assert ledger.cycle("acme").ended_at is None
+
+    till.buys(key="more", credits=500, starts_at=day(3, 3), ends_at=day(4, 3))
+
+    assert till.lots() == [("plan", 1000, 0, day(4, 2)), ("plan", 500, 0, day(4, 3))]
+
+
+def test_the_credits_of_a_cycle_that_a_hold_has_stay_with_the_hold(till, ledger):
+    ledger.seed("acme")
+    till.holds(1000)
+
+    till.buys(starts_at=day(3, 1, 1), ends_at=day(4, 1, 1))
+
+    assert till.lots()[0] == ("plan", 1000, 1000, APRIL)
+
+
+def test_a_lot_is_given_from_its_moment_on_and_dated_by_it(till, ledger):
+    till.buys(ends_at=MAY)
+    ledger.now = APRIL - SECOND
+    till.gives_due()
+    before = len(ledger.see("acme").entries)
+    ledger.now = APRIL
+    till.gives_due()
+    ledger.now = APRIL + 5 * SECOND
+    till.buys(key="late", starts_at=MARCH, ends_at=MAY)
+
+    entries = ledger.see("acme").entries
+    assert before == 1
+    assert [entry.happened_at for entry in entries] == [MARCH, APRIL, MARCH, APRIL]
+    assert {entry.reference for entry in entries} == {"in_p", "in_late"}
+
+
+def test_the_last_lot_ends_with_the_purchase_and_the_others_after_a_month(till, ledger):
+    till.buys(starts_at=day(1, 31), ends_at=day(4, 10))
+    till.buys(key="pack", plan=None, credits=5)
+
+    assert till.lots() == [
+        ("plan", 1000, 0, day(2, 28)),
+        ("plan", 1000, 0, day(4, 10)),
+        ("top_up", 5, 0, None),
+    ]
+
+
+def test_a_month_that_is_partly_refunded_gives_the_rest(till, ledger):
+    till.buys(ends_at=day(6, 1))
+    till.settles(paid=300, returned=150)
+
+    ledger.now = APRIL
+    till.gives_due()
+    ledger.now = MAY
+    till.gives_due()
+
+    granted = [entry.amount for entry in ledger.see("acme").entries]
+    assert granted == [1000, 500]
+    assert till.purchase().next_due_at is None
+
+
+def test_a_first_lot_that_does_not_fit_refuses_the_purchase(till, ledger):
+    ledger.open_account("rich", credits=MAX_BALANCE - 999)
+
+    with pytest.raises(BalanceTooLarge):
+        till.buys("rich")
+
+
+def test_a_later_lot_that_does_not_fit_is_tried_again_the_next_day(till, ledger):
+    ledger.open_account("rich", credits=MAX_BALANCE - 1999)
+    till.buys("rich", ends_at=MAY)
+    ledger.now = APRIL
+    till.gives_due()
+    waits_until = till.purchase().next_due_at
+
+    ledger.sweep()
+    ledger.now = APRIL + dt.timedelta(days=1)
+    till.gives_due()
+
+    assert waits_until == ledger.now
+    assert ("plan", 1000, 0, MAY) in till.lots("rich")
+
+
+def test_of_the_purchases_by_transfer_the_one_that_runs_longest_counts(till, ledger):
+    till.buys(key="short", origin="billing:invoice:1")
+    till.buys(key="longest", origin="billing:invoice:2", ends_at=MAY)
+    till.buys(key="card", origin="in_9", ends_at=day(6, 1))
+    till.buys(key="pack", origin="billing:invoice:3", plan=None, ends_at=day(7, 1))
+    till.buys(key="first", origin="billing:invoice:4", ends_at=day(4, 2))
+    ledger.open_account("other")
+    till.buys("other", key="over", origin="billing:invoice:5", starts_at=day(2, 1), ends_at=MARCH)
+
+    with transaction() as ctx:
+        paid = purchases.paid_by_transfer(ctx.at(ledger.now), ledger.ids.values())
+
+    assert {account_id: bought.key for account_id, bought in paid.items()} == {
+        ledger.ids["acme"]: "line:longest"
+    }
