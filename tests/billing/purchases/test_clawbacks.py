@@ -89,6 +89,25 @@ def test_a_dispute_that_was_answered_and_is_repeated_frees_only_once(till, ledge
     assert ledger.audit().agrees
 
 
+def test_clawbacks_are_undone_from_the_last_to_the_first(till, ledger):
+    till.buys()
+    for returned in (30, 70, 0):
+        till.settles(returned=returned)
+
+    amounts = [entry.amount for entry in ledger.see("acme").entries]
+    assert amounts == [1000, -300, -400, 400, 300]
+
+
+@pytest.mark.parametrize("disputes", [("dp_a", "dp_b"), ("dp_b", "dp_a")])
+def test_two_disputes_freeze_the_same_whichever_came_first(till, ledger, disputes):
+    till.buys()
+
+    till.settles(disputes=dict.fromkeys(disputes, 60))
+
+    frozen = {hold.key_text.split(":")[2]: hold.credits for hold in ledger.see("acme").holds}
+    assert frozen == {"dp_a": 600, "dp_b": 400}
+
+
 def moved(till, *returns, lost=0):
     part = PurchaseMoney(0, 40, 0, kept=60, lost=lost, returns=returns)
     return {"moved": {till.purchase().id: part}}

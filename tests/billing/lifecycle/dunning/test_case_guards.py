@@ -234,9 +234,7 @@ def test_the_cases_that_are_overdue_longest_are_taken_first_and_no_more_than_ask
         case = fail(life, slug)
         with transaction() as ctx:
             at = life.now - dt.timedelta(hours=hours)
-            ctx.session.execute(
-                update(DunningCase).where(DunningCase.id == case).values(due_at=at)
-            )
+            ctx.session.execute(update(DunningCase).where(DunningCase.id == case).values(due_at=at))
     life.act(dunning_rows.close, account_ids=[life.ids["closed"]], outcome="paid")
 
     slugs = {account_id: slug for slug, account_id in life.ids.items()}
