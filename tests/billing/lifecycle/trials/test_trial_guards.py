@@ -68,6 +68,18 @@ def test_a_trial_that_is_put_back_gets_credits_where_it_lost_them_without_others
     assert life.trial("acme").outcome is None
 
 
+@pytest.mark.parametrize("plan", ["empty", None])
+def test_a_trial_that_is_put_back_on_a_plan_without_credits_gets_none(life, plan):
+    life.plan("empty", included_credits=0)
+    life.try_out("acme", plan=plan)
+    life.act(trial_rows.end, account_ids=[life.ids["acme"]], outcome="expired")
+
+    life.age(trial_sweeps.begin_missing)
+
+    assert (life.lots("acme"), life.see("acme").entries) == ({}, [])
+    assert life.trial("acme").outcome is None
+
+
 def test_a_batch_begins_the_trials_behind_the_last_account_and_no_more_than_asked_for(life):
     for slug in ("a", "b", "c", "d"):
         life.open_account(slug, status="trial")
