@@ -225,7 +225,7 @@ def _give_lot(
         key=key,
         reference=purchase.origin,
         actor="billing",
-        happened_at=min(at, ledger.ctx.now),
+        happened_at=at,
         lots=lots,
         details=details,
     )

@@ -153,9 +153,9 @@ def cut_short(ctx: Context, account_ids: Iterable[int]) -> None:
 
 
 def move(ctx: Context, trial: Trial, *, ends_at: dt.datetime) -> None:
-    """Give an open trial another end, with reminders of its own."""
+    """Give an open trial another end, which is to come, with reminders of its own."""
     trial.ends_at = ends_at
-    trial.suspends_at = max(ends_at, ctx.now) + ctx.policy.grace
+    trial.suspends_at = ends_at + ctx.policy.grace
     trial.next_reminder_at = next_reminder(ends_at, after=ctx.now)
     ctx.session.flush()
 
