@@ -113,7 +113,7 @@ def test_an_account_is_read_by_its_slug_or_its_id(ledger, name):
 
 
 def test_a_user_has_the_accounts_that_it_owns_or_belongs_to(ledger):
-    member, owned, other = (ledger.open_account(slug) for slug in ("member", "owned", "other"))
+    member, owned, _ = (ledger.open_account(slug) for slug in ("member", "owned", "other"))
     with transaction() as ctx:
         for id, email, account in ((1, "ann@acme.eu", member), (2, "bob@acme.eu", None)):
             values = {"id": id, "email": email, "role": "viewer", "is_superuser": id == 2}

@@ -72,6 +72,16 @@ def test_a_bridge_leads_from_a_paid_plan_or_a_trial_to_a_period_that_is_not_paid
     assert "bridge" not in ledger.lots("other")
 
 
+@pytest.mark.parametrize(("hours", "credits"), [(12, 250), (24, 250), (25, None)])
+def test_an_old_period_that_ended_up_to_a_day_late_is_renewed(till, ledger, hours, credits):
+    till.buys(ends_at=APRIL + hours * HOUR)
+    ledger.now = APRIL + 26 * HOUR
+
+    till.bridges()
+
+    assert ledger.lots("acme").get("bridge") == credits
+
+
 def test_a_batch_gives_a_bridge_to_each_that_waits_and_once(renewing, ledger):
     ledger.now = MARCH
     ledger.open_account("paid")

@@ -3,9 +3,12 @@
 import datetime as dt
 
 import pytest
+from sqlalchemy import select
 
 from billing.purchases.money import PurchaseMoney, Return
+from models.credits import Hold
 from tests.billing.purchases.conftest import APRIL, MARCH, MAY, day
+from worker.database import transaction
 
 YEAR = {"ends_at": day(3, 1, year=2027)}
 
@@ -98,6 +101,25 @@ def test_clawbacks_are_undone_from_the_last_to_the_first(till, ledger):
     assert amounts == [1000, -300, -400, 400, 300]
 
 
+def test_the_keys_of_a_payments_acts_are_those_of_every_version_before(till, ledger):
+    till.buys()
+    for returned in (30, 0, 20):
+        till.settles(returned=returned)
+    till.settles(returned=20, disputes={"dp_1": 50})
+
+    (hold,) = ledger.see("acme").holds
+    assert [entry.key for entry in ledger.see("acme").entries] == [
+        "billing:bought:line:p:1",
+        "billing:take-back:line:p:1",
+        "billing:take-back-undone:billing:take-back:line:p:1",
+        "billing:take-back:line:p:2",
+    ]
+    assert (hold.key_text, hold.operation) == (
+        "billing:dispute:dp_1:line:p",
+        f"billing:dispute:{till.purchase().id}",
+    )
+
+
 @pytest.mark.parametrize("disputes", [("dp_a", "dp_b"), ("dp_b", "dp_a")])
 def test_two_disputes_freeze_the_same_whichever_came_first(till, ledger, disputes):
     till.buys()
@@ -106,6 +128,24 @@ def test_two_disputes_freeze_the_same_whichever_came_first(till, ledger, dispute
 
     frozen = {hold.key_text.split(":")[2]: hold.credits for hold in ledger.see("acme").holds}
     assert frozen == {"dp_a": 600, "dp_b": 400}
+
+
+def test_a_dispute_that_opens_again_uses_its_hold_again(till, ledger):
+    till.buys()
+    seen = []
+    for disputes in ({"dp": 50}, {}, {"dp": 80}):
+        till.settles(disputes=disputes)
+        with transaction() as ctx:
+            hold = ctx.session.scalars(select(Hold)).one()
+        seen.append((hold.state, hold.credits, hold.placed_at, hold.finished_at))
+        ledger.now += dt.timedelta(hours=1)
+
+    ended_at = MARCH + dt.timedelta(hours=1)
+    assert seen == [
+        ("held", 500, MARCH, None),
+        ("released", 500, MARCH, ended_at),
+        ("held", 800, MARCH, None),
+    ]
 
 
 def moved(till, *returns, lost=0):

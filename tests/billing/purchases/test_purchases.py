@@ -3,12 +3,15 @@
 import datetime as dt
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from billing.errors import BalanceTooLarge
+from billing.host import funding
 from billing.ledger.ledger import MAX_BALANCE
-from billing.purchases import purchases
-from billing.purchases.money import PurchaseMoney, Return
+from billing.purchases import clawbacks, purchases
+from billing.purchases.money import PaymentState, PurchaseMoney, Return
+from billing.purchases.purchases import Bought
+from models.purchases import Purchase
 from models.stripe import StripeObject
 from tests.billing.purchases.conftest import APRIL, MARCH, MAY, day
 from worker.database import transaction
@@ -185,3 +188,54 @@ def test_of_the_purchases_by_transfer_the_one_that_runs_longest_counts(till, led
     assert {account_id: bought.key for account_id, bought in paid.items()} == {
         ledger.ids["acme"]: "line:longest"
     }
+
+
+def test_purchases_are_read_oldest_first_by_payment_and_by_account(till, ledger):
+    ledger.open_account("other")
+    for key, slug, origin in (("z", "acme", "in_2"), ("a", "other", "in_1"), ("m", "acme", "in_1")):
+        till.buys(slug, key=key, origin=origin, plan=None)
+
+    with transaction() as ctx:
+        lists = [
+            purchases.of_origins(ctx.session, ["in_1", "in_2"]),
+            purchases.of_origins(ctx.session, ["in_1"]),
+            purchases.of_account(ctx.session, ledger.ids["acme"]),
+        ]
+        keys = [[bought.key for bought in bought_list] for bought_list in lists]
+    assert keys == [["line:z", "line:a", "line:m"], ["line:a", "line:m"], ["line:z", "line:m"]]
+
+
+def test_a_lot_whose_key_is_taken_is_not_given_again(till, ledger):
+    till.buys(ends_at=day(6, 1))
+    ledger.now = MAY
+    till.gives_due()
+    with transaction() as ctx:
+        ctx.session.execute(update(Purchase).values(given=0, next_due_at=MARCH))
+
+    till.gives_due()
+
+    assert [entry.amount for entry in ledger.see("acme").entries] == [1000] * 3
+    assert till.purchase().given == 3
+
+
+def test_what_a_payment_gave_and_took_is_seen_within_its_transaction(till, ledger):
+    line = {"account_id": ledger.ids["acme"], "plan_id": ledger.plan(), "credits": 1000}
+    line |= {"key": "line:p", "origin": "in_p", "source": "plan"}
+    with transaction() as ctx:
+        at = ctx.at(ledger.now)
+        bought = purchases.open_all(at, [Bought(**line, starts_at=MARCH, ends_at=MAY)])
+        rows = ctx.session.connection().exec_driver_sql("SELECT given FROM billing.purchases")
+        assert rows.scalars().all() == [1]
+        assert funding.way(at, ledger.ids["acme"]).card_until == MAY
+
+        clawbacks.settle(at, bought, PaymentState(100, 100, {}))
+        assert funding.way(at, ledger.ids["acme"]).card_until is None
+
+
+def test_a_purchase_that_is_recorded_again_gives_nothing_and_is_not_new(till, ledger):
+    line = Bought("k", ledger.ids["acme"], "in_p", "top_up", 5, MARCH)
+    with transaction() as ctx:
+        opened = [purchases.open_one(ctx.at(ledger.now), line) for _ in range(2)]
+        is_new = [bought is not None for bought in opened]
+
+    assert (is_new, ledger.lots("acme")) == ([True, False], {"top_up": 5})
