@@ -175,6 +175,8 @@ def test_a_debt_is_repaid_from_what_the_payment_still_gives(till, ledger, debt):
     seen = ledger.see("late")
     assert (seen.credits, seen.debt) == (1000 - debt, max(debt - 750, 0))
     assert till.lots("late") == [("plan", 1000 - min(debt, 750), 250, MAY)]
+    ((_, given),) = seen.entries[-1].lots
+    assert (seen.entries[-1].type, given) == ("grant", max(750 - debt, 0))
     assert ledger.audit().agrees
 
 
