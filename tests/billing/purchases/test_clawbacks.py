@@ -130,6 +130,22 @@ def test_two_disputes_freeze_the_same_whichever_came_first(till, ledger, dispute
     assert frozen == {"dp_a": 600, "dp_b": 400}
 
 
+@pytest.mark.parametrize("spent", [0, 1000], ids=["frozen credits", "nothing left to freeze"])
+def test_while_a_payment_is_disputed_its_months_wait_and_come_when_it_is_won(till, ledger, spent):
+    till.buys(**YEAR)
+    if spent:
+        till.spends(spent)
+    till.settles(disputes={"dp": 100})
+    ledger.now = APRIL
+    till.gives_due()
+    waiting = till.purchase()
+
+    till.settles()
+
+    assert (waiting.given, waiting.next_due_at) == (1, None)
+    assert (till.purchase().given, till.purchase().next_due_at) == (2, MAY)
+
+
 def test_a_dispute_that_opens_again_uses_its_hold_again(till, ledger):
     till.buys()
     seen = []
