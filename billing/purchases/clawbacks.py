@@ -228,9 +228,7 @@ def _frozen(session: Session, bought: Iterable[Purchase]) -> list[Hold]:
 
 def _thaw(ledger: Ledger, balance: Balance, hold: Hold) -> None:
     """End the hold of a dispute."""
-    parts = cast("list[list[int]]", hold.lots)
-    ledger.open_lots(balance, [lot_id for lot_id, _ in parts])
-    balance.end_hold(parts, spend=0)
+    balance.end_hold(cast("list[list[int]]", hold.lots), spend=0)
     hold.state, hold.finished_at = "released", ledger.ctx.now
 
 

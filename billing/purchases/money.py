@@ -78,7 +78,7 @@ class Target:
 
 def share(total: int, amount: int, *, of: int) -> int:
     """The part of `total` that `amount` of the money `of` bought, rounded down."""
-    if of <= 0 or amount >= of:
+    if amount >= of:
         return total if amount > 0 else 0
     return total * amount // of
 

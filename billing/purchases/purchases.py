@@ -21,6 +21,7 @@ from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OF_A_PERIOD
 from billing.purchases import bridge
 from billing.renewal import cycle_rows, cycles, due, periods, rollover
+from billing.renewal.cycle_rows import CreditCycle
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 from models.purchases import Purchase
 
@@ -97,8 +98,9 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
     new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
     opened = list(ctx.session.scalars(new.returning(Purchase)))
     funded = {purchase.account_id for purchase in opened if _funds(purchase, ctx.now)}
-    for account_id in sorted(cycle_rows.read(ctx.session, funded)) if funded else ():
-        end_cycle(ctx, account_id)
+    for cycle in cycle_rows.read(ctx.session, funded).values() if funded else ():
+        if cycle.ended_at is None:
+            _end_cycle(ctx, cycle)
     give_due(ctx, opened)
     return opened
 
@@ -109,14 +111,11 @@ def _funds(purchase: Purchase, now: dt.datetime) -> bool:
     return purchase.plan_id is not None and is_running
 
 
-def end_cycle(ctx: Context, account_id: int) -> None:
-    """End the account's credit cycle, and expire the remaining credits of its period."""
-    cycle = cycle_rows.read(ctx.session, [account_id]).get(account_id)
-    if cycle is None or cycle.ended_at is not None:
-        return
-    cycles.end(ctx, account_id)
-    ledger = open_accounts(ctx, [account_id], key_uuids=())
-    balance = ledger.of(account_id)
+def _end_cycle(ctx: Context, cycle: CreditCycle) -> None:
+    """End an account's credit cycle, and expire the remaining credits of its period."""
+    cycles.end(ctx, cycle.account_id)
+    ledger = open_accounts(ctx, [cycle.account_id], key_uuids=())
+    balance = ledger.of(cycle.account_id)
     lots = [
         lot
         for lot in balance.lots

@@ -9,6 +9,8 @@ from billing.ledger.ledger import MAX_BALANCE
 from tests.billing.purchases.conftest import APRIL, MARCH, MAY, day
 
 HOUR, SECOND = dt.timedelta(hours=1), dt.timedelta(seconds=1)
+#: A second more than a renewal may be off.
+LONGER = 24 * HOUR + SECOND
 #: Three days, of the default setting.
 BRIDGE = 72 * HOUR
 
@@ -49,7 +51,7 @@ def test_a_period_that_is_not_paid_has_its_bridge_in_time(till, ledger, since, c
     [
         pytest.param({"ends_at": APRIL}, False, True, id="the old period ends as it begins"),
         pytest.param({"ends_at": APRIL - 24 * HOUR}, False, True, id="a day before"),
-        pytest.param({"ends_at": APRIL - 25 * HOUR}, False, False, id="longer before: a new start"),
+        pytest.param({"ends_at": APRIL - LONGER}, False, False, id="longer before: a new start"),
         pytest.param({"ends_at": MAY}, False, False, id="what was paid runs on"),
         pytest.param({"ends_at": MAY}, True, False, id="it is the first, and is paid"),
         pytest.param({"ends_at": day(2, 1), "starts_at": day(1, 1)}, True, True, id="a trial ends"),
@@ -72,9 +74,9 @@ def test_a_bridge_leads_from_a_paid_plan_or_a_trial_to_a_period_that_is_not_paid
     assert "bridge" not in ledger.lots("other")
 
 
-@pytest.mark.parametrize(("hours", "credits"), [(12, 250), (24, 250), (25, None)])
-def test_an_old_period_that_ended_up_to_a_day_late_is_renewed(till, ledger, hours, credits):
-    till.buys(ends_at=APRIL + hours * HOUR)
+@pytest.mark.parametrize(("late", "credits"), [(24 * HOUR, 250), (LONGER, None)])
+def test_an_old_period_that_ended_up_to_a_day_late_is_renewed(till, ledger, late, credits):
+    till.buys(ends_at=APRIL + late)
     ledger.now = APRIL + 26 * HOUR
 
     till.bridges()

@@ -138,11 +138,12 @@ def test_while_a_payment_is_disputed_its_months_wait_and_come_when_it_is_won(til
     till.settles(disputes={"dp": 100})
     ledger.now = APRIL
     till.gives_due()
-    waiting = till.purchase()
+    waiting, holds = till.purchase(), ledger.see("acme").holds
 
     till.settles()
 
     assert (waiting.given, waiting.next_due_at) == (1, None)
+    assert [hold.credits for hold in holds] == ([] if spent else [1000])
     assert (till.purchase().given, till.purchase().next_due_at) == (2, MAY)
 
 
@@ -176,6 +177,16 @@ def test_a_change_of_plan_takes_from_the_running_month_and_not_from_those_to_com
 
     assert till.lots() == [("plan", 400, 0, APRIL)]
     assert till.purchase().cancelled == 0
+
+
+def test_a_refund_and_a_change_of_plan_take_each_their_own_months(till, ledger):
+    till.buys(**YEAR)
+    till.settles(paid=120, returned=60)
+
+    till.settles(**moved(till, Return(MARCH, 0, 600), lost=36))
+
+    assert till.lots() == [("plan", 400, 0, APRIL)]
+    assert till.purchase().cancelled == (12_000 - 600) * 36 // 60
 
 
 def test_money_that_turns_out_to_have_moved_gives_back_the_months_that_a_refund_took(till, ledger):

@@ -44,6 +44,22 @@ def test_a_period_has_as_many_lots_as_months_and_at_least_one(start, end, months
     assert purchases.months_of(start, end) == months
 
 
+@pytest.mark.parametrize(
+    ("plan_id", "ends_at", "lots"),
+    [
+        pytest.param(7, day(3, 1, year=2027), 12, id="a plan for a year"),
+        pytest.param(None, day(3, 1, year=2027), 1, id="a pack for a year"),
+        pytest.param(None, None, 1, id="a top-up"),
+    ],
+)
+def test_the_credits_of_a_plan_come_by_the_month_and_those_of_a_pack_at_once(
+    plan_id, ends_at, lots
+):
+    bought = Bought("k", 1, "in_1", "plan", 1000, MARCH, ends_at=ends_at, plan_id=plan_id)
+
+    assert bought.lots == lots
+
+
 def test_a_plan_that_is_paid_for_ends_the_credits_of_the_cycle_and_no_others(till, ledger):
     ledger.seed("acme")
     ledger.pass_time(days=2)
