@@ -245,7 +245,7 @@ def due_at(purchase: Purchase) -> dt.datetime | None:
 
 def ends_at(purchase: Purchase, number: int) -> dt.datetime | None:
     """The end of the n-th lot: a month after its start, for the last lot the purchase's end."""
-    if purchase.ends_at is None or number == purchase.lots:
+    if number == purchase.lots:
         return purchase.ends_at
     return periods.boundary(purchase.starts_at, number)
 

@@ -148,8 +148,10 @@ def test_history_is_what_the_main_app_wrote_itself_for_the_account(ledger):
     ledger.app_writes_entry("theirs", -1)
 
     with transaction() as ctx:
-        found = {slug: accounts.has_history(ctx.session, id) for slug, id in ledger.ids.items()}
-    assert found == {"ours": False, "theirs": True, "other": False}
+        has_history = {
+            slug: accounts.has_history(ctx.session, id) for slug, id in ledger.ids.items()
+        }
+    assert has_history == {"ours": False, "theirs": True, "other": False}
 
 
 def test_only_an_account_that_is_neither_deleted_nor_the_apps_own_is_billable():

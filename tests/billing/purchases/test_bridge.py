@@ -130,6 +130,19 @@ def test_the_payment_makes_the_bridge_its_first_lot_and_gives_the_rest(renewing,
     assert ledger.audit().agrees
 
 
+def test_a_bridge_becomes_the_first_lot_alone_where_several_are_due_at_once(renewing, ledger):
+    renewing.bridges()
+    ledger.now = day(5, 2)
+
+    renewing.buys(key="april", starts_at=APRIL, ends_at=day(6, 1))
+
+    assert [e.amount for e in ledger.see("acme").entries if e.type == "grant"][1:] == [
+        250,
+        750,
+        1000,
+    ]
+
+
 def test_a_pack_of_the_same_moment_leaves_the_bridge_to_the_plan(renewing, ledger):
     renewing.bridges()
 

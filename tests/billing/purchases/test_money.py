@@ -39,8 +39,8 @@ def moved(*returns, lost=0, kept=100):
 
 
 def target(purchase, state):
-    found = money.target_of(purchase, state)
-    return found.reduced, found.cash, found.given
+    result = money.target_of(purchase, state)
+    return result.reduced, result.cash, result.given
 
 
 @pytest.mark.parametrize(
