@@ -7,6 +7,7 @@ from sqlalchemy import insert, update
 
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import rows as dunning_rows
+from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.dunning.schedule import HARD_DECLINES, SCHEDULE
 from models.host import Invoice, Subscription
 from models.life import DunningCase
@@ -61,6 +62,27 @@ def test_the_first_step_of_a_case_is_due_at_once_or_in_its_time(acme, cause, cod
 
     case = acme.case("acme")
     assert (case.due_at, case.starts_at) == (acme.now + days * DAY, acme.now + starts * DAY)
+
+
+def test_one_late_sweep_takes_all_steps_that_are_due(acme):
+    fail(acme)
+    acme.pass_time(days=13)
+
+    acme.act(dunning_sweep.step_due)
+
+    assert acme.case("acme").done_until == 12
+    assert acme.case("acme").due_at == acme.now + DAY
+
+
+def test_a_step_that_was_taken_is_not_taken_again_though_the_case_forgot_it(acme):
+    fail(acme)
+    acme.age()
+    with transaction() as ctx:
+        ctx.session.execute(update(DunningCase).values(done_until=-8, due_at=acme.now))
+
+    acme.age()
+
+    assert told(acme) == [(0, "remind")]
 
 
 # --- another failure, another card -------------------------------------------------------------
