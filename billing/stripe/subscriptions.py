@@ -15,7 +15,7 @@ from billing.context import Context
 from billing.host import accounts, funding, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
-from billing.lifecycle import reactivation, status
+from billing.lifecycle import status
 from billing.lifecycle.trials import returning
 from billing.purchases import bridge, purchases
 from billing.purchases.bridge import NewPeriod
@@ -68,7 +68,7 @@ class FundingState:
         """Let in those of these accounts that are quiet, in one batch."""
         ids = (set(account_ids) & self.quiet) - self.paid
         if ids:
-            reactivation.reactivate(ctx, ids)
+            status.reactivate(ctx, ids)
             self.paid.update(ids)
 
     def follow(self, ctx: Context, step: Step) -> None:
@@ -108,8 +108,8 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     if best:
         _mirror(ctx, {id_: pair for id_, pair in best.items() if id_ not in by_bank}, by_bank)
         _give_plans(ctx.session, by_id, best, prices)
-    quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
-    paid = {id_ for id_ in quiet if by_id[id_].status not in reactivation.REACTIVATED_BY_PAYMENT}
+    quiet = by_id.keys() - status.suspended_or_dunned(ctx.session, by_id)
+    paid = {id_ for id_ in quiet if by_id[id_].status not in status.REACTIVATED_BY_PAYMENT}
     # Of the steps of one payment the last decides.
     last = {id(step.payment): step for step in decisive if step.payment}
     states = {
@@ -223,7 +223,7 @@ def _follow(ctx: Context, account_id: int, state: str, trial_end: dt.datetime | 
     if effect == "trial":
         return returning.decide(ctx, account_id, ends_at=trial_end) if trial_end else None
     if effect == "let in":
-        reactivation.payment_received(ctx, [account_id])
+        status.payment_received(ctx, [account_id])
     elif effect == "cancelled":
         bridge.end(ctx, account_id)
         if account.status in ENDED_BY_SUBSCRIPTION:
