@@ -13,7 +13,7 @@ from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.host.accounts import HostAccount, Locked
-from billing.lifecycle import app_writes, effects, transitions
+from billing.lifecycle import app_writes, transitions
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
 from billing.postgres import sql
@@ -109,7 +109,7 @@ def suspend_all(
     moving = [account for account in billable if account.status != "suspended"]
     _write(ctx, moving, to="suspended", reason=reason)
     if reason == "trial_over":
-        effects.end_trials(ctx, ids, outcome="expired")
+        transitions.end_trials(ctx, ids, outcome="expired")
     return sorted(before.keys() | {account.id for account in moving})
 
 
@@ -258,8 +258,10 @@ def _write(
         return
     for account in moving:
         if account.status == "active":
-            effects.leave_active(ctx, account.id)
+            transitions.leave_active(ctx, account.id)
     accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
-    effects.apply(ctx, before, to=to)
-    effects.record(ctx, [(account.id, account.status) for account in moving], to=to, reason=reason)
+    transitions.apply(ctx, before, to=to)
+    transitions.record(
+        ctx, [(account.id, account.status) for account in moving], to=to, reason=reason
+    )
