@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from billing.context import Context
 from billing.errors import Rejected
 from billing.host.accounts import HostAccount
-from billing.lifecycle.trials import fingerprint_rows
+from billing.lifecycle.trials import fingerprints
 from billing.lifecycle.trials.fingerprints import Fingerprint
 from billing.stripe import (
     catalog,
@@ -193,7 +193,7 @@ def _record_cards(ctx: Context, steps: Sequence[Step]) -> None:
             card = Fingerprint("card", bytes.fromhex(step.facts.card))
             cards.setdefault(step.account.id, []).append(card)
     if cards:
-        fingerprint_rows.record(ctx, cards)
+        fingerprints.record(ctx, cards)
 
 
 def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:
