@@ -23,14 +23,6 @@ from models.accounts import Suspension
 #: main app suspended an account itself, nobody knows for which reason.
 REACTIVATED_BY_PAYMENT = frozenset({"trial", "pending_payment", "cancelled"})
 
-_SUSPENDED_OR_DUNNED = """
-SELECT account_id FROM billing.suspensions
-WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL
-UNION
-SELECT account_id FROM billing.dunning_cases
-WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
-"""
-
 
 def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
     """Change an account's status; False if it has that status already.
@@ -55,25 +47,6 @@ def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
     return True
 
 
-def change_all(
-    ctx: Context,
-    account_ids: Iterable[int],
-    *,
-    to: str,
-    reason: str,
-    locked: Locked | None = None,
-) -> None:
-    """Change the status of accounts that have no reason for suspension, where it differs.
-
-    `locked`: the accounts, if the caller has locked and read them in this transaction. Raises as
-    `change`, for the first that can't change.
-    """
-    billable = _lock(ctx, account_ids, locked=locked)
-    moving = [account for account in billable if account.status != to]
-    transitions.check(moving, to=to, reason=reason, actor=ctx.actor)
-    _write(ctx, moving, to=to, reason=reason)
-
-
 def suspend(ctx: Context, account_id: int, *, reason: str) -> bool:
     """Suspend an account for a reason; False if it is suspended for that reason already.
 
@@ -88,7 +61,8 @@ def suspend_all(
     """Suspend accounts for one reason; returns those for which this changed something.
 
     An account that has the reason already, and that the main app reactivated itself, is suspended
-    again. `locked`: as in `change_all`. Raises as `change`, for the first that can't be suspended.
+    again. `locked`: the accounts, if the caller has locked and read them in this transaction.
+    Raises as `change`, for the first that can't be suspended.
     """
     billable = _lock(ctx, account_ids, locked=locked)
     transitions.check(billable, to="suspended", reason=reason, actor=ctx.actor)
@@ -142,33 +116,49 @@ def payment_received(ctx: Context, account_ids: Sequence[int]) -> None:
     missing = [id for id in account_ids if id not in locked]
     if missing:
         raise UnknownAccount(account_id=missing[0])
-    billable = [id for id, account in locked.items() if not account.is_system]
-    encumbered = suspended_or_dunned(ctx.session, billable)
-    for account_id in sorted(encumbered):
+    billable = {id: account for id, account in locked.items() if not account.is_system}
+    burdened = burdened_accounts(ctx.session, billable)
+    for account_id in sorted(burdened):
         _relieve(ctx, locked[account_id])
-    waiting = [
-        id
-        for id in billable
-        if id not in encumbered and locked[id].status in REACTIVATED_BY_PAYMENT
-    ]
-    change_all(ctx, waiting, to="active", reason="paid", locked=locked)
+    _activate(ctx, [account for id, account in billable.items() if id not in burdened])
 
 
 def reactivate(ctx: Context, account_ids: Iterable[int]) -> None:
-    """Activate accounts as `payment_received`, knowing that none is suspended or in dunning."""
+    """Activate accounts as `payment_received`, knowing that none is burdened."""
     locked = accounts.lock(ctx.session, account_ids)
+    _activate(ctx, [account for account in locked.values() if not account.is_system])
+
+
+def _activate(ctx: Context, unburdened: Iterable[HostAccount]) -> None:
+    """Activate those of these locked accounts whose status a payment changes, in one batch."""
     waiting = [
-        id
-        for id, account in locked.items()
-        if account.status in REACTIVATED_BY_PAYMENT and not account.is_system
+        accounts.check_billable(account.id, account)
+        for account in unburdened
+        if account.status in REACTIVATED_BY_PAYMENT
     ]
-    change_all(ctx, waiting, to="active", reason="paid", locked=locked)
+    transitions.check(waiting, to="active", reason="paid", actor=ctx.actor)
+    _write(ctx, waiting, to="active", reason="paid")
 
 
-def suspended_or_dunned(session: Session, account_ids: Iterable[int]) -> set[int]:
-    """Return those of these accounts that have a reason for suspension or an open dunning case."""
+_BURDENED = """
+SELECT account_id FROM billing.suspensions
+WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL
+UNION
+SELECT account_id FROM billing.dunning_cases
+WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
+UNION
+SELECT account_id FROM billing.status_writes WHERE account_id = ANY(%(ids)s::bigint[])
+"""
+
+
+def burdened_accounts(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts for which a payment changes more than the status.
+
+    They have a reason for suspension, an open dunning case, or a status that the main app wrote and
+    that has no effects yet. Call it under their locks.
+    """
     ids = {"ids": list(account_ids)}
-    return {row[0] for row in session.connection().exec_driver_sql(_SUSPENDED_OR_DUNNED, ids)}
+    return {row[0] for row in session.connection().exec_driver_sql(_BURDENED, ids)}
 
 
 def _relieve(ctx: Context, account: HostAccount) -> None:

@@ -4,9 +4,7 @@ A lot can't be spent after its time, swept or not (`billing.ledger.lots`); the s
 balance in line. Held credits stay with their hold, and expire if it gives them back.
 """
 
-from collections.abc import Iterable, Sequence
-
-from sqlalchemy.orm import Session
+from collections.abc import Collection, Sequence
 
 from billing.context import Context
 from billing.host import accounts
@@ -44,15 +42,9 @@ def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     return results
 
 
-def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
-    """Expire what is left of these accounts' trial credits; returns the number of credits.
-
-    Adopts no account that has no balance of ours yet.
-    """
-    with_lots = _with_trial_credits(ctx.session, account_ids)
-    if not with_lots:
-        return 0
-    ledger = open_accounts(ctx, with_lots, key_uuids=())
+def end_trial_credits(ctx: Context, account_ids: Collection[int]) -> int:
+    """Expire what is left of these accounts' trial credits; returns the number of credits."""
+    ledger = open_accounts(ctx, account_ids, key_uuids=())
     lots = [(balance, lot) for balance in ledger.by_account.values() for lot in _of_trial(balance)]
     rollover.find_keys(ledger, [lot for _, lot in lots])
     ledger.reserve(len(lots))
@@ -74,15 +66,3 @@ def end_trial(ledger: Ledger, balance: Balance) -> int:
 
 def _of_trial(balance: Balance) -> list[OpenLot]:
     return [lot for lot in balance.lots if lot.source == "trial" and lot.free]
-
-
-_WITH_TRIAL_CREDITS = """
-SELECT DISTINCT account_id FROM billing.lots
-WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open AND source = 'trial'
-"""
-
-
-def _with_trial_credits(session: Session, account_ids: Iterable[int]) -> list[int]:
-    ids = {"ids": list(account_ids)}
-    rows = session.connection().exec_driver_sql(_WITH_TRIAL_CREDITS, ids)
-    return sorted(row[0] for row in rows)

@@ -54,7 +54,7 @@ class FundingState:
 
     Attributes:
         states: For the steps that decide the subscription status that their account follows.
-        quiet: Accounts that are neither suspended nor in dunning.
+        quiet: Accounts that are not burdened (`status.burdened_accounts`).
         paid: Those quiet accounts that another payment does not change.
         trial_ends: The end of the trial at Stripe, where the subscription that counts has one.
     """
@@ -108,7 +108,7 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     if best:
         _mirror(ctx, {id_: pair for id_, pair in best.items() if id_ not in by_bank}, by_bank)
         _give_plans(ctx.session, by_id, best, prices)
-    quiet = by_id.keys() - status.suspended_or_dunned(ctx.session, by_id)
+    quiet = by_id.keys() - status.burdened_accounts(ctx.session, by_id)
     paid = {id_ for id_ in quiet if by_id[id_].status not in status.REACTIVATED_BY_PAYMENT}
     # Of the steps of one payment the last decides.
     last = {id(step.payment): step for step in decisive if step.payment}
