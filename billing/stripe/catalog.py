@@ -172,7 +172,7 @@ def refusal(facts: Facts, catalog: Catalog) -> Rejected | None:
     if not prices or (isinstance(facts, CheckoutSession) and facts.is_top_up):
         return None
     lines = facts.lines if isinstance(facts, Invoice) else ()
-    errors: list[Rejected] = [error for line in lines if (error := line.error(facts.id))]
+    errors: list[Rejected] = [line.error(facts.id) for line in lines if line.flaw]
     is_ours = False
     for price in prices:
         try:

@@ -173,8 +173,10 @@ def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> No
 
 def _once(ctx: Context, payment: Payment, lines: list[Bought]) -> list[Bought]:
     """Leave out top-ups of an invoice whose session or intent gave the credits before it came."""
+    if payment.invoice is None or not any(x.source == "top_up" for x in lines):
+        return lines
     name = top_ups.name_of(payment.objects)
-    if payment.invoice is None or name is None or not any(x.source == "top_up" for x in lines):
+    if name is None:
         return lines
     is_given = any(x.key == f"stripe:{name}" for x in purchases.of_origins(ctx.session, [name]))
     return [x for x in lines if not is_given or x.source != "top_up" or x.origin == name]
@@ -296,7 +298,9 @@ def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentS
             account_id=payment.account.id,
             invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
-            external_id=top_ups.name_of([source]) or source.id,
+            external_id=source.id
+            if source is payment.invoice
+            else top_ups.name_of([source]) or source.id,
             status=status,
             currency=source.currency or "",
             amount_minor=amount_minor,

@@ -34,7 +34,7 @@ def purchases_of(
         if error is None and (is_complete or not line.is_proration)
     ]
     try:
-        return read(_with(invoice, good)), errors
+        return read(_with(invoice, good) if errors else invoice), errors
     except NeedsPerson:
         sound, more = _one_by_one(invoice, good, read)
         return read(_with(invoice, sound)), errors + more
@@ -42,8 +42,8 @@ def purchases_of(
 
 def flaw_of(invoice: Invoice, line: Line, catalog: Catalog) -> Rejected | None:
     """Return the reason why a line of this invoice can't be read."""
-    if error := line.error(invoice.id):
-        return error
+    if line.flaw:
+        return line.error(invoice.id)
     try:
         catalog.meaning(line.price)
     except UnknownPlan as error:
