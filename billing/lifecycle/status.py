@@ -120,22 +120,20 @@ def payment_received(ctx: Context, account_ids: Sequence[int]) -> None:
     burdened = burdened_accounts(ctx.session, billable)
     for account_id in sorted(burdened):
         _relieve(ctx, locked[account_id])
-    _activate(ctx, [account for id, account in billable.items() if id not in burdened])
-
-
-def reactivate(ctx: Context, account_ids: Iterable[int]) -> None:
-    """Activate accounts as `payment_received`, knowing that none is burdened."""
-    locked = accounts.lock(ctx.session, account_ids)
-    _activate(ctx, [account for account in locked.values() if not account.is_system])
-
-
-def _activate(ctx: Context, unburdened: Iterable[HostAccount]) -> None:
-    """Activate those of these locked accounts whose status a payment changes, in one batch."""
     waiting = [
-        accounts.check_billable(account.id, account)
-        for account in unburdened
-        if account.status in REACTIVATED_BY_PAYMENT
+        id
+        for id, account in billable.items()
+        if id not in burdened and account.status in REACTIVATED_BY_PAYMENT
     ]
+    activate(ctx, accounts.lock_all_billable(ctx.session, waiting, locked=locked))
+
+
+def activate(ctx: Context, waiting: Sequence[HostAccount]) -> None:
+    """Activate accounts that were paid for, in one batch.
+
+    They are locked, billable, not burdened (`burdened_accounts`), and of a status that a payment
+    changes. Raises StatusChangeRefused.
+    """
     transitions.check(waiting, to="active", reason="paid", actor=ctx.actor)
     _write(ctx, waiting, to="active", reason="paid")
 

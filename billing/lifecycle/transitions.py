@@ -249,6 +249,11 @@ def record(
 ) -> None:
     """Record that these accounts, each with its status before, went to a status."""
     changed = list(statuses_before)
+    facts = {"status_to": to, "reason": reason, "actor": ctx.actor}
+    events = [
+        NewEvent(event_of(before, to), account_id, {"status_from": before, **facts})
+        for account_id, before in changed
+    ]
     sql.insert(
         ctx.session,
         "billing.status_changes",
@@ -256,9 +261,4 @@ def record(
         changed,
         constants={"status_to": to, "reason": reason, "actor": ctx.actor, "happened_at": ctx.now},
     )
-    facts = {"status_to": to, "reason": reason, "actor": ctx.actor}
-    events = [
-        NewEvent(event_of(before, to), account_id, {"status_from": before, **facts})
-        for account_id, before in changed
-    ]
     outbox.leave_all(ctx, events)

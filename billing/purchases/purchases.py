@@ -5,10 +5,11 @@ While a purchase funds an account, its credit cycle is paused (decision 0011).
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Boolean, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -66,9 +67,34 @@ def lot_key(purchase: Purchase, number: int) -> str:
     return idempotency.own("bought", purchase.key, number)
 
 
+class LotKey(NamedTuple):
+    """The key of a lot, its uuid in the table of keys, and the digest of its content."""
+
+    key: str
+    uuid: str
+    content: int
+
+
+def _keys_to_come(purchase: Purchase) -> dict[int, LotKey]:
+    """The keys of the purchase's lots that were not given yet, by their numbers."""
+    keys = {n: lot_key(purchase, n) for n in range(purchase.given + 1, purchase.lots + 1)}
+    return {
+        number: LotKey(key, idempotency.as_uuid(key), idempotency.digest("bought", key))
+        for number, key in keys.items()
+    }
+
+
 def months_of(starts_at: dt.datetime, ends_at: dt.datetime) -> int:
     """Count months, at least one: Feb 28 to Mar 31 is one, a year twelve."""
     return max(1, round((ends_at - starts_at) / MONTH))
+
+
+#: Whether the account of a purchase has a running credit cycle.
+_HAS_CYCLE = literal_column(
+    "EXISTS (SELECT FROM billing.credit_calendars AS c"
+    " WHERE c.account_id = purchases.account_id AND c.ended_at IS NULL)",
+    Boolean,
+)
 
 
 def open_one(ctx: Context, bought: Bought) -> Purchase | None:
@@ -95,9 +121,10 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
         for line in bought
     ]
     new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
-    opened = list(ctx.session.scalars(new.returning(Purchase)))
-    funded = {purchase.account_id for purchase in opened if _funds(purchase, ctx.now)}
-    for account_id in sorted(cycle_rows.read(ctx.session, funded)) if funded else ():
+    answers = ctx.session.execute(new.returning(Purchase, _HAS_CYCLE)).all()
+    opened = [purchase for purchase, _ in answers]
+    ending = {bought.account_id for bought, has in answers if has and _funds(bought, ctx.now)}
+    for account_id in sorted(ending):
         end_cycle(ctx, account_id)
     give_due(ctx, opened)
     return opened
@@ -137,23 +164,17 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
     ordered = sorted(purchases, key=lambda purchase: (purchase.account_id, purchase.id))
     if not ordered:
         return []
-    keys = [
-        idempotency.as_uuid(lot_key(purchase, number))
-        for purchase in ordered
-        for number in range(purchase.given + 1, purchase.lots + 1)
-    ]
+    keys = {purchase.id: _keys_to_come(purchase) for purchase in ordered}
     bridge_keys = bridge.uuids_of([p for p in ordered if p.plan_id and not p.given])
-    keys += bridge_keys
+    uuids = [*[key.uuid for of_lots in keys.values() for key in of_lots.values()], *bridge_keys]
     ids = {purchase.account_id for purchase in ordered}
-    ledger = open_accounts(ctx, ids, key_uuids=keys, entries=len(ordered))
+    ledger = open_accounts(ctx, ids, key_uuids=uuids, entries=len(ordered))
     known = [named for uuid, named in bridge_keys.items() if uuid in ledger.known_keys]
     bridges = bridge.find(ledger, known) if known else {}
     results = [
         result
         for purchase in ordered
-        for result in _give(
-            ledger, ledger.of(purchase.account_id), purchase, bridges.get(purchase.id)
-        )
+        for result in _give(ledger, purchase, keys[purchase.id], bridges.get(purchase.id))
     ]
     ledger.write()
     ctx.session.flush()
@@ -161,15 +182,19 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
 
 
 def _give(
-    ledger: Ledger, balance: Balance, purchase: Purchase, bridge_lot: int | None
+    ledger: Ledger, purchase: Purchase, keys: Mapping[int, LotKey], bridge_lot: int | None
 ) -> list[SweepResult]:
+    balance = ledger.of(purchase.account_id)
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1
         amount = min(purchase.credits - purchase.reduced, still_to_come(purchase))
         try:
             first = bridge_lot if number == 1 else None
-            _give_lot(ledger, balance, purchase, amount, number=number, at=at, bridge_lot=first)
+            key = keys[number]
+            _give_lot(
+                ledger, balance, purchase, amount, key, number=number, at=at, bridge_lot=first
+            )
         except BalanceTooLarge:
             if purchase.given == 0:
                 raise
@@ -190,16 +215,16 @@ def _give_lot(
     balance: Balance,
     purchase: Purchase,
     amount: int,
+    lot: LotKey,
     *,
     number: int,
     at: dt.datetime,
     bridge_lot: int | None,
 ) -> None:
     """Give the n-th lot; a bridge into its month becomes the lot, and only the rest is given."""
-    expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
-    content, uuid = idempotency.digest("bought", key), idempotency.as_uuid(key)
-    if uuid in ledger.known_keys:
+    if lot.uuid in ledger.known_keys:
         return
+    expires_at, key = ends_at(purchase, number), lot.key
     details = {"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id}
     if bridge_lot is None:
         lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
@@ -217,8 +242,8 @@ def _give_lot(
         details["bridge"] = whole - amount
     ledger.post(
         balance,
-        uuid=uuid,
-        content=content,
+        uuid=lot.uuid,
+        content=lot.content,
         amount=amount,
         type="grant",
         description=purchase.source,
