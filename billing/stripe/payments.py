@@ -21,7 +21,6 @@ from billing.stripe import (
     fields,
     invoice_lines,
     object_rows,
-    readable_lines,
     top_ups,
 )
 from billing.stripe.balance import Bill
@@ -96,14 +95,9 @@ class Payment:
             return top_ups.purchases_of(self.objects, catalog, self.account.id)
         if self.invoice.status != "paid":
             return []
-
-        def read(invoice: Invoice) -> list[Bought]:
-            lines = invoice_lines.paid_lines(invoice, catalog)
-            self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
-            return invoice_lines.purchases_of(invoice, lines, self.account.id)
-
-        bought, self.errors = readable_lines.purchases_of(self.invoice, catalog, read)
-        return bought
+        sold = invoice_lines.sold(self.invoice, catalog, self.account.id)
+        self.errors, self.pays_for_plan = sold.errors, sold.pays_for_plan
+        return sold.bought
 
 
 @dataclass(slots=True)
