@@ -129,11 +129,12 @@ def payment_received(ctx: Context, account_ids: Sequence[int]) -> None:
 
 
 def activate(ctx: Context, waiting: Sequence[HostAccount]) -> None:
-    """Activate accounts that were paid for, in one batch.
+    """Activate accounts that were paid for, in one batch; system accounts are left alone.
 
-    They are locked, billable, not burdened (`burdened_accounts`), and of a status that a payment
+    They are locked, not deleted, not burdened (`burdened_accounts`), and of a status that a payment
     changes. Raises StatusChangeRefused.
     """
+    waiting = [account for account in waiting if not account.is_system]
     transitions.check(waiting, to="active", reason="paid", actor=ctx.actor)
     _write(ctx, waiting, to="active", reason="paid")
 

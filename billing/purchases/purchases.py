@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from sqlalchemy import Boolean, literal_column, select
+from sqlalchemy import BigInteger, Boolean, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -95,6 +95,8 @@ _HAS_CYCLE = literal_column(
     " WHERE c.account_id = purchases.account_id AND c.ended_at IS NULL)",
     Boolean,
 )
+#: The entry of the bridge that leads to a purchase, if one was given.
+_BRIDGE = literal_column(bridge.ENTRY_OF_PURCHASE, BigInteger)
 
 
 def open_one(ctx: Context, bought: Bought) -> Purchase | None:
@@ -120,13 +122,15 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
         }
         for line in bought
     ]
-    new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
-    answers = ctx.session.execute(new.returning(Purchase, _HAS_CYCLE)).all()
-    opened = [purchase for purchase, _ in answers]
-    ending = {bought.account_id for bought, has in answers if has and _funds(bought, ctx.now)}
+    statement = insert(Purchase).values(rows)
+    statement = statement.on_conflict_do_nothing(index_elements=[Purchase.key])
+    answers = ctx.session.execute(statement.returning(Purchase, _HAS_CYCLE, _BRIDGE)).all()
+    opened = [purchase for purchase, _, _ in answers]
+    ending = {new.account_id for new, has_cycle, _ in answers if has_cycle and _funds(new, ctx.now)}
     for account_id in sorted(ending):
         end_cycle(ctx, account_id)
-    give_due(ctx, opened)
+    bridges = {new.id: entry_id for new, _, entry_id in answers if entry_id}
+    give_due(ctx, opened, bridge_lots=bridge.lots_of(ctx.session, bridges) if bridges else {})
     return opened
 
 
@@ -155,8 +159,12 @@ def end_cycle(ctx: Context, account_id: int) -> None:
     ledger.write()
 
 
-def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
+def give_due(
+    ctx: Context, purchases: Iterable[Purchase], *, bridge_lots: Mapping[int, int] | None = None
+) -> list[SweepResult]:
     """Give every due lot of these purchases, whose accounts are locked.
+
+    `bridge_lots`: the bridges' lots that lead to new purchases, by the purchases' ids.
 
     Raises UnknownAccount, AccountDeleted or, for a purchase that has given nothing yet,
     BalanceTooLarge.
@@ -165,16 +173,20 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
     if not ordered:
         return []
     keys = {purchase.id: _keys_to_come(purchase) for purchase in ordered}
-    bridge_keys = bridge.uuids_of([p for p in ordered if p.plan_id and not p.given])
-    uuids = [*[key.uuid for of_lots in keys.values() for key in of_lots.values()], *bridge_keys]
+    uuids = [key.uuid for of_lots in keys.values() for key in of_lots.values()]
     ids = {purchase.account_id for purchase in ordered}
     ledger = open_accounts(ctx, ids, key_uuids=uuids, entries=len(ordered))
-    known = [named for uuid, named in bridge_keys.items() if uuid in ledger.known_keys]
-    bridges = bridge.find(ledger, known) if known else {}
+    bridges = bridge_lots or {}
     results = [
         result
         for purchase in ordered
-        for result in _give(ledger, purchase, keys[purchase.id], bridges.get(purchase.id))
+        for result in _give(
+            ledger,
+            ledger.of(purchase.account_id),
+            purchase,
+            keys[purchase.id],
+            bridges.get(purchase.id),
+        )
     ]
     ledger.write()
     ctx.session.flush()
@@ -182,9 +194,12 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
 
 
 def _give(
-    ledger: Ledger, purchase: Purchase, keys: Mapping[int, LotKey], bridge_lot: int | None
+    ledger: Ledger,
+    balance: Balance,
+    purchase: Purchase,
+    keys: Mapping[int, LotKey],
+    bridge_lot: int | None,
 ) -> list[SweepResult]:
-    balance = ledger.of(purchase.account_id)
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
         at, number = purchase.next_due_at, purchase.given + 1

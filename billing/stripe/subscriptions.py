@@ -111,7 +111,7 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         _mirror(ctx, {id_: pair for id_, pair in best.items() if id_ not in by_bank}, by_bank)
         _give_plans(ctx.session, by_id, best, prices)
     quiet = by_id.keys() - status.burdened_accounts(ctx.session, by_id)
-    paid = {id_ for id_ in quiet if not _is_let_in_by_payment(by_id[id_])}
+    paid = {id_ for id_ in quiet if by_id[id_].status not in status.REACTIVATED_BY_PAYMENT}
     # Of the steps of one payment the last decides.
     last = {id(step.payment): step for step in decisive if step.payment}
     states = {
@@ -134,10 +134,6 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     if periods := _new_periods(ctx.session, unpaid, prices):
         bridge.give(ctx, periods)
     return state
-
-
-def _is_let_in_by_payment(account: HostAccount) -> bool:
-    return account.status in status.REACTIVATED_BY_PAYMENT and not account.is_system
 
 
 def _state(
