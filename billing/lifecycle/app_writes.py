@@ -16,6 +16,7 @@ from billing.host.accounts import HostAccount
 from billing.lifecycle import transitions
 from billing.lifecycle.transitions import SET_BY_APP
 from billing.postgres import sql
+from billing.renewal import cycles
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
 #: Statuses in which reasons for suspension may stay open.
@@ -111,7 +112,7 @@ def _leave_active(ctx: Context, written_at: Mapping[int, dt.datetime], *, to: st
     """
     accounts.set_status(ctx.session, list(written_at), "active")
     for account_id, at in written_at.items():
-        transitions.leave_active(ctx.at(min(at, ctx.now)), account_id)
+        cycles.end(ctx.at(min(at, ctx.now)), account_id)
     accounts.set_status(ctx.session, list(written_at), to)
 
 

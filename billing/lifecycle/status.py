@@ -17,6 +17,7 @@ from billing.lifecycle import app_writes, transitions
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.trials import rows as trial_rows
 from billing.postgres import sql
+from billing.renewal import cycles
 from models.accounts import Suspension
 
 #: Statuses that a payment for a plan turns into active. `suspended` is not one of them: where the
@@ -247,7 +248,7 @@ def _write(
         return
     for account in moving:
         if account.status == "active":
-            transitions.leave_active(ctx, account.id)
+            cycles.end(ctx, account.id)  # what was due until now is given first
     accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
     transitions.apply(ctx, before, to=to)

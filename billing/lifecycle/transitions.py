@@ -128,11 +128,6 @@ def refused(account: HostAccount, *, to: str, reason: str, hint: str) -> StatusC
     )
 
 
-def leave_active(ctx: Context, account_id: int) -> None:
-    """Before an account leaves `active`: give what was due until now, and end its credit cycle."""
-    cycles.end(ctx, account_id)
-
-
 class Situation(NamedTuple):
     """The rows of an account that a change of its status may end, resume or begin.
 
