@@ -45,7 +45,7 @@ DRAWS = (0.1, 0.2, 0.4)
 PAUSES = (60, 600, 1800)
 #: Turns in which a step may be impossible before its path is given up.
 PATIENCE = 3
-MOST_ACTS = 30
+MOST_ACTS = 22
 
 
 @dataclass

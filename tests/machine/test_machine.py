@@ -23,7 +23,7 @@ def not_reached(walked):
     return [name for name, accounts in walked.found.items() if not accounts]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_seam_of_two_jobs_is_reached_and_what_must_hold_holds(database):
     walked = walk(range(1, 1 + STORIES))
 
