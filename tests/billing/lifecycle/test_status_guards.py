@@ -3,8 +3,11 @@
 import pytest
 
 from billing.errors import StatusChangeRefused, UnknownAccount
-from billing.lifecycle import reactivation, status, transitions
+from billing.host import accounts
+from billing.lifecycle import status, transitions
+from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.transitions import TRANSITIONS, WHO_MAY
+from worker.database import transaction
 
 #: The reasons of each actor, beside an operator, who may use every one.
 REASONS_OF = {
@@ -111,22 +114,20 @@ def test_a_later_reason_leads_back_to_the_status_before_the_first(life):
     assert life.status("acme") == "pending_payment"
 
 
-@pytest.mark.parametrize("act", [status.change_all, status.suspend_all])
-def test_of_many_accounts_none_changes_if_one_may_not(life, act):
+def test_of_many_accounts_none_is_suspended_if_one_may_not_be(life):
     life.open_account("acme", status="trial")
     life.open_account("left", status="cancelled")
-    words = {"to": "pending_payment"} if act is status.change_all else {}
-    reason = "requested" if words else "dispute"
 
     with pytest.raises(StatusChangeRefused):
-        life.act(act, actor="operator", account_ids=life.ids.values(), reason=reason, **words)
+        words = {"account_ids": life.ids.values(), "reason": "dispute"}
+        life.act(status.suspend_all, actor="operator", **words)
 
     assert (life.status("acme"), life.status("left")) == ("trial", "cancelled")
 
 
 def test_a_payment_of_an_account_that_is_none_is_refused(life):
     with pytest.raises(UnknownAccount):
-        life.act(reactivation.payment_received, actor="bank", account_ids=[404])
+        life.act(status.payment_received, actor="bank", account_ids=[404])
 
 
 def test_one_payment_run_reactivates_each_account_as_it_would_alone(life):
@@ -140,7 +141,7 @@ def test_one_payment_run_reactivates_each_account_as_it_would_alone(life):
     life.open_account("default", status="trial")
     life.open_account("active")
 
-    life.act(reactivation.payment_received, actor="bank", account_ids=list(life.ids.values()))
+    life.act(status.payment_received, actor="bank", account_ids=list(life.ids.values()))
 
     assert {slug: life.status(slug) for slug in life.ids} == {
         "trial": "active",
@@ -153,22 +154,33 @@ def test_one_payment_run_reactivates_each_account_as_it_would_alone(life):
     }
 
 
-@pytest.mark.parametrize(
-    ("slug", "before", "after"),
-    [
-        ("acme", "trial", "active"),
-        ("acme", "pending_payment", "active"),
-        ("acme", "cancelled", "active"),
-        ("acme", "suspended", "suspended"),
-        ("default", "trial", "trial"),
-    ],
-)
-def test_a_payment_known_to_be_of_no_suspended_account_activates(life, slug, before, after):
-    life.open_account(slug, status=before)
+@pytest.mark.parametrize("before", ["trial", "pending_payment", "cancelled"])
+def test_accounts_without_a_burden_are_activated_in_one_batch_but_for_the_apps_own(life, before):
+    for slug in ("acme", "other", "default"):
+        life.open_account(slug, status=before)
 
-    life.act(reactivation.reactivate, actor="stripe", account_ids=[life.ids[slug]])
+    def activate(ctx):
+        status.activate(ctx, list(accounts.lock(ctx.session, life.ids.values()).values()))
 
-    assert life.status(slug) == after
+    life.act(activate, actor="stripe")
+
+    assert [life.status(slug) for slug in life.ids] == ["active", "active", before]
+
+
+def test_a_payment_changes_more_than_the_status_of_accounts_with_a_burden(life):
+    for slug in ("suspended", "lifted", "dunned", "settled", "written", "free"):
+        life.open_account(slug)
+    for slug in ("suspended", "lifted"):
+        life.change_status(slug, "suspended", reason="manual")
+    life.act(status.lift, "lifted", actor="operator", reason="manual")
+    for slug in ("dunned", "settled"):
+        life.act(dunning_cases.open_case, slug, cause="card_failed")
+    life.act(dunning_cases.stop, "settled", reason="paid")
+    life.set_host("written", status="cancelled")
+
+    with transaction() as ctx:
+        burdened = status.burdened_accounts(ctx.session, life.ids.values())
+    assert burdened == {life.ids[slug] for slug in ("suspended", "dunned", "written")}
 
 
 def test_a_payment_during_a_dispute_ends_the_trial_as_paid(life):
