@@ -262,7 +262,7 @@ def test_the_cases_that_are_overdue_longest_are_taken_first_and_no_more_than_ask
     slugs = {account_id: slug for slug, account_id in life.ids.items()}
     for limit, expected in ((2, ["b", "c"]), (9, ["b", "c", "a"])):
         with transaction() as ctx:
-            # The order is asked for: no index lends it.
+            # Without an index only the query's own ORDER BY sorts.
             ctx.session.execute(text("SET LOCAL enable_indexscan = off"))
             ctx.session.execute(text("SET LOCAL enable_bitmapscan = off"))
             due = dunning_rows.due(ctx.at(life.now), limit=limit)
