@@ -85,8 +85,17 @@ class ContinuityHold:
     difference_minor: int | None = None
 
 
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"
+
+
+def lock(session: Session, account: str) -> None:
+    """Let no other worker store or check statements of this account until the transaction ends."""
+    session.execute(text(_ONE_AT_A_TIME), {"account": account})
+
+
 def refresh(session: Session, account: str) -> None:
     """Write anew the holds that an account's statements have because of each other."""
+    lock(session, account)
     of_account = select(Statement).where(Statement.account == account)
     rows = list(session.scalars(of_account.order_by(Statement.digest)))
     formats = _registered_formats(session, account)
