@@ -29,7 +29,7 @@ def test_an_account_is_registered_once_and_in_one_way(shop):
     shop.open_account("acme", status="trial")
 
     for otherwise in ({"source_format": "MT940"}, {"customer": shop.ids["acme"]}):
-        with pytest.raises(BankAccountRefused, match="format camt.053 and the customer None"):
+        with pytest.raises(BankAccountRefused, match=r"format camt\.053 and the customer None"):
             shop.bank.register(NUMBER, **otherwise)
     for mistake in ({"source_format": "PDF"}, {"currency": "ZZZ"}):
         with pytest.raises(BankAccountRefused):
