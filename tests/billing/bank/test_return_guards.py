@@ -10,7 +10,7 @@ from billing.bank.intake import accounts as bank_accounts
 from billing.bank.matching.types import MatchingPolicy
 from billing.bank.returns import ReturnLink
 from billing.bank.wordings import bank_mark, parts_of
-from tests.billing.bank.story import OWN_IBAN, line, statement
+from tests.billing.bank.story import OWN_IBAN, PAYER_IBAN, line, statement
 from worker.database import transaction
 
 REVIEWER = "dev@example.com"
@@ -37,9 +37,9 @@ def debit(**more):
     return line("89.00", mark="DBIT", **named)
 
 
-def in_dollars(*lines):
+def in_dollars(shop, *lines):
     """A statement of our dollar account, which has the number of the one in euro."""
-    return statement(*lines, number=9).replace(b"EUR", b"USD")
+    return statement(*lines, number=9, day=shop.now.date()).replace(b"EUR", b"USD")
 
 
 def receive(shop, content):
@@ -52,7 +52,7 @@ def receive(shop, content):
 def test_dollars_that_go_back_never_take_back_a_payment_in_euro(acme, reversal):
     acme.bank.register(currency="USD")
 
-    receive(acme, in_dollars(debit(reversal=reversal, text=acme.invoice.reference)))
+    receive(acme, in_dollars(acme, debit(reversal=reversal, text=acme.invoice.reference)))
 
     assert acme.invoices("acme") == [("paid", 8900, 8900)]
     assert acme.transfers()[0] == ("settled", 8900)
@@ -65,31 +65,33 @@ def test_dollars_that_go_back_never_take_back_a_payment_in_euro(acme, reversal):
 def test_our_own_payment_in_dollars_is_no_return_of_the_same_amount_in_euro(acme):
     acme.bank.register(currency="USD")
 
-    receive(acme, in_dollars(debit()))
+    receive(acme, in_dollars(acme, debit()))
 
     assert acme.transfers() == [("settled", 8900)]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["payment first", "debit first"])
+@pytest.mark.parametrize("reversal", [True, False], ids=["marked", "not marked"])
 @pytest.mark.parametrize(
     ("days", "is_return"),
     [(400, True), (401, False), (-7, True), (-8, False)],
     ids=["13 months later", "later than that", "a week before", "earlier than that"],
 )
 def test_a_payment_comes_back_within_13_months_or_a_week_before_it_is_booked(
-    shop, days, is_return, order
+    shop, days, is_return, order, reversal
 ):
     shop.open_account("acme", status="trial")
     shop.invoice = shop.announce("acme")
     first, second = shop.now.date(), shop.now.date() + dt.timedelta(days=days)
     shop.now += dt.timedelta(days=max(days, 0) - 3)
 
-    for one in [paid(shop, day=first), debit(day=second)][::order]:
+    for one in [paid(shop, day=first), debit(day=second, reversal=reversal)][::order]:
         shop.receive(one)
     shop.match()
 
     states = sorted(state for state, _ in shop.transfers())
-    assert states == (["reversed", "reverses"] if is_return else ["settled"])
+    waits = ["waiting"] if reversal else []
+    assert states == (["reversed", "reverses"] if is_return else ["settled", *waits])
 
 
 def test_a_return_to_the_accounts_new_number_finds_the_payment_to_the_former_one(acme):
@@ -140,7 +142,7 @@ def test_payments_that_a_marked_return_may_take_back_are_looked_at_until_it_is_d
 
 
 def test_a_payment_beside_our_own_refund_is_looked_at_by_nobody(acme):
-    acme.receive(debit(transaction_id=None, text="Refund"))
+    acme.receive(debit(transaction_id=None, iban=PAYER_IBAN, text="Refund"))
 
     assert [item.amount_minor for item in acme.queue()] == [-8900]
 
