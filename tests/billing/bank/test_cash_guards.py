@@ -5,6 +5,8 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
+from billing.bank.review import decisions
+from billing.host import accounts
 from models.purchases import Purchase
 from models.transfers import TransferInvoice, UnappliedCash
 from tests.billing.bank.invoicing.test_held_money import accept
@@ -46,6 +48,34 @@ def test_a_return_in_euro_leaves_an_invoice_that_dollars_paid(acme):
     acme.receive(line("89.00", mark="DBIT", reversal=True, transaction_id="TX-1"))
 
     assert acme.invoices("acme") == [("open", 0, 8900), ("paid", 8900, 8900)]
+
+
+def test_a_return_leaves_an_invoice_that_another_customers_cash_paid(acme):
+    acme.open_account("beta", status="trial")
+    of_beta = acme.announce("beta")
+    acme.receive(line("89.00", text="thanks", transaction_id="TX-1"))
+    acme.receive(line("89.00", text="too", payer="Zed", iban=None))
+    acme.act("keep_as_credit", REVIEWER, 1, acme.ids["acme"], reason="hers")
+    acme.act("keep_as_credit", REVIEWER, 2, acme.ids["beta"], reason="theirs")
+    acme.use_credit(REVIEWER, acme.invoice.id)
+    acme.use_credit(REVIEWER, of_beta.id)
+
+    acme.receive(line("89.00", mark="DBIT", reversal=True, transaction_id="TX-1"))
+
+    assert acme.invoices("acme") == [("open", 0, 8900)]
+    assert acme.invoices("beta") == [("paid", 8900, 8900)]
+    acme.check()
+
+
+def test_cash_moves_only_under_the_lock_of_its_account(acme):
+    acme.receive(line("89.00", text="thanks"))
+
+    with transaction() as ctx:
+        accounts.lock(ctx.session, [acme.ids["acme"]])
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"), transaction() as other:
+            other.session.execute(sa.text("SET LOCAL lock_timeout = 1"))
+            review = acme.review(other, REVIEWER, 1)
+            decisions.keep_as_credit(review, acme.ids["acme"], reason="hers")
 
 
 def purchase():

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from billing.currencies import NO_CURRENCY
 from billing.statements import archives, draft
 from billing.statements.canonical import Account, Balance, Detail, Entry, Family, HoldReason, Status
 from billing.statements.currency import with_currency
@@ -310,7 +311,7 @@ def test_an_amount_is_shown_in_the_decimals_of_its_currency(minor, currency, sho
     assert shown_amount(minor, currency) == shown
 
 
-def silent(text="10.00", **more):
+def silent(text="10.00"):
     """A statement of one CSV row that names no currency."""
     rows = f"Date,Amount,Description,Balance\n2026-01-31,{text},x,{text}\n"
     return only(rows)
@@ -334,6 +335,27 @@ def test_decimals_that_the_accounts_currency_does_not_have_are_refused():
     with pytest.raises(AmountTooPrecise):
         with_currency(silent("10.50"), "JPY")
     assert with_currency(silent("-10.00"), "JPY").booked_minor == -10
+
+
+@pytest.mark.parametrize("count", [2, INLINE_DETAILS, INLINE_DETAILS + 1])
+def test_every_share_of_a_batch_is_read_in_the_currency_of_the_account(count):
+    shares = (Detail(1000, NO_CURRENCY),) * count
+    batch = made(1000 * count, currency=NO_CURRENCY, details=shares)
+
+    read = with_currency(drafted(batch, currency=NO_CURRENCY).finish(), "JPY")
+
+    [entry] = read.entries
+    assert [detail[:2] for detail in entry.details] == [(10, "JPY")] * count
+    assert (entry.amount_minor, read.opening, read.closing) == (10 * count, None, None)
+
+
+def test_a_share_without_an_amount_or_in_a_stated_currency_stays_as_it_is():
+    shares = (Detail(None, NO_CURRENCY), Detail(500, "USD"))
+    batch = made(currency=NO_CURRENCY, details=shares)
+
+    [entry] = with_currency(drafted(batch, currency=NO_CURRENCY).finish(), "JPY").entries
+
+    assert tuple(entry.details) == shares
 
 
 # Days ---------------------------------------------------------------------------------------------

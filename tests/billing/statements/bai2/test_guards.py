@@ -52,6 +52,13 @@ def test_each_total_of_a_group_and_of_the_file_is_checked(old, new):
     assert set(reasons(only(bai2(CREDIT).replace(old, new)))) == {"control_total"}
 
 
+def test_a_status_without_an_amount_needs_no_direction_and_one_with_an_amount_is_refused():
+    quiet, loud = (bai2(CREDIT, f"16,040,{amount},Z,B,,x/") for amount in ("0", "5"))
+
+    assert [entry.amount_minor for entry in only(quiet).entries] == [1000, 0]
+    assert [entry.amount_minor for entry in only(loud).entries] == [1000]
+
+
 def test_an_amount_of_zero_is_an_entry_and_one_too_large_for_the_ledger_is_none():
     assert [entry.amount_minor for entry in only(bai2(CREDIT.replace("1000", "0"))).entries] == [0]
 

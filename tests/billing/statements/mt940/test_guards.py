@@ -198,6 +198,8 @@ def test_years_from_80_on_are_of_the_last_century(two, year):
 def test_a_leap_day_is_found_in_the_leap_year_nearby():
     assert entry_day("0229", date(2028, 3, 1)) == date(2028, 2, 29)
     assert entry_day("0229", date(2027, 3, 1)) is None
+    assert entry_day("0229", date(2028, 8, 30)) == date(2028, 2, 29)
+    assert entry_day("0229", date(2028, 8, 31)) is None
     assert entry_day("1231", date(2026, 1, 2)) == date(2025, 12, 31)
     assert entry_day("0102", date(2025, 12, 31)) == date(2026, 1, 2)
 
