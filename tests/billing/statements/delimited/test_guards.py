@@ -7,6 +7,7 @@ import pytest
 from billing.statements.delimited.balance import RunningBalance
 from billing.statements.delimited.numbers import guess_marks, looks_like_number, read_number
 from billing.statements.delimited.profiles import is_balance_row
+from billing.statements.delimited.survey import day_of
 from billing.statements.errors import BadAmount, BadDirection, MalformedCsv, UnknownFormat
 from billing.statements.limits import MAX_CSV_CELLS, MAX_CSV_PREAMBLE
 from billing.statements.read import read_statements
@@ -310,6 +311,54 @@ def test_a_row_is_bounded(cells, is_fine):
     else:
         with pytest.raises(MalformedCsv, match="line 2"):
             only(file(row))
+
+
+def test_the_header_with_most_columns_counts_whatever_its_delimiter():
+    assert amounts(only("Date,Amount\n" + file("2026-01-13;a;1.00;EUR;"))) == [100]
+    assert amounts(only("Date;Amount\n" + file("2026-01-13;a;1.00;EUR;").replace(";", ","))) == [
+        100
+    ]
+
+
+def test_a_file_without_a_header_is_known_by_its_first_row_alone():
+    row = '"01/31/2026","-10.00","*","","RENT"\n'
+
+    assert amounts(only(row)) == [-1000]
+    with pytest.raises(UnknownFormat):
+        only(f"preamble\n{row}")
+
+
+def test_one_column_of_credits_without_one_of_debits_is_no_header():
+    with pytest.raises(UnknownFormat):
+        only("Date;Description;Credit;Currency\n2026-01-13;a;1.00;EUR\n")
+
+
+@pytest.mark.parametrize(("code", "expected"), [("OV", "OV"), ("", None)])
+def test_the_kind_of_a_row_is_kept_if_it_has_one(code, expected):
+    row = f'"20260131";"Anna";"NL1";"";"{code}";"Bij";"10,50";"";"x"'
+
+    assert only(file(row, head=ING)).entries[0].type_code == expected
+
+
+@pytest.mark.parametrize("row", ["", "x", "x;y"])
+def test_a_row_that_is_shorter_than_the_header_is_no_entry(row):
+    head = "Text;Other;Amount;Date;Currency\n"
+
+    assert amounts(only(file("a;b;1.00;2026-01-13;EUR", row, head=head))) == [100]
+
+
+def test_a_row_that_ends_before_its_word_is_refused():
+    head = "Date;Text;Amount;Currency;Kind\n"
+    rows = ["2026-01-13;x;1.00;EUR;credit", "2026-01-13;x;2.00;EUR;debit", "2026-01-13;x;3.00;EUR"]
+
+    with pytest.raises(BadDirection):
+        only(file(*rows, head=head))
+
+
+def test_a_day_in_one_number_is_of_the_order_year_month_day_alone():
+    assert day_of("20260131", "ymd") == date(2026, 1, 31)
+    assert day_of("20260131", "dmy") is None
+    assert day_of("2026-01-31", "ymd") == date(2026, 1, 31)
 
 
 def test_a_column_named_twice_is_none():
