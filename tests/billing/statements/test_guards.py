@@ -289,6 +289,12 @@ def test_a_sign_may_stand_on_either_side(text, minor):
     assert signed_minor(text, exponent=2, position="x") == minor
 
 
+@pytest.mark.parametrize("text", ["1]23", "1[234", "1 234", "1,234"])
+def test_without_marks_of_thousands_none_is_read(text):
+    with pytest.raises(BadAmount):
+        to_minor(text, exponent=2, position="x")
+
+
 @pytest.mark.parametrize("text", ["--1.00", "-1.00-", "+-1.00", "-"])
 def test_two_signs_are_none(text):
     with pytest.raises(BadAmount):

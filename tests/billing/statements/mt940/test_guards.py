@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from billing.statements.dates import entry_day, short_year, swift_day
+from billing.statements.errors import BadAmount
 from billing.statements.mt940.fields import read_line
 from billing.statements.mt940.marks import SWIFT
 from billing.statements.mt940.purpose import read_ns, read_purpose
@@ -169,6 +170,30 @@ def test_an_iban_that_the_bank_cut_is_no_counterparty():
     assert line(f"2601310131C1,NTRF{PAYER_IBAN[:-1]}").iban is None
 
 
+def test_the_iban_of_the_purpose_counts_before_one_in_place_of_a_reference():
+    other = "DE44500105175407324931"
+    field = f":61:2601310131C10,00NTRF{other}"
+
+    for purpose_field, iban in ((f":86:166?20x?31{PAYER_IBAN}", PAYER_IBAN), (":86:x", other)):
+        [entry] = only(mt940(field, purpose_field)).entries
+        assert entry.only_detail.counterparty_iban == iban
+
+
+@pytest.mark.parametrize("totals", [":90C:1EUR52.58", ":90D:0EUR0.00"])
+def test_the_total_of_one_side_proves_no_other_marks(totals):
+    report = mt940(":61:2601310131C52.58NTRFNONREF", opening=":34F:EUR0,00", closing=totals)
+
+    with pytest.raises(BadAmount):
+        only(report)
+
+
+def test_one_balance_proves_no_other_marks():
+    missing = mt940(":61:2601310131C52.58NTRFX", opening="", closing=":62F:C260131EUR52.58")
+
+    with pytest.raises(BadAmount):
+        only(missing)
+
+
 def test_a_funds_code_and_a_missing_entry_day_do_not_shift_the_amount():
     read = line("260131CR10,00NTRFX")
 
@@ -186,6 +211,7 @@ def test_each_impossible_day_of_a_line_is_named(days, impossible):
 
 def test_an_impossible_value_day_gives_the_entry_day_its_year():
     assert line("2602300105C1,NTRFX").booking_date == date(2026, 1, 5)
+    assert line("2602301105C1,NTRFX").booking_date == date(2025, 11, 5)
     assert line("2613010105C1,NTRFX").booking_date == date(2026, 1, 5)
 
 
