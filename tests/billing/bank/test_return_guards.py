@@ -70,27 +70,32 @@ def test_our_own_payment_in_dollars_is_no_return_of_the_same_amount_in_euro(acme
     assert acme.transfers() == [("settled", 8900)]
 
 
+NAMES = "marked, by the reference alone"
+
+
 @pytest.mark.parametrize("order", [1, -1], ids=["payment first", "debit first"])
-@pytest.mark.parametrize("reversal", [True, False], ids=["marked", "not marked"])
+@pytest.mark.parametrize("kind", ["marked", "not marked", NAMES])
 @pytest.mark.parametrize(
     ("days", "is_return"),
     [(400, True), (401, False), (-7, True), (-8, False)],
     ids=["13 months later", "later than that", "a week before", "earlier than that"],
 )
 def test_a_payment_comes_back_within_13_months_or_a_week_before_it_is_booked(
-    shop, days, is_return, order, reversal
+    shop, days, is_return, order, kind
 ):
     shop.open_account("acme", status="trial")
     shop.invoice = shop.announce("acme")
     first, second = shop.now.date(), shop.now.date() + dt.timedelta(days=days)
     shop.now += dt.timedelta(days=max(days, 0) - 3)
 
-    for one in [paid(shop, day=first), debit(day=second, reversal=reversal)][::order]:
+    names = {"transaction_id": None, "text": shop.invoice.reference} if kind == NAMES else {}
+    back = debit(day=second, reversal=kind != "not marked", **names)
+    for one in [paid(shop, day=first), back][::order]:
         shop.receive(one)
     shop.match()
 
     states = sorted(state for state, _ in shop.transfers())
-    waits = ["waiting"] if reversal else []
+    waits = [] if kind == "not marked" else ["waiting"]
     assert states == (["reversed", "reverses"] if is_return else ["settled", *waits])
 
 
