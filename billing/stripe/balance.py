@@ -6,84 +6,20 @@ A refund takes parked money first, then what a purchase kept, then what its mone
 Stripe's amounts are in its unit of the currency.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from billing.purchases import money
-from billing.purchases.money import PaymentState, PurchaseMoney
-from billing.stripe import balance_parts, fields, plan_changes
-from billing.stripe.balance_parts import Part
+from billing.purchases.money import PaymentState, PurchaseMoney, Return
+from billing.stripe import balance_parts, fields, silent_falls
+from billing.stripe.balance_parts import Part, Running
 from billing.stripe.objects.credit_note import CreditNote
-from billing.stripe.objects.invoice import Invoice
-from billing.stripe.plan_changes import OurLine, PlanChange
+from billing.stripe.plan_changes import PlanChange
+from billing.stripe.pots import Bill, Pot
+from billing.stripe.silent_falls import Standings
 from models.purchases import Purchase
-
-
-@dataclass(slots=True)
-class Bill:
-    """A paid invoice with what it bought.
-
-    Attributes:
-        prices: The price of each of its purchases, by its key.
-        state: The cash of its payment.
-        gross: What was paid for it in all: cash, balance, and money that its own lines gave back.
-        lost: Money in it that came from another purchase, and went back there after all.
-    """
-
-    invoice: Invoice
-    lines: Sequence[OurLine]
-    bought: Sequence[Purchase]
-    prices: Mapping[str, int]
-    state: PaymentState
-    notes: Sequence[CreditNote] = ()
-    change: PlanChange | None = field(init=False)
-    gross: int = 0
-    lost: int = 0
-
-    def __post_init__(self) -> None:
-        self.change = plan_changes.of_plans(self.lines)
-
-    @property
-    def order(self) -> tuple[int, bool, str]:
-        """Its place in time. In one second money arrives in a balance before it is used."""
-        invoice = self.invoice
-        return invoice.finalized or invoice.created or 0, invoice.from_balance > 0, invoice.id
-
-    def price(self, purchase: Purchase) -> int:
-        """The price of one of its purchases; one from before prices has its share of the whole."""
-        whole = sum([item.credits * item.lots for item in self.bought])
-        return self.prices.get(
-            purchase.key,
-            self.state.paid * purchase.credits * purchase.lots // whole
-            if purchase.price_minor is None
-            else purchase.price_minor,
-        )
-
-
-@dataclass(slots=True)
-class Pot:
-    """Money that went back at once: of which purchases, how much is parked, and the bills it paid.
-
-    Without parts it is money that bought none of our credits, or that lost them before. `since`:
-    the time of its arrival, in seconds. A use without a bill: it left the balance in another way.
-    """
-
-    parts: list[Part]
-    money: int
-    parked: int
-    since: int
-    at: int = 0
-    subscription: str | None = None
-    uses: list[tuple[Bill | None, int]] = field(default_factory=list)
-
-    def use(self, most: int, bill: Bill | None) -> int:
-        """Use up to `most` of what is parked; return how much that was."""
-        used = min(self.parked, max(most, 0))
-        if used:
-            self.parked -= used
-            self.uses.append((bill, used))
-        return used
 
 
 def settle(bills: Iterable[Bill]) -> dict[str, PaymentState]:
@@ -101,13 +37,14 @@ def settle(bills: Iterable[Bill]) -> dict[str, PaymentState]:
 def _pots(bills: Sequence[Bill]) -> list[Pot]:
     """All the money that went back, with its uses."""
     pots: list[Pot] = []
+    standings = Standings()
     notes = [note for bill in bills for note in bill.notes if note.to_balance]
     notes.sort(key=lambda note: (note.created or 0, note.id), reverse=True)
     for bill in bills:
         while notes and (notes[-1].created or 0) <= bill.order[0]:
             pots.append(_of_note(notes.pop()))
         _pay(bill, pots)
-        _buy_again(bill, pots)
+        _rise(bill, bills, pots, standings)
         pots += _given_back(bill, bills, pots)
     return pots
 
@@ -133,25 +70,38 @@ def _pay(bill: Bill, pots: Sequence[Pot]) -> None:
         rest -= pot.use(rest, bill)
 
 
-def _buy_again(bill: Bill, pots: Sequence[Pot]) -> None:
-    """Replace credits that a change took off by those of a later one, the newest first."""
-    credits = bill.change.credits if bill.change is not None and bill.change.is_paid else 0
+def _rise(bill: Bill, bills: Sequence[Bill], pots: Sequence[Pot], standings: Standings) -> None:
+    """Take off what the subscription had before: by a change that gave back, or a silent fall."""
+    for product, change in bill.changes.items():
+        if change.is_paid or change.credits <= 0:
+            standings.follow(bill, product, bills)
+            rest = change.credits if product else _buy_again(bill, change, pots)
+            standings.buy_again(bill, product, rest)
+
+
+def _buy_again(bill: Bill, change: PlanChange, pots: Sequence[Pot]) -> int:
+    """Replace credits that a change took off by those of a later one, the newest first.
+
+    Return how many are left over.
+    """
+    credits = change.credits
     for pot in reversed(pots):
-        if bill.change and credits > 0 and pot.subscription == bill.invoice.subscription:
-            at, later = fields.moment(pot.at), fields.moment(bill.change.at)
+        if credits > 0 and pot.subscription == bill.invoice.subscription:
+            at, later = fields.moment(pot.at), fields.moment(change.at)
             credits = balance_parts.buy_again(pot.parts, credits, at=at, later=later)
+    return credits
 
 
 def _given_back(bill: Bill, bills: Sequence[Bill], pots: Sequence[Pot]) -> list[Pot]:
     """The money that the bill's prorations give back: its own lines use it first."""
-    new = []
-    if bill.change is not None and bill.change.credits < 0:
-        new.append(_of_change(bill, bill.change, bills, pots))
-    for price, change in plan_changes.of_packs(bill.lines).items():
-        if change.net < 0:
-            bought = [pair for pair in _before(bill, change, bills) if _is_of(price, pair[0])]
-            parts = balance_parts.of_pack(-change.net, bought)
-            new.append(_pot(bill, change, parts))
+    new: list[Pot] = []
+    for product, change in bill.changes.items():
+        if product is None and change.credits < 0:
+            new += _of_plans(bill, change, bills, pots)
+        elif product is not None and change.net < 0:
+            before = _before(bill, change.at, bills)
+            sold = [(item, price) for item, price, _ in before if silent_falls.is_of(item, product)]
+            new.append(_pot(bill, change.at, -change.net, balance_parts.of_pack(-change.net, sold)))
     total = sum([pot.money for pot in new])
     bill.gross = max(bill.invoice.total - bill.invoice.credited + total, 0)
     used = max(total - bill.invoice.to_balance, 0)
@@ -163,39 +113,53 @@ def _given_back(bill: Bill, bills: Sequence[Bill], pots: Sequence[Pot]) -> list[
     return [*new, Pot([], foreign, foreign, since=bill.order[0])] if foreign > 0 else new
 
 
-def _pot(bill: Bill, change: PlanChange, parts: list[Part]) -> Pot:
-    back = max(-change.net, 0)
-    subscription = bill.invoice.subscription
-    return Pot(parts, back, back, bill.order[0], at=change.at, subscription=subscription)
+def _pot(bill: Bill, at: int, back: int, parts: list[Part]) -> Pot:
+    return Pot(parts, back, back, bill.order[0], at=at, subscription=bill.invoice.subscription)
 
 
-def _of_change(bill: Bill, change: PlanChange, bills: Sequence[Bill], pots: Sequence[Pot]) -> Pot:
-    at, back = fields.moment(change.at), max(-change.net, 0)
-    gone: dict[int, int] = {}
+def _of_plans(
+    bill: Bill, change: PlanChange, bills: Sequence[Bill], pots: Sequence[Pot]
+) -> list[Pot]:
+    """The money that each fall of the change gives back: the rest of its period's."""
+    new: list[Pot] = []
+    weights = [Fraction(fall.credits * max(change.end - fall.at, 0)) for fall in change.falls]
+    back = balance_parts.divide(max(-change.net, 0), weights)
+    for fall, part in zip(change.falls, back, strict=True):
+        running = _running(bill, fall.at, bills, [*pots, *new])
+        at = fields.moment(fall.at)
+        parts = balance_parts.of_plan(fall.credits, part, at, running)
+        new.append(_pot(bill, fall.at, part, parts))
+    return new
+
+
+def _running(bill: Bill, at: int, bills: Sequence[Bill], pots: Iterable[Pot]) -> list[Running]:
+    """The purchases of the bill's subscription that run then, with what changes have left of them.
+
+    The lot of a rise that was billed late pays for a past period: it is no part of the plan.
+    """
+    gone: dict[int, tuple[int, int]] = {}
     for part in [part for pot in pots for part in pot.parts]:
-        gone[part.purchase.id] = gone.get(part.purchase.id, 0) + part.credits
-    running = [
-        (purchase, purchase.credits - gone.get(purchase.id, 0), price)
-        for purchase, price in _before(bill, change, bills)
-        if purchase.plan_id is not None and purchase.ends_at and at < purchase.ends_at
-    ]
-    return _pot(bill, change, balance_parts.of_plan(-change.credits, back, at, running))
+        credits, back = gone.get(part.purchase.id, (0, 0))
+        gone[part.purchase.id] = credits + part.credits, back + part.money
+    running = []
+    for purchase, price, other in _before(bill, at, bills):
+        is_plan = purchase.plan_id is not None and not other.is_late(purchase)
+        if is_plan and purchase.ends_at and fields.moment(at) < purchase.ends_at:
+            credits, back = gone.get(purchase.id, (0, 0))
+            credits = purchase.credits - credits - other.had_before(purchase)
+            running.append(Running(purchase, credits, price, max(price - back, 0)))
+    return running
 
 
-def _before(bill: Bill, change: PlanChange, bills: Sequence[Bill]) -> list[tuple[Purchase, int]]:
-    """The earlier purchases of the bill's subscription, with their prices."""
-    at = fields.moment(change.at)
+def _before(bill: Bill, at: int, bills: Sequence[Bill]) -> list[tuple[Purchase, int, Bill]]:
+    """The earlier purchases of the bill's subscription, with their prices and bills."""
     return [
-        (purchase, other.price(purchase))
+        (purchase, other.price(purchase), other)
         for other in bills
         if other is not bill and other.invoice.subscription == bill.invoice.subscription
         for purchase in other.bought
-        if purchase.starts_at <= at
+        if purchase.starts_at <= fields.moment(at)
     ]
-
-
-def _is_of(price: str | None, purchase: Purchase) -> bool:
-    return purchase.plan_id is None and purchase.key.endswith(f":{price}")
 
 
 def _state(bill: Bill, pots: Sequence[Pot]) -> PaymentState:
@@ -222,6 +186,10 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
         if purchase.plan_id is not None:
             returns.append(balance_parts.returned(part, fields.moment(pot.at), used + more))
     is_pack = purchase.plan_id is None  # its credits follow the money
+    if had := bill.had_before(purchase):
+        # Off each lot of a plan; a pack has only the one that was given.
+        before = purchase.starts_at - dt.timedelta(seconds=1)
+        returns.append(Return(before, 0, had) if is_pack else Return(before, had, 0))
     return PurchaseMoney(
         returned_minor=returned,
         moved_minor=gone - parked,

@@ -77,12 +77,13 @@ def _of_lines(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> It
 
 
 def _of_prorations(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
-    for change in plan_changes.of_packs(lines).values():
+    for product, change in plan_changes.of_products(lines).items():
         if change.credits > 0 and change.is_paid and change.newest:
-            yield _more_of_a_pack(invoice, change, change.newest[0], account_id)
-    change_of_plan = plan_changes.of_plans(lines)
-    if change_of_plan and change_of_plan.credits > 0 and change_of_plan.is_paid:
-        yield from _difference(invoice, change_of_plan, account_id)
+            line, meaning = change.newest
+            if product is None:
+                yield _difference(invoice, change, line, meaning, account_id)
+            else:
+                yield _more_of_a_pack(invoice, change, line, account_id)
 
 
 def _bases(invoice: Invoice, lines: Sequence[OurLine]) -> list[Line]:
@@ -172,7 +173,7 @@ def _more_of_a_pack(invoice: Invoice, change: PlanChange, line: Line, account_id
     """More of a recurring pack, within its period: credits until the period ends."""
     starts_at, ends_at = _period(invoice, line)
     return Bought(
-        key=f"stripe:{invoice.id}:proration:{line.price.id or '-'}",
+        key=plan_changes.key_of(invoice.id, line.price.id or "-"),
         account_id=account_id,
         origin=invoice.id,
         source="top_up",
@@ -184,15 +185,14 @@ def _more_of_a_pack(invoice: Invoice, change: PlanChange, line: Line, account_id
     )
 
 
-def _difference(invoice: Invoice, change: PlanChange, account_id: int) -> Iterator[Bought]:
+def _difference(
+    invoice: Invoice, change: PlanChange, line: Line, meaning: Meaning, account_id: int
+) -> Bought:
     """The monthly credits by which the new plans exceed the old, for the rest of the period.
 
     Prorations that are billed with the next period's invoice come late: then all the months that
     they pay for come together, to be spent in the first month of that period.
     """
-    if change.newest is None:
-        return
-    line, meaning = change.newest
     assert meaning.plan is not None, "a plan's line"
     starts_at, ends_at = _period(invoice, line)
     credits = change.credits
@@ -201,8 +201,8 @@ def _difference(invoice: Invoice, change: PlanChange, account_id: int) -> Iterat
         credits *= months_of(starts_at, ends_at)
         next_end = fields.moment(max(next_ends))
         starts_at, ends_at = ends_at, min(periods.boundary(ends_at, 1), next_end)
-    yield Bought(
-        key=f"stripe:{invoice.id}:proration",
+    return Bought(
+        key=plan_changes.key_of(invoice.id),
         account_id=account_id,
         origin=invoice.id,
         source="plan",

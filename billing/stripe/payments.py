@@ -24,7 +24,6 @@ from billing.stripe import (
     readable_lines,
     top_ups,
 )
-from billing.stripe.balance import Bill
 from billing.stripe.catalog import Catalog, sells
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.charge import Charge
@@ -35,6 +34,7 @@ from billing.stripe.objects.invoice import Invoice
 from billing.stripe.objects.payment_intent import PaymentIntent
 from billing.stripe.objects.refund import Refund
 from billing.stripe.objects.subscription import Subscription
+from billing.stripe.pots import Bill
 from models.purchases import Purchase
 
 

@@ -3,8 +3,6 @@
 from tests.lives.money import PLANS
 from tests.lives.possible import Possible
 
-#: Open: a fall without proration lines is not known, so that the next rise gives too much.
-SILENT_FALLS = False
 MODES = ("always_invoice", "always_invoice", "create_prorations", "none")
 
 
@@ -32,10 +30,6 @@ class CardActs(Possible):
         if new == {"plan": sub.plan, "annual": sub.annual, "quantity": sub.quantity}:
             return
         mode = self.chance.choice(MODES)
-        more = PLANS[new["plan"]][1] * new["quantity"] - sub.credits
-        is_left_out = mode == "none" and more < 0 and not SILENT_FALLS
-        if is_left_out:
-            mode = "always_invoice"
         self.says(f"{sub.id} {sub.plan} annual={sub.annual} x {sub.quantity} -> {new}, {mode}")
         self.card.change(sub, mode=mode, **new)
 

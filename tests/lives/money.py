@@ -70,11 +70,17 @@ class Piece:
 
 @dataclass(eq=False)
 class Term:
-    """A period of a subscription; its months are worth its best plan, however often it changed."""
+    """A period of a subscription; its months are worth its best plan, however often it changed.
+
+    `silent`: credits a month that a fall left, which no invoice shows; `again`: those of them that
+    a later rise paid for once more.
+    """
 
     starts: int
     months: int
     best: int = 0
+    silent: int = 0
+    again: int = 0
     is_changed: bool = False
     pieces: list[Piece] = field(default_factory=list)
 
@@ -203,7 +209,7 @@ class Money:
             else:
                 by_term[piece.term] = by_term.get(piece.term, 0) + most
         for term, most in by_term.items():
-            total += min(most, term.best * term.begun(now))
+            total += min(most, (term.best + term.again) * term.begun(now))
         return total + sum(self.bridges.values())
 
     def untouched(self):

@@ -3,7 +3,9 @@
 docs.stripe.com/billing/subscriptions/prorations
 """
 
+import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from tests.billing.stripe.writing import HOUR_S
 from tests.lives import months
@@ -140,6 +142,8 @@ class Subscriptions(Invoices):
         is_new_period = annual != sub.annual and not is_trial
         lines = [] if mode == "none" and not is_new_period else [self._proration(sub, now, -old)]
         bought, back = [], []
+        if not is_trial:
+            self._silent(sub, other, now, is_billed=bool(lines))
         if is_new_period:
             back = [(sub.term, old, now)] if old else []
         elif lines:
@@ -166,6 +170,18 @@ class Subscriptions(Invoices):
             self.finalize(bill)
         else:
             self._tell(sub)
+
+    def _silent(self, sub, other, now, *, is_billed):
+        """A fall that is not billed leaves its credits; a billed rise may pay for them again."""
+        term, more = sub.term, other.credits - sub.credits
+        if more < 0 and not is_billed:
+            term.silent -= more
+        elif more > 0 and is_billed:
+            again = min(term.silent, more)
+            term.silent -= again
+            span = (sub.end - now) * term.months
+            lots = max((sub.end - sub.start) * months.between(now, sub.end), 1)
+            term.again += math.ceil(again * min(Fraction(span, lots), 1))
 
     def _new_anchor(self, sub):
         now = self.shop.now

@@ -201,6 +201,7 @@ def _age(invoice: IssuedInvoice) -> tuple[date, int]:
     return invoice.issued_on, invoice.id
 
 
+@lru_cache(maxsize=20_000)
 def _ways_to_write(number: str) -> tuple[str, str]:
     """An invoice's number with its words apart and without zeros, and in one word."""
     return "-".join(number_words(number)), number.upper().replace("-", "")

@@ -160,7 +160,7 @@ class Invoice(Facts):
         lines = tuple([Line.parse_or_mark(line) for line in fields.items(source, "lines")])
         total, due = [fields.amount(source, x, signed=True) for x in ("total", "amount_due")]
         before, after = fields.balances(source)
-        credits_earlier = any(line.is_proration and line.amount < 0 for line in lines)
+        is_change = any(line.is_proration for line in lines)
         return cls(
             **fields.common(source, parent, details),
             subscription=fields.reference(source, "subscription")
@@ -184,7 +184,7 @@ class Invoice(Facts):
             credited=fields.amount(source, "pre_payment_credit_notes_amount"),
             starting_balance=before,
             ending_balance=after,
-            moves_balance=credits_earlier or total != due or bool(before or after),
+            moves_balance=is_change or total != due or bool(before or after),
         )
 
     @classmethod

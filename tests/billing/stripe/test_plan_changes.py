@@ -121,7 +121,8 @@ def test_stripe_tells_which_of_two_lines_of_0_is_the_old_one(shop, pays, is_told
         old["proration_details"] = {"credited_items": {"invoice": "in_1", "invoice_line_items": []}}
         new["proration_details"] = {"credited_items": None}
 
-    assert pays(new, old) == (0 if is_told else 100)
+    # The order alone makes it a rise, of what a silent fall had left: for the time to come.
+    assert pays(new, old) == (0 if is_told else 99)
 
 
 def test_from_free_to_paid_gives_the_difference(shop, pays):
