@@ -92,6 +92,7 @@ def test_neither_number_counts_money_of_the_others_days(moving):
     amounts = received(
         moving,
         *[old(day, f"{day},00", number=NUMBER) for day in (4, 5)],
+        old(3, "3,00", number=NEW_NUMBER),
         *[new(day, f"{day}.00", iban=NEW_NUMBER) for day in (4, 5)],
     )
 
