@@ -136,6 +136,12 @@ def test_a_known_payer_settles_by_itself_only_after_so_many_confirmations(histor
     assert (decision.rule, decision.outcome) == ("S1", outcome)
 
 
+def test_without_a_setting_no_payer_settles_by_itself():
+    payers = {PAYER: {7: PayerHistory(confirmed=9)}}
+
+    assert decide(incoming(), invoice(1, account=7), payers=payers).outcome == "suggest"
+
+
 def test_a_payer_that_was_only_declined_is_not_known():
     payers = {PAYER: {7: PayerHistory(declined=1)}}
 
