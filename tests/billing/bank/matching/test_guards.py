@@ -5,10 +5,11 @@ import datetime as dt
 import pytest
 
 from billing.bank.matching.open_items import DOUBLE_WITHIN, likeness
+from billing.bank.matching.rules import match
 from billing.bank.matching.suggestions import MAX_MEMBERS
 from billing.bank.matching.types import EarlierTransfer, MatchingPolicy, PayerHistory
 from billing.statements.references import creditor_reference as rf
-from tests.billing.bank.matching.given import DAY, PAYER, decide, incoming, invoice
+from tests.billing.bank.matching.given import DAY, PAYER, decide, incoming, invoice, open_items
 
 KNOWN = {"payers": {PAYER: {7: PayerHistory(matched=1)}}}
 OWN = rf(1234567)
@@ -146,6 +147,31 @@ def test_a_payer_that_was_only_declined_is_not_known():
     payers = {PAYER: {7: PayerHistory(declined=1)}}
 
     assert decide(incoming(), invoice(1, account=7), payers=payers).rule == "S4"
+
+
+def outcomes(*transfers):
+    """The outcome of each transfer that names the one open invoice, in the order of decisions."""
+    decisions = match(list(transfers), open_items(invoice(1, account=7)), MatchingPolicy())
+    return [(decision.transfer_id, decision.rule, decision.outcome) for decision in decisions]
+
+
+def test_of_one_customers_transfers_the_one_that_was_booked_first_settles():
+    later = incoming(ref=rf(1), id=1, order="1")
+    first = incoming(ref=rf(1), id=2, order="2", booking_date=DAY - dt.timedelta(days=1))
+
+    assert outcomes(later, first) == [(2, "A1", "settle"), (1, "D", "credit")]
+
+
+def test_of_one_day_the_first_line_settles():
+    transfers = [incoming(ref=rf(1), id=id, order=order) for id, order in ((1, "2"), (2, "1"))]
+
+    assert outcomes(*transfers)[0] == (2, "A1", "settle")
+
+
+def test_one_name_is_no_proof_where_only_one_of_two_transfers_has_an_iban():
+    without = incoming(ref=rf(1), id=1, payer_iban=None)
+
+    assert {outcome for *_, outcome in outcomes(without, incoming(ref=rf(1), id=2))} == {"suggest"}
 
 
 @pytest.mark.parametrize(
