@@ -40,7 +40,6 @@ from billing.statements.references import (
     is_qr_iban,
     is_usable_bank_id,
     is_valid_fi,
-    is_valid_iban,
     without_zeros,
 )
 from billing.statements.return_codes import is_return_code
@@ -479,12 +478,6 @@ def test_of_two_kinds_that_fit_the_valid_one_counts_and_else_the_first():
 )  # fmt: skip
 def test_an_identifier_that_tells_nothing_apart_is_none(text, is_usable):
     assert is_usable_bank_id(text) is is_usable
-
-
-def test_an_iban_has_its_length_and_its_check_digits():
-    assert is_valid_iban("DE89370400440532013000")
-    assert not is_valid_iban("DE88370400440532013000")
-    assert not is_valid_iban("DE8937040044053201300")
 
 
 @pytest.mark.parametrize(
