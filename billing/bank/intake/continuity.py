@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from billing.statements.canonical import FINAL
 from models.bank import BankAccount, Statement
 
+#: Lets no other worker store or check statements of this account until the transaction ends.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"
 #: An account's numbering is trusted if nine in ten steps are by one, of at least so many steps.
 MIN_STEPS = 3
 #: Earlier statements that one is compared with: people download a month in a few pieces.
@@ -85,17 +87,9 @@ class ContinuityHold:
     difference_minor: int | None = None
 
 
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"
-
-
-def lock(session: Session, account: str) -> None:
-    """Let no other worker store or check statements of this account until the transaction ends."""
-    session.execute(text(_ONE_AT_A_TIME), {"account": account})
-
-
 def refresh(session: Session, account: str) -> None:
     """Write anew the holds that an account's statements have because of each other."""
-    lock(session, account)
+    session.execute(text(ONE_AT_A_TIME), {"account": account})
     of_account = select(Statement).where(Statement.account == account)
     rows = list(session.scalars(of_account.order_by(Statement.digest)))
     formats = _registered_formats(session, account)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, TextIO
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -67,7 +67,7 @@ def store(
     once for each account of a file.
     """
     account = line_keys.account_of(statement, stated_account)
-    continuity.lock(ctx.session, account)
+    ctx.session.execute(text(continuity.ONE_AT_A_TIME), {"account": account})
     statement = _with_currency(ctx.session, statement, account)
     identity = line_keys.identity_of(statement, account)
     taken = pages.lines_of_other_pages(ctx.session, statement, account)
