@@ -33,12 +33,13 @@ def apply(
 ) -> None:
     """Allocate the parts of a locked transfer; keep the rest as `credit_to`'s unapplied cash.
 
+    The transfer pays nothing yet: what it did before was undone.
+
     `payer_known_by`: what makes its payer known for the invoices' accounts, or for `credit_to`.
     Raises PartsRefused if the parts do not fit, or if a rest would belong to no account;
     UnknownInvoice; and what `invoice_effects.follow` raises.
     """
-    rest = transfer.amount_minor - transfer.allocated_minor - transfer.credited_minor
-    rest -= sum(amount for _, amount in parts)
+    rest = transfer.amount_minor - sum(amount for _, amount in parts)
     if rest < 0:
         raise PartsRefused(problem="the parts are more than the transfer", over_minor=-rest)
     if rest and credit_to is None:

@@ -105,7 +105,6 @@ def inside_gzip(source: BinaryIO) -> Iterator[BinaryIO]:
                 _copy(packed, plain, MAX_FILE_BYTES, "gzip")
         except (OSError, zlib.error, EOFError) as error:
             raise ArchiveRefused(reason=f"damaged: {error}") from None
-        plain.seek(0)
         yield plain
 
 

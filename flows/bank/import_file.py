@@ -42,7 +42,7 @@ def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> I
     try:
         with transaction() as ctx:
             received = files.receive(ctx, source, name=name, account=account)
-            if account and received.is_repeat and reread.is_incomplete(ctx.session, received.id):
+            if account and reread.is_incomplete(ctx.session, received.id):
                 reread.prepare(ctx, received.id, account=account)
     except StatementRefused as refusal:
         return _refused(None, refusal)
@@ -113,7 +113,7 @@ def rehearse(source: BinaryIO, *, name: str, account: str | None = None) -> Impo
 
 def _rehearse(ctx: Context, source: BinaryIO, name: str, account: str | None) -> ImportOutcome:
     file = files.receive(ctx, source, name=name, account=account)
-    if account and file.is_repeat and reread.is_incomplete(ctx.session, file.id):
+    if account and reread.is_incomplete(ctx.session, file.id):
         reread.prepare(ctx, file.id, account=account)
     elif file.state != "received":
         return ImportOutcome(file.id, "repeat" if file.state == "imported" else file.state)

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from billing.statements.canonical import FINAL
 from models.bank import BankAccount, Statement
 
+#: Lets no other worker store or check statements of this account until the transaction ends.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"
 #: An account's numbering is trusted if nine in ten steps are by one, of at least so many steps.
 MIN_STEPS = 3
 #: Earlier statements that one is compared with: people download a month in a few pieces.
@@ -87,6 +89,7 @@ class ContinuityHold:
 
 def refresh(session: Session, account: str) -> None:
     """Write anew the holds that an account's statements have because of each other."""
+    session.execute(text(ONE_AT_A_TIME), {"account": account})
     of_account = select(Statement).where(Statement.account == account)
     rows = list(session.scalars(of_account.order_by(Statement.digest)))
     formats = _registered_formats(session, account)

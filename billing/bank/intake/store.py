@@ -67,9 +67,7 @@ def store(
     once for each account of a file.
     """
     account = line_keys.account_of(statement, stated_account)
-    ctx.session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 0))"), {"account": account}
-    )
+    ctx.session.execute(text(continuity.ONE_AT_A_TIME), {"account": account})
     statement = _with_currency(ctx.session, statement, account)
     identity = line_keys.identity_of(statement, account)
     taken = pages.lines_of_other_pages(ctx.session, statement, account)

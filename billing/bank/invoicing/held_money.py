@@ -10,11 +10,12 @@ from models.transfers import Allocation, Transfer, TransferInvoice
 SPEAKS_FOR = 60
 
 # Held statements' lines have transfers, too, without a decision; their words are searched for the
-# reference. A transfer that a reviewer rejected, or undid, speaks for nobody.
+# reference. A transfer that a reviewer rejected, or undid, speaks for nobody. The currency does not
+# matter: who sent dollars for an invoice in euro has paid, and a reviewer must answer.
 _UNDECIDED = """
 SELECT t.id FROM billing.transfers AS t
 LEFT JOIN billing.transfer_decisions AS d ON d.id = t.decision_id
-WHERE t.state IN ('open', 'waiting', 'frozen') AND t.amount_minor > 0 AND t.currency = :currency
+WHERE t.state IN ('open', 'waiting', 'frozen') AND t.amount_minor > 0
   AND COALESCE(d.outcome, '') NOT IN ('reject', 'undo') AND (
     t.customer_id = :account_id
     OR d.evidence->'account_id' = to_jsonb(:account_id)
@@ -56,7 +57,6 @@ def _undecided(session: Session, invoice: TransferInvoice) -> list[int]:
     """The undecided transfers that name the invoice or speak for its account."""
     values = {
         "account_id": invoice.account_id,
-        "currency": invoice.currency,
         "reference": invoice.reference.replace(" ", "").upper(),
         "speaks_for": SPEAKS_FOR,
     }

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from billing.bank import allocate, decide, line_ends
 from billing.bank.errors import PartsRefused, TransferChanged
+from billing.bank.intake import continuity, files, store
 from billing.bank.invoicing import issue
 from billing.bank.matching.types import MatchingPolicy
 from flows.bank import import_file as import_file_flow
@@ -59,6 +60,17 @@ def test_files_that_overlap_in_two_workers_make_each_line_once(bank):
     assert at_once(*[lambda file=file: bank.receive(file) for file in both]) == [None, None]
 
     assert len(bank.amounts()) == 19
+
+
+def test_the_check_of_an_account_waits_for_a_statement_that_is_being_stored(bank):
+    [read] = store.read(io.BytesIO(statement(line("1.00"))), name="x", today=bank.now.date())
+
+    with transaction() as ctx:
+        file = files.receive(ctx.at(bank.now), io.BytesIO(b"x"), name="x")
+        stored = store.store(ctx.at(bank.now), read, file_id=file.id)
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"), transaction() as other:
+            other.session.execute(sa.text("SET LOCAL lock_timeout = 1"))
+            continuity.refresh(other.session, stored.account)
 
 
 def test_two_runs_at_once_settle_each_transfer_once(shop):

@@ -4,6 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from billing.bank.errors import PartsRefused
+from billing.bank.review import queue
+from billing.lifecycle import status
 from models.host import Plan, Subscription
 from models.transfers import Payer, TransferInvoice, UnappliedCash
 from tests.billing.bank.story import line
@@ -41,6 +43,42 @@ def test_a_transfer_in_euro_never_pays_an_invoice_in_dollars_by_a_rule(shop):
 
     assert shop.transfers() == [("waiting", 8900)]
     assert "is in USD, not EUR" in shop.queue()[0].vetoes[0]
+
+
+def lifted(shop):
+    with transaction() as ctx:
+        by_stripe = ctx.at(shop.now).by("stripe")
+        status.suspend(by_stripe, shop.ids["acme"], reason="dispute")
+        status.lift(by_stripe, shop.ids["acme"], reason="dispute")
+
+
+def suspended(shop):
+    shop.change_status("acme", "suspended", reason="payment_failed")
+
+
+def of_another(shop):
+    shop.open_account("beta", status="active")
+    shop.change_status("beta", "suspended", reason="dispute")
+
+
+@pytest.mark.parametrize("change", [lifted, suspended, of_another])
+def test_only_an_open_dispute_of_the_account_keeps_its_money_from_being_applied(shop, change):
+    shop.open_account("acme", status="active")
+    reference = shop.announce("acme").reference
+    change(shop)
+
+    shop.receive(line("89.00", reference=reference))
+
+    assert shop.invoices("acme") == [("paid", 8900, 8900)]
+
+
+def test_the_figures_of_a_report_name_no_refused_files_where_there_are_none(shop):
+    shop.receive(line("89.00", text="hello"))
+
+    with transaction() as ctx:
+        kinds = [(figure.kind, figure.count) for figure in queue.figures(ctx.session)]
+
+    assert kinds == [("waiting", 1)]
 
 
 def test_a_reviewer_cannot_pay_an_invoice_in_dollars_with_euro(acme):

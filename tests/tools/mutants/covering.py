@@ -16,7 +16,7 @@ from tests.tools.tracer import ROOT, product_file
 
 FOLDER = ROOT / ".mutants" / "reached"
 #: Test files that start programs of ours: nothing is written down of what these run.
-_STARTS_PROGRAMS = re.compile(r"running_worker|standing|real_workers|Popen")
+_STARTS_PROGRAMS = re.compile(r'running_worker|\bstanding[],)"]|real_workers|Popen')
 #: Tests that run the product in their own process; the others look at files or start programs.
 TESTS = ("billing", "cli", "client", "flows", "gateways", "migrations", "web", "worker")
 

@@ -45,6 +45,16 @@ def test_the_same_statement_in_another_file_adds_nothing(bank):
     assert bank.dump() == before
 
 
+def test_the_distance_of_a_statements_days_is_recorded_once(bank):
+    file = statement(line("10.00", text="one"), day="2024-01-01")
+    bank.receive(file)
+    bank.now += dt.timedelta(days=3)
+
+    bank.receive(file.replace(b"<GrpHdr>", b"<!-- sent again --><GrpHdr>"))
+
+    assert bank.holds() == [["date_out_of_range"]]
+
+
 def test_equal_lines_of_one_day_are_kept_apart(bank):
     bank.receive(statement(*[line("4.00", text="coffee")] * 3))
 

@@ -221,6 +221,22 @@ def test_rereading_a_file_without_currency_keeps_the_lines_that_another_file_has
     assert len(csv_bank.statements()) == 2
 
 
+def test_a_file_whose_lines_became_transfers_is_not_read_again(csv_bank, tmp_path):
+    file = tmp_path / "bank.csv"
+    file.write_bytes(csv("01,89.00,EUR,Invoice 1", "13,10.00,EUR,other"))
+    billing("import", file)
+    [stored], [row] = listed(), csv_bank.statements()
+    csv_bank.register(row.account, source_format="CSV")
+    csv_bank.release_all()
+    assert matched(csv_bank) == {("transfer", ""): 2}
+
+    refused = billing("reread", stored["id"], "--account", OWN_IBAN)
+
+    assert refused.exit_code == 1
+    assert "it has transfers already" in refused.output
+    assert sorted(csv_bank.amounts()) == [1000, 8900]
+
+
 def test_a_refused_file_is_read_again_and_one_that_was_read_is_not(bank, tmp_path):
     (tmp_path / "bad").write_bytes(b"%PDF-1.7")
     (tmp_path / "good").write_bytes(statement(line("1.00")))

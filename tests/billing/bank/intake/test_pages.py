@@ -143,3 +143,14 @@ def test_the_database_is_the_same_whichever_pages_came_first(database):
         dumps.append(lines)
 
     assert all(lines == dumps[0] for lines in dumps)
+
+
+def test_a_page_number_of_very_many_digits_is_none_and_stops_no_import(bank):
+    head = (
+        f"<StmtPgntn><PgNb>{'9' * 5000}</PgNb><LastPgInd>false</LastPgInd></StmtPgntn>"
+        f"{balance('OPBD', '0.00')}{balance('ITBD', '10.00')}"
+    )
+
+    bank.receive(camt(entry(), head=head).encode())
+
+    assert (bank.amounts(), bank.holds()) == ([1000], [[]])
