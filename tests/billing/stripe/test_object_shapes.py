@@ -73,6 +73,79 @@ def test_the_reason_of_the_bank_comes_before_that_of_stripe(shop, changed, decli
     assert facts_of("charge", shop.charge(8900, status="failed") | changed).decline == decline
 
 
+# --- Checkout sessions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_paid"),
+    [
+        pytest.param({}, True, id="paid"),
+        pytest.param({"payment_status": "unpaid"}, False, id="unpaid"),
+        pytest.param({"payment_status": None}, False, id="not said"),
+        pytest.param(
+            {"payment_status": "no_payment_required", "amount_total": 0}, True, id="a coupon"
+        ),
+        pytest.param(
+            {"payment_status": "no_payment_required", "amount_total": 5}, False, id="paid later"
+        ),
+        pytest.param(
+            {"payment_status": "no_payment_required", "amount_total": 0, "status": "open"},
+            False,
+            id="a coupon on a page that is still open",
+        ),
+        pytest.param(
+            {"payment_status": "no_payment_required", "amount_total": 0, "status": None},
+            True,
+            id="a coupon before sessions had a status",
+        ),
+    ],
+)
+def test_a_session_is_paid_or_has_nothing_to_pay(shop, changed, is_paid):
+    assert facts_of("checkout_session", shop.session(2500) | changed).is_paid is is_paid
+
+
+@pytest.mark.parametrize(
+    ("mode", "credits", "is_top_up"),
+    [
+        ("payment", 500, True),
+        (None, 500, True),
+        ("payment", None, False),
+        ("subscription", 500, False),
+        ("setup", 500, False),
+    ],
+)
+def test_a_session_is_a_top_up_if_its_metadata_say_what_its_payment_buys(
+    shop, mode, credits, is_top_up
+):
+    session = shop.session(2500, credits=credits, mode=mode)
+
+    assert facts_of("checkout_session", session).is_top_up is is_top_up
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("29", "29"),
+        ("x" * 255, "x" * 255),
+        ("x" * 256, None),
+        ("", None),
+        ("a\0b", None),
+        (29, None),
+        (None, None),
+    ],
+)
+def test_whatever_a_payer_wrote_as_a_reference_the_session_is_read(shop, written, read):
+    session = shop.session(2500, client_reference_id=written)
+
+    assert facts_of("checkout_session", session).reference == read
+
+
+def test_a_session_that_only_stores_a_card_has_no_currency(shop):
+    session = shop.session(0, mode="setup", currency=None, amount_total=None)
+
+    assert (facts_of("checkout_session", session).currency, session["mode"]) == (None, "setup")
+
+
 # --- subscriptions ---------------------------------------------------------------------------------------
 
 

@@ -254,6 +254,30 @@ def test_a_note_of_which_its_refund_is_larger_counts_no_more_than_itself(shop):
     assert paid_and_returned(charge, refund, note) == (8900, 5000)
 
 
+def test_a_refund_larger_than_its_note_leaves_what_was_given_back_outside_of_stripe(shop):
+    charge = shop.charge(8900)
+    refund = shop.refund(charge, 5000)
+    note = note_by_refunds(shop, (refund["id"], 5000), amount=4000, out_of_band_amount=1000)
+
+    assert paid_and_returned(charge, refund, note) == (8900, 6000)
+
+
+def test_an_old_note_to_the_balance_is_not_paid_by_a_refund_that_the_charge_shows(shop):
+    charge = shop.charge(8900, amount_refunded=4000)
+    note = shop.credit_note(
+        {"id": "in_1"}, 4000, refunds=None, refund="re_9", customer_balance_transaction="cbtxn_1"
+    )
+
+    assert paid_and_returned(charge, note) == (8900, 8000)
+
+
+def test_a_part_of_a_note_that_names_no_refund_is_none(shop):
+    note = note_by_refunds(shop, (None, 3000), amount=4000)
+
+    assert facts_of("credit_note", note).links == {"in_1"}
+    assert paid_and_returned(shop.charge(8900), note) == (8900, 4000)
+
+
 @pytest.mark.parametrize(
     ("changed", "returned"),
     [
