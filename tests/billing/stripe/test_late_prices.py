@@ -52,6 +52,19 @@ def test_a_foreign_line_frees_the_plan_beside_it(stripe, ledger, shop, link):
     assert lots(ledger) == [("plan", 1000)]
 
 
+def test_a_plan_whose_price_is_learned_late_beside_a_pack_lets_in(stripe, ledger, shop):
+    ledger.set_host("acme", status="trial")
+    pack = shop.price("", credits="500")
+    stripe.deliver(shop.event("price.created", pack), paid(shop, pack, shop.price()))
+    before = stripe.status("acme"), lots(ledger)
+
+    stripe.deliver(shop.event("price.created", shop.price()))
+    stripe.sweep()
+
+    assert before == ("trial", [("top_up", 500)])
+    assert (stripe.status("acme"), ledger.see("acme").credits) == ("active", 1500)
+
+
 def test_a_price_of_a_changed_plan_lets_the_whole_invoice_wait(stripe, ledger, shop):
     stripe.deliver(shop.event("price.created", shop.price()))
     growth = shop.line(shop.price("growth"), start=MARCH, end=APRIL, amount=-100, proration=True)

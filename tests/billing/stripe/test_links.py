@@ -205,6 +205,23 @@ def test_a_refund_for_a_deleted_account_waits_for_it_whoever_has_its_customer_no
     assert outcome == ["parked: AccountDeleted"]
 
 
+def test_of_a_deleted_accounts_payment_news_come_to_the_account_that_has_its_customer_now(
+    stripe, ledger, shop, link
+):
+    link("acme", "cus_1")
+    charge = shop.buys(credits=500)
+    stripe.deliver(*shop.events)
+    ledger.set_host("acme", is_deleted=True, stripe_customer_id=None)
+    link("other", "cus_1")
+    shop.now += 60
+
+    outcome = stripe.deliver(shop.event("charge.updated", charge))
+
+    assert outcome == ["applied"]
+    assert accounts_of_events(ledger)[-1] == "other"
+    assert ledger.see("other").credits == 0
+
+
 def test_a_method_that_is_nobodys_is_no_reason_to_wait(stripe, shop):
     method = {"id": "pm_1", "object": "payment_method", "customer": None, "card": {}}
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from billing.stripe.apply import facts_of
-from billing.stripe.errors import BadObject, UnknownCurrency
+from billing.stripe.errors import BadAmount, BadObject, UnknownCurrency
 from billing.stripe.object_rows import as_json
 from billing.stripe.objects.base import Item
 from billing.stripe.objects.payment_intent import PaymentIntent
@@ -523,3 +523,33 @@ def _stored(kind, source):
 def test_money_without_a_currency_is_refused(kind):
     with pytest.raises(UnknownCurrency):
         facts_of(kind, {"id": "x_1", "status": "succeeded", "amount": 5})
+
+
+@pytest.mark.parametrize(
+    ("second", "is_read"),
+    [
+        (seconds(2010, 1, 1), True),
+        (seconds(2010, 1, 1) - 1, False),
+        (seconds(2100, 1, 1) - 1, True),
+        (seconds(2100, 1, 1), False),
+    ],
+)
+def test_stripes_times_are_of_this_century(shop, second, is_read):
+    source = shop.intent(100, created=second)
+
+    if is_read:
+        assert facts_of("payment_intent", source).created == second
+    else:
+        with pytest.raises(BadObject):
+            facts_of("payment_intent", source)
+
+
+@pytest.mark.parametrize(("amount", "is_read"), [(10**12, True), (10**12 + 1, False)])
+def test_stripes_amounts_have_twelve_digits(shop, amount, is_read):
+    source = shop.intent(amount)
+
+    if is_read:
+        assert facts_of("payment_intent", source).received == amount
+    else:
+        with pytest.raises(BadAmount):
+            facts_of("payment_intent", source)

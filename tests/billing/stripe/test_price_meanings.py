@@ -248,6 +248,12 @@ def test_an_invoice_is_refused_for_its_prices_unless_one_of_ours_can_be_read(
     assert type(refusal) is (error or type(None))
 
 
+def test_one_proration_among_an_invoices_lines_lets_all_of_it_wait(shop):
+    lines = [a_line(shop, "unknown"), a_line(shop, "ours", proration=True), a_line(shop, "ours")]
+
+    assert isinstance(prices.refusal(facts_of("invoice", shop.invoice(lines)), SOME), UnknownPrice)
+
+
 @pytest.mark.parametrize("names", [["ours", "unknown"], ["ours", "odd"]], ids=" ".join)
 def test_a_subscription_counts_only_if_all_of_its_prices_are_known(shop, names):
     items = [{"id": f"si_{name}", "price": name} for name in names]
@@ -280,10 +286,18 @@ def test_an_operator_has_answered_for_an_object_once_each_of_its_prices_is_linke
 
 
 @pytest.mark.parametrize(
-    ("name", "sells"), [("ours", True), ("foreign", False), ("odd", True), ("unknown", False)]
+    ("names", "sells"),
+    [
+        (["ours"], True),
+        (["foreign"], False),
+        (["foreign", "ours"], True),
+        (["odd"], True),
+        (["unknown"], False),
+        ([], False),
+    ],
 )
-def test_an_invoice_sells_something_of_ours_if_a_line_is_or_may_be(shop, name, sells):
-    facts = facts_of("invoice", shop.invoice([a_line(shop, name)]))
+def test_an_invoice_sells_something_of_ours_if_a_line_is_or_may_be(shop, names, sells):
+    facts = facts_of("invoice", shop.invoice([a_line(shop, name) for name in names]))
 
     assert prices.sells(facts, SOME) is sells
 
@@ -304,3 +318,11 @@ def test_only_prices_that_come_in_full_and_are_new_are_learned(shop):
 
     assert [price.id for price in prices.unlearned(facts, some)] == [new["id"]]
     assert prices.unlearned(named, some) == []
+
+
+def test_a_price_without_an_id_is_not_learned():
+    old = Shop(now=MARCH)
+    line = old.line(old.price() | {"id": None}, start=MARCH, end=APRIL)
+    facts = facts_of("invoice", old.invoice([line]))
+
+    assert prices.unlearned(facts, SOME) == []

@@ -115,6 +115,7 @@ def test_a_session_that_is_no_payment_gives_nothing(stripe, ledger, shop, change
     )
 
     assert lots(ledger) == []
+    assert stripe.payments() == []
 
 
 def test_a_session_that_is_paid_days_later_gives_then(stripe, ledger, shop):
