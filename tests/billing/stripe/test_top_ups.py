@@ -633,6 +633,20 @@ def test_the_status_names_such_money_with_the_commands_that_answer_it():
     assert "stripe prices link" in problem
 
 
+@pytest.mark.parametrize("credits", [500, None])
+def test_only_a_session_that_says_what_it_sold_opens_a_foreign_invoice_again(
+    stripe, ledger, shop, told_of_shirts, credits
+):
+    bill = paid(shop, shirt(shop))
+    stripe.deliver(bill)
+    session = shop.session(8900, credits=credits, invoice=bill["data"]["object"]["id"])
+
+    stripe.deliver(shop.event("checkout.session.completed", session))
+
+    number = 2
+    assert stripe.outcome(number).partition(":")[0] == ("received" if credits else "ignored")
+
+
 def test_money_that_nobody_paid_is_no_finding(stripe, ledger, shop, told_of_shirts):
     invoice = shop.invoice([shirt(shop)], status="open")
     other = shop.invoice([shirt(shop)], status="paid", customer="cus_9", amount_paid=8900)
