@@ -123,6 +123,22 @@ def test_a_period_that_was_paid_by_transfer_outlives_a_card(acme, stripe, ends):
         assert acme.host()[2][0][:2] == ("active", "bank_transfer")
 
 
+def test_a_card_that_pays_lets_in_beside_a_period_that_was_paid_by_transfer(acme, stripe):
+    acme.receive(line("89.00", reference="RF470000000002"))
+    shop = subscribes(acme, stripe)
+    shop.now += 60
+    end = shop.now + MONTH_S
+    ended = shop.subscription(shop.price(), start=shop.now, end=end, status="canceled")
+    stripe.deliver(shop.event("customer.subscription.deleted", ended))
+    acme.change_status("acme", "cancelled", reason="manual")
+    shop.events.clear()
+
+    shop.pays(shop.bills(shop.price(), start=shop.now, end=end, subscription="sub_2"))
+    stripe.deliver(*shop.events)
+
+    assert acme.status("acme") == "active"
+
+
 def test_a_failed_card_duns_nobody_who_has_paid_by_transfer(acme, stripe):
     acme.receive(line("89.00", reference="RF470000000002"))
     shop = stripe.shop("acme")
