@@ -4,10 +4,12 @@ import datetime as dt
 import itertools
 
 import pytest
+from sqlalchemy import select
 
-from billing.stripe import backfill
+from billing.stripe import backfill, events, inbox
 from billing.stripe.backfill import FIRST_LOOK, LISTED_FOR, OVERLAP, SLICE, Window
-from models.stripe import StripeCursor
+from models.stripe import StripeCursor, StripeEvent
+from tests.billing.stripe.writing import Shop
 from worker.database import transaction
 
 NOW = dt.datetime(2026, 3, 17, 12, tzinfo=dt.UTC)
@@ -118,3 +120,39 @@ def test_the_cursor_of_the_other_mode_is_replaced_although_it_is_further(cursor)
     cursor(NOW, is_live=True)
 
     assert move(NOW - HOUR, since=NOW - FIRST_LOOK) == (True, (NOW - HOUR, False))
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_unknown"),
+    [
+        pytest.param({}, False, id="stored"),
+        pytest.param({"api_version": "2022-11-15"}, False, id="stored, in another shape"),
+        pytest.param({"id": "evt_9"}, True, id="another id"),
+        pytest.param({"type": "invoice.paid"}, True, id="another type under its id"),
+        pytest.param({"created": 1_772_366_401}, True, id="another time under its id"),
+    ],
+)
+def test_a_listed_event_is_known_by_its_id_type_and_time(database, changed, is_unknown):
+    shop = Shop(now=1_772_366_400)
+    stored = shop.event("customer.updated", {"id": "cus_1"})
+    listed = events.of_payload(stored | changed)
+    with transaction() as ctx:
+        inbox.store(ctx.at(NOW), events.of_payload(stored), source="webhook", received_at=NOW)
+
+    with transaction() as ctx:
+        assert (backfill.unknown(ctx.session, [listed]) == [listed]) is is_unknown
+
+
+def test_of_listed_events_only_those_that_are_new_even_now_are_stored(database):
+    shop = Shop(now=1_772_366_400)
+    read = [events.of_payload(shop.event("customer.updated", {"id": "cus_1"})) for _ in range(3)]
+    with transaction() as ctx:
+        inbox.store(ctx.at(NOW), read[1], source="webhook", received_at=NOW)
+
+    with transaction() as ctx:
+        numbers = backfill.store(ctx.at(NOW), read)
+
+    assert len(numbers) == 2
+    with transaction() as ctx:
+        rows = select(StripeEvent.source).order_by(StripeEvent.event_id)
+        assert list(ctx.session.scalars(rows)) == ["gap_fill", "webhook", "gap_fill"]

@@ -192,15 +192,18 @@ def test_a_payment_without_a_customer_is_its_sessions_by_the_metadata_of_either(
     assert ledger.see("acme").credits == 0
 
 
-def test_a_refund_for_a_deleted_account_waits_for_it_whoever_has_its_customer_now(
-    stripe, ledger, shop, link
+@pytest.mark.parametrize("metadata", [{}, {"account_id": "2"}], ids=["no metadata", "another's"])
+def test_a_refund_for_a_deleted_account_waits_for_it_whomever_its_metadata_name(
+    stripe, ledger, shop, link, metadata
 ):
     link("acme", "cus_1")
     charge = shop.buys(credits=500)
     stripe.deliver(*shop.events)
     ledger.set_host("acme", is_deleted=True, stripe_customer_id=None)
 
-    outcome = stripe.deliver(shop.event("refund.created", shop.refund(charge, 2500)))
+    refund = shop.refund(charge, 2500, metadata=metadata)
+
+    outcome = stripe.deliver(shop.event("refund.created", refund))
 
     assert outcome == ["parked: AccountDeleted"]
 

@@ -275,3 +275,45 @@ def test_the_apps_own_account_is_not_asked_for_money(stripe, ledger):
     stripe.deliver(*shop.events)
 
     assert cases() == []
+
+
+def test_each_attempt_that_fails_is_told_once(stripe, shop):
+    invoice = fails(shop)
+    stripe.deliver(*shop.events)
+    for attempts, number in ((1, "A-1"), (2, "A-1")):
+        shop.now += 60
+        changed = invoice | {"attempt_count": attempts, "number": number}
+        stripe.deliver(shop.event("invoice.updated", changed))
+
+    assert stripe.told().count("payment.failed") == 2
+
+
+def test_a_paid_invoice_is_told_once_and_one_of_nothing_never(stripe, shop):
+    free = shop.invoice([], subscription="sub_1", status="paid")
+    before = stripe.told().count("invoice.paid")
+    paid = shop.invoice([], id="in_paid", status="paid", amount_paid=8900)
+
+    stripe.deliver(shop.event("invoice.paid", free), shop.event("invoice.paid", paid))
+    shop.now += 60
+    stripe.deliver(shop.event("invoice.updated", paid | {"number": "A-1"}))
+
+    assert (before, stripe.told().count("invoice.paid")) == (1, 2)
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_stripe_itself_asks_for_what_it_collects(stripe, ledger, shop, status):
+    shop.now += 60
+    state = shop.subscription(shop.price(), start=APRIL, end=MAY, status=status)
+
+    stripe.deliver(shop.event("customer.subscription.updated", state))
+
+    assert cases() == []
+
+
+def test_a_sent_subscription_that_is_paid_asks_for_nothing(stripe, shop):
+    shop.now += 60
+    state = shop.subscription(shop.price(), start=APRIL, end=MAY, collection_method="send_invoice")
+
+    stripe.deliver(shop.event("customer.subscription.updated", state))
+
+    assert cases() == []

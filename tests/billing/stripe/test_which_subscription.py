@@ -78,6 +78,23 @@ def test_of_two_that_stand_alike_the_newer_counts_in_any_order(
     assert stripe.end_state("acme")["plan"] == ledger.plan("growth")
 
 
+def test_a_subscription_without_a_period_is_shown_from_its_creation(stripe, subscribe):
+    subscribe("active", created=MARCH - 9, current_period_start=None, current_period_end=None)
+
+    shown = stripe.subscription("acme")
+    assert shown.current_period_start.timestamp() == MARCH - 9
+    assert shown.current_period_end.timestamp() == MARCH - 9
+
+
+def test_the_plan_is_that_of_the_item_that_is_one(stripe, ledger, shop, subscribe):
+    pack = shop.price("", credits="500") | {"type": "recurring", "recurring": {"interval": "month"}}
+    items = [{"id": f"si_{price['id']}", "price": price} for price in (pack, shop.price("growth"))]
+
+    subscribe("active", items={"data": items})
+
+    assert stripe.end_state("acme")["plan"] == ledger.plan("growth")
+
+
 # --- payments --------------------------------------------------------------------------------------
 
 
