@@ -172,6 +172,16 @@ def test_a_customer_is_missing_where_its_account_should_have_it(
     assert (compare("customer", person | changed) is not None) is is_missing
 
 
+def test_metadata_do_not_outweigh_the_customer_of_an_object(ledger, shop):
+    other = ledger.open_account("other")
+
+    difference = compare(
+        "invoice", shop.paid | {"id": "in_9", "metadata": {"account_id": str(other)}}
+    )
+
+    assert difference.account_id == ledger.ids["acme"]
+
+
 def test_an_object_of_nobody_never_differs(shop):
     assert compare("invoice", shop.paid | {"id": "in_9", "customer": "cus_9"}) is None
 

@@ -140,3 +140,17 @@ def test_a_price_that_was_given_up_after_thirty_days_is_linked_after_all(
 
     assert given_up == ["ignored: NeverLinked"]
     assert lots(ledger) == [("top_up", 500)]
+
+
+def test_a_price_that_was_given_up_after_thirty_days_is_told_by_stripe_after_all(
+    stripe, ledger, shop
+):
+    stripe.deliver(paid(shop, shirt(shop)))
+    for _ in range(32):
+        ledger.pass_time(days=1)
+        stripe.sweep()
+
+    stripe.deliver(shop.event("price.created", shirt(shop, credits="500")))
+    stripe.sweep()
+
+    assert lots(ledger) == [("top_up", 500)]

@@ -192,6 +192,20 @@ def test_a_payment_without_a_customer_is_its_sessions_by_the_metadata_of_either(
     assert ledger.see("acme").credits == 0
 
 
+def test_metadata_of_a_payment_count_once_the_account_that_they_name_is_there(stripe, ledger, shop):
+    late = max(ledger.ids.values()) + 1
+    shop.customer = None
+    intent = shop.intent(2500, metadata={"account_id": str(late)})
+    waits = stripe.deliver(shop.event("payment_intent.succeeded", intent))
+    ledger.open_account("late", id=late)
+
+    refund = shop.refund(shop.charge(2500, intent=intent["id"]), 2500)
+    stripe.deliver(shop.event("refund.created", refund))
+
+    assert waits == ["parked: UnknownPayment"]
+    assert accounts_of_events(ledger)[-1] == "late"
+
+
 @pytest.mark.parametrize("metadata", [{}, {"account_id": "2"}], ids=["no metadata", "another's"])
 def test_a_refund_for_a_deleted_account_waits_for_it_whomever_its_metadata_name(
     stripe, ledger, shop, link, metadata
