@@ -14,7 +14,7 @@ from fractions import Fraction
 from billing.purchases import money
 from billing.purchases.money import PaymentState, PurchaseMoney, Return
 from billing.stripe import balance_parts, fields, silent_falls
-from billing.stripe.balance_parts import Part
+from billing.stripe.balance_parts import Part, Running
 from billing.stripe.objects.credit_note import CreditNote
 from billing.stripe.plan_changes import PlanChange
 from billing.stripe.pots import Bill, Pot
@@ -132,26 +132,29 @@ def _of_plans(
     return new
 
 
-def _running(
-    bill: Bill, at: int, bills: Sequence[Bill], pots: Iterable[Pot]
-) -> list[tuple[Purchase, int, int]]:
-    """The purchases of the bill's subscription that run then: (purchase, credits left, price)."""
-    gone: dict[int, int] = {}
+def _running(bill: Bill, at: int, bills: Sequence[Bill], pots: Iterable[Pot]) -> list[Running]:
+    """The purchases of the bill's subscription that run then, with what changes have left of them.
+
+    The lot of a rise that was billed late pays for a past period: it is no part of the plan.
+    """
+    gone: dict[int, tuple[int, int]] = {}
     for part in [part for pot in pots for part in pot.parts]:
-        gone[part.purchase.id] = gone.get(part.purchase.id, 0) + part.credits
-    return [
-        (purchase, purchase.credits - gone.get(purchase.id, 0) - had, price)
-        for purchase, price, had in _before(bill, at, bills)
-        if purchase.plan_id is not None
-        and purchase.ends_at
-        and fields.moment(at) < purchase.ends_at
-    ]
+        credits, back = gone.get(part.purchase.id, (0, 0))
+        gone[part.purchase.id] = credits + part.credits, back + part.money
+    running = []
+    for purchase, price, other in _before(bill, at, bills):
+        is_plan = purchase.plan_id is not None and not other.is_late(purchase)
+        if is_plan and purchase.ends_at and fields.moment(at) < purchase.ends_at:
+            credits, back = gone.get(purchase.id, (0, 0))
+            credits = purchase.credits - credits - other.had_before(purchase)
+            running.append(Running(purchase, credits, price, max(price - back, 0)))
+    return running
 
 
-def _before(bill: Bill, at: int, bills: Sequence[Bill]) -> list[tuple[Purchase, int, int]]:
-    """The earlier purchases of the bill's subscription: (purchase, price, credits had before)."""
+def _before(bill: Bill, at: int, bills: Sequence[Bill]) -> list[tuple[Purchase, int, Bill]]:
+    """The earlier purchases of the bill's subscription, with their prices and bills."""
     return [
-        (purchase, other.price(purchase), other.had_before(purchase))
+        (purchase, other.price(purchase), other)
         for other in bills
         if other is not bill and other.invoice.subscription == bill.invoice.subscription
         for purchase in other.bought

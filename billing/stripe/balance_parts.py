@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from billing.purchases import purchases
 from billing.purchases.money import Return
@@ -32,30 +33,43 @@ class Part:
     bought_again: int = 0
 
 
-def of_plan(
-    credits: int, money: int, at: dt.datetime, running: Sequence[tuple[Purchase, int, int]]
-) -> list[Part]:
-    """Divide credits a month, and money, over (purchase, credits left, price), the newest first."""
-    chosen: list[tuple[Purchase, int, int]] = []
+class Running(NamedTuple):
+    """A purchase of a plan that runs, and what no change took off it yet: credits and money."""
+
+    purchase: Purchase
+    credits: int
+    price: int
+    money: int
+
+
+def of_plan(credits: int, money: int, at: dt.datetime, running: Iterable[Running]) -> list[Part]:
+    """Divide credits a month, and money, over running purchases, the newest first.
+
+    Money beyond what their unused time cost is of no purchase that is known here, or a gift: of a
+    rise, for example, that nobody had billed.
+    """
+    chosen: list[tuple[Running, int]] = []
     rest = credits
-    for purchase, available, price in sorted(running, key=_age, reverse=True):
-        taken = min(rest, available)
+    for item in sorted(running, key=lambda item: _age(item.purchase), reverse=True):
+        taken = max(min(rest, item.credits), 0)
         rest -= taken
         if taken:
-            chosen.append((purchase, taken, price))
-    # Credits of purchases that are not known here took their money with them.
-    money = money * (credits - rest) // credits
-    weights = [_unused(p, at) * price * taken / p.credits for p, taken, price in chosen]
+            chosen.append((item, taken))
+    unused = [_unused(item.purchase, at) * item.price for item, _ in chosen]
+    weights = [
+        value * taken / item.purchase.credits
+        for value, (item, taken) in zip(unused, chosen, strict=True)
+    ]
     return [
-        Part(purchase, taken, part, price)
-        for (purchase, taken, price), part in zip(chosen, divide(money, weights), strict=True)
+        Part(item.purchase, taken, min(part, item.money, math.ceil(value)), item.price)
+        for part, value, (item, taken) in zip(divide(money, weights), unused, chosen, strict=True)
     ]
 
 
 def of_pack(money: int, bought: Iterable[tuple[Purchase, int]]) -> list[Part]:
     """Divide money over the (purchase, price) of a pack, the newest first."""
     parts = []
-    for purchase, price in sorted(bought, key=_age, reverse=True):
+    for purchase, price in sorted(bought, key=lambda pair: _age(pair[0]), reverse=True):
         part = min(money, price)
         money -= part
         if part:
@@ -126,5 +140,5 @@ def _unused(purchase: Purchase, at: dt.datetime) -> Fraction:
     return Fraction((purchase.ends_at - at) / whole)
 
 
-def _age(item: tuple[Purchase, *tuple[int, ...]]) -> tuple[dt.datetime, str]:
-    return item[0].starts_at, item[0].key
+def _age(purchase: Purchase) -> tuple[dt.datetime, str]:
+    return purchase.starts_at, purchase.key

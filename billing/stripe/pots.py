@@ -55,6 +55,13 @@ class Bill:
             else purchase.price_minor,
         )
 
+    def is_late(self, purchase: Purchase) -> bool:
+        """Whether it is the lot of its rise of plans in a period that had ended before."""
+        change = self.changes.get(None)
+        if change is None or purchase.key != plan_changes.key_of(self.invoice.id):
+            return False
+        return change.end <= int(purchase.starts_at.timestamp())
+
     def had_before(self, purchase: Purchase) -> int:
         """The credits of each lot of its purchase that the subscription had bought before.
 

@@ -73,7 +73,8 @@ class Standings:
                 if _second(purchase) == since
             ]
             self._known[key] = Standing(since, items)
-        for step in change.steps:
+        # Without the period's own purchase nothing is known that a fall could have left.
+        for step in change.steps if base else ():
             self._known[key].step(*_items(step, product))
 
     def buy_again(self, bill: Bill, product: str | None, credits: int) -> None:

@@ -169,6 +169,32 @@ def test_cancelled_with_proration_and_bought_again_from_the_balance_gives_what_w
     assert life.credits == 1500
 
 
+def test_a_fall_takes_nothing_from_a_rise_that_was_billed_late(life):
+    life.bills("starter")
+    starter, scale = life.price("starter"), life.price("scale")
+    rise, middle = MARCH + 24 * 24 * HOUR, (APRIL + MAY) // 2
+    late = life.shop.change((starter, 1), (scale, 1), at=rise, start=MARCH, end=APRIL)
+    life.at(APRIL).settles(*late, life.shop.line(scale, start=APRIL, end=MAY))
+
+    life.changes("scale", "starter", at=middle, start=APRIL, end=MAY)
+    life.bills("starter", start=middle, end=middle + MAY - APRIL, subscription="sub_2")
+
+    assert life.credits == 3000 + 4000 - 1500 + 1000
+
+
+def test_money_back_beyond_what_was_paid_takes_no_other_purchase(life):
+    life.bills("starter annual", end=NEXT_MARCH)
+
+    life.switches(
+        "scale annual", "starter", at=MARCH + HOUR, start=MARCH, end=NEXT_MARCH, until=APRIL + HOUR
+    )
+
+    assert life.shop.balance < -200_000
+    with transaction() as ctx:
+        year = ctx.session.scalars(select(Purchase).order_by(Purchase.id)).first()
+        assert year.moved_minor + year.parked_minor <= year.price_minor
+
+
 def test_a_year_given_up_after_two_months_gives_a_thousand_a_month_from_then_on(acme):
     acme.bills("starter annual", end=NEXT_MARCH)
     acme.at(APRIL + HOUR)
