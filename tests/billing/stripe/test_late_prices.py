@@ -2,8 +2,10 @@
 
 import pytest
 
+from billing.stripe import catalog
 from tests.billing.stripe.story import lots
 from tests.billing.stripe.writing import Shop, seconds
+from worker.database import transaction
 
 MARCH, APRIL = seconds(2026, 3, 1), seconds(2026, 4, 1)
 
@@ -154,3 +156,10 @@ def test_a_price_that_was_given_up_after_thirty_days_is_told_by_stripe_after_all
     stripe.sweep()
 
     assert lots(ledger) == [("top_up", 500)]
+
+
+def test_a_link_to_a_plan_that_the_app_has_deleted_fails_by_name(stripe, ledger, shop):
+    with transaction() as ctx:
+        catalog.link(ctx.at(ledger.now), "price_shirt", plan_id=999, credits=None)
+
+    assert stripe.deliver(paid(shop, shirt(shop))) == ["failed: UnknownPlan"]

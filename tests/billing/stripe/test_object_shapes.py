@@ -553,3 +553,11 @@ def test_stripes_amounts_have_twelve_digits(shop, amount, is_read):
     else:
         with pytest.raises(BadAmount):
             facts_of("payment_intent", source)
+
+
+@pytest.mark.parametrize(
+    "text", ["a\0b", "x" * 256, 5, ["pi_1"]], ids=["NUL", "256 characters", "a number", "a list"]
+)
+def test_what_is_no_short_text_is_no_id(shop, text):
+    with pytest.raises(BadObject):
+        facts_of("payment_intent", shop.intent(100, id=text))

@@ -275,6 +275,7 @@ def test_the_apps_own_account_is_not_asked_for_money(stripe, ledger):
     stripe.deliver(*shop.events)
 
     assert cases() == []
+    assert set(stripe.outcomes()) == {"applied"}
 
 
 def test_each_attempt_that_fails_is_told_once(stripe, shop):
