@@ -4,6 +4,7 @@ import time
 
 from billing.ledger import grants
 from billing.operations import dead_letters as dead_letters_table
+from billing.purchases import credits_back
 from billing.renewal import signup_grant
 from billing.usage import holds, post
 from billing_client.messages import (
@@ -33,7 +34,9 @@ def apply_one(message: post.Message) -> dict[str, object]:
     Raises the error of a rejected message, which may be replayed once its cause is gone.
     """
     with transaction() as ctx:
-        (answer,) = post.apply(ctx, [message])
+        (answer,) = answers = post.apply(ctx, [message])
+        if not isinstance(message, Debit):
+            credits_back.follow(ctx, answers)
     if answer.error is not None and answer.is_rejected:
         raise answer.error
     return {"outcome": answer.outcome, "is_repeat": answer.is_repeat}
@@ -112,4 +115,4 @@ def release(message: Release) -> dict[str, object]:
 @app.task(name="holds.expire_due", is_tick=True)
 def expire_holds() -> dict[str, object]:
     """Expire the holds that are due."""
-    return sweeps.counts(sweeps.until_done(holds.sweep))
+    return sweeps.counts(sweeps.until_done(credits_back.expire_holds))

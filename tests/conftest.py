@@ -31,6 +31,7 @@ MOST_PROCESSES = 4
 BEGUN_FIRST = (
     "worker/test_workers_for_real.py",
     "lives/test_lives.py",
+    "machine/test_machine.py",
     "bench/test_bench.py",
     "cli/test_finding_servers.py",
     "cli/test_relay_command.py",

@@ -8,6 +8,7 @@ from sqlalchemy import insert, select, update
 
 from billing.ledger import grants
 from billing.lifecycle import status
+from billing.purchases import credits_back
 from billing.renewal import expiry, plan_changes, renewals, repairs, signup_grant
 from billing.support import audit, overview
 from billing.sweep import SweepResult
@@ -70,7 +71,9 @@ class Ledger:
 
     def debit_all(self, messages) -> list[Answer]:
         with transaction() as ctx:
-            return post.apply(ctx.at(self.now), messages)
+            answers = post.apply(ctx.at(self.now), messages)
+            credits_back.follow(ctx.at(self.now), answers)
+        return answers
 
     def grant(self, slug, amount, source="goodwill", *, key, **fields) -> grants.Granted:
         message = Grant(self.ids.get(slug, 999_999), amount, source, key, **fields)

@@ -214,7 +214,7 @@ class Settings(BaseSettings):
             raise ValueError(f"Each secret must have {MIN_SECRET_CHARACTERS} characters or more.")
         return secrets
 
-    @cached_property  # every transaction asks for them
+    @cached_property
     def reference_secrets(self) -> tuple[str, ...]:
         """Return the secrets that sign references of Checkout sessions."""
         return _by_commas(self.checkout_secrets)
@@ -271,12 +271,12 @@ class Settings(BaseSettings):
             raise ValueError("BILLING_STRIPE_API_BASE must be https for a live key.")
         return self
 
-    @property
+    @cached_property
     def stripe_secrets(self) -> tuple[str, ...]:
         """Return the secrets of our webhook endpoints."""
         return _by_commas(self.stripe_webhook_secrets)
 
-    @property
+    @cached_property
     def takes_live_events(self) -> bool:
         """Whether live events are applied and test events ignored, or the other way round."""
         if self.stripe_livemode is not None:

@@ -15,7 +15,7 @@ from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredInvoice, MirroredSubscription
 from billing.ledger import idempotency
-from billing.lifecycle import reactivation
+from billing.lifecycle import status
 from billing.purchases import clawbacks, purchases
 from billing.purchases.money import PaymentState
 from billing.purchases.purchases import Bought
@@ -76,7 +76,7 @@ def _pay(ctx: Context, invoice: TransferInvoice) -> None:
     _run_subscription(ctx, bought)
     if bought.credits > 0 and purchases.open_one(ctx, bought) is None:
         _adjust_credits(ctx, invoice)  # it was paid before, returned, and paid again
-    reactivation.payment_received(ctx.by(ACTOR), [invoice.account_id])
+    status.payment_received(ctx.by(ACTOR), [invoice.account_id])
     payload: dict[str, object] = {
         "payment": invoice.number,
         "currency": invoice.currency,

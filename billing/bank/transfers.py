@@ -12,7 +12,7 @@ from billing.bank.errors import TransferChanged, UnknownTransfer
 from billing.bank.matching.types import ENGINE_VERSION, MatchDecision
 from billing.context import Context
 from billing.events import outbox
-from billing.lifecycle.trials import fingerprint_rows, fingerprints
+from billing.lifecycle.trials import fingerprints
 from models.transfers import Decision, Payer, Transfer
 
 
@@ -142,10 +142,10 @@ def link_payer(ctx: Context, iban: str | None, account_ids: Iterable[int]) -> No
     """Link the IBAN to these accounts as a trial fingerprint: each payer gets one trial."""
     if iban is not None:
         payer = [fingerprints.of_iban(iban)]
-        fingerprint_rows.record(ctx, dict.fromkeys(account_ids, payer))
+        fingerprints.record(ctx, dict.fromkeys(account_ids, payer))
 
 
 def unlink_payer(session: Session, iban: str | None, account_ids: Iterable[int]) -> None:
     """Remove that link: a reviewer says that the payment was not for these accounts."""
     if iban is not None:
-        fingerprint_rows.forget(session, account_ids, fingerprints.of_iban(iban))
+        fingerprints.forget(session, account_ids, fingerprints.of_iban(iban))

@@ -29,21 +29,15 @@ FUNDED = """(
                WHERE s.tenant_id = a.id AND s.payment_method = 'bank_transfer'
                  AND s.external_payment_id LIKE 'billing:%%' AND s.status = 'active'))"""
 
-_FUNDED_NOW = FUNDED.format(now="%(now)s")
-_FUNDED_ACCOUNTS = f"""
-SELECT a.id FROM igny8_tenants AS a WHERE a.id = ANY(%(ids)s::bigint[]) AND {_FUNDED_NOW}
-"""  # noqa: S608
+#: The same, of an account `a` at the time of the act: `now` of the statement's values.
+FUNDED_NOW = FUNDED.format(now="%(now)s")
+_IS_FUNDED = f"SELECT {FUNDED_NOW} FROM igny8_tenants AS a WHERE a.id = %(id)s"  # noqa: S608
 
 
 def is_funded(ctx: Context, account_id: int) -> bool:
     """Whether a purchase funds the account. Call it under the account's lock."""
-    return bool(funded_accounts(ctx, [account_id]))
-
-
-def funded_accounts(ctx: Context, account_ids: Iterable[int]) -> set[int]:
-    """Return those of these accounts that purchases fund. Call it under their locks."""
-    values = {"ids": list(account_ids), "now": ctx.now}
-    return {row[0] for row in ctx.session.connection().exec_driver_sql(_FUNDED_ACCOUNTS, values)}
+    values = {"id": account_id, "now": ctx.now}
+    return bool(ctx.session.connection().exec_driver_sql(_IS_FUNDED, values).scalar_one())
 
 
 class Funding(NamedTuple):

@@ -62,6 +62,7 @@ def lookup(session: Session, uuids: Iterable[str]) -> dict[str, KnownKey]:
     return {uuid: KnownKey(content, entry_id) for uuid, content, entry_id in rows}
 
 
+TABLE, COLUMNS = "billing.keys", "key, content, entry_id"
 #: Frees uuids that only another account's reversal has marked; values: `keys`.
 _FREE = "DELETE FROM billing.keys WHERE key = ANY(%(keys)s::uuid[]) AND content = 0"
 
@@ -71,12 +72,6 @@ def free(session: Session, uuids: Iterable[str]) -> None:
     session.connection().exec_driver_sql(_FREE, {"keys": sql.texts(uuids)})
 
 
-def claim(session: Session, new: Mapping[str, KnownKey]) -> None:
-    """Make these uuids stand for this, for ever.
-
-    Raises:
-        sqlalchemy.exc.IntegrityError: If another transaction has claimed one of them for an account
-            that is not locked here; the batch then goes again, and finds it known.
-    """
-    lines = [f"{key}\x1f{content}\x1f{entry_id}\n" for key, (content, entry_id) in new.items()]
-    sql.copy(session, "billing.keys", "key, content, entry_id", lines)
+def copy_lines(new: Mapping[str, KnownKey]) -> list[str]:
+    """The lines of COPY that make these uuids stand for this, for ever."""
+    return [f"{key}\x1f{content}\x1f{entry_id}\n" for key, (content, entry_id) in new.items()]

@@ -192,21 +192,28 @@ class Ledger:
             balance.lots.sort(key=burn_order)
 
     def write(self) -> None:
-        """Write entries, keys, lots, balances, the main app's balances, and low-balance events."""
+        """Write entries, keys, lots, balances, the main app's balances, and low-balance events.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If another transaction has claimed a key for an account
+                that is not locked here; the batch then goes again, and finds it known.
+        """
         session, balances = self.ctx.session, list(self.by_account.values())
         for balance in balances:
             if balance.debt and balance.has_changed:
                 self.repay(balance)
-        if self._entries:
-            sql.copy(session, entry_rows.TABLE, entry_rows.COLUMNS, self._entry_lines())
+        events = [event for balance in balances for event in self._low_balance_events(balance)]
+        entries, keys = self._entry_lines(), idempotency.copy_lines(self._new_keys)
+        if entries:
+            sql.copy(session, entry_rows.TABLE, entry_rows.COLUMNS, entries)
         if self._freed:
             idempotency.free(session, self._freed)
-        if self._new_keys:
-            idempotency.claim(session, self._new_keys)
+        if keys:
+            sql.copy(session, idempotency.TABLE, idempotency.COLUMNS, keys)
         changed = [balance for balance in balances if balance.has_changed]
         lots = [lot for balance in balances for lot in balance.changed_lots()]
         balance_rows.write(session, changed, lots)
-        if events := [event for balance in changed for event in self._low_balance_events(balance)]:
+        if events:
             outbox.leave_all(self.ctx, events)
 
     def _entry_lines(self) -> list[str]:

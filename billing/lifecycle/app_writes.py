@@ -13,9 +13,10 @@ from typing import NamedTuple
 from billing.context import Context
 from billing.host import accounts
 from billing.host.accounts import HostAccount
-from billing.lifecycle import effects
+from billing.lifecycle import transitions
 from billing.lifecycle.transitions import SET_BY_APP
 from billing.postgres import sql
+from billing.renewal import cycles
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
 #: Statuses in which reasons for suspension may stay open.
@@ -100,8 +101,8 @@ def _apply(ctx: Context, writes: Mapping[int, Write], *, to: str) -> None:
         _suspend(ctx, before)
     elif to not in KEEPS_REASONS:
         came_from |= _lift(ctx, before)
-    effects.apply(ctx, came_from, to=to)
-    effects.record(ctx, sorted(before.items()), to=to, reason=SET_BY_APP)
+    transitions.apply(ctx, came_from, to=to)
+    transitions.record(ctx, sorted(before.items()), to=to, reason=SET_BY_APP)
 
 
 def _leave_active(ctx: Context, written_at: Mapping[int, dt.datetime], *, to: str) -> None:
@@ -111,7 +112,7 @@ def _leave_active(ctx: Context, written_at: Mapping[int, dt.datetime], *, to: st
     """
     accounts.set_status(ctx.session, list(written_at), "active")
     for account_id, at in written_at.items():
-        effects.leave_active(ctx.at(min(at, ctx.now)), account_id)
+        cycles.end(ctx.at(min(at, ctx.now)), account_id)
     accounts.set_status(ctx.session, list(written_at), to)
 
 

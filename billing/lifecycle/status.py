@@ -1,6 +1,7 @@
 """Changes of an account's status, for one account or many: lock, check the table, write.
 
-A suspension has reasons; lifting one reactivates the account only when none is left.
+A suspension has reasons; lifting one reactivates the account only when none is left. A payment
+activates its account, in the transaction that records the payment.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +10,19 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from billing.context import Context
+from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.host.accounts import HostAccount, Locked
-from billing.lifecycle import app_writes, effects, transitions
+from billing.lifecycle import app_writes, transitions
+from billing.lifecycle.dunning import rows as dunning_rows
+from billing.lifecycle.trials import rows as trial_rows
 from billing.postgres import sql
+from billing.renewal import cycles
 from models.accounts import Suspension
+
+#: Statuses that a payment for a plan turns into active. `suspended` is not one of them: where the
+#: main app suspended an account itself, nobody knows for which reason.
+REACTIVATED_BY_PAYMENT = frozenset({"trial", "pending_payment", "cancelled"})
 
 
 def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
@@ -39,25 +48,6 @@ def change(ctx: Context, account_id: int, *, to: str, reason: str) -> bool:
     return True
 
 
-def change_all(
-    ctx: Context,
-    account_ids: Iterable[int],
-    *,
-    to: str,
-    reason: str,
-    locked: Locked | None = None,
-) -> None:
-    """Change the status of accounts that have no reason for suspension, where it differs.
-
-    `locked`: the accounts, if the caller has locked and read them in this transaction. Raises as
-    `change`, for the first that can't change.
-    """
-    billable = _lock(ctx, account_ids, locked=locked)
-    moving = [account for account in billable if account.status != to]
-    transitions.check(moving, to=to, reason=reason, actor=ctx.actor)
-    _write(ctx, moving, to=to, reason=reason)
-
-
 def suspend(ctx: Context, account_id: int, *, reason: str) -> bool:
     """Suspend an account for a reason; False if it is suspended for that reason already.
 
@@ -72,7 +62,8 @@ def suspend_all(
     """Suspend accounts for one reason; returns those for which this changed something.
 
     An account that has the reason already, and that the main app reactivated itself, is suspended
-    again. `locked`: as in `change_all`. Raises as `change`, for the first that can't be suspended.
+    again. `locked`: the accounts, if the caller has locked and read them in this transaction.
+    Raises as `change`, for the first that can't be suspended.
     """
     billable = _lock(ctx, account_ids, locked=locked)
     transitions.check(billable, to="suspended", reason=reason, actor=ctx.actor)
@@ -93,7 +84,7 @@ def suspend_all(
     moving = [account for account in billable if account.status != "suspended"]
     _write(ctx, moving, to="suspended", reason=reason)
     if reason == "trial_over":
-        effects.end_trials(ctx, ids, outcome="expired")
+        transitions.end_trials(ctx, ids, outcome="expired")
     return sorted(before.keys() | {account.id for account in moving})
 
 
@@ -112,6 +103,78 @@ def lift(ctx: Context, account_id: int, *, reason: str, to: str | None = None) -
         transitions.check([account], to=to or before, reason="lifted", actor=ctx.actor)
         _write(ctx, [account], to=to or before, reason="lifted", came_from={account_id: before})
     return True
+
+
+def payment_received(ctx: Context, account_ids: Sequence[int]) -> None:
+    """Activate accounts whose plans were paid for; active accounts stay as they are.
+
+    Closes their dunning cases, ends their trials, and lifts the suspensions that a payment lifts.
+    While another reason stands, such as a dispute or an operator's, the account stays suspended; it
+    becomes active once that is lifted. System accounts are left alone. Raises UnknownAccount,
+    AccountDeleted or StatusChangeRefused.
+    """
+    locked = accounts.lock(ctx.session, account_ids)
+    missing = [id for id in account_ids if id not in locked]
+    if missing:
+        raise UnknownAccount(account_id=missing[0])
+    billable = {id: account for id, account in locked.items() if not account.is_system}
+    burdened = burdened_accounts(ctx.session, billable)
+    for account_id in sorted(burdened):
+        _relieve(ctx, locked[account_id])
+    waiting = [
+        id
+        for id, account in billable.items()
+        if id not in burdened and account.status in REACTIVATED_BY_PAYMENT
+    ]
+    activate(ctx, accounts.lock_all_billable(ctx.session, waiting, locked=locked))
+
+
+def activate(ctx: Context, waiting: Sequence[HostAccount]) -> None:
+    """Activate accounts that were paid for, in one batch; system accounts are left alone.
+
+    They are locked, not deleted, not burdened (`burdened_accounts`), and of a status that a payment
+    changes. Raises StatusChangeRefused.
+    """
+    waiting = [account for account in waiting if not account.is_system]
+    transitions.check(waiting, to="active", reason="paid", actor=ctx.actor)
+    _write(ctx, waiting, to="active", reason="paid")
+
+
+_BURDENED = """
+SELECT account_id FROM billing.suspensions
+WHERE account_id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL
+UNION
+SELECT account_id FROM billing.dunning_cases
+WHERE account_id = ANY(%(ids)s::bigint[]) AND closed_at IS NULL
+UNION
+SELECT account_id FROM billing.status_writes WHERE account_id = ANY(%(ids)s::bigint[])
+"""
+
+
+def burdened_accounts(session: Session, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts for which a payment changes more than the status.
+
+    They have a reason for suspension, an open dunning case, or a status that the main app wrote and
+    that has no effects yet. Call it under their locks.
+    """
+    ids = {"ids": list(account_ids)}
+    return {row[0] for row in session.connection().exec_driver_sql(_BURDENED, ids)}
+
+
+def _relieve(ctx: Context, account: HostAccount) -> None:
+    """Lift what a payment lifts, and close the dunning case; activate unless a reason is left."""
+    for reason in suspension_reasons(ctx.session, account.id):
+        if reason in transitions.MONEY_REASONS:
+            lift(ctx, account.id, reason=reason, to="active")
+    dunning_rows.close(ctx, [account.id], outcome="paid")
+    if suspension_reasons(ctx.session, account.id):
+        open_reasons = update(Suspension).where(
+            Suspension.account_id == account.id, Suspension.lifted_at.is_(None)
+        )
+        ctx.session.execute(open_reasons.values(status_before="active"))
+        trial_rows.end(ctx, [account.id], outcome="paid")
+    elif account.status in REACTIVATED_BY_PAYMENT:
+        change(ctx, account.id, to="active", reason="paid")
 
 
 def suspension_reasons(session: Session, account_id: int) -> list[str]:
@@ -185,8 +248,10 @@ def _write(
         return
     for account in moving:
         if account.status == "active":
-            effects.leave_active(ctx, account.id)
+            cycles.end(ctx, account.id)  # what was due until now is given first
     accounts.set_status(ctx.session, [account.id for account in moving], to)
     before = {account.id: account.status for account in moving} | dict(came_from or {})
-    effects.apply(ctx, before, to=to)
-    effects.record(ctx, [(account.id, account.status) for account in moving], to=to, reason=reason)
+    transitions.apply(ctx, before, to=to)
+    transitions.record(
+        ctx, [(account.id, account.status) for account in moving], to=to, reason=reason
+    )

@@ -8,7 +8,7 @@ rest. If the payment fails, what is left of the bridge expires.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
@@ -19,9 +19,7 @@ from billing.ledger import entry_rows, idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OpenLot
-from billing.postgres import sql
 from billing.renewal import rollover
-from models.purchases import Purchase
 
 SOURCE = "bridge"
 
@@ -137,31 +135,30 @@ def _has_bridge(session: Session, account_id: int) -> bool:
     return rows.first() is not None
 
 
-_FIND = """
-SELECT id, key FROM billing.lots
-WHERE account_id = ANY(%(ids)s::bigint[]) AND source = %(source)s AND key = ANY(%(keys)s)
+#: The entry of the bridge into the first month of a row of `purchases`, in SQL: see `key_of`.
+ENTRY_OF_PURCHASE = """
+(SELECT k.entry_id FROM billing.keys AS k
+ WHERE purchases.plan_id IS NOT NULL
+   AND k.key = billing.key_uuid('billing:bridge:' || purchases.account_id || ':'
+                                || floor(extract(epoch FROM purchases.starts_at))::bigint))
 """
+_LOTS = f"""
+SELECT e.id, l.id FROM {entry_rows.TABLE} AS e
+JOIN billing.lots AS l ON l.id = (e.lots_used -> 0 ->> 0)::bigint
+WHERE e.id = ANY(%(ids)s::bigint[]) AND l.source = %(source)s
+"""  # noqa: S608 - our own table's name
 
 
-def uuids_of(purchases: Iterable[Purchase]) -> dict[str, tuple[str, int]]:
-    """The keys of bridges into the first months of these purchases, with the purchases' ids.
+def lots_of(session: Session, entry_ids: Mapping[int, int]) -> dict[int, int]:
+    """Read the lots of bridges that became no purchase's first lot yet.
 
-    By uuid, to be looked up with the purchases' own keys.
+    `entry_ids`: the bridges' entries, by the ids of the purchases that they lead to; so is the
+    result. Of two purchases with one bridge the later takes it.
     """
-    keys = [(key_of(bought.account_id, bought.starts_at), bought.id) for bought in purchases]
-    return {idempotency.as_uuid(key): (key, purchase_id) for key, purchase_id in keys}
-
-
-def find(ledger: Ledger, known: Iterable[tuple[str, int]]) -> dict[int, int]:
-    """Find the lots of bridges that were given, by the ids of the purchases they lead to."""
-    purchase_ids = dict(known)
-    values = {
-        "ids": sql.numbers(ledger.by_account),
-        "source": SOURCE,
-        "keys": list(purchase_ids),
-    }
-    rows = ledger.ctx.session.connection().exec_driver_sql(_FIND, values)
-    return {purchase_ids[key]: lot_id for lot_id, key in rows}
+    purchase_ids = {entry_id: purchase_id for purchase_id, entry_id in sorted(entry_ids.items())}
+    values = {"ids": list(purchase_ids), "source": SOURCE}
+    rows = session.connection().exec_driver_sql(_LOTS, values)
+    return {purchase_ids[entry_id]: lot_id for entry_id, lot_id in rows}
 
 
 _BECOME = """

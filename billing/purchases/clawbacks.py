@@ -61,12 +61,7 @@ def _settle(
     ctx: Context, bought: Sequence[Purchase], state: PaymentState, frozen: Sequence[Hold]
 ) -> None:
     account_id = bought[0].account_id
-    keys = [
-        idempotency.as_uuid(_key(purchase, number))
-        for purchase in bought
-        for number in range(purchase.undone + 1, purchase.take_backs + 2)
-    ]
-    ledger = open_accounts(ctx, [account_id], key_uuids=keys)
+    ledger = open_accounts(ctx, [account_id], key_uuids=_uuids(bought))
     balance = ledger.of(account_id)
     # Frozen credits are unspent, too: a refund takes them, and the disputes freeze the rest.
     for hold in frozen:
@@ -87,6 +82,47 @@ def _must_change(purchase: Purchase, state: PaymentState) -> bool:
     is_stopped = purchase.next_due_at is None and purchases.due_at(purchase) is not None
     is_equal = (purchase.reduced, purchase.taken_back) == (target.reduced, target.taken_back)
     return is_stopped or not is_equal
+
+
+def claw_back_anew(ctx: Context, account_id: int, clawed: Sequence[Purchase]) -> None:
+    """Make clawbacks again whose purchase has credits that are no longer spent.
+
+    A refund charges for spent credits: it makes them a debt, or writes them off. If a reversal or
+    the end of a hold gives such credits back, the account ends as if that had come first.
+    """
+    ledger = open_accounts(ctx, [account_id], key_uuids=_uuids(clawed))
+    balance = ledger.by_account.get(account_id)
+    if balance is None or balance.account.is_deleted:
+        return
+    for purchase in clawed:
+        if _charges_too_much(ledger, balance, purchase):
+            taken_back, cancelled = purchase.taken_back, purchase.cancelled
+            _undo(ledger, purchase)
+            purchase.taken_back, purchase.cancelled = taken_back, cancelled
+            _take(ledger, balance, purchase, taken_back - cancelled)
+    ledger.write()
+    ctx.session.flush()
+
+
+def _charges_too_much(ledger: Ledger, balance: Balance, purchase: Purchase) -> bool:
+    """Whether it charged for spent credits, and has others that came free or expired since."""
+    details = [entry.details or {} for entry in _take_backs(ledger, purchase)]
+    charged = sum([cast("int", x["debt"]) + cast("int", x["written_off"]) for x in details])
+    if not charged:
+        return False
+    lot_ids = _lot_ids(ledger.ctx.session, purchase)
+    ledger.open_lots(balance, lot_ids)
+    is_free = any(lot.free for lot in balance.lots if lot.id in lot_ids)
+    return is_free or _expired(ledger, purchase, lot_ids, charged) > 0
+
+
+def _uuids(bought: Iterable[Purchase]) -> list[str]:
+    """The keys of these purchases' clawbacks that are not undone, and of the next one."""
+    return [
+        idempotency.as_uuid(_key(purchase, number))
+        for purchase in bought
+        for number in range(purchase.undone + 1, purchase.take_backs + 2)
+    ]
 
 
 def _key(purchase: Purchase, number: int) -> str:

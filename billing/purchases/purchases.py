@@ -5,10 +5,11 @@ While a purchase funds an account, its credit cycle is paused (decision 0011).
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Boolean, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -66,9 +67,36 @@ def lot_key(purchase: Purchase, number: int) -> str:
     return idempotency.own("bought", purchase.key, number)
 
 
+class LotKey(NamedTuple):
+    """The key of a lot, its uuid in the table of keys, and the digest of its content."""
+
+    key: str
+    uuid: str
+    content: int
+
+
+def _keys_to_come(purchase: Purchase) -> dict[int, LotKey]:
+    """The keys of the purchase's lots that were not given yet, by their numbers."""
+    keys = {n: lot_key(purchase, n) for n in range(purchase.given + 1, purchase.lots + 1)}
+    return {
+        number: LotKey(key, idempotency.as_uuid(key), idempotency.digest("bought", key))
+        for number, key in keys.items()
+    }
+
+
 def months_of(starts_at: dt.datetime, ends_at: dt.datetime) -> int:
     """Count months, at least one: Feb 28 to Mar 31 is one, a year twelve."""
     return max(1, round((ends_at - starts_at) / MONTH))
+
+
+#: Whether the account of a purchase has a running credit cycle.
+_HAS_CYCLE = literal_column(
+    "EXISTS (SELECT FROM billing.credit_calendars AS c"
+    " WHERE c.account_id = purchases.account_id AND c.ended_at IS NULL)",
+    Boolean,
+)
+#: The entry of the bridge that leads to a purchase, if one was given.
+_BRIDGE = literal_column(bridge.ENTRY_OF_PURCHASE, BigInteger)
 
 
 def open_one(ctx: Context, bought: Bought) -> Purchase | None:
@@ -94,12 +122,15 @@ def open_all(ctx: Context, bought: Sequence[Bought]) -> list[Purchase]:
         }
         for line in bought
     ]
-    new = insert(Purchase).values(rows).on_conflict_do_nothing(index_elements=[Purchase.key])
-    opened = list(ctx.session.scalars(new.returning(Purchase)))
-    funded = {purchase.account_id for purchase in opened if _funds(purchase, ctx.now)}
-    for account_id in sorted(cycle_rows.read(ctx.session, funded)) if funded else ():
+    statement = insert(Purchase).values(rows)
+    statement = statement.on_conflict_do_nothing(index_elements=[Purchase.key])
+    answers = ctx.session.execute(statement.returning(Purchase, _HAS_CYCLE, _BRIDGE)).all()
+    opened = [purchase for purchase, _, _ in answers]
+    ending = {new.account_id for new, has_cycle, _ in answers if has_cycle and _funds(new, ctx.now)}
+    for account_id in sorted(ending):
         end_cycle(ctx, account_id)
-    give_due(ctx, opened)
+    bridges = {new.id: entry_id for new, _, entry_id in answers if entry_id}
+    give_due(ctx, opened, bridge_lots=bridge.lots_of(ctx.session, bridges) if bridges else {})
     return opened
 
 
@@ -128,8 +159,12 @@ def end_cycle(ctx: Context, account_id: int) -> None:
     ledger.write()
 
 
-def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
+def give_due(
+    ctx: Context, purchases: Iterable[Purchase], *, bridge_lots: Mapping[int, int] | None = None
+) -> list[SweepResult]:
     """Give every due lot of these purchases, whose accounts are locked.
+
+    `bridge_lots`: the bridges' lots that lead to new purchases, by the purchases' ids.
 
     Raises UnknownAccount, AccountDeleted or, for a purchase that has given nothing yet,
     BalanceTooLarge.
@@ -137,22 +172,20 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
     ordered = sorted(purchases, key=lambda purchase: (purchase.account_id, purchase.id))
     if not ordered:
         return []
-    keys = [
-        idempotency.as_uuid(lot_key(purchase, number))
-        for purchase in ordered
-        for number in range(purchase.given + 1, purchase.lots + 1)
-    ]
-    bridge_keys = bridge.uuids_of([p for p in ordered if p.plan_id and not p.given])
-    keys += bridge_keys
+    keys = {purchase.id: _keys_to_come(purchase) for purchase in ordered}
+    uuids = [key.uuid for of_lots in keys.values() for key in of_lots.values()]
     ids = {purchase.account_id for purchase in ordered}
-    ledger = open_accounts(ctx, ids, key_uuids=keys, entries=len(ordered))
-    known = [named for uuid, named in bridge_keys.items() if uuid in ledger.known_keys]
-    bridges = bridge.find(ledger, known) if known else {}
+    ledger = open_accounts(ctx, ids, key_uuids=uuids, entries=len(ordered))
+    bridges = bridge_lots or {}
     results = [
         result
         for purchase in ordered
         for result in _give(
-            ledger, ledger.of(purchase.account_id), purchase, bridges.get(purchase.id)
+            ledger,
+            ledger.of(purchase.account_id),
+            purchase,
+            keys[purchase.id],
+            bridges.get(purchase.id),
         )
     ]
     ledger.write()
@@ -161,7 +194,11 @@ def give_due(ctx: Context, purchases: Iterable[Purchase]) -> list[SweepResult]:
 
 
 def _give(
-    ledger: Ledger, balance: Balance, purchase: Purchase, bridge_lot: int | None
+    ledger: Ledger,
+    balance: Balance,
+    purchase: Purchase,
+    keys: Mapping[int, LotKey],
+    bridge_lot: int | None,
 ) -> list[SweepResult]:
     results = []
     while purchase.next_due_at is not None and purchase.next_due_at <= ledger.ctx.now:
@@ -169,7 +206,10 @@ def _give(
         amount = min(purchase.credits - purchase.reduced, still_to_come(purchase))
         try:
             first = bridge_lot if number == 1 else None
-            _give_lot(ledger, balance, purchase, amount, number=number, at=at, bridge_lot=first)
+            key = keys[number]
+            _give_lot(
+                ledger, balance, purchase, amount, key, number=number, at=at, bridge_lot=first
+            )
         except BalanceTooLarge:
             if purchase.given == 0:
                 raise
@@ -190,16 +230,16 @@ def _give_lot(
     balance: Balance,
     purchase: Purchase,
     amount: int,
+    lot: LotKey,
     *,
     number: int,
     at: dt.datetime,
     bridge_lot: int | None,
 ) -> None:
     """Give the n-th lot; a bridge into its month becomes the lot, and only the rest is given."""
-    expires_at, key = ends_at(purchase, number), lot_key(purchase, number)
-    content, uuid = idempotency.digest("bought", key), idempotency.as_uuid(key)
-    if uuid in ledger.known_keys:
+    if lot.uuid in ledger.known_keys:
         return
+    expires_at, key = ends_at(purchase, number), lot.key
     details = {"lot": number, "of": purchase.lots, "plan_id": purchase.plan_id}
     if bridge_lot is None:
         lots = ledger.give(balance, amount, source=purchase.source, key=key, expires_at=expires_at)
@@ -217,8 +257,8 @@ def _give_lot(
         details["bridge"] = whole - amount
     ledger.post(
         balance,
-        uuid=uuid,
-        content=content,
+        uuid=lot.uuid,
+        content=lot.content,
         amount=amount,
         type="grant",
         description=purchase.source,

@@ -4,15 +4,14 @@ A lot can't be spent after its time, swept or not (`billing.ledger.lots`); the s
 balance in line. Held credits stay with their hold, and expire if it gives them back.
 """
 
-from collections.abc import Iterable, Sequence
-
-from sqlalchemy.orm import Session
+from collections.abc import Collection, Iterable, Sequence
 
 from billing.context import Context
 from billing.host import accounts
 from billing.ledger.balance import Balance
 from billing.ledger.ledger import Ledger, open_accounts
 from billing.ledger.lots import OpenLot
+from billing.postgres import sql
 from billing.renewal import due, renewals, rollover
 from billing.sweep import AT_ONCE, SweepResult, all_or_each
 
@@ -44,16 +43,34 @@ def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
     return results
 
 
-def end_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
-    """Expire what is left of these accounts' trial credits; returns the number of credits.
+def end_trial_credits(ctx: Context, account_ids: Collection[int]) -> int:
+    """Expire what is left of these accounts' trial credits; returns the number of credits."""
+    return _end_trial_lots(ctx, account_ids)
 
-    Adopts no account that has no balance of ours yet.
+
+def end_returned_trial_credits(ctx: Context, account_ids: Iterable[int]) -> int:
+    """Expire trial credits that came back after their trial's end; returns the number of credits.
+
+    A reversal or the end of a hold gives them back. Lots of a later grant stay.
     """
-    with_lots = _with_trial_credits(ctx.session, account_ids)
-    if not with_lots:
-        return 0
-    ledger = open_accounts(ctx, with_lots, key_uuids=())
-    lots = [(balance, lot) for balance in ledger.by_account.values() for lot in _of_trial(balance)]
+    values = {"ids": list(account_ids), "outcomes": list(ENDED)}
+    rows = sql.rows(ctx.session, _TRIAL_LOTS, values)
+    expired = rollover.expired_before(ctx.session, [lot_id for _, lot_id, _ in rows])
+    lots = {lot: id for id, lot, has_ended in rows if has_ended or lot in expired}
+    return _end_trial_lots(ctx, sorted(set(lots.values())), lots) if lots else 0
+
+
+def _end_trial_lots(
+    ctx: Context, account_ids: Iterable[int], lot_ids: Collection[int] | None = None
+) -> int:
+    """Expire the free credits of these accounts' trial lots, or of those with these ids."""
+    ledger = open_accounts(ctx, list(account_ids), key_uuids=())
+    lots = [
+        (balance, lot)
+        for balance in ledger.by_account.values()
+        for lot in _of_trial(balance)
+        if lot_ids is None or lot.id in lot_ids
+    ]
     rollover.find_keys(ledger, [lot for _, lot in lots])
     ledger.reserve(len(lots))
     entries = [rollover.expire(ledger, balance, lot, happened_at=ctx.now) for balance, lot in lots]
@@ -76,13 +93,13 @@ def _of_trial(balance: Balance) -> list[OpenLot]:
     return [lot for lot in balance.lots if lot.source == "trial" and lot.free]
 
 
-_WITH_TRIAL_CREDITS = """
-SELECT DISTINCT account_id FROM billing.lots
-WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open AND source = 'trial'
+#: Outcomes of a trial that ended its credits.
+ENDED = ("paid", "expired", "cancelled")
+
+_TRIAL_LOTS = """
+SELECT l.account_id, l.id,
+       t.outcome = ANY(%(outcomes)s::text[]) AND l.recorded_at <= t.ended_at
+FROM billing.lots AS l LEFT JOIN billing.trials AS t USING (account_id)
+WHERE l.account_id = ANY(%(ids)s::bigint[]) AND l.is_open AND l.source = 'trial'
+  AND l.remaining > l.held
 """
-
-
-def _with_trial_credits(session: Session, account_ids: Iterable[int]) -> list[int]:
-    ids = {"ids": list(account_ids)}
-    rows = session.connection().exec_driver_sql(_WITH_TRIAL_CREDITS, ids)
-    return sorted(row[0] for row in rows)

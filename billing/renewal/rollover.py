@@ -8,6 +8,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from sqlalchemy.orm import Session
+
 from billing.ledger import idempotency
 from billing.ledger.balance import Balance
 from billing.ledger.balance_rows import NewLot
@@ -44,6 +46,12 @@ def find_keys(ledger: Ledger, lots: Iterable[OpenLot]) -> None:
         ledger.known_keys.update(used)
         pending = [lot_id for lot_id, uuids in keys.items() if used.keys() >= set(uuids)]
         first, count = first + count, LOOKED_UP_AT_ONCE
+
+
+def expired_before(session: Session, lot_ids: Iterable[int]) -> set[int]:
+    """Return those of these lots that have expired once, whatever came back to them since."""
+    uuids = {_uuid_of(lot_id, 1): lot_id for lot_id in lot_ids}
+    return {uuids[uuid] for uuid in idempotency.lookup(session, list(uuids))} if uuids else set()
 
 
 def expired(ledger: Ledger) -> list[tuple[Balance, OpenLot]]:

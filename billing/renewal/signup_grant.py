@@ -1,7 +1,7 @@
 """The signup grant: an account's first credits, once, unless the main app has given them.
 
 For an active account its credit cycle begins with them. An account in trial gets trial credits,
-and its cycle when it becomes active (`billing.lifecycle.effects`).
+and its cycle when it becomes active (`billing.lifecycle.transitions`).
 """
 
 import datetime as dt

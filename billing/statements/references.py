@@ -10,7 +10,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from stdnum import iban as stdnum_iban
 from stdnum import iso11649, numdb
 from stdnum.be import ogm_vcs
 from stdnum.ch import esr
@@ -136,11 +135,6 @@ def _party_account(text: str) -> PartyAccount:
         return PartyAccount(None, number, IBAN_CUT)
     iban = plain_iban(number)
     return PartyAccount(iban) if iban else PartyAccount(None, number)
-
-
-def is_valid_iban(text: str) -> bool:
-    """Whether country, length and check digits (ISO 13616) are right."""
-    return bool(stdnum_iban.is_valid(text, check_country=False))
 
 
 def is_qr_iban(iban: str) -> bool:

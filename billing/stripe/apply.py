@@ -21,7 +21,7 @@ from billing.stripe.errors import (
 )
 from billing.stripe.events import Guard
 from billing.stripe.fields import JSON
-from billing.stripe.inbox import Handling, OpenEvent, Retry
+from billing.stripe.inbox import WAITING, Handling, OpenEvent, Outcome, Retry
 from billing.stripe.kinds import KINDS
 from billing.stripe.object_rows import State
 from billing.stripe.objects.base import Facts
@@ -39,6 +39,15 @@ class Fetched:
 
 #: Stripe's answer for an event. None: there was nothing to ask. An error: Stripe can't be asked.
 Answer = Fetched | Exception | None
+
+
+def apply_rows(
+    ctx: Context, rows: Sequence[OpenEvent], *, guard: Guard, answers: Mapping[int, Answer]
+) -> dict[int, Outcome]:
+    """Apply events in this transaction. An event that needs a batch of its own stays `WAITING`."""
+    with inbox.handle(ctx, rows) as handling:
+        apply(ctx, handling, guard=guard, answers=answers)
+    return {row.id: Outcome(row.id, WAITING) for row in rows} | handling.outcomes
 
 
 def apply(ctx: Context, handling: Handling, *, guard: Guard, answers: Mapping[int, Answer]) -> None:

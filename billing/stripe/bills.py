@@ -1,13 +1,12 @@
 """The bills of accounts whose balance at Stripe moved: read only for those few."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from billing.context import Context
 from billing.purchases import purchases
 from billing.purchases.purchases import Bought
-from billing.stripe import catalog, invoice_lines, object_rows, readable_lines
+from billing.stripe import catalog, invoice_lines, object_rows
 from billing.stripe.catalog import Catalog
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.invoice import Invoice
@@ -49,7 +48,7 @@ def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[Paid
         PaidInvoice(
             invoice,
             groups[id_],
-            _lines(invoice, prices),
+            invoice_lines.readable_lines(invoice, prices),
             bought.get(id_, []),
             {item.key: item.price_minor or 0 for item in sold(invoice, prices)},
         )
@@ -59,14 +58,4 @@ def read(ctx: Context, account_ids: Iterable[int], prices: Catalog) -> list[Paid
 
 def sold(invoice: Invoice, prices: Catalog) -> list[Bought]:
     """Return the purchases of the invoice's readable lines; its events report the others."""
-
-    def read(readable: Invoice) -> list[Bought]:
-        lines = invoice_lines.paid_lines(readable, prices)
-        return invoice_lines.purchases_of(readable, lines, account_id=0)
-
-    return readable_lines.purchases_of(invoice, prices, read)[0]
-
-
-def _lines(invoice: Invoice, prices: Catalog) -> Sequence[OurLine]:
-    readable = [x for x in invoice.lines if not readable_lines.flaw_of(invoice, x, prices)]
-    return invoice_lines.paid_lines(replace(invoice, lines=tuple(readable)), prices)
+    return invoice_lines.sold(invoice, prices, account_id=0).bought

@@ -25,7 +25,6 @@ from billing.stripe.fields import Price
 from billing.stripe.objects.base import Facts
 from billing.stripe.objects.checkout_session import CheckoutSession
 from billing.stripe.objects.invoice import Invoice
-from billing.stripe.objects.price import CatalogPrice
 from billing.stripe.objects.product import Product
 from billing.stripe.objects.subscription import Subscription
 from models.stripe import StripePrice
@@ -101,9 +100,6 @@ WHERE id = ANY(%(names)s::text[]) AND kind IN ('price', 'product')
 """
 
 
-_KINDS: dict[str, type[CatalogPrice]] = {"price": CatalogPrice, "product": Product}
-
-
 def prices_of(facts: Facts) -> list[Price]:
     """The prices that an object mentions."""
     if isinstance(facts, Invoice):
@@ -130,7 +126,9 @@ def load(session: Session, objects: Iterable[Facts], *, loaded: Catalog | None =
         if kind == "link":
             links[name] = _linked(name, plan_id, credits, by_id)
         else:
-            prices_by_id[name] = _KINDS[kind].from_json(facts).price
+            of_product = kind == Product.KIND
+            price = Product.from_json(facts).price if of_product else Price(**facts["price"])
+            prices_by_id[name] = price
     return Catalog(names, links, plans, prices_by_id)
 
 
@@ -172,7 +170,7 @@ def refusal(facts: Facts, catalog: Catalog) -> Rejected | None:
     if not prices or (isinstance(facts, CheckoutSession) and facts.is_top_up):
         return None
     lines = facts.lines if isinstance(facts, Invoice) else ()
-    errors: list[Rejected] = [error for line in lines if (error := line.error(facts.id))]
+    errors: list[Rejected] = [line.error(facts.id) for line in lines if line.flaw]
     is_ours = False
     for price in prices:
         try:

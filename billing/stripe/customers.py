@@ -41,14 +41,16 @@ def lock_owners(ctx: Context, objects: Sequence[Facts]) -> list[Owner]:
     its own, so that a batch locks its accounts in one statement, in ascending order.
     """
     payments = _payments(ctx.session, objects)
-    known = {facts.id: _of_payment(facts, payments) for facts in objects}
+    known: dict[str, int | None] = {}
+    if any(payment.account_id is not None for payment in payments.values()):
+        known = {facts.id: _of_payment(facts, payments) for facts in objects}
     customers = _customers(objects, payments)
     by_customer, by_id = accounts.lock_customers(
         ctx.session, set(customers.values()), set(filter(None, known.values()))
     )
     found: list[Owner] = []
     for facts in objects:
-        of_payment = by_id.get(known[facts.id] or 0)
+        of_payment = by_id.get(known.get(facts.id) or 0)
         is_sure = of_payment is not None and not of_payment.is_deleted
         of_customer = by_customer.get(customers.get(facts.id, ""))
         found.append(of_payment if is_sure else of_customer or of_payment)

@@ -34,8 +34,10 @@ PARKED_FOR = dt.timedelta(days=30)
 #: The part of a refused body that is kept: enough to recognise it, too little to fill a disk.
 KEPT_OF_REFUSED = 2048
 
+#: The state of a stored event that nothing has followed from yet.
+WAITING = "received"
 #: States from which an event is taken up.
-OPEN = ("received", "parked", "failed")
+OPEN = (WAITING, "parked", "failed")
 #: Errors that end once something becomes known; waiting does not mend the others.
 PARKS = (Waits, AccountDeleted)
 

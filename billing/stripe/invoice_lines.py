@@ -4,17 +4,30 @@ A line with a plan's price buys the plan's credits for the line's period, a line
 price buys credits; the quantity multiplies both. A line of 0, as in a trial, buys nothing, unless
 its price is 0. Proration lines follow `plan_changes`: more credits a month give the difference at
 once; fewer take effect with the next invoice. The usage of a metered price never multiplies a plan.
+
+A line that can't be read must not lose the others. Prorations count together, so one of them that
+can't be read sets all of them aside.
 """
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from billing.errors import Rejected
 from billing.purchases.purchases import Bought, months_of
 from billing.renewal import periods
 from billing.stripe import fields, plan_changes
-from billing.stripe.catalog import Catalog, Meaning
-from billing.stripe.errors import AbsurdCredits, AbsurdPeriod, LinesIncomplete, LineWithoutPeriod
+from billing.stripe.catalog import Catalog, Meaning, is_unexplained
+from billing.stripe.errors import (
+    AbsurdCredits,
+    AbsurdPeriod,
+    LinesIncomplete,
+    LineWithoutPeriod,
+    NeedsPerson,
+    UnknownPlan,
+    UnknownPrice,
+)
 from billing.stripe.objects.invoice import Invoice, Line
 from billing.stripe.plan_changes import OurLine, PlanChange
 
@@ -28,15 +41,92 @@ MAX_PERIOD_S = 6 * 366 * 86_400
 THRESHOLD = "subscription_threshold"
 
 
-def paid_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
-    """The lines of a paid invoice that have a price of ours; empty until it is paid.
+class Sold(NamedTuple):
+    """The purchases of an invoice's readable lines, and an error for each other line.
 
-    Raises UnknownPlan.
+    `pays_for_plan`: whether it paid for a plan, and so gives access.
     """
-    if invoice.status != "paid":
-        return []
-    meanings = [(line, catalog.meaning(line.price)) for line in invoice.lines]
-    return [(_known(x, meaning, catalog), meaning) for x, meaning in meanings if meaning]
+
+    bought: list[Bought]
+    errors: list[Rejected]
+    pays_for_plan: bool
+
+
+#: A readable line with the meaning of its price; None: it is not ours.
+Readable = tuple[Line, Meaning | None]
+
+
+def sold(invoice: Invoice, catalog: Catalog, account_id: int) -> Sold:
+    """Read what a paid invoice sold."""
+    read = [(line, _meaning_or_flaw(invoice, line, catalog)) for line in invoice.lines]
+    errors = [flaw for _, flaw in read if isinstance(flaw, Rejected)]
+    is_complete = not any(line.is_proration for line, flaw in read if isinstance(flaw, Rejected))
+    if invoice.has_more_lines:
+        is_complete = False
+        errors.append(LinesIncomplete(invoice=invoice.id, lines=len(invoice.lines)))
+    lines: list[Readable] = [
+        (line, meaning)
+        for line, meaning in read
+        if not isinstance(meaning, Rejected) and (is_complete or not line.is_proration)
+    ]
+    try:
+        bought = _of_readable(invoice, lines, catalog, account_id)
+    except NeedsPerson:
+        lines, more = _one_by_one(invoice, lines, catalog)
+        errors += more
+        bought = _of_readable(invoice, lines, catalog, account_id)
+    pays_for_plan = any(gives_access(*line) for line in _ours(lines, catalog))
+    return Sold(bought, errors, pays_for_plan)
+
+
+def _meaning_or_flaw(invoice: Invoice, line: Line, catalog: Catalog) -> Meaning | Rejected | None:
+    """The meaning of a line's price, or the reason why the line can't be read."""
+    if line.flaw:
+        return line.error(invoice.id)
+    try:
+        meaning = catalog.meaning(line.price)
+    except UnknownPlan as error:
+        return error
+    if is_unexplained(line.price, catalog):
+        return UnknownPrice(prices=[line.price.id], object=invoice.id)
+    return meaning
+
+
+def _of_readable(
+    invoice: Invoice, lines: Sequence[Readable], catalog: Catalog, account_id: int
+) -> list[Bought]:
+    """The purchases of these lines, as if the invoice had no others. Raises a NeedsPerson."""
+    alone = replace(invoice, lines=tuple([line for line, _ in lines]), has_more_lines=False)
+    return [*_of_lines(alone, _ours(lines, catalog), account_id)]
+
+
+def _one_by_one(
+    invoice: Invoice, lines: Sequence[Readable], catalog: Catalog
+) -> tuple[list[Readable], list[Rejected]]:
+    """Read each line alone, and the prorations together; return those that can be read."""
+    prorations = [pair for pair in lines if pair[0].is_proration]
+    sound: list[Readable] = []
+    errors: list[Rejected] = []
+    for part in [*[[pair] for pair in lines if not pair[0].is_proration], prorations]:
+        try:
+            _of_readable(invoice, part, catalog, account_id=0)
+        except NeedsPerson as error:
+            errors.append(error)
+        else:
+            sound += part
+    return sound, errors
+
+
+def readable_lines(invoice: Invoice, catalog: Catalog) -> list[OurLine]:
+    """The lines of a paid invoice that can be read and have a price of ours."""
+    read = [(line, _meaning_or_flaw(invoice, line, catalog)) for line in invoice.lines]
+    lines = [(line, meaning) for line, meaning in read if not isinstance(meaning, Rejected)]
+    return _ours(lines, catalog)
+
+
+def _ours(lines: Sequence[Readable], catalog: Catalog) -> list[OurLine]:
+    """Those of these lines that have a price of ours."""
+    return [(_known(x, meaning, catalog), meaning) for x, meaning in lines if meaning]
 
 
 def _known(line: Line, meaning: Meaning, catalog: Catalog) -> Line:
@@ -53,17 +143,8 @@ def _known(line: Line, meaning: Meaning, catalog: Catalog) -> Line:
     return replace(line, is_free_price=is_free, price=replace(line.price, is_metered=is_metered))
 
 
-def purchases_of(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> list[Bought]:
-    """The purchases of these `paid_lines`.
-
-    Raises AbsurdCredits, AbsurdPeriod, LinesIncomplete or LineWithoutPeriod.
-    """
-    if invoice.status == "paid" and invoice.has_more_lines:
-        raise LinesIncomplete(invoice=invoice.id, lines=len(invoice.lines))
-    return [*_of_lines(invoice, lines, account_id)]
-
-
 def _of_lines(invoice: Invoice, lines: Sequence[OurLine], account_id: int) -> Iterator[Bought]:
+    """The purchases of these lines. Raises AbsurdCredits, AbsurdPeriod or LineWithoutPeriod."""
     whole = [(line, meaning) for line, meaning in lines if not line.is_proration]
     bases = _bases(invoice, [pair for pair in whole if pair[1].plan])
     for line, meaning in whole:

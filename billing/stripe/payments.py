@@ -21,7 +21,6 @@ from billing.stripe import (
     fields,
     invoice_lines,
     object_rows,
-    readable_lines,
     top_ups,
 )
 from billing.stripe.catalog import Catalog, sells
@@ -96,14 +95,9 @@ class Payment:
             return top_ups.purchases_of(self.objects, catalog, self.account.id)
         if self.invoice.status != "paid":
             return []
-
-        def read(invoice: Invoice) -> list[Bought]:
-            lines = invoice_lines.paid_lines(invoice, catalog)
-            self.pays_for_plan = any(invoice_lines.gives_access(*line) for line in lines)
-            return invoice_lines.purchases_of(invoice, lines, self.account.id)
-
-        bought, self.errors = readable_lines.purchases_of(self.invoice, catalog, read)
-        return bought
+        sold = invoice_lines.sold(self.invoice, catalog, self.account.id)
+        self.errors, self.pays_for_plan = sold.errors, sold.pays_for_plan
+        return sold.bought
 
 
 @dataclass(slots=True)
@@ -173,8 +167,10 @@ def settle(ctx: Context, payments: Sequence[Payment], *, catalog: Catalog) -> No
 
 def _once(ctx: Context, payment: Payment, lines: list[Bought]) -> list[Bought]:
     """Leave out top-ups of an invoice whose session or intent gave the credits before it came."""
+    if payment.invoice is None or not any(x.source == "top_up" for x in lines):
+        return lines
     name = top_ups.name_of(payment.objects)
-    if payment.invoice is None or name is None or not any(x.source == "top_up" for x in lines):
+    if name is None:
         return lines
     is_given = any(x.key == f"stripe:{name}" for x in purchases.of_origins(ctx.session, [name]))
     return [x for x in lines if not is_given or x.source != "top_up" or x.origin == name]
@@ -296,7 +292,9 @@ def _mirror(ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentS
             account_id=payment.account.id,
             invoice_id=ids[payment.invoice.id] if payment.invoice else None,
             method="stripe",
-            external_id=top_ups.name_of([source]) or source.id,
+            external_id=source.id
+            if source is payment.invoice
+            else top_ups.name_of([source]) or source.id,
             status=status,
             currency=source.currency or "",
             amount_minor=amount_minor,

@@ -15,7 +15,7 @@ from billing.context import Context
 from billing.host import accounts, funding, invoices
 from billing.host.accounts import HostAccount
 from billing.host.invoices import MirroredSubscription
-from billing.lifecycle import reactivation, status
+from billing.lifecycle import status
 from billing.lifecycle.trials import returning
 from billing.purchases import bridge, purchases
 from billing.purchases.bridge import NewPeriod
@@ -53,12 +53,14 @@ class FundingState:
     """The subscriptions of a batch's accounts, and how the accounts stand.
 
     Attributes:
+        accounts: The accounts, as they were locked.
         states: For the steps that decide the subscription status that their account follows.
-        quiet: Accounts that are neither suspended nor in dunning.
+        quiet: Accounts that are not burdened (`status.burdened_accounts`).
         paid: Those quiet accounts that another payment does not change.
         trial_ends: The end of the trial at Stripe, where the subscription that counts has one.
     """
 
+    accounts: Mapping[int, HostAccount]
     states: Mapping[int, str | None]
     quiet: set[int]
     paid: set[int]
@@ -68,7 +70,7 @@ class FundingState:
         """Let in those of these accounts that are quiet, in one batch."""
         ids = (set(account_ids) & self.quiet) - self.paid
         if ids:
-            reactivation.reactivate(ctx, ids)
+            status.activate(ctx, [self.accounts[id_] for id_ in sorted(ids)])
             self.paid.update(ids)
 
     def follow(self, ctx: Context, step: Step) -> None:
@@ -93,7 +95,7 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     decisive = [step for step in steps if step.decides_access]
     by_id = {step.account.id: step.account for step in decisive}
     if not by_id:
-        return FundingState({}, set(), set(), {})
+        return FundingState({}, {}, set(), set(), {})
     objects = object_rows.of_accounts(ctx.session, by_id, "subscription")
     subscriptions = {
         account_id: [item for item in items if isinstance(item, Subscription)]
@@ -108,8 +110,8 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     if best:
         _mirror(ctx, {id_: pair for id_, pair in best.items() if id_ not in by_bank}, by_bank)
         _give_plans(ctx.session, by_id, best, prices)
-    quiet = by_id.keys() - reactivation.suspended_or_dunned(ctx.session, by_id)
-    paid = {id_ for id_ in quiet if by_id[id_].status not in reactivation.REACTIVATED_BY_PAYMENT}
+    quiet = by_id.keys() - status.burdened_accounts(ctx.session, by_id)
+    paid = {id_ for id_ in quiet if by_id[id_].status not in status.REACTIVATED_BY_PAYMENT}
     # Of the steps of one payment the last decides.
     last = {id(step.payment): step for step in decisive if step.payment}
     states = {
@@ -125,7 +127,7 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
         for account_id, (item, _) in best.items()
         if item.trial_end
     }
-    state = FundingState(states, quiet, paid, trial_ends)
+    state = FundingState(by_id, states, quiet, paid, trial_ends)
     state.let_in(ctx, _paid_accounts(steps, states))
     if periods := _new_periods(ctx.session, best, prices):
         bridge.give(ctx, periods)
@@ -221,7 +223,7 @@ def _follow(ctx: Context, account_id: int, state: str, trial_end: dt.datetime | 
     if effect == "trial":
         return returning.decide(ctx, account_id, ends_at=trial_end) if trial_end else None
     if effect == "let in":
-        reactivation.payment_received(ctx, [account_id])
+        status.payment_received(ctx, [account_id])
     elif effect == "cancelled":
         bridge.end(ctx, account_id)
         if account.status in ENDED_BY_SUBSCRIPTION:

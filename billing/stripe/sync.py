@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from billing.context import Context
 from billing.errors import Rejected
 from billing.host.accounts import HostAccount
-from billing.lifecycle.trials import fingerprint_rows
+from billing.lifecycle.trials import fingerprints
 from billing.lifecycle.trials.fingerprints import Fingerprint
 from billing.stripe import (
     catalog,
@@ -32,7 +32,7 @@ from billing.stripe.errors import ForeignProduct, UnknownPayment, UnknownPrice
 from billing.stripe.fields import Price
 from billing.stripe.inbox import Applied
 from billing.stripe.object_rows import State
-from billing.stripe.objects.base import Change, Facts
+from billing.stripe.objects.base import Change
 from billing.stripe.objects.cash_transaction import CashTransaction
 from billing.stripe.objects.charge import Charge
 from billing.stripe.objects.checkout_session import CheckoutSession
@@ -69,14 +69,17 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
         news = catalog.unlearned(state.facts, prices)
         if news and len(states) == 1:
             is_learned = _learn(ctx, news, state.at)
-        error = _refusal(ctx, state.facts, prices)
+        error = catalog.refusal(state.facts, prices)
+        if error is not None and isinstance(state.facts, Subscription):
+            error = _unless_ours(ctx, state.facts, error)
         if len(states) > 1 and (news or isinstance(error, UnknownPrice)):
             continue
         results[place] = error
         ready += [place] if error is None else []
-    for place in unanswered.by_metadata(ctx.session, _refused(states, results)):
-        results[place] = None
-        ready = sorted([*ready, place])
+    if any(results):
+        for place in unanswered.by_metadata(ctx.session, _refused(states, results)):
+            results[place] = None
+            ready = sorted([*ready, place])
     owners = customers.lock_owners(ctx, [states[place].facts for place in ready])
     for place, owner in zip(ready, owners, strict=True):
         results[place] = owner if isinstance(owner, Rejected) else None
@@ -89,8 +92,9 @@ def sync(ctx: Context, states: Sequence[State]) -> list[Synced]:
     _take_effect(ctx, steps, prices)
     for place, applied in zip(owned, _applied(steps), strict=True):
         results[place] = applied
+    if refused := _refused(states, results):
+        unanswered.note(ctx.session, refused, prices)
     _wake(ctx, steps, is_learned=is_learned)
-    unanswered.note(ctx.session, _refused(states, results), prices)
     return results
 
 
@@ -104,19 +108,15 @@ def _refused(states: Sequence[State], results: Sequence[Synced]) -> Refused:
     return refused
 
 
-def _refusal(ctx: Context, facts: Facts, prices: Catalog) -> Rejected | None:
-    """The reason why an object has no effect here, if its prices give one.
+def _unless_ours(ctx: Context, subscription: Subscription, error: Rejected) -> Rejected | None:
+    """The error, unless the subscription was ours: that is followed to its end.
 
-    A subscription that was ours is followed to its end, whatever it is changed to. Only while it
-    goes on at a price that nobody has explained it waits.
+    Only while it goes on at a price that nobody has explained it waits.
     """
-    error = catalog.refusal(facts, prices)
-    if not isinstance(facts, Subscription) or not isinstance(error, ForeignProduct | UnknownPrice):
+    waits = isinstance(error, UnknownPrice) and not subscription.is_ended
+    if waits or not isinstance(error, ForeignProduct | UnknownPrice):
         return error
-    if isinstance(error, UnknownPrice) and not facts.is_ended:
-        return error
-    is_ours = object_rows.read(ctx.session, facts.id) is not None
-    return None if is_ours else error
+    return None if object_rows.read(ctx.session, subscription.id) is not None else error
 
 
 def _sync_price(ctx: Context, state: State) -> Applied:
@@ -193,7 +193,7 @@ def _record_cards(ctx: Context, steps: Sequence[Step]) -> None:
             card = Fingerprint("card", bytes.fromhex(step.facts.card))
             cards.setdefault(step.account.id, []).append(card)
     if cards:
-        fingerprint_rows.record(ctx, cards)
+        fingerprints.record(ctx, cards)
 
 
 def _follow(ctx: Context, steps: Sequence[Step], prices: Catalog) -> None:

@@ -15,7 +15,7 @@ from billing.stripe import events, inbox, inbox_upkeep
 from billing.stripe.apply import Answer
 from billing.stripe.errors import BadObject, NoneOfOurs, Unreadable
 from billing.stripe.events import Event, Guard
-from billing.stripe.inbox import OpenEvent, Outcome
+from billing.stripe.inbox import WAITING, Outcome
 from flows.stripe import fetch as stripe_fetch
 from worker import clock
 from worker.database import is_away, transaction
@@ -28,8 +28,6 @@ log = logger(__name__)
 #: events of that account are left to the sweep.
 LOCK_WAIT_MS = 1000
 
-#: The state of a stored event that nothing has followed from yet.
-WAITING = "received"
 #: The state of an event that was finished meanwhile, or that another worker has locked.
 DONE_OR_LOCKED = "done or locked"
 
@@ -71,16 +69,6 @@ def finish(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return [applied.get(item.number, item) if item.number else item for item in outcomes]
 
 
-def apply_in(
-    ctx: Context, rows: Sequence[OpenEvent], answers: Mapping[int, Answer]
-) -> dict[int, Outcome]:
-    """Apply events in this transaction. An event that needs a batch of its own stays `WAITING`."""
-    ours = guard()
-    with inbox.handle(ctx, rows) as handling:
-        stripe_apply.apply(ctx, handling, guard=ours, answers=answers)
-    return {row.id: Outcome(row.id, WAITING) for row in rows} | handling.outcomes
-
-
 def _apply_batch(
     answers: Mapping[int, Answer], *, lock_wait_ms: int | None = None
 ) -> dict[int, Outcome]:
@@ -89,7 +77,7 @@ def _apply_batch(
         if lock_wait_ms is not None:
             limit_lock_wait(ctx, lock_wait_ms)
         rows = inbox.claim(ctx.session, answers)
-        outcomes = apply_in(ctx, rows, answers)
+        outcomes = stripe_apply.apply_rows(ctx, rows, guard=guard(), answers=answers)
     return {number: Outcome(number, DONE_OR_LOCKED) for number in answers} | outcomes
 
 

@@ -13,12 +13,11 @@ from typing import NamedTuple
 import redis
 
 from billing.errors import Malformed
-from billing.stripe.inbox import Outcome
+from billing.stripe.inbox import WAITING, Outcome
 from billing_client import InvalidMessage
 from billing_client.messages import ApplyStripeEvent, StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import receive as stripe_receive
-from flows.stripe.apply import WAITING
 from worker.logs import logger
 from worker.settings import settings
 from worker.transport import envelope, queues
@@ -54,7 +53,9 @@ def work(first: StripeMessage) -> list[Outcome]:
         outcomes = stripe_receive.receive(webhooks)
     # From here on all of them are rows, and the sweep takes up what is not applied.
     numbers = [item.number for item in messages if isinstance(item, ApplyStripeEvent)]
-    return stripe_apply.finish([*outcomes, *[Outcome(number, WAITING) for number in numbers]])
+    outcomes += [Outcome(number, WAITING) for number in numbers]
+    has_open = any(outcome.state == WAITING for outcome in outcomes)
+    return stripe_apply.finish(outcomes) if has_open else outcomes
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from billing.errors import Rejected
 from billing.postgres.transient import is_transient
 from billing.stripe import events, inbox, signature
+from billing.stripe.apply import apply_rows
 from billing.stripe.errors import BodyTooLarge
-from billing.stripe.events import Event
-from billing.stripe.inbox import Outcome, Received
+from billing.stripe.events import Event, Guard
+from billing.stripe.inbox import WAITING, Outcome, Received
 from billing_client.messages import StripeWebhook
 from flows.stripe import apply as stripe_apply
 from flows.stripe import fetch as stripe_fetch
@@ -66,14 +67,16 @@ def _store(received: Sequence[Received]) -> list[Outcome]:
 
 def _store_together(received: Sequence[Received], *, is_applied: bool) -> list[Outcome]:
     """Store events, and apply them, in one transaction; an error undoes both."""
+    config = settings()
     with transaction(actor="stripe") as ctx:
         rows = inbox.store_all(ctx, received, source="webhook")
         new = [row for row in rows if row is not None]
-        outcomes = {row.id: Outcome(row.id, stripe_apply.WAITING) for row in new}
+        outcomes = {row.id: Outcome(row.id, WAITING) for row in new}
         if is_applied:
             if len(new) > 1:
                 stripe_apply.limit_lock_wait(ctx, stripe_apply.LOCK_WAIT_MS)
-            outcomes = stripe_apply.apply_in(ctx, new, {})
+            ours = Guard(is_live=config.takes_live_events, stripe_account=config.stripe_account)
+            outcomes = apply_rows(ctx, new, guard=ours, answers={})
     return [outcomes[row.id] if row is not None else _SEEN_BEFORE for row in rows]
 
 

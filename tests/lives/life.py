@@ -115,15 +115,20 @@ class Life(CardActs, BankActs):
     def act(self):
         """One act of a kind that is possible now; then its events come to the worker."""
         self.card.shop.now = self.world.second
-        kinds = [kind for kind in self.kinds if self.is_possible(kind)]
-        if kinds:
-            (kind,) = self.chance.choices(kinds, [self.kinds[kind] for kind in kinds])
+        if kind := self.choose():
             self.says(f"- {kind}")
             getattr(self, kind)()
             self.reached[kind] += 1
         self.deliver()
         if self.spends and self.chance.random() < 0.5:
             self.spend_all()
+
+    def choose(self):
+        """A kind of act that is possible now, drawn by its weight."""
+        kinds = [kind for kind in self.kinds if self.is_possible(kind)]
+        if not kinds:
+            return None
+        return self.chance.choices(kinds, [self.kinds[kind] for kind in kinds])[0]
 
     def run(self, act):
         """An act that was planned before."""

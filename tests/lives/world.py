@@ -13,10 +13,9 @@ import sqlalchemy as sa
 from billing.lifecycle import app_writes
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import reminders, sweeps
-from billing.purchases import purchases
+from billing.purchases import credits_back, purchases
 from billing.renewal import expiry, plan_changes, renewals
 from billing.stripe import inbox_upkeep
-from billing.usage import holds
 from models.transfers import TransferInvoice
 from tests.billing.bank.customers import Customers
 from tests.billing.bank.story import Bank
@@ -36,7 +35,7 @@ SWEEPS = (
     purchases.sweep_due,
     renewals.sweep_due,
     plan_changes.sweep,
-    holds.sweep,
+    credits_back.expire_holds,
     expiry.sweep,
     sweeps.begin_missing,
     reminders.remind_due,
@@ -57,8 +56,11 @@ class Books(Customers):
 class World:
     """`seeds`: one for each life. `violations`: (life, what is wrong)."""
 
+    kind = Life
+    sweeps = SWEEPS
     seeds: list[int]
     days: int = ACTIVE_DAYS
+    last_days: int = LAST_DAYS
     violations: list = field(default_factory=list)
     names: itertools.count = field(default_factory=lambda: itertools.count(1))
     _plans: list = field(default_factory=list)
@@ -72,7 +74,7 @@ class World:
         for plan, (cents, credits) in PLANS.items():
             self.books.sell(plan, cents / 100, included_credits=credits)
         self.books.hire("dev@example.com")
-        self.lives = [Life(self, number, seed) for number, seed in enumerate(self.seeds)]
+        self.lives = [self.kind(self, number, seed) for number, seed in enumerate(self.seeds)]
         self.deliver(self._prices())
 
     def _prices(self):
@@ -103,7 +105,7 @@ class World:
         for life in self.lives:
             self._plan_acts(life)
         begun = self.second
-        for day in range(self.days + LAST_DAYS):
+        for day in range(self.days + self.last_days):
             self._until(begun + day * DAY_S)
             self.sweep()
             self.check(self.lives)
@@ -140,7 +142,7 @@ class World:
         self.books.now = months.at(second)
 
     def sweep(self):
-        self.books.sweep(*SWEEPS)
+        self.books.sweep(*self.sweeps)
         with transaction() as ctx:
             due = inbox_upkeep.due(ctx.at(self.books.now), limit=100)
         for number in due:

@@ -6,16 +6,16 @@ from tests.tools.trips import NAMES, trip_of
 
 #: Files and changes of file that each trip may have at most.
 BOUNDS = {
-    "debit": (15, 42),
-    "debit-task": (13, 31),
-    "invoice-paid": (45, 153),
-    "invoice-paid-task": (49, 158),
-    "bank-match": (42, 110),
-    "bank-match-task": (44, 113),
+    "debit": (15, 41),
+    "debit-task": (13, 30),
+    "invoice-paid": (31, 109),
+    "invoice-paid-task": (35, 113),
+    "bank-match": (33, 93),
+    "bank-match-task": (35, 96),
     "bank-import": (20, 88),
     "bank-import-task": (38, 243),
-    "trial-end": (15, 36),
-    "trial-end-task": (19, 67),
+    "trial-end": (13, 34),
+    "trial-end-task": (17, 65),
 }
 
 

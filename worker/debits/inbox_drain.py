@@ -3,6 +3,7 @@
 import time
 
 from billing.postgres.transient import is_transient
+from billing.purchases import credits_back
 from billing.usage import inbox, post
 from worker.database import transaction
 from worker.logs import logger
@@ -50,6 +51,8 @@ class InboxDrain:
                     drained = inbox.drain(
                         ctx, limit=limit, after=self._after, one_by_one=one_by_one
                     )
+                    if drained.rows:
+                        credits_back.follow(ctx, drained.answers)
             except inbox.AccountsLocked as error:
                 if error.after <= self._after:
                     # Every account has been tried.

@@ -21,8 +21,10 @@ from billing.context import Context
 from billing.host import accounts
 from billing.operations import dead_letters as dead_letters_table
 from billing.postgres.transient import is_locked
+from billing.purchases import credits_back
 from billing.usage import post
 from billing.usage.post import Answer
+from billing_client.messages import Debit
 from worker import dead_letters
 from worker.database import is_away, transaction
 from worker.debits import batch
@@ -151,6 +153,8 @@ class DebitReader:
             ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
             messages = [message for item in items for message in item.messages]
             answers = post.apply(ctx, messages) if messages else []
+            if not all(isinstance(message, Debit) for message in messages):
+                credits_back.follow(ctx, answers)
             self._keep_dead(ctx, items, answers)
         return answers
 

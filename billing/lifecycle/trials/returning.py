@@ -11,7 +11,7 @@ from billing.host import accounts
 from billing.host.accounts import HostAccount
 from billing.lifecycle import status
 from billing.lifecycle.transitions import MONEY_REASONS
-from billing.lifecycle.trials import fingerprint_rows
+from billing.lifecycle.trials import fingerprints
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from models.life import Trial
@@ -32,7 +32,7 @@ def decide(ctx: Context, account_id: int, *, ends_at: dt.datetime) -> str | None
     if is_by_app or not MONEY_REASONS.issuperset(reasons):
         return "refused"  # by a person, a dispute, or the main app: a trial lifts none of them
     trial = ctx.session.get(Trial, account_id, populate_existing=True)
-    is_repeated = trial is not None or account_id in fingerprint_rows.repeated(
+    is_repeated = trial is not None or account_id in fingerprints.repeated(
         ctx.session, [account_id]
     )
     is_refused = is_repeated and ctx.policy.repeated_trials == "refuse"

@@ -14,7 +14,7 @@ from billing.host import accounts, payment_evidence, recipients
 from billing.host.accounts import HostAccount
 from billing.host.payment_evidence import Evidence
 from billing.lifecycle import status
-from billing.lifecycle.trials import fingerprint_rows, fingerprints
+from billing.lifecycle.trials import fingerprints
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials.reminders import AT_ONCE
 from billing.renewal import signup_grant
@@ -41,10 +41,10 @@ def begin_missing(ctx: Context, *, after: int = 0, limit: int = AT_ONCE) -> list
         signup_grant.give_again(ctx, restored)
     emails = recipients.of(ctx.session, begun) if begun else {}
     shown = {id: fingerprints.of_email(recipient.email) for id, recipient in emails.items()}
-    fingerprint_rows.record(ctx, shown)
-    repeated = fingerprint_rows.compare_new(ctx, limit=limit)
+    fingerprints.record(ctx, shown)
+    repeated = fingerprints.compare_new(ctx, limit=limit)
     if ctx.policy.repeated_trials == "refuse":
-        trial_rows.cut_short(ctx, fingerprint_rows.repeated(ctx.session, [*begun, *repeated]))
+        trial_rows.cut_short(ctx, fingerprints.repeated(ctx.session, [*begun, *repeated]))
     results = [SweepResult(account_id, "trial_begun", ctx.now) for account_id in begun]
     return results + [SweepResult(account_id, "trial_repeated", ctx.now) for account_id in repeated]
 
@@ -95,7 +95,7 @@ def _trying(ctx: Context, evidence: Mapping[int, Evidence]) -> dict[int, dt.date
     trying = {id: evidence[id].tries_until for id in sorted(evidence)}
     ends = {id: ends_at for id, ends_at in trying.items() if ends_at is not None}
     if ends and ctx.policy.repeated_trials == "refuse":
-        for account_id in fingerprint_rows.repeated(ctx.session, ends):
+        for account_id in fingerprints.repeated(ctx.session, ends):
             del ends[account_id]
     return ends
 

@@ -49,7 +49,12 @@ class Line:
         of_subscription, of_item = _details(source)
         details = of_subscription or of_item
         period = fields.inside(source, "period")
-        price = _price(source, details)
+        price = fields.price_named(source)
+        # Stripe takes only one-time prices for an invoice item:
+        # docs.stripe.com/api/invoiceitems/create, pricing.price
+        is_item = fields.inside(source, "parent").get("type") == "invoice_item_details"
+        if is_item and price.is_one_time is None and not fields.flag(details, "proration"):
+            price = replace(price, is_of_item=True)
         is_free = fields.is_zero(fields.inside(source, "pricing").get("unit_amount_decimal"))
         return cls(
             id=fields.needed(source, "id"),
@@ -83,10 +88,9 @@ class Line:
                 flaw=(error.name, str(error.facts["field"])),
             )
 
-    def error(self, invoice: str) -> BadObject | None:
-        """Return the reason why the line of this invoice can't be read."""
-        if self.flaw is None:
-            return None
+    def error(self, invoice: str) -> BadObject:
+        """Return the reason why this line, which has a flaw, can't be read."""
+        assert self.flaw is not None, "a line that can't be read"
         name, field = self.flaw
         kind = BadAmount if name == BadAmount.__name__ else BadObject
         return kind(field=field, line=self.id, invoice=invoice)
@@ -152,6 +156,7 @@ class Invoice(Facts):
     @classmethod
     def parse(cls, source: JSON) -> Self:
         """Parse an invoice. Raises as `Facts.parse` does."""
+        status = _status(source)
         parent = fields.inside(source, "parent", "subscription_details")
         details = fields.inside(source, "subscription_details")
         payments = fields.payment_ids(source)
@@ -165,7 +170,7 @@ class Invoice(Facts):
             **fields.common(source, parent, details),
             subscription=fields.reference(source, "subscription")
             or fields.reference(parent, "subscription"),
-            status=_status(source),
+            status=status,
             currency=fields.currency(source),
             total=total,
             due=due,
@@ -301,17 +306,6 @@ def _details(source: JSON) -> tuple[JSON, JSON]:
         fields.inside(parent, "subscription_item_details"),
         fields.inside(parent, "invoice_item_details"),
     )
-
-
-def _price(source: JSON, details: JSON) -> Price:
-    """The price of a line. Stripe takes only one-time prices for an invoice item.
-
-    Source: docs.stripe.com/api/invoiceitems/create, pricing.price
-    """
-    price = fields.price_named(source)
-    parent = fields.inside(source, "parent").get("type")
-    is_item = parent == "invoice_item_details" and not fields.flag(details, "proration")
-    return replace(price, is_of_item=True) if is_item and price.is_one_time is None else price
 
 
 def _status(source: JSON) -> str:

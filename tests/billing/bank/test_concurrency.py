@@ -135,7 +135,7 @@ def test_a_crash_in_the_middle_of_a_settlement_leaves_nothing_of_it(shop, monkey
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
     receive_only(shop, line("89.00", reference=invoice.reference))
-    monkeypatch.setattr(allocate.invoice_effects.reactivation, "payment_received", _dies)
+    monkeypatch.setattr(allocate.invoice_effects.status, "payment_received", _dies)
     with pytest.raises(KeyboardInterrupt):
         shop.match()
     assert (shop.invoices("acme"), shop.transfers()) == ([("open", 0, 8900)], [("open", 8900)])

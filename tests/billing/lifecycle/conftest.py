@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, text
 
 from billing.context import Policy
 from billing.host import accounts
-from billing.lifecycle import reactivation, status
+from billing.lifecycle import status
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import overrides as trial_overrides
 from billing.lifecycle.trials import reminders as trial_reminders
@@ -94,7 +94,7 @@ class Life(Ledger):
             accounts.lock(ctx.session, [account_id])
             values = {"account_id": account_id, "status": "succeeded", "happened_at": ctx.now}
             ctx.session.execute(insert(Payment).values(**values))
-            reactivation.payment_received(ctx, [account_id])
+            status.payment_received(ctx, [account_id])
 
         self.act(record, slug, actor=actor)
 

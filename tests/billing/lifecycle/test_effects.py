@@ -2,8 +2,7 @@
 
 import pytest
 
-from billing.lifecycle import effects
-from billing.lifecycle.transitions import TRANSITIONS
+from billing.lifecycle.transitions import EFFECTS, TRANSITIONS
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ def test_a_trial_that_is_over_ends_also_for_an_account_suspended_before(ledger):
 
 
 def test_every_status_that_has_effects_can_be_reached():
-    assert {transition.status_to for transition in TRANSITIONS} >= effects.EFFECTS.keys()
+    assert {transition.status_to for transition in TRANSITIONS} >= EFFECTS.keys()
 
 
 def test_an_account_in_trial_has_no_credit_cycle(ledger):

@@ -11,7 +11,7 @@ from sqlalchemy import event, insert, update
 from billing.bank.invoicing import issue
 from billing.errors import TrialEndRefused
 from billing.host import accounts
-from billing.lifecycle import reactivation
+from billing.lifecycle import status
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from billing.lifecycle.trials import sweeps as trial_sweeps
@@ -135,7 +135,7 @@ def subscribes(life):
         values = {"account_id": account_id, "status": "active", "current_period_start": ctx.now}
         values |= {"current_period_end": ctx.now + dt.timedelta(days=30)}
         ctx.session.execute(insert(Subscription).values(**values))
-        reactivation.payment_received(ctx.by("stripe"), [account_id])
+        status.payment_received(ctx.by("stripe"), [account_id])
 
     life.act(begin, "acme")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from billing.errors import StatusChangeRefused
-from billing.lifecycle import reactivation
+from billing.lifecycle import status
 from billing.lifecycle.dunning import cases as dunning_cases
 
 
@@ -73,7 +73,7 @@ def test_a_payment_that_is_received_twice_counts_once(life):
 def test_a_system_account_is_left_alone(life):
     life.open_account("default", status="trial")
 
-    life.act(reactivation.payment_received, actor="bank", account_ids=[life.ids["default"]])
+    life.act(status.payment_received, actor="bank", account_ids=[life.ids["default"]])
 
     assert life.status("default") == "trial"
 
@@ -82,7 +82,7 @@ def test_an_actor_without_payments_reactivates_no_account(life):
     life.open_account("acme", status="trial")
 
     with pytest.raises(StatusChangeRefused):
-        life.act(reactivation.payment_received, actor="main_app", account_ids=[life.ids["acme"]])
+        life.act(status.payment_received, actor="main_app", account_ids=[life.ids["acme"]])
 
 
 def test_a_cancelled_account_that_pays_stays_out_while_a_person_s_reason_stands(life):

@@ -14,7 +14,7 @@ from billing.events import deliveries, outbox
 from billing.lifecycle.dunning import cases as dunning_cases
 from billing.lifecycle.dunning import rows as dunning_rows
 from billing.lifecycle.dunning.schedule import SUSPEND_DAY
-from billing.lifecycle.trials import fingerprint_rows
+from billing.lifecycle.trials import fingerprints
 from billing.lifecycle.trials import reminders as trial_reminders
 from billing.lifecycle.trials import rows as trial_rows
 from billing.lifecycle.trials import sweeps as trial_sweeps
@@ -102,7 +102,7 @@ def plan_of(ctx, act):
             id="trials without an end",
         ),
         pytest.param(
-            lambda ctx: fingerprint_rows.compare_new(ctx.at(NOON), limit=100),
+            lambda ctx: fingerprints.compare_new(ctx.at(NOON), limit=100),
             "trial_identities_new_idx",
             id="fingerprints that are new",
         ),

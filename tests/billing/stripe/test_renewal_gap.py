@@ -2,6 +2,7 @@
 
 import pytest
 
+from billing.purchases import bridge
 from billing.usage import holds, post
 from billing_client import Capture, PlaceHold
 from tests.billing.stripe.writing import HOUR_S, seconds
@@ -180,3 +181,18 @@ def test_usage_on_top_of_a_plan_does_not_multiply_its_bridge(ledger, shop, renew
     renews(items={"object": "list", "data": items})
 
     assert ledger.lots("acme") == {"bridge": 250}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [bridge._LOTS, f"SELECT {bridge.ENTRY_OF_PURCHASE} FROM billing.purchases WHERE id = 1"],
+    ids=["from its entry to its lot", "from its purchase to its entry"],
+)
+def test_a_bridge_is_found_by_keys_however_many_lots_there_are(ledger, statement):
+    with transaction() as ctx:
+        connection = ctx.session.connection()
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        values = {"ids": [1], "source": bridge.SOURCE}
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+
+    assert not [line for line in plan if "Seq Scan" in line], plan

@@ -6,7 +6,7 @@ import pytest
 
 from billing.context import Policy
 from billing.host import accounts
-from billing.lifecycle.trials import fingerprint_rows, fingerprints
+from billing.lifecycle.trials import fingerprints
 from billing.lifecycle.trials import sweeps as trial_sweeps
 from worker.database import transaction
 
@@ -85,7 +85,7 @@ def test_a_repeated_trial_leaves_one_event(life):
 
 def show(life, slug, *found):
     life.act(
-        lambda ctx, account_id: fingerprint_rows.record(ctx, {account_id: found}),
+        lambda ctx, account_id: fingerprints.record(ctx, {account_id: found}),
         slug,
     )
 

@@ -1,0 +1,1 @@
+"""Seams: two jobs meet on one account, and each ends with one exact value."""
