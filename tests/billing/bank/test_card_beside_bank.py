@@ -1,11 +1,14 @@
 """A customer who pays by card and by transfer: neither way ends, bills or overwrites the other."""
 
 import pytest
+from sqlalchemy import select
 
 from billing.lifecycle.dunning import sweep as dunning_sweep
+from models.life import DunningCase
 from tests.billing.bank.story import line
 from tests.billing.stripe.story import Stripe
 from tests.billing.stripe.writing import MONTH_S
+from worker.database import transaction
 
 
 @pytest.fixture
@@ -148,6 +151,8 @@ def test_a_failed_card_duns_nobody_who_has_paid_by_transfer(acme, stripe):
     shop.event("invoice.payment_failed", invoice)
 
     stripe.deliver(*shop.events)
+    with transaction() as ctx:
+        assert ctx.session.scalars(select(DunningCase)).all() == []
     acme.pass_time(days=15)
     acme.sweep(dunning_sweep.step_due)
 

@@ -268,11 +268,14 @@ def test_a_refund_takes_its_share_whatever_events_came(stripe, ledger, shop, whi
     assert ledger.see("acme").credits == 500 - cents // 5
 
 
-def test_a_refund_that_only_its_charge_tells_takes_the_credits_of_the_session(stripe, ledger, shop):
+@pytest.mark.parametrize("order", [(3, -1), (-1, 3)], ids=["session first", "charge first"])
+def test_a_refund_that_only_its_charge_tells_takes_the_credits_of_the_session(
+    stripe, ledger, shop, order
+):
     charge = shop.buys(credits=500)
     shop.refunds(charge, 2500)
 
-    arrive(stripe, shop.events[3], shop.events[-1])
+    arrive(stripe, *[shop.events[place] for place in order])
 
     assert ledger.see("acme").credits == 0
 
