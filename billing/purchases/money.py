@@ -93,9 +93,13 @@ def target_of(purchase: Purchase, state: PaymentState) -> Target:
     running = min(sum([item.running for item in money.returns]), total - sum(off))
     # Lots that were given before the change was known have credits too many.
     late = max(sum(off[: purchase.given]) - purchase.withheld, 0)
+    changed = sum(off) + running
+    # Where a change left a cheaper plan's credits, a refund takes at least its share of the whole.
+    price = purchase.price_minor
+    least = share(total, money.returned_minor, of=price) - changed if price else 0
     return Target(
         reduced=min(sum([item.credits for item in money.returns]), purchase.credits),
-        cash=share(total - sum(off) - running, money.lost, of=money.kept),
+        cash=max(share(total - changed, money.lost, of=money.kept), least),
         given=late + running,
     )
 

@@ -137,17 +137,20 @@ def _running(bill: Bill, at: int, bills: Sequence[Bill], pots: Iterable[Pot]) ->
 
     The lot of a rise that was billed late pays for a past period: it is no part of the plan.
     """
-    gone: dict[int, tuple[int, int]] = {}
-    for part in [part for pot in pots for part in pot.parts]:
-        credits, back = gone.get(part.purchase.id, (0, 0))
-        gone[part.purchase.id] = credits + part.credits, back + part.money
+    credits: dict[int, int] = {}
+    prices: dict[int, Fraction] = {}
+    parts = [(pot, part) for pot in pots for part in pot.parts if part.purchase.plan_id is not None]
+    for pot, part in parts:
+        id_, unused = part.purchase.id, balance_parts.unused(part.purchase, fields.moment(pot.at))
+        credits[id_] = credits.get(id_, 0) + part.credits
+        prices[id_] = prices.get(id_, Fraction()) + (part.money / unused if unused else 0)
     running = []
     for purchase, price, other in _before(bill, at, bills):
         is_plan = purchase.plan_id is not None and not other.is_late(purchase)
         if is_plan and purchase.ends_at and fields.moment(at) < purchase.ends_at:
-            credits, back = gone.get(purchase.id, (0, 0))
-            credits = purchase.credits - credits - other.had_before(purchase)
-            running.append(Running(purchase, credits, price, max(price - back, 0)))
+            left = purchase.credits - credits.get(purchase.id, 0) - other.had_before(purchase)
+            kept = max(price - prices.get(purchase.id, Fraction()), Fraction())
+            running.append(Running(purchase, left, price, kept))
     return running
 
 

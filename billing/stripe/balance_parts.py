@@ -34,12 +34,16 @@ class Part:
 
 
 class Running(NamedTuple):
-    """A purchase of a plan that runs, and what no change took off it yet: credits and money."""
+    """A purchase of a plan that runs, with the credits and the price that changes have left of it.
+
+    Attributes:
+        kept: The price of its whole period, less that of what changes took off.
+    """
 
     purchase: Purchase
     credits: int
     price: int
-    money: int
+    kept: Fraction
 
 
 def of_plan(credits: int, money: int, at: dt.datetime, running: Iterable[Running]) -> list[Part]:
@@ -55,15 +59,15 @@ def of_plan(credits: int, money: int, at: dt.datetime, running: Iterable[Running
         rest -= taken
         if taken:
             chosen.append((item, taken))
-    unused = [_unused(item.purchase, at) * item.price for item, _ in chosen]
     weights = [
-        value * taken / item.purchase.credits
-        for value, (item, taken) in zip(unused, chosen, strict=True)
+        unused(item.purchase, at) * item.price * taken / item.purchase.credits
+        for item, taken in chosen
     ]
-    return [
-        Part(item.purchase, taken, min(part, item.money, math.ceil(value)), item.price)
-        for part, value, (item, taken) in zip(divide(money, weights), unused, chosen, strict=True)
-    ]
+    parts = []
+    for part, (item, taken) in zip(divide(money, weights), chosen, strict=True):
+        most = math.ceil(unused(item.purchase, at) * item.kept)
+        parts.append(Part(item.purchase, taken, min(part, most), item.price))
+    return parts
 
 
 def of_pack(money: int, bought: Iterable[tuple[Purchase, int]]) -> list[Part]:
@@ -114,14 +118,14 @@ def _running(part: Part, at: dt.datetime, used: Fraction) -> Fraction:
     """The fraction of the lot that ran at the change that goes back, by the money used of it."""
     begins_at, ends_at, later = _lot(part.purchase, at)
     lot_price = Fraction(part.price, part.purchase.lots)
-    unused = Fraction((ends_at - at) / (ends_at - begins_at))
+    to_come = Fraction((ends_at - at) / (ends_at - begins_at))
     if part.credits == part.purchase.credits and part.price:
         # The whole purchase: its money tells its unused time better than the clock.
         money = min(max(part.money - later * lot_price, Fraction()), lot_price)
-        unused = money / lot_price
+        to_come = money / lot_price
     else:
-        money = part.money * unused / (unused + later) if unused else Fraction()
-    return unused * min(used / money, Fraction(1)) if money else Fraction()
+        money = part.money * to_come / (to_come + later) if to_come else Fraction()
+    return to_come * min(used / money, Fraction(1)) if money else Fraction()
 
 
 def _lot(purchase: Purchase, at: dt.datetime) -> tuple[dt.datetime, dt.datetime, int]:
@@ -134,7 +138,8 @@ def _lot(purchase: Purchase, at: dt.datetime) -> tuple[dt.datetime, dt.datetime,
     return periods.boundary(purchase.starts_at, number - 1), ends_at, purchase.lots - number
 
 
-def _unused(purchase: Purchase, at: dt.datetime) -> Fraction:
+def unused(purchase: Purchase, at: dt.datetime) -> Fraction:
+    """The part of its period that is to come."""
     assert purchase.ends_at is not None, "a plan's purchase has an end"
     whole = purchase.ends_at - purchase.starts_at
     return Fraction((purchase.ends_at - at) / whole)

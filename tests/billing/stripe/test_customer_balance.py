@@ -313,6 +313,16 @@ def test_a_refund_of_money_that_is_parked_takes_it_from_the_balance_first(life):
     assert life.at(APRIL + HOUR).credits == 0
 
 
+def test_a_refund_after_a_fall_to_a_free_plan_takes_its_share_of_the_whole(life):
+    life.bills("starter")
+    life.changes("starter", "free", at=MARCH + 3 * 24 * HOUR)
+
+    life.shop.refunds(life.shop.charges[0], 4450)
+    life.deliver()
+
+    assert life.credits == 500
+
+
 def test_a_refund_of_money_that_has_bought_something_else_takes_that(life):
     life.bills("starter")
     life.switches(
