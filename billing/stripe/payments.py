@@ -232,8 +232,8 @@ def state_of(payment: Iterable[Facts]) -> PaymentState:
         elif isinstance(item, Invoice):
             received.insert(0, (item.currency, item.paid))
             total, from_balance = item.total, item.from_balance
-        elif isinstance(item, PaymentIntent):
-            received.append((item.currency, item.received))
+        elif isinstance(item, PaymentIntent) and item.received:
+            received.insert(0, (item.currency, item.received))
         elif isinstance(item, CheckoutSession):
             received.append((item.currency or "", item.total))
     # The page may show the payer another currency than the one that is charged.

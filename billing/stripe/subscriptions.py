@@ -129,9 +129,7 @@ def read(ctx: Context, steps: Sequence[Step], *, prices: Catalog) -> FundingStat
     }
     state = FundingState(by_id, states, quiet, paid, trial_ends)
     state.let_in(ctx, _paid_accounts(steps, states))
-    paying = {step.account.id for step in decisive if step.payment and step.payment.given}
-    unpaid = {id_: pair for id_, pair in best.items() if id_ not in paying}
-    if periods := _new_periods(ctx.session, unpaid, prices):
+    if periods := _new_periods(ctx.session, best, prices):
         bridge.give(ctx, periods)
     return state
 

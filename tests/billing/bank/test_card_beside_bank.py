@@ -1,11 +1,14 @@
 """A customer who pays by card and by transfer: neither way ends, bills or overwrites the other."""
 
 import pytest
+from sqlalchemy import select
 
 from billing.lifecycle.dunning import sweep as dunning_sweep
+from models.life import DunningCase
 from tests.billing.bank.story import line
 from tests.billing.stripe.story import Stripe
 from tests.billing.stripe.writing import MONTH_S
+from worker.database import transaction
 
 
 @pytest.fixture
@@ -123,6 +126,22 @@ def test_a_period_that_was_paid_by_transfer_outlives_a_card(acme, stripe, ends):
         assert acme.host()[2][0][:2] == ("active", "bank_transfer")
 
 
+def test_a_card_that_pays_lets_in_beside_a_period_that_was_paid_by_transfer(acme, stripe):
+    acme.receive(line("89.00", reference="RF470000000002"))
+    shop = subscribes(acme, stripe)
+    shop.now += 60
+    end = shop.now + MONTH_S
+    ended = shop.subscription(shop.price(), start=shop.now, end=end, status="canceled")
+    stripe.deliver(shop.event("customer.subscription.deleted", ended))
+    acme.change_status("acme", "cancelled", reason="manual")
+    shop.events.clear()
+
+    shop.pays(shop.bills(shop.price(), start=shop.now, end=end, subscription="sub_2"))
+    stripe.deliver(*shop.events)
+
+    assert acme.status("acme") == "active"
+
+
 def test_a_failed_card_duns_nobody_who_has_paid_by_transfer(acme, stripe):
     acme.receive(line("89.00", reference="RF470000000002"))
     shop = stripe.shop("acme")
@@ -132,6 +151,8 @@ def test_a_failed_card_duns_nobody_who_has_paid_by_transfer(acme, stripe):
     shop.event("invoice.payment_failed", invoice)
 
     stripe.deliver(*shop.events)
+    with transaction() as ctx:
+        assert ctx.session.scalars(select(DunningCase)).all() == []
     acme.pass_time(days=15)
     acme.sweep(dunning_sweep.step_due)
 

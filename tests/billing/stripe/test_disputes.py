@@ -264,3 +264,19 @@ def test_a_won_dispute_lets_an_annual_plan_go_on_whose_credits_were_spent(stripe
     stripe.drip()
 
     assert ledger.see("acme").credits == 1000
+
+
+def test_a_dispute_is_told_when_it_opens_and_with_each_new_status_alone(stripe, shop):  # noqa: F811
+    inquiry = shop.opens_dispute(shop.charge_of_it, status="warning_needs_response")
+    opened = shop.opens_dispute(shop.charge_of_it)
+    stripe.deliver(*shop.events)
+    shop.now += 60
+    stripe.deliver(
+        shop.event("charge.dispute.updated", opened | {"amount": 8000}),
+        shop.event("charge.dispute.updated", inquiry | {"status": "warning_closed"}),
+    )
+    shop.now += 60
+    stripe.deliver(shop.event("charge.dispute.updated", opened | {"status": "under_review"}))
+
+    told = [name for name in stripe.told() if name.startswith("dispute")]
+    assert told == ["dispute.changed", "dispute.opened", "dispute.changed", "dispute.changed"]

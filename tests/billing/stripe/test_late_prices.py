@@ -2,8 +2,10 @@
 
 import pytest
 
+from billing.stripe import catalog
 from tests.billing.stripe.story import lots
 from tests.billing.stripe.writing import Shop, seconds
+from worker.database import transaction
 
 MARCH, APRIL = seconds(2026, 3, 1), seconds(2026, 4, 1)
 
@@ -50,6 +52,19 @@ def test_a_foreign_line_frees_the_plan_beside_it(stripe, ledger, shop, link):
     assert meanwhile == [("plan", 1000)], "the other line is no reason to wait"
     assert stripe.outcomes()[-1] == "applied"
     assert lots(ledger) == [("plan", 1000)]
+
+
+def test_a_plan_whose_price_is_learned_late_beside_a_pack_lets_in(stripe, ledger, shop):
+    ledger.set_host("acme", status="trial")
+    pack = shop.price("", credits="500")
+    stripe.deliver(shop.event("price.created", pack), paid(shop, pack, shop.price()))
+    before = stripe.status("acme"), lots(ledger)
+
+    stripe.deliver(shop.event("price.created", shop.price()))
+    stripe.sweep()
+
+    assert before == ("trial", [("top_up", 500)])
+    assert (stripe.status("acme"), ledger.see("acme").credits) == ("active", 1500)
 
 
 def test_a_price_of_a_changed_plan_lets_the_whole_invoice_wait(stripe, ledger, shop):
@@ -127,3 +142,24 @@ def test_a_price_that_was_given_up_after_thirty_days_is_linked_after_all(
 
     assert given_up == ["ignored: NeverLinked"]
     assert lots(ledger) == [("top_up", 500)]
+
+
+def test_a_price_that_was_given_up_after_thirty_days_is_told_by_stripe_after_all(
+    stripe, ledger, shop
+):
+    stripe.deliver(paid(shop, shirt(shop)))
+    for _ in range(32):
+        ledger.pass_time(days=1)
+        stripe.sweep()
+
+    stripe.deliver(shop.event("price.created", shirt(shop, credits="500")))
+    stripe.sweep()
+
+    assert lots(ledger) == [("top_up", 500)]
+
+
+def test_a_link_to_a_plan_that_the_app_has_deleted_fails_by_name(stripe, ledger, shop):
+    with transaction() as ctx:
+        catalog.link(ctx.at(ledger.now), "price_shirt", plan_id=999, credits=None)
+
+    assert stripe.deliver(paid(shop, shirt(shop))) == ["failed: UnknownPlan"]

@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from billing.lifecycle.dunning import sweep as dunning_sweep
 from models.life import DunningCase
+from models.operations import OutboxEvent
 from tests.billing.stripe.writing import seconds
 from worker.database import transaction
 
@@ -220,3 +221,100 @@ def test_an_unpaid_pack_of_a_customer_without_a_subscription_is_asked_for(stripe
     stripe.deliver(*shop.events)
 
     assert len(cases()) == 1
+
+
+def test_the_first_unpaid_attempt_of_an_overdue_invoice_opens_one_case(stripe, ledger, shop):
+    ledger.go_to(2026, 4, 2)
+    shop.now = seconds(2026, 4, 2)
+    invoice = sends(shop, attempt_count=1)
+    shop.event("invoice.payment_failed", invoice)
+
+    stripe.deliver(*shop.events)
+
+    assert [case.cause for case in cases()] == ["card_failed"]
+
+
+@pytest.mark.parametrize("status", ["void", "uncollectible", "deleted"])
+def test_what_nobody_owes_any_more_is_not_asked_for(stripe, shop, status):
+    invoice = fails(shop)
+    stripe.deliver(*shop.events)
+    shop.now += 60
+    changed = {"deleted": True} if status == "deleted" else {"status": status}
+
+    stripe.deliver(shop.event("invoice.updated", invoice | changed))
+
+    assert [case.outcome for case in cases()] == ["written_off"]
+
+
+def test_the_case_knows_why_the_charge_failed_and_the_app_what_is_missing(stripe, shop):
+    invoice = fails(shop) | {
+        "payment_intent": "pi_1",
+        "payments": {"data": [{"payment": {"payment_intent": "pi_1"}}]},
+    }
+    failed = shop.charge(8900, intent="pi_1", status="failed", failure_code="expired_card")
+    pending = shop.charge(8900, intent="pi_1", status="pending", failure_code="no", id="ch_z")
+
+    stripe.deliver(
+        shop.event("charge.failed", failed),
+        shop.event("charge.pending", pending),
+        shop.event("invoice.payment_failed", invoice),
+    )
+
+    assert [case.decline_code for case in cases()] == ["expired_card"]
+    with transaction() as ctx:
+        rows = select(OutboxEvent.payload).where(OutboxEvent.type == "payment.failed")
+        (payload,) = ctx.session.scalars(rows)
+    assert (payload["amount_minor"], payload["currency"], payload["attempts"]) == (8900, "USD", 1)
+
+
+def test_the_apps_own_account_is_not_asked_for_money(stripe, ledger):
+    ledger.open_account("aws-admin", status="active")
+    shop = stripe.shop("aws-admin")
+    fails(shop)
+
+    stripe.deliver(*shop.events)
+
+    assert cases() == []
+    assert set(stripe.outcomes()) == {"applied"}
+
+
+def test_each_attempt_that_fails_is_told_once(stripe, shop):
+    invoice = fails(shop)
+    stripe.deliver(*shop.events)
+    for attempts, number in ((1, "A-1"), (2, "A-1")):
+        shop.now += 60
+        changed = invoice | {"attempt_count": attempts, "number": number}
+        stripe.deliver(shop.event("invoice.updated", changed))
+
+    assert stripe.told().count("payment.failed") == 2
+
+
+def test_a_paid_invoice_is_told_once_and_one_of_nothing_never(stripe, shop):
+    free = shop.invoice([], subscription="sub_1", status="paid")
+    before = stripe.told().count("invoice.paid")
+    paid = shop.invoice([], id="in_paid", status="paid", amount_paid=8900)
+
+    stripe.deliver(shop.event("invoice.paid", free), shop.event("invoice.paid", paid))
+    shop.now += 60
+    stripe.deliver(shop.event("invoice.updated", paid | {"number": "A-1"}))
+
+    assert (before, stripe.told().count("invoice.paid")) == (1, 2)
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_stripe_itself_asks_for_what_it_collects(stripe, ledger, shop, status):
+    shop.now += 60
+    state = shop.subscription(shop.price(), start=APRIL, end=MAY, status=status)
+
+    stripe.deliver(shop.event("customer.subscription.updated", state))
+
+    assert cases() == []
+
+
+def test_a_sent_subscription_that_is_paid_asks_for_nothing(stripe, shop):
+    shop.now += 60
+    state = shop.subscription(shop.price(), start=APRIL, end=MAY, collection_method="send_invoice")
+
+    stripe.deliver(shop.event("customer.subscription.updated", state))
+
+    assert cases() == []

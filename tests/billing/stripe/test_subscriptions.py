@@ -306,7 +306,8 @@ def trial_until(stripe, subscribe, end):
     """A trial at Stripe begins; returns the decision about it."""
     subscribe("trialing", id="sub_9", created=APRIL, trial_end=end)
     with transaction() as ctx:
-        return list(ctx.session.scalars(select(StripeEvent.facts)))[-1].get("trial")
+        rows = select(StripeEvent.facts).order_by(StripeEvent.id)
+        return list(ctx.session.scalars(rows))[-1].get("trial")
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def test_a_session_that_is_no_payment_gives_nothing(stripe, ledger, shop, change
     )
 
     assert lots(ledger) == []
+    assert stripe.payments() == []
 
 
 def test_a_session_that_is_paid_days_later_gives_then(stripe, ledger, shop):
@@ -267,11 +268,14 @@ def test_a_refund_takes_its_share_whatever_events_came(stripe, ledger, shop, whi
     assert ledger.see("acme").credits == 500 - cents // 5
 
 
-def test_a_refund_that_only_its_charge_tells_takes_the_credits_of_the_session(stripe, ledger, shop):
+@pytest.mark.parametrize("order", [(3, -1), (-1, 3)], ids=["session first", "charge first"])
+def test_a_refund_that_only_its_charge_tells_takes_the_credits_of_the_session(
+    stripe, ledger, shop, order
+):
     charge = shop.buys(credits=500)
     shop.refunds(charge, 2500)
 
-    arrive(stripe, shop.events[3], shop.events[-1])
+    arrive(stripe, *[shop.events[place] for place in order])
 
     assert ledger.see("acme").credits == 0
 
@@ -630,6 +634,20 @@ def test_the_status_names_such_money_with_the_commands_that_answer_it():
 
     assert problem.startswith("2 Stripe payments without effect")
     assert "stripe prices link" in problem
+
+
+@pytest.mark.parametrize("credits", [500, None])
+def test_only_a_session_that_says_what_it_sold_opens_a_foreign_invoice_again(
+    stripe, ledger, shop, told_of_shirts, credits
+):
+    bill = paid(shop, shirt(shop))
+    stripe.deliver(bill)
+    session = shop.session(8900, credits=credits, invoice=bill["data"]["object"]["id"])
+
+    stripe.deliver(shop.event("checkout.session.completed", session))
+
+    number = 2
+    assert stripe.outcome(number).partition(":")[0] == ("received" if credits else "ignored")
 
 
 def test_money_that_nobody_paid_is_no_finding(stripe, ledger, shop, told_of_shirts):
