@@ -45,6 +45,8 @@ def follow(ctx: Context, invoice: TransferInvoice) -> None:
         _reopen(ctx, invoice)
     else:
         mirror(ctx.session, invoice)
+        if invoice.state == "open" and invoice.period_end is not None:
+            _adjust_credits(ctx, invoice)  # more of its money went back
 
 
 _TOLERANCE = "SELECT shortfall_minor FROM billing.plan_policies WHERE plan_id = :plan_id"
@@ -135,9 +137,12 @@ def _reopen(ctx: Context, invoice: TransferInvoice) -> None:
 
 
 def _adjust_credits(ctx: Context, invoice: TransferInvoice) -> None:
-    returned = invoice.open_minor
+    """Claw back the credits of what is open; money that comes again gives them once all is paid."""
     origin = idempotency.own("invoice", invoice.number)
     bought = purchases.of_origins(ctx.session, [origin])
+    returned = invoice.open_minor
+    if returned > 0:
+        returned = max(returned, *[purchase.returned_minor for purchase in bought], 0)
     clawbacks.settle(ctx, bought, PaymentState(invoice.due_minor, returned, {}))
 
 

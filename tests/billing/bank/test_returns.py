@@ -80,6 +80,39 @@ def test_a_customer_whose_payment_came_back_pays_again_and_has_its_credits_again
     shop.check()
 
 
+@pytest.mark.parametrize("order", [("0.15", "88.85"), ("88.85", "0.15")])
+def test_each_part_that_comes_back_takes_its_credits_also_after_the_first(shop, order):
+    shop.open_account("acme", status="trial")
+    reference = shop.announce("acme").reference
+    names = {"88.85": "TX-1", "0.15": "TX-2"}
+    for amount, name in names.items():
+        shop.receive(line(amount, reference=reference, transaction_id=name))
+    assert shop.see("acme").credits == 1000
+
+    credits = []
+    for amount in order:
+        shop.receive(back(amount, transaction_id=names[amount]))
+        credits.append(shop.see("acme").credits)
+
+    assert shop.invoices("acme") == [("open", 0, 8900)]
+    assert credits[-1] == 0
+    shop.check()
+
+
+def test_a_part_that_is_paid_again_gives_its_credits_once_all_is_paid(shop):
+    shop.open_account("acme", status="trial")
+    reference = shop.announce("acme").reference
+    shop.receive(payment(reference))
+    shop.receive(back())
+
+    shop.receive(line("40.00", reference=reference, transaction_id="TX-2"))
+    in_part = shop.see("acme").credits
+    shop.receive(line("49.00", reference=reference, transaction_id="TX-3"))
+
+    assert (in_part, shop.see("acme").credits) == (0, 1000)
+    shop.check()
+
+
 def test_a_return_of_money_that_was_credit_reopens_the_invoice_that_the_credit_paid(shop):
     shop.open_account("acme", status="trial")
     invoice = shop.announce("acme")
