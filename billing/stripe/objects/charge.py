@@ -38,6 +38,7 @@ class Charge(Facts):
     is_disputed: bool
     decline: str | None
     card: str | None = None
+    created: int | None = None
 
     @classmethod
     def parse(cls, source: JSON) -> Self:
@@ -55,6 +56,7 @@ class Charge(Facts):
             amount=fields.amount(source, captured) if is_captured else 0,
             refunded=fields.amount(source, "amount_refunded"),
             status="succeeded" if status == "paid" else status,
+            created=fields.second(source, "created"),
             is_disputed=fields.flag(source, "disputed") or source.get("dispute") is not None,
             decline=fields.text(fields.inside(source, "outcome"), "reason")
             or fields.text(source, "failure_code"),

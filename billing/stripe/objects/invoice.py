@@ -329,6 +329,9 @@ def _may_be_dunned(ctx: Context, account: HostAccount) -> bool:
 
 def _decline_code(change: Change) -> str | None:
     """Return the decline code of the newest failed charge; None if Stripe has not sent one yet."""
-    charges = [charge for charge in change.payment if isinstance(charge, Charge)]
-    codes = [charge.decline for charge in charges if charge.status == "failed" and charge.decline]
-    return codes[-1] if codes else None
+    failed = [
+        (charge.created or fields.FIRST_SECOND, charge.id, charge.decline)
+        for charge in change.payment
+        if isinstance(charge, Charge) and charge.status == "failed" and charge.decline
+    ]
+    return max(failed)[2] if failed else None

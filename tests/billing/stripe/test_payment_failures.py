@@ -267,6 +267,27 @@ def test_the_case_knows_why_the_charge_failed_and_the_app_what_is_missing(stripe
     assert (payload["amount_minor"], payload["currency"], payload["attempts"]) == (8900, "USD", 1)
 
 
+def test_of_two_failed_charges_the_newest_says_why(stripe, shop):
+    invoice = fails(shop, attempts=2) | {
+        "payment_intent": "pi_1",
+        "payments": {"data": [{"payment": {"payment_intent": "pi_1"}}]},
+    }
+    charges = [
+        shop.charge(8900, intent="pi_1", status="failed", failure_code=code, id=id, created=created)
+        for code, id, created in (
+            ("expired_card", "ch_a", shop.now),
+            ("card_declined", "ch_z", shop.now - 3600),
+        )
+    ]
+
+    stripe.deliver(
+        *[shop.event("charge.failed", charge) for charge in charges],
+        shop.event("invoice.payment_failed", invoice),
+    )
+
+    assert [case.decline_code for case in cases()] == ["expired_card"]
+
+
 def test_the_apps_own_account_is_not_asked_for_money(stripe, ledger):
     ledger.open_account("aws-admin", status="active")
     shop = stripe.shop("aws-admin")
