@@ -25,6 +25,7 @@ def purchases_of(payment: Sequence[Facts], catalog: Catalog, account_id: int) ->
     if credits is None:
         return []
     name = name_of(payment) or origin.id
+    price, currency = _price(checkout, intent)
     return [
         Bought(
             key=f"stripe:{name}",
@@ -33,6 +34,8 @@ def purchases_of(payment: Sequence[Facts], catalog: Catalog, account_id: int) ->
             source="top_up",
             credits=checked(credits, origin.id),
             starts_at=fields.moment(origin.created or fields.FIRST_SECOND),
+            price_minor=price,
+            currency=currency,
         )
     ]
 
@@ -67,6 +70,15 @@ def _is_paid(checkout: CheckoutSession | None, intent: PaymentIntent | None) -> 
         return False
     is_received = intent is not None and intent.status == "succeeded" and intent.received > 0
     return is_received or (checkout is not None and checkout.is_paid)
+
+
+def _price(
+    checkout: CheckoutSession | None, intent: PaymentIntent | None
+) -> tuple[int, str | None]:
+    """The money of the payment: what the intent received, else what the page asked for."""
+    if intent is not None and intent.received > 0:
+        return intent.received, intent.currency
+    return (checkout.total, checkout.currency) if checkout is not None else (0, None)
 
 
 def _credits(

@@ -8,6 +8,7 @@ from sqlalchemy import select, text
 from billing.stripe import inbox_upkeep
 from cli.status import COUNTS, Status
 from models.host import Payment
+from models.purchases import Purchase
 from models.stripe import StripeEvent
 from tests.billing.stripe.story import lots
 from tests.billing.stripe.writing import Shop, seconds
@@ -38,6 +39,22 @@ def test_the_metadata_of_a_paid_session_are_a_top_up(stripe, ledger, shop):
 
     assert lots(ledger) == [("top_up", 500)]
     assert stripe.payments() == [("succeeded", "USD", 2500)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_a_top_up_knows_its_price_and_what_of_it_went_back(stripe, shop, order):
+    charge = shop.buys(credits=500)
+    events = shop.events[1:4]
+    arrive(stripe, *[events[place] for place in order])
+    shop.events.clear()
+
+    shop.refunds(charge, 1000)
+    arrive(stripe, *shop.events)
+
+    with transaction() as ctx:
+        (bought,) = ctx.session.scalars(select(Purchase))
+        money = bought.price_minor, bought.currency, bought.returned_minor
+        assert (money, bought.taken_back) == ((2500, "USD", 1000), 200)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)], ids=str)
