@@ -145,5 +145,9 @@ def prune(session: Session, *, before: dt.datetime, limit: int) -> int:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    emptied = update(StripeEvent).where(StripeEvent.id.in_(rows)).values(payload=None, raw=None)
-    return len(session.execute(emptied.returning(StripeEvent.id)).all())
+    # Read first: in a subquery, a plan may ask for the limit more than once.
+    ids = session.scalars(rows).all()
+    session.execute(
+        update(StripeEvent).where(StripeEvent.id.in_(ids)).values(payload=None, raw=None)
+    )
+    return len(ids)
