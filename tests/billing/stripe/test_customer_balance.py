@@ -388,6 +388,23 @@ def a_restless_customer() -> Shop:
     return shop
 
 
+def a_silent_customer() -> Shop:
+    """Down without an invoice, up with one, down with one, silently further down, and up."""
+    shop = Shop(now=MARCH, account_id=1, basil=True)
+    starter, scale = shop.price(), shop.price("scale", unit=22_900)
+    double = (starter, 2)
+    for price in (starter, scale):
+        shop.event("price.created", price)
+    shop.settles(shop.line(scale, start=MARCH, end=APRIL))
+    changes = [((starter, 1), (scale, 1)), ((scale, 1), double), ((starter, 1), (scale, 1))]
+    for day, (old, new) in zip((5, 12, 29), changes, strict=True):
+        shop.now = MARCH + day * 24 * HOUR
+        shop.settles(*shop.change(old, new, at=shop.now, start=MARCH, end=APRIL))
+    shop.now = MARCH + 30 * 24 * HOUR
+    shop.settles(shop.line(starter, start=shop.now, end=MAY), subscription="sub_2")
+    return shop
+
+
 def end_of(events) -> tuple:
     empty_database()
     ledger = Ledger()
@@ -416,8 +433,11 @@ def end_of(events) -> tuple:
     return now, stripe.end_state("acme"), moneys
 
 
-def test_any_order_and_any_number_of_deliveries_end_in_the_same_credits_and_money(database):
-    events = a_restless_customer().events
+@pytest.mark.parametrize("customer", [a_restless_customer, a_silent_customer])
+def test_any_order_and_any_number_of_deliveries_end_in_the_same_credits_and_money(
+    database, customer
+):
+    events = customer().events
     in_order = end_of(events)
     assert not any(in_order[0]["audit"].values())
 
