@@ -105,7 +105,7 @@ class Sold(NamedTuple):
 
 @dataclass(eq=False)
 class Payment:
-    """An invoice or another payment: its cash, and what went back of it for good."""
+    """An invoice or another payment: its cash, gifts, and what went back of it for good."""
 
     id: str
     cash: int
@@ -113,6 +113,7 @@ class Payment:
     returned: int = 0
     disputed: bool = False
     lost: int = 0
+    gift: int = 0
     pieces: list[Piece] = field(default_factory=list)
 
     def share(self, piece):
@@ -133,10 +134,10 @@ class Money:
     def pay(self, name, cash, from_balance, *, at, bought=(), back=()):
         """An invoice is paid. `back`: (term, cents, second) that its negative lines give back."""
         payment = Payment(name, cash, at)
-        self._use(payment, self._after_gift(from_balance), self._parked)
+        self._use(payment, self._after_gift(payment, from_balance), self._parked)
         given = [part for change in back for part in self._give_back(*change)]
         new = sum(sold.price for sold in bought)
-        self._use(payment, self._after_gift(new) if back else 0, given)
+        self._use(payment, self._after_gift(payment, new) if back else 0, given)
         self._parked += given
         for sold in bought:
             piece = Piece(payment, *sold[:5])
@@ -153,9 +154,10 @@ class Money:
         """Money that no purchase stands behind goes to the balance; it is used first."""
         self._gift += cents
 
-    def _after_gift(self, cents):
+    def _after_gift(self, payment, cents):
         used = min(cents, self._gift)
         self._gift -= used
+        payment.gift += used
         return cents - used
 
     def _use(self, payment, cents, parked):
@@ -166,6 +168,7 @@ class Money:
             cents -= used
             piece.parked -= used
             piece.moves.append((payment, used))
+            payment.gift += used if piece.invoice.gift else 0
             if part > used:
                 parked.insert(0, (piece, part - used))
 
@@ -213,12 +216,15 @@ class Money:
         return total + sum(self.bridges.values())
 
     def untouched(self):
-        """The pieces of payments of which nothing went back or was changed."""
+        """The pieces of payments of which nothing went back or was changed.
+
+        What a gift paid for may go, if its money went back in another way, too.
+        """
         return [
             piece
             for payment in self.payments
             for piece in payment.pieces
-            if not (payment.returned or payment.disputed or payment.lost)
+            if not (payment.returned or payment.disputed or payment.lost or payment.gift)
             and not piece.moves
             and not piece.parked
             and (piece.term is None or not piece.term.is_changed)
