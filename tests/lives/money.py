@@ -128,14 +128,14 @@ class Money:
 
     payments: list[Payment] = field(default_factory=list)
     bridges: dict = field(default_factory=dict)  # start of a period -> credits ahead of its payment
-    _parked: list = field(default_factory=list)  # (piece, cents), the oldest first
+    _parked: list = field(default_factory=list)  # of each change [(piece, cents)], the oldest first
     _gift: int = 0
 
     def pay(self, name, cash, from_balance, *, at, bought=(), back=()):
         """An invoice is paid. `back`: (term, cents, second) that its negative lines give back."""
         payment = Payment(name, cash, at)
         self._use(payment, self._after_gift(payment, from_balance), self._parked)
-        given = [part for change in back for part in self._give_back(*change)]
+        given = [parts for change in back if (parts := self._give_back(*change))]
         new = sum(sold.price for sold in bought)
         self._use(payment, self._after_gift(payment, new) if back else 0, given)
         self._parked += given
@@ -161,16 +161,21 @@ class Money:
         return cents - used
 
     def _use(self, payment, cents, parked):
-        """Pay with parked money, the oldest first."""
+        """Pay with parked money, the oldest first; of one change, with a share of each piece's."""
         while cents > 0 and parked:
-            piece, part = parked.pop(0)
-            used = min(cents, part)
-            cents -= used
-            piece.parked -= used
-            piece.moves.append((payment, used))
-            payment.gift += used if piece.invoice.gift else 0
-            if part > used:
-                parked.insert(0, (piece, part - used))
+            parts = parked.pop(0)
+            whole = sum(part for _, part in parts)
+            rest, left = min(cents, whole), []
+            cents -= rest
+            for piece, part in parts:
+                used = min(-(-part * rest // whole), part, rest)
+                whole, rest = whole - part, rest - used
+                piece.parked -= used
+                piece.moves.append((payment, used))
+                payment.gift += used if piece.invoice.gift else 0
+                left += [(piece, part - used)] if part > used else []
+            if left:
+                parked.insert(0, left)
 
     def _give_back(self, term, cents, now):
         """Give back the unused value of a term's pieces, the newest first."""

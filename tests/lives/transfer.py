@@ -32,7 +32,6 @@ class Transfers:
     number: int
     says: object
     received: int = 0
-    announced: list = field(default_factory=list)
     paid: list = field(default_factory=list)  # lines that may be returned
     missing: tuple | None = None  # (page, cents) that has not come yet
     pages: int = 0
@@ -46,7 +45,6 @@ class Transfers:
 
     def announce(self, plan, months, *, key):
         invoice = self.books.announce(self.slug, plan, months=months, key=key)
-        self.announced.append((plan, months))
         self.says(f"announces {plan} x {months} months by transfer: {invoice.due_minor}")
 
     def open_invoice(self):
@@ -136,7 +134,9 @@ class Transfers:
             self.says(f"reviewer: {how} of {item.amount_minor}: {outcome}")
 
     def most(self):
-        """The most credits that the money we hold may have bought, of the plans announced."""
+        """The most credits that the money we hold may have bought, of the plans in its invoices."""
         held = max(self.received, 0) + self.accepted
-        rates = [PLANS[plan][1] / PLANS[plan][0] for plan, _ in self.announced]
-        return held * max(rates, default=0) + sum(12 for _ in self.announced)
+        rows = self.books.invoice_rows(self.slug)
+        prices = {row.due_minor // row.months for row in rows}
+        rates = [credits / cents for cents, credits in PLANS.values() if cents in prices]
+        return held * max(rates, default=0) + 12 * len(rows)
