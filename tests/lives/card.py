@@ -15,10 +15,18 @@ from tests.lives.subscriptions import Subscriptions
 class Card(Subscriptions):
     """One customer at Stripe: top-ups, and money that goes back."""
 
-    def top_up(self, quantity, *, by_intent):
+    def top_up(self, quantity, *, how):
+        """A pack, by an intent, by Checkout with or without an invoice, or by an invoice alone."""
         cents, credits = PACK[0] * quantity, PACK[1] * quantity
         now, shop = self.shop.now, self.shop
-        if by_intent:
+        if how.startswith("checkout"):
+            charge = shop.buys(cents, credits=credits, invoiced=how.endswith("invoice"))
+            name = charge["payment_intent"]
+            bought = [Sold(None, credits, cents, now)]
+            self.charges.append((charge, self.money.pay(name, cents, 0, at=now, bought=bought)))
+            self.says(f"{how} {name}: {credits} for {cents}")
+            return
+        if how == "intent":
             intent = self.shop.name("pi")
             charge = shop.charge(cents, intent=intent)
             shop.event("charge.succeeded", charge)

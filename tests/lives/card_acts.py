@@ -75,7 +75,8 @@ class CardActs(Possible):
         self.card.collect(self.card.unpaid[0], by_hand=True)
 
     def top_up(self):
-        self.card.top_up(self.chance.choice([1, 2]), by_intent=self.chance.random() < 0.5)
+        how = self.chance.choice(["intent", "invoice", "checkout", "checkout with invoice"])
+        self.card.top_up(self.chance.choice([1, 2]), how=how)
 
     def refund(self):
         charge, payment, left = self.chance.choice(self.refundable())

@@ -24,7 +24,7 @@ class AccountActs:
         self.card.subscribe("starter", annual=True, quantity=1, off=0)
 
     def buy_pack(self):
-        self.card.top_up(1, by_intent=self.chance.random() < 0.5)
+        self.card.top_up(1, how=self.chance.choice(["intent", "invoice"]))
 
     def refund_first(self):
         charge, payment, cents = self.refundable()[0]
