@@ -179,13 +179,17 @@ def _once(ctx: Context, payment: Payment, lines: list[Bought]) -> list[Bought]:
 def _claw_back(
     ctx: Context, payments: Sequence[Payment], states: Sequence[PaymentState], moving: set[int]
 ) -> None:
-    """Claw back the credits of payments; invoices of `moving` accounts are settled together."""
+    """Claw back the credits of payments; invoices of `moving` accounts are settled together.
+
+    What an intent or a session bought is settled here, also where Checkout made an invoice of it.
+    """
     places = {
         name: place
         for place, payment in enumerate(payments)
-        if payment.may_go_back and not (payment.invoice and payment.account.id in moving)
+        if payment.may_go_back
         for item in payment.objects
         for name in (item.id, *item.links)
+        if not (payment.account.id in moving and payment.invoice and name == payment.invoice.id)
     }
     if not places:
         return

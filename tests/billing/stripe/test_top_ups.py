@@ -57,6 +57,33 @@ def test_a_top_up_knows_its_price_and_what_of_it_went_back(stripe, shop, order):
         assert (money, bought.taken_back) == ((2500, "USD", 1000), 200)
 
 
+@pytest.mark.parametrize("invoiced", [False, True])
+@pytest.mark.parametrize("lost", ["a refund", "a dispute"])
+def test_a_top_up_that_goes_back_takes_its_credits_beside_a_balance_that_moved(
+    stripe, ledger, shop, invoiced, lost
+):
+    ledger.plan("starter")
+    ledger.plan("scale", included_credits=4000)
+    prices = [shop.price(), shop.price("scale", unit=22_900)]
+    for price in prices:
+        shop.event("price.created", price)
+    charge = shop.buys(credits=500, invoiced=invoiced)
+    shop.settles(shop.line(prices[1], start=MARCH, end=APRIL))
+    pairs = [(price, 1) for price in reversed(prices)]
+    shop.settles(*shop.change(*pairs, at=MARCH + 3600, start=MARCH, end=APRIL))
+    arrive(stripe, *shop.events)
+    shop.events.clear()
+    assert ledger.see("acme").credits == 4500
+
+    if lost == "a refund":
+        shop.refunds(charge, 2500)
+    else:
+        shop.closes_dispute(shop.opens_dispute(charge), "lost")
+    arrive(stripe, *shop.events)
+
+    assert ledger.see("acme").credits == 4000
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)], ids=str)
 def test_an_invoice_that_checkout_makes_gives_no_second_time_and_takes_nothing(
     stripe, ledger, shop, order
