@@ -89,7 +89,8 @@ class Term:
         return months_later(self.starts, self.months)
 
     def begun(self, now):
-        return sum(months_later(self.starts, n) <= now for n in range(self.months))
+        """The number of its months that have begun, a day early: months of the 31st end together."""
+        return sum(months_later(self.starts, n) <= now + 86_400 for n in range(self.months))
 
 
 class Sold(NamedTuple):

@@ -29,7 +29,8 @@ HAVING count(*) > 1 OR sum(r.amount) <> (
       AND d.idempotency_key IN (r.reference, 'billing:finish:' || r.reference))
 """
 #: A refund charges for what was used of its lots, and no more: what it made a debt, or wrote off,
-#: is spent or held, or paid an older debt when the lot came.
+#: is spent or held, or paid an older debt when the lot came. A lot that was a bridge before has more
+#: moves than it was granted.
 _CHARGED_UNUSED = """
 SELECT c.account_id, c.origin || ' charges ' || c.debt || ', writes off ' || c.written_off
        || ', and ' || c.used || ' were used'
@@ -40,10 +41,11 @@ FROM (
            (SELECT COALESCE(-sum(m.credits), 0) FROM moves AS m JOIN bought AS b USING (lot)
             WHERE b.id = p.id AND m.type IN ('deduction', 'reversal', 'repayment')
               AND m.key NOT LIKE 'billing:take-back%')
-           + (SELECT COALESCE(sum(l.granted), 0) FROM billing.lots AS l JOIN bought AS b ON b.lot = l.id
-              WHERE b.id = p.id)
-           - (SELECT COALESCE(sum(m.credits), 0) FROM moves AS m JOIN bought AS b USING (lot)
-              WHERE b.id = p.id AND m.type = 'grant')
+           + GREATEST(0, (SELECT COALESCE(sum(l.granted), 0)
+                          FROM billing.lots AS l JOIN bought AS b ON b.lot = l.id WHERE b.id = p.id)
+                         - (SELECT COALESCE(sum(m.credits), 0)
+                            FROM moves AS m JOIN bought AS b USING (lot)
+                            WHERE b.id = p.id AND m.type = 'grant'))
            + (SELECT COALESCE(sum(l.held), 0) FROM billing.lots AS l JOIN bought AS b ON b.lot = l.id
               WHERE b.id = p.id) AS used,
            (SELECT COALESCE(sum(l.remaining - l.held), 0)
