@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
 @dataclass(slots=True)
 class Standing:
-    """What the bills of a subscription's period say that it has, of its plans or of one pack.
+    """The plans, or the one pack, that a subscription has by the bills of its period.
 
     Attributes:
         since: The start of the period, in seconds.
@@ -88,7 +88,7 @@ class Standings:
 
 
 def _base(bill: Bill, product: str | None, bills: Iterable[Bill], *, at: int) -> list[Purchase]:
-    """What whole periods of the bill's subscription bought of the product, until then."""
+    """The purchases of the product by whole periods of the bill's subscription, until then."""
     return [
         purchase
         for other in bills

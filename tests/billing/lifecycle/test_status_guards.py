@@ -1,4 +1,4 @@
-"""Who may bring an account where, for which reason; and what a change of status leaves alone."""
+"""Guards of a status change: its actors and reasons, and the rows that it leaves alone."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How far Stripe's list of events has been read: the window to read, its slices, and the cursor."""
+"""The reading of Stripe's list of events: its window, its slices, and the cursor."""
 
 import datetime as dt
 import itertools

@@ -1,4 +1,4 @@
-"""What the lines of a paid invoice bought, and for how much; one that can't be read loses no other."""
+"""The purchases of a paid invoice's lines, with prices; a line that can't be read loses no other."""
 
 import datetime as dt
 
@@ -56,7 +56,7 @@ def sold(shop, *lines, **changed):
 
 
 def buys(shop, *lines, **changed):
-    """What a paid invoice with these lines bought; all of them can be read."""
+    """Return the purchases of a paid invoice with these lines; all of them can be read."""
     bought, errors, _ = sold(shop, *lines, **changed)
     assert errors == []
     return bought
@@ -241,7 +241,7 @@ def test_nobody_buys_more_than_a_hundred_million_credits(shop):
 
 
 def reads(shop, *lines, has_more=False):
-    """What the readable lines bought, and the errors of the others."""
+    """Return the purchases of the readable lines, and the errors of the others."""
     data = {"data": list(lines), "has_more": has_more}
     bought, errors, _ = sold(shop, *lines, lines=data)
     return credits_of(bought), [type(error) for error in errors]

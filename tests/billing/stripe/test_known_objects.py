@@ -1,4 +1,4 @@
-"""What is kept of Stripe's objects: the newest states, whose they are, and which form one payment."""
+"""The stored objects of Stripe: newest states, their accounts, and the objects of one payment."""
 
 import datetime as dt
 

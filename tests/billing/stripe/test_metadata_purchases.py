@@ -1,4 +1,4 @@
-"""What a payment by Checkout or by an intent buys outside of invoices, and money without an effect."""
+"""Purchases by Checkout or by an intent outside of invoices, and money without an effect."""
 
 import pytest
 

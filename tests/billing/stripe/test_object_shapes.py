@@ -1,4 +1,4 @@
-"""What is read of Stripe's objects, in the shapes of its old APIs and of its new ones."""
+"""The parsing of Stripe's objects, in the shapes of its old APIs and of its new ones."""
 
 import datetime as dt
 import json

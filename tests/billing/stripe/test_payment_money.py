@@ -1,4 +1,4 @@
-"""What a payment's objects say of its money: what was paid, what went back, and what is disputed."""
+"""The money of a payment by its objects: paid, gone back, and disputed."""
 
 import itertools
 

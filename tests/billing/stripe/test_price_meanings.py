@@ -1,4 +1,4 @@
-"""What a price means: a plan, credits, or nothing of ours; and which invoice waits for a price."""
+"""The meaning of a price: a plan, credits, or nothing of ours; and invoices that wait for a price."""
 
 from dataclasses import replace
 
