@@ -179,10 +179,16 @@ def _wait_until(count_open: Callable[[], int], *, at_most: int) -> int:
 
 
 def _cpu_s(roots: Iterable[psutil.Process]) -> float:
-    """Sum the CPU seconds of these processes and their descendants, with those that have ended."""
-    total = 0.0
+    """Sum the CPU seconds of these processes and their descendants, with those that have ended.
+
+    Each counts once: embedded servers are also children of the process that runs the bench.
+    """
+    processes: set[psutil.Process] = set()
     for root in roots:
-        for process in (root, *root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += sum(process.cpu_times()[:4])
+        with suppress(psutil.NoSuchProcess):
+            processes.update((root, *root.children(recursive=True)))
+    total = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += sum(process.cpu_times()[:4])
     return total

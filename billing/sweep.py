@@ -61,9 +61,10 @@ class Page:
 def all_or_each(
     ctx: Context, ids: Sequence[int], act: Callable[[Context, Sequence[int]], list[SweepResult]]
 ) -> list[SweepResult]:
-    """Act on these locked accounts at once; if that fails, on each in a savepoint of its own.
+    """Act on these locked accounts in one savepoint; if that fails, on each half in its own.
 
-    Otherwise one account whose rows were changed in SQL would hold up all others for ever.
+    Otherwise one account whose rows were changed in SQL would hold up all others for ever. In
+    halves, one that breaks costs a batch of 200 about 15 savepoints, at every run, and not 200.
     Transient errors are raised.
     """
     try:
@@ -75,4 +76,5 @@ def all_or_each(
         broke = SweepResult(ids[0], "broke", ctx.now, error=type(error).__name__)
     if len(ids) == 1:
         return [broke]
-    return [result for id in ids for result in all_or_each(ctx, [id], act)]
+    half = len(ids) // 2
+    return [result for part in (ids[:half], ids[half:]) for result in all_or_each(ctx, part, act)]

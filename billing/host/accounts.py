@@ -5,7 +5,7 @@ Everybody takes those locks in ascending id.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
@@ -128,7 +128,7 @@ def lock_all_billable(
 _TRY_LOCK = """
 WITH free AS (
     SELECT id FROM igny8_tenants WHERE id = ANY(%(ids)s::bigint[])
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
 SELECT id FROM free
 UNION ALL
@@ -137,10 +137,33 @@ WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = requested.id)
 """
 
 
-def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
-    """Lock those of these accounts that are free; unknown ids are returned as well."""
-    rows = session.connection().exec_driver_sql(_TRY_LOCK, {"ids": sql.numbers(sorted(ids))})
-    return [row[0] for row in rows]
+def try_lock(session: Session, ids: Iterable[int], *, limit: int | None = None) -> list[int]:
+    """Lock those of these accounts that are free, at most `limit`; unknown ids are returned too."""
+    values = {"ids": sql.numbers(sorted(ids)), "limit": limit}
+    return [row[0] for row in session.connection().exec_driver_sql(_TRY_LOCK, values)]
+
+
+#: Times the limit that a sweep looks at where every account of its first look is locked.
+LOOKS_FURTHER = 50
+
+
+def lock_due(
+    session: Session,
+    due: Collection[int],
+    propose: Callable[[int], Iterable[int]],
+    *,
+    limit: int,
+) -> list[int]:
+    """Lock those of the accounts that are due that are free; empty if there are none.
+
+    `propose` lists the accounts of up to so many due rows, the longest overdue first, and `due`
+    are those of the first `limit`. If all of these are locked, `propose` is asked for more, so that
+    locked accounts delay no others.
+    """
+    if not due:
+        return []
+    locked = try_lock(session, due)
+    return locked or try_lock(session, {*propose(limit * LOOKS_FURTHER)} - {*due}, limit=limit)
 
 
 # The setting tells the trigger on the table that the change is ours (`lifecycle.app_writes`).

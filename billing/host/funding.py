@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from billing.context import Context
+from billing.postgres import sql
 
 #: The condition, of an account `a` at `{now}`; the queries of the sweeps use it too.
 FUNDED = """(
@@ -31,13 +32,15 @@ FUNDED = """(
 
 #: The same, of an account `a` at the time of the act: `now` of the statement's values.
 FUNDED_NOW = FUNDED.format(now="%(now)s")
-_IS_FUNDED = f"SELECT {FUNDED_NOW} FROM igny8_tenants AS a WHERE a.id = %(id)s"  # noqa: S608
+_FUNDED_OF = f"""
+SELECT a.id FROM igny8_tenants AS a WHERE a.id = ANY(%(ids)s::bigint[]) AND {FUNDED_NOW}
+"""  # noqa: S608
 
 
-def is_funded(ctx: Context, account_id: int) -> bool:
-    """Whether a purchase funds the account. Call it under the account's lock."""
-    values = {"id": account_id, "now": ctx.now}
-    return bool(ctx.session.connection().exec_driver_sql(_IS_FUNDED, values).scalar_one())
+def funded(ctx: Context, account_ids: Iterable[int]) -> set[int]:
+    """Return those of these accounts that something funds. Call it under their locks."""
+    values = {"ids": sql.numbers(account_ids), "now": ctx.now}
+    return {row[0] for row in ctx.session.connection().exec_driver_sql(_FUNDED_OF, values)}
 
 
 class Funding(NamedTuple):

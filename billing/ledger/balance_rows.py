@@ -5,10 +5,8 @@ The statements of the hot path are SQL functions whose plans Postgres keeps.
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from sqlalchemy.orm import Session
 
 from billing.context import Context
 from billing.host.accounts import PLAN_TERMS, SYSTEM_SLUGS, HostAccount, PlanTerms
@@ -34,6 +32,7 @@ class OpenAccounts(NamedTuple):
         terms: The terms of every plan, by plan id.
         due: Accounts whose period has ended, and which no sweep has renewed yet.
         entry_ids: Ids reserved for new entries, ascending.
+        lot_ids: Ids reserved for new lots, ascending.
     """
 
     balances: dict[int, Balance]
@@ -41,6 +40,7 @@ class OpenAccounts(NamedTuple):
     terms: dict[int | None, PlanTerms]
     due: list[int]
     entry_ids: list[int]
+    lot_ids: list[int]
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ _LOCKED = "SELECT * FROM billing.locked_books(%(ids)s::bigint[], %(now)s)"
 
 
 def read_accounts(
-    ctx: Context, ids: Collection[int], *, uuids: Collection[str], entries: int = 0
+    ctx: Context, ids: Collection[int], *, uuids: Collection[str], entries: int = 0, lots: int = 0
 ) -> OpenAccounts:
     """Lock these accounts in ascending id and read all that an act on their credits needs.
 
@@ -76,27 +76,31 @@ def read_accounts(
         ids: The accounts.
         uuids: Idempotency keys to look up (`idempotency.as_uuid`).
         entries: Entry ids to reserve.
+        lots: Lot ids to reserve.
     """
+    reserved = {"entries": entries, "lots": lots}
     locked, keys, terms, *ids_rows = sql.rows_of_each(
         ctx.session,
         [
             (_LOCKED, {"ids": sql.numbers(ids), "now": ctx.now}),
             (idempotency.LOOKUP, {"keys": "{" + ",".join(uuids) + "}"}),
             (PLAN_TERMS, {}),
-            *([(entry_rows.NEXT_IDS, {"count": entries})] if entries else []),
+            *([(entry_rows.NEXT_IDS, reserved)] if entries or lots else []),
         ],
     )
     if missing := {row[0] for row in locked if row[_BALANCE][0] is None}:
         _adopt(ctx, missing)
         # Read again, entry ids too: those of the opening entries come first.
-        return read_accounts(ctx, ids, uuids=uuids, entries=entries)
+        return read_accounts(ctx, ids, uuids=uuids, entries=entries, lots=lots)
+    ((entry_ids, lot_ids),) = ids_rows[0] if ids_rows else [((), ())]
     plans = {row[0]: PlanTerms._make(row[1:]) for row in terms}
     return OpenAccounts(
         _balances(ctx, locked, plans),
         {uuid: KnownKey(content, entry_id) for uuid, content, entry_id in keys},
         plans,
         list(dict.fromkeys([row[0] for row in locked if row[_IS_DUE]])),
-        ids_rows[0][0][0] if ids_rows else [],
+        list(entry_ids or ()),
+        list(lot_ids or ()),
     )
 
 
@@ -216,21 +220,28 @@ def read_lots_by_id(ctx: Context, lot_ids: Iterable[int]) -> list[OpenLot]:
     return [_open_lot(ctx, columns) for _, *columns in rows]
 
 
-_INSERT_LOT = """
-INSERT INTO billing.lots (account_id, source, priority, is_promotional, granted, remaining,
-                          starts_at, expires_at, key, period_number, recorded_at)
-VALUES (%(account_id)s, %(source)s, %(priority)s, %(is_promotional)s, %(granted)s, %(remaining)s,
-        %(starts_at)s, %(expires_at)s, %(key)s, %(period_number)s, %(recorded_at)s)
-RETURNING id
-"""
-
-
-def insert_lot(ctx: Context, lot: NewLot) -> OpenLot:
-    """Write a new lot and return it opened."""
-    values = {field.name: getattr(lot, field.name) for field in fields(lot)}
-    row = ctx.session.connection().exec_driver_sql(_INSERT_LOT, {**values, "recorded_at": ctx.now})
-    columns = (row.scalar_one(), lot.source, lot.priority, lot.is_promotional, lot.remaining, 0)
+def open_new_lot(ctx: Context, lot_id: int, lot: NewLot) -> OpenLot:
+    """Open a new lot, which `write` inserts."""
+    columns = (lot_id, lot.source, lot.priority, lot.is_promotional, lot.remaining, 0)
     return _open_lot(ctx, (*columns, lot.starts_at, lot.expires_at))
+
+
+_NEW_LOT_COLUMNS = (
+    "id, account_id, source, priority, is_promotional, granted, remaining, held, starts_at,"
+    " expires_at, key, period_number, recorded_at"
+)
+
+
+def _insert_lots(ctx: Context, new_lots: Iterable[tuple[NewLot, OpenLot]]) -> None:
+    lines: list[str] = []
+    for new, lot in new_lots:
+        key = sql.copy_text(new.key)
+        lines.append(
+            f"{lot.id}\x1f{new.account_id}\x1f{lot.source}\x1f{lot.priority}\x1f"
+            f"{lot.is_promotional}\x1f{new.granted}\x1f{lot.remaining}\x1f{lot.held}\x1f"
+            f"{lot.starts_at}\x1f{lot.expires_at}\x1f{key}\x1f{new.period_number}\x1f{ctx.now}\n"
+        )
+    sql.copy(ctx.session, "billing.lots", _NEW_LOT_COLUMNS, lines)
 
 
 _WRITE = """
@@ -241,8 +252,20 @@ SELECT billing.write_books(
 """
 
 
-def write(session: Session, balances: Sequence[Balance], lots: Sequence[OpenLot]) -> None:
-    """Write these balances and lots, and move the main app's balances by as much."""
+def write(
+    ctx: Context,
+    balances: Sequence[Balance],
+    lots: Sequence[OpenLot],
+    new_lots: Sequence[tuple[NewLot, OpenLot]] = (),
+) -> None:
+    """Write these balances and lots, and move the main app's balances by as much.
+
+    New lots are inserted as they are now, by one COPY.
+    """
+    if new_lots:
+        _insert_lots(ctx, new_lots)
+        inserted = {lot.id for _, lot in new_lots}
+        lots = [lot for lot in lots if lot.id not in inserted]
     if not balances and not lots:
         return
     values = {
@@ -260,4 +283,4 @@ def write(session: Session, balances: Sequence[Balance], lots: Sequence[OpenLot]
         "chain": sql.binaries([balance.last_hash for balance in balances]),
         "deltas": sql.numbers([balance.credits - balance.was_credits for balance in balances]),
     }
-    sql.rows(session, _WRITE, values)
+    sql.rows(ctx.session, _WRITE, values)

@@ -44,11 +44,13 @@ class Entry:
     entry_hash: bytes | None = None
 
 
-#: Reserves ids for new entries, ascending; values: `count`.
+#: Reserves ids for new entries and new lots, ascending; values: `entries` and `lots`.
 NEXT_IDS = """
-SELECT array_agg(nextval((SELECT pg_get_serial_sequence('igny8_credit_transactions', 'id')
-                          ::regclass)))
-FROM generate_series(1, %(count)s)
+SELECT (SELECT array_agg(nextval((SELECT pg_get_serial_sequence('igny8_credit_transactions', 'id')
+                                  ::regclass)))
+        FROM generate_series(1, %(entries)s)),
+       (SELECT array_agg(nextval((SELECT pg_get_serial_sequence('billing.lots', 'id')::regclass)))
+        FROM generate_series(1, %(lots)s))
 """
 TABLE = "igny8_credit_transactions"
 #: In the order of `hashed_text`, then the two that it does not contain.
@@ -60,10 +62,10 @@ COLUMNS = (
 _SEPARATORS = 12
 
 
-def next_ids(session: Session, count: int) -> list[int]:
-    """Reserve ids for `count` new entries, ascending."""
-    ((ids,),) = sql.rows(session, NEXT_IDS, {"count": count})
-    return list(ids or ())
+def next_ids(session: Session, *, entries: int = 0, lots: int = 0) -> tuple[list[int], list[int]]:
+    """Reserve ids for new entries and new lots, ascending."""
+    ((entry_ids, lot_ids),) = sql.rows(session, NEXT_IDS, {"entries": entries, "lots": lots})
+    return entry_ids or [], lot_ids or []
 
 
 def hashed_text(e: Entry) -> str:

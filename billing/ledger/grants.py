@@ -28,7 +28,7 @@ def apply(ctx: Context, grant: Grant) -> Granted:
     """
     uuid = idempotency.as_uuid(grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
-    ledger = open_accounts(ctx, [grant.account_id], key_uuids=[uuid], entries=1)
+    ledger = open_accounts(ctx, [grant.account_id], key_uuids=[uuid], entries=1, lots=1)
     known_key = ledger.known_keys.get(uuid)
     is_marked = known_key is not None and known_key.content == reversals.ANY_CONTENT
     if is_marked:

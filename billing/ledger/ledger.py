@@ -42,6 +42,8 @@ class Ledger:
     terms: Mapping[int | None, PlanTerms]
     due: Sequence[int] = ()
     _ids: list[int] = field(default_factory=list)
+    _lot_ids: list[int] = field(default_factory=list)
+    _new_lots: list[tuple[NewLot, OpenLot]] = field(default_factory=list)
     _entries: list[Entry] = field(default_factory=list)
     _new_keys: dict[str, KnownKey] = field(default_factory=dict)
     _freed: list[str] = field(default_factory=list)
@@ -69,7 +71,8 @@ class Ledger:
 
     def reserve(self, count: int) -> None:
         """Reserve `count` entry ids in one statement; without it each costs one of its own."""
-        self._ids = entry_rows.next_ids(self.ctx.session, count)[::-1] + self._ids
+        ids, _ = entry_rows.next_ids(self.ctx.session, entries=count)
+        self._ids = ids[::-1] + self._ids
 
     def post(
         self,
@@ -171,8 +174,13 @@ class Ledger:
         )
 
     def add_lot(self, balance: Balance, lot: NewLot) -> OpenLot:
-        """Write a new lot and open it; the caller adds its credits to the balance."""
-        opened = balance_rows.insert_lot(self.ctx, lot)
+        """Open a new lot, to be written; the caller adds its credits to the balance."""
+        if not self._lot_ids:
+            # Each account may have one more: those of a batch cost one statement.
+            _, ids = entry_rows.next_ids(self.ctx.session, lots=len(self.by_account))
+            self._lot_ids = ids[::-1]
+        opened = balance_rows.open_new_lot(self.ctx, self._lot_ids.pop(), lot)
+        self._new_lots.append((lot, opened))
         balance.lots.append(opened)
         if len(balance.lots) > 1:
             balance.lots.sort(key=burn_order)
@@ -212,7 +220,7 @@ class Ledger:
             sql.copy(session, idempotency.TABLE, idempotency.COLUMNS, keys)
         changed = [balance for balance in balances if balance.has_changed]
         lots = [lot for balance in balances for lot in balance.changed_lots()]
-        balance_rows.write(session, changed, lots)
+        balance_rows.write(self.ctx, changed, lots, self._new_lots)
         if events:
             outbox.leave_all(self.ctx, events)
 
@@ -247,7 +255,12 @@ class Ledger:
 
 
 def open_accounts(
-    ctx: Context, account_ids: Collection[int], *, key_uuids: Collection[str], entries: int = 0
+    ctx: Context,
+    account_ids: Collection[int],
+    *,
+    key_uuids: Collection[str],
+    entries: int = 0,
+    lots: int = 0,
 ) -> Ledger:
     """Lock the accounts in ascending id and open their balances, lots and known keys.
 
@@ -256,7 +269,10 @@ def open_accounts(
         account_ids: The accounts; ids that do not exist are missing in the ledger.
         key_uuids: Uuids of the idempotency keys to look up (`idempotency.as_uuid`).
         entries: Entry ids to reserve.
+        lots: Lot ids to reserve.
     """
-    opened = balance_rows.read_accounts(ctx, set(account_ids), uuids=key_uuids, entries=entries)
-    balances, keys, terms, due, ids = opened
-    return Ledger(ctx, balances, keys, terms, due, ids[::-1])
+    opened = balance_rows.read_accounts(
+        ctx, set(account_ids), uuids=key_uuids, entries=entries, lots=lots
+    )
+    balances, keys, terms, due, ids, lot_ids = opened
+    return Ledger(ctx, balances, keys, terms, due, ids[::-1], lot_ids[::-1])

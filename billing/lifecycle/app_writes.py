@@ -35,8 +35,11 @@ ORDER BY w.account_id LIMIT %(limit)s
 
 def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Apply the writes of up to `limit` accounts; empty when none is left that is not locked."""
-    due = [row[0] for row in sql.rows(ctx.session, _DUE, {"limit": limit})]
-    ids = accounts.try_lock(ctx.session, due) if due else []
+
+    def propose(limit: int) -> list[int]:
+        return [row[0] for row in sql.rows(ctx.session, _DUE, {"limit": limit})]
+
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
     return all_or_each(ctx, ids, _follow_all) if ids else []
 
 

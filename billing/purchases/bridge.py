@@ -88,7 +88,7 @@ def _give(ctx: Context, periods: Collection[NewPeriod]) -> None:
     keys = {period: key_of(period.account_id, period.starts_at) for period in periods}
     uuids = {period: idempotency.as_uuid(key) for period, key in keys.items()}
     ids = {period.account_id for period in periods}
-    ledger = open_accounts(ctx, ids, key_uuids=uuids.values())
+    ledger = open_accounts(ctx, ids, key_uuids=uuids.values(), entries=len(keys), lots=len(keys))
     for period, key in keys.items():
         if uuids[period] in ledger.known_keys:
             continue

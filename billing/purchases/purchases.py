@@ -7,6 +7,7 @@ While a purchase funds an account, its credit cycle is paused (decision 0011).
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, literal_column, select
@@ -175,7 +176,7 @@ def give_due(
     keys = {purchase.id: _keys_to_come(purchase) for purchase in ordered}
     uuids = [key.uuid for of_lots in keys.values() for key in of_lots.values()]
     ids = {purchase.account_id for purchase in ordered}
-    ledger = open_accounts(ctx, ids, key_uuids=uuids, entries=len(ordered))
+    ledger = open_accounts(ctx, ids, key_uuids=uuids, entries=len(ordered), lots=len(ordered))
     bridges = bridge_lots or {}
     results = [
         result
@@ -317,7 +318,8 @@ def paid_by_transfer(ctx: Context, account_ids: Iterable[int]) -> dict[int, Purc
 
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Give the due monthly lots of up to `limit` accounts; empty when none is left."""
-    account_ids = accounts.try_lock(ctx.session, due.purchases(ctx, limit=limit))
+    propose = partial(due.purchases, ctx)
+    account_ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
 
     def give(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:
         is_due = Purchase.account_id.in_(ids), Purchase.next_due_at <= ctx.now

@@ -40,7 +40,7 @@ def begin(
     key = key or renewals.key_of(account_id, number)
     ledger = open_accounts(ctx, [account_id], key_uuids=[idempotency.as_uuid(key)])
     plan_id = ledger.of(account_id).account.plan_id
-    if plan_id is None or not renewals.is_renewable(ledger, account_id):
+    if plan_id is None or not renewals.renewable(ledger, [account_id]):
         return None
     expired = expiry.end_trial(ledger, ledger.of(account_id))
     cycle = CreditCycle(
@@ -83,7 +83,7 @@ def resume(ctx: Context, account_id: int) -> SweepResult | None:
     key = renewals.key_of(account_id, number)
     ledger = open_accounts(ctx, [account_id], key_uuids=[idempotency.as_uuid(key)])
     plan_id = ledger.of(account_id).account.plan_id
-    if plan_id is None or not renewals.is_renewable(ledger, account_id):
+    if plan_id is None or not renewals.renewable(ledger, [account_id]):
         return None
     had_ended = cycle.ended_at is not None
     cycle.ended_at = None

@@ -26,7 +26,7 @@ ORDER BY next_due_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-def renewals(ctx: Context, *, limit: int) -> list[int]:
+def renewals(ctx: Context, limit: int) -> list[int]:
     """Claim accounts whose period has ended, the longest overdue first.
 
     The claim keeps two sweeps off the same accounts. It comes before the accounts' locks, against
@@ -45,7 +45,7 @@ SELECT DISTINCT account_id FROM (
 """
 
 
-def expiries(ctx: Context, *, limit: int) -> list[int]:
+def expiries(ctx: Context, limit: int) -> list[int]:
     """List the accounts of up to `limit` lots that are over and still have credits to expire."""
     return _ids(ctx.session, _EXPIRIES, now=ctx.now, limit=limit)
 
@@ -59,7 +59,7 @@ ORDER BY c.account_id LIMIT %(limit)s
 """
 
 
-def plan_changes(session: Session, *, limit: int) -> list[int]:
+def plan_changes(session: Session, limit: int) -> list[int]:
     """List accounts whose plan is no longer the one of their credit cycle."""
     return _ids(session, _PLAN_CHANGES, limit=limit)
 
@@ -96,7 +96,7 @@ SELECT p.account_id FROM {_PURCHASES_DUE} ORDER BY p.next_due_at LIMIT %(limit)s
 """
 
 
-def purchases(ctx: Context, *, limit: int) -> list[int]:
+def purchases(ctx: Context, limit: int) -> list[int]:
     """List the accounts of up to `limit` purchases whose next monthly lot is due."""
     return sorted(set(_ids(ctx.session, _PURCHASES, now=ctx.now, limit=limit)))
 

@@ -5,6 +5,7 @@ balance in line. Held credits stay with their hold, and expire if it gives them 
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 
 from billing.context import Context
 from billing.host import accounts
@@ -21,10 +22,9 @@ def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
 
     Accounts that are due for renewal are renewed first, so that their credits can roll over.
     """
-    ids = accounts.try_lock(ctx.session, due.expiries(ctx, limit=limit))
-    if not ids:
-        return []
-    return all_or_each(ctx, ids, _expire)
+    propose = partial(due.expiries, ctx)
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
+    return all_or_each(ctx, ids, _expire) if ids else []
 
 
 def _expire(ctx: Context, ids: Sequence[int]) -> list[SweepResult]:

@@ -6,6 +6,7 @@ does not mean free (enterprise plans cost 0).
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 from billing.context import Context
@@ -50,10 +51,9 @@ def compare(old: PlanTerms | None, new: PlanTerms) -> str:
 
 def sweep(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Apply up to `limit` plan changes of the main app; empty when none is left."""
-    ids = accounts.try_lock(ctx.session, due.plan_changes(ctx.session, limit=limit))
-    if not ids:
-        return []
-    return all_or_each(ctx, ids, follow_all)
+    propose = partial(due.plan_changes, ctx.session)
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
+    return all_or_each(ctx, ids, follow_all) if ids else []
 
 
 def follow_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
@@ -67,11 +67,9 @@ def follow_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
         for account_id, cycle in cycle_by_account.items()
     ]
     ledger = open_accounts(ctx, locked, key_uuids=[idempotency.as_uuid(key) for key in keys])
-    running = [
-        cycle
-        for cycle in cycle_by_account.values()
-        if cycle.ended_at is None and renewals.is_renewable(ledger, cycle.account_id)
-    ]
+    open_cycles = [cycle for cycle in cycle_by_account.values() if cycle.ended_at is None]
+    going_on = renewals.renewable(ledger, [cycle.account_id for cycle in open_cycles])
+    running = [cycle for cycle in open_cycles if cycle.account_id in going_on]
     for cycle in running:
         results += _follow(ledger, cycle)
     ledger.write()

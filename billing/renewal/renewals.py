@@ -6,7 +6,8 @@ the period then running, unless it had that, and nothing for the time between (d
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
 
 from billing.context import Context
 from billing.errors import BalanceTooLarge
@@ -28,10 +29,9 @@ ENTRIES_A_PERIOD = 3
 
 def sweep_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Renew up to `limit` accounts that are due; empty when none is left that is not locked."""
-    ids = accounts.try_lock(ctx.session, due.renewals(ctx, limit=limit))
-    if not ids:
-        return []
-    return all_or_each(ctx, ids, renew_all)
+    propose = partial(due.renewals, ctx)
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
+    return all_or_each(ctx, ids, renew_all) if ids else []
 
 
 def renew_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
@@ -49,23 +49,26 @@ def renew_all(ctx: Context, ids: Iterable[int]) -> list[SweepResult]:
     keys = [idempotency.as_uuid(key) for cycle in cycles for key in _keys(cycle, ctx.now)]
     account_ids = [cycle.account_id for cycle in cycles]
     entries = ENTRIES_A_PERIOD * len(keys) // KEYS_A_PERIOD
-    ledger = open_accounts(ctx, account_ids, key_uuids=keys, entries=entries)
+    ledger = open_accounts(ctx, account_ids, key_uuids=keys, entries=entries, lots=len(cycles))
     rollover.find_keys(ledger, [lot for _, lot in rollover.expired(ledger)])
-    results = [result for cycle in cycles for result in _catch_up(ledger, cycle)]
+    going_on = renewable(ledger, account_ids)
+    results = [result for cycle in cycles for result in _catch_up(ledger, cycle, going_on)]
     ledger.write()
     cycle_rows.update(ctx.session, cycles)
     return results
 
 
-def is_renewable(ledger: Ledger, account_id: int) -> bool:
-    """Whether the account gets monthly lots: active, on an active plan, funded by no purchase."""
-    balance = ledger.by_account.get(account_id)
+def renewable(ledger: Ledger, account_ids: Iterable[int]) -> set[int]:
+    """Return those that get monthly lots: active, on an active plan, funded by no purchase."""
+    ids = {id for id in account_ids if _is_active(ledger, ledger.by_account.get(id))}
+    return ids - funding.funded(ledger.ctx, ids) if ids else ids
+
+
+def _is_active(ledger: Ledger, balance: Balance | None) -> bool:
     if balance is None or balance.account.status != "active" or not balance.account.is_billable:
         return False
     plan = ledger.terms.get(balance.account.plan_id)
-    if plan is None or not plan.is_active:
-        return False
-    return not funding.is_funded(ledger.ctx, account_id)
+    return plan is not None and plan.is_active
 
 
 def key_of(account_id: int, period_number: int) -> str:
@@ -85,8 +88,8 @@ def _keys(cycle: CreditCycle, now: dt.datetime) -> list[str]:
     ]
 
 
-def _catch_up(ledger: Ledger, cycle: CreditCycle) -> list[SweepResult]:
-    if not is_renewable(ledger, cycle.account_id):
+def _catch_up(ledger: Ledger, cycle: CreditCycle, going_on: Collection[int]) -> list[SweepResult]:
+    if cycle.account_id not in going_on:
         cycle.ended_at = cycle.next_due_at
         return [SweepResult(cycle.account_id, "ended", cycle.next_due_at)]
     balance = ledger.by_account[cycle.account_id]

@@ -119,7 +119,7 @@ def give_again(ctx: Context, ended_at: Mapping[int, dt.datetime]) -> None:
         for account_id, at in ended_at.items()
     }
     uuids = [idempotency.as_uuid(key) for key in keys.values()]
-    ledger = open_accounts(ctx, keys, key_uuids=uuids, entries=len(keys))
+    ledger = open_accounts(ctx, keys, key_uuids=uuids, entries=len(keys), lots=len(keys))
     for account_id, key in keys.items():
         balance = ledger.of(account_id)
         plan = ledger.terms.get(balance.account.plan_id)

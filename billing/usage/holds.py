@@ -163,10 +163,15 @@ WHERE h.state = 'held' AND h.expires_at <= %(now)s ORDER BY h.expires_at LIMIT %
 def sweep(ctx: Context, *, limit: int = EXPIRED_AT_ONCE) -> list[SweepResult]:
     """Expire up to `limit` holds that are due. Safe to repeat."""
     due: dict[int, list[str]] = {}
-    for key, account_id in sql.rows(ctx.session, _DUE, {"now": ctx.now, "limit": limit}):
-        due.setdefault(account_id, []).append(key)
+
+    def propose(limit: int) -> list[int]:
+        due.clear()
+        for key, account_id in sql.rows(ctx.session, _DUE, {"now": ctx.now, "limit": limit}):
+            due.setdefault(account_id, []).append(key)
+        return list(due)
+
     # A locked account is left to the next sweep and delays no other.
-    locked_ids = accounts.try_lock(ctx.session, due) if due else []
+    locked_ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
     if not locked_ids:
         return []
 

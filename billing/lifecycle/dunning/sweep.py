@@ -23,8 +23,11 @@ from models.life import DunningCase
 
 def step_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Take the steps that are due; empty when none is left."""
-    due = [case.account_id for case in dunning_rows.due(ctx, limit=limit)]
-    ids = accounts.try_lock(ctx.session, due)
+
+    def propose(limit: int) -> list[int]:
+        return [case.account_id for case in dunning_rows.due(ctx, limit=limit)]
+
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
     return all_or_each(ctx, ids, _step_all) if ids else []
 
 

@@ -26,8 +26,12 @@ ORDER BY next_reminder_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 def remind_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     """Leave the reminders that are due; if several are, as after a pause, only the last one."""
-    rows = ctx.session.connection().exec_driver_sql(_DUE, {"now": ctx.now, "limit": limit})
-    ids = accounts.try_lock(ctx.session, [row[0] for row in rows])
+
+    def propose(limit: int) -> list[int]:
+        rows = ctx.session.connection().exec_driver_sql(_DUE, {"now": ctx.now, "limit": limit})
+        return [row[0] for row in rows]
+
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
     return all_or_each(ctx, ids, _remind) if ids else []
 
 

@@ -96,7 +96,7 @@ ORDER BY suspends_at, account_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-def due(session: Session, *, until: dt.datetime, limit: int) -> list[int]:
+def due(session: Session, until: dt.datetime, limit: int) -> list[int]:
     """Claim trials whose grace period ends by then, the longest overdue first.
 
     The claim comes before the accounts' locks, against their order. That is safe because a sweep

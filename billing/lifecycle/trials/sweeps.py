@@ -5,6 +5,7 @@ Each takes a bounded batch under the accounts' locks. Reminders are in `trials.r
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -56,7 +57,8 @@ def expire_due(ctx: Context, *, limit: int = AT_ONCE) -> list[SweepResult]:
     than the policy lets one run suspend, only those that an operator confirmed are taken.
     """
     until = min(confirmed_until(ctx.session), ctx.now) if to_confirm(ctx) else ctx.now
-    ids = accounts.try_lock(ctx.session, trial_rows.due(ctx.session, until=until, limit=limit))
+    propose = partial(trial_rows.due, ctx.session, until)
+    ids = accounts.lock_due(ctx.session, propose(limit), propose, limit=limit)
     return all_or_each(ctx, ids, _expire) if ids else []
 
 

@@ -74,7 +74,9 @@ def test_an_account_is_funded_by(rows, ledger, given, is_funded):
     rows.write(*given)
 
     with transaction() as ctx:
-        assert funding.is_funded(ctx.at(NOON), ledger.ids["acme"]) is is_funded
+        assert (
+            ledger.ids["acme"] in funding.funded(ctx.at(NOON), ledger.ids.values())
+        ) is is_funded
 
 
 def way(*rows, id, **expected):
