@@ -10,7 +10,16 @@ from bench.stack import bench_stack
 from worker import logs
 
 #: Modules of this package, each with `run(count=…, rounds=…) -> Result`.
-BENCHES = ("debits", "inbox", "holds", "access", "sweeps", "stripe")
+BENCHES = (
+    "debits",
+    "inbox",
+    "holds",
+    "access",
+    "sweeps",
+    "renewals",
+    "delivery",
+    "stripe",
+)
 #: Run only by name: `bank` and `starving` take minutes, `latency` is part of `debits`, and `scale`
 #: first inserts ten million entries.
 NAMED = ("bank", "latency", "scale", "starving")

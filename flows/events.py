@@ -1,33 +1,29 @@
-"""The delivery of events: claim in one transaction, send without one, record in another."""
+"""The delivery of events: claim in one transaction, send without one, record in another.
 
-import datetime as dt
+Accounts are served in parallel, each account's events in order. Events are claimed and recorded in
+batches while others are being sent, so a slow answer delays only its own account.
+"""
+
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Protocol
 
-from billing.errors import TryLater
+from sqlalchemy import text
+
 from billing.events import deliveries
 from billing.events.deliveries import Outgoing
-from billing_client.events import Event
+from flows.event_lanes import Channel, Lanes
 from gateways.event_queue import EventQueue
 from gateways.webhooks import Webhooks
-from worker import clock
 from worker.database import transaction
 from worker.settings import settings
 
-#: Seconds after which a run leaves the rest to the next tick: the queue has other work.
+#: Seconds after which a run leaves the rest to the next one: the queue has other work.
 BUDGET_S = 8.0
-
-
-class Channel(Protocol):
-    """A channel to the main app."""
-
-    name: str
-
-    def send(self, event: Event, *, now: dt.datetime) -> None:
-        """Send an event. Raises TryLater; the fact `is_away` says that no event can be sent."""
+#: The next run expires by then: beat has ticked again.
+AGAIN_WITHIN_S = 10.0
+_ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.deliver_events'))"
 
 
 @cache
@@ -43,60 +39,46 @@ def channels() -> tuple[Channel, ...]:
     return tuple(configured)
 
 
-def deliver_due(to: Sequence[Channel], *, budget_s: float = BUDGET_S) -> dict[str, object]:
-    """Send the events that are due, a claim at a time, until none is or the time is up."""
-    deadline, counted = time.monotonic() + budget_s, Counter[str]()
-    while to and time.monotonic() < deadline:
-        with transaction() as ctx:
-            claimed = deliveries.claim(ctx)
-        if not claimed:
-            break
-        has_ended = _send_all(claimed, to, deadline=deadline)
-        with transaction() as ctx:
-            deliveries.record(ctx, claimed)
-        counted.update(_outcome(outgoing) for outgoing in claimed)
-        if has_ended:
-            break
+def deliver_due(
+    to: Sequence[Channel],
+    *,
+    again: Callable[..., object] = lambda **_: None,
+    budget_s: float = BUDGET_S,
+) -> dict[str, object]:
+    """Send the events that are due until none is or the time is up; then send the task `again`.
+
+    One run at a time claims events. Another one may do so while this one waits for its last
+    answers.
+    """
+    if not to:
+        return {}
+    counted = Counter[str]()
+    with Lanes(to, deadline=time.monotonic() + budget_s) as lanes:
+        with transaction() as alone:
+            # This transaction holds the lock while events are claimed, and does nothing else.
+            if not alone.session.execute(text(_ALONE)).scalar_one():
+                return {}
+            while not lanes.have_ended:
+                if lanes.open_count < deliveries.AT_ONCE:
+                    with transaction() as ctx:
+                        limit = deliveries.AT_ONCE - lanes.open_count
+                        lanes.add(deliveries.claim(ctx, limit=limit))
+                if not lanes.open_count:
+                    return dict(counted)
+                counted += _record(lanes.done())
+        if lanes.time_is_up:
+            again(expires=AGAIN_WITHIN_S)
+        while lanes.open_count:
+            counted += _record(lanes.done())
     return dict(counted)
 
 
-def _send_all(claimed: Sequence[Outgoing], to: Sequence[Channel], *, deadline: float) -> bool:
-    """Send events in order; returns whether it stopped early, out of time or channels.
-
-    A channel that is unavailable is not used again in this run. If an account's event could not be
-    sent, its later ones are not sent either.
-    """
-    failed: set[int | None] = set()
-    away: set[str] = set()
-    for outgoing in claimed:
-        if time.monotonic() >= deadline or len(away) == len(to):
-            return True
-        if outgoing.event.account_id in failed:
-            continue
-        outgoing.is_tried = True
-        _send(outgoing, to, away)
-        if outgoing.error and outgoing.event.account_id is not None:
-            failed.add(outgoing.event.account_id)
-    return False
-
-
-def _send(outgoing: Outgoing, to: Sequence[Channel], away: set[str]) -> None:
-    """Send an event by the channels that have not taken it; adds unavailable ones to `away`."""
-    errors = []
-    for channel in to:
-        if channel.name in outgoing.sent_to:
-            continue
-        if channel.name in away:
-            errors.append(f"{channel.name}: away")
-            continue
-        try:
-            channel.send(outgoing.event, now=clock.now())
-            outgoing.sent_to.add(channel.name)
-        except TryLater as error:
-            errors.append(f"{channel.name}: {error.name}({error})")
-            if error.facts.get("is_away"):
-                away.add(channel.name)
-    outgoing.error = "; ".join(errors) or None
+def _record(sent: Sequence[Outgoing]) -> Counter[str]:
+    """Record the outcome of these events, and count it."""
+    if sent:
+        with transaction() as ctx:
+            deliveries.record(ctx, sent)
+    return Counter(_outcome(outgoing) for outgoing in sent)
 
 
 def _outcome(outgoing: Outgoing) -> str:

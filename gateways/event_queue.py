@@ -22,6 +22,8 @@ class EventQueue:
 
     def __init__(self, broker_url: str, queue: str) -> None:
         self._app = sender(broker_url)
+        # Made here and not at the first event: several threads may send at once.
+        self._app.amqp.producer_pool  # noqa: B018
         self._queue = queue
 
     def send(self, event: Event, *, now: dt.datetime) -> None:

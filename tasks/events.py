@@ -9,7 +9,7 @@ from worker.database import transaction
 @app.task(name="events.deliver_due", is_tick=True)
 def deliver() -> dict[str, object]:
     """Deliver the events that are due, each account's in order."""
-    return deliver_due(channels())
+    return deliver_due(channels(), again=deliver.apply_async)
 
 
 @app.task(name="events.remove_old", is_tick=True)

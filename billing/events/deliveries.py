@@ -5,8 +5,9 @@ the event is due again. An account's event is claimed only if no earlier one of 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
@@ -14,7 +15,8 @@ from sqlalchemy.orm import Session
 from billing.context import Context
 from billing.errors import BillingError
 from billing.host import recipients
-from billing_client.events import Event
+from billing.postgres import sql
+from billing_client.events import Event, Recipient
 from models.operations import OutboxEvent
 
 #: Pauses before the second try, the third, …: a receiver may be unavailable for a day, as in the
@@ -30,8 +32,9 @@ PAUSES = (
 )
 #: Time for which a claim keeps an event from other processes; a run stops before its end.
 LEASE = dt.timedelta(seconds=120)
-#: Events that one claim takes: few enough to be sent within the lease, at a second or so each.
-AT_ONCE = 100
+#: Events that one claim takes; a run has at most so many at hand, and gives back what it has no
+#: time for.
+AT_ONCE = 500
 #: Time for which delivered events are kept, for operators.
 KEPT = dt.timedelta(days=90)
 #: Old events that a run removes at once.
@@ -48,11 +51,14 @@ class UnknownEvent(BillingError):
 class Outgoing:
     """A claimed event; `sent_to`: the channels that took it; `error`: why one did not.
 
-    `is_tried` is false if it was not sent because an earlier event could not be.
+    `is_tried` is false if it was not sent because an earlier event could not be. `was_due_at` is
+    its time before the claim, and `leased_until` marks the claim.
     """
 
     event: Event
     attempts: int
+    was_due_at: dt.datetime
+    leased_until: dt.datetime
     sent_to: set[str] = field(default_factory=set)
     error: str | None = None
     is_tried: bool = False
@@ -60,74 +66,152 @@ class Outgoing:
 
 # One claim at a time: a second one could skip a locked event and take the account's next one.
 _ONE_CLAIM = "SELECT pg_try_advisory_xact_lock(hashtext('billing.outbox'))"
-_CLAIM = """
-WITH due AS (
-    SELECT o.id FROM billing.outbox AS o
-    WHERE o.state = 'waiting' AND o.due_at <= :now AND NOT EXISTS (
-        SELECT FROM billing.outbox AS before
-        WHERE before.state = 'waiting' AND before.account_id = o.account_id
-          AND before.id < o.id AND before.due_at > :now)
-    ORDER BY o.id LIMIT :limit FOR UPDATE
+#: For each event of a claim, the events that are due that it looks at for their accounts.
+LOOKS_AT = 4
+_DUE = """
+SELECT id, account_id FROM billing.outbox WHERE state = 'waiting' AND due_at <= %(now)s
+ORDER BY due_at, id LIMIT %(limit)s
+"""
+# One row of each account, its first, by as many index probes as there are accounts.
+_FIRST_OF_EACH = """
+WITH RECURSIVE head AS (
+    (SELECT account_id, id, due_at FROM billing.outbox WHERE state = 'waiting'
+     AND account_id IS NOT NULL ORDER BY account_id, id LIMIT 1)
+    UNION ALL
+    SELECT later.* FROM head CROSS JOIN LATERAL (
+        SELECT o.account_id, o.id, o.due_at FROM billing.outbox AS o WHERE o.state = 'waiting'
+        AND o.account_id > head.account_id ORDER BY o.account_id, o.id LIMIT 1) AS later
 )
-UPDATE billing.outbox SET due_at = :now + :lease FROM due WHERE outbox.id = due.id
-RETURNING outbox.id, outbox.type, outbox.account_id, outbox.happened_at, outbox.payload,
-          outbox.attempts, outbox.sent_to
+(SELECT id, account_id FROM head WHERE due_at <= %(now)s LIMIT %(limit)s)
+UNION ALL
+(SELECT id, account_id FROM billing.outbox WHERE state = 'waiting' AND account_id IS NULL
+ AND due_at <= %(now)s ORDER BY id LIMIT %(limit)s)
+"""
+# An account's waiting events from its first one on, up to one that is not due: it is leased, or
+# waits for its next try. Wherever the limit cuts, none is taken without those before it.
+_TAKE = """
+WITH chosen AS (
+    SELECT id FROM unnest(%(accounts)s::bigint[]) AS account (id_of) CROSS JOIN LATERAL (
+        SELECT id, bool_or(due_at > %(now)s) OVER (ORDER BY id) AS must_wait FROM (
+            SELECT id, due_at FROM billing.outbox
+            WHERE state = 'waiting' AND account_id = account.id_of
+            ORDER BY id LIMIT %(limit)s) AS first) AS event
+    WHERE NOT must_wait
+    UNION ALL SELECT unnest(%(without_account)s::bigint[])
+    ORDER BY id LIMIT %(limit)s
+), was AS (
+    SELECT o.id, o.due_at FROM billing.outbox AS o JOIN chosen USING (id)
+    WHERE o.state = 'waiting' AND o.due_at <= %(now)s FOR UPDATE OF o
+)
+UPDATE billing.outbox AS o SET due_at = %(leased_until)s FROM was WHERE o.id = was.id
+RETURNING o.id, o.type, o.account_id, o.happened_at, o.payload, o.attempts, o.sent_to, was.due_at
 """
 
 
 def claim(ctx: Context, *, limit: int = AT_ONCE) -> list[Outgoing]:
-    """Claim events that are due, oldest first; none while another process claims."""
+    """Claim events that are due, in order for each account; none while another process claims.
+
+    The longest due come first. Where these wait for earlier ones of their accounts, every account
+    is looked at, so that one with very many events hides no other.
+    """
     if not ctx.session.execute(text(_ONE_CLAIM)).scalar():
         return []
-    rows = ctx.session.execute(text(_CLAIM), {"now": ctx.now, "limit": limit, "lease": LEASE}).all()
-    recipient_of = recipients.of(
-        ctx.session, {row.account_id for row in rows if row.account_id is not None}
+    due = sql.rows(ctx.session, _DUE, {"now": ctx.now, "limit": limit * LOOKS_AT})
+    rows = _take(ctx, due, limit=limit)
+    rest = limit - len(rows)
+    if len(due) == limit * LOOKS_AT and rest >= limit // 2:
+        firsts = sql.rows(ctx.session, _FIRST_OF_EACH, {"now": ctx.now, "limit": rest})
+        rows += _take(ctx, firsts, limit=rest)
+    recipient_of = recipients.of(ctx.session, {row[2] for row in rows} - {None}) if rows else {}
+    return [_outgoing(ctx, row, recipient_of) for row in sorted(rows)]
+
+
+def _take(ctx: Context, due: Sequence[sql.Row], *, limit: int) -> list[sql.Row]:
+    """Lease the events that may go now, of the accounts of these."""
+    if not due:
+        return []
+    values = {
+        "accounts": sql.numbers({account_id for _, account_id in due} - {None}),
+        "without_account": sql.numbers([id for id, account_id in due if account_id is None]),
+        "now": ctx.now,
+        "limit": limit,
+        "leased_until": ctx.now + LEASE,
+    }
+    return sql.rows(ctx.session, _TAKE, values)
+
+
+def _outgoing(ctx: Context, row: sql.Row, recipient_of: Mapping[int, Recipient]) -> Outgoing:
+    id, type, account_id, happened_at, payload, attempts, sent_to, was_due_at = row
+    event = Event(
+        id=id,
+        type=type,
+        account_id=account_id,
+        happened_at=happened_at,
+        recipient=recipient_of.get(account_id),
+        data=payload,
     )
-    return [
-        Outgoing(
-            event=Event(
-                id=row.id,
-                type=row.type,
-                account_id=row.account_id,
-                happened_at=row.happened_at,
-                recipient=recipient_of.get(row.account_id),
-                data=row.payload,
-            ),
-            attempts=row.attempts,
-            sent_to=set(row.sent_to),
-        )
-        for row in sorted(rows, key=lambda row: row.id)
-    ]
+    return Outgoing(event, attempts, was_due_at, ctx.now + LEASE, set(sent_to))
+
+
+# A claim whose lease ran out changes nothing but what was sent: another process has the event.
+_RECORD = """
+UPDATE billing.outbox AS o
+SET state = new.state, due_at = new.due_at, attempts = new.attempts, error = new.error,
+    sent_to = CAST(new.sent_to AS text[]), recipient = new.recipient,
+    delivered_at = new.delivered_at
+FROM unnest(%(id)s::bigint[], %(state)s::text[], %(due_at)s::timestamptz[], %(attempts)s::int[],
+            %(error)s::text[], %(sent_to)s::text[], %(recipient)s::text[],
+            %(delivered_at)s::timestamptz[], %(leased_until)s::timestamptz[])
+    AS new (id, state, due_at, attempts, error, sent_to, recipient, delivered_at, leased_until)
+WHERE o.id = new.id AND o.state = 'waiting'
+  AND (o.due_at = new.leased_until OR new.state = 'delivered')
+"""
 
 
 def record(ctx: Context, claimed: Iterable[Outgoing]) -> None:
-    """Record the outcome of claimed events: delivered, due again, or dead.
+    """Record the outcome of claimed events, in one statement: delivered, due again, or dead.
 
     Events that were dropped meanwhile stay as they are.
     """
-    for outgoing in claimed:
-        recipient = outgoing.event.recipient
-        ctx.session.execute(
-            update(OutboxEvent)
-            .where(OutboxEvent.id == outgoing.event.id, OutboxEvent.state == "waiting")
-            .values(
-                sent_to=sorted(outgoing.sent_to),
-                recipient=recipient.source if recipient else "no recipient",
-                error=outgoing.error and outgoing.error[:MAX_ERROR],
-                **_outcome(outgoing, ctx.now),
-            )
-        )
+    rows = [_outcome(outgoing, ctx.now) for outgoing in sorted(claimed, key=lambda o: o.event.id)]
+    columns = {name: sql.LITERALS[kind](row[name] for row in rows) for name, kind in _TYPES.items()}
+    ctx.session.connection().exec_driver_sql(_RECORD, columns)
 
 
-def _outcome(outgoing: Outgoing, now: dt.datetime) -> dict[str, object]:
+_TYPES = {
+    "id": "bigint",
+    "state": "text",
+    "due_at": "timestamptz",
+    "attempts": "int",
+    "error": "text",
+    "sent_to": "text",
+    "recipient": "text",
+    "delivered_at": "timestamptz",
+    "leased_until": "timestamptz",
+}
+
+
+def _outcome(outgoing: Outgoing, now: dt.datetime) -> dict[str, Any]:
+    recipient = outgoing.event.recipient
+    attempts = outgoing.attempts + outgoing.is_tried
+    row = {
+        "id": outgoing.event.id,
+        "state": "waiting",
+        "due_at": outgoing.was_due_at,
+        "attempts": attempts,
+        "error": outgoing.error and outgoing.error[:MAX_ERROR],
+        "sent_to": sql.texts(sorted(outgoing.sent_to)),
+        "recipient": recipient.source if recipient else "no recipient",
+        "delivered_at": None,
+        "leased_until": outgoing.leased_until,
+    }
     if not outgoing.is_tried:
-        return {"due_at": now}
-    attempts = outgoing.attempts + 1
+        return row
     if outgoing.error is None:
-        return {"state": "delivered", "delivered_at": now, "attempts": attempts}
+        return row | {"state": "delivered", "delivered_at": now}
     if attempts > len(PAUSES):
-        return {"state": "dead", "attempts": attempts}
-    return {"due_at": now + PAUSES[attempts - 1], "attempts": attempts}
+        return row | {"state": "dead"}
+    return row | {"due_at": now + PAUSES[attempts - 1]}
 
 
 def remove_old(ctx: Context) -> int:
