@@ -93,7 +93,7 @@ class Lazy(click.Group):
                 raise
             raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
         except Exception as error:
-            from cli.server_errors import sentence_of  # its imports are slow
+            from worker.server_errors import sentence_of  # its imports are slow
 
             if sentence := sentence_of(error):
                 raise click.ClickException(sentence) from None

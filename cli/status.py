@@ -22,13 +22,13 @@ from billing.usage import inbox
 from billing_client.client import SENT_AT
 from cli.bank.line_ends import show_line_ends
 from cli.screen import console, in_json, json_option, table
-from cli.server_errors import first_line
 from models.credits import Hold
 from models.operations import Finding
 from worker import clock
 from worker import dead_letters as worker_dead_letters
 from worker.app import app
 from worker.database import transaction
+from worker.server_errors import first_line
 from worker.transport import queues as redis_queues
 
 #: Seconds to wait for the workers' answers; a running one answers in a tenth of that.
