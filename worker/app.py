@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from worker import alive, database, logs, preflight
+from worker import alive, beat, database, logs, preflight
 from worker.debits.bootstep import ReadDebitsInBatches
 from worker.settings import settings
 from worker.task import BillingTask
@@ -21,6 +21,8 @@ app.config_from_object("celeryconfig")
 app.steps["consumer"].add(ReadDebitsInBatches)
 app.steps["consumer"].add(KeepLeases)
 app.steps["consumer"].add(alive.Alive)
+signals.beat_init.connect(beat.begin)
+signals.beat_embedded_init.connect(beat.begin)
 
 
 @signals.setup_logging.connect
