@@ -22,7 +22,7 @@ BENCHES = (
 )
 #: Run only by name: `bank` and `starving` take minutes, `latency` is part of `debits`, and `scale`
 #: first inserts ten million entries.
-NAMED = ("bank", "latency", "scale", "starving")
+NAMED = ("bank", "growth", "latency", "scale", "starving")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

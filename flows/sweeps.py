@@ -25,6 +25,8 @@ LANES = 2
 #: by then beat has ticked again.
 TURN_S = 2.0
 TURN_WITHIN_S = 60.0
+#: Seconds that a run removes old rows: well within a task's time limit.
+REMOVE_S = 20.0
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 
 
@@ -81,6 +83,22 @@ def in_turns(again: Callable[..., object], *sweeps: Sweep) -> list[SweepResult]:
     if time.monotonic() - began >= TURN_S:
         again(expires=TURN_WITHIN_S)
     return results
+
+
+def remove_in_turns(
+    again: Callable[..., object], remove: Callable[[], int], *, budget_s: float = REMOVE_S
+) -> int:
+    """Call `remove` until nothing is left or the time is up; then send the task `again`.
+
+    `remove` removes a bounded batch and returns its size. Returns the sum.
+    """
+    deadline, removed = time.monotonic() + budget_s, 0
+    while count := remove():
+        removed += count
+        if time.monotonic() >= deadline:
+            again(expires=TURN_WITHIN_S)
+            break
+    return removed
 
 
 def _lane(sweep: Sweep, deadline: float) -> list[SweepResult]:

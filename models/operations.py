@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from sqlalchemy import ARRAY, CheckConstraint, Text, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import BigInt, Counter, NewId, Ours, partial_index
@@ -48,6 +48,13 @@ class DeadLetter(Ours, table="dead_letters"):
     __table_args__ = (
         CheckConstraint("state IN ('open', 'replayed', 'dropped')", name="state"),
         partial_index("dead_letters_open_idx", "id", where="state = 'open'"),
+        # An account that is closed finds the letters that name it.
+        Index("dead_letters_account_idx", text("(arguments ->> 'account_id')")),
+        Index(
+            "dead_letters_customers_idx",
+            text("billing.customers_named(arguments)"),
+            postgresql_using="gin",
+        ),
     )
 
     id: Mapped[NewId]

@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import BigInt, Counter, NewId, Ours, partial_index
 
+#: The condition of an event that still has its body.
+ERASABLE = "payload IS NOT NULL OR raw IS NOT NULL"
+
 
 class StripeEvent(Ours, table="stripe_events"):
     """An event of Stripe; repeated deliveries share one row.
@@ -38,6 +41,10 @@ class StripeEvent(Ours, table="stripe_events"):
             "id",
             where="state IN ('ignored', 'failed') AND facts ->> 'amount_minor' IS NOT NULL",
         ),
+        # The events that pruning, and the closing of an account, have to erase.
+        partial_index("stripe_events_erasable_idx", "recorded_at", where=ERASABLE),
+        partial_index("stripe_events_account_id_idx", "account_id", where=ERASABLE),
+        partial_index("stripe_events_of_customer_idx", "customer", where=ERASABLE),
         {"postgresql_with": {"fillfactor": 80}},
     )
 

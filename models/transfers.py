@@ -195,7 +195,7 @@ class Payer(Ours, table="payers"):
     )
 
     iban: Mapped[str] = mapped_column(primary_key=True)
-    account_id: Mapped[OwnerId]
+    account_id: Mapped[OwnerId] = mapped_column(index=True)
     confirmed: Mapped[Counter]
     matched: Mapped[Counter]
     declined: Mapped[Counter]

@@ -75,4 +75,4 @@ def check_limits() -> dict[str, object]:
 @app.task(name="accounts.close_deleted", is_tick=True)
 def close_deleted() -> dict[str, object]:
     """Close deleted accounts that can no longer be restored, if the setting says so."""
-    return sweeps.counts(sweeps.until_done(closing.sweep, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.in_turns(close_deleted.apply_async, closing.sweep))

@@ -2,10 +2,12 @@
 
 import datetime as dt
 import time
+from functools import partial
 
 from billing.operations import slots
 from billing.stripe import drift, inbox_upkeep, links
 from billing_client.messages import AnnounceCheckout, ApplyStripeEvent, StripeWebhook
+from flows import sweeps
 from flows.stripe import apply as stripe_apply
 from flows.stripe import backfill as stripe_backfill
 from flows.stripe import batch as stripe_batch
@@ -68,7 +70,8 @@ def apply_due() -> dict[str, object]:
 @app.task(name="stripe.prune", is_tick=True)
 def prune() -> dict[str, object]:
     """Delete the payloads of old, finished events."""
-    return {"pruned": stripe_apply.prune(limit=PRUNED_AT_ONCE)}
+    batch = partial(stripe_apply.prune, limit=PRUNED_AT_ONCE)
+    return {"pruned": sweeps.remove_in_turns(prune.apply_async, batch)}
 
 
 @app.task(name="stripe.fill_gaps", is_tick=True)

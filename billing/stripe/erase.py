@@ -23,7 +23,7 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND kind IN ('charge', 'payment_method
 
 def erase(ctx: Context, account_ids: Sequence[int], customers: Sequence[str]) -> None:
     """Erase the payloads of these accounts' and customers' events, and their card digests."""
-    known = [name for id_ in account_ids for name in owners.of_account(ctx.session, id_)]
-    values = {"ids": list(account_ids), "customers": [*customers, *known], "now": ctx.now}
+    named = owners.of_accounts(ctx.session, account_ids)
+    values = {"ids": list(account_ids), "customers": [*customers, *named], "now": ctx.now}
     ctx.session.connection().exec_driver_sql(_EVENTS, values)
     ctx.session.connection().exec_driver_sql(_CARDS, values)

@@ -37,7 +37,7 @@ def of(session: Session, object_ids: Iterable[str]) -> dict[str, int]:
     return {name: account_id for name, account_id in pairs}  # noqa: C416 - Row is no pair to mypy
 
 
-def of_account(session: Session, account_id: int) -> list[str]:
-    """The objects that were named as this account's."""
-    rows = select(StripeOwner.object_id).where(StripeOwner.account_id == account_id)
+def of_accounts(session: Session, account_ids: Iterable[int]) -> list[str]:
+    """The objects that were named as these accounts'."""
+    rows = select(StripeOwner.object_id).where(StripeOwner.account_id.in_(list(account_ids)))
     return list(session.scalars(rows.order_by(StripeOwner.object_id)))

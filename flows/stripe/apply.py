@@ -154,13 +154,7 @@ def _ask(numbers: Sequence[int]) -> dict[int, Answer]:
 
 
 def prune(*, limit: int) -> int:
-    """Delete payloads older than the settings say, `limit` a transaction; return how many."""
-    pruned = 0
-    while True:
-        now = clock.now()
-        before = now - dt.timedelta(days=settings().stripe_retention_days)
-        with transaction() as ctx:
-            count = inbox_upkeep.prune(ctx.session, before=before, limit=limit)
-        pruned += count
-        if count < limit:
-            return pruned
+    """Delete up to `limit` payloads older than the settings say; return how many."""
+    before = clock.now() - dt.timedelta(days=settings().stripe_retention_days)
+    with transaction() as ctx:
+        return inbox_upkeep.prune(ctx.session, before=before, limit=limit)

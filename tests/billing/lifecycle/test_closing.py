@@ -1,17 +1,21 @@
 """A deleted account that can no longer be restored is listed, and closed if the setting says so."""
 
 import datetime as dt
+import re
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
+from bench import growth_life
 from billing import closing
 from billing.context import Policy
 from billing.lifecycle.trials import fingerprints
 from billing.operations import dead_letters
 from billing.operations.dead_letters import DeadMessage
 from models.life import Closure, TrialIdentity
-from worker.database import transaction
+from models.operations import DeadLetter
+from tests.billing.lifecycle.test_sweeps import plan_of
+from worker.database import engine, transaction
 
 CLOSES = Policy(closes_deleted=True)
 
@@ -120,3 +124,46 @@ def test_a_fingerprint_is_kept_as_a_digest_that_shows_nothing(gone):
     expected = {each.digest for each in fingerprints.of_email("Jane+x@ACME.test")}
     assert {bytes(each) for each in digests} == expected
     assert all(len(each) == 32 for each in digests)
+
+
+def letter(message_id, arguments):
+    return DeadMessage(message_id, "Broken", "", task="stripe.receive", arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_erased"),
+    [
+        pytest.param(
+            {"body": '{"data": {"object": {"customer": "cus_1"}}}'}, True, id="a webhook names it"
+        ),
+        pytest.param({"customer": "cus_1"}, True, id="an argument names its customer"),
+        pytest.param({"account_id": 1}, True, id="an argument names it"),
+        pytest.param({"body": '{"customer": "cus_10"}'}, False, id="another customer"),
+        pytest.param(
+            {"body": '{"note": "cus_1 of us"}'}, False, id="a text with the customer's id"
+        ),
+        pytest.param({"account_id": 10}, False, id="another account"),
+    ],
+)
+def test_a_dead_letter_is_erased_if(gone, arguments, is_erased):
+    with transaction() as ctx:
+        dead_letters.keep(ctx.at(gone.now), [letter("m", arguments)])
+
+    gone.act(closing.sweep)
+
+    with transaction() as ctx:
+        assert ctx.session.scalars(select(DeadLetter.arguments)).one() == (
+            {} if is_erased else arguments
+        )
+
+
+def test_closing_reads_no_table_whole_however_much_others_left(database):
+    growth_life.seed_closing(4_000)
+    with engine().begin() as connection:
+        connection.execute(text("ANALYZE"))
+
+    with transaction() as ctx:
+        plan = plan_of(ctx, lambda ctx: closing.close(ctx, [1]))
+
+    assert "dead_letters_customers_idx" in plan
+    assert re.findall(r"Seq Scan on (\w+)", plan) == [], plan
