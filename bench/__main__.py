@@ -5,6 +5,7 @@ import os
 
 import click
 
+from bench import measure
 from bench.measure import Result, machine_speed
 from bench.stack import bench_stack
 from worker import logs
@@ -18,9 +19,11 @@ BENCHES = (
     "sweeps",
     "renewals",
     "delivery",
+    "senders",
     "stripe",
+    "backfill",
 )
-#: Run only by name: `bank` and `starving` take minutes, `latency` is part of `debits`, and `scale`
+#: Run only by name: `bank`, `growth` and `starving` take minutes, `latency` is part of `debits`, and `scale`
 #: first inserts ten million entries.
 NAMED = ("bank", "growth", "latency", "scale", "starving")
 
@@ -29,10 +32,12 @@ NAMED = ("bank", "growth", "latency", "scale", "starving")
 @click.argument("names", nargs=-1, type=click.Choice(BENCHES + NAMED))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--count", default=20_000, show_default=True, help="Messages for the fastest bench.")
+@click.option("--seconds", default=5.0, show_default=True, help="The least time that a run takes.")
 @click.option("--rounds", default=3, show_default=True, help="Rounds; the median is shown.")
-def main(names: tuple[str, ...], as_json: bool, count: int, rounds: int) -> None:
+def main(names: tuple[str, ...], as_json: bool, count: int, seconds: float, rounds: int) -> None:
     """Measure side by side, on the same servers, with fsync and synchronous_commit on."""
     os.environ["BILLING_LOG_LEVEL"] = "WARNING"
+    measure.LONG_ENOUGH_S = seconds
     result = Result()
     speed = [machine_speed()]
     with bench_stack():

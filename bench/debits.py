@@ -6,6 +6,7 @@ interleaved rounds; at the end the ledger is audited.
 
 import os
 import random
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,17 +28,23 @@ from worker.transport import queues
 
 #: The naive task changes the app's balance without our ledger, so it has accounts of its own.
 NAIVE_FROM = 1_000_000
+#: Very many accounts.
+MANY_FROM, MANY = 2_000_000, 30_000
+#: What an app may keep with an entry.
+METADATA = {"site": 17, "post": 4711, "model": "gpt-large", "prompt": "x" * 120}
 PUSHED_AT_ONCE = 500
 
 _QUIET = ("-l", "WARNING", "--without-gossip", "--without-mingle")
-_STOCK = ("-A", "bench.stock", "worker", "-c", "2", *_QUIET)
+_STOCK = ("-A", "bench.stock", "worker", *_QUIET)
+_TWO, _SOLO = ("-c", "2"), ("--pool", "solo")
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
     """A contestant: its worker's command line, the number of workers, and its part of the count.
 
-    A slow one gets fewer messages, so that all take about as long.
+    A slow one gets fewer messages, so that all take about as long. The debits are those of
+    `accounts` accounts from `first` on.
     """
 
     name: str
@@ -46,21 +53,41 @@ class Contestant:
     part: float
     workers: int = 1
     debits_a_message: int = 1
+    first: int = 1
+    accounts: int = ACCOUNTS
+    metadata: dict[str, object] | None = None
+
+
+def _stock(name: str, queue: str, pool: tuple[str, ...], part: float, number: int) -> Contestant:
+    """Make a contestant of the stock app, in one of the ways in which it may be the fastest."""
+    first = NAIVE_FROM if queue == stock.NAIVE else 1
+    command = (*_STOCK, "-Q", queue, *pool)
+    return Contestant(name, queue, command, part, workers=number, first=first)
 
 
 CONTESTANTS = (
     Contestant("celery_door", Debit.QUEUE, workers.READER, part=1.0),
     Contestant("celery_door_2", Debit.QUEUE, workers.READER, part=1.0, workers=2),
     Contestant("debit_many", Debit.QUEUE, workers.READER, part=1.0, debits_a_message=MAX_DEBITS),
-    Contestant("no_op", stock.NO_OP, (*_STOCK, "-Q", stock.NO_OP), part=0.1),
-    Contestant("naive", stock.NAIVE, (*_STOCK, "-Q", stock.NAIVE), part=0.03),
+    Contestant(
+        "celery_door_30k_accounts",
+        Debit.QUEUE,
+        workers.READER,
+        part=1.0,
+        first=MANY_FROM,
+        accounts=MANY,
+    ),
+    Contestant("celery_door_metadata", Debit.QUEUE, workers.READER, part=1.0, metadata=METADATA),
+    _stock("no_op", stock.NO_OP, _TWO, 0.1, 1),
+    _stock("no_op_2", stock.NO_OP, _TWO, 0.1, 2),
+    _stock("no_op_solo", stock.NO_OP, _SOLO, 0.1, 1),
+    _stock("naive", stock.NAIVE, _TWO, 0.03, 1),
+    _stock("naive_2", stock.NAIVE, _TWO, 0.03, 2),
+    _stock("naive_solo", stock.NAIVE, _SOLO, 0.03, 1),
 )
-RATIOS = (
-    ("celery_door", "no_op"),
-    ("celery_door", "naive"),
-    ("celery_door_2", "no_op"),
-    ("celery_door_2", "naive"),
-)
+#: The ways of the stock app; the fastest of each is the peer.
+NO_OPS = ("no_op", "no_op_2", "no_op_solo")
+NAIVES = ("naive", "naive_2", "naive_solo")
 
 
 def run(*, count: int, rounds: int) -> Result:
@@ -69,19 +96,27 @@ def run(*, count: int, rounds: int) -> Result:
     Raises LedgerDisagrees, Stalled or WorkerEnded.
     """
     ground.open_accounts(1)
+    ground.open_accounts(MANY_FROM, count=MANY)
     ground.open_accounts(NAIVE_FROM, is_adopted=False)
     stencils = _stencils()
     measured: dict[str, list[Row]] = {contestant.name: [] for contestant in CONTESTANTS}
-    sent: dict[str, int] = {contestant.queue: 0 for contestant in CONTESTANTS}
+    sent = Counter[str]()
+
+    def drained(contestant: Contestant, debits: int) -> Row:
+        _fill(contestant, stencils[contestant.queue], debits)
+        sent[contestant.queue] += debits
+        return _drain(contestant, debits)
+
     for _ in range(rounds):
         for contestant in CONTESTANTS:
             debits = max(int(count * contestant.part), 20)
-            _fill(contestant, stencils[contestant.queue], debits)
-            measured[contestant.name].append(_drain(contestant, debits))
-            sent[contestant.queue] += debits
+            row = measure.lasting(partial(drained, contestant), debits)
+            measured[contestant.name].append(row)
     _check_ledger(ours=sent[Debit.QUEUE], naive=sent[stock.NAIVE])
     rows = [measure.median(round_rows) for round_rows in measured.values()]
-    result = Result(rows, measure.ratios(rows, RATIOS))
+    peers = [measure.best_of(rows, names) for names in (NO_OPS, NAIVES)]
+    pairs = [(ours, peer) for ours in ("celery_door", "celery_door_2") for peer in peers]
+    result = Result(rows, measure.ratios(rows, pairs))
     return result + latency.run(count=count, rounds=rounds)
 
 
@@ -103,10 +138,15 @@ def _fill(contestant: Contestant, stencil: Stencil, count: int) -> None:
         BillingClient(os.environ["REDIS_URL"]).debit_many(ground.debits(count))
         return
     redis, chance, queue = queues.connection(), random.Random(count), contestant.queue
-    first = NAIVE_FROM if queue == stock.NAIVE else 1
+    first, accounts, metadata = contestant.first, contestant.accounts, contestant.metadata
     for start in range(0, count, PUSHED_AT_ONCE):
         debits = [
-            Debit(first + chance.randrange(ACCOUNTS), chance.choice(OPERATIONS), new_key())
+            Debit(
+                first + chance.randrange(accounts),
+                chance.choice(OPERATIONS),
+                new_key(),
+                metadata=metadata,
+            )
             for _ in range(min(PUSHED_AT_ONCE, count - start))
         ]
         redis.lpush(queue, *[stencil.cut(debit.arguments()) for debit in debits])
@@ -128,11 +168,12 @@ def _drain(contestant: Contestant, count: int) -> Row:
 def _check_ledger(*, ours: int, naive: int) -> None:
     """Check that each debit was booked once, and that every invariant of the audit holds."""
     ground.check_ledger()
+    adopted = ACCOUNTS + MANY
     with transaction() as ctx:
         of_ours = CreditTransaction.key.is_not(None)
         counts = {
-            "keys of ours": (sa.select(sa.func.count(Key.key)), ours + 2 * ACCOUNTS),
-            "entries of ours": (_deductions(of_ours), ours + ACCOUNTS),
+            "keys of ours": (sa.select(sa.func.count(Key.key)), ours + 2 * adopted),
+            "entries of ours": (_deductions(of_ours), ours + adopted),
             "entries of the naive task": (_deductions(~of_ours), naive),
         }
         for what, (query, wanted) in counts.items():

@@ -39,9 +39,10 @@ def open_accounts(first: int, *, count: int = ACCOUNTS, is_adopted: bool = True)
             [{"id": id, "name": f"Bench {id}", "slug": f"bench-{id}", **has_access} for id in ids],
         )
     if is_adopted:
-        with transaction() as ctx:
-            firsts = [Debit(id, OPERATIONS[0], new_key()) for id in ids]
-            answers = post.apply(ctx, firsts)
+        firsts = [Debit(id, OPERATIONS[0], new_key()) for id in ids]
+        for start in range(0, count, ACCOUNTS):
+            with transaction() as ctx:
+                answers = post.apply(ctx, firsts[start : start + ACCOUNTS])
             assert all(answer.outcome == "taken" for answer in answers)
     settle()
 

@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +17,9 @@ from rich.table import Table
 WARM_UP = 0.05
 #: A hundred looks at the queue a second do not slow Redis down noticeably.
 LOOK_EVERY_S = 0.01
+#: Seconds that a run lasts at least: in a shorter one the machine's swings are most of the figure.
+#: The option `--seconds` sets it.
+LONG_ENOUGH_S = 5.0
 #: A contestant that makes no progress for so long is broken, not slow.
 STALLED_AFTER_S = 60.0
 
@@ -24,14 +28,16 @@ STALLED_AFTER_S = 60.0
 class Row:
     """The figures of one contestant: items a second, and CPU milliseconds for each item.
 
-    `cpu_ms` counts the worker's processes and those of servers on this machine. Optional figures:
-    `p50_ms` and `p99_ms`, the latency; `wal_bytes`, WAL for each item; `mb`, peak memory above the
-    imports.
+    `cpu_ms` counts the worker's processes and those of servers on this machine. `low` and `high`
+    are the lowest and the highest rate of its rounds. Optional figures: `p50_ms` and `p99_ms`, the
+    latency; `wal_bytes`, WAL for each item; `mb`, peak memory above the imports.
     """
 
     name: str
     per_second: float
     cpu_ms: float
+    low: float | None = None
+    high: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     wal_bytes: float | None = None
@@ -56,7 +62,7 @@ class Result:
         return Result(self.rows + other.rows, self.ratios | other.ratios, facts)
 
     def as_json(self) -> str:
-        """Return `{"rows": [{"name", "per_second", "cpu_ms"}], "ratios": {"a/b": ratio of rates}}`."""
+        """Return `{"rows": [{"name", "per_second", "cpu_ms", …}], "ratios": {"a/b": of rates}}`."""
         shown: dict[str, object] = {
             "rows": [row.as_dict() for row in self.rows],
             "ratios": self.ratios,
@@ -66,16 +72,26 @@ class Result:
     def show(self) -> None:
         """Print one table, then the ratios."""
         table = Table(box=None, pad_edge=False)
-        table.add_column("")
-        for heading in ("a second", "CPU ms each", "p50 ms", "p99 ms", "WAL bytes each", "MB"):
-            table.add_column(heading, justify="right")
+        table.add_column("", no_wrap=True)
+        for heading in (
+            "a second",
+            "min to max",
+            "CPU ms each",
+            "p50 ms",
+            "p99 ms",
+            "WAL bytes",
+            "MB",
+        ):
+            table.add_column(heading, justify="right", no_wrap=True)
         for row in self.rows:
             rest = [row.p50_ms, row.p99_ms, row.wal_bytes, row.mb]
             shown = ["" if value is None else f"{value:,.1f}" for value in rest]
-            table.add_row(row.name, f"{row.per_second:,.0f}", f"{row.cpu_ms:.3f}", *shown)
+            spread = "" if row.low is None else f"{row.low:,.0f} - {row.high:,.0f}"
+            table.add_row(row.name, f"{row.per_second:,.0f}", spread, f"{row.cpu_ms:.3f}", *shown)
         for name, ratio in self.ratios.items():
             table.add_row(name, f"{ratio:.2f} x")
-        Console().print(table)
+        # Into a file or a pipe, rich would cut the table to 80 characters.
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
         for name, fact in self.facts.items():
             Console().print(f"{name}: {fact}")
 
@@ -146,12 +162,29 @@ def timed(name: str, count: int, work: Callable[[], object], *, roots: Iterable[
     return Row(name, count / took, used * 1000 / count)
 
 
+def lasting(measured: Callable[[int], Row], count: int) -> Row:
+    """Measure `count` items, and more of them again if that did not take long enough."""
+    row = measured(count)
+    while (seconds := count / row.per_second) < LONG_ENOUGH_S:
+        count = int(count * max(LONG_ENOUGH_S / seconds, 1.0) * 1.2) + 1
+        row = measured(count)
+    return row
+
+
+def best_of(rows: Iterable[Row], names: Sequence[str]) -> str:
+    """Return the name of the fastest of these contestants."""
+    return max([row for row in rows if row.name in names], key=lambda row: row.per_second).name
+
+
 def median(rows: Sequence[Row]) -> Row:
-    """Return the median of each figure over the rounds of one contestant."""
+    """Return the median of each figure over the rounds of one contestant, and the rates' spread."""
+    rates = [row.per_second for row in rows]
     return Row(
         rows[0].name,
-        round(statistics.median([row.per_second for row in rows]), 1),
+        round(statistics.median(rates), 1),
         round(statistics.median([row.cpu_ms for row in rows]), 4),
+        low=round(min(rates), 1),
+        high=round(max(rates), 1),
         **{
             name: round(statistics.median(values), 3)
             for name in ("p50_ms", "p99_ms", "wal_bytes")

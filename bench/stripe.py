@@ -46,7 +46,7 @@ def run(*, count: int, rounds: int) -> Result:
     """
     os.environ["BILLING_STRIPE_WEBHOOK_SECRETS"] = SECRET
     settings.cache_clear()
-    _open_accounts()
+    open_accounts()
     stencil = _stencil()
     python = os.environ.get("BENCH_DJSTRIPE_PYTHON")
     if python is None:
@@ -70,10 +70,12 @@ def run(*, count: int, rounds: int) -> Result:
     return Result(rows, measure.ratios(rows, pairs))
 
 
-def _open_accounts() -> None:
+def open_accounts() -> None:
     """Create accounts that are Stripe's customers, a plan, and the price that buys it."""
     ground.open_accounts(1)
     with engine().begin() as connection:
+        if connection.execute(sa.select(Plan.id).where(Plan.slug == PLAN)).first():
+            return
         plan = {"slug": PLAN, "name": PLAN, "price": 0, "max_sites": 1, "max_users": 1}
         connection.execute(sa.insert(Plan).values(**plan, included_credits=CREDITS))
         customer = sa.func.concat("cus_", Account.id)
