@@ -47,11 +47,12 @@ class Cursor(psycopg2.extensions.cursor):
         return super().copy_expert(*arguments, **options)
 
     def _switch(self):
-        if (
-            self.connection.info.transaction_status
-            != psycopg2.extensions.TRANSACTION_STATUS_INERROR
-        ):
-            super().execute(f"SET LOCAL ROLE {ROLE if _is_of_the_product() else 'NONE'}")
+        in_error = psycopg2.extensions.TRANSACTION_STATUS_INERROR
+        if self.connection.info.transaction_status != in_error:
+            role = ROLE if _is_of_the_product() else "NONE"
+            # Not by this cursor: one with a name sends everything as a query of its own.
+            with self.connection.cursor(cursor_factory=psycopg2.extensions.cursor) as plain:
+                plain.execute(f"SET LOCAL ROLE {role}")
 
 
 def _is_of_the_product():

@@ -78,10 +78,6 @@ def described(rights: Iterable[Grant]) -> list[str]:
     for right in rights:
         by_object.setdefault(right.on, {}).setdefault(right.privilege, []).append(right.column)
     return [
-        f"{', '.join(_with_columns(*item) for item in privileges.items())} on {on}"
+        f"{', '.join(grants.with_columns(*item) for item in privileges.items())} on {on}"
         for on, privileges in by_object.items()
     ]
-
-
-def _with_columns(privilege: str, columns: list[str]) -> str:
-    return privilege if columns == [""] else f"{privilege} ({', '.join(columns)})"

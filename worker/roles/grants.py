@@ -68,15 +68,21 @@ def registered(connection: sa.Connection) -> dict[str, Part]:
 
 
 def statements(verb: str, grants: Iterable[Grant], to: str, role_name: str) -> list[str]:
-    """Write the GRANT or REVOKE statements, one for each privilege and object."""
-    columns: dict[tuple[str, str, str], list[str]] = {}
+    """Write the GRANT or REVOKE statements, one for each object."""
+    by_object: dict[tuple[str, str], dict[str, list[str]]] = {}
     for grant in grants:
-        columns.setdefault((grant.privilege, grant.kind, grant.on), []).append(grant.column)
-    lines = []
-    for (privilege, kind, on), names in columns.items():
-        what = privilege if names == [""] else f"{privilege} ({', '.join(names)})"
-        lines.append(f"{verb} {what} ON {kind} {on} {to} {quoted(role_name)}")
-    return lines
+        privileges = by_object.setdefault((grant.kind, grant.on), {})
+        privileges.setdefault(grant.privilege, []).append(grant.column)
+    return [
+        f"{verb} {', '.join(with_columns(*item) for item in privileges.items())}"
+        f" ON {kind} {on} {to} {quoted(role_name)}"
+        for (kind, on), privileges in by_object.items()
+    ]
+
+
+def with_columns(privilege: str, columns: list[str]) -> str:
+    """Write a privilege with its columns, as GRANT has it."""
+    return privilege if columns == [""] else f"{privilege} ({', '.join(columns)})"
 
 
 def quoted(name: str) -> str:
