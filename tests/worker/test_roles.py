@@ -6,13 +6,14 @@ from contextlib import closing
 import psycopg2
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from sqlalchemy.exc import DBAPIError
 
 from tests.app import connect
 from tests.conftest import FreshDatabase
 from worker import preflight, schema
 from worker.database import engine
-from worker.roles import apply, catalog, check, owner
+from worker.roles import apply, catalog, check, grants, owner
 from worker.roles.rights import DEFINERS
 from worker.settings import settings
 
@@ -465,6 +466,56 @@ def test_a_user_who_may_not_create_roles_is_told_what_the_dba_must_run(managed, 
     assert apply.apply({}).problems == []
     with apply.server().connect() as connection:
         assert owner.of_schema(connection) == (owner.name(), False, False)
+    drop_owner(url)
+
+
+_AS_0017_LEFT_IT = """
+GRANT USAGE ON SCHEMA billing TO {app};
+GRANT INSERT ON billing.inbox TO {app};
+GRANT EXECUTE ON FUNCTION billing.place_hold(bigint, text, int, text, int, timestamptz) TO {app};
+INSERT INTO igny8_plans (name, slug, price, included_credits, is_active, max_sites, max_users)
+VALUES ('starter', 'starter', 89, 1000, true, 1, 1);
+INSERT INTO igny8_tenants (name, slug, status, credits, plan_id)
+SELECT 'acme', 'acme', 'active', 100, id FROM igny8_plans;
+INSERT INTO billing.statement_files (sha256, name, size, received_at) VALUES ('x', E'a\x1bb', 1, 'infinity');
+SELECT * FROM billing.place_hold(1, 'clustering', 1, 'h', 60, now());
+"""
+
+
+def test_a_database_at_0017_that_a_login_owns_goes_on_with_its_worker_and_its_app(
+    managed, role, monkeypatch
+):
+    """Its worker was the owner: it keeps what a worker needs, and loses nothing in between."""
+    make, url = managed
+    worker, app = make("CREATEROLE"), role()
+    give_database(url, worker)
+    own = url.set(username=worker, password=PASSWORD).render_as_string(hide_password=False)
+    monkeypatch.setenv("DATABASE_URL", own)
+    settings.cache_clear()
+    command.upgrade(schema.config(), "0017")
+    with sa.create_engine(own, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql(_AS_0017_LEFT_IT.format(app=app))
+
+    monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
+    settings.cache_clear()
+    assert schema.upgrade() == []
+
+    with apply.server().connect() as connection:
+        assert owner.of_schema(connection) == (owner.name(), False, False)
+        assert grants.registered(connection) == {worker: "worker", app: "app"}
+        assert all(fact.level == "ok" for fact in check.check(connection))
+        files = connection.execute(sa.text("SELECT name FROM billing.statement_files")).scalars()
+        assert files.all() == ["a?b"]
+    for user, statement in (
+        (worker, "SELECT outcome FROM billing.place_hold(1, 'clustering', 1, 'h', 60, now())"),
+        (app, "SELECT outcome FROM billing.place_hold(1, 'clustering', 1, 'h', 60, now())"),
+        (app, "SELECT outcome FROM billing.place_hold(1, 'clustering', 1, 'h')"),
+        (worker, "SELECT 'held' FROM billing.locked_books('{1}', now())"),
+    ):
+        with sa.create_engine(
+            url.set(username=user, password=PASSWORD), poolclass=sa.NullPool
+        ).begin() as connection:
+            assert connection.execute(sa.text(statement)).scalars().all() == ["held"]
     drop_owner(url)
 
 

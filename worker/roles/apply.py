@@ -38,16 +38,18 @@ def apply(parts: Mapping[str, Part], *, dry_run: bool = False) -> Outcome:
         parts: Roles that exist, each with the part to give it.
         dry_run: Only list the statements.
     """
-    # A statement each, so that no lock of a table waits for that of another.
-    with server().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        done, problems = _owner(connection, dry_run=dry_run)
-        has_owner = catalog.role(connection, owner.name()) is not None
+    # All at once: a worker that owned the tables would have no rights between two commits.
+    with server().connect() as connection:
+        done, problems = _hand_over(connection, dry_run=dry_run)
         all_parts: dict[str, Part] = {**grants.registered(connection), **parts}
-    if has_owner and not problems:
-        all_parts[owner.name()] = "owner"
-    for name, part in all_parts.items():
-        outcome = give(name, part, dry_run=dry_run)
-        done, problems = done + outcome.done, problems + outcome.problems
+        if catalog.role(connection, owner.name()) is not None and not problems:
+            all_parts[owner.name()] = "owner"
+        for name, part in all_parts.items():
+            more, refused = grants.give(connection, name, part)
+            done += more
+            problems += [_for_dba(name, refused)] if refused else []
+        if not dry_run:
+            connection.commit()
     return Outcome(done, problems)
 
 
@@ -60,22 +62,22 @@ def give(name: str, part: Part, *, dry_run: bool = False) -> Outcome:
     return Outcome(done, [_for_dba(name, refused)] if refused else [])
 
 
-def _owner(connection: sa.Connection, *, dry_run: bool) -> tuple[list[str], list[str]]:
+def _hand_over(connection: sa.Connection, *, dry_run: bool) -> tuple[list[str], list[str]]:
+    """Make the owner's role and give it the schema; a dry run takes no lock."""
     creation = owner.creation(connection)
     if dry_run:
         exists = catalog.role(connection, owner.name()) is not None
         return creation + (owner.handover(connection) if exists else []), []
     done: list[str] = []
     try:
-        for line in creation:
-            connection.exec_driver_sql(line)
-            done.append(line)
-        for line in owner.handover(connection):
-            connection.exec_driver_sql(line)
-            done.append(line)
+        with connection.begin_nested():
+            for statements in (lambda _: creation, owner.handover):
+                for line in statements(connection):
+                    connection.exec_driver_sql(line)
+                    done.append(line)
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
-        return done, [_no_owner(connection, reason, creation)]
+        return [], [_no_owner(connection, reason, creation)]
     return done, []
 
 
@@ -84,8 +86,9 @@ def _no_owner(connection: sa.Connection, reason: str, creation: list[str]) -> st
     sql = "; ".join(creation)
     return (
         f"The schema is owned by {present[0] if present else 'nobody'} and not by"
-        f" {owner.name()}: {reason}. Let a role with more rights run: {sql};"
-        " and then run `billing roles apply`."
+        f" {owner.name()}: {reason}."
+        + (f" Let a role with more rights run: {sql};" if sql else "")
+        + " Then run `billing roles apply`."
     )
 
 
