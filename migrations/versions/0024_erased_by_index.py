@@ -10,7 +10,7 @@ down_revision = "0018"
 # quote follows a backslash.
 _CUSTOMERS_NAMED = r"""
 CREATE FUNCTION billing.customers_named(arguments jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, billing, pg_temp
 AS $$
     SELECT ARRAY(SELECT DISTINCT named[1]
                  FROM regexp_matches(arguments::text, '"(cus_\w+)\\?"', 'g') AS named)
@@ -30,6 +30,7 @@ _INDEXES = (
 def upgrade() -> None:
     """Create the function and the indexes."""
     op.execute(_CUSTOMERS_NAMED)
+    op.execute("REVOKE ALL ON FUNCTION billing.customers_named(jsonb) FROM PUBLIC")
     op.create_index(
         "dead_letters_customers_idx",
         "dead_letters",
