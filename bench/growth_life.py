@@ -192,17 +192,17 @@ ROWS = (
     Growth("signup_grants", 10, _seed_accounts, _sign_up, grows=True),
     Growth(
         "renewals",
-        200,
+        100,
         lambda n: renewals.fill(FIRST, n),
         _until_none(renewal_acts.sweep_due),
         grows=True,
     ),
-    Growth("expiry", 200, _seed_expiry, _until_none(expiry.sweep), grows=True),
+    Growth("expiry", 100, _seed_expiry, _until_none(expiry.sweep), grows=True),
     Growth(
-        "trials_reminded", 200, _seed_reminders, _until_none(trial_reminders.remind_due), grows=True
+        "trials_reminded", 100, _seed_reminders, _until_none(trial_reminders.remind_due), grows=True
     ),
-    Growth("trials_ended", 200, _seed_trials, _until_none(trial_sweeps.expire_due), grows=True),
-    Growth("dunning", 200, _seed_dunning, _until_none(dunning_sweep.step_due), grows=True),
-    Growth("events_delivered", 200, _seed_events, _deliver, grows=True),
+    Growth("trials_ended", 100, _seed_trials, _until_none(trial_sweeps.expire_due), grows=True),
+    Growth("dunning", 100, _seed_dunning, _until_none(dunning_sweep.step_due), grows=True),
+    Growth("events_delivered", 100, _seed_events, _deliver, grows=True),
     Growth("close_accounts", 1_000, seed_closing, close_gone),
 )
