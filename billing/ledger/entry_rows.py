@@ -61,6 +61,8 @@ COLUMNS = (
 VERSION = b"\x02"
 #: Hashed first, so that no hash of this version is one of the older version over other bytes.
 _DOMAIN = b"entry of the billing ledger, version 2\n"
+#: Values that json.dumps writes as Postgres does.
+_SIMPLE = frozenset((str, int, bool, type(None)))
 #: Columns in `hashed_text`, less one.
 _SEPARATORS = 12
 
@@ -106,13 +108,13 @@ def entry_hash(key: bytes | None, previous: bytes, e: Entry, text: str) -> bytes
 
 
 def hashed_bytes(previous: bytes, e: Entry, text: str) -> bytes:
-    """The bytes of an entry: the lengths of its texts, then `text`, then the details as JSON."""
+    """The bytes of an entry: lengths, `text`, the details as JSON, and the hash before it."""
     reference = "-" if e.reference is None else len(e.reference)
-    head = (
-        f"{len(e.type)},{len(e.description)},{len(e.key)},{len(e.actor)},{reference}\x1f{text}\x1f"
-    )
-    tail = "None" if e.details is None else details_text(e.details)
-    return bytes([len(previous)]) + previous + (head + tail).encode()
+    details = "None" if e.details is None else details_text(e.details)
+    return (
+        f"{len(previous)},{len(e.type)},{len(e.description)},{len(e.key)},{len(e.actor)},"
+        f"{reference}\x1f{text}\x1f{details}"
+    ).encode() + previous
 
 
 @lru_cache(maxsize=4)
@@ -123,23 +125,29 @@ def _begun(key: bytes | None) -> Any:
     return hmac.new(key, _DOMAIN, "sha256")
 
 
-def details_text(value: object) -> str:
+def details_text(details: Mapping[str, object]) -> str:
     """JSON with sorted keys and with its numbers as Postgres writes them, their scale included."""
+    for value in details.values():
+        if type(value) not in _SIMPLE:
+            return _json(details)
+    return json.dumps(details, sort_keys=True, separators=(",", ":"))
+
+
+def _json(value: object) -> str:
     match value:
-        case bool() | str() | None:
-            return json.dumps(value)
-        case int():
-            return str(value)
         case float() | Decimal():
+            text = str(value)
+            if value and "e" not in text.lower():
+                return text
             # Postgres knows neither an exponent nor -0.
-            number = f"{Decimal(str(value)):f}"
+            number = f"{Decimal(text):f}"
             return number if value else number.removeprefix("-")
         case Mapping():
-            parts = [f"{json.dumps(name)}:{details_text(value[name])}" for name in sorted(value)]
+            parts = [f"{json.dumps(name)}:{_json(value[name])}" for name in sorted(value)]
             return f"{{{','.join(parts)}}}"
         case list() | tuple():
-            return f"[{','.join([details_text(item) for item in value])}]"
-    raise TypeError(f"no JSON: {type(value).__name__}")
+            return f"[{','.join([_json(item) for item in value])}]"
+    return json.dumps(value)
 
 
 def copy_line(e: Entry, text: str) -> str:

@@ -5,6 +5,7 @@ SQL may write what Python can't hold: years after 9999, infinity, JSON of anothe
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
@@ -38,6 +39,8 @@ _REQUIRED = {
 }  # fmt: skip
 
 
+#: JSON like [[1, -5], [2, 3]]: lots with their credits.
+_LOTS = re.compile(r"\[(\[-?\d+, -?\d+\](, (?=\[)|(?=\])))*\]")
 #: Digits of an integer that Python turns into text, and a few to spare.
 _DIGITS = 4000
 
@@ -94,7 +97,7 @@ def _problem(row: sql.Row) -> str | None:
     for name, text in (("happened_at", row[8]), ("created_at", row[9])):
         if _time_or_none(text) is None:
             return f"{name} is {text}, which is no time before the year 10000"
-    if row[12] is not None and not _are_lots(row[12]):
+    if row[12] is not None and not _LOTS.fullmatch(row[12]):
         return "lots_used is no list of lots with their credits"
     if row[13] is not None and not is_object(row[13]):
         return "metadata is no JSON object"
@@ -113,21 +116,10 @@ def _time_or_none(text: str | None) -> dt.datetime | None:
         return None
 
 
-def _are_lots(text: str) -> bool:
-    """Whether it is JSON like [[1, -5], [2, 3]]; most rows have one lot."""
-    return all(
-        isinstance(pair, list) and len(pair) == 2 and {type(part) for part in pair} == {int}
-        for pair in lots_of(text)
-    )
-
-
 def lots_of(text: str) -> list[Any]:
-    """The pairs of a lot and its credits; [None] if it is no list."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return [None]
-    return value if isinstance(value, list) else [None]
+    """The pairs of a lot and its credits, of an entry that can be read."""
+    lots: list[Any] = json.loads(text)
+    return lots
 
 
 def is_object(text: str) -> bool:

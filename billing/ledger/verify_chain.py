@@ -35,7 +35,7 @@ class Walk:
         entries: The number of entries.
         balance: The balance after the last entry.
         total: The sum of the amounts.
-        lots: What the entries did to each lot, where all entries are read.
+        lots: What the entries did to each lot; None if it is not asked.
         last_old_id: The last entry with a hash of version 1.
         is_linked: Whether every hash so far fits.
         findings: What was found.
@@ -50,7 +50,7 @@ class Walk:
     entries: int = 0
     balance: int = 0
     total: int = 0
-    lots: Counter[int] = field(default_factory=Counter)
+    lots: Counter[int] | None = None
     last_old_id: int = 0
     is_linked: bool = True
     findings: list[Finding] = field(default_factory=list)
@@ -82,8 +82,9 @@ def take(walk: Walk, key: bytes | None, row: sql.Row) -> None:
     else:
         _check_balance(walk, entry)
         _check_hash(walk, key, entry)
-        for lot_id, credits in stored_entries.lots_of(str(entry.lots)) if entry.lots else ():
-            walk.lots[lot_id] += credits
+        if walk.lots is not None and entry.lots:
+            for lot_id, credits in stored_entries.lots_of(str(entry.lots)):
+                walk.lots[lot_id] += credits
     is_anchored = walk.anchor and walk.last_id < walk.anchor.entry_id <= entry.id
     walk.entries, walk.last_id = walk.entries + 1, entry.id
     if walk.anchor and is_anchored and _place(walk) != _place_of(walk.anchor):

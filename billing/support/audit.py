@@ -155,6 +155,7 @@ INVARIANTS = {
     "keys": "each key that was answered with an entry names an entry that exists",
     "anchors": "no anchor of a hash chain was changed, set back or removed",
     "anchors_kept": "the ledger goes on from the anchors that were kept in the given file",
+    "anchors_file": "the anchors can be kept where BILLING_CHAIN_ANCHORS says",
     "unreadable": "each row can be read",
 }
 #: The checks of a page of accounts.

@@ -1,5 +1,6 @@
 """The ledger in pages: a few accounts, or a part of one, for each short snapshot of an audit."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -192,6 +193,7 @@ def _accounts(ctx: Context, after: int) -> list[_Account]:
 def _begin(account: _Account, *, is_full: bool, with_chain: bool) -> Walk:
     id, opening, anchor = account.account_id, account.opening_credits, account.anchor
     walk = verify_chain.begin(id, opening, anchor, with_chain=with_chain)
+    walk.lots = Counter() if is_full else None
     if account.anchor and not is_full:
         verify_chain.resume(walk, account.anchor, account.stored)
     return walk
@@ -225,8 +227,8 @@ WHERE account_id = ANY(%(ids)s::bigint[]) AND is_open
 
 def _check_lots(ctx: Context, walks: Sequence[Walk]) -> list[Finding]:
     """Compare what remains in each lot with the entries that filled and used it."""
-    owners = {lot_id: walk.account_id for walk in walks for lot_id in walk.lots}
-    entries = {lot_id: credits for walk in walks for lot_id, credits in walk.lots.items()}
+    owners = {lot_id: walk.account_id for walk in walks for lot_id in walk.lots or ()}
+    entries = {lot_id: credits for walk in walks for lot_id, credits in (walk.lots or {}).items()}
     values = {
         "lot_ids": sql.numbers(owners),
         "ids": sql.numbers([walk.account_id for walk in walks]),

@@ -83,10 +83,10 @@ def test_one_field_that_changes_changes_the_bytes(entry, data):
 @given(PREVIOUS, ENTRIES)
 def test_the_bytes_can_be_read_back_so_no_two_entries_share_them(before, entry):
     data = hashed(before, entry)
-    length, rest = data[0], data[1:]
-    previous, text = rest[:length], rest[length:].decode()
+    length = int(data.split(b",", 1)[0])
+    previous, text = data[len(data) - length :], data[: len(data) - length].decode()
     head, text = text.split("\x1f", 1)
-    *lengths, reference = head.split(",")
+    _, *lengths, reference = head.split(",")
     fields = []
     for part in ("n", "n", *lengths[:1], "n", "n", *lengths[1:], reference, "n", "n", "n"):
         if part in ("n", "-"):
