@@ -46,8 +46,11 @@ def publish(where: str, *, now: datetime) -> int:
 def to_log(lines: Lines) -> None:
     """Log each line under its own name."""
     for line in lines:
-        facts = dict(line)
-        log.info(str(facts.pop("event")), **facts)
+        facts = {name: value for name, value in line.items() if name != "event"}
+        if line["event"] == compare_anchors.TOTAL:
+            log.info("chain_total", **facts)
+        else:
+            log.info("chain_anchor", **facts)
 
 
 def to_file(path: Path) -> Callable[[Lines], None]:
