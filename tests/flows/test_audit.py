@@ -1,12 +1,14 @@
 """The audit reads the ledger in short snapshots, goes on after a crash, and never stumbles."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
 from billing.support import ledger_pages
+from billing_client import Debit
 from cli.main import main
 from flows import audit
 from tests.billing.ledger.test_hash_chain import tamper
@@ -147,6 +149,32 @@ def test_progress_is_told_on_the_way(many, monkeypatch):
     audit.run(now=NOON, on_progress=told.append)
 
     assert [covered.accounts for covered in told] == [3, 6, 7]
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_an_audit_beside_debits_raises_no_false_alarm(many, monkeypatch, is_full):
+    monkeypatch.setattr(ledger_pages, "ACCOUNTS_AT_ONCE", 2)
+    monkeypatch.setattr(ledger_pages, "ENTRIES_AT_ONCE", 5)
+
+    def debit(name):
+        for batch in range(12):
+            many.debit_all(
+                [
+                    Debit(1 + n % ACCOUNTS, "image_prompt_extraction", f"{name}:{batch}:{n}")
+                    for n in range(10)
+                ]
+            )
+
+    reports = []
+    with ThreadPoolExecutor(2) as pool:
+        senders = [pool.submit(debit, name) for name in "ab"]
+        while not all(sender.done() for sender in senders):
+            reports.append(audit.run(now=NOON, is_full=is_full))
+        for sender in senders:
+            sender.result()
+
+    assert [findings_of(report) for report in reports] == [{}] * len(reports)
+    assert audit.run(now=NOON, is_full=True).agrees
 
 
 # --- rows that can't be read ---------------------------------------------------------------------
