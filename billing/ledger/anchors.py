@@ -101,21 +101,29 @@ def locked_total(ctx: Context) -> tuple[Total, bytes | None]:
     return Total(accounts, bytes(digest), *rest), bytes(mac)
 
 
-def set_total(ctx: Context, total: Total) -> None:
-    """Write the total with its hash."""
-    values = {**total._asdict(), "mac": total_mac(ctx.ledger_key, total)}
-    ctx.session.connection().exec_driver_sql(_SET_TOTAL, values)
+def set_total(ctx: Context, total: Total, before: tuple[Total, bytes | None]) -> None:
+    """Write the total with its hash.
+
+    A total that was changed by another hand keeps the hash that does not fit it, so that its
+    finding stays. `before`: as `locked_total` gave it.
+    """
+    old, mac = before
+    if mac is None or mac == total_mac(ctx.ledger_key, old):
+        mac = total_mac(ctx.ledger_key, total)
+    ctx.session.connection().exec_driver_sql(_SET_TOTAL, {**total._asdict(), "mac": mac})
 
 
 def put(ctx: Context, new: Sequence[Anchor], *, old_id: int = 0) -> None:
     """Write these anchors; `old_id`: the last entry seen with a hash of version 1.
 
-    An anchor that another audit has moved further stays.
+    An anchor that another audit has moved further stays, and so does one that was changed by
+    another hand.
     """
-    total, _ = locked_total(ctx)
+    locked = locked_total(ctx)
+    total, _ = locked
     ids = {"ids": sql.numbers([anchor.account_id for anchor in new])}
     before = {row[0]: row for row in sql.rows(ctx.session, _READ, ids)}
-    new = [a for a in new if a.account_id not in before or before[a.account_id][1] <= a.entries]
+    new = [anchor for anchor in new if _moves(ctx, before.get(anchor.account_id), anchor)]
     macs = [anchor_mac(ctx.ledger_key, anchor) for anchor in new]
     gone = [bytes(before[a.account_id][5]) for a in new if a.account_id in before]
     columns = list(zip(*new, strict=True)) or [()] * 5
@@ -134,7 +142,16 @@ def put(ctx: Context, new: Sequence[Anchor], *, old_id: int = 0) -> None:
     )
     if old_id > total.old_id and total.old_ended_at is None:
         total = total._replace(old_id=old_id, old_seen_at=ctx.now)
-    set_total(ctx, total)
+    set_total(ctx, total, locked)
+
+
+def _moves(ctx: Context, row: sql.Row | None, anchor: Anchor) -> bool:
+    return row is None or (row[1] <= anchor.entries and is_sound(ctx.ledger_key, row))
+
+
+def is_sound(key: bytes | None, row: sql.Row) -> bool:
+    """Whether the row of an anchor, with its hash, is as an audit wrote it."""
+    return bytes(row[5]) == anchor_mac(key, as_anchor(row))
 
 
 _UNPUBLISHED = """
@@ -179,25 +196,26 @@ def newest(ctx: Context) -> dt.datetime | None:
 
 def end_old_version(ctx: Context) -> None:
     """Accept no hash of version 1 any more once no new entry has had one for a day."""
-    total, _ = locked_total(ctx)
+    total, mac = locked_total(ctx)
     if total.old_ended_at is None and ctx.now - total.old_seen_at >= OLD_ENDS_AFTER:
-        set_total(ctx, total._replace(old_ended_at=ctx.now))
+        set_total(ctx, total._replace(old_ended_at=ctx.now), (total, mac))
 
 
 def forget(ctx: Context) -> None:
     """Delete all anchors, so that the next audit records them anew."""
     total, _ = locked_total(ctx)
     ctx.session.connection().exec_driver_sql("DELETE FROM billing.chain_anchors")
-    set_total(ctx, total._replace(accounts=0, digest=bytes(32)))
+    set_total(ctx, total._replace(accounts=0, digest=bytes(32)), (total, None))
 
 
 def set_full(
     ctx: Context, *, after: int | None, began_at: dt.datetime | None, ended_at: dt.datetime | None
 ) -> None:
     """Record how far the full audit has come, and since when; `after` None: it has ended."""
-    total, _ = locked_total(ctx)
-    ended_at = ended_at or total.full_at
-    set_total(ctx, total._replace(full_after=after, full_began_at=began_at, full_at=ended_at))
+    total, mac = locked_total(ctx)
+    full_at = ended_at or total.full_at
+    now = total._replace(full_after=after, full_began_at=began_at, full_at=full_at)
+    set_total(ctx, now, (total, mac))
 
 
 def hash_at(account_id: int, opening_credits: int, chain: bytes | None) -> bytes:

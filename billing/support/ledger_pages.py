@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import text
 
 from billing.context import Context
-from billing.ledger import stored_entries, verify_chain
-from billing.ledger.anchors import Anchor, as_anchor
+from billing.ledger import anchors, stored_entries, verify_chain
+from billing.ledger.anchors import Anchor
 from billing.ledger.verify_chain import Finding, Walk
 from billing.postgres import sql
 
@@ -50,7 +50,7 @@ class _Account(NamedTuple):
 
 _ACCOUNTS = """
 SELECT b.account_id, b.credits, b.opening_credits, b.chain, a.entries, a.entry_id, a.last_hash,
-       a.balance, e.chain, e.balance_after
+       a.balance, a.mac, e.chain, e.balance_after
 FROM billing.books AS b
 LEFT JOIN billing.chain_anchors AS a USING (account_id)
 LEFT JOIN igny8_credit_transactions AS e ON e.id = a.entry_id AND e.tenant_id = b.account_id
@@ -161,11 +161,11 @@ def check(
     findings += _check_range(ctx, after, upto)
     if is_full and with_chain:
         findings += _check_lots(ctx, finished)
-    anchors = [anchor for walk in finished if (anchor := verify_chain.anchor_of(walk))]
+    new = [anchor for walk in finished if (anchor := verify_chain.anchor_of(walk))]
     old_id = max([walk.last_old_id for walk in finished], default=0)
     following = Position(upto, walks[upto + 1] if has_more else None)
     is_last = not has_more and len(accounts) < ACCOUNTS_AT_ONCE
-    return Page(None if is_last else following, len(done), len(rows), findings, anchors, old_id)
+    return Page(None if is_last else following, len(done), len(rows), findings, new, old_id)
 
 
 def _account_of(row: sql.Row) -> int:
@@ -183,7 +183,10 @@ def _accounts(ctx: Context, after: int) -> list[_Account]:
     for id, credits, opening, head, entries, *columns, chain, balance in sql.rows(
         ctx.session, _ACCOUNTS, values
     ):
-        anchor = None if entries is None else as_anchor((id, entries, *columns))
+        row = (id, entries, *columns)
+        # An anchor that was changed by another hand is not gone on from.
+        is_sound = entries is not None and anchors.is_sound(ctx.ledger_key, row)
+        anchor = anchors.as_anchor(row) if is_sound else None
         stored = (chain and bytes(chain), balance)
         last_hash = head and bytes(head)
         accounts.append(_Account(id, credits, opening, last_hash, anchor, stored))

@@ -211,6 +211,23 @@ def test_an_anchor_that_was_removed_or_changed_is_found(acme, statement, problem
     assert [facts["problem"] for _, facts in found()["anchors"]] == [problem]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM billing.chain_anchors WHERE account_id = 1",
+        "UPDATE billing.chain_anchors SET entries = 3 WHERE account_id = 1",
+        "DELETE FROM billing.chain_total",
+        "UPDATE billing.chain_total SET accounts = 1",
+    ],
+)
+def test_new_entries_do_not_cover_up_what_was_done_to_the_anchors(acme, statement):
+    tamper(statement)
+
+    for hour in range(3):
+        acme.debit("acme", key=f"later{hour}")
+        assert found(dt.timedelta(hours=hour))["anchors"], hour
+
+
 def test_an_anchor_that_was_set_back_to_an_earlier_one_is_found(acme):
     with engine().begin() as connection:
         rows = connection.execute(sa.text("SELECT * FROM billing.chain_anchors")).mappings().all()
