@@ -19,7 +19,7 @@ from billing.host.accounts import SYSTEM_SLUGS
 from billing.ledger import compare_anchors
 from billing.operations.findings import MAX_FINDINGS
 from billing.stripe import inbox_upkeep
-from billing.support import ledger_pages, money_checks, unreadable
+from billing.support import balance_checks, money_checks, unreadable
 from models.credits import AccountBalance
 
 #: (subject, facts) of each breach.
@@ -148,7 +148,7 @@ STRIPE_WITHOUT_CREDITS_INVARIANT = "each invoice that was paid at Stripe gave wh
 INVARIANTS = {
     "entries": "a balance's credits are the sum of its entries since the opening",
     "running_balance": "each entry's balance is the one before plus its amount",
-    **{name: invariant for name, (invariant, _) in ledger_pages.CHECKS.items()},
+    **{name: invariant for name, (invariant, _) in balance_checks.CHECKS.items()},
     **{check.name: check.invariant for check in CHECKS},
     STRIPE_WITHOUT_CREDITS: STRIPE_WITHOUT_CREDITS_INVARIANT,
     "lot_entries": "what remains in a lot is the sum of the entries that filled and used it",
@@ -159,7 +159,7 @@ INVARIANTS = {
     "unreadable": "each row can be read",
 }
 #: The checks of a page of accounts.
-PAGED = ("entries", "running_balance", *ledger_pages.CHECKS)
+PAGED = ("entries", "running_balance", *balance_checks.CHECKS)
 #: The checks that only a full audit does in full, and whose findings only it closes.
 FULL_ONLY = ("entries", "running_balance", "seals", "lot_entries", "keys", "unreadable")
 #: The checks of a full audit alone.

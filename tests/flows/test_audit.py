@@ -24,8 +24,13 @@ ACCOUNTS, DEBITS = 7, 5
 def many(ledger):
     for number in range(ACCOUNTS):
         ledger.open_account(f"a{number}", credits=100)
-        for debit in range(DEBITS):
-            ledger.debit(f"a{number}", key=f"{number}-{debit}")
+    ledger.debit_all(
+        [
+            Debit(number + 1, "image_prompt_extraction", f"{number}-{debit}")
+            for number in range(ACCOUNTS)
+            for debit in range(DEBITS)
+        ]
+    )
     return ledger
 
 
