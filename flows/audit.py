@@ -43,6 +43,8 @@ class _Run:
     findings: dict[str, Breaches] = field(default_factory=dict)
     #: When the full audit began, which may have been in another process.
     since: datetime | None = None
+    #: The last entry that may have a hash of version 1.
+    old_until: int | None = None
 
 
 def run(
@@ -86,6 +88,7 @@ def _begin(this: _Run) -> Position:
     with transaction() as ctx:
         total, _ = anchors.locked_total(ctx)
         since = None if this.is_full else anchors.newest(ctx)
+    this.old_until = total.old_until
     this.coverage = Coverage(kind, since=since.isoformat() if since else None)
     if not this.is_full:
         return Position()
@@ -139,15 +142,13 @@ def _pages(
 
 
 def _page(this: _Run, position: Position) -> Page:
-    with transaction() as ctx:
-        total, _ = anchors.locked_total(ctx)
     with transaction(statement_timeout_s=AUDIT_S) as ctx:
         return ledger_pages.check(
             ctx.at(this.now),
             position,
             is_full=this.is_full,
             with_chain=this.with_chain,
-            old_until=total.old_until,
+            old_until=this.old_until,
         )
 
 
@@ -155,7 +156,8 @@ def _keep(this: _Run, page: Page) -> None:
     """Record what the page verified and found, so that the next audit goes on from there."""
     for name, subject, facts in page.findings:
         _add(this, name, [(subject, facts)])
-    if not this.with_chain or not (page.anchors or page.findings or page.old_id or this.is_full):
+    goes_on = this.is_full and page.next is not None
+    if not this.with_chain or not (page.anchors or page.findings or page.old_id or goes_on):
         return
     with transaction() as ctx:
         now = ctx.at(this.now)
