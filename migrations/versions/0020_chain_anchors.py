@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 
 MOMENT = TIMESTAMP(timezone=True)
 

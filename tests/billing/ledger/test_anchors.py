@@ -256,19 +256,6 @@ def test_new_anchors_end_a_finding_about_anchors(acme):
     assert anchored() == [(1, 5), (2, 5)]
 
 
-def test_the_apps_role_can_neither_read_nor_write_the_anchors(acme):
-    with engine().begin() as connection:
-        for table in ("billing.chain_anchors", "billing.chain_total"):
-            rights = connection.execute(
-                sa.text(
-                    "SELECT count(*) FROM information_schema.role_table_grants"
-                    " WHERE table_schema || '.' || table_name = :name AND grantee <> CURRENT_USER"
-                ),
-                {"name": table},
-            )
-            assert rights.scalar_one() == 0
-
-
 def test_the_file_gets_the_heads_that_moved_since_the_last_time(acme, tmp_path):
     file = tmp_path / "anchors"
     assert publish_anchors.publish(str(file), now=NOON) == 2
