@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from billing.bank.intake import files
 from billing.bank.invoicing import issue
 from billing.bank.review import decisions, reviewers
 from billing.bank.review.decisions import Review
@@ -61,11 +60,13 @@ def sweep_files() -> dict[str, object]:
     """Import the files of the drop folder, and files whose message was lost."""
     folder = settings().statement_folder
     outcomes = drop_folder.sweep(folder) if folder else []
-    with transaction() as ctx:
-        file_ids = files.waiting(ctx.session, limit=drop_folder.AT_ONCE)
-    outcomes += [import_file_flow.import_file(file_id) for file_id in file_ids]
-    refused = sum(outcome.outcome == "refused" for outcome in outcomes)
-    return {"files": len(outcomes), "refused": refused}
+    outcomes += drop_folder.import_received()
+    counts = Counter(outcome.outcome for outcome in outcomes)
+    return {
+        "files": len(outcomes) - counts["unreadable"],
+        "refused": counts["refused"],
+        "unreadable": counts["unreadable"],
+    }
 
 
 @app.task(name="bank.match_due", is_tick=True)
