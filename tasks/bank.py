@@ -18,7 +18,7 @@ from worker.settings import settings
 def import_statement(message: ImportStatement) -> dict[str, object]:
     """Import a file that is in the database, then match the new transfers."""
     outcome = import_file_flow.import_file(message.file_id)
-    report = match.run()
+    report = match.in_turns(match_due.apply_async)
     ends: Counter[str] = Counter()
     for end in import_file_flow.with_ends(outcome).ends:
         ends[f"lines_{end.end}"] += end.lines
@@ -72,7 +72,7 @@ def sweep_files() -> dict[str, object]:
 @app.task(name="bank.match_due", is_tick=True)
 def match_due() -> dict[str, object]:
     """Match new transfers, and those that new invoices or released statements let match now."""
-    return match.run().counts()
+    return match.in_turns(match_due.apply_async).counts()
 
 
 @app.task(name="bank.bill_due", is_tick=True)

@@ -18,7 +18,7 @@ from worker.database import rehearsal, transaction
 
 @dataclass(frozen=True, slots=True)
 class ImportOutcome:
-    """The outcome of a file (received, imported, repeat, refused or unreadable), and its statements.
+    """The outcome of a file and its statements: received, imported, repeat, refused, unreadable.
 
     `held`: the reasons that hold some of them; these pay nothing until the reasons are gone.
     `ends`: the file's lines, summed up by their end; `with_ends` reads them after matching.

@@ -88,13 +88,14 @@ class UndecidedTransfer(NamedTuple):
     of: str = ""
 
 
-def undecided(session: Session, *, limit: int = MATCH_AT_ONCE) -> list[UndecidedTransfer]:
+def undecided(session: Session) -> list[UndecidedTransfer]:
     """Read the transfers that rules may decide: not held, and not decided by a reviewer.
 
     New ones come first, so that a long review queue never delays them. After a reviewer's decision,
     even if it was undone since, no rule touches a transfer again.
     """
-    return [_undecided(row) for row in session.execute(text(_UNDECIDED), {"limit": limit})]
+    values = {"limit": MATCH_AT_ONCE}
+    return [_undecided(row) for row in session.execute(text(_UNDECIDED), values)]
 
 
 def _undecided(row: Any) -> UndecidedTransfer:

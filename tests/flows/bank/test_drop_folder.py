@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -117,7 +118,7 @@ def test_a_file_that_vanishes_before_it_is_opened_is_no_trouble(database, tmp_pa
 
     def vanish(path, flags, *mode, **more):
         if str(path).endswith("a.xml"):
-            os.unlink(path)
+            Path(path).unlink()
         return opened(path, flags, *mode, **more)
 
     monkeypatch.setattr("flows.bank.drop_folder.os.open", vanish)
