@@ -5,11 +5,13 @@ has a database of its own, so that no row pays for another's. To add a row: writ
 `act()` and add a line to the `ROWS` of a module in `MODULES`.
 """
 
+import ctypes
+import gc
 import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,6 +149,9 @@ def cost(act: Callable[[], object], size: int) -> Cost:
         pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
     wal, backend, own = _wal(), _backend_s(pid), time.process_time()
     _Counting.statements = 0
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what the seed has freed is not counted as used
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
     memory = _kilobytes("VmRSS")
     act()

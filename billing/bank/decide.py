@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,7 +14,12 @@ from billing.bank import allocate, transfers
 from billing.bank.allocate import Application
 from billing.bank.matching import rows, rules
 from billing.bank.matching.rows import UndecidedTransfer
-from billing.bank.matching.types import AUTOMATIC, MatchDecision, MatchingPolicy
+from billing.bank.matching.suggestions import BY_AMOUNT, SHOWN, TIMELY
+from billing.bank.matching.types import (
+    AUTOMATIC,
+    MatchDecision,
+    MatchingPolicy,
+)
 from billing.bank.transfers import NewDecision, ReviewRequest
 from billing.context import Context
 from billing.host import accounts, funding
@@ -57,32 +63,39 @@ class Batch(NamedTuple):
         decisions: The others' decisions, each with the version that it is for.
         invoices: The number of invoices that matching saw, for `mark`.
         is_full: Whether more transfers may wait than a batch takes.
+        crowded: Transfers beside more of the same amount than a reviewer is shown candidates.
     """
 
     returns: list[UndecidedTransfer]
     decisions: list[Decided]
     invoices: int
     is_full: bool
+    crowded: frozenset[int] = frozenset()
 
 
 def decide(session: Session, *, policy: MatchingPolicy) -> Batch:
     """Read the undecided transfers, and decide about each that is no return."""
     undecided = rows.undecided(session)
     incoming = [transfer.incoming for transfer in undecided if not transfer.is_return]
+    counts = Counter((transfer.currency, transfer.amount_minor) for transfer in incoming)
     # Counted before they are read: one that is issued meanwhile is news for the next run.
     count = select(func.count()).select_from(TransferInvoice)
     invoices = session.execute(count).scalar_one()
     decisions: list[MatchDecision] = []
     ids = [transfer.id for transfer in incoming]
     if ids and session.scalar(text(_HAS_NEWS), {"ids": ids}):
-        since = min(transfer.booking_date for transfer in incoming)
-        decisions = rules.match(incoming, rows.read(session, since=since), policy)
+        decisions = rules.match(incoming, rows.read(session, incoming), policy)
     versions = {transfer.incoming.id: transfer.version for transfer in undecided}
     return Batch(
         returns=[transfer for transfer in undecided if transfer.is_return],
         decisions=[(decision, versions[decision.transfer_id]) for decision in decisions],
         invoices=invoices,
         is_full=len(undecided) >= rows.MATCH_AT_ONCE,
+        crowded=frozenset(
+            transfer.id
+            for transfer in incoming
+            if counts[transfer.currency, transfer.amount_minor] > SHOWN
+        ),
     )
 
 
@@ -127,14 +140,16 @@ def carry_out(ctx: Context, decision: MatchDecision, version: int) -> bool:
     return bool(carry_out_all(ctx, [(decision, version)]).changed)
 
 
-def carry_out_all(ctx: Context, decisions: Sequence[Decided]) -> CarriedOut:
+def carry_out_all(
+    ctx: Context, decisions: Sequence[Decided], *, crowded: Collection[int] = ()
+) -> CarriedOut:
     """Carry out a set of decisions (`in_sets`) in one transaction.
 
     A transfer that has changed, or that has this decision already, stays as it is. One that
     somebody decides about right now, or whose account is locked, is left for another run. Raises as
     `allocate.apply_all`. PartsRefused says that an invoice has changed since its decision.
     """
-    news = _news(ctx.session, decisions)
+    news = _news(ctx.session, decisions, crowded)
     owners = {decision: account_of(decision) for decision, _ in news}
     paying = {account_id for account_id in owners.values() if account_id is not None}
     locked = transfers.lock_free(ctx.session, [decision.transfer_id for decision, _ in news])
@@ -240,31 +255,43 @@ WHERE t.id = ANY(:ids)
 """
 
 
-def _news(session: Session, decisions: Sequence[Decided]) -> list[Decided]:
+def _news(
+    session: Session, decisions: Sequence[Decided], crowded: Collection[int]
+) -> list[Decided]:
     """The decisions, less suggestions that are recorded: none is recorded twice."""
     ids = [item.transfer_id for item, _ in decisions if item.outcome not in AUTOMATIC]
     if not ids:
         return list(decisions)
     recorded = {
-        row.id: (row.rule, row.outcome, _substance(row.evidence))
-        for row in session.execute(text(_RECORDED), {"ids": ids})
+        id: _substance(rule, outcome, evidence, is_crowded=id in crowded)
+        for id, rule, outcome, evidence in session.execute(text(_RECORDED), {"ids": ids})
     }
     return [
         (decision, version)
         for decision, version in decisions
-        if decision.outcome in AUTOMATIC or not _is_same(decision, recorded)
+        if decision.outcome in AUTOMATIC
+        or recorded.get(decision.transfer_id)
+        != _substance(
+            decision.rule,
+            decision.outcome,
+            transfers.evidence_of(decision),
+            is_crowded=decision.transfer_id in crowded,
+        )
     ]
 
 
-def _is_same(decision: MatchDecision, recorded: Mapping[int, tuple[object, ...]]) -> bool:
-    last = recorded.get(decision.transfer_id)
-    if last is None or last[:2] != (decision.rule, decision.outcome):
-        return False
-    return last[2] == _substance(transfers.evidence_of(decision))
+def _substance(
+    rule: str, outcome: str, evidence: Mapping[str, Any], *, is_crowded: bool
+) -> tuple[object, ...]:
+    """Return the part that a reviewer acts on: words and scores may count invoices beside it.
 
-
-def _substance(evidence: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return the part that a reviewer acts on: words and scores may count invoices beside it."""
-    candidates = [candidate["parts"] for candidate in evidence.get("candidates", ())]
+    Where many transfers of one amount wait, an invoice of just that amount tells nothing about any
+    of them: otherwise each such invoice would write all of them anew.
+    """
+    candidates = evidence.get("candidates", ())
+    if is_crowded:
+        candidates = [item for item in candidates if item["score"] > BY_AMOUNT + TIMELY]
+        if not candidates and rule == "S4":
+            rule, outcome = "X", "none"
     facts = [evidence.get(name) for name in ("account_id", "parts", "vetoes")]
-    return (*facts, candidates)
+    return (rule, outcome, *facts, [candidate["parts"] for candidate in candidates])

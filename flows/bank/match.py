@@ -121,7 +121,7 @@ def _match(report: MatchReport, deadline: float) -> bool:
     for number, decisions in enumerate(decide.in_sets(batch.decisions)):
         if number and _is_over(report, deadline):
             return False
-        has_changed |= _carry_out(report, decisions, locked_ids)
+        has_changed |= _carry_out(report, decisions, locked_ids, batch.crowded)
     if batch.decisions and report.left == before:
         with transaction() as ctx:
             decide.mark(ctx, batch.invoices)
@@ -147,7 +147,12 @@ def _undo(report: MatchReport, returned: UndecidedTransfer) -> bool:
     return has_changed
 
 
-def _carry_out(report: MatchReport, decisions: list[Decided], locked_ids: set[int]) -> bool:
+def _carry_out(
+    report: MatchReport,
+    decisions: list[Decided],
+    locked_ids: set[int],
+    crowded: frozenset[int],
+) -> bool:
     """Carry out a set of decisions; one that fails is found by halving, and left to a reviewer.
 
     `locked_ids`: gets the accounts whose transfers were left, so that their later ones wait too.
@@ -159,7 +164,7 @@ def _carry_out(report: MatchReport, decisions: list[Decided], locked_ids: set[in
         return False
     try:
         with transaction() as ctx:
-            result = decide.carry_out_all(ctx, decisions)
+            result = decide.carry_out_all(ctx, decisions, crowded=crowded)
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
@@ -168,8 +173,8 @@ def _carry_out(report: MatchReport, decisions: list[Decided], locked_ids: set[in
         if len(decisions) == 1:
             return _fail(report, *decisions[0], error, locked_ids)
         middle = len(decisions) // 2
-        has_changed = _carry_out(report, decisions[:middle], locked_ids)
-        return _carry_out(report, decisions[middle:], locked_ids) or has_changed
+        has_changed = _carry_out(report, decisions[:middle], locked_ids, crowded)
+        return _carry_out(report, decisions[middle:], locked_ids, crowded) or has_changed
     report.left += len(result.left)
     locked_ids |= {id for item in result.left if (id := decide.account_of(item)) is not None}
     outcomes = Counter(decision.outcome for decision in result.changed)

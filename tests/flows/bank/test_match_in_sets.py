@@ -310,3 +310,46 @@ def test_a_return_of_a_locked_account_leaves_the_others_their_turn(database):
     match.run()
     assert sorted(states()) == ["reversed", "reverses", "settled"]
     shop.check()
+
+
+@pytest.fixture
+def crowd(database):
+    """Six transfers of one amount that name nobody: more than a reviewer is shown candidates."""
+    shop, _ = customers(0)
+    lines = [line("89.00", text=f"thanks {n}", payer=f"Payer {n}", iban=None) for n in range(6)]
+    receive(shop, lines)
+    match.run()
+    return shop
+
+
+def rewritten():
+    return sum(row.version - 2 for row in transfers())
+
+
+def test_an_invoice_of_the_amount_alone_writes_none_of_many_waiting_transfers_anew(crowd):
+    crowd.open_account("late", status="trial")
+    crowd.announce("late")
+
+    assert match.run().counts() == {}
+    assert rewritten() == 0
+
+
+def test_an_invoice_whose_customer_is_the_payer_writes_that_transfer_anew(crowd):
+    crowd.open_account("payer 3", status="trial")
+    crowd.announce("payer 3")
+
+    assert match.run().counts() == {"waiting": 1}
+    assert rewritten() == 1
+
+
+def test_an_invoice_that_a_waiting_transfer_names_is_news_in_a_crowd(database):
+    shop, _ = customers(0)
+    number = f"BT-{shop.now.year}-000001"
+    lines = [line("89.00", text=f"thanks {n}", iban=None) for n in range(6)]
+    receive(shop, [*lines, line("89.00", text=f"{number} please", iban=None)])
+    match.run()
+
+    shop.open_account("late", status="trial")
+    assert shop.announce("late").number == number
+
+    assert match.run().counts() == {"waiting": 1}
