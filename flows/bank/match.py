@@ -140,7 +140,7 @@ def _undo(report: MatchReport, returned: UndecidedTransfer) -> bool:
         if is_locked(error):
             report.left += 1
             return False
-        _log_failure("return_undo_failed", returned.incoming.id, error)
+        log.warning("return_undo_failed", transfer_id=returned.incoming.id, **_facts(error))
         with transaction() as ctx:
             return returns.leave_to_reviewer(ctx, returned, error)
     report.returned += has_changed
@@ -196,21 +196,20 @@ def _fail(
         report.left += 1
         locked_ids |= {decision.account_id} if decision.account_id is not None else set()
         return False
-    _log_failure("transfer_apply_failed", decision.transfer_id, error)
+    log.warning("transfer_apply_failed", transfer_id=decision.transfer_id, **_facts(error))
     with suppress(TransferChanged), transaction() as ctx:
         decide.leave_to_reviewer(ctx, decision, version, error)
     report.waiting += 1
     return True
 
 
-def _log_failure(event: str, transfer_id: int, error: Exception) -> None:
-    """Log a failure: a refusal in a line, a bug with its traceback. Raises transient errors."""
+def _facts(error: Exception) -> dict[str, object]:
+    """A failure's name for the log, and the traceback of a bug. Raises transient errors."""
     if isinstance(error, Rejected):
-        log.warning(event, transfer_id=transfer_id, error=error.name)
-    elif is_transient(error):
+        return {"error": error.name}
+    if is_transient(error):
         raise error
-    else:
-        log.error(event, transfer_id=transfer_id, error=type(error).__name__, exc_info=error)
+    return {"error": type(error).__name__, "exc_info": error}
 
 
 def bill(*, budget_s: float = BUDGET_S) -> dict[str, object]:
