@@ -9,5 +9,6 @@ from worker import schema
 @click.option("--to", default="head", show_default=True, help="The revision to migrate to.")
 def migrate(to: str) -> None:
     """Create or upgrade our tables. Safe to repeat; changes no row of the main app."""
-    schema.upgrade(to)
+    for problem in schema.upgrade(to):
+        click.echo(f"warning: {problem}", err=True)
     click.echo("the database is at the schema of this version")

@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import migrations
+from worker.roles import apply
 
 
 def config() -> Config:
@@ -22,6 +23,10 @@ def head() -> str | None:
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
-def upgrade(to: str = "head") -> None:
-    """Migrate the database to a revision, by default the latest."""
+def upgrade(to: str = "head") -> list[str]:
+    """Migrate the database to a revision, by default the latest, and renew all roles' rights.
+
+    Return the sentences about rights that the role that migrates may not give.
+    """
     command.upgrade(config(), to)
+    return apply.apply({}).problems if to == "head" else []

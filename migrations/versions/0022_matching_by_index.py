@@ -5,13 +5,13 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0022"
-down_revision = "0017"
+down_revision = "0018"
 
 #: A name is read anew when its account gets an invoice, and when the main app changes it. The rows
 #: are only inserted, so that nobody waits for a run of the matching.
 _TRIGGERS = """
 CREATE FUNCTION billing.note_customer_name() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, billing, pg_temp AS $$
 BEGIN
     INSERT INTO billing.names_to_read (account_id)
     VALUES (CASE TG_TABLE_NAME WHEN 'transfer_invoices' THEN (to_jsonb(NEW)->>'account_id')::bigint
