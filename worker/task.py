@@ -2,6 +2,7 @@
 
 Rejected, InvalidMessage     an answer: kept as a dead letter, not retried
 TryLater, transient errors   retried with backoff and jitter, then kept as a dead letter
+a locked account             retried likewise, more often: it waits in Redis and holds no process
 any other error              a bug: logged with its traceback and kept as a dead letter
 a killed process             retried a few times, then kept; at its time limit kept at once
 """
@@ -22,10 +23,17 @@ from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
 from worker import dead_letters
+from worker.database import lock_wait
 from worker.logs import logger
 from worker.settings import settings
 
 log = logger(__name__)
+
+
+#: Milliseconds that a task waits for a lock, and a tick, whose sweeps skip locked accounts anyway.
+LOCK_WAIT_MS, TICK_LOCK_WAIT_MS = 50, 1000
+#: Retries of a task whose account stays locked, and the longest pause: half an hour in all.
+LOCKED_RETRIES, LOCKED_BACKOFF_S = 200, 10
 
 
 class Dead(Exception):
@@ -59,7 +67,8 @@ class BillingTask(Task):  # type: ignore[type-arg]
         """Do the work of one message; Flower shows the answer. Called by Celery."""
         began, about = time.monotonic(), {"task": self.name, "message_id": self.request.id}
         try:
-            answer = self.run(*self._message(args, kwargs))
+            with lock_wait(TICK_LOCK_WAIT_MS if self.is_tick else LOCK_WAIT_MS):
+                answer = self.run(*self._message(args, kwargs))
         except (Rejected, InvalidMessage) as error:
             self._die(error, kwargs)
         except Exception as error:
@@ -89,9 +98,10 @@ class BillingTask(Task):  # type: ignore[type-arg]
         if self.is_tick:
             log.warning("tick_failed", task=self.name, error=type(error).__name__)
             raise Dead(type(error).__name__)
-        if retries >= settings().max_retries:
+        config, is_held_up = settings(), transient.is_locked(error)
+        if retries >= (LOCKED_RETRIES if is_held_up else config.max_retries):
             self._die(error, kwargs)
-        longest = min(2**retries, settings().max_backoff_s)
+        longest = min(2**retries, LOCKED_BACKOFF_S if is_held_up else config.max_backoff_s)
         countdown = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         name, shown_s = type(error).__name__, round(countdown, 1)
         about = {"task": self.name, "message_id": self.request.id}

@@ -34,10 +34,10 @@ HIDDEN = "(hidden)"
 #: Options of every message: no result is stored, and no contents are shown.
 QUIET: Any = {"ignore_result": True, "argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
 
-#: Retries take 1.5 seconds in all; kombu's own policy would wait 2 seconds before the first.
-_TRIES = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.5, "interval_max": 1.0}
-#: Without a time-out, a dead broker would block a web request for ever.
-_TIMEOUTS = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True}
+#: A retry for a broker that restarts; kombu's own policy would wait 2 seconds before the first.
+_TRIES = {"max_retries": 1, "interval_start": 0.5}
+#: Without a time-out, a broker that hangs would block a web request for ever.
+_TIMEOUTS = {"socket_timeout": 2, "socket_connect_timeout": 2, "socket_keepalive": True}
 
 
 class BillingClient(InTransaction, ByBank):
@@ -295,7 +295,7 @@ class BillingClient(InTransaction, ByBank):
         `transaction.on_commit(client.ring, robust=True)`, so that a broker that is away does not
         fail the request.
         """
-        self.send(DrainInbox())
+        self._send(DrainInbox(), retry=False)
 
     def send(self, message: Message) -> None:
         """Send any message of `billing_client.messages`.
@@ -306,12 +306,16 @@ class BillingClient(InTransaction, ByBank):
         Raises:
             kombu.exceptions.OperationalError: The broker did not answer; nothing was sent.
         """
+        self._send(message)
+
+    def _send(self, message: Message, **options: Any) -> None:
         self._app.send_task(
             message.TASK,
             kwargs=message.arguments(),
             queue=message.QUEUE,
             headers={SENT_AT: dt.datetime.now(dt.UTC).isoformat()},
             **QUIET,
+            **options,
         )
 
 
@@ -325,7 +329,7 @@ def sender(url: str) -> Celery:
     app.conf.update(
         task_serializer="json",
         broker_transport_options=_TIMEOUTS,
-        broker_connection_timeout=5,
+        broker_connection_timeout=2,
         task_publish_retry_policy=_TRIES,
     )
     only_sends: Celery = app

@@ -7,7 +7,6 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from billing.context import Context
 from billing.errors import BillingError
 from billing.postgres.transient import is_transient
 from billing.stripe import apply as stripe_apply
@@ -24,9 +23,10 @@ from worker.settings import settings
 
 log = logger(__name__)
 
-#: A batch that waits for an account has locked many others, so it waits no longer than this. The
-#: events of that account are left to the sweep.
-LOCK_WAIT_MS = 1000
+#: A batch that waits for an account has locked many others, so it waits no longer than this. Then
+#: each event is applied alone, and those of locked accounts are left to the sweep: a hundred of
+#: them must not hold a process.
+LOCK_WAIT_MS, LOCK_WAIT_ALONE_MS = 100, 20
 
 #: The state of an event that was finished meanwhile, or that another worker has locked.
 DONE_OR_LOCKED = "done or locked"
@@ -73,17 +73,10 @@ def _apply_batch(
     answers: Mapping[int, Answer], *, lock_wait_ms: int | None = None
 ) -> dict[int, Outcome]:
     """Claim and apply events in a transaction. `lock_wait_ms`: less than the settings allow."""
-    with transaction(actor="stripe") as ctx:
-        if lock_wait_ms is not None:
-            limit_lock_wait(ctx, lock_wait_ms)
+    with transaction(actor="stripe", lock_wait_ms=lock_wait_ms) as ctx:
         rows = inbox.claim(ctx.session, answers)
         outcomes = stripe_apply.apply_rows(ctx, rows, guard=guard(), answers=answers)
     return {number: Outcome(number, DONE_OR_LOCKED) for number in answers} | outcomes
-
-
-def limit_lock_wait(ctx: Context, lock_wait_ms: int) -> None:
-    """Let this transaction wait no longer for a lock."""
-    ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {lock_wait_ms}")
 
 
 def _apply_together(answers: Mapping[int, Answer]) -> dict[int, Outcome]:
@@ -111,7 +104,7 @@ def _apply_alone(number: int, answer: Answer, *, lock_wait_ms: int | None = None
 def _apply_after_batch(number: int, answer: Answer) -> Outcome:
     """Apply a batch of one; while its account is locked, leave it to the sweep."""
     try:
-        return _apply_alone(number, answer, lock_wait_ms=LOCK_WAIT_MS)
+        return _apply_alone(number, answer, lock_wait_ms=LOCK_WAIT_ALONE_MS)
     except Exception as error:
         if is_away(error) or not is_transient(error):
             raise

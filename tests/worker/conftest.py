@@ -132,8 +132,14 @@ def outcome(redis_client, ledger):
 
 
 def is_idle(redis_client):
-    waiting = sum(
-        queues.depth(redis_client, queue)
+    """Whether nothing waits or is in hand, seen at one moment: messages move between the two."""
+    lists = [
+        name
         for queue in ("debits", "credits", "bank", "maintenance", "stripe")
-    )
-    return waiting == 0 and queues.in_hand(redis_client) == 0
+        for name in queues.lists_of(queue)
+    ]
+    with redis_client.pipeline() as pipe:
+        for name in lists:
+            pipe.llen(name)
+        pipe.zcard(queues.UNACKED_INDEX)
+        return not any(pipe.execute())
