@@ -160,8 +160,25 @@ def _schema(connection: sa.Connection) -> Iterator[Fact]:
     if current == head:
         yield Fact("schema", "ok", f"The schema is at {head}, as this version needs.")
         return
-    text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
-    yield Fact("schema", "problem", text)
+    if current is None or schema.knows(current):
+        text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
+        yield Fact("schema", "problem", text)
+        return
+    newer = f"The schema is at {current}, which is newer than this version ({head})"
+    if schema.knows(_oldest_worker(connection)):
+        yield Fact("schema", "warning", f"{newer}; this version may run on it.")
+    else:
+        yield Fact(
+            "schema", "problem", f"{newer}: run the version that migrated it, or a newer one."
+        )
+
+
+def _oldest_worker(connection: sa.Connection) -> str:
+    """Return the newest revision that a worker must know to run on this schema."""
+    known = sa.text("SELECT to_regprocedure('billing.oldest_worker()') IS NOT NULL")
+    if not connection.execute(known).scalar_one():
+        return ""
+    return str(connection.execute(sa.text("SELECT billing.oldest_worker()")).scalar_one())
 
 
 def _redis() -> Iterator[Fact]:

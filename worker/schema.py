@@ -22,6 +22,13 @@ def head() -> str | None:
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
+def knows(revision: str) -> bool:
+    """Whether this version has the migration, so that it is as new as the revision or newer."""
+    return any(
+        s.revision == revision for s in ScriptDirectory.from_config(config()).walk_revisions()
+    )
+
+
 def upgrade(to: str = "head") -> None:
     """Migrate the database to a revision, by default the latest."""
     command.upgrade(config(), to)

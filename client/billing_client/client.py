@@ -1,6 +1,7 @@
 """The client that the main app and the relay use to talk to the billing worker."""
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from celery import Celery
 
 from billing_client.by_bank import ByBank
 from billing_client.errors import InvalidField
-from billing_client.fields import MAX_DEBITS, MAX_STRIPE_BODY
+from billing_client.fields import MAX_DEBITS, MAX_MESSAGE_BYTES, MAX_STRIPE_BODY
 from billing_client.in_transaction import InTransaction
 from billing_client.message import Message
 from billing_client.messages import (
@@ -304,14 +305,21 @@ class BillingClient(InTransaction, ByBank):
             message: A message; it checked its values when it was made.
 
         Raises:
+            InvalidMessage: The message is larger than 16 MiB; nothing was sent.
             kombu.exceptions.OperationalError: The broker did not answer; nothing was sent.
         """
         self._send(message)
 
     def _send(self, message: Message, **options: Any) -> None:
+        arguments = message.arguments()
+        # The body is base64, and has an envelope around it.
+        size = len(json.dumps(arguments)) * 4 // 3 + 4096
+        if size > MAX_MESSAGE_BYTES:
+            problem = f"must be at most {MAX_MESSAGE_BYTES} bytes as a message, are {size}"
+            raise InvalidField("arguments", problem)
         self._app.send_task(
             message.TASK,
-            kwargs=message.arguments(),
+            kwargs=arguments,
             queue=message.QUEUE,
             headers={SENT_AT: dt.datetime.now(dt.UTC).isoformat()},
             **QUIET,

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from billing.errors import BillingError
+from billing.errors import BillingError, ProcessKilled
 from billing.postgres.transient import is_transient
 from billing.stripe import apply as stripe_apply
 from billing.stripe import events, inbox, inbox_upkeep
@@ -16,7 +16,7 @@ from billing.stripe.errors import BadObject, NoneOfOurs, Unreadable
 from billing.stripe.events import Event, Guard
 from billing.stripe.inbox import WAITING, Outcome
 from flows.stripe import fetch as stripe_fetch
-from worker import clock
+from worker import clock, deaths
 from worker.database import is_away, transaction
 from worker.logs import logger
 from worker.settings import settings
@@ -46,8 +46,34 @@ def apply(number: int) -> Outcome:
 def apply_all(numbers: Sequence[int]) -> list[Outcome]:
     """Apply events in one transaction; one by one those that need it, or whose batch broke.
 
-    Raises a transient error of Postgres. The sweep takes up what was not applied then.
+    Raises a transient error of Postgres. The sweep takes up what was not applied then. An event at
+    which a process died is applied alone; after three deaths it fails.
     """
+    counts = zip(numbers, deaths.of(_names(numbers)), strict=True)
+    suspects = {number: count for number, count in counts if count}
+    together = [number for number in numbers if number not in suspects]
+    with deaths.counted(_names(together)):
+        outcomes = _apply_all(together)
+    for number, count in suspects.items():
+        outcomes.append(_apply_suspect(number, count))
+    return outcomes
+
+
+def _names(numbers: Sequence[int]) -> list[str]:
+    return [f"stripe:{number}" for number in numbers]
+
+
+def _apply_suspect(number: int, count: int) -> Outcome:
+    if count < deaths.MOST:
+        with deaths.counted(_names([number])):
+            return _apply_all([number])[0]
+    outcome = _apply_batch({number: ProcessKilled(times=count)})[number]
+    log.error("stripe_event_killed_its_process", number=number)
+    deaths.forget(_names([number]))
+    return outcome
+
+
+def _apply_all(numbers: Sequence[int]) -> list[Outcome]:
     if not numbers:
         return []
     answers = _ask(numbers)

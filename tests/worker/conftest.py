@@ -73,9 +73,11 @@ class Worker:
 
 
 @contextlib.contextmanager
-def running_worker(name, *options, app="worker.app", wait=True, **environment):
+def running_worker(name, *options, app="worker.app", wait=True, talks=False, **environment):
+    """`talks`: to the other workers at its start, and on and on; it takes some seconds."""
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@%h", *options]
-    command += ["--loglevel", "INFO", "--without-mingle", "--without-gossip"]
+    command += ["--loglevel", "INFO"]
+    command += [] if talks else ["--without-mingle", "--without-gossip"]
     variables = {**os.environ, **SETTINGS, **environment}
     with tempfile.TemporaryDirectory() as folder:
         log_file = Path(folder) / "log"

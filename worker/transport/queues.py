@@ -20,6 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from billing_client.fields import MAX_MESSAGE_BYTES
 from worker.settings import settings
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ UNACKED = "unacked"
 UNACKED_INDEX = "unacked_index"
 #: Messages that no worker could read, oldest at the right, until they become dead letters.
 QUARANTINE = "billing.poison"
+#: What the quarantine has of a message that is too large: this, its size, a colon, its beginning.
+TOO_LARGE = "billing.too_large:"
 #: Dead messages that Postgres could not take.
 PARKED = "billing.parked"
 #: kombu has a list for each of these priorities of a queue; that of priority 0 has the plain name.
@@ -49,7 +52,13 @@ TIMEOUTS: dict[str, Any] = {
 }
 
 #: The script that pops and registers; its first lines document it.
-POP = Path(__file__).with_name("pop.lua").read_text()
+POP = (
+    Path(__file__)
+    .with_name("pop.lua")
+    .read_text()
+    .replace("@MAX_MESSAGE_BYTES@", str(MAX_MESSAGE_BYTES))
+    .replace("@TOO_LARGE@", TOO_LARGE)
+)
 
 
 def lists_of(queue: str) -> list[str]:
