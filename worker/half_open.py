@@ -8,6 +8,7 @@ ends with an error that is transient. A statement that is at work may take as lo
 """
 
 import os
+import select
 import socket
 import threading
 import time
@@ -26,7 +27,7 @@ log = logger(__name__)
 #: Seconds between two looks, and for which a statement may wait before Postgres is asked about it.
 LOOK_EVERY_S, WAITS_S = 0.5, 2.0
 #: Seconds for Postgres to accept a connection, and then to answer the question about ours.
-ANSWERS_WITHIN_S = 2.0
+ANSWERS_WITHIN_S = 3.0
 _HAS_WAITED = """
 SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state LIKE 'idle%%'
   AND state_change < clock_timestamp() - make_interval(secs => %s)
@@ -101,11 +102,20 @@ def _is_waiting(connection: Any) -> bool:
 def _unanswered(url: Mapping[str, Any], connections: list[Any]) -> list[Any]:
     """Return those of these connections whose answer will not come."""
     pids = {connection.info.backend_pid: connection for connection in connections}
+    began = time.monotonic()
     try:
         hanging = _ask(url, list(pids))
     except (psycopg2.Error, OSError):
-        return connections
-    return [pids[pid] for pid in hanging]
+        # A refusal, as of one connection too many, comes fast, from a server that lives.
+        hanging = list(pids) if time.monotonic() - began > ANSWERS_WITHIN_S * 0.9 else []
+    return [pids[pid] for pid in hanging if not _has_answer(pids[pid])]
+
+
+def _has_answer(connection: Any) -> bool:
+    """Whether the answer has come, and only this process had no time to read it."""
+    with suppress(psycopg2.Error, OSError, ValueError):
+        return bool(select.select([connection.fileno()], [], [], 0)[0])
+    return True
 
 
 def _ask(url: Mapping[str, Any], pids: list[int]) -> list[int]:
