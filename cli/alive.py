@@ -8,7 +8,7 @@ from worker.alive import is_alive, is_ready
 @click.command()
 @click.argument("name")
 @click.option(
-    "--ready", is_flag=True, help="Also exit 1 if it is a reader of debits that reaches no server."
+    "--ready", is_flag=True, help="Exit 1 also while it waits for a server, from 15 seconds on."
 )
 def alive(name: str, ready: bool) -> None:
     """Exit 0 if the worker NAME (as in -n NAME@%h) was alive within the last minute, else 1."""

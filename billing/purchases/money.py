@@ -29,7 +29,8 @@ class Return:
 class PurchaseMoney:
     """The money of one purchase, where some of it moved through the customer's balance.
 
-    `kept`: what neither moved nor is parked; `lost`: the part of it that went back.
+    `kept`: what neither moved nor is parked; `lost`: the part of it that went back. `gone`: what
+    went back, and, after a fall that no invoice shows, what moved to anything else.
     """
 
     returned_minor: int
@@ -38,6 +39,7 @@ class PurchaseMoney:
     kept: int
     lost: int
     returns: tuple[Return, ...]
+    gone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ def target_of(purchase: Purchase, state: PaymentState) -> Target:
     late = max(sum(off[: purchase.given]) - purchase.withheld, 0)
     changed = sum(off) + running
     # Where a change left a cheaper plan's credits, a refund takes at least its share of the whole.
+    # After a fall that no invoice shows, so does each change that gives money back.
     price = purchase.price_minor
-    least = share(total, money.returned_minor, of=price) - changed if price else 0
+    least = share(total, money.gone, of=price) - changed if price else 0
     return Target(
         reduced=min(sum([item.credits for item in money.returns]), purchase.credits),
         cash=max(share(total - changed, money.lost, of=money.kept), least),

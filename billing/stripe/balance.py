@@ -45,7 +45,10 @@ def _pots(bills: Sequence[Bill]) -> list[Pot]:
             pots.append(_of_note(notes.pop()))
         _pay(bill, pots)
         _rise(bill, bills, pots, standings)
-        pots += _given_back(bill, bills, pots)
+        new = _given_back(bill, bills, pots)
+        for pot in new:
+            pot.has_fallen = standings.has_fallen(bill)
+        pots += new
     return pots
 
 
@@ -189,6 +192,7 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
         if purchase.plan_id is not None:
             returns.append(balance_parts.returned(part, fields.moment(pot.at), used + more))
     is_pack = purchase.plan_id is None  # its credits follow the money
+    has_fallen = any(pot.has_fallen for pot, _ in own)
     if had := bill.had_before(purchase):
         # Off each lot of a plan; a pack has only the one that was given.
         before = purchase.starts_at - dt.timedelta(seconds=1)
@@ -200,6 +204,21 @@ def _money(bill: Bill, purchase: Purchase, pots: Sequence[Pot]) -> PurchaseMoney
         kept=price if is_pack else kept,
         lost=returned + gone - parked if is_pack else rest,
         returns=tuple(returns),
+        gone=returned + (_moved_away(own, moved) if has_fallen else 0),
+    )
+
+
+def _moved_away(own: Sequence[tuple[Pot, Part]], moved: Sequence[Fraction]) -> int:
+    """The money that left the purchase's plan; what bought credits of it again did not."""
+    return int(
+        sum(
+            [
+                used * (part.credits - part.bought_again) / part.credits
+                for (_, part), used in zip(own, moved, strict=True)
+                if part.credits
+            ],
+            Fraction(),
+        )
     )
 
 

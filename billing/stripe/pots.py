@@ -79,6 +79,7 @@ class Pot:
 
     Without parts it is money that bought none of our credits, or that lost them before. `since`:
     the time of its arrival, in seconds. A use without a bill: it left the balance in another way.
+    `has_fallen`: a fall that no bill shows came before, in the same period.
     """
 
     parts: list[Part]
@@ -87,6 +88,7 @@ class Pot:
     since: int
     at: int = 0
     subscription: str | None = None
+    has_fallen: bool = False
     uses: list[tuple[Bill | None, int]] = field(default_factory=list)
 
     def use(self, most: int, bill: Bill | None) -> int:

@@ -32,11 +32,13 @@ class Standing:
     Attributes:
         since: The start of the period, in seconds.
         spare: Credits that were bought, and that a silent fall left beside the items.
+        has_fallen: Whether a silent fall left some; a later rise may have bought them again.
     """
 
     since: int | None = None
     items: list[Item] = field(default_factory=list)
     spare: int = 0
+    has_fallen: bool = False
 
     def step(self, old: Sequence[Item], new: Sequence[Item]) -> None:
         """Follow a billed change; what it names as old, and no bill sold, came by a silent one."""
@@ -50,7 +52,9 @@ class Standing:
             if self.items:
                 replaced = max(self.items, key=lambda item: item.credits)
                 self.items.remove(replaced)
-                self.spare += max(replaced.credits - item.credits, 0)
+                left = max(replaced.credits - item.credits, 0)
+                self.spare += left
+                self.has_fallen |= left > 0
         self.items += new
 
 
@@ -76,6 +80,11 @@ class Standings:
         # Without the period's own purchase nothing is known that a fall could have left.
         for step in change.steps if base else ():
             self._known[key].step(*_items(step, product))
+
+    def has_fallen(self, bill: Bill) -> bool:
+        """Whether a silent fall came before the bill's change, in the same period."""
+        standing = self._known.get((bill.invoice.subscription, None))
+        return standing is not None and standing.has_fallen
 
     def buy_again(self, bill: Bill, product: str | None, credits: int) -> None:
         """Note in the bill what so many credits of its rise, or fewer, undo of silent falls."""

@@ -166,7 +166,7 @@ def test_a_dispute_that_opens_again_uses_its_hold_again(till, ledger):
 
 
 def moved(till, *returns, lost=0):
-    part = PurchaseMoney(0, 40, 0, kept=60, lost=lost, returns=returns)
+    part = PurchaseMoney(0, 40, 0, kept=60, lost=lost, returns=returns, gone=0)
     return {"moved": {till.purchase().id: part}}
 
 

@@ -34,7 +34,7 @@ def year(**changed):
 
 def moved(*returns, lost=0, kept=100):
     """The state of a payment part of whose money moved through the customer's balance."""
-    part = PurchaseMoney(0, 0, 0, kept=kept, lost=lost, returns=returns)
+    part = PurchaseMoney(0, 0, 0, kept=kept, lost=lost, returns=returns, gone=0)
     return PaymentState(100, 50, {}, moved={1: part})
 
 
@@ -51,7 +51,7 @@ def target(purchase, state):
         ),
         pytest.param(
             {},
-            PaymentState(100, 50, {}, moved={2: PurchaseMoney(0, 0, 0, 100, 100, ())}),
+            PaymentState(100, 50, {}, moved={2: PurchaseMoney(0, 0, 0, 100, 100, (), 0)}),
             (0, 6000, 0),
             id="the moved money of another purchase is no matter",
         ),

@@ -105,7 +105,7 @@ def test_a_purchase_after_a_cycle_began_anew_leaves_what_was_bought_before(till,
     ledger.now = day(3, 2)
     till.buys(starts_at=day(3, 2), ends_at=day(4, 2))
     ledger.now = day(3, 3)
-    ended = PurchaseMoney(0, 0, 0, kept=100, lost=0, returns=(Return(ledger.now, 1000, 0),))
+    ended = PurchaseMoney(0, 0, 0, kept=100, lost=0, returns=(Return(ledger.now, 1000, 0),), gone=0)
     till.settles(moved={till.purchase().id: ended})
     with transaction() as ctx:
         ctx.session.execute(insert(StripeObject).values(**CANCELLED, account_id=ledger.ids["acme"]))

@@ -123,6 +123,43 @@ def test_a_fall_that_an_invoice_shows_and_one_that_none_does_are_both_undone(lif
     assert life.credits == 4000 + again(2000, LAST_DAY)
 
 
+@pytest.mark.parametrize(("fallen", "back"), [("growth", 13_900), ("starter", 8900)])
+def test_what_an_end_after_a_silent_fall_gives_back_takes_its_share_of_the_whole(
+    life, fallen, back
+):
+    life.bills("scale", quantity=2)
+    middle = (MARCH + APRIL) // 2
+    lines = life.shop.change((life.price(fallen), 2), (None, 0), at=middle, start=MARCH, end=APRIL)
+    life.at(middle).settles(*lines)
+    parked = life.credits
+
+    life.bills("starter", start=middle, end=APRIL, quantity=2, subscription="sub_2")
+
+    assert (parked, life.shop.charges[-1]["amount"]) == (8000, 17_800 - back)
+    assert life.credits == 8000 - 8000 * back // (2 * 22_900) + 2000
+
+
+def test_a_fall_to_a_free_plan_after_a_silent_one_takes_its_share_of_the_whole(life):
+    life.bills("scale")
+    middle = (MARCH + APRIL) // 2
+    life.changes("growth", "free", at=middle)
+
+    life.bills("starter", start=middle, end=APRIL, subscription="sub_2")
+
+    assert life.credits == 4000 - 4000 * 6950 // 22_900 + 1000
+
+
+def test_money_that_bought_the_same_plan_again_takes_no_share_of_the_whole(life):
+    life.bills("scale")
+    life.changes("growth", "free", at=MARCH + DAY)
+    life.changes("free", "growth", at=MARCH + DAY + HOUR)
+    life.changes("growth", None, at=LAST_DAY)
+
+    life.bills("starter", start=LAST_DAY, end=APRIL, subscription="sub_2")
+
+    assert 4000 - again(4000, LAST_DAY) + 1000 <= life.credits < 5000
+
+
 def test_a_new_period_knows_nothing_of_the_silent_fall_in_the_last_one(life):
     life.bills("scale")
     life.at(APRIL).bills("starter", start=APRIL, end=MAY)
