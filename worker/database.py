@@ -1,11 +1,11 @@
 """The database: one engine for each process, and the only place that commits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -29,7 +29,7 @@ _TCP = {
 
 
 #: Milliseconds that the transactions of a task wait for a lock; None: as long as the setting says.
-_lock_wait_ms: ContextVar[int | None] = ContextVar("lock_wait_ms", default=None)
+task_lock_wait_ms: ContextVar[int | None] = ContextVar("lock_wait_ms", default=None)
 
 
 #: The watch over the engine's connections, once there is an engine.
@@ -77,25 +77,14 @@ def transaction(
         statement_timeout_s: A longer timeout than the setting, for the audit.
         lock_wait_ms: A shorter wait for locks than the setting, or the task, allows.
     """
-    wait_ms = _lock_wait_ms.get() if lock_wait_ms is None else lock_wait_ms
+    wait_ms = task_lock_wait_ms.get() if lock_wait_ms is None else lock_wait_ms
     with Session(engine(), expire_on_commit=False) as session, session.begin():
         if statement_timeout_s is not None:
-            event.listen(
-                session, "after_begin", _set(f"statement_timeout = '{statement_timeout_s}s'")
-            )
+            set_timeout = f"SET LOCAL statement_timeout = '{statement_timeout_s}s'"
+            session.connection().exec_driver_sql(set_timeout)
         if wait_ms is not None:
-            event.listen(session, "after_begin", _set(f"lock_timeout = {wait_ms}"))
+            session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield _context(session, actor)
-
-
-@contextmanager
-def lock_wait(milliseconds: int) -> Iterator[None]:
-    """Let the transactions inside wait no longer for a lock: what is locked is tried later."""
-    token = _lock_wait_ms.set(milliseconds)
-    try:
-        yield
-    finally:
-        _lock_wait_ms.reset(token)
 
 
 @contextmanager
@@ -128,13 +117,6 @@ def _context(session: Session, actor: str) -> Context:
         secret.encode() or None,
         config.reference_secrets,
     )
-
-
-def _set(setting: str) -> Callable[..., None]:
-    def set_for_transaction(_session: Session, _tx: object, connection: Connection) -> None:
-        connection.exec_driver_sql(f"SET LOCAL {setting}")
-
-    return set_for_transaction
 
 
 def is_away(error: BaseException) -> bool:

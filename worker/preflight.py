@@ -9,12 +9,10 @@ from typing import Literal, NamedTuple
 
 import redis
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 
-from models import SCHEMA
 from models.host import HOST_TABLES, CreditTransaction
 from worker import clock, schema
 from worker.database import engine
@@ -155,30 +153,15 @@ def _kind(type_: sa.types.TypeEngine[object]) -> str:
 
 
 def _schema(connection: sa.Connection) -> Iterator[Fact]:
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    current, head = context.get_current_revision(), schema.head()
+    current, head = schema.revision_of(connection), schema.head()
     if current == head:
         yield Fact("schema", "ok", f"The schema is at {head}, as this version needs.")
-        return
-    if current is None or schema.knows(current):
+    elif schema.is_newer(connection):
+        level: Level = "warning" if schema.may_run(connection) else "problem"
+        yield Fact("schema", level, schema.newer_sentence(connection))
+    else:
         text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
         yield Fact("schema", "problem", text)
-        return
-    newer = f"The schema is at {current}, which is newer than this version ({head})"
-    if schema.knows(_oldest_worker(connection)):
-        yield Fact("schema", "warning", f"{newer}; this version may run on it.")
-    else:
-        yield Fact(
-            "schema", "problem", f"{newer}: run the version that migrated it, or a newer one."
-        )
-
-
-def _oldest_worker(connection: sa.Connection) -> str:
-    """Return the newest revision that a worker must know to run on this schema."""
-    known = sa.text("SELECT to_regprocedure('billing.oldest_worker()') IS NOT NULL")
-    if not connection.execute(known).scalar_one():
-        return ""
-    return str(connection.execute(sa.text("SELECT billing.oldest_worker()")).scalar_one())
 
 
 def _redis() -> Iterator[Fact]:

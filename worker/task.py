@@ -23,7 +23,7 @@ from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
 from worker import dead_letters
-from worker.database import lock_wait
+from worker.database import task_lock_wait_ms
 from worker.logs import logger
 from worker.server_errors import sentence_of
 from worker.settings import settings
@@ -70,9 +70,9 @@ class BillingTask(Task):  # type: ignore[type-arg]
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Do the work of one message; Flower shows the answer. Called by Celery."""
         began, about = time.monotonic(), {"task": self.name, "message_id": self.request.id}
+        waits = task_lock_wait_ms.set(TICK_LOCK_WAIT_MS if self.is_tick else LOCK_WAIT_MS)
         try:
-            with lock_wait(TICK_LOCK_WAIT_MS if self.is_tick else LOCK_WAIT_MS):
-                answer = self.run(*self._message(args, kwargs))
+            answer = self.run(*self._message(args, kwargs))
         except (Rejected, InvalidMessage) as error:
             self._die(error, kwargs)
         except Exception as error:
@@ -80,6 +80,8 @@ class BillingTask(Task):  # type: ignore[type-arg]
                 self._try_later(error, kwargs)
             log.exception("task_broke", error=type(error).__name__, **about)
             self._die(error, kwargs)
+        finally:
+            task_lock_wait_ms.reset(waits)
         took_ms = round((time.monotonic() - began) * 1000, 1)
         # The answer under a name of its own: a field of it could be one of the logger's.
         log.info("task_done", **about, took_ms=took_ms, answer=answer or {})

@@ -2,7 +2,9 @@
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from cli.migrate import migrate
 from tests.conftest import FreshDatabase
 from worker import database, preflight, schema
 from worker.settings import settings
@@ -240,3 +242,31 @@ def test_a_version_too_old_for_the_schema_is_told_so_and_not_to_migrate(after, o
     (fact,) = [fact for fact in facts if fact.subject == "schema"]
     assert (fact.level, "billing migrate" in fact.what) == ("problem", False)
     assert "9999, which is newer" in fact.what
+
+
+@pytest.mark.parametrize(
+    ("oldest", "code"),
+    [
+        pytest.param("0021", 0, id="and may run on it"),
+        pytest.param("9998", 1, id="and may not"),
+    ],
+)
+def test_migrate_leaves_a_newer_schema_as_it_is_and_says_so(
+    other_database, elsewhere, oldest, code
+):
+    """Rolled back, Compose ran `billing migrate` first, and it ended in a traceback."""
+    elsewhere(DATABASE_URL=other_database)
+    function = "CREATE OR REPLACE FUNCTION billing.oldest_worker() RETURNS text LANGUAGE sql AS"
+    with database.engine().begin() as connection:
+        connection.exec_driver_sql("UPDATE billing.alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql(f"{function} $$ SELECT '{oldest}' $$")
+    try:
+        answer = CliRunner().invoke(migrate, [])
+    finally:
+        with database.engine().begin() as connection:
+            put_back = f"UPDATE billing.alembic_version SET version_num = '{schema.head()}'"
+            connection.exec_driver_sql(put_back)
+            connection.exec_driver_sql(f"{function} $$ SELECT '0021' $$")
+
+    assert answer.exit_code == code
+    assert "9999, which is newer than this version" in answer.output + str(answer.exception)

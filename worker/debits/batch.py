@@ -67,11 +67,6 @@ def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
     return Item(tag, raw, opened, (message,))
 
 
-def account_ids(items: Sequence[Item]) -> set[int]:
-    """Return the accounts that these items name."""
-    return {message.account_id for item in items for message in item.messages}
-
-
 def ids(items: Sequence[Item]) -> list[str]:
     """Return an id for each message: the envelope's, with a number if the envelope has many."""
     return [

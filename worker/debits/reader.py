@@ -137,11 +137,18 @@ class DebitReader:
             self._inbox.ring()
         self._locks_met = 0
         count = self._finish([item for item in items if not item.is_returned])
-        for group in returned.groups(self._redis, [item for item in items if item.is_returned]):
+        if came_back := [item for item in items if item.is_returned]:
+            count += self._finish_returned(came_back)
+        log.debug("debit_batch_read", messages=count, took_s=time.monotonic() - began)
+        return count
+
+    def _finish_returned(self, items: Sequence[Item]) -> int:
+        """Finish messages of which a reader may have died, in ever smaller groups."""
+        count = 0
+        for group in returned.groups(self._redis, items):
             self._renew_leases(items)
             with returned.counting(self._redis, group, self._app.tasks) as opened:
                 count += self._finish(opened)
-        log.debug("debit_batch_read", messages=count, took_s=time.monotonic() - began)
         return count
 
     def _finish(self, items: Sequence[Item]) -> int:
@@ -174,8 +181,9 @@ class DebitReader:
         self._well_at = time.monotonic()
         self._acknowledge(unlocked)
         self._report(unlocked, answers)
-        done = set(map(id, unlocked))
-        self._requeue_last([item for item in items if id(item) not in done])
+        if len(unlocked) < len(items):
+            done = set(map(id, unlocked))
+            self._requeue_last([item for item in items if id(item) not in done])
         return len(unlocked)
 
     def _apply(self, items: Sequence[Item]) -> tuple[Sequence[Item], list[Answer]]:
@@ -198,7 +206,7 @@ class DebitReader:
         The app can lock an account's row for long, as by a hold in a long transaction. If no item
         is free, it waits for a moment. Raises AllLocked.
         """
-        account_ids = batch.account_ids(items)
+        account_ids = {message.account_id for item in items for message in item.messages}
         if not account_ids:
             return items
         try:
@@ -224,9 +232,8 @@ class DebitReader:
             dead_letters_table.keep(ctx, [dead_letters.storable(message) for message in dead])
 
     def _requeue_last(self, items: Sequence[Item]) -> None:
-        if items:
-            log.info("debits_of_locked_accounts_requeued", messages=len(items))
-            queues.requeue_last(self._redis, QUEUE, [(item.tag, item.raw) for item in items])
+        log.info("debits_of_locked_accounts_requeued", messages=len(items))
+        queues.requeue_last(self._redis, QUEUE, [(item.tag, item.raw) for item in items])
 
     def _halve(self, items: Sequence[Item], error: Exception) -> int:
         self._locks_met += is_locked(error)

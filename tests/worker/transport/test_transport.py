@@ -321,6 +321,7 @@ def test_a_message_that_is_to_run_later_waits_in_redis_and_then_comes(
 
     assert keys_of(delivered) == ["now"]
     assert (len(channel.qos.held()), queues.in_hand(redis_client)) == (1, 2)
+    delivered[0].ack()
     monkeypatch.setattr(clock, "now", lambda: later)
     monkeypatch.setattr("kombu.transport.redis.time", later.timestamp)
     channel.qos.restore_visible(num=10, interval=1)
