@@ -134,6 +134,9 @@ def _drain(ctx: Context, account_id: int, deaths: int) -> inbox.Drained:
         log.error("inbox_row_killed_its_drain", account_id=account_id, error=error.name)
         rows = inbox.set_aside(ctx, account_id, error)
         return inbox.Drained(rows, [], rows, account_id)
-    drained = inbox.drain(ctx, limit=ROWS[deaths], after=account_id, only=account_id)
+    # One by one: a row that merely fails becomes a dead letter at once.
+    drained = inbox.drain(
+        ctx, limit=ROWS[deaths], after=account_id, only=account_id, one_by_one=True
+    )
     credits_back.follow(ctx, drained.answers)
     return drained

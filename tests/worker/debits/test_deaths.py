@@ -88,6 +88,23 @@ def test_a_row_of_the_inbox_that_kills_its_drain_is_set_aside_and_the_others_are
     assert redis_client.hlen(queues.DEATHS) == 0
 
 
+def test_a_row_that_merely_fails_does_not_stop_a_careful_drain(ledger, redis_client, monkeypatch):
+    monkeypatch.setattr(careful_drain, "STALE_AT_START_S", 0.0)
+    monkeypatch.setattr("tests.worker.deaths.os.kill", lambda *_: 1 / 0)
+    redis_client.zadd(careful_drain.MARKS, {"a drain that was killed": time.time()})
+    account = ledger.open_account("acme", credits=100)
+    leave(debit(account, "bad", **DEADLY))
+    leave(debit(account, "k"))
+    drain = InboxDrain()
+
+    while waiting():
+        drain.ring()
+        drain.drain_batch()
+
+    assert open_letters() == [("ZeroDivisionError", 1)]
+    assert ledger.see("acme").credits == 98
+
+
 def test_after_a_drain_that_died_the_inbox_is_soon_drained_in_batches_again(
     ledger, redis_client, monkeypatch
 ):
