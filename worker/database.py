@@ -1,11 +1,11 @@
 """The database: one engine for each process, and the only place that commits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -80,8 +80,8 @@ def transaction(
     wait_ms = task_lock_wait_ms.get() if lock_wait_ms is None else lock_wait_ms
     with Session(engine(), expire_on_commit=False) as session, session.begin():
         if statement_timeout_s is not None:
-            set_timeout = f"SET LOCAL statement_timeout = '{statement_timeout_s}s'"
-            session.connection().exec_driver_sql(set_timeout)
+            # Not yet: the audit chooses the isolation of its transaction first.
+            event.listen(session, "after_begin", _allow(statement_timeout_s))
         if wait_ms is not None:
             session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield _context(session, actor)
@@ -117,6 +117,13 @@ def _context(session: Session, actor: str) -> Context:
         secret.encode() or None,
         config.reference_secrets,
     )
+
+
+def _allow(seconds: int) -> Callable[..., None]:
+    def set_timeout(_session: Session, _transaction: object, connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{seconds}s'")
+
+    return set_timeout
 
 
 def is_away(error: BaseException) -> bool:
