@@ -20,5 +20,6 @@ def migrate(to: str) -> None:
                 raise SystemExit(sentence)
             click.echo(sentence)
             return
-    schema.upgrade(to)
+    for problem in schema.upgrade(to):
+        click.echo(f"warning: {problem}", err=True)
     click.echo("the database is at the schema of this version")

@@ -89,3 +89,23 @@ class Finding(Ours, table="findings"):
     found_at: Mapped[dt.datetime]
     seen_at: Mapped[dt.datetime]
     closed_at: Mapped[dt.datetime | None]
+
+
+class AllowedRole(Ours, table="allowed_roles"):
+    """A role of Postgres that `billing roles` gave the rights of a part, renewed by migrations."""
+
+    __table_args__ = (CheckConstraint("part IN ('worker', 'app', 'read_only')", name="part"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    part: Mapped[str]
+
+
+class Repair(Ours, table="repairs"):
+    """A repair by an operator, with the values before and after. Rows are only added."""
+
+    id: Mapped[NewId]
+    act: Mapped[str]
+    subject: Mapped[str]
+    facts: Mapped[dict[str, object]]
+    actor: Mapped[str]
+    recorded_at: Mapped[dt.datetime]

@@ -42,6 +42,7 @@ class TransferInvoice(Ours, table="transfer_invoices"):
         CheckConstraint("state IN ('open', 'paid', 'void', 'refunded')", name="state"),
         CheckConstraint("period_end > period_start", name="period_end"),
         Index("transfer_invoices_account_idx", "account_id", "state"),
+        Index(None, "account_id", "key", unique=True),
         partial_index("transfer_invoices_due_idx", "next_step_at", where="state = 'open'"),
     )
 
@@ -51,7 +52,7 @@ class TransferInvoice(Ours, table="transfer_invoices"):
     plan_id: Mapped[BigInt]
     number: Mapped[str] = mapped_column(index=True, unique=True)
     reference: Mapped[str] = mapped_column(index=True, unique=True)
-    key: Mapped[str] = mapped_column(index=True, unique=True)
+    key: Mapped[str]
     currency: Mapped[str]
     due_minor: Mapped[BigInt] = mapped_column(CheckConstraint("due_minor > 0", name="due_minor"))
     settled_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))

@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 
 import migrations
 from models import SCHEMA
+from worker.roles import apply
 
 
 def config() -> Config:
@@ -60,6 +61,10 @@ def _knows(revision: str) -> bool:
     return any(script.revision == revision for script in scripts)
 
 
-def upgrade(to: str = "head") -> None:
-    """Migrate the database to a revision, by default the latest."""
+def upgrade(to: str = "head") -> list[str]:
+    """Migrate the database to a revision, by default the latest, and renew all roles' rights.
+
+    Return the sentences about rights that the role that migrates may not give.
+    """
     command.upgrade(config(), to)
+    return apply.apply({}).problems if to == "head" else []

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     """The longest that a statement may wait for a lock."""
     migration_lock_timeout_s: int = Field(default=5, ge=1)
     """A migration that waits longer for a lock gives up, before the app queues behind it."""
+    owner_role: str = Field(default="billing_owner", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """The role without log-in that owns the schema `billing`; `billing migrate` makes it."""
 
     stripe_webhook_secrets: SecretStr | None = None
     """Secrets of the webhook endpoints (`whsec_…`), separated by commas. During a rotation set

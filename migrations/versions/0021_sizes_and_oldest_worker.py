@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0021"
-down_revision = "0017"
+down_revision = "0018"
 
 #: From now on a worker that knows this revision may run on a newer schema, until a migration that
 #: it could not live with replaces the function.

@@ -71,7 +71,9 @@ def test_on_good_ground_nothing_is_wrong(database, redis_client):
 
     assert problems(facts) == []
     assert not preflight.refuses(facts)
-    assert {"settings", "postgres", "host tables", "schema", "redis"} == {f.subject for f in facts}
+    assert {"settings", "postgres", "host tables", "schema", "rights", "redis"} == {
+        f.subject for f in facts
+    }
 
 
 @pytest.mark.parametrize(
