@@ -7,6 +7,7 @@ import ssl
 
 from billing_client.messages import MESSAGES
 from worker.settings import settings
+from worker.transport import queues
 
 _config = settings()
 
@@ -19,17 +20,14 @@ broker_use_ssl = (
 )
 broker_transport_options = {
     "visibility_timeout": _config.visibility_timeout_s,
-    # The rate at which a dead worker's messages are requeued; stock Celery requeues 10 every
-    # 100 seconds.
-    "unacked_restore_interval": 5,
+    # The rate at which a dead worker's messages, and those that are to run later, are requeued;
+    # stock Celery requeues 10 every 100 seconds.
+    "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 500,
-    # Without these a half-open connection blocks the worker for ever.
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
+    **queues.TIMEOUTS,
 }
+broker_connection_timeout = queues.TIMEOUTS["socket_connect_timeout"]
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 #: Otherwise a worker exits when Redis reaches its maxmemory.

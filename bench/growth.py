@@ -27,7 +27,7 @@ from worker import database, schema
 from worker.settings import settings
 
 #: Modules of this package with `ROWS: tuple[Growth, ...]`.
-MODULES = ("growth_life",)
+MODULES = ("growth_bank", "growth_life")
 TIMES = 100
 
 

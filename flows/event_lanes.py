@@ -35,15 +35,24 @@ class Channel(Protocol):
         """Send an event. Raises TryLater; the fact `is_away` says that no event can be sent."""
 
 
+def by_account(claimed: Iterable[Outgoing]) -> list[list[Outgoing]]:
+    """Split events by account, each account's in order; one without an account is on its own."""
+    accounts: dict[object, list[Outgoing]] = {}
+    for outgoing in claimed:
+        account_id = outgoing.event.account_id or f"event {outgoing.event.id}"
+        accounts.setdefault(account_id, []).append(outgoing)
+    return list(accounts.values())
+
+
 class Lanes:
     """Threads that send events until `deadline` (monotonic); what is not begun by then is left.
 
-    A channel that is unavailable is not used again. `open_count` is the number of events that were
-    added, and that `done` has not returned yet.
+    A channel that is unavailable is not used again. `open` are the events that were added, and that
+    `done` has not returned yet, by id.
     """
 
     def __init__(self, to: Sequence[Channel], *, deadline: float) -> None:
-        self.open_count = 0
+        self.open: dict[int, Outgoing] = {}
         self._to, self._deadline = to, deadline
         self._away: set[str] = set()
         self._done: queue.SimpleQueue[Outgoing] = queue.SimpleQueue()
@@ -68,38 +77,39 @@ class Lanes:
         """Whether the time is up, or every channel unavailable."""
         return self.time_is_up or len(self._away) == len(self._to)
 
-    def add(self, claimed: Iterable[Outgoing]) -> None:
-        """Send these events, each account's in order; accounts without a failed try come first."""
-        by_account: dict[object, list[Outgoing]] = {}
-        for outgoing in claimed:
-            account_id = outgoing.event.account_id
-            # Events without an account have no order.
-            by_account.setdefault(account_id or f"event {outgoing.event.id}", []).append(outgoing)
-        for events in sorted(by_account.values(), key=lambda events: events[0].attempts > 0):
-            self.open_count += len(events)
+    def add(self, accounts: Iterable[list[Outgoing]]) -> None:
+        """Send each account's events in order; accounts without a failed try come first."""
+        for events in sorted(accounts, key=lambda events: events[0].attempts > 0):
+            self.open |= {outgoing.event.id: outgoing for outgoing in events}
             self._threads.submit(self._send_in_order, events)
 
     def done(self) -> list[Outgoing]:
         """Collect the events that are done with, for a moment."""
         done: list[Outgoing] = []
         until = time.monotonic() + COLLECT_S
-        while len(done) < self.open_count:
+        while len(done) < len(self.open):
             try:
                 done.append(self._done.get(timeout=max(until - time.monotonic(), 0)))
             except queue.Empty:
                 break
-        self.open_count -= len(done)
+        for outgoing in done:
+            del self.open[outgoing.event.id]
         return done
 
     def _send_in_order(self, events: Sequence[Outgoing]) -> None:
         """Send one account's events; after one that could not be sent, the others are left."""
         has_failed = False
         for outgoing in events:
-            if not has_failed and not self.have_ended:
-                outgoing.is_tried = True
-                outgoing.error = "; ".join(self._errors(outgoing)) or None
+            if not has_failed:
+                self.send(outgoing)
             has_failed = has_failed or not outgoing.is_tried or outgoing.error is not None
             self._done.put(outgoing)
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send an event in this thread; nothing, if the time is up or no channel available."""
+        if not self.have_ended:
+            outgoing.is_tried = True
+            outgoing.error = "; ".join(self._errors(outgoing)) or None
 
     def _errors(self, outgoing: Outgoing) -> Iterator[str]:
         """Send an event by the channels that have not taken it, and yield why one did not."""

@@ -9,12 +9,10 @@ from typing import Literal, NamedTuple
 
 import redis
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 
-from models import SCHEMA
 from models.host import HOST_TABLES, CreditTransaction
 from worker import clock, schema
 from worker.database import engine
@@ -158,13 +156,15 @@ def _kind(type_: sa.types.TypeEngine[object]) -> str:
 
 
 def _schema(connection: sa.Connection) -> Iterator[Fact]:
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    current, head = context.get_current_revision(), schema.head()
+    current, head = schema.revision_of(connection), schema.head()
     if current == head:
         yield Fact("schema", "ok", f"The schema is at {head}, as this version needs.")
-        return
-    text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
-    yield Fact("schema", "problem", text)
+    elif schema.is_newer(connection):
+        level: Level = "warning" if schema.may_run(connection) else "problem"
+        yield Fact("schema", level, schema.newer_sentence(connection))
+    else:
+        text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
+        yield Fact("schema", "problem", text)
 
 
 def _rights(connection: sa.Connection) -> Iterator[Fact]:

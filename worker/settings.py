@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     ledger_key: SecretStr | None = None
     """Secret that makes the entry hashes HMACs. Set it before the first entry and never change it;
     keep it from those who may write to the database."""
+    chain_anchors: str = ""
+    """Where each night keeps the heads of the hash chains outside the database: the path of a file,
+    or `log`. `billing audit --anchors FILE` compares the ledger with it."""
 
     debit_batch_size: int = Field(
         default=2000,

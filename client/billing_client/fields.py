@@ -28,6 +28,11 @@ MAX_METADATA_BYTES = 2048
 MAX_DEBITS = 500
 #: Default and longest life of a hold; an AI job that runs for more than a day is lost.
 DEFAULT_HOLD_S, MAX_HOLD_S = 900, 86_400
+#: The largest Celery message, in bytes: the worker reads no larger one, and the client sends none.
+#: The largest that a client of ours can make is a webhook of 1 MiB, written in escapes.
+MAX_MESSAGE_BYTES = 2**24
+#: The largest arguments of a row in the inbox, in bytes of JSON; a constraint of the table says so.
+MAX_INBOX_BYTES = 2**16
 #: The largest body a relay passes on. Stripe's events have kilobytes, the largest hundreds.
 MAX_STRIPE_BODY = 2**20
 #: The largest body the worker reads: above the relay's limit, so that it can report one.

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0024"
-down_revision = "0018"
+down_revision = "0021"
 
 # The names of customers in a message. A webhook's body is a text inside the arguments, in which a
 # quote follows a backslash.

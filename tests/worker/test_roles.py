@@ -194,6 +194,10 @@ MAY_NOT = {
         "SET ROLE billing_owner",
     ],
     "app": [
+        "SELECT * FROM billing.chain_anchors",
+        "UPDATE billing.chain_anchors SET entries = 0",
+        "DELETE FROM billing.chain_anchors",
+        "DELETE FROM billing.chain_total",
         "SELECT * FROM billing.keys",
         "SELECT * FROM billing.inbox",
         "SELECT content FROM billing.statement_file_parts",
@@ -219,6 +223,8 @@ MAY_NOT = {
         "SET ROLE billing_owner",
     ],
     "read_only": [
+        "UPDATE billing.chain_anchors SET entries = 0",
+        "DELETE FROM billing.chain_total",
         "INSERT INTO billing.inbox (account_id, task, arguments) VALUES (1, 't', '{}')",
         "UPDATE billing.books SET credits = 0",
         "DELETE FROM billing.dead_letters",

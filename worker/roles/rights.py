@@ -77,6 +77,10 @@ DEFINERS: dict[str, tuple[str, str]] = {
         "trigger on `igny8_tenants`: notes a status that the app wrote",
         "nobody; fires for whoever writes the row",
     ),
+    f"{SCHEMA}.note_customer_name()": (
+        "trigger on `igny8_tenants` and `billing.transfer_invoices`: notes a name to be read",
+        "nobody; fires for whoever writes the row",
+    ),
 }
 
 RIGHTS: dict[Part, tuple[Right, ...]] = {
