@@ -67,6 +67,8 @@ _LEFT = (
     """INSERT INTO billing.dunning_cases (account_id, schedule, cause, opened_at, starts_at, due_at)
     SELECT n, 'card', 'card_failed', now(), now(), now() + interval '9 days'
     FROM generate_series(1, :count) AS n""",
+    """INSERT INTO billing.customer_names (account_id, words)
+    SELECT n, ARRAY['name' || n] FROM generate_series(1, :count) AS n""",
     """INSERT INTO billing.payers (iban, account_id, confirmed, matched, declined)
     SELECT 'DE' || n, n, 0, 1, 0 FROM generate_series(1, :count) AS n""",
     """INSERT INTO billing.bank_lines (key, account, format, currency, amount_minor, status,
