@@ -27,7 +27,8 @@ MONTHS = 12
 
 def run(*, count: int, rounds: int) -> Result:
     """Read, store, match; then simulate. Raises LedgerDisagrees. `rounds`: seeds of the year."""
-    rows = [*bank_read.rows(count * READ), _store(count * STORED), _pay(max(10, int(count * PAID)))]
+    paid = max(10, int(count * PAID))
+    rows = [*bank_read.rows(count * READ), _store(count * STORED), *_pay(paid)]
     ground.check_ledger(with_chain=False)
     customers = max(20, int(count * CUSTOMERS))
     years = [_year(customers, seed) for seed in range(1, rounds + 1)]
@@ -48,15 +49,29 @@ def _store(lines: int) -> Row:
     return measure.timed("bank_store_lines", lines, store, roots=server_pids())
 
 
-def _pay(invoices: int) -> Row:
-    """Announce, import, match, settle and activate: one transaction for each transfer."""
-    references = _announce(invoices)
-    import_file_flow.import_from(io.BytesIO(_statement(references)), name="bench")
+def _pay(invoices: int) -> list[Row]:
+    """Announce invoices and pay them: the matching alone, then a whole import with its matching.
+
+    In the whole import as many transfers name no invoice.
+    """
+    references = _announce(2 * invoices)
+    first, rest = references[:invoices], references[invoices:]
+    import_file_flow.import_from(io.BytesIO(_statement(first)), name="bench")
 
     def match() -> None:
         assert bank_match.run().settled == invoices
 
-    return measure.timed("bank_settle_transfers", invoices, match, roots=server_pids())
+    settled = measure.timed("bank_settle_transfers", invoices, match, roots=server_pids())
+    unknown = [(f"thanks {n}", 1234) for n in range(invoices)]
+    opening = sum(due for _, due in first)
+    file = io.BytesIO(_statement(rest + unknown, number=3, opening=opening))
+
+    def import_whole() -> None:
+        import_file_flow.import_from(file, name="bench")
+        match()
+
+    whole = measure.timed("bank_import_whole", 2 * invoices, import_whole, roots=server_pids())
+    return [settled, whole]
 
 
 def _announce(count: int) -> list[tuple[str, int]]:
@@ -90,7 +105,7 @@ def _announce(count: int) -> list[tuple[str, int]]:
     return issued
 
 
-def _statement(references: list[tuple[str, int]]) -> bytes:
+def _statement(references: list[tuple[str, int]], *, number: int = 2, opening: int = 0) -> bytes:
     day = clock.now().date()
     total = sum(due for _, due in references)
 
@@ -103,13 +118,13 @@ def _statement(references: list[tuple[str, int]]) -> bytes:
 
     entries = "".join(
         f'<Ntry><Amt Ccy="EUR">{amount(due)}</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts>'
-        f"<BookgDt><Dt>{day}</Dt></BookgDt><AcctSvcrRef>PAY{n:09d}</AcctSvcrRef><NtryDtls><TxDtls>"
+        f"<BookgDt><Dt>{day}</Dt></BookgDt><AcctSvcrRef>PAY{number}{n:09d}</AcctSvcrRef><NtryDtls><TxDtls>"
         f"<RmtInf><Ustrd>{reference}</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>"
         for n, (reference, due) in enumerate(references)
     )
-    head = bank_read.CAMT_HEAD.replace("S1", "S2")
+    head = bank_read.CAMT_HEAD.replace("S1", f"S{number}")
     tail = "</Stmt></BkToCstmrStmt></Document>"
-    return f"{head}{balance('OPBD', 0)}{balance('CLBD', total)}{entries}{tail}".encode()
+    return f"{head}{balance('OPBD', opening)}{balance('CLBD', opening + total)}{entries}{tail}".encode()
 
 
 def _year(customers: int, seed: int) -> tuple[Row, dict[str, object]]:

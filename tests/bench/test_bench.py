@@ -97,6 +97,7 @@ def test_bank_is_measured_and_its_year_is_simulated():
         "bank_read_mt940",
         "bank_store_lines",
         "bank_settle_transfers",
+        "bank_import_whole",
         "bank_match_year",
     ]
     assert rows["bank_read_camt"]["mb"] >= 0
