@@ -139,8 +139,10 @@ def _check_ledger(paid_months: int) -> None:
 
 
 def _waiting() -> list[int]:
-    """Return parked events: with two processes, some come before what they wait for."""
+    """Return events that wait: for what comes before them, or for an account that was locked."""
     with transaction() as ctx:
         return list(
-            ctx.session.scalars(sa.select(StripeEvent.id).where(StripeEvent.state == "parked"))
+            ctx.session.scalars(
+                sa.select(StripeEvent.id).where(StripeEvent.state.in_(("parked", "received")))
+            )
         )

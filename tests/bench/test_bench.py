@@ -156,8 +156,6 @@ def test_renewals_delivery_senders_and_backfill_are_measured():
     shown = json.loads(bench(*names, "--count", "100", "--rounds", "1", "--json"))
 
     assert [row["name"] for row in shown["rows"]] == [
-        "renewals",
-        "renewals_with_rollover",
         "events_delivered",
         "events_delivered_slow",
         "send_message",
@@ -165,6 +163,8 @@ def test_renewals_delivery_senders_and_backfill_are_measured():
         "send_row",
         "send_rows_together",
         "stripe_backfill",
+        "renewals",
+        "renewals_with_rollover",
     ]
     assert all(row["per_second"] > 0 for row in shown["rows"])
 
@@ -214,13 +214,13 @@ def test_sweeps_and_reads_are_measured_too(redis_client):
 
     rows = {row["name"]: row for row in shown["rows"]}
     assert list(rows) == [
+        "access_by_account",
+        "access_by_key",
+        "bare_select",
         "trials_reminded",
         "trials_ended",
         "trials_reminded_with_credits",
         "trials_ended_with_credits",
-        "access_by_account",
-        "access_by_key",
-        "bare_select",
     ]
     assert rows["access_by_key"]["p99_ms"] > 0
     assert "memory_mb" in shown["ratios"]
