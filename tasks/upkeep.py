@@ -7,6 +7,7 @@ from flows import audit, publish_anchors
 from worker import clock, dead_letters
 from worker.app import app
 from worker.database import AUDIT_S, transaction
+from worker.debits.flower_events import send_dead_letter
 from worker.settings import settings
 
 HOUR, DAY, WEEK = dt.timedelta(hours=1), dt.timedelta(days=1), dt.timedelta(days=7)
@@ -14,12 +15,21 @@ HOUR, DAY, WEEK = dt.timedelta(hours=1), dt.timedelta(days=1), dt.timedelta(days
 FULL_AT_HOUR = 2
 #: Seconds after which an audit leaves the rest to the next tick.
 BUDGET_S = AUDIT_S - 300.0
+#: The most unreadable messages that Flower shows of one tick.
+MOST_SHOWN = 100
 
 
 @app.task(name="upkeep.collect_dead_letters", is_tick=True)
 def collect_dead_letters() -> dict[str, object]:
     """Move unreadable and parked messages from Redis into the table of dead letters."""
-    return {"collected": dead_letters.collect(app.tasks)}
+    collected = dead_letters.collect(app.tasks)
+    # Nobody received an unreadable message as a task, so Flower knows nothing of it.
+    unread = [message for message in collected if message.raw is not None]
+    if unread and app.conf.worker_send_task_events:
+        with app.events.default_dispatcher() as dispatcher:
+            for message in unread[:MOST_SHOWN]:
+                send_dead_letter(dispatcher, message)
+    return {"collected": len(collected)}
 
 
 @app.task(name="upkeep.audit_books", is_tick=True, soft_time_limit=AUDIT_S, time_limit=AUDIT_S + 60)

@@ -110,23 +110,24 @@ def _valid_name(value: object) -> str | None:
     return value if isinstance(value, str) and value.isprintable() and len(value) < 256 else None
 
 
-def collect(known_tasks: Container[str]) -> int:
-    """Move both Redis lists into the table; return how many. Safe to run twice at once."""
-    return sum(_collect(source, known_tasks) for source in (queues.QUARANTINE, queues.PARKED))
+def collect(known_tasks: Container[str]) -> list[DeadMessage]:
+    """Move both Redis lists into the table; return the messages. Safe to run twice at once."""
+    unread = _collect(queues.QUARANTINE, known_tasks)
+    return unread + _collect(queues.PARKED, known_tasks)
 
 
-def _collect(source: str, known_tasks: Container[str]) -> int:
+def _collect(source: str, known_tasks: Container[str]) -> list[DeadMessage]:
     client = queues.connection()
-    moved = 0
+    moved: list[DeadMessage] = []
     while raws := cast("list[bytes]", client.lrange(source, -COLLECTED_AT_ONCE, -1)):
         is_parked = source == queues.PARKED
         messages = [_parked(raw) if is_parked else _unread(raw, known_tasks) for raw in raws]
-        kept = [raw for raw, is_kept in zip(raws, _kept(messages), strict=True) if is_kept]
-        for raw in kept:
+        are_kept = _kept(messages)
+        for raw, message, is_kept in zip(raws, messages, are_kept, strict=True):
             # By value, not by place: another collector may have removed its share.
-            client.lrem(source, -1, raw)  # type: ignore[arg-type]
-        moved += len(kept)
-        if len(kept) < len(raws):
+            if is_kept and client.lrem(source, -1, raw):  # type: ignore[arg-type]
+                moved.append(message)
+        if not all(are_kept):
             break
     return moved
 

@@ -28,9 +28,13 @@ PAUSE_S = 0.01
 
 
 class InboxDrain:
-    """Drains the inbox; knows where the last batch ended and when the inbox was last empty."""
+    """Drains the inbox; knows where the last batch ended and when the inbox was last empty.
+
+    `dead`: the rows of the last call that became dead letters.
+    """
 
     def __init__(self) -> None:
+        self.dead = 0
         self._after = inbox.LOWEST
         self._read_at = 0.0
         self._marks = careful_drain.Marks(queues.connection())
@@ -41,6 +45,7 @@ class InboxDrain:
 
     def drain_batch(self) -> int:
         """Drain one batch of rows; return how many, 0 if it is not time yet."""
+        self.dead = 0
         if time.monotonic() < self._read_at:
             return 0
         if self._marks.is_careful():
@@ -51,6 +56,7 @@ class InboxDrain:
         if drained is None or not drained.rows:
             self._read_at = time.monotonic() + READ_EVERY_S
             return 0
+        self.dead = drained.dead
         counts = post.counts_of(drained.answers)
         log.info("inbox_drained", rows=drained.rows, dead=drained.dead, **counts)
         return drained.rows

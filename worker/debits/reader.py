@@ -112,6 +112,7 @@ class DebitReader:
                 items = self._prefetch.next()
                 self._prefetch.take_ahead()
                 count = self._read(items) + self._inbox.drain_batch()
+                self._events.send_dead_rows(self._inbox.dead)
                 self._events.send_sum()
                 if not count:
                     queues.wait(self._redis, QUEUE, IDLE_WAIT_S)
@@ -252,8 +253,10 @@ class DebitReader:
             return 0
         log.error("debit_broke", error=type(error).__name__, exc_info=error)
         if item.envelope:
-            dead_letters.keep(batch.dead_message(item.envelope, error))
+            message = batch.dead_message(item.envelope, error)
+            dead_letters.keep(message)
             self._acknowledge(items)
+            self._events.send_dead(message)
         else:
             queues.quarantine(self._redis, item.raw, item.tag)
         return 1
@@ -274,11 +277,12 @@ class DebitReader:
 
     def _report(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
         counts = post.counts_of(answers)
-        counts["malformed"] += sum(item.dead is not None for item in items)
-        if answers or counts["malformed"]:
+        dead = [item.dead for item in items if item.dead is not None]
+        counts["malformed"] += len(dead)
+        if answers or dead:
             shown = {name: count for name, count in counts.items() if count}
             log.info("debits_applied", messages=len(items), **shown)
-            self._events.send(list(zip(batch.ids(items), answers, strict=True)), shown)
+            self._events.send(list(zip(batch.ids(items), answers, strict=True)), shown, dead)
 
     def _restore_expired(self) -> None:
         """Requeue the messages of dead readers, as stock kombu does."""

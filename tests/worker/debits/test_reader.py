@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from billing.ledger import idempotency
 from billing.operations import dead_letters
 from billing_client import BillingClient, Debit, new_key
+from models.credits import InboxRow
 from tests.worker.conftest import wait_until
 from tests.worker.rawmessages import message, raw
 from worker.app import app
@@ -398,9 +399,44 @@ def test_many_debits_are_shown_as_one_sum(reader, acme, onlooker, redis_client):
 
     reader.read_batch()
 
-    assert onlooker.types(3) == ["task-received", "task-started", "task-succeeded"]
-    assert onlooker.seen[0]["name"] == "credits.debit (batch)"
-    assert onlooker.seen[-1]["result"] == "20 taken, 1 rejected"
+    assert onlooker.types(6)[3:] == ["task-received", "task-started", "task-succeeded"]
+    names = [event["name"] for event in onlooker.seen if event["type"] == "task-received"]
+    assert names == ["credits.debit", "credits.debit (batch)"]
+    assert onlooker.seen[-1]["result"] == "20 taken"
+
+
+def test_what_becomes_a_dead_letter_is_shown_as_failed_at_every_rate(
+    acme, loaded, onlooker, redis_client, monkeypatch
+):
+    monkeypatch.setattr(flower_events, "_now", lambda: 1000.0)
+    monkeypatch.setattr(flower_events, "FAILED_A_SECOND", 3)
+    reader = DebitReader(loaded, "debits@test")
+    rejected = [debit(new_key(), "mind_reading") for _ in range(3)]
+    queue(redis_client, *[debit(new_key()) for _ in range(20)], *rejected, raw(message()))
+
+    reader.read_batch()
+
+    types = onlooker.types(12)
+    assert types.count("task-failed") == 4
+    failed = [e["exception"] for e in onlooker.seen if e["type"] == "task-failed"]
+    # The fourth has no place of its own in this second, so the sum is red.
+    assert failed[:3] == ["rejected: MissingField"] + ["rejected: UnknownOperation"] * 2
+    assert failed[3] == "rejected: 20 taken, 1 rejected"
+
+
+def test_rows_of_the_inbox_that_become_dead_letters_are_shown_as_failed(
+    acme, loaded, onlooker, redis_client
+):
+    with transaction() as ctx:
+        row = {"account_id": 1, "task": "credits.debit", "arguments": {}, "sent_at": ctx.now}
+        ctx.session.execute(sa.insert(InboxRow).values(**row))
+    reader = DebitReader(loaded, "debits@test")
+    reader.start()
+
+    wait_until(lambda: onlooker.look() or "task-failed" in str(onlooker.seen))
+    reader.stop()
+
+    assert "rejected: 1 rows" in str(onlooker.seen)
 
 
 def test_small_sets_that_come_fast_are_shown_as_sums_too(
