@@ -203,7 +203,7 @@ def test_a_receiver_that_is_away_is_left_alone_for_the_rest_of_the_run(database)
     counted = events.deliver_due([Webhooks("http://127.0.0.1:1/", [SECRET])])
 
     assert counted == {"failed": 1, "left": 2}
-    assert [row.attempts for row in rows()] == [1, 0, 0]
+    assert sorted(row.attempts for row in rows()) == [0, 0, 1]
 
 
 def test_a_broker_that_is_away_is_not_an_error_of_the_task(database):
