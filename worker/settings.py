@@ -6,6 +6,7 @@ and REDIS_URL.
 
 import os
 from functools import cache, cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,6 +134,14 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
     """Another server that speaks Stripe's API, for tests."""
 
+    relay_connections: int = Field(default=256, ge=8, le=2000)
+    """The most connections to `billing relay`. Above it the one that waits longest is closed."""
+    relay_connections_per_address: int = Field(default=32, ge=1, le=2000)
+    """The most of them from one address; of IPv6, from one /64 network."""
+    relay_trusted_proxies: str = "127.0.0.0/8,::1"
+    """Addresses and networks of your proxies, separated by commas; the limit per address spares
+    them."""
+
     checkout_secrets: SecretStr | None = None
     """Secrets of at least 16 characters that sign `billing_client.checkout_reference`, separated by
     commas. The app has the same; its first one signs. During a rotation set both."""
@@ -205,6 +214,19 @@ class Settings(BaseSettings):
         if exponent_of(code) is None:
             raise ValueError(f"{code} is not a currency of ISO 4217.")
         return code
+
+    @field_validator("relay_trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        for network in filter(None, map(str.strip, networks.split(","))):
+            ip_network(network, strict=False)
+        return networks
+
+    @cached_property
+    def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks of the relay's proxies."""
+        texts = map(str.strip, self.relay_trusted_proxies.split(","))
+        return tuple([ip_network(text, strict=False) for text in texts if text])
 
     @field_validator("checkout_secrets")
     @classmethod

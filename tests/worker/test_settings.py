@@ -209,3 +209,14 @@ def test_a_secret_that_can_not_sign_is_refused_without_showing_it(wrong, secret)
 
 def test_a_webhook_goes_to_a_web_address(wrong):
     assert "BILLING_WEBHOOK_URL" in str(wrong(**SERVERS, BILLING_WEBHOOK_URL="ftp://app.test"))
+
+
+def test_proxies_of_the_relay_are_addresses_and_networks(read, wrong):
+    proxies = read(**SERVERS, BILLING_RELAY_TRUSTED_PROXIES="192.0.2.7, 2001:db8::/32,")
+
+    assert [str(network) for network in proxies.trusted_proxies] == [
+        "192.0.2.7/32",
+        "2001:db8::/32",
+    ]
+    (problem,) = wrong(**SERVERS, BILLING_RELAY_TRUSTED_PROXIES="proxy.example").problems
+    assert problem.startswith("BILLING_RELAY_TRUSTED_PROXIES: ")
