@@ -2,12 +2,15 @@
 
 import contextlib
 import importlib
+import io
 import os
+import sys
 from typing import Any
 
 import click
 
 from billing.errors import BillingError
+from billing.printable import printable
 from devstack.errors import StackError
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
@@ -82,17 +85,20 @@ class Lazy(click.Group):
         """Run a command. Expected errors become a sentence instead of a traceback."""
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = printable(error.message, keep="\n")  # type: ignore[misc]
+            raise
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
         except BillingError as error:
-            raise click.ClickException(f"{error.name}: {error}") from None
+            raise click.ClickException(printable(f"{error.name}: {error}")) from None
         except StackError as error:
             raise click.ClickException(str(error)) from error
         except Exception as error:
             from cli.server_errors import sentence_of  # its imports are slow
 
             if sentence := sentence_of(error):
-                raise click.ClickException(sentence) from None
+                raise click.ClickException(printable(sentence)) from None
             raise
 
 
@@ -104,6 +110,9 @@ def main(context: click.Context) -> None:
     It uses the servers of DATABASE_URL and REDIS_URL. Without these variables it uses those of
     `billing run` or `billing stack start` in the data folder ($BILLING_DATA, else .data).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show every letter
+            stream.reconfigure(errors="backslashreplace")
     if context.invoked_subcommand in WITHOUT_SERVERS:
         return
     _find_servers()

@@ -15,6 +15,9 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from billing.printable import printable
 
 #: Width of a table that is written to a file or a pipe.
 WIDE = 120
@@ -32,7 +35,23 @@ json_option = click.option(
     expose_value=False,
     callback=lambda context, _, value: context.meta.update({JSON: value}),
 )
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+
+
+class Screen(Console):
+    """A console that prints texts from outside as they are: without codes, and on one line.
+
+    Rich makes each text and cell by `render_str`, so everything is escaped here.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a text with each character that can't be seen as its escape."""
+        return super().render_str(printable(text), **options)
+
+
+console = Screen(width=None if sys.stdout.isatty() else WIDE)
 #: For progress bars: on standard error, and not shown in a pipe.
 progress = Console(stderr=True, highlight=False)
 
@@ -71,7 +90,8 @@ def wants_json() -> bool:
 def in_json(value: object) -> bool:
     """Print a value as JSON if --json was given, data classes and rows included; return whether."""
     if wants_json():
-        click.echo(json.dumps(value, default=_plain, indent=2))
+        # JSON in ASCII has one character that a terminal could obey: DEL.
+        click.echo(json.dumps(value, default=_plain, indent=2).replace("\x7f", r"\u007f"))
     return wants_json()
 
 
@@ -141,4 +161,4 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return str(value).replace("[", r"\[")
+    return str(value)

@@ -7,8 +7,9 @@ from typing import TextIO
 
 import redis
 import structlog
-from structlog.typing import ExcInfo, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 
+from billing.printable import printable
 from worker.settings import settings
 
 #: Loggers that write arguments, results or Stripe's requests and responses into their lines. They
@@ -25,6 +26,8 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
+#: Fields of an entry that we write in several lines.
+_OF_LINES = ("exception", "stack")
 #: Errors whose text is about servers and never about a message.
 _SERVER_ERRORS = (OSError, redis.ConnectionError, redis.TimeoutError)
 
@@ -38,12 +41,20 @@ def traceback_without_values(exc_info: ExcInfo) -> str:
     parts: list[str] = []
     link: BaseException | None = exc_info[1]
     while link is not None:
-        text = f": {link}" if isinstance(link, _SERVER_ERRORS) else ""
+        text = f": {printable(str(link))}" if isinstance(link, _SERVER_ERRORS) else ""
         frames = traceback.extract_tb(link.__traceback__)
         lines = [f"  {f.filename}:{f.lineno} in {f.name}\n" for f in frames]
         parts.append("".join(lines) + f"{type(link).__module__}.{type(link).__qualname__}{text}")
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "\n  after:\n".join(parts)
+
+
+def without_codes(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Escape what would control a terminal, or begin a line that looks like another entry."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value, keep="\n" if key in _OF_LINES else "")
+    return event
 
 
 class _ToStandardError(logging.StreamHandler[TextIO]):
@@ -61,17 +72,17 @@ def configure(level: str | None = None) -> None:
     Raises BadSettings.
     """
     config = settings()
-    last: Processor
+    last: tuple[Processor, ...]
     if config.log_format == "json":
-        last = structlog.processors.JSONRenderer()
+        last = (structlog.processors.JSONRenderer(),)
     else:
-        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        last = (without_codes, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=(
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.ExceptionRenderer(traceback_without_values),
-            last,
+            *last,
         ),
     )
     handler = _ToStandardError()
