@@ -13,8 +13,10 @@ from typing import Any, Literal
 from pydantic import (
     AliasChoices,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -22,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from billing.currencies import exponent_of
+from billing_client import tls
 from billing_client.checkout import MIN_SECRET_CHARACTERS
 
 
@@ -57,8 +60,13 @@ class Settings(BaseSettings):
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "BILLING_DATABASE_URL"))
     """Postgres 14 or newer. `postgresql://` is read as psycopg2."""
+    redis_ca_file: FilePath | None = None
+    """The authorities to trust for `rediss://`, in PEM. By default the system's."""
+    redis_tls_verify: bool = True
+    """`false` accepts the certificate of anybody for `rediss://`. Preflight warns."""
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))
-    """Redis 6.2 or newer, or Valkey. `rediss://` checks the certificate."""
+    """Redis 6.2 or newer, or Valkey. `rediss://` checks the certificate and its host name."""
+
     data: Path = Path(".data")
     """Folder of the embedded servers, the logs and beat's schedule."""
 
@@ -201,6 +209,21 @@ class Settings(BaseSettings):
             if url.startswith(prefix):
                 return "postgresql+psycopg2://" + url.removeprefix(prefix)
         return url
+
+    @field_validator("redis_url", "events_broker_url")
+    @classmethod
+    def _certificate_is_checked(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Write into the URL how its certificate is checked; each library reads it there."""
+        verify = info.data.get("redis_tls_verify", True)
+        if url is None:
+            return None
+        if verify and tls.is_unchecked(url):
+            raise ValueError(
+                "The URL turns the check of the certificate off."
+                " Set BILLING_REDIS_TLS_VERIFY=false if that is meant"
+            )
+        ca_file = info.data.get("redis_ca_file")
+        return tls.checked(url, ca_file=ca_file and str(ca_file), verify=verify)
 
     @field_validator("debit_reader", mode="before")
     @classmethod
