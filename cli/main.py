@@ -94,8 +94,12 @@ class Lazy(click.Group):
             raise click.ClickException(printable(f"{error.name}: {error}")) from None
         except StackError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
         except Exception as error:
-            from cli.server_errors import sentence_of  # its imports are slow
+            from worker.server_errors import sentence_of  # its imports are slow
 
             if sentence := sentence_of(error):
                 raise click.ClickException(printable(sentence)) from None

@@ -22,13 +22,13 @@ from billing.usage import inbox
 from billing_client.client import SENT_AT
 from cli.bank.line_ends import show_line_ends
 from cli.screen import console, in_json, json_option, table
-from cli.server_errors import first_line
 from models.credits import Hold
 from models.operations import Finding
-from worker import clock
+from worker import beat, clock
 from worker import dead_letters as worker_dead_letters
 from worker.app import app
 from worker.database import transaction
+from worker.server_errors import first_line
 from worker.transport import queues as redis_queues
 
 #: Seconds to wait for the workers' answers; a running one answers in a tenth of that.
@@ -60,7 +60,7 @@ COUNTS = {
     "audit_findings": "open findings",
 }
 #: The other fields of `--json`.
-FACTS = ("postgres", "redis", "workers", "queues", "bank_lines")
+FACTS = ("postgres", "redis", "workers", "beat_silent_s", "queues", "unread_queues", "bank_lines")
 #: The counts that need an operator if they are not 0.
 PROBLEMS = {
     "dead_letters": "dead letters: billing dead-letters list",
@@ -89,12 +89,18 @@ class QueueState:
 
 @dataclass(slots=True)
 class Status:
-    """The state of everything; a count of None is unknown, because its server is down."""
+    """The state of everything; a count of None is unknown, because its server is down.
+
+    `beat_silent_s`: None if beat never sent a tick. `unread_queues`: the messages in queues that no
+    worker of this broker reads.
+    """
 
     postgres: str = "up"
     redis: str = "up"
     workers: list[str] = field(default_factory=list)
+    beat_silent_s: float | None = None
     queues: list[QueueState] = field(default_factory=list)
+    unread_queues: dict[str, int] = field(default_factory=dict)
     counts: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(COUNTS))
     bank_lines: list[LineEnd] = field(default_factory=list)
 
@@ -107,8 +113,20 @@ class Status:
             (self.redis != "up", f"redis: {self.redis}"),
             (self.redis == "up" and not self.workers, "no worker answers"),
             *[(True, f"no worker reads the queue {name}") for name in unread],
+            (self.redis == "up" and self._is_beat_dead, f"beat {self.beat}"),
         )
         return [sentence for is_down, sentence in checks if is_down]
+
+    @property
+    def _is_beat_dead(self) -> bool:
+        return self.beat_silent_s is None or self.beat_silent_s > beat.SILENT_AFTER_S
+
+    @property
+    def beat(self) -> str:
+        """The words about beat."""
+        if self.beat_silent_s is None:
+            return "has never sent a tick"
+        return f"sent its last tick {self.beat_silent_s:.0f} s ago"
 
     @property
     def problems(self) -> list[str]:
@@ -118,10 +136,14 @@ class Status:
         late = [
             f"the oldest {what} has waited {age:.0f} s" for what, age in ages if (age or 0) > LATE_S
         ]
+        unread = [
+            f"{count} messages in the queue {name}, which no worker reads"
+            for name, count in self.unread_queues.items()
+        ]
         counts = [
             f"{self.counts[name]} {hint}" for name, hint in PROBLEMS.items() if self.counts[name]
         ]
-        return [*self.down, *late, *counts]
+        return [*self.down, *late, *unread, *counts]
 
 
 @click.command()
@@ -129,7 +151,7 @@ class Status:
 def status() -> None:
     """Show servers, workers, queues and due work; exit 1 if something is down.
 
-    Down means that a server does not answer, or that no worker reads a queue.
+    Down means that a server does not answer, that no worker reads a queue, or that beat is silent.
     """
     state = read()
     facts = {name: getattr(state, name) for name in FACTS}
@@ -169,6 +191,8 @@ def _read_redis(state: Status) -> None:
         oldest_s = _message_age_s(redis_queues.oldest(client, name))
         waiting = redis_queues.depth(client, name)
         state.queues.append(QueueState(name, purpose, waiting, oldest_s, readers[name]))
+    state.unread_queues = redis_queues.others(client, {*celeryconfig.QUEUES, *readers})
+    state.beat_silent_s = beat.silent_s(client)
 
 
 def _read_postgres(state: Status) -> None:
@@ -219,7 +243,7 @@ def _message_age_s(raw: str | bytes | None) -> float | None:
 def _show(state: Status) -> None:
     servers = [("postgres", state.postgres), ("redis", state.redis)]
     workers = [("worker", name) for name in state.workers]
-    table("servers and workers", ("what", "state"), [*servers, *workers])
+    table("servers and workers", ("what", "state"), [*servers, *workers, ("beat", state.beat)])
     columns = "queue: name, purpose, readers, waiting, oldest (s): oldest_s"
     table("queues", columns, state.queues)
     rows = [(label, state.counts[name]) for name, label in COUNTS.items()]

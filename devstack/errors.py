@@ -31,6 +31,14 @@ class DataOwnedByOther(StackError):
     """{path} belongs to user id {owner}, not {wanted}. Use another folder."""
 
 
+class NotAFolder(StackError):
+    """{path} is not a folder. Name another one with --data or BILLING_DATA."""
+
+
+class FileDamaged(StackError):
+    """{path} can't be read: {problem}. Delete it if no servers of this folder run."""
+
+
 class DataInUse(StackError):
     """{folder} is in use by {holder}."""
 

@@ -5,8 +5,9 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from devstack.errors import DataOwnedByOther, SecretMissing
+from devstack.errors import DataOwnedByOther, FileDamaged, NotAFolder, SecretMissing
 
 DEFAULT_NAME = ".data"
 # 192 bits can't be guessed; as hex it needs no escape in URLs, settings or shells.
@@ -33,7 +34,7 @@ class DataFolder:
     def create(self) -> None:
         """Create the folders.
 
-        Raises DataOwnedByOther, for root too, whose files would lock the user out.
+        Raises NotAFolder, and DataOwnedByOther, for root too, whose files would lock the user out.
         """
         self.check_access()
         password = self.secret_path("postgres")
@@ -46,7 +47,9 @@ class DataFolder:
             part.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
     def check_access(self) -> None:
-        """Check that an existing folder may be used. Raises DataOwnedByOther."""
+        """Check that an existing folder may be used. Raises NotAFolder and DataOwnedByOther."""
+        if any(path.exists() and not path.is_dir() for path in (self.path, *self.path.parents)):
+            raise NotAFolder(path=self.path)
         if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise DataOwnedByOther(
                 path=self.path, owner=self.path.stat().st_uid, wanted=os.geteuid()
@@ -77,13 +80,27 @@ class DataFolder:
         return path.read_text().strip()
 
     def ports(self) -> dict[str, int]:
-        """Return the last used port of each server."""
-        path = self.path / "ports.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        """Return the last used port of each server. Raises FileDamaged."""
+        return read_facts(self.path / "ports.json") or {}
 
     def remember_port(self, name: str, port: int) -> None:
         """Store a server's port for the next start."""
         write_private(self.path / "ports.json", json.dumps(self.ports() | {name: port}))
+
+
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """Return what a JSON file of ours says; None if there is none. Raises FileDamaged."""
+    try:
+        facts = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        raise FileDamaged(path=path, problem="it is a folder") from None
+    except ValueError:
+        raise FileDamaged(path=path, problem="it is no JSON") from None
+    if not isinstance(facts, dict):
+        raise FileDamaged(path=path, problem="it is no JSON object")
+    return facts
 
 
 def write_private(path: Path, text: str) -> None:

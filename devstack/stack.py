@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from devstack.children import Child
-from devstack.errors import DataInUse, HalfConfigured
-from devstack.folder import DataFolder, write_private
+from devstack.errors import DataInUse, FileDamaged, HalfConfigured
+from devstack.folder import DataFolder, read_facts, write_private
 from devstack.guard import Guard
 from devstack.identity import Identity
 from devstack.lock import StillLocked, file_lock
@@ -116,14 +116,16 @@ def held_stack(
 def read_record(folder: DataFolder) -> Record | None:
     """Return the record of a folder's holder; None if there is none, or it has died.
 
-    Raises DataOwnedByOther.
+    Raises NotAFolder, DataOwnedByOther and FileDamaged.
     """
     folder.check_access()
-    try:
-        facts = json.loads(folder.record.read_text())
-    except FileNotFoundError:
+    facts = read_facts(folder.record)
+    if facts is None:
         return None
-    record = Record(**facts | {"holder": Identity(**facts["holder"])})
+    try:
+        record = Record(**facts | {"holder": Identity(**facts["holder"])})
+    except (TypeError, LookupError):
+        raise FileDamaged(path=folder.record, problem="a fact is missing or unknown") from None
     return record if record.holder.alive() else None
 
 

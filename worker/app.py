@@ -8,18 +8,22 @@ from typing import Any
 from celery import Celery, signals
 
 from billing_client import tls
-from worker import alive, database, logs, preflight
+from worker import alive, beat, database, logs, preflight
 from worker.debits.bootstep import ReadDebitsInBatches
 from worker.settings import settings
 from worker.task import BillingTask
 from worker.transport import transport
 from worker.transport.leases import KeepLeases
 
+log = logs.logger(__name__)
+
 app: Any = Celery("billing", task_cls=BillingTask)
 app.config_from_object("celeryconfig")
 app.steps["consumer"].add(ReadDebitsInBatches)
 app.steps["consumer"].add(KeepLeases)
 app.steps["consumer"].add(alive.Alive)
+signals.beat_init.connect(beat.begin)
+signals.beat_embedded_init.connect(beat.begin)
 
 
 @signals.setup_logging.connect
@@ -31,7 +35,11 @@ def _set_up_logging(**_: object) -> None:
 @signals.celeryd_init.connect
 def _check_preflight(**_: object) -> None:
     """Refuse to start on a problem; a worker whose servers are down starts and waits for them."""
+    logs.configure()
     facts = preflight.check()
+    for fact in facts:
+        if fact.level == "unreachable":
+            log.error("server_unreachable", server=fact.subject, reason=fact.what)
     if preflight.refuses(facts):
         problems = [f"{fact.subject}: {fact.what}" for fact in facts if fact.level == "problem"]
         raise SystemExit("A worker can't run here (billing preflight):\n" + "\n".join(problems))

@@ -12,8 +12,8 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from billing.printable import printable
 from worker.settings import settings
 
-#: Loggers that write arguments, results or Stripe's requests and responses into their lines. They
-#: are silenced; the base task logs instead.
+#: Loggers that write arguments, results or Stripe's requests and responses into their lines. Of
+#: these only errors are written, without their text; the base task logs the rest.
 _VERBOSE = ("celery.worker.strategy", "celery.app.trace", "stripe")
 
 _SHARED: tuple[Processor, ...] = (
@@ -28,8 +28,20 @@ _SHARED: tuple[Processor, ...] = (
 
 #: Fields of an entry that we write in several lines.
 _OF_LINES = ("exception", "stack")
-#: Errors whose text is about servers and never about a message.
+#: Errors whose text is about servers and never about a message; some of Postgres are, too.
 _SERVER_ERRORS = (OSError, redis.ConnectionError, redis.TimeoutError)
+
+
+def _without_text(record: logging.LogRecord) -> bool:
+    """Leave of an error of a verbose logger its place, its class and the task; else nothing."""
+    error = record.exc_info[1] if record.exc_info else None
+    if getattr(error, "is_logged", False):
+        return False
+    about = vars(record).pop("data", None) or {}
+    if isinstance(about, dict) and "name" in about:
+        record.task, record.message_id = about["name"], about.get("id")
+    record.msg, record.args = "library_error", ()
+    return True
 
 
 def traceback_without_values(exc_info: ExcInfo) -> str:
@@ -41,12 +53,20 @@ def traceback_without_values(exc_info: ExcInfo) -> str:
     parts: list[str] = []
     link: BaseException | None = exc_info[1]
     while link is not None:
-        text = f": {printable(str(link))}" if isinstance(link, _SERVER_ERRORS) else ""
         frames = traceback.extract_tb(link.__traceback__)
         lines = [f"  {f.filename}:{f.lineno} in {f.name}\n" for f in frames]
-        parts.append("".join(lines) + f"{type(link).__module__}.{type(link).__qualname__}{text}")
+        name = f"{type(link).__module__}.{type(link).__qualname__}"
+        parts.append("".join(lines) + name + _words(link))
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "\n  after:\n".join(parts)
+
+
+def _words(error: BaseException) -> str:
+    """Return the text of an error of a server."""
+    from worker.server_errors import sentence_of  # its imports are slow
+
+    words = str(error) if isinstance(error, _SERVER_ERRORS) else sentence_of(error)
+    return f": {printable(words)}" if words else ""
 
 
 def without_codes(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -91,7 +111,9 @@ def configure(level: str | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level or config.log_level)
     for name in _VERBOSE:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        verbose = logging.getLogger(name)
+        verbose.setLevel(logging.ERROR)
+        verbose.filters[:] = [_without_text]
     structlog.configure(
         processors=(*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter),
         logger_factory=structlog.stdlib.LoggerFactory(),

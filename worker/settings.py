@@ -26,6 +26,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from billing.currencies import exponent_of
 from billing_client import tls
 from billing_client.checkout import MIN_SECRET_CHARACTERS
+from worker import server_urls
 
 
 class BadSettings(SystemExit):
@@ -203,12 +204,13 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _psycopg2(cls, url: str) -> str:
-        """Choose psycopg2: SQLAlchemy reads a bare postgresql:// as psycopg 3."""
-        for prefix in ("postgres://", "postgresql://"):
-            if url.startswith(prefix):
-                return "postgresql+psycopg2://" + url.removeprefix(prefix)
-        return url
+    def _is_postgres(cls, url: str) -> str:
+        return server_urls.postgres_url(url)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        return server_urls.redis_url(url)
 
     @field_validator("redis_url", "events_broker_url")
     @classmethod
@@ -369,4 +371,5 @@ def _sentence(details: Any) -> str:
     variable = name if name.isupper() else f"BILLING_{name.upper()}"
     if details["type"] == "missing":
         return f"{variable} is not set."
-    return f"{variable}: {details['msg'].removesuffix('.')}."
+    text = details["msg"].removeprefix("Value error, ").removesuffix(".")
+    return f"{variable}: {text}."

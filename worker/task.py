@@ -23,6 +23,7 @@ from billing_client.client import HIDDEN
 from billing_client.message import Message
 from worker import dead_letters
 from worker.logs import logger
+from worker.server_errors import sentence_of
 from worker.settings import settings
 
 log = logger(__name__)
@@ -30,6 +31,9 @@ log = logger(__name__)
 
 class Dead(Exception):
     """The end of a task for Celery's events: only the error's name, as its text may quote data."""
+
+    #: So that the line of Celery's own about it is left out.
+    is_logged = True
 
 
 def is_transient(error: BaseException) -> bool:
@@ -87,18 +91,18 @@ class BillingTask(Task):  # type: ignore[type-arg]
     def _try_later(self, error: Exception, kwargs: dict[str, object]) -> NoReturn:
         retries = self.request.retries or 0
         if self.is_tick:
-            log.warning("tick_failed", task=self.name, error=type(error).__name__)
+            log.warning("tick_failed", task=self.name, **_named(error))
             raise Dead(type(error).__name__)
         if retries >= settings().max_retries:
             self._die(error, kwargs)
         longest = min(2**retries, settings().max_backoff_s)
         countdown = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-        name, shown_s = type(error).__name__, round(countdown, 1)
-        about = {"task": self.name, "message_id": self.request.id}
-        log.warning("task_delayed", **about, error=name, countdown_s=shown_s)
+        about = {"task": self.name, "message_id": self.request.id} | _named(error)
+        log.warning("task_delayed", **about, countdown_s=round(countdown, 1))
+        end = Dead(type(error).__name__)
         try:
             # max_retries is a number because None would mean the class's own.
-            raise self.retry(countdown=countdown, max_retries=retries + 1, exc=Dead(name))
+            raise self.retry(countdown=countdown, max_retries=retries + 1, exc=end)
         except Reject as not_sent:
             # Celery would drop this message because it can't send the retry.
             raise Reject(str(not_sent), requeue=True) from None
@@ -128,6 +132,12 @@ class BillingTask(Task):  # type: ignore[type-arg]
         )
         log.warning("task_died", task=self.name, message_id=message_id, error=name)
         return name
+
+
+def _named(error: BaseException) -> dict[str, str]:
+    """Return an error's name and, if a server gave it, the server's words."""
+    words = sentence_of(error)
+    return {"error": type(error).__name__} | ({"reason": words} if words else {})
 
 
 @signals.task_failure.connect

@@ -45,6 +45,34 @@ def billing(*words, **environment):
 
 
 @pytest.mark.parametrize(
+    ("words", "wrong", "problem"),
+    [
+        pytest.param("status", {"data": ""}, "is not a folder", id="a file"),
+        pytest.param("stack start", {"data": ""}, "is a file", id="a file to start in"),
+        pytest.param("run", {"": ""}, "is not a folder", id="below a file"),
+        pytest.param("status", {"data/stack.json": "{"}, "it is no JSON", id="no JSON"),
+        pytest.param("stack start", {"data/ports.json": "{"}, "it is no JSON", id="ports"),
+        pytest.param("status", {"data/stack.json": "[]"}, "it is no JSON object", id="no object"),
+        pytest.param("status", {"data/stack.json": "{}"}, "missing or unknown", id="no facts"),
+        pytest.param("stack stop", {"data/stack.json/x": ""}, "it is a folder", id="a folder"),
+    ],
+)
+def test_a_data_folder_that_can_not_be_used_is_named_in_a_sentence(folder, words, wrong, problem):
+    for name, text in wrong.items():
+        path = folder.parent / (name or "file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    data = folder if "" not in wrong else folder.parent / "file" / "data"
+
+    answer = billing(*words.split(), BILLING_DATA=str(data))
+
+    assert answer.returncode in (1, 2)
+    assert problem in answer.stderr
+    assert str(data) in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
     "words",
     [
         pytest.param(["status"], id="status"),

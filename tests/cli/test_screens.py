@@ -46,6 +46,7 @@ def test_status_shows_servers_workers_queues_and_what_waits(
         "no worker reads the queue credits",
         "no worker reads the queue bank",
         "no worker reads the queue stripe",
+        "beat has never sent a tick",
         "1 dead letters: billing dead-letters list",
     ]
 

@@ -203,4 +203,5 @@ def test_the_status_page_explains_each_log_line_and_no_other():
     events = set(re.findall(r'\blog\.\w+\(\s*"(\w+)"', code))
     lines = (ROOT / "docs/operate/status.md").read_text()
 
-    assert named(section(lines, "## Logs")) == events
+    # The filter of verbose loggers writes this one in place of their text.
+    assert named(section(lines, "## Logs")) == events | {"library_error"}

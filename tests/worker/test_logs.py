@@ -4,9 +4,11 @@ import json
 import logging
 
 import pytest
+import sqlalchemy as sa
 
 from worker import logs
 from worker.settings import Settings
+from worker.task import Dead
 
 SECRET = "the-secret-of-acme"
 
@@ -89,10 +91,66 @@ def test_an_error_of_a_connection_keeps_its_words(logged):
     assert "127.0.0.1:6379 refused" in json.loads(read())["exception"]
 
 
-@pytest.mark.parametrize("name", ["celery.worker.strategy", "celery.app.trace"])
-def test_celerys_lines_that_carry_arguments_or_results_are_not_written(logged, name):
+@pytest.mark.parametrize("name", ["celery.worker.strategy", "celery.app.trace", "stripe"])
+def test_librarys_lines_that_carry_arguments_or_results_are_not_written(logged, name):
     read = logged("json")
 
-    logging.getLogger(name).error("Task credits.debit received: %s", SECRET)
+    logging.getLogger(name).warning("Task credits.debit received: %s", SECRET)
 
     assert read() == ""
+
+
+def test_an_error_of_celery_is_written_with_its_place_and_task_but_without_its_text(logged):
+    read = logged("json")
+    context = {"name": "credits.grant", "id": "m-1", "args": SECRET, "exc": SECRET}
+
+    try:
+        break_over(SECRET)
+    except KeyError:
+        trace = logging.getLogger("celery.app.trace")
+        trace.exception("%(exc)s", context, extra={"data": context})
+
+    text = read()
+    line = json.loads(text)
+    assert (line["event"], line["task"], line["message_id"]) == (
+        "library_error",
+        "credits.grant",
+        "m-1",
+    )
+    assert "in break_over" in line["exception"]
+    assert SECRET not in text
+
+
+def test_the_end_of_a_task_that_is_logged_already_is_written_once(logged):
+    read = logged("json")
+
+    try:
+        raise Dead("Malformed")
+    except Dead:
+        logging.getLogger("celery.app.trace").exception("%(exc)s", {"exc": "Dead"})
+
+    assert read() == ""
+
+
+def test_an_error_of_postgres_keeps_the_servers_words(logged, database):
+    read = logged("json")
+    url = database.url.set(password="wrong", username="nobody-here")
+
+    try:
+        sa.create_engine(url).connect()
+    except sa.exc.OperationalError:
+        logs.logger("worker.task").exception("task_broke")
+
+    assert "nobody-here" in json.loads(read())["exception"]
+
+
+def test_an_error_of_postgres_about_a_value_is_written_without_it(logged, database):
+    read = logged("json")
+
+    try:
+        with database.connect() as connection:
+            connection.execute(sa.text("SELECT CAST(:text AS int)"), {"text": SECRET})
+    except sa.exc.DataError:
+        logs.logger("worker.task").exception("task_broke")
+
+    assert SECRET not in read()

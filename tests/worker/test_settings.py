@@ -71,6 +71,52 @@ def test_every_form_of_a_postgres_url_means_psycopg2(read, given, used):
     assert read(**SERVERS | {"DATABASE_URL": given}).database_url == used
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "cure"),
+    [
+        ("DATABASE_URL", "mysql://u:hunter2@db/app", "must begin with postgresql://"),
+        ("DATABASE_URL", "sqlite:///app", "must begin with postgresql://"),
+        ("DATABASE_URL", "postgresql+asyncpg://u:hunter2@db/app", "must begin with postgresql://"),
+        ("DATABASE_URL", "postgis://u:hunter2@db/app", "must begin with postgresql://"),
+        ("DATABASE_URL", "db", "must be a URL: postgresql://"),
+        ("DATABASE_URL", "postgresql://u:hunter2@db:port/app", "the port is a number"),
+        ("DATABASE_URL", "postgresql://u:hunter2@db:99999/app", "the port is a number"),
+        ("DATABASE_URL", "postgresql://u:hunter#2@db/app", "in a password"),
+        ("DATABASE_URL", "postgresql://u:[hunter2@db/app", "in a password"),
+        ("REDIS_URL", "sentinel://:hunter2@redis:26379/0", "name the primary itself"),
+        ("REDIS_URL", "redis+sentinel://:hunter2@redis:26379/0", "name the primary itself"),
+        ("REDIS_URL", "amqp://u:hunter2@rabbit//", "must begin with redis:// or rediss://"),
+        ("REDIS_URL", "unix:///run/redis.sock", "must begin with redis:// or rediss://"),
+        ("REDIS_URL", "redis", "must be a URL: redis://"),
+        ("REDIS_URL", "redis:///0", "names no host"),
+        ("REDIS_URL", "redis://:hunter2@redis:0/0", "the port is a number"),
+        ("REDIS_URL", "redis://:hunter2@redis:99999/0", "the port is a number"),
+        ("REDIS_URL", "redis://:hun[ter2@redis/0", "in a password"),
+        ("REDIS_URL", "redis://:hunter#2@redis/0", "in a password"),
+        ("REDIS_URL", "redis://redis:6379/billing", "must be a number"),
+    ],
+)
+def test_a_url_that_no_library_here_can_use_is_refused_with_the_cure(wrong, name, url, cure):
+    error = wrong(**SERVERS | {name: url})
+
+    (problem,) = error.problems
+    assert problem.startswith(f"{name}: It") or "database after" in problem
+    assert cure in problem
+    assert "hunter" not in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "added"),
+    [
+        ("redis://redis", ""),
+        ("redis://[::1]:6379/0", ""),
+        ("rediss://:a%40b@redis:6380/3", "?ssl_cert_reqs=required&ssl_check_hostname=true"),
+    ],
+)
+def test_a_url_of_redis_is_taken_as_it_is_and_says_how_a_certificate_is_checked(read, url, added):
+    assert read(**SERVERS | {"REDIS_URL": url}).redis_url == url + added
+
+
 def test_the_servers_may_be_named_with_our_prefix(read):
     config = read(**{f"BILLING_{name}": url for name, url in SERVERS.items()})
 

@@ -9,6 +9,7 @@ The registration's time is set back, so that a stock sweep returns the message a
 instead of after the whole visibility timeout. The worker that holds a message renews its lease.
 """
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -31,6 +32,8 @@ PARKED = "billing.parked"
 #: kombu has a list for each of these priorities of a queue; that of priority 0 has the plain name.
 PRIORITY_STEPS = (0, 3, 6, 9)
 _PRIORITY_SEPARATOR = "\x06\x16"
+#: Each looks at some 1,000 keys.
+MOST_SCANS = 100
 
 #: The script that pops and registers; its first lines document it.
 POP = Path(__file__).with_name("pop.lua").read_text()
@@ -149,6 +152,34 @@ def oldest(client: "Redis", queue: str) -> str | bytes | None:
         if raw := client.lindex(name, -1):
             return raw
     return None
+
+
+def others(client: "Redis", known: Iterable[str]) -> dict[str, int]:
+    """Count the messages in queues that are not `known`, by queue.
+
+    Any app of this broker may have sent them. Lists that hold no messages are left out. Of a Redis
+    with very many keys only a part is searched.
+    """
+    found: dict[str, int] = {}
+    cursor = 0
+    for _ in range(MOST_SCANS):
+        answer: Any = client.scan(cursor, count=1000, _type="list")
+        cursor, names = answer
+        for raw_name in names:
+            queue = queue_of(raw_name.decode("utf-8", "replace"))
+            if queue not in {*known, QUARANTINE, PARKED} and _holds_tasks(client, raw_name):
+                found[queue] = found.get(queue, 0) + client.llen(raw_name)
+        if cursor == 0:
+            break
+    return found
+
+
+def _holds_tasks(client: "Redis", name: bytes) -> bool:
+    """Whether a list's oldest member is a task of Celery; replies of workers are none."""
+    try:
+        return "task" in json.loads(client.lindex(name, -1) or "null")["headers"]
+    except (redis.ResponseError, ValueError, TypeError, LookupError, RecursionError):
+        return False
 
 
 def in_hand(client: "Redis") -> int:

@@ -64,6 +64,7 @@ def grants() -> int:
 def watched(connection):
     """What Flower is told of the ends of tasks, as (event, task's name) where it is known."""
     ended, names = [], {}
+    hears = threading.Event()
 
     def note(event):
         names[event["uuid"]] = event.get("name", names.get(event["uuid"]))
@@ -71,14 +72,16 @@ def watched(connection):
             ended.append((event["type"], names[event["uuid"]]))
 
     kinds = ("task-received", "task-succeeded", "task-failed")
-    receiver = app.events.Receiver(connection, handlers=dict.fromkeys(kinds, note))
+    handlers = {**dict.fromkeys(kinds, note), "worker-heartbeat": lambda _: hears.set()}
+    receiver = app.events.Receiver(connection, handlers=handlers)
 
     def watch():
         with suppress(TimeoutError):
-            receiver.capture(limit=None, timeout=20, wakeup=False)
+            receiver.capture(limit=None, timeout=60, wakeup=False)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
+    assert hears.wait(20), "no worker sends a heartbeat"
     try:
         yield ended
     finally:

@@ -1,8 +1,9 @@
 """Errors of a server, as a sentence for an operator instead of a traceback."""
 
 import redis
-from kombu.exceptions import OperationalError
-from sqlalchemy.exc import DBAPIError
+from kombu.exceptions import OperationalError as BrokerAway
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import OperationalError as PostgresAway
 
 #: Postgres' codes for a missing table or schema (its manual, appendix A).
 _NOT_MIGRATED = frozenset({"42P01", "3F000"})
@@ -14,7 +15,7 @@ def sentence_of(error: BaseException) -> str | None:
     """Return the sentence for an error of a server; None for any other error, which is a bug."""
     if isinstance(error, DBAPIError):
         return _of_postgres(error)
-    if isinstance(error, redis.RedisError | OperationalError):
+    if isinstance(error, redis.RedisError | BrokerAway):
         return f"redis: {first_line(error)}"
     return None
 
@@ -24,7 +25,8 @@ def _of_postgres(error: DBAPIError) -> str | None:
     if code in _NOT_MIGRATED:
         return f"postgres: {first_line(error.orig)}: run `billing migrate` first"
     # Without a code there was no connection.
-    if code is None or code.startswith(_SERVER_CODES):
+    is_away = code is None and isinstance(error, PostgresAway | InterfaceError)
+    if is_away or (code or "").startswith(_SERVER_CODES):
         return f"postgres: {first_line(error.orig)}"
     return None
 
