@@ -35,7 +35,9 @@ def relay(host: str, port: int, path: str) -> None:
     if not settings().stripe_secrets:
         raise click.ClickException("Set BILLING_STRIPE_WEBHOOK_SECRETS to verify webhooks.")
     logs.configure()
-    signal.signal(signal.SIGTERM, _stop)
+    # SIGINT too: a shell ignores it for its background jobs, but one sent to us is meant for us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     config = settings()
     limits = Limits(
         config.relay_connections, config.relay_connections_per_address, config.trusted_proxies
