@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import getpass
 import json
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,7 +80,10 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 def operator() -> str:
     """Return the actor of what the present user does."""
-    return f"operator:{getpass.getuser()}"
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"operator:uid-{os.getuid()}"
 
 
 def wants_json() -> bool:

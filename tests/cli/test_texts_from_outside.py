@@ -4,6 +4,7 @@ import datetime as dt
 import io
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -192,7 +193,6 @@ def test_only_the_screen_makes_a_console_of_rich():
 
 
 def test_a_terminal_that_can_not_show_a_letter_is_no_reason_to_stop():
-    import os
     import subprocess
 
     program = Path(sys.executable).with_name("billing")
@@ -203,3 +203,11 @@ def test_a_terminal_that_can_not_show_a_letter_is_no_reason_to_stop():
 
     assert answer.returncode == 1
     assert "Traceback" not in answer.stderr
+
+
+def test_an_operator_without_a_name_is_known_by_its_number(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+
+    assert screen.operator() == "operator:uid-54321"
