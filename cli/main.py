@@ -86,7 +86,7 @@ class Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = printable(error.message, keep="\n")  # type: ignore[misc]
+            error.message = printable(error.message, keep="\n\t")  # type: ignore[misc]
             raise
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
@@ -97,11 +97,14 @@ class Lazy(click.Group):
         except OSError as error:
             if error.filename is None:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
+            text = printable(str(error.filename))
+            raise click.ClickException(f"{text}: {error.strerror}.") from None
         except Exception as error:
-            from worker.server_errors import sentence_of  # its imports are slow
+            # Their imports are slow.
+            from cli.typed_values import sentence_of as sentence_of_value
+            from worker.server_errors import sentence_of
 
-            if sentence := sentence_of(error):
+            if sentence := sentence_of(error) or sentence_of_value(error):
                 raise click.ClickException(printable(sentence)) from None
             raise
 
