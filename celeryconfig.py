@@ -6,6 +6,7 @@ A comment gives the reason of a setting; the measurements are in docs/decisions/
 from billing_client import tls
 from billing_client.messages import MESSAGES
 from worker.settings import settings
+from worker.transport import queues
 
 _config = settings()
 
@@ -16,17 +17,14 @@ broker_transport = "worker.transport.transport:Transport"
 broker_use_ssl = tls.celery_options(broker_url)
 broker_transport_options = {
     "visibility_timeout": _config.visibility_timeout_s,
-    # The rate at which a dead worker's messages are requeued; stock Celery requeues 10 every
-    # 100 seconds.
-    "unacked_restore_interval": 5,
+    # The rate at which a dead worker's messages, and those that are to run later, are requeued;
+    # stock Celery requeues 10 every 100 seconds.
+    "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 500,
-    # Without these a half-open connection blocks the worker for ever.
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
+    **queues.TIMEOUTS,
 }
+broker_connection_timeout = queues.TIMEOUTS["socket_connect_timeout"]
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 #: Otherwise a worker exits when Redis reaches its maxmemory.

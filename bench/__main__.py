@@ -11,9 +11,9 @@ from worker import logs
 
 #: Modules of this package, each with `run(count=…, rounds=…) -> Result`.
 BENCHES = ("debits", "inbox", "holds", "access", "sweeps", "stripe")
-#: Run only by name: `bank` and `starving` take minutes, `latency` is part of `debits`, and `scale`
+#: Run only by name: `bank`, `growth` and `starving` take minutes, `latency` is part of `debits`, and `scale`
 #: first inserts ten million entries.
-NAMED = ("bank", "latency", "scale", "starving")
+NAMED = ("bank", "growth", "latency", "scale", "starving")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from billing.support import audit
 from billing.usage import post
 from billing_client import Debit, new_key
+from flows import audit
 from models.host import Account, Plan
-from worker.database import AUDIT_S, engine, transaction
+from worker.database import engine, transaction
 
 ACCOUNTS = 1000
 CREDITS = 1_000_000_000
@@ -74,8 +74,7 @@ def debits(count: int, *, first: int = 1, accounts: int = ACCOUNTS) -> Iterator[
 
 def check_ledger(*, with_chain: bool = True) -> None:
     """Run the audit. Raises LedgerDisagrees unless every invariant holds."""
-    with transaction(statement_timeout_s=AUDIT_S) as ctx:
-        report = audit.run(ctx, with_chain=with_chain)
+    report = audit.run(is_full=True, with_chain=with_chain)
     if not report.agrees:
         raise LedgerDisagrees(
             str({check: facts for check, facts in report.findings.items() if facts})

@@ -22,6 +22,8 @@
     │   ├── StatementRefused        a bank file; its tree is in billing/statements/errors.py
     │   ├── BankRejected            a transfer; its tree is in billing/bank/errors.py
     │   ├── StripeRejected          a Stripe event; its tree is in billing/stripe/errors.py
+    │   ├── ProcessKilled           it was begun three times, and killed its process each time
+    │   ├── MessageTooLarge         the message is larger than any that we send
     │   └── Malformed               the message does not have the form of its kind
     └── TryLater                transient: the same message may succeed in a while
         └── StripeAway              Stripe can't be reached, throttles, or fails
@@ -144,6 +146,14 @@ class StripeRefused(Rejected):
 
 class Malformed(Rejected):
     """The message is malformed: {problem}."""
+
+
+class ProcessKilled(Rejected):
+    """It was begun {times} times, and each time its process died before it was done."""
+
+
+class MessageTooLarge(Rejected):
+    """The message has {bytes} bytes, and may have {most}; only its beginning is kept."""
 
 
 class TryLater(BillingError):

@@ -1,7 +1,10 @@
 """`billing accounts`: an account as support sees it, and changes of its status."""
 
+import datetime as dt
+
 import click
 
+from billing.postgres import tolerant
 from billing.support import explain as explain_account
 from billing.support import overview
 from cli import account_status
@@ -31,7 +34,7 @@ for command in (account_status.suspend, account_status.reactivate, account_statu
 @json_option
 def show(account: str, last: int) -> None:
     """Show ACCOUNT (id or slug): balance, lots, holds, last entries and refusals."""
-    with transaction() as ctx:
+    with transaction() as ctx, tolerant.reading(ctx.session):
         account_view = overview.of(ctx, account, last=last)
     if not in_json(account_view):
         _show(account_view)
@@ -64,6 +67,8 @@ def _show(account: overview.Overview) -> None:
         "entry: id, recorded: recorded_at, what: description, amount, balance: balance_after, key",
         account.entries,
     )
+    for sentence in account.unreadable:
+        console.print(sentence, style="red", markup=False)
     if account.refusals:
         columns = "recorded: recorded_at, operation, units, reason, key"
         table(f"last {len(account.refusals)} refusals", columns, account.refusals)
@@ -71,18 +76,39 @@ def _show(account: overview.Overview) -> None:
 
 @accounts.command()
 @click.argument("account")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=explain_account.AT_ONCE,
+    show_default=True,
+    help="The most entries and refusals of a page.",
+)
+@click.option("--before", help="Show the page before this CURSOR, which the later page gives.")
+@click.option("--since", type=click.DateTime(), help="Show nothing before this time, in UTC.")
 @json_option
-def explain(account: str) -> None:
+def explain(account: str, limit: int, before: str | None, since: dt.datetime | None) -> None:
     """Explain the balance of ACCOUNT (id or slug), with the money behind its credits."""
-    with transaction() as ctx:
-        lines, summary = explain_account.of(ctx, account)
+    cursor = _cursor(before) if before else explain_account.Cursor()
+    since = since and since.replace(tzinfo=dt.UTC)
+    with transaction() as ctx, tolerant.reading(ctx.session):
+        history = explain_account.of(ctx, account, limit=limit, before=cursor, since=since)
         money = explain_account.money(ctx, account)
-    if in_json({"lines": lines, "money": money, "now": summary}):
+    shown = {"lines": history.lines, "money": money, "now": history.now, "next": history.next}
+    if in_json(shown):
         return
     change = {"change": lambda line: f"{line.change:+,}" if line.count else None}
     title = f"how the balance of {account} came about"
-    table(title, "when, what, change, balance", lines, change)
+    table(title, "when, what, change, balance", history.lines, change)
+    if history.next:
+        console.print(f"earlier: billing accounts explain {account} --before {history.next}")
     if money:
         table("money behind the credits", MONEY, money)
-    for sentence in summary:
-        console.print(sentence)
+    for sentence in history.now:
+        console.print(sentence, markup=False)
+
+
+def _cursor(text: str) -> explain_account.Cursor:
+    try:
+        return explain_account.cursor_of(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no cursor.", param_hint="--before") from None

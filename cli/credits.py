@@ -6,11 +6,20 @@ import click
 
 from billing.purchases import purchases
 from billing.renewal import expiry, plan_changes, renewals, repairs
+from billing.support import repair_times
 from billing.sweep import SweepResult
-from cli.screen import console, dry_run_option, in_json, json_option, table
+from cli.screen import (
+    console,
+    dry_run_option,
+    in_json,
+    json_option,
+    operator,
+    show_list,
+    table,
+)
 from cli.topic import Topic
 from flows import sweeps
-from worker.database import rehearsal
+from worker.database import rehearsal, transaction
 
 #: The most accounts of a dry run: it keeps them locked until it is rolled back.
 REHEARSED = 1000
@@ -53,6 +62,24 @@ def repair(dry_run: bool) -> None:
     else:
         results = sweeps.over_all(repairs.sweep)
     _show(results, dry_run=dry_run)
+
+
+@credits.command("repair-times")
+@dry_run_option()
+@json_option
+def repair_unreadable_times(dry_run: bool) -> None:
+    """Replace times that no program can read, such as the year 20000, and record each repair.
+
+    Before migration 0018 the main app could pass such a time when it placed a hold.
+    """
+    with rehearsal() if dry_run else transaction(actor=operator()) as ctx:
+        times = repair_times.repair(ctx)
+    show_list(
+        {"dry_run": dry_run, "times": times},
+        f"{len(times)} times {'would be' if dry_run else 'were'} replaced",
+        "table, row, column, before, after",
+        times,
+    )
 
 
 def _run(*acts: Callable[..., list[SweepResult]], dry_run: bool) -> None:

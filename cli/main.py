@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "outbox": "List, replay or drop events for the main app.",
     "preflight": "Check whether a worker can run here; exit 1 if not.",
     "relay": "Receive Stripe's webhooks and hand them to the worker, until Ctrl-C.",
+    "roles": "Make and check the database roles: owner, workers, apps and readers.",
     "run": "Run everything on this machine until Ctrl-C.",
     "samples": "Load sample plans and accounts into an empty database.",
     "stack": "Run the embedded Postgres and Redis in the background.",

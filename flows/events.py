@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Protocol
 
-from billing.errors import TryLater
+from billing.errors import ProcessKilled, TryLater
 from billing.events import deliveries
 from billing.events.deliveries import Outgoing
 from billing_client.events import Event
 from gateways.event_queue import EventQueue
 from gateways.webhooks import Webhooks
-from worker import clock
+from worker import clock, deaths
 from worker.database import transaction
 from worker.settings import settings
 
@@ -51,13 +51,47 @@ def deliver_due(to: Sequence[Channel], *, budget_s: float = BUDGET_S) -> dict[st
             claimed = deliveries.claim(ctx)
         if not claimed:
             break
-        has_ended = _send_all(claimed, to, deadline=deadline)
-        with transaction() as ctx:
-            deliveries.record(ctx, claimed)
+        has_ended = _send_and_record(claimed, to, deadline=deadline)
         counted.update(_outcome(outgoing) for outgoing in claimed)
         if has_ended:
             break
     return dict(counted)
+
+
+def _send_and_record(
+    claimed: Sequence[Outgoing], to: Sequence[Channel], *, deadline: float
+) -> bool:
+    """Send events and record the outcomes; returns as `_send_all`.
+
+    If a process died at one of them, each is sent alone, those of the suspect's account last.
+    """
+    names = [f"outbox:{outgoing.event.id}" for outgoing in claimed]
+    known = dict(zip(names, deaths.of(names), strict=True))
+    if not any(known.values()):
+        with deaths.counted(names):
+            has_ended = _send_all(claimed, to, deadline=deadline)
+            _record(claimed)
+        return has_ended
+    worst: dict[int | None, int] = {}
+    for outgoing, count in zip(claimed, known.values(), strict=True):
+        account_id = outgoing.event.account_id
+        worst[account_id] = max(worst.get(account_id, 0), count)
+    for outgoing in sorted(claimed, key=lambda item: (worst[item.event.account_id], item.event.id)):
+        name = f"outbox:{outgoing.event.id}"
+        if known[name] >= deaths.MOST:
+            outgoing.kill(ProcessKilled(times=known[name]))
+            _record([outgoing])
+            deaths.forget([name])
+            continue
+        with deaths.counted([name]):
+            _send_all([outgoing], to, deadline=deadline)
+            _record([outgoing])
+    return False
+
+
+def _record(sent: Sequence[Outgoing]) -> None:
+    with transaction() as ctx:
+        deliveries.record(ctx, sent)
 
 
 def _send_all(claimed: Sequence[Outgoing], to: Sequence[Channel], *, deadline: float) -> bool:

@@ -52,7 +52,9 @@ def run() -> None:
         },
     )
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        # Only if it is missing: IF NOT EXISTS asks for the right to create one even if it is there.
+        if connection.execute(text(f"SELECT to_regnamespace('{SCHEMA}')")).scalar() is None:
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         connection.commit()
         context.configure(
             connection=connection,

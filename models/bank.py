@@ -85,6 +85,8 @@ class StatementFile(Ours, table="statement_files"):
 class StatementFilePart(Ours, table="statement_file_parts"):
     """A part of a file's bytes; the parts in order are the file."""
 
+    __table_args__ = (CheckConstraint("octet_length(content) <= 1048576", name="size"),)
+
     file_id: Mapped[int] = mapped_column(ForeignKey(StatementFile.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     content: Mapped[bytes]

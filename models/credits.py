@@ -190,6 +190,10 @@ class InboxRow(Ours, table="inbox"):
     """
 
     __table_args__ = (
+        CheckConstraint(
+            "octet_length(task) <= 255 AND octet_length(arguments::text) <= 65536",
+            name="size",
+        ),
         {
             "postgresql_with": {
                 "autovacuum_vacuum_scale_factor": 0.01,

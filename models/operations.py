@@ -1,11 +1,11 @@
-"""Outbox, dead letters, slots of the timetable and audit findings."""
+"""Outbox, dead letters, slots of the timetable, audit findings and anchors of the hash chains."""
 
 import datetime as dt
 
-from sqlalchemy import ARRAY, CheckConstraint, Text, text
+from sqlalchemy import ARRAY, CheckConstraint, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import BigInt, Counter, NewId, Ours, partial_index
+from models.base import BigInt, Counter, NewId, Ours, OwnerId, partial_index
 
 
 class OutboxEvent(Ours, table="outbox"):
@@ -89,3 +89,61 @@ class Finding(Ours, table="findings"):
     found_at: Mapped[dt.datetime]
     seen_at: Mapped[dt.datetime]
     closed_at: Mapped[dt.datetime | None]
+
+
+class ChainAnchor(Ours, table="chain_anchors"):
+    """The head of an account's hash chain when an audit last verified it.
+
+    `mac`: the hash of the row itself. `published_entries`: its entries when it was last written to
+    the file or the log.
+    """
+
+    account_id: Mapped[OwnerId]
+    entries: Mapped[BigInt]
+    entry_id: Mapped[BigInt]
+    last_hash: Mapped[bytes]
+    balance: Mapped[BigInt]
+    mac: Mapped[bytes]
+    anchored_at: Mapped[dt.datetime]
+    published_entries: Mapped[BigInt] = mapped_column(server_default=text("0"))
+
+
+class ChainTotal(Ours, table="chain_total"):
+    """What all anchors make together, in one row, and how far a full audit has come.
+
+    `old_id`: the last entry with a hash of version 1; after `old_ended_at` no later one may have
+    it. `full_after`: the account up to which the running full audit has come.
+    """
+
+    __table_args__ = (CheckConstraint("id = 1", name="id"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    accounts: Mapped[BigInt]
+    digest: Mapped[bytes]
+    old_id: Mapped[BigInt]
+    old_seen_at: Mapped[dt.datetime]
+    old_ended_at: Mapped[dt.datetime | None]
+    full_after: Mapped[BigInt | None]
+    full_began_at: Mapped[dt.datetime | None]
+    full_at: Mapped[dt.datetime | None]
+    mac: Mapped[bytes]
+
+
+class AllowedRole(Ours, table="allowed_roles"):
+    """A role of Postgres that `billing roles` gave the rights of a part, renewed by migrations."""
+
+    __table_args__ = (CheckConstraint("part IN ('worker', 'app', 'read_only')", name="part"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    part: Mapped[str]
+
+
+class Repair(Ours, table="repairs"):
+    """A repair by an operator, with the values before and after. Rows are only added."""
+
+    id: Mapped[NewId]
+    act: Mapped[str]
+    subject: Mapped[str]
+    facts: Mapped[dict[str, object]]
+    actor: Mapped[str]
+    recorded_at: Mapped[dt.datetime]

@@ -7,7 +7,8 @@ undoes.
 import datetime as dt
 import uuid
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.bank import BankLine
@@ -42,7 +43,14 @@ class TransferInvoice(Ours, table="transfer_invoices"):
         CheckConstraint("state IN ('open', 'paid', 'void', 'refunded')", name="state"),
         CheckConstraint("period_end > period_start", name="period_end"),
         Index("transfer_invoices_account_idx", "account_id", "state"),
+        Index(None, "account_id", "key", unique=True),
         partial_index("transfer_invoices_due_idx", "next_step_at", where="state = 'open'"),
+        Index(
+            "transfer_invoices_open_amount_idx",
+            "currency",
+            text("(due_minor - settled_minor - waived_minor)"),
+            postgresql_where=text("state = 'open'"),
+        ),
     )
 
     id: Mapped[NewId]
@@ -51,7 +59,7 @@ class TransferInvoice(Ours, table="transfer_invoices"):
     plan_id: Mapped[BigInt]
     number: Mapped[str] = mapped_column(index=True, unique=True)
     reference: Mapped[str] = mapped_column(index=True, unique=True)
-    key: Mapped[str] = mapped_column(index=True, unique=True)
+    key: Mapped[str]
     currency: Mapped[str]
     due_minor: Mapped[BigInt] = mapped_column(CheckConstraint("due_minor > 0", name="due_minor"))
     settled_minor: Mapped[BigInt] = mapped_column(server_default=text("0"))
@@ -94,6 +102,7 @@ class Transfer(Ours, table="transfers"):
         partial_index("transfers_review_idx", "id", where="review IS NOT NULL"),
         Index(None, "account", "booking_date"),
         Index(None, "account", "currency", "amount_minor"),
+        Index(None, "currency", "amount_minor", "booking_date"),
     )
 
     id: Mapped[NewId]
@@ -113,6 +122,22 @@ class Transfer(Ours, table="transfers"):
     reversed_by: Mapped[BigInt | None] = mapped_column(unique=True)
     version: Mapped[int] = mapped_column(server_default=text("1"))
     recorded_at: Mapped[dt.datetime]
+
+
+class CustomerName(Ours, table="customer_names"):
+    """The words of the names of an account with invoices, by which matching finds payers."""
+
+    __table_args__ = (Index("customer_names_words_idx", "words", postgresql_using="gin"),)
+
+    account_id: Mapped[OwnerId]
+    words: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+
+class NameToRead(Ours, table="names_to_read"):
+    """An account with a new invoice or another name; the next matching reads its names."""
+
+    id: Mapped[NewId]
+    account_id: Mapped[BigInt]
 
 
 class MatchingMark(Ours, table="matching_marks"):

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from billing.bank.intake import files
 from billing.bank.invoicing import issue
 from billing.bank.review import decisions, reviewers
 from billing.bank.review.decisions import Review
@@ -19,7 +18,7 @@ from worker.settings import settings
 def import_statement(message: ImportStatement) -> dict[str, object]:
     """Import a file that is in the database, then match the new transfers."""
     outcome = import_file_flow.import_file(message.file_id)
-    report = match.run()
+    report = match.in_turns(match_due.apply_async)
     ends: Counter[str] = Counter()
     for end in import_file_flow.with_ends(outcome).ends:
         ends[f"lines_{end.end}"] += end.lines
@@ -61,17 +60,19 @@ def sweep_files() -> dict[str, object]:
     """Import the files of the drop folder, and files whose message was lost."""
     folder = settings().statement_folder
     outcomes = drop_folder.sweep(folder) if folder else []
-    with transaction() as ctx:
-        file_ids = files.waiting(ctx.session, limit=drop_folder.AT_ONCE)
-    outcomes += [import_file_flow.import_file(file_id) for file_id in file_ids]
-    refused = sum(outcome.outcome == "refused" for outcome in outcomes)
-    return {"files": len(outcomes), "refused": refused}
+    outcomes += drop_folder.import_received()
+    counts = Counter(outcome.outcome for outcome in outcomes)
+    return {
+        "files": len(outcomes) - counts["unreadable"],
+        "refused": counts["refused"],
+        "unreadable": counts["unreadable"],
+    }
 
 
 @app.task(name="bank.match_due", is_tick=True)
 def match_due() -> dict[str, object]:
     """Match new transfers, and those that new invoices or released statements let match now."""
-    return match.run().counts()
+    return match.in_turns(match_due.apply_async).counts()
 
 
 @app.task(name="bank.bill_due", is_tick=True)

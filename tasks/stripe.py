@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from typing import Any
 
 from billing.operations import slots
 from billing.stripe import drift, inbox_upkeep, links
@@ -30,16 +31,21 @@ BACKFILL_S = 120.0
 NO_KEY: dict[str, object] = {"why_not": "no API key is set"}
 
 
-@app.task(name=StripeWebhook.TASK, message=StripeWebhook)
-def receive(message: StripeWebhook) -> dict[str, object]:
+@app.task(name=StripeWebhook.TASK, message=StripeWebhook, bind=True)
+def receive(self: Any, message: StripeWebhook) -> dict[str, object]:
     """Verify, store and apply a webhook, and those that wait behind it."""
-    return stripe_batch.summary(stripe_batch.work(message))
+    return stripe_batch.summary(stripe_batch.work(message, is_alone=_came_back(self.request)))
 
 
-@app.task(name=ApplyStripeEvent.TASK, message=ApplyStripeEvent)
-def apply(message: ApplyStripeEvent) -> dict[str, object]:
+@app.task(name=ApplyStripeEvent.TASK, message=ApplyStripeEvent, bind=True)
+def apply(self: Any, message: ApplyStripeEvent) -> dict[str, object]:
     """Apply an event that the relay has stored, and those that wait behind it."""
-    return stripe_batch.summary(stripe_batch.work(message))
+    return stripe_batch.summary(stripe_batch.work(message, is_alone=_came_back(self.request)))
+
+
+def _came_back(request: Any) -> bool:
+    """Whether the message was tried before, so that a process may have died of it."""
+    return bool(request.retries or (request.delivery_info or {}).get("redelivered"))
 
 
 @app.task(name=AnnounceCheckout.TASK, message=AnnounceCheckout)

@@ -113,6 +113,10 @@ def pytest_configure(config):
     from worker import schema
 
     schema.upgrade()
+    if os.environ.get("TEST_AS_WORKER"):
+        from tests import as_worker
+
+        as_worker.begin()
 
 
 def _take_servers(folder):

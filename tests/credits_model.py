@@ -201,7 +201,7 @@ class Account:
         self.lots.append(lot)
 
 
-#: What a key stands for that nothing but reversals has named.
+#: What a key stands for that nothing but a reversal has named.
 MARK = object()
 
 
@@ -213,15 +213,20 @@ class Model:
         self.prices = {
             operation: [(FOR_EVER.replace(year=1), *p)] for operation, p in prices.items()
         }
+        #: (account, key) -> hold
         self.holds = {}
-        #: (kind of act, key) -> (what was asked, the first answer)
+        #: (kind of act, account, key) -> (what was asked, the first answer): keys are the account's
         self.known = {}
-        #: (account, key) of reversals that came before the key was used
-        self.reversed_first = set()
 
     def cost(self, operation, units, at):
-        """Credits that the version in force at that time asks for, or None."""
-        past = [each for each in self.prices.get(operation, ()) if each[0] <= at]
+        """Credits that the version in force at that time asks for, or None.
+
+        The first price counts for the work before it, which waited for it.
+        """
+        versions = self.prices.get(operation, [])
+        past = [each for each in versions if each[0] <= at]
+        if not any(each[1] is not None for each in past):
+            past = [each for each in versions if each[1] is not None][:1]
         if not past or past[-1][1] is None:
             return None
         _, credits, per, is_fixed = past[-1]
@@ -277,13 +282,13 @@ class Model:
             for lot, taken in parts:
                 lot.held += taken
             until = now + dt.timedelta(seconds=ttl_s)
-            self.holds[key] = Hold(account, operation, cost, now, until, parts)
+            self.holds[account, key] = Hold(account, operation, cost, now, until, parts)
             return Said("held", cost)
 
         if account not in self.accounts:
             return Said("rejected", reason="UnknownAccount")
         said = self._once("key", key, asked, own_key=key, act=hold)
-        if said.outcome == "held" and self.holds[key].state != "held":
+        if said.outcome == "held" and self.holds[account, key].state != "held":
             return Said("refused", reason="HoldEnded")
         return said
 
@@ -328,18 +333,15 @@ class Model:
         own_key = f"billing:reversal:{key}"
 
         def give_back():
-            if key in self.holds and self.holds[key].account != account:
-                raise No("KeyReused")
-            if key in self.holds and ("finish", key) not in self.known:
+            if (account, key) in self.holds and ("finish", account, key) not in self.known:
                 raise No("HoldNotFinished")
             ledger = self._account(account)
             refused = No("ReversedFirst", is_final=True)
-            if self.known.setdefault(("key", key), (MARK, refused.said))[0] is MARK:
-                self.reversed_first.add((account, key))
+            if self.known.setdefault(("key", account, key), (MARK, refused.said))[0] is MARK:
                 raise refused
-            paid_as, (_, said) = key, self.known["key", key]
-            if said.outcome in {"held", "refused"} and ("finish", key) in self.known:
-                paid_as, (_, said) = f"billing:finish:{key}", self.known["finish", key]
+            paid_as, (_, said) = key, self.known["key", account, key]
+            if said.outcome in {"held", "refused"} and ("finish", account, key) in self.known:
+                paid_as, (_, said) = f"billing:finish:{key}", self.known["finish", account, key]
             if said.outcome not in {"taken", "granted"}:
                 raise No("NothingToReverse", is_final=True)
             paid = [e for e in ledger.entries if e.key == paid_as and e.kind == "deduction"]
@@ -358,9 +360,7 @@ class Model:
             ledger.repay(now)
             return Said("given", -entry.amount)
 
-        return self._once(
-            "reverse", (account, key), ("reverse", account), own_key=own_key, act=give_back
-        )
+        return self._once("reverse", key, ("reverse", account), own_key=own_key, act=give_back)
 
     def expire_holds(self, now):
         due = [h for h in self.holds.values() if h.state == "held" and h.expires_at <= now]
@@ -401,25 +401,23 @@ class Model:
     # --- what they share ---------------------------------------------------------------------------
 
     def _once(self, kind, key, asked, *, own_key, act):
-        if (kind, key) in self.known:
-            first_asked, said = self.known[kind, key]
+        account = asked[1]
+        if (kind, account, key) in self.known:
+            first_asked, said = self.known[kind, account, key]
             if asked == first_asked:
                 return said
-            is_reversed = (asked[1], key) in self.reversed_first
-            if is_reversed and asked[0] == "debit":
+            if first_asked is MARK and asked[0] == "debit":
                 return Said("refused", reason="ReversedFirst")
-            # A key that only other accounts have reversed is free.
-            if is_reversed or first_asked is not MARK:
-                return Said("rejected", reason="KeyReused")
+            return Said("rejected", reason="KeyReused")
         try:
             said = act()
         except No as no:
             if not no.is_final:
                 return no.said
             said = no.said
-            shown = key[1] if said.reason == "ReversedFirst" else own_key
-            self.accounts[asked[1]].refusals.append((shown, said.reason))
-        self.known[kind, key] = (asked, said)
+            shown = key if said.reason == "ReversedFirst" else own_key
+            self.accounts[account].refusals.append((shown, said.reason))
+        self.known[kind, account, key] = (asked, said)
         return said
 
     def _account(self, name):
@@ -428,8 +426,8 @@ class Model:
         return self.accounts[name]
 
     def _hold(self, account, key):
-        hold = self.holds.get(key)
-        if hold is None or hold.account != account:
+        hold = self.holds.get((account, key))
+        if hold is None:
             raise No("UnknownHold")
         return hold
 

@@ -15,6 +15,7 @@ from billing.sweep import SweepResult
 from billing.usage import post
 from billing.usage.post import Answer
 from billing_client import Debit, Grant
+from flows import audit as whole_audit
 from models.calendar import CreditCalendar
 from models.credits import PlanPolicy
 from models.host import Account, CreditTransaction, Plan
@@ -159,8 +160,7 @@ class Ledger:
         return {lot.source: lot.remaining for lot in self.see(slug).lots}
 
     def audit(self) -> audit.Report:
-        with transaction() as ctx:
-            return audit.run(ctx.at(self.now))
+        return whole_audit.run(now=self.now, is_full=True)
 
 
 class History(str):

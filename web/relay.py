@@ -12,7 +12,10 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
+from kombu.exceptions import OperationalError
+
 from billing.errors import Rejected
+from billing.postgres.transient import is_transient
 from billing.stripe import events, inbox
 from billing.stripe.errors import BodyTooLarge, Unreadable
 from billing.stripe.events import Event
@@ -34,6 +37,8 @@ PATH = "/stripe/webhook"
 HEALTH_PATH = "/health"
 #: Ringing while Redis is away takes some seconds each time; the sweep comes by itself in 30.
 BELL_RESTS_S = 10.0
+#: While a store rests, the others are asked before it.
+STORE_RESTS_S = 10.0
 #: Digits of a sensible content length.
 MAX_DIGITS = 15
 
@@ -63,23 +68,49 @@ class Answer(NamedTuple):
 Store = Callable[[Webhook], None]
 
 
-class Bell:
-    """The doorbell of the worker; without it an event is applied half a minute later.
+class Rest:
+    """A rest after a failure, so that a server that hangs does not slow down every webhook.
 
-    After a failure it rests, so that a broker that is away does not slow down every webhook.
+    The first request after the rest tries the server, and the others go on without it meanwhile.
     """
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = 0.0
+
+    def is_on(self) -> bool:
+        """Whether to do without; at the end of the rest, false for one caller only."""
+        now = time.monotonic()
+        if now < self._until:
+            return True
+        if self._until:
+            self._until = now + self._seconds
+        return False
+
+    def begin(self) -> None:
+        """Begin a rest."""
+        self._until = time.monotonic() + self._seconds
+
+    def end(self) -> None:
+        """End it: the server answered."""
+        self._until = 0.0
+
+
+class Bell:
+    """The doorbell of the worker; without it an event is applied half a minute later."""
+
     def __init__(self) -> None:
-        self._rests_until = 0.0
+        self._rest = Rest(BELL_RESTS_S)
 
     def ring(self, number: int) -> None:
         """Tell the worker which event waits, unless that failed a moment ago."""
-        if time.monotonic() < self._rests_until:
+        if self._rest.is_on():
             return
         try:
             _client().send(ApplyStripeEvent(number))
+            self._rest.end()
         except Exception as error:
-            self._rests_until = time.monotonic() + BELL_RESTS_S
+            self._rest.begin()
             log.warning("bell_not_rung", number=number, error=type(error).__name__)
 
 
@@ -111,7 +142,7 @@ class Relay:
         self, path: str = PATH, *, stores: Sequence[Store] = (into_inbox, onto_queue)
     ) -> None:
         self._path = path
-        self._stores = stores
+        self._stores = [(store, Rest(STORE_RESTS_S)) for store in stores]
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -149,11 +180,17 @@ class Relay:
 
     def _kept(self, webhook: Webhook) -> Answer:
         about = {"event_id": webhook.event.id, "event_type": webhook.event.type}
-        for store in self._stores:
+        # A store that failed a moment ago comes last: it may hang again, and Stripe does not wait.
+        rested = sorted([(rest.is_on(), place) for place, (_, rest) in enumerate(self._stores)])
+        for _, place in rested:
+            store, rest = self._stores[place]
             try:
                 store(webhook)
+                rest.end()
             except Exception as error:
-                # Even after a bug the next store may take it.
+                # Even after a bug the next store may take it; only a server that is away rests.
+                if isinstance(error, OperationalError) or is_transient(error):
+                    rest.begin()
                 name = type(error).__name__
                 log.warning("webhook_not_stored", store=store.__name__, error=name, **about)
             else:

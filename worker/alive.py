@@ -1,7 +1,8 @@
 """The health check of a container: a file that the worker's event loop touches.
 
 It touches the file while Postgres lets this worker in. It does not ask the broker: while Redis is
-down, healthy workers are not restarted.
+down, healthy workers are not restarted. A second file says whether the worker is ready: a reader of
+debits that waits for a server is not, from the first seconds on.
 """
 
 import os
@@ -23,6 +24,8 @@ log = logger(__name__)
 #: Seconds between two touches, and the age of the file at which a worker counts as stuck.
 TOUCH_EVERY_S = 5
 STUCK_AFTER_S = 60
+#: The age of the other file at which a worker is not ready.
+NOT_READY_AFTER_S = 15
 #: Seconds between two questions to Postgres, and between two lines about its silence.
 ASK_EVERY_S = 5.0
 LOG_EVERY_S = 60.0
@@ -36,12 +39,26 @@ def alive_file(name: str) -> Path:
     return folder / f"billing-{name.split('@', 1)[0]}.alive"
 
 
+def ready_file(name: str) -> Path:
+    """Return the file that the worker touches while it reaches its servers."""
+    return alive_file(name).with_suffix(".ready")
+
+
 def is_alive(name: str) -> bool:
     """Whether the worker touched its file within the last minute."""
+    return _age_s(alive_file(name)) < STUCK_AFTER_S
+
+
+def is_ready(name: str) -> bool:
+    """Whether the worker is alive, and reached its servers a moment ago."""
+    return is_alive(name) and _age_s(ready_file(name)) < NOT_READY_AFTER_S
+
+
+def _age_s(file: Path) -> float:
     try:
-        return time.time() - alive_file(name).stat().st_mtime < STUCK_AFTER_S
+        return time.time() - file.stat().st_mtime
     except OSError:
-        return False
+        return float("inf")
 
 
 def touch(file: Path) -> None:
@@ -109,14 +126,17 @@ class Alive(bootsteps.StartStopStep):
         self._watch = PostgresWatch()
         self._watch.ask()
         self._watch.start()
-        self._touch(alive_file(parent.hostname))
-        self._timer = parent.timer.call_repeatedly(
-            TOUCH_EVERY_S, self._touch, (alive_file(parent.hostname),)
-        )
+        self._touch(parent)
+        self._timer = parent.timer.call_repeatedly(TOUCH_EVERY_S, self._touch, (parent,))
 
-    def _touch(self, file: Path) -> None:
-        if self._watch is not None and self._watch.has_answered:
-            touch(file)
+    def _touch(self, parent: Any) -> None:
+        if self._watch is None or not self._watch.has_answered:
+            return
+        touch(alive_file(parent.hostname))
+        # A reader of debits is always at both servers, and knows first.
+        reader = getattr(parent, "debit_reader", None)
+        if reader is None or reader.is_ready:
+            touch(ready_file(parent.hostname))
 
     def stop(self, parent: Any) -> None:
         """Stop touching the file."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -10,12 +11,29 @@ from sqlalchemy.orm import Session
 
 from billing.context import Context, Policy
 from worker import clock
+from worker.half_open import Watch
 from worker.settings import settings
 
 #: Seconds that one statement of the audit may take, because it reads whole tables.
 AUDIT_S = 1800
 #: Seconds to wait for a connection to Postgres.
-CONNECT_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 3
+#: A connection whose other end is gone is noticed within 10 seconds: by bytes that nobody
+#: acknowledges (milliseconds), or by probes of an idle one. `worker.half_open` sees the rest.
+_TCP = {
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+
+
+#: Milliseconds that the transactions of a task wait for a lock; None: as long as the setting says.
+task_lock_wait_ms: ContextVar[int | None] = ContextVar("lock_wait_ms", default=None)
+
+
+#: The watch over the engine's connections, once there is an engine.
+_watches: list[Watch] = []
 
 
 @cache
@@ -28,7 +46,7 @@ def engine() -> Engine:
         f" -clock_timeout={config.lock_timeout_s}s"
         " -cidle_in_transaction_session_timeout=120s"
     )
-    return create_engine(
+    made = create_engine(
         config.database_url,
         # An error's text is logged and kept, so it must not contain a message's values.
         hide_parameters=True,
@@ -38,24 +56,34 @@ def engine() -> Engine:
             "options": options,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": "billing",
-            "keepalives_idle": 30,
+            **_TCP,
         },
     )
+    _watches.append(Watch(made, made.dialect.create_connect_args(made.url)[1]))
+    return made
 
 
 @contextmanager
 def transaction(
-    *, actor: str = "billing", statement_timeout_s: int | None = None
+    *,
+    actor: str = "billing",
+    statement_timeout_s: int | None = None,
+    lock_wait_ms: int | None = None,
 ) -> Iterator[Context]:
     """Open one transaction: commit at the end, roll back on any error.
 
     Args:
         actor: The name recorded as the cause of its changes.
         statement_timeout_s: A longer timeout than the setting, for the audit.
+        lock_wait_ms: A shorter wait for locks than the setting, or the task, allows.
     """
+    wait_ms = task_lock_wait_ms.get() if lock_wait_ms is None else lock_wait_ms
     with Session(engine(), expire_on_commit=False) as session, session.begin():
         if statement_timeout_s is not None:
+            # Not yet: the audit chooses the isolation of its transaction first.
             event.listen(session, "after_begin", _allow(statement_timeout_s))
+        if wait_ms is not None:
+            session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield _context(session, actor)
 
 
@@ -109,5 +137,7 @@ def is_away(error: BaseException) -> bool:
 
 def after_fork() -> None:
     """Forget the parent's connections in a forked child, without closing them for the parent."""
+    for watch in _watches:
+        watch.forget()
     if engine.cache_info().currsize:
         engine().dispose(close=False)

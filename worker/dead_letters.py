@@ -11,11 +11,12 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from typing import cast
 
-from billing.errors import Malformed
+from billing.errors import Malformed, MessageTooLarge
 from billing.operations import dead_letters
 from billing.operations.dead_letters import DeadMessage
 from billing.postgres.transient import is_transient
 from billing.usage.post import Answer
+from billing_client.fields import MAX_MESSAGE_BYTES
 from worker.database import transaction
 from worker.logs import logger
 from worker.transport import envelope, queues
@@ -164,9 +165,20 @@ def _parked(raw: bytes) -> DeadMessage:
 
 
 def _unread(raw: bytes, known_tasks: Container[str]) -> DeadMessage:
+    if raw.startswith(queues.TOO_LARGE.encode()):
+        return _too_large(raw)
     problem = "its delivery tag or delivery info is missing, or another message has the tag"
     try:
         envelope.read(raw, known_tasks=known_tasks)
     except Malformed as error:
         problem = str(error.facts["problem"])
     return from_raw(raw, problem)
+
+
+def _too_large(kept: bytes) -> DeadMessage:
+    """Return the dead message of what the quarantine has of a message that is too large."""
+    size, _, beginning = kept.removeprefix(queues.TOO_LARGE.encode()).partition(b":")
+    error = MessageTooLarge(bytes=int(size), most=MAX_MESSAGE_BYTES)
+    # Without a queue: what is cut can't be replayed.
+    dead = from_raw(beginning, "")
+    return dataclasses.replace(dead, error=error.name, reason=str(error), queue=None)

@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 
 import redis
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 
 from billing_client import tls
-from models import SCHEMA
 from models.host import HOST_TABLES, CreditTransaction
 from worker import clock, schema
 from worker.database import engine
+from worker.roles import catalog, owner
+from worker.roles import check as check_roles
 from worker.settings import BadSettings, deprecations, settings
 from worker.transport import queues
 
@@ -98,6 +98,7 @@ def _postgres() -> Iterator[Fact]:
             yield from _server(connection)
             yield from _host_tables(connection)
             yield from _schema(connection)
+            yield from _rights(connection)
     except DBAPIError as error:
         yield Fact("postgres", "unreachable", str(error.orig).strip().splitlines()[0])
 
@@ -175,13 +176,30 @@ def _kind(type_: sa.types.TypeEngine[object]) -> str:
 
 
 def _schema(connection: sa.Connection) -> Iterator[Fact]:
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    current, head = context.get_current_revision(), schema.head()
+    current, head = schema.revision_of(connection), schema.head()
     if current == head:
         yield Fact("schema", "ok", f"The schema is at {head}, as this version needs.")
-        return
-    text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
-    yield Fact("schema", "problem", text)
+    elif schema.is_newer(connection):
+        level: Level = "warning" if schema.may_run(connection) else "problem"
+        yield Fact("schema", level, schema.newer_sentence(connection))
+    else:
+        text = f"The schema is at {current} and must be at {head}: run `billing migrate`."
+        yield Fact("schema", "problem", text)
+
+
+def _rights(connection: sa.Connection) -> Iterator[Fact]:
+    """Name each right that a worker needs and this role lacks, and an owner that is a superuser."""
+    role = connection.execute(sa.text("SELECT current_user")).scalar_one()
+    lacking = check_roles.described(catalog.missing(connection, role, "worker"))
+    for right in lacking:
+        text = f"The role {role} may not {right}: run `billing roles apply --worker {role}`."
+        yield Fact("rights", "problem", text)
+    present = owner.of_schema(connection)
+    if present is not None and present[1]:
+        text = f"The schema is owned by the superuser {present[0]}: run `billing roles apply`."
+        yield Fact("rights", "warning", text)
+    if not lacking:
+        yield Fact("rights", "ok", f"The role {role} has the rights that a worker needs.")
 
 
 def _redis() -> Iterator[Fact]:

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     ledger_key: SecretStr | None = None
     """Secret that makes the entry hashes HMACs. Set it before the first entry and never change it;
     keep it from those who may write to the database."""
+    chain_anchors: str = ""
+    """Where each night keeps the heads of the hash chains outside the database: the path of a file,
+    or `log`. `billing audit --anchors FILE` compares the ledger with it."""
 
     debit_batch_size: int = Field(
         default=2000,
@@ -115,6 +118,8 @@ class Settings(BaseSettings):
     """The longest that a statement may wait for a lock."""
     migration_lock_timeout_s: int = Field(default=5, ge=1)
     """A migration that waits longer for a lock gives up, before the app queues behind it."""
+    owner_role: str = Field(default="billing_owner", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """The role without log-in that owns the schema `billing`; `billing migrate` makes it."""
 
     stripe_webhook_secrets: SecretStr | None = None
     """Secrets of the webhook endpoints (`whsec_…`), separated by commas. During a rotation set

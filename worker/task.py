@@ -2,6 +2,7 @@
 
 Rejected, InvalidMessage     an answer: kept as a dead letter, not retried
 TryLater, transient errors   retried with backoff and jitter, then kept as a dead letter
+a locked account             retried likewise, more often: it waits in Redis and holds no process
 any other error              a bug: logged with its traceback and kept as a dead letter
 a killed process             retried a few times, then kept; at its time limit kept at once
 """
@@ -22,11 +23,19 @@ from billing_client import InvalidMessage
 from billing_client.client import HIDDEN
 from billing_client.message import Message
 from worker import dead_letters
+from worker.database import task_lock_wait_ms
 from worker.logs import logger
 from worker.server_errors import sentence_of
 from worker.settings import settings
 
 log = logger(__name__)
+
+
+#: Milliseconds that a task waits for a lock. A tick waits as long as the setting says: its sweeps
+#: pass locked accounts over.
+LOCK_WAIT_MS = 50
+#: Retries of a task whose account stays locked, and the longest pause: half an hour in all.
+LOCKED_RETRIES, LOCKED_BACKOFF_S = 200, 10
 
 
 class Dead(Exception):
@@ -62,6 +71,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Do the work of one message; Flower shows the answer. Called by Celery."""
         began, about = time.monotonic(), {"task": self.name, "message_id": self.request.id}
+        waits = task_lock_wait_ms.set(None if self.is_tick else LOCK_WAIT_MS)
         try:
             answer = self.run(*self._message(args, kwargs))
         except (Rejected, InvalidMessage) as error:
@@ -71,6 +81,8 @@ class BillingTask(Task):  # type: ignore[type-arg]
                 self._try_later(error, kwargs)
             log.exception("task_broke", error=type(error).__name__, **about)
             self._die(error, kwargs)
+        finally:
+            task_lock_wait_ms.reset(waits)
         took_ms = round((time.monotonic() - began) * 1000, 1)
         # The answer under a name of its own: a field of it could be one of the logger's.
         log.info("task_done", **about, took_ms=took_ms, answer=answer or {})
@@ -93,9 +105,10 @@ class BillingTask(Task):  # type: ignore[type-arg]
         if self.is_tick:
             log.warning("tick_failed", task=self.name, **_named(error))
             raise Dead(type(error).__name__)
-        if retries >= settings().max_retries:
+        config, is_held_up = settings(), transient.is_locked(error)
+        if retries >= (LOCKED_RETRIES if is_held_up else config.max_retries):
             self._die(error, kwargs)
-        longest = min(2**retries, settings().max_backoff_s)
+        longest = min(2**retries, LOCKED_BACKOFF_S if is_held_up else config.max_backoff_s)
         countdown = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         about = {"task": self.name, "message_id": self.request.id} | _named(error)
         log.warning("task_delayed", **about, countdown_s=round(countdown, 1))

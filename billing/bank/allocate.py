@@ -5,8 +5,10 @@ transfer never gives more than it has, and an invoice never takes more than is o
 changed or deleted: a counter-entry names the entry that it undoes.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Literal, NamedTuple
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
@@ -14,71 +16,155 @@ from sqlalchemy.orm import Session
 from billing.bank import cash, invoice_effects, transfers
 from billing.bank.errors import PartsRefused, UnknownInvoice
 from billing.context import Context
+from billing.events import outbox
 from billing.host import accounts, invoices
 from billing.host.invoices import MirroredPayment
+from billing.postgres import sql
 from models.transfers import Allocation, Transfer, TransferInvoice, UnappliedCash
 
 #: (invoice id, minor units) for each invoice that a transfer pays.
 Parts = Sequence[tuple[int, int]]
 
 
-def apply(
-    ctx: Context,
-    transfer: Transfer,
-    parts: Parts,
-    *,
-    decision_id: int,
-    credit_to: int | None = None,
-    payer_known_by: Literal["matched", "confirmed"] | None = None,
-) -> None:
-    """Allocate the parts of a locked transfer; keep the rest as `credit_to`'s unapplied cash.
+class Application(NamedTuple):
+    """A locked transfer, and the invoices that it pays by a decision.
 
-    The transfer pays nothing yet: what it did before was undone.
-
-    `payer_known_by`: what makes its payer known for the invoices' accounts, or for `credit_to`.
-    Raises PartsRefused if the parts do not fit, or if a rest would belong to no account;
-    UnknownInvoice; and what `invoice_effects.follow` raises.
+    `credit_to`: the account whose unapplied cash the rest becomes. `payer_known_by`: what makes its
+    payer known for the invoices' accounts, or for `credit_to`.
     """
-    rest = transfer.amount_minor - sum(amount for _, amount in parts)
-    if rest < 0:
-        raise PartsRefused(problem="the parts are more than the transfer", over_minor=-rest)
-    if rest and credit_to is None:
-        raise PartsRefused(problem="the rest belongs to no account", rest_minor=rest)
-    locked = lock_invoices(ctx.session, [invoice_id for invoice_id, _ in parts], also=credit_to)
-    _check_fit(transfer, parts, locked)
 
-    for invoice_id, amount in sorted(parts):
-        move(ctx, transfer, locked[invoice_id], amount, decision_id)
-    if rest and credit_to is not None:
-        credit(ctx, transfer, credit_to, rest, "kept", decision_id=decision_id)
-    transfer.state = "settled" if parts else "credited"
+    transfer: Transfer
+    parts: Parts
+    decision_id: int
+    credit_to: int | None = None
+    payer_known_by: Literal["matched", "confirmed"] | None = None
+
+    @property
+    def rest(self) -> int:
+        """The minor units that no invoice gets."""
+        return self.transfer.amount_minor - sum([amount for _, amount in self.parts])
+
+    def accounts(self, invoices_by_id: Mapping[int, TransferInvoice]) -> set[int]:
+        """The accounts that get money of it."""
+        owners = {invoices_by_id[invoice_id].account_id for invoice_id, _ in self.parts}
+        return owners if self.credit_to is None else owners | {self.credit_to}
+
+
+def apply(ctx: Context, application: Application) -> None:
+    """Apply one transfer, as `apply_all` does."""
+    apply_all(ctx, [application])
+
+
+def apply_all(
+    ctx: Context, applications: Sequence[Application], *, locked_ids: Collection[int] | None = None
+) -> None:
+    """Allocate the parts of locked transfers; keep the rest as the account's unapplied cash.
+
+    The transfers pay nothing yet: what they did before was undone. `locked_ids`: the accounts, if
+    the caller has locked them. Raises PartsRefused if the parts
+    do not fit, or if a rest would belong to no account; UnknownInvoice; and what
+    `invoice_effects.follow_all` raises.
+    """
+    _check_rests(applications)
+    ids = [invoice_id for application in applications for invoice_id, _ in application.parts]
+    creditors = {item.credit_to for item in applications if item.credit_to is not None}
+    locked = lock_invoices(ctx.session, ids, also=creditors, locked_ids=locked_ids)
+    _check_fit(applications, locked)
+
+    _move_all(ctx, applications, locked)
+    _credit_rests(ctx, applications)
+    for application in applications:
+        application.transfer.state = "settled" if application.parts else "credited"
     ctx.session.flush()
-    _write_payments(ctx, transfer, locked.values())
-    creditor = {credit_to} if credit_to is not None else set()
-    owners = {invoice.account_id for invoice in locked.values()}
-    if payer_known_by is not None:
-        transfers.count_payer(
-            ctx.session, transfer.payer_iban, owners or creditor, **{payer_known_by: 1}
-        )
-    transfers.link_payer(ctx, transfer.payer_iban, owners | creditor)
-    for invoice in locked.values():
-        invoice_effects.follow(ctx, invoice)
+    counts, links = _payers(applications, locked)
+    paid = [(item.transfer, locked[id]) for item in applications for id, _ in item.parts]
+    _write_payments(ctx, paid)
+    transfers.count_payers(ctx.session, counts)
+    transfers.link_payers(ctx, links)
+    invoice_effects.follow_all(ctx, list(locked.values()))
+
+
+def _check_rests(applications: Iterable[Application]) -> None:
+    for application in applications:
+        rest = application.rest
+        if rest < 0:
+            raise PartsRefused(problem="the parts are more than the transfer", over_minor=-rest)
+        if rest and application.credit_to is None:
+            raise PartsRefused(problem="the rest belongs to no account", rest_minor=rest)
 
 
 def _check_fit(
-    transfer: Transfer, parts: Parts, invoices_by_id: dict[int, TransferInvoice]
+    applications: Iterable[Application], invoices_by_id: Mapping[int, TransferInvoice]
 ) -> None:
-    wanted: dict[int, int] = {}
-    for invoice_id, amount in parts:
-        invoice = invoices_by_id[invoice_id]
-        wanted[invoice_id] = wanted.get(invoice_id, 0) + amount
-        open_minor = invoice.open_minor
-        if invoice.currency != transfer.currency:
-            raise PartsRefused(problem=f"{invoice.number} is in {invoice.currency}")
-        if invoice.state != "open" or amount <= 0 or wanted[invoice_id] > open_minor:
-            raise PartsRefused(
-                problem=f"{invoice.number} can't take {amount}: it is {invoice.state}"
-            )
+    wanted: Counter[int] = Counter()
+    for application in applications:
+        for invoice_id, amount in application.parts:
+            invoice = invoices_by_id[invoice_id]
+            wanted[invoice_id] += amount
+            if invoice.currency != application.transfer.currency:
+                raise PartsRefused(problem=f"{invoice.number} is in {invoice.currency}")
+            open_minor = invoice.due_minor - invoice.settled_minor - invoice.waived_minor
+            is_too_much = wanted[invoice_id] > open_minor
+            if invoice.state != "open" or amount <= 0 or is_too_much:
+                raise PartsRefused(
+                    problem=f"{invoice.number} can't take {amount}: it is {invoice.state}"
+                )
+
+
+def _move_all(
+    ctx: Context, applications: Iterable[Application], locked: Mapping[int, TransferInvoice]
+) -> None:
+    """Put the parts of these transfers on their invoices."""
+    rows = [
+        {
+            "transfer_id": item.transfer.id,
+            "transfer_invoice_id": invoice_id,
+            "amount_minor": amount,
+            "decision_id": item.decision_id,
+            "recorded_at": ctx.now,
+        }
+        for item in applications
+        for invoice_id, amount in sorted(item.parts)
+    ]
+    if rows:
+        ctx.session.connection().execute(insert(Allocation), rows)
+    for application in applications:
+        for invoice_id, amount in application.parts:
+            _count(application.transfer, locked[invoice_id], amount)
+
+
+def _count(transfer: Transfer | None, invoice: TransferInvoice, amount: int) -> None:
+    """Count money of a transfer that went on an invoice."""
+    invoice.settled_minor += amount
+    # A payment is a new fact, about which a reviewer was not asked yet.
+    invoice.questioned_at = None
+    if transfer is not None:
+        transfer.allocated_minor += amount
+
+
+def _credit_rests(ctx: Context, applications: Iterable[Application]) -> None:
+    credits = [
+        (item.transfer, item.credit_to, item.rest, item.decision_id)
+        for item in applications
+        if item.rest and item.credit_to is not None
+    ]
+    credit_all(ctx, credits, "kept")
+
+
+def _payers(
+    applications: Iterable[Application], locked: Mapping[int, TransferInvoice]
+) -> tuple[list[tuple[str | None, int, dict[str, int]]], list[tuple[str | None, int]]]:
+    """The counts and the links of these transfers' payers."""
+    counts: list[tuple[str | None, int, dict[str, int]]] = []
+    links: list[tuple[str | None, int]] = []
+    for application in applications:
+        iban, known_by = application.transfer.payer_iban, application.payer_known_by
+        accounts_paid = application.accounts(locked)
+        links += [(iban, account_id) for account_id in sorted(accounts_paid)]
+        if known_by is not None:
+            owners = {locked[id].account_id for id, _ in application.parts} or accounts_paid
+            counts += [(iban, account_id, {known_by: 1}) for account_id in owners]
+    return counts, links
 
 
 def take_out(ctx: Context, transfer: Transfer, *, decision_id: int) -> list[int]:
@@ -101,15 +187,14 @@ def take_out(ctx: Context, transfer: Transfer, *, decision_id: int) -> list[int]
     for row in allocations:
         invoice = locked[row.transfer_invoice_id]
         move(ctx, transfer, invoice, -row.amount_minor, decision_id, undoes=row.id)
-    for account_id, amount in sorted(credited.items()):
-        credit(ctx, transfer, account_id, -amount, "undone", decision_id=decision_id)
+    back = [(transfer, account_id, -amount, decision_id) for account_id, amount in credited.items()]
+    credit_all(ctx, sorted(back, key=itemgetter(1)), "undone")
     for row in uses:
         _take_cash_off(ctx, row, locked[row.transfer_invoice_id], decision_id)
     ctx.session.flush()
     paid = {row.transfer_invoice_id for row in allocations}
-    _write_payments(ctx, transfer, [locked[invoice_id] for invoice_id in sorted(paid)])
-    for invoice in locked.values():
-        invoice_effects.follow(ctx, invoice)
+    _write_payments(ctx, [(transfer, locked[invoice_id]) for invoice_id in sorted(paid)])
+    invoice_effects.follow_all(ctx, list(locked.values()))
     return sorted({*credited, *(invoice.account_id for invoice in locked.values())})
 
 
@@ -124,14 +209,20 @@ def _take_cash_off(
 
 
 def lock_invoices(
-    session: Session, ids: Sequence[int], *, also: int | None = None
+    session: Session,
+    ids: Sequence[int],
+    *,
+    also: Iterable[int] = (),
+    locked_ids: Collection[int] | None = None,
 ) -> dict[int, TransferInvoice]:
-    """Lock these invoices, by id, after their accounts and the account `also`.
+    """Lock these invoices, by id, after their accounts and the accounts `also`.
 
-    Raises UnknownInvoice.
+    `locked_ids`: the accounts, if the caller has locked them. Raises UnknownInvoice; PartsRefused
+    if an invoice belongs to none of those.
     """
-    owners = select(TransferInvoice.account_id).where(TransferInvoice.id.in_(ids))
-    accounts.lock(session, {*session.scalars(owners), *([also] if also else [])})
+    if locked_ids is None:
+        owners = select(TransferInvoice.account_id).where(TransferInvoice.id.in_(ids))
+        accounts.lock(session, {*session.scalars(owners), *also})
     rows = (
         select(TransferInvoice)
         .where(TransferInvoice.id.in_(ids))
@@ -143,6 +234,8 @@ def lock_invoices(
     for id in ids:
         if id not in invoices_by_id:
             raise UnknownInvoice(id=id)
+        if locked_ids is not None and invoices_by_id[id].account_id not in locked_ids:
+            raise PartsRefused(problem=f"{invoices_by_id[id].number} is another account's")
     return invoices_by_id
 
 
@@ -169,62 +262,65 @@ def move(
             recorded_at=ctx.now,
         )
     )
-    invoice.settled_minor += amount
-    # A payment is a new fact, about which a reviewer was not asked yet.
-    invoice.questioned_at = None
-    if transfer is not None:
-        transfer.allocated_minor += amount
+    _count(transfer, invoice, amount)
 
 
-def _write_payments(
-    ctx: Context, transfer: Transfer, transfer_invoices: Iterable[TransferInvoice]
-) -> None:
-    """Make the main app's payments show what this transfer pays of these invoices."""
-    rows = (
-        select(
-            Allocation.transfer_invoice_id,
-            func.sum(Allocation.amount_minor),
-            func.max(Allocation.amount_minor),
-        )
-        .where(Allocation.transfer_id == transfer.id)
-        .group_by(Allocation.transfer_invoice_id)
-    )
-    amounts = {id: (int(paid), int(largest)) for id, paid, largest in ctx.session.execute(rows)}
-    payments = [
-        MirroredPayment(
-            account_id=invoice.account_id,
-            invoice_id=invoice.invoice_id,
-            method=invoice_effects.METHOD,
-            external_id=f"billing:transfer:{transfer.id}:{invoice.number}",
-            status="succeeded" if amounts[invoice.id][0] else "refunded",
-            currency=transfer.currency,
-            amount_minor=amounts[invoice.id][0] or amounts[invoice.id][1],
-            happened_at=ctx.now,
-        )
-        for invoice in transfer_invoices
-    ]
+_PAID = """
+SELECT transfer_id, transfer_invoice_id, sum(amount_minor)::bigint, max(amount_minor)
+FROM billing.allocations WHERE transfer_id = ANY(%(ids)s::bigint[]) GROUP BY 1, 2
+"""
+
+
+def _write_payments(ctx: Context, paid: Sequence[tuple[Transfer, TransferInvoice]]) -> None:
+    """Make the main app's payments show what these transfers pay of these invoices."""
+    if not paid:
+        return
+    values = {"ids": list({transfer.id for transfer, _ in paid})}
+    rows = ctx.session.connection().exec_driver_sql(_PAID, values)
+    amounts = {(row[0], row[1]): (row[2], row[3]) for row in rows}
+    payments = [_payment(ctx, *pair, *amounts[pair[0].id, pair[1].id]) for pair in paid]
     invoices.write_payments(ctx.session, [(payment, ()) for payment in payments])
 
 
-def credit(
-    ctx: Context, transfer: Transfer, account_id: int, amount: int, why: str, *, decision_id: int
-) -> None:
-    """Move money of a transfer into a locked account's unapplied cash, or out if negative."""
-    ctx.session.execute(
-        insert(UnappliedCash).values(
-            account_id=account_id,
-            currency=transfer.currency,
-            amount_minor=amount,
-            why=why,
-            transfer_id=transfer.id,
-            decision_id=decision_id,
-            recorded_at=ctx.now,
-        )
+def _payment(
+    ctx: Context, transfer: Transfer, invoice: TransferInvoice, paid: int, largest: int
+) -> MirroredPayment:
+    return MirroredPayment(
+        account_id=invoice.account_id,
+        invoice_id=invoice.invoice_id,
+        method=invoice_effects.METHOD,
+        external_id=f"billing:transfer:{transfer.id}:{invoice.number}",
+        status="succeeded" if paid else "refunded",
+        currency=transfer.currency,
+        amount_minor=paid or largest,
+        happened_at=ctx.now,
     )
-    transfer.credited_minor += amount
-    transfers.leave_event(
-        ctx, "transfer.unapplied", transfer, account_id=account_id, amount_minor=amount
+
+
+def credit_all(ctx: Context, credits: Sequence[tuple[Transfer, int, int, int]], why: str) -> None:
+    """Move money of transfers into locked accounts' unapplied cash, or out if negative.
+
+    `credits`: the transfer, the account's id, the minor units and the decision's id of each.
+    """
+    if not credits:
+        return
+    sql.insert(
+        ctx.session,
+        "billing.unapplied_cash",
+        {
+            "currency": "text",
+            **dict.fromkeys(("transfer_id", "account_id", "amount_minor", "decision_id"), "bigint"),
+        },
+        [(transfer.currency, transfer.id, *rest) for transfer, *rest in credits],
+        constants={"why": why, "recorded_at": ctx.now},
     )
+    for transfer, _, amount, _ in credits:
+        transfer.credited_minor += amount
+    events = [
+        transfers.event_of("transfer.unapplied", transfer, account_id, amount_minor=amount)
+        for transfer, account_id, amount, _ in credits
+    ]
+    outbox.leave_all(ctx, events)
 
 
 def credited_accounts(session: Session, transfer: Transfer) -> dict[int, int]:

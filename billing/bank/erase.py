@@ -60,9 +60,11 @@ def erase(session: Session, account_ids: Sequence[int]) -> None:
     """
     connection = session.connection()
     accounts = {"ids": sql.numbers(account_ids)}
-    connection.exec_driver_sql(
-        "DELETE FROM billing.payers WHERE account_id = ANY(%(ids)s::bigint[])", accounts
-    )
+    for table in ("payers", "customer_names"):
+        connection.exec_driver_sql(
+            f"DELETE FROM billing.{table} WHERE account_id = ANY(%(ids)s::bigint[])",  # noqa: S608
+            accounts,
+        )
     places: dict[str, set[int]] = defaultdict(set)
     for line, place in connection.exec_driver_sql(_TRANSFERS, accounts).all():
         places[line].add(place)

@@ -7,7 +7,8 @@ BankRejected
 ├── PartsRefused                        the parts do not fit the transfer or the invoices
 ├── NothingToUndo                       nothing of the transfer is applied
 ├── PlanNotForSale                      no such active plan, or a plan without a price
-└── InvoicePartlyPaid                   an invoice with money on it can't be replaced
+├── InvoicePartlyPaid                   an invoice with money on it can't be replaced
+└── FileUnreadable                      a file of the drop folder can't be opened or moved
 """
 
 from billing.errors import Rejected
@@ -47,3 +48,7 @@ class PlanNotForSale(BankRejected):
 
 class InvoicePartlyPaid(BankRejected):
     """Account {account_id} has paid part of invoice {number}, so it can't be replaced."""
+
+
+class FileUnreadable(BankRejected):
+    """The file {name} of the drop folder can't be opened, read or moved: {problem}."""

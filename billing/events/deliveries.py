@@ -56,6 +56,12 @@ class Outgoing:
     sent_to: set[str] = field(default_factory=set)
     error: str | None = None
     is_tried: bool = False
+    is_dead: bool = False
+
+    def kill(self, error: BillingError) -> None:
+        """Let the event be dead at once: another try would only do harm."""
+        self.is_tried = self.is_dead = True
+        self.error = f"{error.name}: {error}"
 
 
 # One claim at a time: a second one could skip a locked event and take the account's next one.
@@ -125,7 +131,7 @@ def _outcome(outgoing: Outgoing, now: dt.datetime) -> dict[str, object]:
     attempts = outgoing.attempts + 1
     if outgoing.error is None:
         return {"state": "delivered", "delivered_at": now, "attempts": attempts}
-    if attempts > len(PAUSES):
+    if outgoing.is_dead or attempts > len(PAUSES):
         return {"state": "dead", "attempts": attempts}
     return {"due_at": now + PAUSES[attempts - 1], "attempts": attempts}
 

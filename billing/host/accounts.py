@@ -13,7 +13,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from billing.errors import AccountDeleted, SystemAccount, UnknownAccount
-from billing.postgres import sql
 from models.host import Account, CreditTransaction, Plan, Subscription, User
 
 #: Accounts of the main app itself: no credits, no status changes, no expiry.
@@ -139,7 +138,7 @@ WHERE NOT EXISTS (SELECT FROM igny8_tenants AS a WHERE a.id = requested.id)
 
 def try_lock(session: Session, ids: Iterable[int]) -> list[int]:
     """Lock those of these accounts that are free; unknown ids are returned as well."""
-    rows = session.connection().exec_driver_sql(_TRY_LOCK, {"ids": sql.numbers(sorted(ids))})
+    rows = session.connection().exec_driver_sql(_TRY_LOCK, {"ids": sorted(ids)})
     return [row[0] for row in rows]
 
 
@@ -279,7 +278,19 @@ def set_customer(session: Session, account_id: int, customer: str | None) -> Non
 
 def set_plan(session: Session, account_id: int, plan_id: int) -> None:
     """Write the account's plan."""
-    session.execute(update(Account).where(Account.id == account_id).values(plan_id=plan_id))
+    set_plans(session, {account_id: plan_id})
+
+
+_SET_PLANS = """
+UPDATE igny8_tenants AS a SET plan_id = new.plan_id
+FROM unnest(%(ids)s::bigint[], %(plans)s::bigint[]) AS new (id, plan_id) WHERE a.id = new.id
+"""
+
+
+def set_plans(session: Session, plan_of: Mapping[int, int]) -> None:
+    """Write the plans of these locked accounts."""
+    values = {"ids": list(plan_of), "plans": list(plan_of.values())}
+    session.connection().exec_driver_sql(_SET_PLANS, values)
 
 
 def plans_by_slug(session: Session) -> dict[str, HostPlan]:

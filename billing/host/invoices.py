@@ -107,11 +107,10 @@ _INVOICE = {
 }
 
 
-def write_invoice(session: Session, invoice: MirroredInvoice) -> int:
-    """Write an invoice of ours, or update its row; returns the row's id."""
-    assert invoice.stripe_id is None, "Stripe's invoices are written by write_of_stripe"
-    ids = _upsert(session, Invoice, _INVOICE, [invoice], key="number")
-    return ids[invoice.number]
+def write_invoices(session: Session, mirrored: Sequence[MirroredInvoice]) -> dict[str, int]:
+    """Write invoices of ours, or update their rows; returns the rows' ids by number."""
+    assert all(invoice.stripe_id is None for invoice in mirrored), "Stripe's: write_of_stripe"
+    return _upsert(session, Invoice, _INVOICE, mirrored, key="number")
 
 
 def write_of_stripe(session: Session, mirrored: Iterable[MirroredInvoice]) -> dict[str, int]:
@@ -251,9 +250,16 @@ def write_subscriptions(session: Session, mirrored: Iterable[MirroredSubscriptio
 
 def subscription(session: Session, account_id: int) -> MirroredSubscription | None:
     """Read the account's subscription, if it has one."""
-    row = session.scalars(select(Subscription).where(Subscription.account_id == account_id)).first()
-    if row is None:
-        return None
+    return subscriptions(session, [account_id]).get(account_id)
+
+
+def subscriptions(session: Session, account_ids: Iterable[int]) -> dict[int, MirroredSubscription]:
+    """Read the subscriptions of these accounts, by account; some have none."""
+    rows = select(Subscription).where(Subscription.account_id.in_(list(account_ids)))
+    return {row.account_id: _mirrored(row) for row in session.scalars(rows)}
+
+
+def _mirrored(row: Subscription) -> MirroredSubscription:
     return MirroredSubscription(
         account_id=row.account_id,
         status=row.status,

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -56,6 +57,12 @@ COLUMNS = (
     "id, tenant_id, type, amount, balance_after, description, idempotency_key, actor, reference,"
     " units, happened_at, created_at, lots_used, metadata, chain"
 )
+#: The first byte of an entry hash. Older entries have 32 bytes without it: see `old_hashes`.
+VERSION = b"\x02"
+#: Hashed first, so that no hash of this version is one of the older version over other bytes.
+_DOMAIN = b"entry of the billing ledger, version 2\n"
+#: Values that json.dumps writes as Postgres does.
+_SIMPLE = frozenset((str, int, bool, type(None)))
 #: Columns in `hashed_text`, less one.
 _SEPARATORS = 12
 
@@ -67,10 +74,7 @@ def next_ids(session: Session, count: int) -> list[int]:
 
 
 def hashed_text(e: Entry) -> str:
-    """The text of an entry that its hash covers, without its details; it must never change.
-
-    Its parts are set apart by the unit separator, which no printable text contains.
-    """
+    """The text of an entry that its hash covers, without its details; it must never change."""
     # One f-string, for it runs for every debit. The lots are lists of integers, whose repr does
     # not depend on where they came from.
     return (
@@ -91,38 +95,59 @@ def opening_hash(account_id: int, opening_credits: int) -> bytes:
     return f"{account_id}\x1f{opening_credits}".encode()
 
 
-def entry_hash(
-    key: bytes | None, previous: bytes, text: str, details: Mapping[str, object] | None
-) -> bytes:
-    """The 32 bytes over the previous hash, an entry's `hashed_text` and its details."""
-    shown = details and json.dumps(_canonical(details), sort_keys=True)
-    content = previous + f"{text}\x1f{shown}".encode()
-    if key is None:
-        return hashlib.sha256(content).digest()
-    mac = _keyed(key).copy()
-    mac.update(content)
-    return mac.digest()
+def entry_hash(key: bytes | None, previous: bytes, e: Entry, text: str) -> bytes:
+    """Return the version and 32 bytes over the previous hash and the entry.
+
+    `text` is the entry's `hashed_text`. Entries that differ are hashed as different bytes
+    (decision 0035).
+    """
+    digest = _begun(key).copy()
+    digest.update(hashed_bytes(previous, e, text))
+    made: bytes = digest.digest()
+    return VERSION + made
+
+
+def hashed_bytes(previous: bytes, e: Entry, text: str) -> bytes:
+    """The bytes of an entry: lengths, `text`, the details as JSON, and the hash before it."""
+    reference = "-" if e.reference is None else len(e.reference)
+    details = "None" if e.details is None else details_text(e.details)
+    return (
+        f"{len(previous)},{len(e.type)},{len(e.description)},{len(e.key)},{len(e.actor)},"
+        f"{reference}\x1f{text}\x1f{details}"
+    ).encode() + previous
 
 
 @lru_cache(maxsize=4)
-def _keyed(key: bytes) -> hmac.HMAC:
-    """An HMAC with its key set up, to be copied; setting it up takes as long as a hash."""
-    return hmac.new(key, digestmod="sha256")
+def _begun(key: bytes | None) -> Any:
+    """A hash that has begun, to be copied; setting an HMAC up takes as long as a hash."""
+    if key is None:
+        return hashlib.sha256(_DOMAIN)
+    return hmac.new(key, _DOMAIN, "sha256")
 
 
-def _canonical(value: object) -> object:
-    """Return JSON as Postgres gives it back: a number keeps its value, not its spelling."""
+def details_text(details: Mapping[str, object]) -> str:
+    """JSON with sorted keys and with its numbers as Postgres writes them, their scale included."""
+    for value in details.values():
+        if type(value) not in _SIMPLE:
+            return _json(details)
+    return json.dumps(details, sort_keys=True, separators=(",", ":"))
+
+
+def _json(value: object) -> str:
     match value:
-        case bool() | str() | None:
-            return value
-        case int() | float():
-            number = Decimal(repr(value)).normalize()
-            return f"{number + 0:f}"
+        case float() | Decimal():
+            text = str(value)
+            if value and "e" not in text.lower():
+                return text
+            # Postgres knows neither an exponent nor -0.
+            number = f"{Decimal(text):f}"
+            return number if value else number.removeprefix("-")
         case Mapping():
-            return {name: _canonical(item) for name, item in value.items()}
+            parts = [f"{json.dumps(name)}:{_json(value[name])}" for name in sorted(value)]
+            return f"{{{','.join(parts)}}}"
         case list() | tuple():
-            return [_canonical(item) for item in value]
-    raise TypeError(f"no JSON: {type(value).__name__}")
+            return f"[{','.join([_json(item) for item in value])}]"
+    return json.dumps(value)
 
 
 def copy_line(e: Entry, text: str) -> str:
@@ -146,18 +171,6 @@ def copy_line(e: Entry, text: str) -> str:
     details = e.details if e.details is None else sql.copy_text(json.dumps(e.details))
     hash_hex = e.entry_hash if e.entry_hash is None else f"\\\\x{e.entry_hash.hex()}"
     return f"{text}\x1f{details}\x1f{hash_hex}\n"
-
-
-def entries(session: Session, account_id: int, *, last: int | None = None) -> list[Entry]:
-    """The account's entries made by us, oldest first; only the `last` n if given."""
-    table = CreditTransaction
-    rows = (
-        select(table)
-        .where(table.account_id == account_id, table.key.is_not(None))
-        .order_by(table.id.desc())
-        .limit(last)
-    )
-    return [_entry(row) for row in reversed(session.scalars(rows).all())]
 
 
 def entries_by_id(session: Session, ids: Iterable[int]) -> dict[int, Entry]:

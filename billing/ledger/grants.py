@@ -27,8 +27,11 @@ def apply(ctx: Context, grant: Grant) -> Granted:
     changed nothing.
     """
     uuid = idempotency.as_uuid(grant.key)
+    own_uuid = idempotency.own_uuid(grant.account_id, grant.key)
     content = idempotency.digest("grant", grant.account_id, grant.amount, grant.source)
-    ledger = open_accounts(ctx, [grant.account_id], key_uuids=[uuid], entries=1)
+    ledger = open_accounts(ctx, [grant.account_id], key_uuids=[uuid, own_uuid], entries=1)
+    if own_uuid in ledger.known_keys or _is_of_another(ledger, grant, uuid, content):
+        uuid = own_uuid
     known_key = ledger.known_keys.get(uuid)
     is_marked = known_key is not None and known_key.content == reversals.ANY_CONTENT
     if is_marked:
@@ -55,9 +58,18 @@ def apply(ctx: Context, grant: Grant) -> Granted:
         actor=ctx.actor,
         expires_at=grant.expires_at,
         priority=grant.priority,
+        uuid=uuid,
     )
     ledger.write()
     return Granted(entry)
+
+
+def _is_of_another(ledger: Ledger, grant: Grant, uuid: str, content: int) -> bool:
+    """Whether another account has used the key."""
+    known_key = ledger.known_keys.get(uuid)
+    if known_key is None or known_key.content in (content, reversals.ANY_CONTENT):
+        return False
+    return bool(idempotency.of_others(ledger.ctx.session, [(grant.account_id, grant.key)]))
 
 
 def pay_in(
@@ -71,6 +83,7 @@ def pay_in(
     actor: str,
     expires_at: dt.datetime | None = None,
     priority: int | None = None,
+    uuid: str | None = None,
 ) -> Entry:
     """Post a grant of `amount` credits as one lot. Raises BalanceTooLarge, having changed nothing.
 
@@ -81,6 +94,7 @@ def pay_in(
     )
     return ledger.post(
         balance,
+        uuid=uuid,
         content=content,
         amount=amount,
         type="grant",

@@ -41,6 +41,14 @@ def own(*parts: object) -> str:
     return ":".join(["billing", *[str(part) for part in parts]])
 
 
+def own_uuid(account_id: int, key: str) -> str:
+    """The uuid that stands for an account's key if another account has used the same text before.
+
+    The SQL function `billing.own_key_uuid` makes the same.
+    """
+    return as_uuid(own("key", account_id, key))
+
+
 @lru_cache(maxsize=10_000)
 def digest(*content: object) -> int:
     """64 bits that tell two requests under one key apart; signed, for a bigint.
@@ -60,6 +68,22 @@ def lookup(session: Session, uuids: Iterable[str]) -> dict[str, KnownKey]:
     """Read what these uuids stand for. Call it under the accounts' locks."""
     rows = sql.rows(session, LOOKUP, {"keys": "{" + ",".join(uuids) + "}"})
     return {uuid: KnownKey(content, entry_id) for uuid, content, entry_id in rows}
+
+
+_OF_OTHERS = """
+SELECT account_id, key FROM unnest(%(accounts)s::bigint[], %(keys)s::text[]) AS k (account_id, key)
+WHERE billing.is_key_of_another(account_id, key)
+"""
+
+
+def of_others(session: Session, pairs: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Return those of these accounts and taken keys whose key another account has claimed.
+
+    Only for keys that stand for other content: it reads entries, holds and refusals.
+    """
+    account_ids, keys = zip(*pairs, strict=True)
+    values = {"accounts": list(account_ids), "keys": list(keys)}
+    return {(row[0], row[1]) for row in sql.rows(session, _OF_OTHERS, values)}
 
 
 TABLE, COLUMNS = "billing.keys", "key, content, entry_id"

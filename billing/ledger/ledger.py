@@ -226,7 +226,7 @@ class Ledger:
             )
             text = entry_rows.hashed_text(entry)
             entry.entry_hash = balance.last_hash = entry_rows.entry_hash(
-                self.ctx.ledger_key, previous, text, entry.details
+                self.ctx.ledger_key, previous, entry, text
             )
             lines.append(entry_rows.copy_line(entry, text))
         return lines

@@ -54,14 +54,22 @@ def finish_key(hold_key: str) -> str:
     return idempotency.own("finish", hold_key)
 
 
+def uuids_of(account_id: int, debit_key: str) -> list[str]:
+    """Return the uuids that may stand for an account's debit, or for the end of its hold."""
+    return [
+        uuid
+        for key in (debit_key, finish_key(debit_key))
+        for uuid in (idempotency.as_uuid(key), idempotency.own_uuid(account_id, key))
+    ]
+
+
 def entries_of(
-    session: Session, known_keys: Mapping[str, KnownKey], debit_keys: Iterable[str]
+    session: Session, known_keys: Mapping[str, KnownKey], uuids: Iterable[str]
 ) -> dict[str, Entry]:
-    """Return the entries of these debits or captures of holds, by the uuid of their key."""
+    """Return the entries of debits or captures of holds, by the uuid of their key."""
     ids = {
         uuid: known_key.entry_id
-        for key in debit_keys
-        for uuid in (idempotency.as_uuid(key), idempotency.as_uuid(finish_key(key)))
+        for uuid in uuids
         if (known_key := known_keys.get(uuid)) and known_key.entry_id
     }
     if not ids:
@@ -71,7 +79,14 @@ def entries_of(
 
 
 def reverse(
-    ledger: Ledger, entries: Mapping[str, Entry], message: Reverse, *, uuid: str, content: int
+    ledger: Ledger,
+    entries: Mapping[str, Entry],
+    message: Reverse,
+    *,
+    debit_uuid: str,
+    finish_uuid: str,
+    uuid: str,
+    content: int,
 ) -> Entry:
     """Give back what the debit took.
 
@@ -79,6 +94,8 @@ def reverse(
         ledger: The open ledger.
         entries: The entries of the debits to reverse, by the uuid of their key.
         message: The reversal.
+        debit_uuid: The uuid of the account's key.
+        finish_uuid: The uuid of the end of the hold that has this key.
         uuid: The uuid of the reversal's own key.
         content: The digest of the reversal.
 
@@ -89,11 +106,10 @@ def reverse(
         BalanceTooLarge: The balance would not fit into the main app's column.
     """
     balance = ledger.of(message.account_id)
-    debit_uuid = idempotency.as_uuid(message.key)
     known_key = ledger.known_keys.get(debit_uuid)
     if known_key is not None and known_key.entry_id is None:
         # It may be the key of a hold: then the capture took the credits.
-        debit_uuid = idempotency.as_uuid(finish_key(message.key))
+        debit_uuid = finish_uuid
         known_key = ledger.known_keys.get(debit_uuid, known_key)
     if known_key is None:
         ledger.remember(debit_uuid, ANY_CONTENT, None)

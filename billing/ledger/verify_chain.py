@@ -1,80 +1,181 @@
-"""The check of the hash chains: was any entry changed, removed or inserted later?"""
+"""The check of an account's entries, in their order: hash chain, running balance, sums and lots.
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import NamedTuple, TypeAlias
-
-from sqlalchemy.orm import Session
-
-from billing.context import Context
-from billing.ledger import entry_rows, idempotency
-from billing.ledger.entry_rows import Entry
-
-#: Rows fetched at a time, so that memory stays small for any size of the ledger.
-FETCHED_AT_ONCE = 5000
-#: The type of an account's first entry.
-OPENING = "opening_balance"
-
-_READ = """
-SELECT e.id, b.account_id, e.type, e.amount, e.balance_after, e.description, e.idempotency_key,
-       e.actor, e.happened_at, e.created_at, e.reference, e.units, e.lots_used, e.metadata, e.chain,
-       b.opening_credits, b.chain
-FROM billing.books AS b
-LEFT JOIN igny8_credit_transactions AS e
-       ON e.tenant_id = b.account_id AND e.idempotency_key IS NOT NULL
-WHERE %(account_id)s::bigint IS NULL OR b.account_id = %(account_id)s
-ORDER BY b.account_id, e.id
+An account may be read in several transactions: entries are only added, with ascending ids.
 """
 
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
-#: A finding: its subject and its facts.
-Finding: TypeAlias = tuple[str, dict[str, object]]
+from billing.ledger import entry_rows, idempotency, old_hashes, stored_entries
+from billing.ledger.anchors import Anchor
+from billing.ledger.entry_rows import Entry
+from billing.ledger.stored_entries import Unreadable
+from billing.postgres import sql
+
+#: The type of an account's first entry.
+OPENING = "opening_balance"
+NOT_ANCHORED = "the entries up to here are not those that were anchored"
+#: A finding: its check, its subject and its facts.
+Facts: TypeAlias = dict[str, object]
+Finding: TypeAlias = tuple[str, str, Facts]
 
 
-class Row(NamedTuple):
-    """An entry, if the account has any, with its account's opening credits and last entry hash."""
+@dataclass(slots=True)
+class Walk:
+    """An account's entries up to `last_id`, and what they broke.
+
+    Attributes:
+        account_id: The account.
+        opening_credits: Its opening balance, which the first hash covers.
+        previous: The hash of the last entry, or what the first hash covers in its place.
+        anchor: The account's anchor, which the entries must meet; None if it has none.
+        old_until: The last entry that may have a hash of version 1; None while there is no end.
+        last_id: The last entry.
+        entries: The number of entries.
+        balance: The balance after the last entry.
+        total: The sum of the amounts.
+        lots: What the entries did to each lot; None if it is not asked.
+        last_old_id: The last entry with a hash of version 1.
+        is_linked: Whether every hash so far fits.
+        findings: What was found.
+    """
 
     account_id: int
-    entry: Entry | None
     opening_credits: int
-    head: bytes | None
+    previous: bytes
+    anchor: Anchor | None = None
+    old_until: int | None = None
+    last_id: int = 0
+    entries: int = 0
+    balance: int = 0
+    total: int = 0
+    lots: Counter[int] | None = None
+    last_old_id: int = 0
+    is_linked: bool = True
+    findings: list[Finding] = field(default_factory=list)
 
 
-def broken(ctx: Context, account_id: int | None = None) -> Iterator[Finding]:
-    """Find the first entry of each account whose hash does not match it and the entry before.
-
-    Reads every entry of one account or of all, about 100,000 a second. A removed entry shows at the
-    next one, or at the end of the account.
-    """
-    key = ctx.ledger_key
-    for account, rows in groupby(_entries(ctx.session, account_id), key=_account_of):
-        if finding := _first_broken(key, account, rows):
-            yield finding
+def begin(
+    account_id: int, opening_credits: int, anchor: Anchor | None, *, with_chain: bool = True
+) -> Walk:
+    """Begin before the account's first entry; `with_chain`: verify the hashes, too."""
+    first = entry_rows.opening_hash(account_id, opening_credits)
+    return Walk(account_id, opening_credits, first, anchor, is_linked=with_chain)
 
 
-def _account_of(row: Row) -> int:
-    return row.account_id
+def resume(walk: Walk, anchor: Anchor, stored: tuple[bytes | None, int | None]) -> None:
+    """Go on from the anchor, which must stand on the entry's `stored` hash and balance."""
+    # An account that has only its opening entry is anchored at what its first hash covers.
+    last_hash = walk.previous if stored[0] is None and anchor.entries == 1 else stored[0]
+    if (last_hash, stored[1]) != (anchor.last_hash, anchor.balance):
+        _unlink(walk, f"entry {anchor.entry_id}", NOT_ANCHORED)
+    walk.previous, walk.last_id, walk.entries = anchor.last_hash, anchor.entry_id, anchor.entries
+    walk.balance = walk.total = anchor.balance
 
 
-def _first_broken(key: bytes | None, account_id: int, rows: Iterable[Row]) -> Finding | None:
-    previous = last = b""
-    for number, (_, entry, opening, head) in enumerate(rows):
-        if number == 0:
-            previous = entry_rows.opening_hash(account_id, opening)
-            last = head or previous
-            if opening and not (entry and _is_the_opening(entry, opening)):
-                return f"account {account_id}", {"account_id": account_id, "missing": "the opening"}
-        if entry is None or (opening and number == 0):
-            continue
-        previous = entry_rows.entry_hash(
-            key, previous, entry_rows.hashed_text(entry), entry.details
-        )
-        if entry.entry_hash != previous:
-            has_hash = entry.entry_hash is not None
-            return f"entry {entry.id}", {"account_id": account_id, "sealed": has_hash}
-    if previous != last:
-        return f"account {account_id}", {"account_id": account_id, "missing": "the last entries"}
-    return None
+def take(walk: Walk, key: bytes | None, row: sql.Row) -> None:
+    """Check the next entry; `row` has `stored_entries.COLUMNS`."""
+    entry = stored_entries.parse(row)
+    if isinstance(entry, Unreadable):
+        _pass_unreadable(walk, entry)
+    else:
+        _check_balance(walk, entry)
+        _check_hash(walk, key, entry)
+        if walk.lots is not None and entry.lots:
+            for lot_id, credits in stored_entries.lots_of(str(entry.lots)):
+                walk.lots[lot_id] += credits
+    is_anchored = walk.anchor and walk.last_id < walk.anchor.entry_id <= entry.id
+    walk.entries, walk.last_id = walk.entries + 1, entry.id
+    if walk.anchor and is_anchored and _place(walk) != _place_of(walk.anchor):
+        _unlink(walk, f"entry {entry.id}", NOT_ANCHORED)
+
+
+def _place(walk: Walk) -> tuple[int, int, bytes]:
+    return (walk.entries, walk.last_id, walk.previous)
+
+
+def _place_of(anchor: Anchor) -> tuple[int, int, bytes]:
+    return (anchor.entries, anchor.entry_id, anchor.last_hash)
+
+
+def _check_balance(walk: Walk, entry: Entry) -> None:
+    if entry.balance_after != walk.balance + entry.amount:
+        before, after = walk.balance, entry.balance_after
+        facts: Facts = {"before": before, "amount": entry.amount, "after": after}
+        _report(walk, "running_balance", f"entry {entry.id}", facts)
+    walk.balance = entry.balance_after
+    walk.total += entry.amount
+
+
+def _check_hash(walk: Walk, key: bytes | None, entry: Entry) -> None:
+    if walk.last_id == 0 and walk.opening_credits:
+        # The opening entry has no hash: the balance row says everything in it.
+        if not _is_the_opening(entry, walk.opening_credits):
+            _unlink(walk, f"account {walk.account_id}", "the opening", key="missing")
+        return
+    if not walk.is_linked:
+        return
+    stored = entry.entry_hash
+    is_old = stored is not None and len(stored) == old_hashes.LENGTH
+    if is_old:
+        walk.last_old_id = entry.id
+        expected = old_hashes.entry_hash(key, walk.previous, entry)
+    else:
+        text = entry_rows.hashed_text(entry)
+        expected = entry_rows.entry_hash(key, walk.previous, entry, text)
+    if stored != expected:
+        problem = "its hash does not fit it" if stored else "it has no hash"
+        _unlink(walk, f"entry {entry.id}", problem, sealed=stored is not None)
+    elif is_old and walk.old_until is not None and entry.id > walk.old_until:
+        problem = f"it has the older version of the hash, which ended at entry {walk.old_until}"
+        _unlink(walk, f"entry {entry.id}", problem, sealed=True)
+    walk.previous = expected
+
+
+def _pass_unreadable(walk: Walk, entry: Unreadable) -> None:
+    """Report the row; later hashes cover the one that it has."""
+    facts = {"table": stored_entries.TABLE, "row": entry.id, "problem": entry.problem}
+    _report(walk, "unreadable", f"entry {entry.id}", facts)
+    walk.balance = walk.balance if entry.balance_after is None else entry.balance_after
+    walk.total += entry.amount or 0
+    walk.previous = entry.entry_hash or walk.previous
+
+
+def finish(walk: Walk, *, credits: int, head: bytes | None) -> None:
+    """Compare the entries with the balance row, read in the snapshot of the last of them."""
+    account = f"account {walk.account_id}"
+    first = entry_rows.opening_hash(walk.account_id, walk.opening_credits)
+    if walk.total != credits:
+        _report(walk, "entries", account, {"credits": credits, "entries": walk.total})
+    if walk.opening_credits and not walk.entries:
+        _unlink(walk, account, "the opening", key="missing")
+    elif walk.previous != (head or first) or (walk.anchor and walk.anchor.entry_id > walk.last_id):
+        _unlink(walk, account, "the last entries", key="missing")
+
+
+def anchor_of(walk: Walk) -> Anchor | None:
+    """The account's new anchor; None if nothing is new, or if something is wrong."""
+    if walk.findings or not walk.entries or not walk.is_linked:
+        return None
+    new = Anchor(walk.account_id, walk.entries, walk.last_id, walk.previous, walk.balance)
+    return None if new == walk.anchor else new
+
+
+def _report(walk: Walk, check: str, subject: str, facts: Facts) -> None:
+    walk.findings.append((check, subject, {"account_id": walk.account_id, **facts}))
+
+
+def _unlink(
+    walk: Walk, subject: str, problem: str, *, key: str = "problem", sealed: bool | None = None
+) -> None:
+    """Report the first place where the hash chain does not fit; all later hashes depend on it."""
+    if walk.is_linked:
+        facts: Facts = {key: problem}
+        if sealed is not None:
+            facts["sealed"] = sealed
+        _report(walk, "seals", subject, facts)
+    walk.is_linked = False
 
 
 def _is_the_opening(entry: Entry, opening_credits: int) -> bool:
@@ -83,16 +184,3 @@ def _is_the_opening(entry: Entry, opening_credits: int) -> bool:
     key = idempotency.own("opening", entry.account_id)
     is_plain = entry.description == "opening balance" and entry.happened_at == entry.recorded_at
     return is_plain and actual == (OPENING, opening_credits, opening_credits, key, "billing")
-
-
-def _entries(session: Session, account_id: int | None) -> Iterator[Row]:
-    connection = session.connection().execution_options(
-        stream_results=True, max_row_buffer=FETCHED_AT_ONCE
-    )
-    with connection.exec_driver_sql(_READ, {"account_id": account_id}) as rows:
-        for row in rows:
-            # The first columns stand in the order of Entry's fields.
-            entry = Entry(*row[:15])
-            entry.entry_hash = row[14] and bytes(row[14])
-            opening, head = row[15:]
-            yield Row(row[1], entry if row[0] else None, opening, head and bytes(head))

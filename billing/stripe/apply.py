@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from billing.context import Context
-from billing.errors import Rejected
+from billing.errors import ProcessKilled, Rejected
 from billing.stripe import events, inbox, object_rows, sync
 from billing.stripe.errors import (
     NeedsApiKey,
@@ -58,7 +58,9 @@ def apply(ctx: Context, handling: Handling, *, guard: Guard, answers: Mapping[in
     states: dict[int, State] = {}
     for event in handling.events:
         answer = answers.get(event.id)
-        if isinstance(answer, Exception):
+        if isinstance(answer, ProcessKilled):
+            handling.results[event.id] = answer
+        elif isinstance(answer, Exception):
             handling.results[event.id] = Retry(answer)
         elif not (answer and answer.prices) or len(handling.events) == 1:
             try:

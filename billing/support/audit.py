@@ -1,23 +1,29 @@
-"""The audit: the ledger's invariants, as queries that return each account that breaks one.
+"""The audit's checks: the invariants of accounts and money, and the query or reader of each.
 
-It reads one snapshot, repairs nothing, and stores its findings. If the main app writes `credits`
-itself, the check `drift` shows it.
+It reads short snapshots (`flows.audit`), repairs nothing, and stores its findings. If the main app
+writes `credits` itself, the check `drift` shows it.
 """
 
-import itertools
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DataError
 
 from billing.bank import audit_checks
 from billing.context import Context
 from billing.host.accounts import SYSTEM_SLUGS
-from billing.ledger import verify_chain
+from billing.ledger import compare_anchors
 from billing.operations.findings import MAX_FINDINGS
 from billing.stripe import inbox_upkeep
-from billing.support import money_checks
+from billing.support import balance_checks, money_checks, unreadable
 from models.credits import AccountBalance
+
+#: (subject, facts) of each breach.
+Breaches: TypeAlias = list[tuple[str, dict[str, object]]]
 
 
 class Check(NamedTuple):
@@ -33,85 +39,14 @@ class Check(NamedTuple):
 
 CHECKS = (
     Check(
-        "entries",
-        "a balance's credits are the sum of its entries since the opening",
+        "seals",
+        "each entry is as it was written, and none is missing",
         """
-        SELECT 'account ' || b.account_id,
-               jsonb_build_object('credits', b.credits, 'entries', COALESCE(e.total, 0))
-        FROM billing.books b
-        LEFT JOIN (SELECT tenant_id, sum(amount) AS total FROM igny8_credit_transactions
-                   WHERE idempotency_key IS NOT NULL GROUP BY tenant_id) e
-          ON e.tenant_id = b.account_id
-        WHERE b.credits <> COALESCE(e.total, 0)
-        """,
-    ),
-    Check(
-        "lots",
-        "a balance's credits are what remains in its lots, less its debt",
-        """
-        SELECT 'account ' || b.account_id,
-               jsonb_build_object('credits', b.credits, 'debt', b.debt,
-                                  'lots', COALESCE(l.total, 0))
-        FROM billing.books b
-        LEFT JOIN (SELECT account_id, sum(remaining) AS total FROM billing.lots
-                   WHERE is_open GROUP BY account_id) l USING (account_id)
-        WHERE b.credits <> COALESCE(l.total, 0) - b.debt
-        """,
-    ),
-    Check(
-        "held",
-        "the held credits of a balance are those of its lots",
-        """
-        SELECT 'account ' || b.account_id,
-               jsonb_build_object('held', b.held, 'lots', COALESCE(l.total, 0))
-        FROM billing.books b
-        LEFT JOIN (SELECT account_id, sum(held) AS total FROM billing.lots
-                   WHERE is_open GROUP BY account_id) l USING (account_id)
-        WHERE b.held <> COALESCE(l.total, 0)
-        """,
-    ),
-    Check(
-        "holds",
-        "the held credits of a balance are those of its open holds",
-        """
-        SELECT 'account ' || b.account_id,
-               jsonb_build_object('held', b.held, 'holds', COALESCE(h.total, 0))
-        FROM billing.books b
-        LEFT JOIN (SELECT account_id, sum(credits) AS total FROM billing.holds
-                   WHERE state = 'held' GROUP BY account_id) h USING (account_id)
-        WHERE b.held <> COALESCE(h.total, 0)
-        """,
-    ),
-    Check(
-        "drift",
-        "the main app shows the balance that our ledger has",
-        """
-        SELECT 'account ' || b.account_id,
-               jsonb_build_object('app', a.credits, 'book', b.credits,
-                                  'drift', a.credits - b.credits)
-        FROM billing.books b JOIN igny8_tenants a ON a.id = b.account_id
-        WHERE a.credits <> b.credits
-        """,
-    ),
-    Check(
-        "running_balance",
-        "each entry's balance is the one before plus its amount",
-        """
-        SELECT 'entry ' || id, jsonb_build_object('account_id', tenant_id, 'before', before,
-                                                  'amount', amount, 'after', balance_after)
-        FROM (SELECT id, tenant_id, amount, balance_after,
-                     lag(balance_after, 1, 0) OVER (PARTITION BY tenant_id ORDER BY id) AS before
-              FROM igny8_credit_transactions WHERE idempotency_key IS NOT NULL) e
-        WHERE balance_after <> before + amount
-        """,
-    ),
-    Check(
-        "keys",
-        "each key that was answered with an entry names an entry that exists",
-        """
-        SELECT 'key ' || k.key, jsonb_build_object('entry_id', k.entry_id)
-        FROM billing.keys k LEFT JOIN igny8_credit_transactions e ON e.id = k.entry_id
-        WHERE k.entry_id IS NOT NULL AND e.id IS NULL
+        SELECT 'account ' || a.account_id,
+               jsonb_build_object('account_id', a.account_id, 'entries', a.entries,
+                                  'missing', 'the balance with all its entries')
+        FROM billing.chain_anchors a LEFT JOIN billing.books b USING (account_id)
+        WHERE b.account_id IS NULL
         """,
     ),
     Check(
@@ -209,31 +144,58 @@ STRIPE_WITHOUT_CREDITS = "stripe_without_credits"
 STRIPE_WITHOUT_CREDITS_INVARIANT = "each invoice that was paid at Stripe gave what its lines bought"
 
 
-#: The checks that read every entry; they run together with the hash chain's.
-LONG_CHECKS = (
-    Check(
-        "lot_entries",
-        "what remains in a lot is the sum of the entries that filled and used it",
-        """
-        SELECT 'lot ' || COALESCE(l.id, e.id),
-               jsonb_build_object('account_id', l.account_id, 'remaining', l.remaining,
-                                  'entries', COALESCE(e.total, 0))
-        FROM billing.lots l
-        FULL JOIN (SELECT (part ->> 0)::bigint AS id, sum((part ->> 1)::bigint) AS total
-                   FROM igny8_credit_transactions, jsonb_array_elements(lots_used) AS part
-                   WHERE idempotency_key IS NOT NULL GROUP BY 1) e ON e.id = l.id
-        WHERE COALESCE(l.remaining, 0) <> COALESCE(e.total, 0)
-        """,
-    ),
-)
+#: The invariants of the checks that are no single query.
+INVARIANTS = {
+    "entries": "a balance's credits are the sum of its entries since the opening",
+    "running_balance": "each entry's balance is the one before plus its amount",
+    **{name: invariant for name, (invariant, _) in balance_checks.CHECKS.items()},
+    **{check.name: check.invariant for check in CHECKS},
+    STRIPE_WITHOUT_CREDITS: STRIPE_WITHOUT_CREDITS_INVARIANT,
+    "lot_entries": "what remains in a lot is the sum of the entries that filled and used it",
+    "keys": "each key that was answered with an entry names an entry that exists",
+    "anchors": "no anchor of a hash chain was changed, set back or removed",
+    "anchors_kept": "the ledger goes on from the anchors that were kept in the given file",
+    "anchors_file": "the anchors can be kept where BILLING_CHAIN_ANCHORS says",
+    "unreadable": "each row can be read",
+}
+#: The checks of a page of accounts.
+PAGED = ("entries", "running_balance", *balance_checks.CHECKS)
+#: The checks that only a full audit does in full, and whose findings only it closes.
+FULL_ONLY = ("entries", "running_balance", "seals", "lot_entries", "keys", "unreadable")
+#: The checks of a full audit alone.
+IN_FULL = ("lot_entries", "keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What an audit has read.
+
+    Attributes:
+        kind: `full`, or `new`: entries since each account's anchor.
+        accounts: Accounts read.
+        entries: Entries read.
+        seconds: How long it took.
+        since: When the newest anchors were recorded; None without one, and in a full audit.
+        resumed_after: The account up to which an interrupted full audit had come.
+        is_complete: Whether it came to the end; the next one goes on.
+    """
+
+    kind: str
+    accounts: int = 0
+    entries: int = 0
+    seconds: float = 0.0
+    since: str | None = None
+    resumed_after: int | None = None
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of an audit: the number of accounts, and the findings of each check by name."""
+    """The result of an audit: the number of accounts, each check's findings, and what was read."""
 
     accounts: int
-    findings: dict[str, list[tuple[str, dict[str, object]]]]
+    findings: dict[str, Breaches] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=lambda: Coverage("full"))
 
     @property
     def agrees(self) -> bool:
@@ -241,29 +203,59 @@ class Report:
         return not any(self.findings.values())
 
 
-#: The check of the hash chain, which reads every entry in Python.
-HASH_CHAIN = "seals"
-HASH_CHAIN_INVARIANT = "each entry is as it was written, and none is missing"
+def count_accounts(ctx: Context) -> int:
+    """Count the balances."""
+    return ctx.session.execute(select(func.count()).select_from(AccountBalance)).scalar_one()
 
 
-def run(ctx: Context, *, with_chain: bool = True) -> Report:
-    """Run all checks in one snapshot. The transaction must not have begun.
-
-    `with_chain`: also verify the hash chain, at about 100,000 entries a second, and run the checks
-    that read every entry.
-    """
-    values = {"most": MAX_FINDINGS, "now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
-    ctx.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    findings = {
-        check.name: [
-            (subject, facts)
-            for subject, facts in ctx.session.execute(text(f"{check.breaches} LIMIT :most"), values)
-        ]
-        for check in CHECKS + (LONG_CHECKS if with_chain else ())
-    }
-    unpaid = money_checks.without_purchase(ctx, limit=MAX_FINDINGS)
-    findings[STRIPE_WITHOUT_CREDITS] = list(unpaid)
+def whole_checks(*, with_chain: bool, is_full: bool) -> dict[str, Callable[[Context], Breaches]]:
+    """The checks that read their tables at once, by name; each gets a transaction of its own."""
+    checks = {c.name: _query(c) for c in CHECKS if with_chain or c.name != "seals"}
+    checks[STRIPE_WITHOUT_CREDITS] = partial(money_checks.without_purchase, limit=MAX_FINDINGS)
     if with_chain:
-        findings[HASH_CHAIN] = list(itertools.islice(verify_chain.broken(ctx), MAX_FINDINGS))
-    accounts = ctx.session.execute(select(func.count()).select_from(AccountBalance)).scalar_one()
-    return Report(accounts, findings)
+        checks["anchors"] = _limited(compare_anchors.compare)
+    if is_full:
+        checks["unreadable"] = _limited(unreadable.rows)
+    return checks
+
+
+def _query(check: Check) -> Callable[[Context], Breaches]:
+    def breaches(ctx: Context) -> Breaches:
+        values = {"most": MAX_FINDINGS, "now": ctx.now, "system": sorted(SYSTEM_SLUGS)}
+        rows = ctx.session.execute(text(f"{check.breaches} LIMIT :most"), values)
+        return [(subject, facts) for subject, facts in rows]
+
+    return breaches
+
+
+def _limited(
+    read: Callable[[Context], Iterable[tuple[str, dict[str, object]]]],
+) -> Callable[[Context], Breaches]:
+    return lambda ctx: list(islice(read(ctx), MAX_FINDINGS))
+
+
+#: What a check raises over a row that it can't read.
+UNREADABLE_ERRORS = (DataError, *money_checks.UNREADABLE)
+
+
+def failed(name: str, error: BaseException) -> tuple[str, dict[str, object]]:
+    """The finding that a check could not be made; the rows are named beside it."""
+    cause = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+    return f"check {name}", {"check": name, "problem": f"it met a row that can't be read: {cause}"}
+
+
+_KEYS = """
+WITH page AS (SELECT key, entry_id FROM billing.keys WHERE key > :after ORDER BY key LIMIT :count)
+SELECT k.key, k.entry_id, k.entry_id IS NOT NULL AND e.id IS NULL
+FROM page AS k LEFT JOIN igny8_credit_transactions AS e ON e.id = k.entry_id ORDER BY k.key
+"""
+#: Before the first key, and keys of a page.
+FIRST_KEY, KEYS_AT_ONCE = "00000000-0000-0000-0000-000000000000", 10_000
+
+
+def check_keys(ctx: Context, after: str) -> tuple[str | None, Breaches]:
+    """Find the keys of the next page whose entry is gone; the page's last key, None at the end."""
+    values = {"after": after, "count": KEYS_AT_ONCE}
+    rows = ctx.session.execute(text(_KEYS), values).all()
+    found = [(f"key {row[0]}", {"entry_id": row[1]}) for row in rows if row[2]]
+    return (str(rows[-1][0]) if len(rows) == KEYS_AT_ONCE else None), found

@@ -4,13 +4,19 @@ They recompute the money from Stripe's objects and from bank allocations, not fr
 the clawbacks keep.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from billing.context import Context
 from billing.stripe import bills, catalog, object_rows
 from billing.stripe.objects.invoice import Invoice
+
+#: A subject and its facts.
+Breach: TypeAlias = tuple[str, dict[str, object]]
+#: What reading an object raises whose JSON has another shape.
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 #: (subject, facts) of each purchase with more credits than its kept money bought. `back`: refunds,
 #: lost disputes and credit notes, by the objects of the payment that they are linked to. Roundings
@@ -90,27 +96,47 @@ WHERE i.state = 'paid' AND i.settled_minor > 0 AND p.included_credits > 0
 """
 
 
-def without_purchase(ctx: Context, *, limit: int) -> Iterator[tuple[str, dict[str, object]]]:
-    """(subject, facts) of each paid invoice of Stripe that bought credits and did not give them."""
+def without_purchase(ctx: Context, *, limit: int) -> list[Breach]:
+    """(subject, facts) of each paid invoice of Stripe that bought credits and did not give them.
+
+    An invoice that can't be read is among them.
+    """
     rows = ctx.session.execute(text(_INVOICES), {"most": limit}).all()
+    try:
+        return _without_purchase(ctx, rows)
+    except UNREADABLE:
+        return [breach for row in rows for breach in _of_one(ctx, row)]
+
+
+def _of_one(ctx: Context, row: Row[Any]) -> list[Breach]:
+    try:
+        return _without_purchase(ctx, [row])
+    except UNREADABLE as error:
+        problem = f"its facts can't be read: {type(error).__name__} {error}"
+        facts = {"table": "billing.stripe_objects", "row": row.id, "problem": problem}
+        subject = f"account {row.account_id} payment {row.id}"
+        return [(subject, {"account_id": row.account_id, **facts})]
+
+
+def _without_purchase(ctx: Context, rows: Sequence[Row[Any]]) -> list[Breach]:
     invoices = object_rows.read_all(ctx.session, [row.id for row in rows])
     prices = catalog.load(ctx.session, invoices)
     by_id = {row.id: row for row in rows}
+    breaches: list[Breach] = []
     for invoice in invoices:
         assert isinstance(invoice, Invoice), "the query asks for invoices"
         sold = bills.sold(invoice, prices)
         if sold:
             account_id = by_id[invoice.id].account_id
-            yield (
-                f"account {account_id} payment {invoice.id}",
-                {
-                    "account_id": account_id,
-                    "payment": invoice.id,
-                    "kept_minor": by_id[invoice.id].kept,
-                    "currency": invoice.currency,
-                    "credits_missing": sum([item.credits * item.lots for item in sold]),
-                },
-            )
+            facts = {
+                "account_id": account_id,
+                "payment": invoice.id,
+                "kept_minor": by_id[invoice.id].kept,
+                "currency": invoice.currency,
+                "credits_missing": sum([item.credits * item.lots for item in sold]),
+            }
+            breaches.append((f"account {account_id} payment {invoice.id}", facts))
+    return breaches
 
 
 #: Paid invoices of known accounts that have no purchase, and no event that waits for a person.

@@ -6,9 +6,10 @@ from billing.context import Context
 from billing.errors import UnknownAccount
 from billing.host import accounts
 from billing.ledger import balance_rows as rows
-from billing.ledger import entry_rows
+from billing.ledger import stored_entries
 from billing.ledger.entry_rows import Entry
 from billing.ledger.lots import OpenLot, burn_order
+from billing.ledger.stored_entries import Unreadable
 from billing.lifecycle import status
 from billing.usage import holds, refusals
 from models.credits import AccountBalance, Hold, Refusal
@@ -19,7 +20,10 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """An account. `app_credits`: the balance of the main app; `is_adopted`: ours is there."""
+    """An account. `app_credits`: the balance of the main app; `is_adopted`: ours is there.
+
+    `unreadable`: sentences about those of the last entries that can't be read.
+    """
 
     account_id: int
     slug: str
@@ -35,6 +39,7 @@ class Overview:
     holds: list[Hold]
     entries: list[Entry]
     refusals: list[Refusal]
+    unreadable: list[str]
 
 
 def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
@@ -44,6 +49,7 @@ def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
         raise UnknownAccount(account_id=id_or_slug)
     balance = ctx.session.get(AccountBalance, account.id)
     lots = sorted(rows.read_lots(ctx, [account.id]).get(account.id, ()), key=burn_order)
+    entries = stored_entries.last(ctx.session, account.id, count=last)[::-1]
     free = sum([lot.free for lot in lots if lot.is_live])
     debt = balance.debt if balance else 0
     return Overview(
@@ -59,6 +65,7 @@ def of(ctx: Context, id_or_slug: str, *, last: int = SHOWN) -> Overview:
         is_adopted=balance is not None,
         lots=lots,
         holds=holds.open_of(ctx.session, account.id, count=last),
-        entries=entry_rows.entries(ctx.session, account.id, last=last),
+        entries=stored_entries.readable(entries),
         refusals=refusals.last(ctx.session, account.id, count=last),
+        unreadable=[str(row) for row in entries if isinstance(row, Unreadable)],
     )

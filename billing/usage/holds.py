@@ -1,7 +1,7 @@
 """Holds: credits reserved for work under way, until the hold is captured, released or expires.
 
-The SQL function `billing.place_hold` places a hold; the main app calls it on its own connection,
-and the worker's task calls it, too. This module ends holds.
+The SQL function `billing.place_hold` places a hold; the main app calls it on its own connection.
+The worker's task calls the function behind it, which takes the time. This module ends holds.
 """
 
 import datetime as dt
@@ -75,7 +75,7 @@ def place(ctx: Context, message: PlaceHold) -> Placed:
     renewals.renew_all(ctx, [message.account_id])
     rows = sql.rows(
         ctx.session,
-        "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold("
+        "SELECT outcome, credits, available, reason, held_until FROM billing.place_hold_at("
         "%(account_id)s, %(operation)s, %(units)s, %(key)s, %(ttl_s)s, %(now)s)",
         {
             "account_id": message.account_id,
@@ -117,10 +117,19 @@ def load(session: Session, uuids: Iterable[str]) -> dict[str, OpenHold]:
 
 def of(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold:
     """Return the account's hold with this key. Raises UnknownHold."""
-    hold = holds.get(idempotency.as_uuid(key))
-    if hold is None or hold.account_id != account_id or hold.operation.startswith(DISPUTE):
+    hold = find(holds, key, account_id)
+    if hold is None or hold.operation.startswith(DISPUTE):
         raise UnknownHold(hold=key, account_id=account_id)
     return hold
+
+
+def find(holds: dict[str, OpenHold], key: str, account_id: int) -> OpenHold | None:
+    """Find the account's hold with this key; another account may have one of the same text."""
+    for uuid in (idempotency.as_uuid(key), idempotency.own_uuid(account_id, key)):
+        hold = holds.get(uuid)
+        if hold is not None and hold.account_id == account_id:
+            return hold
+    return None
 
 
 def end(ledger: Ledger, hold: OpenHold, *, state: str, spend: int = 0) -> list[object]:

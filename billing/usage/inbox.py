@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from billing.context import Context
+from billing.errors import Rejected
 from billing.host import accounts
 from billing.operations import dead_letters
 from billing.operations.dead_letters import DeadMessage
@@ -34,7 +35,7 @@ from billing_client.messages import INBOX_MESSAGES
 #: The most accounts of a batch.
 ACCOUNTS_AT_ONCE = 100
 #: Milliseconds that a drain with opened rows waits for the drain before it to finish the account.
-WAIT_MS = 1000
+WAIT_MS = 500
 #: The `after` of the first batch.
 LOWEST = -(2**63)
 _KINDS = {kind.TASK: kind for kind in INBOX_MESSAGES}
@@ -91,13 +92,16 @@ _HAS_EARLIER = "SELECT billing.inbox_has_earlier(%(accounts)s::bigint[], %(ids)s
 Row: TypeAlias = tuple[int, int, str, str]
 
 
-def drain(ctx: Context, *, limit: int, after: int, one_by_one: bool = False) -> Drained:
+def drain(
+    ctx: Context, *, limit: int, after: int, one_by_one: bool = False, only: int | None = None
+) -> Drained:
     """Apply up to `limit` rows; the caller's commit deletes them.
 
     With `one_by_one`, after a batch failed, each row has its own savepoint, and one that fails by
-    itself becomes a dead letter. Raises AccountsLocked.
+    itself becomes a dead letter. `only`: the one account whose rows are applied. Raises
+    AccountsLocked.
     """
-    waiting, is_all = _accounts_waiting(ctx.session, after, most=min(limit, ACCOUNTS_AT_ONCE))
+    waiting, is_all = ([only], False) if only is not None else _next_accounts(ctx, after, limit)
     if not waiting:
         return Drained(0, [], 0, LOWEST)
     locked = accounts.try_lock(ctx.session, waiting)
@@ -119,6 +123,27 @@ def drain(ctx: Context, *, limit: int, after: int, one_by_one: bool = False) -> 
             dead.append(_dead(row_id, message.TASK, message.arguments(), answer.error))
     dead_letters.keep(ctx, dead)
     return Drained(len(rows), answers, len(dead), waiting[-1])
+
+
+def _next_accounts(ctx: Context, after: int, limit: int) -> tuple[list[int], bool]:
+    return _accounts_waiting(ctx.session, after, most=min(limit, ACCOUNTS_AT_ONCE))
+
+
+def next_accounts(session: Session, after: int) -> list[int]:
+    """Return the next accounts behind this one with waiting rows; from the first, if none is."""
+    return _accounts_waiting(session, after, most=ACCOUNTS_AT_ONCE)[0]
+
+
+def set_aside(ctx: Context, account_id: int, error: Rejected) -> int:
+    """Make a dead letter of the account's first row; return the number of rows: 1, or 0 if none.
+
+    Raises AccountsLocked.
+    """
+    if not accounts.try_lock(ctx.session, [account_id]):
+        raise AccountsLocked(account_id)
+    rows = _take(ctx.session, [account_id], 1)
+    dead_letters.keep(ctx, [_unopened(row, error) for row in rows])
+    return len(rows)
 
 
 def _one_by_one(
@@ -209,7 +234,7 @@ def _open(rows: Sequence[Row]) -> tuple[list[tuple[int, Message]], list[DeadMess
         try:
             messages.append((row[1], _message(row, arguments)))
         except InvalidMessage as error:
-            dead.append(_malformed(row, error))
+            dead.append(_unopened(row, error))
     return messages, dead
 
 
@@ -248,8 +273,8 @@ def _message(row: Row, arguments: object) -> Message:
     return message
 
 
-def _malformed(row: Row, error: InvalidMessage) -> DeadMessage:
-    """Return the dead message of a malformed row; text that can't be arguments is kept as bytes."""
+def _unopened(row: Row, error: Exception) -> DeadMessage:
+    """Return the dead message of a row; text that can't be arguments is kept as bytes."""
     _, row_id, task, text = row
     try:
         arguments = json.loads(text)

@@ -101,8 +101,25 @@ class Work:
     holds: dict[str, OpenHold]
     reversed_entries: dict[str, Entry]
     reversed_first: set[tuple[int, str]]
+    of_others: set[tuple[int, str]]
     refused: list[refusals.Refused] = field(default_factory=list)
     without_access: list[Taken] = field(default_factory=list)
+
+    def uuid_of(self, account_id: int, key: str) -> str:
+        """The uuid of an account's key: one of its own if another account has used the text."""
+        uuid, own_uuid = idempotency.as_uuid(key), idempotency.own_uuid(account_id, key)
+        if own_uuid in self.ledger.known_keys or (account_id, key) in self.of_others:
+            return own_uuid
+        return own_uuid if self._is_claimed_by_another(account_id, uuid) else uuid
+
+    def _is_claimed_by_another(self, account_id: int, uuid: str) -> bool:
+        """Whether a message of another account in this batch has claimed the uuid."""
+        known_key = self.ledger.known_keys.get(uuid)
+        return known_key is not None and any(
+            request.content == known_key.content
+            for request in self.requests
+            if request.uuid == uuid and request.message.account_id != account_id
+        )
 
 
 def apply(ctx: Context, messages: Sequence[Message]) -> list[Answer]:
@@ -158,13 +175,10 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
     account_ids = {message.account_id for message in messages}
     uuids = {request.uuid for request in requests}
     reverses = [message for message in messages if isinstance(message, Reverse)]
-    reversed_keys = [message.key for message in reverses]
-    hold_uuids = {idempotency.as_uuid(m.hold) for m in messages if isinstance(m, Capture | Release)}
-    for message in reverses:
-        key = message.key
-        uuids |= {idempotency.as_uuid(key), idempotency.as_uuid(reversals.finish_key(key))}
-        uuids.add(reversals.before_0015(key))
-        hold_uuids.add(idempotency.as_uuid(key))
+    reversed_uuids = {
+        uuid for message in reverses for uuid in reversals.uuids_of(message.account_id, message.key)
+    }
+    uuids |= reversed_uuids | {reversals.before_0015(message.key) for message in reverses}
     ledger = open_accounts(ctx, account_ids, key_uuids=uuids, entries=len(messages))
     if ledger.due:
         # Nobody is refused between the end of a period and the next sweep.
@@ -174,12 +188,64 @@ def _open(ctx: Context, messages: Sequence[Message]) -> Work:
         requests,
         ledger,
         prices.load(ctx.session),
-        holds.load(ctx.session, hold_uuids) if hold_uuids else {},
-        reversals.entries_of(ctx.session, ledger.known_keys, reversed_keys)
-        if reversed_keys
+        _holds(ctx.session, messages),
+        reversals.entries_of(ctx.session, ledger.known_keys, reversed_uuids)
+        if reversed_uuids
         else {},
         _reversed_first(ledger, requests) if ledger.known_keys else set(),
+        _of_others(ledger, requests) if ledger.known_keys else set(),
     )
+
+
+def _holds(session: Session, messages: Sequence[Message]) -> dict[str, OpenHold]:
+    """Read the holds that these messages name."""
+    named = {
+        (m.account_id, m.key if isinstance(m, Reverse) else m.hold)
+        for m in messages
+        if not isinstance(m, Debit)
+    }
+    if not named:
+        return {}
+    by_uuid = holds.load(session, {idempotency.as_uuid(key) for _, key in named})
+    missing = [pair for pair in named if holds.find(by_uuid, pair[1], pair[0]) is None]
+    if missing:
+        # Another account may have used the text first, for whatever it did.
+        by_uuid |= holds.load(session, {idempotency.own_uuid(*pair) for pair in missing})
+    return by_uuid
+
+
+def _of_others(ledger: Ledger, requests: Sequence[Request]) -> set[tuple[int, str]]:
+    """Look up which keys, of those that stand for something else, other accounts have claimed.
+
+    The accounts' own uuids of these keys are added to the keys that are known.
+    """
+    clashing: set[tuple[int, str]] = set()
+    ended: set[tuple[int, str]] = set()
+    for message, key, uuid, content in requests:
+        account_id = message.account_id
+        if isinstance(message, Debit):
+            if _is_taken(ledger, uuid, content):
+                clashing.add((account_id, key))
+            continue
+        hold = message.key if isinstance(message, Reverse) else message.hold
+        if isinstance(message, Reverse) and _is_taken(ledger, idempotency.as_uuid(hold)):
+            clashing.add((account_id, hold))
+        # The end of a hold has one content for each account.
+        finish_key = reversals.finish_key(hold)
+        finish = idempotency.digest("finish", account_id, hold)
+        if _is_taken(ledger, idempotency.as_uuid(finish_key), finish):
+            ended.add((account_id, finish_key))
+    if not clashing and not ended:
+        return set()
+    own_uuids = {idempotency.own_uuid(*pair) for pair in clashing | ended}
+    ledger.known_keys |= idempotency.lookup(ledger.ctx.session, own_uuids)
+    return ended | (idempotency.of_others(ledger.ctx.session, clashing) if clashing else set())
+
+
+def _is_taken(ledger: Ledger, uuid: str, content: int | None = None) -> bool:
+    """Whether a key stands for other content than this."""
+    known_key = ledger.known_keys.get(uuid)
+    return known_key is not None and known_key.content not in (content, reversals.ANY_CONTENT)
 
 
 def _reversed_first(ledger: Ledger, requests: Sequence[Request]) -> set[tuple[int, str]]:
@@ -197,9 +263,20 @@ def _reversed_first(ledger: Ledger, requests: Sequence[Request]) -> set[tuple[in
 def _decide(work: Work, request: Request) -> Answer:
     """Decide about one message, in memory."""
     known_key = work.ledger.known_keys.get(request.uuid)
+    if known_key is not None and known_key.content not in (request.content, reversals.ANY_CONTENT):
+        request = _with_own_uuid(work, request)
+        known_key = work.ledger.known_keys.get(request.uuid)
     if known_key is None and isinstance(request.message, Reverse):
         known_key = _known_before_0015(work, request)
     return _act(work, request) if known_key is None else _decide_again(work, request, known_key)
+
+
+def _with_own_uuid(work: Work, request: Request) -> Request:
+    """Give a request the uuid of its account, if the key is another account's."""
+    message, key = request.message, request.key
+    if isinstance(message, Reverse) or (message.account_id, key) in work.reversed_first:
+        return request
+    return request._replace(uuid=work.uuid_of(message.account_id, key))
 
 
 def _known_before_0015(work: Work, request: Request) -> KnownKey | None:
@@ -344,15 +421,19 @@ def _release(work: Work, message: Release, request: Request) -> None:
 
 
 def _reverse(work: Work, message: Reverse, request: Request) -> Entry:
-    hold = work.holds.get(idempotency.as_uuid(message.key))
-    if hold is not None and hold.account_id != message.account_id:
-        raise KeyReused(key=message.key)
-    finish_uuid = idempotency.as_uuid(reversals.finish_key(message.key))
+    hold = holds.find(work.holds, message.key, message.account_id)
+    finish_uuid = work.uuid_of(message.account_id, reversals.finish_key(message.key))
     # Not by the hold's state: an expired hold may have been captured late.
     if hold is not None and finish_uuid not in work.ledger.known_keys:
         raise HoldNotFinished(hold=message.key)
     return reversals.reverse(
-        work.ledger, work.reversed_entries, message, uuid=request.uuid, content=request.content
+        work.ledger,
+        work.reversed_entries,
+        message,
+        debit_uuid=work.uuid_of(message.account_id, message.key),
+        finish_uuid=finish_uuid,
+        uuid=request.uuid,
+        content=request.content,
     )
 
 
@@ -384,11 +465,11 @@ def _fill_in_first_answers(session: Session, repeats: Sequence[Answer]) -> None:
 
 
 def _uuids(message: Message) -> list[str]:
-    """The uuids under which the key of a message may be known, today's first."""
-    own_uuid = _request(message).uuid
+    """The uuids under which the key of a message may be known, the account's own first."""
+    request = _request(message)
     if isinstance(message, Reverse):
-        return [own_uuid, reversals.before_0015(message.key)]
-    return [own_uuid]
+        return [request.uuid, reversals.before_0015(message.key)]
+    return [idempotency.own_uuid(message.account_id, request.key), request.uuid]
 
 
 def _refusal_keys(message: Message) -> list[str]:

@@ -68,7 +68,11 @@ def by_key(session: Session, keys: Iterable[str]) -> dict[tuple[int, str], Rejec
     }
 
 
-def last(session: Session, account_id: int, *, count: int) -> list[Refusal]:
-    """Return the account's last refusals, oldest first."""
+def last(
+    session: Session, account_id: int, *, count: int, before: int | None = None
+) -> list[Refusal]:
+    """Return the account's last refusals, oldest first; those `before` an id, if given."""
     rows = select(Refusal).where(Refusal.account_id == account_id).order_by(Refusal.id.desc())
+    if before is not None:
+        rows = rows.where(Refusal.id < before)
     return list(reversed(session.scalars(rows.limit(count)).all()))

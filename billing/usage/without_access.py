@@ -43,7 +43,7 @@ def flagged(details: Mapping[str, object] | None, reason: str) -> Mapping[str, o
 
 def reason_of(entry: Entry) -> str | None:
     """Return why the account had no access at this debit; None if it had access."""
-    reason = (entry.details or {}).get(FLAG)
+    reason = entry.details.get(FLAG) if isinstance(entry.details, Mapping) else None
     return None if reason is None else str(reason)
 
 

@@ -1,6 +1,7 @@
 """The client that the main app and the relay use to talk to the billing worker."""
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from celery import Celery
 from billing_client import tls
 from billing_client.by_bank import ByBank
 from billing_client.errors import InvalidField
-from billing_client.fields import MAX_DEBITS, MAX_STRIPE_BODY
+from billing_client.fields import MAX_DEBITS, MAX_MESSAGE_BYTES, MAX_STRIPE_BODY
 from billing_client.in_transaction import InTransaction
 from billing_client.message import Message
 from billing_client.messages import (
@@ -35,10 +36,10 @@ HIDDEN = "(hidden)"
 #: Options of every message: no result is stored, and no contents are shown.
 QUIET: Any = {"ignore_result": True, "argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
 
-#: Retries take 1.5 seconds in all; kombu's own policy would wait 2 seconds before the first.
-_TRIES = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.5, "interval_max": 1.0}
-#: Without a time-out, a dead broker would block a web request for ever.
-_TIMEOUTS = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True}
+#: A retry for a broker that restarts; kombu's own policy would wait 2 seconds before the first.
+_TRIES = {"max_retries": 1, "interval_start": 0.5}
+#: Without a time-out, a broker that hangs would block a web request for ever.
+_TIMEOUTS = {"socket_timeout": 2, "socket_connect_timeout": 2, "socket_keepalive": True}
 
 
 class BillingClient(InTransaction, ByBank):
@@ -298,7 +299,7 @@ class BillingClient(InTransaction, ByBank):
         `transaction.on_commit(client.ring, robust=True)`, so that a broker that is away does not
         fail the request.
         """
-        self.send(DrainInbox())
+        self._send(DrainInbox(), retry=False)
 
     def send(self, message: Message) -> None:
         """Send any message of `billing_client.messages`.
@@ -307,14 +308,25 @@ class BillingClient(InTransaction, ByBank):
             message: A message; it checked its values when it was made.
 
         Raises:
+            InvalidMessage: The message is larger than 16 MiB; nothing was sent.
             kombu.exceptions.OperationalError: The broker did not answer; nothing was sent.
         """
+        self._send(message)
+
+    def _send(self, message: Message, **options: Any) -> None:
+        arguments = message.arguments()
+        # The body is base64, and has an envelope around it.
+        size = len(json.dumps(arguments)) * 4 // 3 + 4096
+        if size > MAX_MESSAGE_BYTES:
+            problem = f"must be at most {MAX_MESSAGE_BYTES} bytes as a message, are {size}"
+            raise InvalidField("arguments", problem)
         self._app.send_task(
             message.TASK,
-            kwargs=message.arguments(),
+            kwargs=arguments,
             queue=message.QUEUE,
             headers={SENT_AT: dt.datetime.now(dt.UTC).isoformat()},
             **QUIET,
+            **options,
         )
 
 
@@ -330,7 +342,7 @@ def sender(url: str) -> Celery:
     app.conf.update(
         task_serializer="json",
         broker_transport_options=_TIMEOUTS,
-        broker_connection_timeout=5,
+        broker_connection_timeout=2,
         task_publish_retry_policy=_TRIES,
     )
     only_sends: Celery = app

@@ -5,6 +5,7 @@ The types at the end carry such a function, which checks a field when its messag
 
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
@@ -27,6 +28,11 @@ MAX_METADATA_BYTES = 2048
 MAX_DEBITS = 500
 #: Default and longest life of a hold; an AI job that runs for more than a day is lost.
 DEFAULT_HOLD_S, MAX_HOLD_S = 900, 86_400
+#: The largest Celery message, in bytes: the worker reads no larger one, and the client sends none.
+#: The largest that a client of ours can make is a webhook of 1 MiB, written in escapes.
+MAX_MESSAGE_BYTES = 2**24
+#: The largest arguments of a row in the inbox, in bytes of JSON; a constraint of the table says so.
+MAX_INBOX_BYTES = 2**16
 #: The largest body a relay passes on. Stripe's events have kilobytes, the largest hundreds.
 MAX_STRIPE_BODY = 2**20
 #: The largest body the worker reads: above the relay's limit, so that it can report one.
@@ -37,6 +43,8 @@ MAX_SIGNATURE_CHARACTERS = 16_384
 MAX_STRIPE_ID_CHARACTERS = 255
 #: The column is a smallint; a lower priority burns first.
 MAX_PRIORITY = 1000
+#: Finds NUL in JSON: an escape behind an even number of backslashes.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 
 
 def whole(field: str, value: object, *, low: int, high: int) -> int:
@@ -145,8 +153,8 @@ def metadata(field: str, value: object) -> Mapping[str, object]:
 def _is_storable(value: object) -> bool:
     """Whether Postgres' jsonb accepts every text in the value: no NUL, no lone surrogate."""
     try:
-        # JSON writes NUL as an escape, whose backslash no other escape can stand before.
-        return b"\\u0000" not in json.dumps(value, ensure_ascii=False).encode()
+        # JSON writes NUL as an escape. A backslash of the text itself is written as two.
+        return not _NUL(json.dumps(value, ensure_ascii=False).encode())
     except UnicodeEncodeError:
         return False
 

@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from billing_client.errors import InvalidField
+from billing_client.fields import MAX_INBOX_BYTES
 from billing_client.messages import INBOX_MESSAGES, Capture, Debit, PlaceHold, Release, Reverse
 
 #: Rows of one INSERT statement.
@@ -79,6 +81,7 @@ def leave(connection: Connection, messages: Iterable[Debit | Reverse | Capture |
 
     Raises:
         TypeError: A message is of another class; nothing was written.
+        InvalidMessage: A message is too large for a row; nothing was written.
 
     Example:
         ```python
@@ -91,7 +94,10 @@ def leave(connection: Connection, messages: Iterable[Debit | Reverse | Capture |
     for message in messages:
         if not isinstance(message, INBOX_MESSAGES):
             raise TypeError(f"The inbox takes no {type(message).__name__}: send it by the broker.")
-        rows.append((message.account_id, message.TASK, json.dumps(message.arguments())))
+        arguments = json.dumps(message.arguments())
+        if len(arguments) > MAX_INBOX_BYTES:
+            raise InvalidField("arguments", f"must be at most {MAX_INBOX_BYTES} bytes of JSON")
+        rows.append((message.account_id, message.TASK, arguments))
     with closing(connection.cursor()) as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows[start : start + ROWS_AT_ONCE]

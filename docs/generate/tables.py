@@ -1,15 +1,14 @@
-"""Tables of the main app and of ours, from the models; the app's rights, from `allow-app`."""
+"""Tables of the main app and of ours, from the models; the rights of roles, from their data."""
 
-import re
 from typing import Any
 
 from sqlalchemy import Column
 from sqlalchemy.dialects import postgresql
 
-from cli import allow_app
 from docs.generate.markdown import code, prose, table
 from models import SCHEMA, Base
 from models.host import HOST_TABLES
+from worker.roles.rights import DEFINERS, EVERY, NOT_READ, ONLY_ADDED, ONLY_READ, RIGHTS, Part
 
 _POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -46,14 +45,57 @@ def _facts(column: Column[Any]) -> list[str]:
     return [code(column.name), kind, "yes" if column.nullable else "no"]
 
 
+_HEADINGS: dict[Part, str] = {
+    "owner": "Owner: `billing_owner`, on the main app's tables",
+    "worker": "Worker",
+    "app": "App",
+    "read_only": "Reader",
+}
+
+
 def app_rights() -> str:
     """List the rights that `billing allow-app ROLE` gives."""
-    return table("right | on", [_right(grant) for grant in allow_app.GRANTS])
+    return _rights("app")
 
 
-def _right(grant: str) -> tuple[str, str]:
-    statement = grant.format(role="app").replace(" bigint", "").replace(", ", ",")
-    match = re.match(r"GRANT (.+?) ON (SCHEMA |FUNCTION )?([\w.]+)", statement)
-    assert match is not None
-    right, kind, name = match.groups()
-    return code(right.replace(",", ", ")), f"{(kind or '').lower()}{code(name)}"
+def role_rights() -> str:
+    """List the rights of every part."""
+    blocks = [f"### {heading}\n\n{_rights(part)}" for part, heading in _HEADINGS.items()]
+    return "\n\n".join(blocks)
+
+
+def _rights(part: Part) -> str:
+    """List the rights of a part, one line for each object."""
+    by_object: dict[str, list[str]] = {}
+    for right in RIGHTS[part]:
+        columns = f" ({', '.join(right.columns)})" if right.columns else ""
+        by_object.setdefault(_object(part, right.kind, right.on), []).append(
+            code(right.privilege + columns)
+        )
+    return table("right | on", [(", ".join(rights), on) for on, rights in by_object.items()])
+
+
+def _object(part: Part, kind: str, on: str) -> str:
+    if on != EVERY:
+        return code(on) if kind == "TABLE" else f"{kind.lower()} {code(on)}"
+    if kind != "TABLE":
+        return f"every {kind.lower()} of the schema"
+    if part == "read_only":
+        return f"every table and view of the schema, but {_names(NOT_READ)}"
+    return (
+        f"every table and view of the schema; {_names(ONLY_READ)} are only read, and rows of"
+        f" {_names(ONLY_ADDED)} are only added"
+    )
+
+
+def _names(names: frozenset[str]) -> str:
+    return ", ".join(code(name) for name in sorted(names))
+
+
+def definers() -> str:
+    """List the functions that run with more rights than their caller."""
+    rows = [
+        (code(name), what, code("billing_owner"), callers, code("pg_catalog, billing, pg_temp"))
+        for name, (what, callers) in DEFINERS.items()
+    ]
+    return table("function | what it does | owner | may be called by | search path", rows)

@@ -18,7 +18,7 @@ from worker.database import rehearsal, transaction
 
 @dataclass(frozen=True, slots=True)
 class ImportOutcome:
-    """The outcome of a file (imported, repeat or refused), and its statements.
+    """The outcome of a file and its statements: received, imported, repeat, refused, unreadable.
 
     `held`: the reasons that hold some of them; these pay nothing until the reasons are gone.
     `ends`: the file's lines, summed up by their end; `with_ends` reads them after matching.
@@ -38,6 +38,12 @@ def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> I
 
     Except that `account` may be said later, for a file that names none.
     """
+    outcome = receive(source, name=name, account=account)
+    return outcome if outcome.file_id is None else import_file(outcome.file_id)
+
+
+def receive(source: BinaryIO, *, name: str, account: str | None = None) -> ImportOutcome:
+    """Keep a file's bytes, which `import_file` then reads; a file that is refused has no id."""
     account = account and plain(account)
     try:
         with transaction() as ctx:
@@ -46,7 +52,7 @@ def import_from(source: BinaryIO, *, name: str, account: str | None = None) -> I
                 reread.prepare(ctx, received.id, account=account)
     except StatementRefused as refusal:
         return _refused(None, refusal)
-    return import_file(received.id)
+    return ImportOutcome(received.id, "received")
 
 
 def import_file(file_id: int) -> ImportOutcome:

@@ -7,8 +7,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from billing.context import Context
-from billing.errors import BillingError
+from billing.errors import BillingError, ProcessKilled
 from billing.postgres.transient import is_transient
 from billing.stripe import apply as stripe_apply
 from billing.stripe import events, inbox, inbox_upkeep
@@ -17,16 +16,17 @@ from billing.stripe.errors import BadObject, NoneOfOurs, Unreadable
 from billing.stripe.events import Event, Guard
 from billing.stripe.inbox import WAITING, Outcome
 from flows.stripe import fetch as stripe_fetch
-from worker import clock
+from worker import clock, deaths
 from worker.database import is_away, transaction
 from worker.logs import logger
 from worker.settings import settings
 
 log = logger(__name__)
 
-#: A batch that waits for an account has locked many others, so it waits no longer than this. The
-#: events of that account are left to the sweep.
-LOCK_WAIT_MS = 1000
+#: A batch that waits for an account has locked many others, so it waits no longer than this. Then
+#: each event is applied alone, and those of locked accounts are left to the sweep: a hundred of
+#: them must not hold a process.
+LOCK_WAIT_MS, LOCK_WAIT_ALONE_MS = 100, 20
 
 #: The state of an event that was finished meanwhile, or that another worker has locked.
 DONE_OR_LOCKED = "done or locked"
@@ -46,8 +46,34 @@ def apply(number: int) -> Outcome:
 def apply_all(numbers: Sequence[int]) -> list[Outcome]:
     """Apply events in one transaction; one by one those that need it, or whose batch broke.
 
-    Raises a transient error of Postgres. The sweep takes up what was not applied then.
+    Raises a transient error of Postgres. The sweep takes up what was not applied then. An event at
+    which a process died is applied alone; after three deaths it fails.
     """
+    counts = zip(numbers, deaths.of(_names(numbers)), strict=True)
+    suspects = {number: count for number, count in counts if count}
+    together = [number for number in numbers if number not in suspects]
+    with deaths.counted(_names(together)):
+        outcomes = _apply_all(together)
+    for number, count in suspects.items():
+        outcomes.append(_apply_suspect(number, count))
+    return outcomes
+
+
+def _names(numbers: Sequence[int]) -> list[str]:
+    return [f"stripe:{number}" for number in numbers]
+
+
+def _apply_suspect(number: int, count: int) -> Outcome:
+    if count < deaths.MOST:
+        with deaths.counted(_names([number])):
+            return _apply_all([number])[0]
+    outcome = _apply_batch({number: ProcessKilled(times=count)})[number]
+    log.error("stripe_event_killed_its_process", number=number)
+    deaths.forget(_names([number]))
+    return outcome
+
+
+def _apply_all(numbers: Sequence[int]) -> list[Outcome]:
     if not numbers:
         return []
     answers = _ask(numbers)
@@ -73,17 +99,10 @@ def _apply_batch(
     answers: Mapping[int, Answer], *, lock_wait_ms: int | None = None
 ) -> dict[int, Outcome]:
     """Claim and apply events in a transaction. `lock_wait_ms`: less than the settings allow."""
-    with transaction(actor="stripe") as ctx:
-        if lock_wait_ms is not None:
-            limit_lock_wait(ctx, lock_wait_ms)
+    with transaction(actor="stripe", lock_wait_ms=lock_wait_ms) as ctx:
         rows = inbox.claim(ctx.session, answers)
         outcomes = stripe_apply.apply_rows(ctx, rows, guard=guard(), answers=answers)
     return {number: Outcome(number, DONE_OR_LOCKED) for number in answers} | outcomes
-
-
-def limit_lock_wait(ctx: Context, lock_wait_ms: int) -> None:
-    """Let this transaction wait no longer for a lock."""
-    ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {lock_wait_ms}")
 
 
 def _apply_together(answers: Mapping[int, Answer]) -> dict[int, Outcome]:
@@ -111,7 +130,7 @@ def _apply_alone(number: int, answer: Answer, *, lock_wait_ms: int | None = None
 def _apply_after_batch(number: int, answer: Answer) -> Outcome:
     """Apply a batch of one; while its account is locked, leave it to the sweep."""
     try:
-        return _apply_alone(number, answer, lock_wait_ms=LOCK_WAIT_MS)
+        return _apply_alone(number, answer, lock_wait_ms=LOCK_WAIT_ALONE_MS)
     except Exception as error:
         if is_away(error) or not is_transient(error):
             raise

@@ -42,12 +42,13 @@ class Taken(NamedTuple):
     message: StripeMessage
 
 
-def work(first: StripeMessage) -> list[Outcome]:
+def work(first: StripeMessage, *, is_alone: bool = False) -> list[Outcome]:
     """Store and apply the event of this message, and those of the messages behind it.
 
-    Raises a transient error of the database: then all of the messages come again.
+    `is_alone`: without those behind it, because a process may have died of this one. Raises a
+    transient error of the database: then all of the messages come again.
     """
-    with _more_messages() as others:
+    with _more_messages(0 if is_alone else settings().stripe_batch_size - 1) as others:
         messages = [first, *[taken.message for taken in others]]
         webhooks = [item for item in messages if isinstance(item, StripeWebhook)]
         outcomes = stripe_receive.receive(webhooks)
@@ -59,9 +60,9 @@ def work(first: StripeMessage) -> list[Outcome]:
 
 
 @contextmanager
-def _more_messages() -> Iterator[list[Taken]]:
-    """Take the waiting messages; acknowledge them at the end, or put them back on an error."""
-    taken = list(_take(settings().stripe_batch_size - 1))
+def _more_messages(count: int) -> Iterator[list[Taken]]:
+    """Take waiting messages; acknowledge them at the end, or put them back on an error."""
+    taken = list(_take(count))
     try:
         yield taken
     except BaseException:
@@ -108,7 +109,9 @@ def _put_back(messages: Sequence[tuple[str, bytes]]) -> None:
 
 
 def _read(raw: bytes) -> StripeMessage | None:
-    """Read a message; None for one that is Celery's."""
+    """Read a message; None for one that is Celery's, or that a process may have died of."""
+    if queues.is_returned(raw):
+        return None
     try:
         opened = envelope.read(raw, known_tasks=KINDS)
         return None if opened.positional else KINDS[opened.task].from_arguments(opened.arguments)

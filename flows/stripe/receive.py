@@ -68,13 +68,12 @@ def _store(received: Sequence[Received]) -> list[Outcome]:
 def _store_together(received: Sequence[Received], *, is_applied: bool) -> list[Outcome]:
     """Store events, and apply them, in one transaction; an error undoes both."""
     config = settings()
-    with transaction(actor="stripe") as ctx:
+    lock_wait_ms = stripe_apply.LOCK_WAIT_MS if is_applied and len(received) > 1 else None
+    with transaction(actor="stripe", lock_wait_ms=lock_wait_ms) as ctx:
         rows = inbox.store_all(ctx, received, source="webhook")
         new = [row for row in rows if row is not None]
         outcomes = {row.id: Outcome(row.id, WAITING) for row in new}
         if is_applied:
-            if len(new) > 1:
-                stripe_apply.limit_lock_wait(ctx, stripe_apply.LOCK_WAIT_MS)
             ours = Guard(is_live=config.takes_live_events, stripe_account=config.stripe_account)
             outcomes = apply_rows(ctx, new, guard=ours, answers={})
     return [outcomes[row.id] if row is not None else _SEEN_BEFORE for row in rows]

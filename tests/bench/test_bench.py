@@ -113,6 +113,16 @@ def test_other_queues_are_measured_while_trials_end():
     assert rows["grants_during_sweeps"]["p99_ms"] > 0
 
 
+def test_growth_is_measured_at_once_and_at_a_hundred_times():
+    environment = {**os.environ, "BENCH_GROWTH": "bank_undecided_transfers"}
+    shown = json.loads(run("growth", "--json", env=environment).stdout)
+
+    [name] = shown["ratios"]
+    assert name == "bank_undecided_transfers"
+    assert shown["facts"][name].keys() == {"1x", "100x"}
+    assert shown["facts"][name]["100x"]["statements"] < 2
+
+
 def test_a_bench_that_nobody_knows_is_refused():
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nothing"], capture_output=True, text=True, check=False

@@ -10,7 +10,17 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from billing.bank.intake import files as bank_files
-from billing_client import BillingClient, access, statement_files
+from billing_client import (
+    BillingClient,
+    Capture,
+    Debit,
+    Release,
+    Reverse,
+    access,
+    inbox,
+    statement_files,
+)
+from billing_client.messages import INBOX_MESSAGES
 from cli.main import main
 from tests.app import connect
 from worker.database import engine, transaction
@@ -73,6 +83,34 @@ def test_the_app_may_leave_a_banks_file_and_gets_one_id_for_the_same_bytes(ledge
         assert copy.read() == content
 
 
+def test_the_app_may_leave_every_message_that_the_inbox_takes(ledger, app):
+    account = ledger.open_account("acme", credits=100)
+    messages = [
+        Debit(account, "clustering", "d", metadata={"path": "\\u0000"}),
+        Reverse(account, "d"),
+        Capture(account, "h"),
+        Release(account, "h"),
+    ]
+
+    assert {type(message) for message in messages} == set(INBOX_MESSAGES)
+    assert inbox.leave(app, messages) == 4
+
+
+def test_a_client_of_the_release_before_goes_on(ledger, app):
+    """It passed a time to the function for holds, and one of a file's reception."""
+    account = ledger.open_account("acme", credits=100)
+
+    with app.cursor() as cursor:
+        for arguments in ("%s, 'clustering', 1, 'h1'", "%s, 'clustering', 1, 'h2', 60"):
+            cursor.execute(f"SELECT outcome FROM billing.place_hold({arguments})", [account])
+            assert cursor.fetchone() == ("held",)
+        cursor.execute(
+            "SELECT outcome FROM billing.place_hold(%s, 'clustering', 1, 'h3', 60, now())",
+            [account],
+        )
+        assert cursor.fetchone() == ("held",)
+
+
 def test_the_app_may_ask_who_is_let_in(ledger, app):
     account = ledger.open_account("acme")
 
@@ -110,6 +148,7 @@ def test_a_role_that_nobody_allowed_may_not_even_place_holds(role):
 
 def test_allowing_twice_is_allowing_once(role):
     assert [run(role).exit_code for _ in range(2)] == [0, 0]
+    assert "GRANT" not in run(role).output
 
 
 def test_a_dry_run_prints_and_allows_nothing(role):
@@ -129,4 +168,5 @@ def test_a_role_that_does_not_exist_is_said(database):
     result = run("nobody-of-that-name")
 
     assert result.exit_code == 1
-    assert "does not exist" in result.output
+    assert "There is no role 'nobody-of-that-name'" in result.output
+    assert "GRANT" not in result.output

@@ -181,3 +181,12 @@ def test_importing_the_client_loads_none_of_our_other_packages():
 
     for package in ("billing'", "models'", "worker'", "tasks'", "cli'", "sqlalchemy'", "stripe'"):
         assert f"'{package}" not in loaded
+
+
+def test_a_message_larger_than_a_worker_reads_is_refused_before_it_is_sent(client, redis_client):
+    escaped = "\x01" * (3 * 2**20)  # six bytes each in JSON
+
+    with pytest.raises(InvalidField, match="must be at most 16777216 bytes as a message"):
+        client.send(StripeWebhook(escaped, "t=1", dt.datetime.now(dt.UTC)))
+
+    assert queues.depth(redis_client, "stripe") == 0

@@ -129,6 +129,17 @@ def test_a_webhooks_signature_may_be_anything_for_the_worker_says_what_is_wrong(
     assert StripeWebhook.from_arguments(WEBHOOK | {"signature": signature}).signature == signature
 
 
+@given(st.text("\\u0\x00a", max_size=12), st.text("\\u0\x00a", max_size=12))
+def test_metadata_is_refused_for_a_nul_and_not_for_the_text_that_json_writes_for_it(name, text):
+    """A path such as `C:\\u0000` was taken for a NUL."""
+    try:
+        Debit(1, "clustering", "k", metadata={name: [text]})
+    except InvalidField:
+        assert "\x00" in name + text
+    else:
+        assert "\x00" not in name + text
+
+
 @pytest.mark.parametrize("name", sorted(DEBIT))
 def test_a_missing_field_is_named(name):
     with pytest.raises(MissingField, match=name):

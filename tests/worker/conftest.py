@@ -73,9 +73,11 @@ class Worker:
 
 
 @contextlib.contextmanager
-def running_worker(name, *options, app="worker.app", wait=True, **environment):
+def running_worker(name, *options, app="worker.app", wait=True, talks=False, **environment):
+    """`talks`: to the other workers at its start, and on and on; it takes some seconds."""
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@%h", *options]
-    command += ["--loglevel", "INFO", "--without-mingle", "--without-gossip"]
+    command += ["--loglevel", "INFO"]
+    command += [] if talks else ["--without-mingle", "--without-gossip"]
     variables = {**os.environ, **SETTINGS, **environment}
     with tempfile.TemporaryDirectory() as folder:
         log_file = Path(folder) / "log"
@@ -132,8 +134,14 @@ def outcome(redis_client, ledger):
 
 
 def is_idle(redis_client):
-    waiting = sum(
-        queues.depth(redis_client, queue)
+    """Whether nothing waits or is in hand, seen at one moment: messages move between the two."""
+    lists = [
+        name
         for queue in ("debits", "credits", "bank", "maintenance", "stripe")
-    )
-    return waiting == 0 and queues.in_hand(redis_client) == 0
+        for name in queues.lists_of(queue)
+    ]
+    with redis_client.pipeline() as pipe:
+        for name in lists:
+            pipe.llen(name)
+        pipe.zcard(queues.UNACKED_INDEX)
+        return not any(pipe.execute())

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from cli.alive import alive as command
 from tests.conftest import FreshDatabase
 from tests.worker.conftest import wait_until
 from worker import alive, database
@@ -103,3 +105,22 @@ def test_a_postgres_that_goes_away_and_comes_back_is_noticed_both_times(
     wait_until(touched)
     step.stop(parent)
     parent.tick()
+
+
+def test_a_reader_of_debits_that_waits_for_a_server_is_alive_and_not_ready(
+    parent, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BILLING_ALIVE_DIR", str(tmp_path))
+    parent.debit_reader = SimpleNamespace(is_ready=False)
+    step = alive.Alive(parent)
+    step.start(parent)
+
+    before = [alive.is_alive("general"), alive.is_ready("general")]
+    parent.debit_reader.is_ready = True
+    parent.tick()
+
+    assert before == [True, False]
+    assert alive.is_ready("general")
+    assert CliRunner().invoke(command, ["general", "--ready"]).exit_code == 0
+    assert CliRunner().invoke(command, ["nobody", "--ready"]).exit_code == 1
+    step.stop(parent)

@@ -54,11 +54,11 @@ def test_a_setting_that_must_be(name, value):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        pytest.param("socket_timeout", 10, id="a half-open connection is noticed"),
-        pytest.param("socket_connect_timeout", 5, id="a host that does not answer is given up"),
+        pytest.param("socket_timeout", 5, id="a half-open connection is noticed"),
+        pytest.param("socket_connect_timeout", 3, id="a host that does not answer is given up"),
         pytest.param("socket_keepalive", True, id="a silent connection is probed"),
         pytest.param("health_check_interval", 10, id="and asked before use"),
-        pytest.param("unacked_restore_interval", 5, id="what a dead worker held comes back soon"),
+        pytest.param("unacked_restore_interval", 1, id="what a dead worker held comes back soon"),
         pytest.param("unacked_restore_throttle", 1, id="at every look"),
     ],
 )

@@ -2,7 +2,9 @@
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from cli.migrate import migrate
 from tests.conftest import FreshDatabase
 from worker import database, preflight, schema
 from worker.settings import settings
@@ -69,7 +71,9 @@ def test_on_good_ground_nothing_is_wrong(database, redis_client):
 
     assert problems(facts) == []
     assert not preflight.refuses(facts)
-    assert {"settings", "postgres", "host tables", "schema", "redis"} == {f.subject for f in facts}
+    assert {"settings", "postgres", "host tables", "schema", "rights", "redis"} == {
+        f.subject for f in facts
+    }
 
 
 @pytest.mark.parametrize(
@@ -209,3 +213,62 @@ def test_a_deprecated_setting_is_a_warning_that_names_the_new_one(
     (sentence,) = [text for text in warnings if "deprecated" in text]
     assert variable in sentence
     assert sentence.endswith(f"use {new}.")
+
+
+def test_a_version_rolled_back_after_a_migration_runs_where_the_schema_says_that_it_may(after):
+    """Every image but the newest refused to start, although the migration had only added a table."""
+    newer = "UPDATE billing.alembic_version SET version_num = '9999'"
+
+    facts = after(newer)
+
+    (fact,) = [fact for fact in facts if fact.subject == "schema"]
+    assert fact.level == "warning"
+    assert "newer than this version" in fact.what
+    assert not preflight.refuses(facts)
+
+
+@pytest.mark.parametrize(
+    "oldest",
+    [
+        pytest.param(
+            "CREATE OR REPLACE FUNCTION billing.oldest_worker() RETURNS text LANGUAGE sql"
+            " AS $$ SELECT '9998' $$",
+            id="the schema names a later version",
+        ),
+        pytest.param("DROP FUNCTION billing.oldest_worker()", id="the schema does not say"),
+    ],
+)
+def test_a_version_too_old_for_the_schema_is_told_so_and_not_to_migrate(after, oldest):
+    facts = after("UPDATE billing.alembic_version SET version_num = '9999'", oldest)
+
+    (fact,) = [fact for fact in facts if fact.subject == "schema"]
+    assert (fact.level, "billing migrate" in fact.what) == ("problem", False)
+    assert "9999, which is newer" in fact.what
+
+
+@pytest.mark.parametrize(
+    ("oldest", "code"),
+    [
+        pytest.param("0021", 0, id="and may run on it"),
+        pytest.param("9998", 1, id="and may not"),
+    ],
+)
+def test_migrate_leaves_a_newer_schema_as_it_is_and_says_so(
+    other_database, elsewhere, oldest, code
+):
+    """Rolled back, Compose ran `billing migrate` first, and it ended in a traceback."""
+    elsewhere(DATABASE_URL=other_database)
+    function = "CREATE OR REPLACE FUNCTION billing.oldest_worker() RETURNS text LANGUAGE sql AS"
+    with database.engine().begin() as connection:
+        connection.exec_driver_sql("UPDATE billing.alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql(f"{function} $$ SELECT '{oldest}' $$")
+    try:
+        answer = CliRunner().invoke(migrate, [])
+    finally:
+        with database.engine().begin() as connection:
+            put_back = f"UPDATE billing.alembic_version SET version_num = '{schema.head()}'"
+            connection.exec_driver_sql(put_back)
+            connection.exec_driver_sql(f"{function} $$ SELECT '0021' $$")
+
+    assert answer.exit_code == code
+    assert "9999, which is newer than this version" in answer.output + str(answer.exception)

@@ -6,8 +6,12 @@ import time
 
 import pytest
 
-from billing_client import BillingClient, new_key
+from billing.operations import dead_letters as dead_letters_table
+from billing_client import MESSAGES, BillingClient, new_key
+from billing_client.fields import MAX_MESSAGE_BYTES
+from worker import dead_letters
 from worker.app import app
+from worker.database import transaction
 from worker.transport import queues
 
 QUEUE = "debits"
@@ -189,3 +193,30 @@ def test_a_sweep_sets_aside_what_can_not_be_read_and_brings_back_the_rest(redis_
     (restored,) = redis_client.lrange(QUEUE, 0, -1)
     assert tag_of(restored) == tag_of(sent[1])
     assert queues.in_hand(redis_client) == 0
+
+
+def test_a_message_larger_than_any_of_ours_is_a_dead_letter_that_keeps_its_beginning(
+    redis_client, sent, database
+):
+    """One of 100 MB was loaded by a reader, again and again."""
+    huge = changed(sent[0], correlation_id="x" * MAX_MESSAGE_BYTES)
+    put(redis_client, sent[1], huge, sent[2])
+
+    assert take(redis_client) == [(tag_of(raw), raw) for raw in sent[1:]]
+
+    assert redis_client.memory_usage(queues.QUARANTINE) < 10_000
+    dead_letters.collect(set(MESSAGES))
+    with transaction() as ctx:
+        (letter,) = dead_letters_table.list_open(ctx.session, limit=9)
+    assert (letter.error, letter.queue) == ("MessageTooLarge", None)
+    assert f"{len(huge)} bytes" in letter.reason
+    assert letter.raw == huge[:2048]
+
+
+def test_messages_behind_all_others_are_taken_last_and_only_if_asked_for(redis_client, sent):
+    put(redis_client, *sent)
+    queues.requeue_last(redis_client, QUEUE, take(redis_client, 2))
+
+    assert take(redis_client, 1) == [(tag_of(sent[2]), sent[2])]
+    assert queues.take(redis_client, QUEUE, 9, with_last=False) == []
+    assert take(redis_client) == [(tag_of(raw), raw) for raw in sent[:2]]

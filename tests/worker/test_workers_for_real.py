@@ -213,8 +213,8 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_short_and_gives_the_rest
     assert general.terminate() == 0
 
     assert "short" in done()
-    assert queues.in_hand(redis_client) == 0
-    assert queues.depth(redis_client, "credits") == 3
+    assert queues.depth(redis_client, "credits") == 2
+    assert queues.in_hand(redis_client) == 1, "what is to run later waits in Redis"
 
 
 def test_a_stopped_debit_worker_leaves_nothing_in_hand(ledger, redis_client, start):
@@ -297,3 +297,18 @@ def test_a_redis_that_dies_and_comes_back_finds_its_workers_again(ledger, other_
     sender.grant(acme, 5, "goodwill", key="grant:1")
 
     wait_until(lambda: ledger.see("acme").credits == 103)
+
+
+def test_a_worker_that_starts_beside_another_leaves_no_dead_letter(ledger, redis_client, start):
+    """Each worker that was up left a Malformed for each one that started."""
+    acme = ledger.open_account("acme", credits=100)
+    start("first", "-Q", "credits", "--concurrency", "1", talks=True)
+    second = start("second", "-Q", "debits", "--pool", "solo", talks=True)
+    assert "mingle: sync with" in second.log
+
+    BillingClient(os.environ["REDIS_URL"]).debit(acme, "image_prompt_extraction", key="k")
+
+    wait_until(lambda: ledger.see("acme").credits == 98)
+    assert redis_client.llen(queues.QUARANTINE) == 0
+    with transaction() as ctx:
+        assert not dead_letters.list_open(ctx.session, limit=9)

@@ -1,5 +1,6 @@
 """Batches of the debit queue: popped, opened, and the next one fetched ahead."""
 
+import time
 from collections.abc import Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +21,8 @@ from worker.transport import envelope, queues
 from worker.transport.envelope import Envelope
 
 QUEUE = Debit.QUEUE
+#: Seconds between two reads of the messages of locked accounts, which `requeue_last` put there.
+READ_LAST_EVERY_S = 0.5
 #: The messages that the queue may contain, by task.
 KINDS: dict[str, type[AnyMessage]] = {
     kind.TASK: kind for kind in (Debit, DebitMany, Reverse, Capture, Release, DrainInbox)
@@ -36,6 +39,7 @@ class Item:
     messages: Sequence[Message] = ()  # one, or many of `credits.debit_many`
     is_doorbell: bool = False  # it only says that rows wait in the inbox
     dead: DeadMessage | None = None  # of an item that could not be read
+    is_returned: bool = False  # a reader may have died of it: not opened with the others
 
 
 def open_item(tag: str, raw: bytes, known_tasks: Container[str]) -> Item:
@@ -99,6 +103,7 @@ class Prefetch:
         self._redis, self._known_tasks = client, known_tasks
         self._limit = self._fetch = settings().debit_batch_size
         self._was_full = False
+        self._last_at = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="debit-prefetch")
         self._ahead: Future[Sequence[Item]] | None = None
 
@@ -115,9 +120,17 @@ class Prefetch:
         A message of many debits counts as many: hundreds of such messages in one transaction would
         lock accounts for longer than others wait for them, and for longer than a lease lasts.
         """
-        popped = queues.take(self._redis, QUEUE, self._fetch)
+        with_last = time.monotonic() >= self._last_at
+        popped = queues.take(self._redis, QUEUE, self._fetch, with_last=with_last)
+        if with_last:
+            self._last_at = time.monotonic() + READ_LAST_EVERY_S
         self._was_full = len(popped) >= self._fetch
-        items = [open_item(tag, raw, self._known_tasks) for tag, raw in popped]
+        items = [
+            Item(tag, raw, is_returned=True)
+            if queues.is_returned(raw)
+            else open_item(tag, raw, self._known_tasks)
+            for tag, raw in popped
+        ]
         size = kept = 0
         for item in items:
             size += max(len(item.messages), 1)

@@ -38,6 +38,7 @@ class ReadDebitsInBatches(bootsteps.StartStopStep):
         """Start the reader. After a lost connection Celery stops and starts this step again."""
         self._reader = DebitReader(parent.app, parent.hostname)
         self._reader.start()
+        parent.debit_reader = self._reader  # for worker.alive
 
     def stop(self, parent: Any) -> None:
         """Finish the current batch."""

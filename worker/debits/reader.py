@@ -5,7 +5,8 @@ Between two batches it drains a batch of the inbox; a doorbell in the queue wake
 It runs as a thread of a Celery worker that consumes `debits` (`-Q debits --pool solo`), so that
 ping, Flower, shutdown and logs are Celery's. A batch is acknowledged after its commit. After a
 transient error it waits and is tried again. After any other error it is halved until the message
-that causes it is alone; that message becomes a dead letter.
+that causes it is alone; that message becomes a dead letter. Messages of locked accounts go behind
+all others, so a locked account delays only itself.
 """
 
 import gc
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from billing.context import Context
 from billing.host import accounts
@@ -27,7 +28,7 @@ from billing.usage.post import Answer
 from billing_client.messages import Debit
 from worker import dead_letters
 from worker.database import is_away, transaction
-from worker.debits import batch
+from worker.debits import batch, returned
 from worker.debits.batch import QUEUE, Item, Prefetch
 from worker.debits.flower_events import DebitEvents
 from worker.debits.inbox_drain import InboxDrain
@@ -44,8 +45,12 @@ IDLE_WAIT_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 #: A batch that fails this often while the database is up is halved: one message is the cause.
 MAX_TRIES = 5
-#: A batch waits this long for its accounts; then messages of locked accounts are requeued.
-LOCK_WAIT_MS = 1000
+#: If all accounts of a batch are locked, it waits this long for them: another reader is soon done.
+LOCK_WAIT_MS = 100
+#: A batch that meets so many other locks, such as those of a key or a table, is requeued.
+MOST_LOCKS = 25
+#: A reader that finished nothing for so long, and does not idle, is not ready.
+NOT_READY_AFTER_S = 10.0
 #: Seconds between two searches for the messages of dead readers.
 SWEEP_S = 5.0
 #: A stopping reader finishes its batch within this time, or leaves it to the next reader.
@@ -63,6 +68,10 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+class AllLocked(Exception):
+    """All accounts of a batch are locked; nothing was done."""
+
+
 class DebitReader:
     """Reads the debit queue until it is told to stop."""
 
@@ -75,6 +84,13 @@ class DebitReader:
         self._swept_at = 0.0
         self._inbox = InboxDrain()
         self._prefetch = Prefetch(self._redis, app.tasks)
+        self._locks_met = 0
+        self._well_at = time.monotonic()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the reader reaches both servers; false while it waits for one of them."""
+        return time.monotonic() < self._well_at + NOT_READY_AFTER_S
 
     def start(self) -> None:
         """Start the thread."""
@@ -99,7 +115,7 @@ class DebitReader:
                 self._events.send_sum()
                 if not count:
                     queues.wait(self._redis, QUEUE, IDLE_WAIT_S)
-                pause = FIRST_PAUSE_S
+                pause, self._well_at = FIRST_PAUSE_S, time.monotonic()
             except Exception as error:
                 # Without a reader nobody would read the queue, so it logs the error and goes on.
                 log.exception("debit_reader_failed", error=type(error).__name__)
@@ -110,7 +126,7 @@ class DebitReader:
         log.info("debit_reader_stopped")
 
     def read_batch(self) -> int:
-        """Take one batch from the queue and finish it; return the number of messages."""
+        """Take one batch from the queue and finish it; return the number of messages finished."""
         return self._read(self._prefetch.take())
 
     def _read(self, items: Sequence[Item]) -> int:
@@ -119,44 +135,93 @@ class DebitReader:
         began = time.monotonic()
         if any(item.is_doorbell for item in items):
             self._inbox.ring()
-        self._finish(items)
-        log.debug("debit_batch_read", messages=len(items), took_s=time.monotonic() - began)
-        return len(items)
+        self._locks_met = 0
+        count = self._finish([item for item in items if not item.is_returned])
+        if came_back := [item for item in items if item.is_returned]:
+            count += self._finish_returned(came_back)
+        log.debug("debit_batch_read", messages=count, took_s=time.monotonic() - began)
+        return count
 
-    def _finish(self, items: Sequence[Item]) -> None:
-        """Apply and acknowledge; retry after a transient error, halve after any other."""
+    def _finish_returned(self, items: Sequence[Item]) -> int:
+        """Finish messages of which a reader may have died, in ever smaller groups."""
+        count = 0
+        for group in returned.groups(self._redis, items):
+            self._renew_leases(items)
+            with returned.counting(self._redis, group, self._app.tasks) as opened:
+                count += self._finish(opened)
+        return count
+
+    def _finish(self, items: Sequence[Item]) -> int:
+        """Apply and acknowledge; retry after a transient error, halve after any other.
+
+        Messages of locked accounts are requeued. Return the number of the others.
+        """
         pause, tries = FIRST_PAUSE_S, 0
-        while True:
+        while items:
             try:
-                answers = self._apply(items)
+                unlocked, answers = self._apply(items)
+                break
+            except AllLocked:
+                unlocked, answers = [], []
                 break
             except Exception as error:
                 tries += 1
-                if not is_transient(error) or (tries >= MAX_TRIES and not is_away(error)):
-                    self._halve(items, error)
-                    return
+                is_hopeless = is_locked(error) or (tries >= MAX_TRIES and not is_away(error))
+                if not is_transient(error) or is_hopeless:
+                    return self._halve(items, error)
                 if self._stop.is_set():
                     queues.requeue_front(self._redis, QUEUE, [(i.tag, i.raw) for i in items])
-                    return
-                if is_locked(error) and (unlocked := self._requeue_locked(items)):
-                    items = unlocked
-                    continue
+                    return 0
                 log.warning("debit_batch_delayed", error=type(error).__name__, pause_s=pause)
                 self._renew_leases(items)
                 self._stop.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
-        self._acknowledge(items)
-        self._report(items, answers)
+        else:
+            return 0
+        self._well_at = time.monotonic()
+        self._acknowledge(unlocked)
+        self._report(unlocked, answers)
+        if len(unlocked) < len(items):
+            done = set(map(id, unlocked))
+            self._requeue_last([item for item in items if id(item) not in done])
+        return len(unlocked)
 
-    def _apply(self, items: Sequence[Item]) -> list[Answer]:
-        with transaction() as ctx:
-            ctx.session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+    def _apply(self, items: Sequence[Item]) -> tuple[Sequence[Item], list[Answer]]:
+        """Apply the items whose accounts are not locked; return them with their answers.
+
+        Raises AllLocked.
+        """
+        with transaction(lock_wait_ms=LOCK_WAIT_MS) as ctx:
+            items = self._unlocked(ctx, items)
             messages = [message for item in items for message in item.messages]
             answers = post.apply(ctx, messages) if messages else []
             if not all(isinstance(message, Debit) for message in messages):
                 credits_back.follow(ctx, answers)
             self._keep_dead(ctx, items, answers)
-        return answers
+        return items, answers
+
+    def _unlocked(self, ctx: Context, items: Sequence[Item]) -> Sequence[Item]:
+        """Lock the accounts that are free, and return their items.
+
+        The app can lock an account's row for long, as by a hold in a long transaction. If no item
+        is free, it waits for a moment. Raises AllLocked.
+        """
+        account_ids = {message.account_id for item in items for message in item.messages}
+        if not account_ids:
+            return items
+        try:
+            free = set(accounts.try_lock(ctx.session, account_ids))
+            if len(free) == len(account_ids):
+                return items
+            unlocked = [i for i in items if all(m.account_id in free for m in i.messages)]
+            if unlocked:
+                return unlocked
+            accounts.lock(ctx.session, account_ids)
+        except DBAPIError as error:
+            if is_locked(error):
+                raise AllLocked from error
+            raise
+        return items
 
     def _keep_dead(self, ctx: Context, items: Sequence[Item], answers: Sequence[Answer]) -> None:
         """Keep unreadable and rejected messages as dead letters."""
@@ -166,44 +231,32 @@ class DebitReader:
         if dead:
             dead_letters_table.keep(ctx, [dead_letters.storable(message) for message in dead])
 
-    def _requeue_locked(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Requeue messages of locked accounts at the back; return the others, if any.
+    def _requeue_last(self, items: Sequence[Item]) -> None:
+        log.info("debits_of_locked_accounts_requeued", messages=len(items))
+        queues.requeue_last(self._redis, QUEUE, [(item.tag, item.raw) for item in items])
 
-        The app can lock an account's row for long, as by a hold in a long transaction.
-        """
-        with transaction() as ctx:
-            account_ids = {message.account_id for item in items for message in item.messages}
-            free = set(accounts.try_lock(ctx.session, account_ids))
-        others: list[Item] = []
-        locked: list[Item] = []
-        for item in items:
-            is_free = all(message.account_id in free for message in item.messages)
-            (others if is_free else locked).append(item)
-        if others:
-            log.warning("debits_of_locked_accounts_requeued", messages=len(locked))
-            for item in locked:
-                queues.requeue_back(self._redis, QUEUE, item.tag, item.raw)
-        return others
-
-    def _halve(self, items: Sequence[Item], error: Exception) -> None:
+    def _halve(self, items: Sequence[Item], error: Exception) -> int:
+        self._locks_met += is_locked(error)
+        if self._locks_met > MOST_LOCKS:
+            self._requeue_last(items)
+            return 0
         if len(items) > 1:
             log.warning("debit_batch_halved", messages=len(items), error=type(error).__name__)
             middle = len(items) // 2
-            self._finish(items[:middle])
-            self._finish(items[middle:])
-            return
+            return self._finish(items[:middle]) + self._finish(items[middle:])
         (item,) = items
         if is_transient(error) and not isinstance(error, IntegrityError):
-            # Its account stays locked; the others need not wait for it.
+            # Something that it needs stays locked; the others need not wait for it.
             log.warning("debit_requeued", error=type(error).__name__)
-            queues.requeue_back(self._redis, QUEUE, item.tag, item.raw)
-            return
+            self._requeue_last(items)
+            return 0
         log.error("debit_broke", error=type(error).__name__, exc_info=error)
         if item.envelope:
             dead_letters.keep(batch.dead_message(item.envelope, error))
             self._acknowledge(items)
         else:
             queues.quarantine(self._redis, item.raw, item.tag)
+        return 1
 
     def _renew_leases(self, items: Sequence[Item]) -> None:
         try:

@@ -6,6 +6,7 @@ Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
 """
 
 import binascii
+import datetime as dt
 import json
 from collections.abc import Container
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ _read_body = msgspec.json.Decoder(_Body).decode
 
 @dataclass(slots=True)
 class Envelope:
-    """A well-formed message: its task, its id, and the task's arguments."""
+    """A well-formed message: its task, its id, and the task's arguments; `eta`: not before then."""
 
     task: str
     message_id: str
@@ -85,6 +86,7 @@ class Envelope:
     arguments: dict[str, object]
     positional: list[object]
     retries: int
+    eta: dt.datetime | None = None
 
 
 def read(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
@@ -104,11 +106,11 @@ def read(raw: bytes, *, known_tasks: Container[str]) -> Envelope:
         raise Malformed(problem=f"unknown task {headers.task}")
     if not (headers.id.isprintable() and properties.delivery_tag.isprintable()):
         raise Malformed(problem="headers.id or properties.delivery_tag is not printable")
-    if headers.eta or headers.expires:
-        _check_times(headers)
+    eta = _time("eta", headers.eta)
+    _time("expires", headers.expires)
     positional, arguments = _body(message)
     tag, retries = properties.delivery_tag, headers.retries or 0
-    return Envelope(headers.task, headers.id, tag, arguments, positional, retries)
+    return Envelope(headers.task, headers.id, tag, arguments, positional, retries, eta)
 
 
 def _body(message: _Message) -> tuple[list[Any], dict[str, Any]]:
@@ -138,18 +140,18 @@ def _is_deeper(value: object, levels: int) -> bool:
     return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
-def _check_times(headers: _Headers) -> None:
-    for name, value in (("eta", headers.eta), ("expires", headers.expires)):
-        if value is None:
-            continue
-        try:
-            time = maybe_iso8601(value)
-        except ValueError:
-            time = None
-        year = time.year if time else 0
-        if not _FIRST_YEAR <= year <= _LAST_YEAR:
-            problem = f"headers.{name} is not a time from {_FIRST_YEAR} to {_LAST_YEAR}"
-            raise Malformed(problem=problem)
+def _time(name: str, value: str | None) -> dt.datetime | None:
+    """Read the time of a header; without a zone it is UTC. Raises Malformed."""
+    if not value:
+        return None
+    try:
+        time: dt.datetime | None = maybe_iso8601(value)
+    except ValueError:
+        time = None
+    if time is None or not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+        problem = f"headers.{name} is not a time from {_FIRST_YEAR} to {_LAST_YEAR}"
+        raise Malformed(problem=problem)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 def _problem(error: Exception, where: str) -> str:

@@ -11,6 +11,9 @@ local remaining, score, answer = tonumber(ARGV[1]), ARGV[2], {}
 local AT_ONCE = 500
 -- After this many bytes no more messages are popped.
 local MAX_BYTES = 2^24
+-- A larger message is no message of ours: its beginning goes to the quarantine, and no worker ever
+-- loads the rest.
+local MAX_MESSAGE_BYTES, KEPT_BYTES = @MAX_MESSAGE_BYTES@, 2048
 
 -- The beginning and the end of every message of kombu. Decoding all of its JSON would double the
 -- cost of this script; the worker decodes it anyway, and quarantines what it can't read.
@@ -55,9 +58,11 @@ local function register(list, popped)
   local queue = cjson.encode(string.match(list, '^(.-)\6\22') or list)
   local tags, forms, raws = {}, {}, {}
   for _, raw in ipairs(popped) do
-    bytes = bytes + #raw
     local tag
-    if not string.find(raw, '\0', 1, true) then tag = tag_of(raw) end
+    if #raw > MAX_MESSAGE_BYTES then
+      raw = '@TOO_LARGE@' .. #raw .. ':' .. string.sub(raw, 1, KEPT_BYTES)
+    elseif not string.find(raw, '\0', 1, true) then tag = tag_of(raw) end
+    bytes = bytes + #raw
     if tag then
       tags[#tags + 1], raws[#raws + 1] = tag, raw
       forms[#forms + 1] = '[' .. raw .. ',"",' .. queue .. ']'

@@ -9,6 +9,7 @@ The registration's time is set back, so that a stock sweep returns the message a
 instead of after the whole visibility timeout. The worker that holds a message renews its lease.
 """
 
+import datetime as dt
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from billing_client.fields import MAX_MESSAGE_BYTES
 from worker.settings import settings
 
 if TYPE_CHECKING:
@@ -27,16 +31,37 @@ UNACKED = "unacked"
 UNACKED_INDEX = "unacked_index"
 #: Messages that no worker could read, oldest at the right, until they become dead letters.
 QUARANTINE = "billing.poison"
+#: What the quarantine has of a message that is too large: this, its size, a colon, its beginning.
+TOO_LARGE = "billing.too_large:"
 #: Dead messages that Postgres could not take.
 PARKED = "billing.parked"
 #: kombu has a list for each of these priorities of a queue; that of priority 0 has the plain name.
 PRIORITY_STEPS = (0, 3, 6, 9)
 _PRIORITY_SEPARATOR = "\x06\x16"
+#: What kombu writes into a message that it requeues: its worker may have died of it.
+_RETURNED = b'"redelivered": true'
+#: How often the work of a message was begun and not ended, by its delivery tag, since it came back.
+DEATHS = "billing.deaths"
+
+#: Of every connection to Redis: without them a half-open one would block its process for ever. The
+#: longest wait of a command, `wait`, takes one second.
+TIMEOUTS: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
 #: Each looks at some 1,000 keys.
 MOST_SCANS = 100
 
 #: The script that pops and registers; its first lines document it.
-POP = Path(__file__).with_name("pop.lua").read_text()
+POP = (
+    Path(__file__)
+    .with_name("pop.lua")
+    .read_text()
+    .replace("@MAX_MESSAGE_BYTES@", str(MAX_MESSAGE_BYTES))
+    .replace("@TOO_LARGE@", TOO_LARGE)
+)
 
 
 def lists_of(queue: str) -> list[str]:
@@ -64,22 +89,20 @@ def lease_score() -> float:
 @cache
 def connection() -> "Redis":
     """Return the Redis client of this process. Every wait has a timeout."""
-    return redis.Redis.from_url(
-        settings().redis_url,
-        socket_timeout=10,
-        socket_connect_timeout=5,
-        socket_keepalive=True,
-        health_check_interval=10,
-    )
+    return redis.Redis.from_url(settings().redis_url, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
 
 
-def take(client: "Redis", queue: str, count: int) -> list[tuple[str, bytes]]:
+def take(
+    client: "Redis", queue: str, count: int, *, with_last: bool = True
+) -> list[tuple[str, bytes]]:
     """Pop and register up to `count` messages of the queue, as (delivery tag, raw message).
 
     They are leased to the caller: unless renewed or acknowledged, they return to the queue.
+    `with_last`: also those that `requeue_last` put behind all others.
     """
     command: Any = client.execute_command
-    answer = command(*pop_command(lists_of(queue), count))
+    lists = lists_of(queue)
+    answer = command(*pop_command(lists if with_last else lists[:-1], count))
     return [message for _, messages in messages_of(answer) for message in messages]
 
 
@@ -112,6 +135,12 @@ def renew(client: "Redis", tags: Iterable[str]) -> None:
         client.zadd(UNACKED_INDEX, scores, xx=True)
 
 
+def put_off(client: "Redis", tag: str, *, until: dt.datetime) -> None:
+    """Let a registered message return to its queue at a time, as one whose lease ends then."""
+    score = until.timestamp() - settings().visibility_timeout_s
+    client.zadd(UNACKED_INDEX, {tag: score}, xx=True)
+
+
 _REQUEUE = """
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then redis.call(ARGV[3], KEYS[3], ARGV[2]) end
@@ -120,13 +149,48 @@ if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then redis.call(ARGV[3], KEYS[3], A
 
 def requeue_front(client: "Redis", queue: str, messages: Iterable[tuple[str, bytes]]) -> None:
     """Requeue messages at the front, unchanged."""
-    for tag, raw in messages:
-        client.eval(_REQUEUE, 3, UNACKED, UNACKED_INDEX, queue, tag, raw, "RPUSH")
+    _requeue(client, queue, messages, "RPUSH")
 
 
-def requeue_back(client: "Redis", queue: str, tag: str, raw: bytes) -> None:
-    """Requeue a message at the back, so that others go first."""
-    client.eval(_REQUEUE, 3, UNACKED, UNACKED_INDEX, queue, tag, raw, "LPUSH")
+def requeue_last(client: "Redis", queue: str, messages: Iterable[tuple[str, bytes]]) -> None:
+    """Requeue messages behind all others, also behind those that are still to come.
+
+    They go to the queue's list of the lowest priority, which any worker reads last.
+    """
+    _requeue(client, lists_of(queue)[-1], messages, "LPUSH")
+
+
+def _requeue(
+    client: "Redis", list_name: str, messages: Iterable[tuple[str, bytes]], push: str
+) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for tag, raw in messages:
+            pipe.eval(_REQUEUE, 3, UNACKED, UNACKED_INDEX, list_name, tag, raw, push)
+        pipe.execute()
+
+
+def is_returned(raw: bytes) -> bool:
+    """Whether the message came back from a worker that may have died of it."""
+    return _RETURNED in raw
+
+
+def deaths(client: "Redis", tags: Sequence[str]) -> list[int]:
+    """Return how often the work of each message was begun and not ended."""
+    return [int(count or 0) for count in client.hmget(DEATHS, tags)] if tags else []
+
+
+def begin(client: "Redis", tags: Iterable[str]) -> None:
+    """Count a death of each message in advance; `end` takes it back, unless the process dies."""
+    with client.pipeline(transaction=False) as pipe:
+        for tag in tags:
+            pipe.hincrby(DEATHS, tag, 1)
+        pipe.execute()
+
+
+def end(client: "Redis", tags: Sequence[str]) -> None:
+    """Forget the deaths of messages whose work has ended."""
+    if tags:
+        client.hdel(DEATHS, *tags)
 
 
 def quarantine(client: "Redis", raw: bytes, tag: str) -> None:

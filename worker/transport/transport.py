@@ -1,12 +1,14 @@
 """The Redis transport of our workers: kombu's, with the safe pop of `worker.transport.queues`.
 
-It differs from kombu's in five ways (decision 0002):
+It differs from kombu's in six ways (decisions 0002 and 0037):
 
 - A message is popped and registered in one step.
 - Its lease is renewed while a worker holds it (`leases`).
 - A message that would crash a worker is quarantined.
 - A message's arguments are hidden from events and logs, for every sender.
 - An empty queue is polled with a pause, because Redis can't block and register in one step.
+- A message that is to run later waits in Redis, not in a worker's memory: there a hundred of them
+  would keep every other message out.
 """
 
 import time
@@ -21,6 +23,7 @@ from kombu.transport.virtual import QoS as PlainQoS
 
 from billing.errors import Malformed
 from billing_client.client import HIDDEN
+from worker import clock
 from worker.logs import logger
 from worker.transport import envelope
 from worker.transport import queues as redis_queues
@@ -29,6 +32,8 @@ log = logger(__name__)
 
 #: Seconds between two polls of an idle worker. The debit reader blocks instead.
 POLL_S = 0.05
+#: The end of the names of queues that take replies to remote control.
+PIDBOX = ".pidbox"
 #: Errors of Celery's code for a message of an unexpected form.
 _FORM_ERRORS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 
@@ -69,10 +74,13 @@ class Channel(stock.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.registered: set[str] = set()
         self._poll_at = 0.0
+        self._polls_tasks = False
         super().__init__(*args, **kwargs)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        if not self.takes_tasks:
+        # The replies to a starting worker's `mingle` come on a queue too, and are no tasks.
+        self._polls_tasks = self.takes_tasks and not any(map(_is_of_replies, self.active_queues))
+        if not self._polls_tasks:
             super()._brpop_start(timeout)
             return
         if time.monotonic() < self._poll_at:
@@ -86,7 +94,7 @@ class Channel(stock.Channel):
         self.client.connection.send_command(*redis_queues.pop_command(lists, 1))
 
     def _brpop_read(self, **options: Any) -> bool:
-        if not self.takes_tasks:
+        if not self._polls_tasks:
             return bool(super()._brpop_read(**options))
         try:
             try:
@@ -115,9 +123,13 @@ class Channel(stock.Channel):
 
     def _deliver_raw(self, raw: bytes, tag: str, queue: str) -> None:
         try:
-            envelope.read(raw, known_tasks=current_app.tasks)
+            opened = envelope.read(raw, known_tasks=current_app.tasks)
         except Malformed as error:
             self._quarantine(raw, tag, queue, error.facts["problem"])
+            return
+        if opened.eta is not None and opened.eta > clock.now():
+            with self.conn_or_acquire() as client:
+                redis_queues.put_off(client, tag, until=opened.eta)
             return
         message = stock.loads(stock.bytes_to_str(raw))
         message["headers"].update(argsrepr=HIDDEN, kwargsrepr=HIDDEN)
@@ -139,6 +151,10 @@ class Channel(stock.Channel):
         log.warning("message_quarantined", queue=queue, problem=problem)
         with self.conn_or_acquire() as client:
             redis_queues.quarantine(client, raw, tag)
+
+
+def _is_of_replies(queue: str) -> bool:
+    return queue.endswith(PIDBOX)
 
 
 def _wake() -> None:

@@ -35,6 +35,13 @@ JOIN billing.bank_lines AS l ON l.key = m.line
 WHERE a.account = :account
 GROUP BY 1, 2
 """
+#: The columns that the checks need, as plain values: an account may have thousands of statements.
+_ROWS = """
+SELECT digest::text, identity::text, account, format, currency, opening_minor, closing_minor,
+       opening_day, COALESCE(closing_day, to_date), sequence, page, created, statement_id,
+       line_count, NULLIF(holds, '[]'), NULLIF(chain_holds, '[]'), is_held, released_by IS NOT NULL
+FROM billing.statements WHERE account = %(account)s ORDER BY digest
+"""
 _SHARED = "a line stands in this statement and in the one that follows it, word for word"
 _RESTATED = "another statement names itself the same and lists other entries"
 _CORRECTED = "another statement of this id and day closes with another balance"
@@ -61,6 +68,29 @@ class Link:
         """Its number in the account's numbering, -1 if it has none."""
         digits = _NUMBER.match(self.sequence or "")
         return int(digits[0]) if digits else -1
+
+
+class StoredRow(NamedTuple):
+    """A stored statement as the checks see it; `day` is the one on which it closed."""
+
+    digest: str
+    identity: str
+    account: str
+    format: str
+    currency: str | None
+    opening_minor: int | None
+    closing_minor: int | None
+    opening_day: date | None
+    day: date | None
+    sequence: str | None
+    page: str | None
+    created: str | None
+    statement_id: str | None
+    line_count: int
+    holds: list[Any] | None
+    chain_holds: list[Any] | None
+    is_held: bool
+    is_released: bool
 
 
 class CommonLines(NamedTuple):
@@ -90,8 +120,8 @@ class ContinuityHold:
 def refresh(session: Session, account: str) -> None:
     """Write anew the holds that an account's statements have because of each other."""
     session.execute(text(ONE_AT_A_TIME), {"account": account})
-    of_account = select(Statement).where(Statement.account == account)
-    rows = list(session.scalars(of_account.order_by(Statement.digest)))
+    read = session.connection().exec_driver_sql(_ROWS, {"account": account})
+    rows = [StoredRow._make(row) for row in read]
     formats = _registered_formats(session, account)
     sequences: dict[tuple[str, str | None], list[Link]] = {}
     for row in rows:
@@ -106,16 +136,16 @@ def refresh(session: Session, account: str) -> None:
         )
     }
     holds += [hold for links in sequences.values() for hold in check(links, common)]
-    holds += _line_shared({str(row.digest): row for row in rows}, common)
+    holds += _line_shared({row.digest: row for row in rows}, common)
 
     by_digest: dict[str, list[ContinuityHold]] = {}
     for hold in sorted(set(holds), key=lambda hold: (hold.reason, hold.says)):
         by_digest.setdefault(hold.digest, []).append(hold)
     for row in rows:
-        _write(session, row, by_digest.get(str(row.digest), []))
+        _write(session, row, by_digest.get(row.digest, []))
 
 
-def _line_shared(rows: Mapping[str, Statement], common: Common) -> list[ContinuityHold]:
+def _line_shared(rows: Mapping[str, StoredRow], common: Common) -> list[ContinuityHold]:
     """Hold consecutive statements that list the same line: one payment, or two?
 
     Their balances count it twice, unlike those of overlapping downloads.
@@ -128,7 +158,7 @@ def _line_shared(rows: Mapping[str, Statement], common: Common) -> list[Continui
     ]
 
 
-def _are_consecutive(statement: Statement, other: Statement) -> bool:
+def _are_consecutive(statement: StoredRow, other: StoredRow) -> bool:
     if (
         statement.opening_minor is None
         or other.opening_minor is None
@@ -152,8 +182,8 @@ def _registered_formats(session: Session, account: str) -> dict[str, str]:
     return {row.currency: row.format for row in session.execute(rows)}
 
 
-def _account_holds(row: Statement, formats: dict[str, str]) -> list[ContinuityHold]:
-    digest = str(row.digest)
+def _account_holds(row: StoredRow, formats: dict[str, str]) -> list[ContinuityHold]:
+    digest = row.digest
     if not formats:
         says = f"{row.account} is not registered as an account of ours"
         return [ContinuityHold(digest, "account_unknown", says)]
@@ -163,14 +193,14 @@ def _account_holds(row: Statement, formats: dict[str, str]) -> list[ContinuityHo
     return []
 
 
-def _link(row: Statement, opening: int, closing: int) -> Link:
+def _link(row: StoredRow, opening: int, closing: int) -> Link:
     return Link(
-        digest=str(row.digest),
-        identity=str(row.identity),
+        digest=row.digest,
+        identity=row.identity,
         opening=opening,
         closing=closing,
         opening_day=row.opening_day,
-        day=row.closing_day or row.to_date,
+        day=row.day,
         sequence=row.sequence,
         page=row.page,
         created=row.created,
@@ -179,7 +209,7 @@ def _link(row: Statement, opening: int, closing: int) -> Link:
     )
 
 
-def _write(session: Session, row: Statement, holds: list[ContinuityHold]) -> None:
+def _write(session: Session, row: StoredRow, holds: list[ContinuityHold]) -> None:
     chain_holds = [
         {
             "reason": hold.reason,
@@ -189,10 +219,9 @@ def _write(session: Session, row: Statement, holds: list[ContinuityHold]) -> Non
         }
         for hold in holds
     ]
-    own_holds: Any = row.holds
-    is_final = any(hold["reason"] in FINAL for hold in own_holds)
-    is_held = is_final or (bool(row.holds or chain_holds) and row.released_by is None)
-    if row.chain_holds != chain_holds or row.is_held != is_held:
+    is_final = any(hold["reason"] in FINAL for hold in row.holds or ())
+    is_held = is_final or (bool(row.holds or chain_holds) and not row.is_released)
+    if (row.chain_holds or []) != chain_holds or row.is_held != is_held:
         session.execute(
             update(Statement)
             .where(Statement.digest == row.digest)

@@ -34,7 +34,9 @@ def announce(ctx: Context, message: AnnounceTransfer, *, currency: str) -> Trans
     """
     account = accounts.lock_billable(ctx.session, message.account_id)
     requested = (message.account_id, message.plan_id, message.months)
-    of_key = select(TransferInvoice).where(TransferInvoice.key == message.key)
+    of_key = select(TransferInvoice).where(
+        TransferInvoice.account_id == message.account_id, TransferInvoice.key == message.key
+    )
     existing = ctx.session.scalars(of_key).first()
     if existing is not None:
         if _content(existing) != requested:

@@ -6,7 +6,8 @@ Check digits prove nothing. The proof is that the whole token is a reference tha
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from billing.bank.matching.open_items import OpenItems, number_words, words_of
@@ -85,16 +86,80 @@ def normalised(text: str) -> str:
     return " ".join(kept.split())
 
 
+class Field(NamedTuple):
+    """A reference of the structured field; `bare`: without zeros in front."""
+
+    reference: CheckedReference
+    bare: str
+    kind: str
+    fits_account: bool
+
+
+class Scan(NamedTuple):
+    """A transfer's text without regard to invoices: what it may name, and its words.
+
+    Attributes:
+        free: Every reference found in the text.
+        spellings: At each place where a reference may begin, its possible spellings, as written
+            and without zeros in front.
+        references: Every spelling of a reference that the text may mean, slips corrected.
+        numbers: Texts of a few words that may be an invoice's number, without zeros in front.
+    """
+
+    fields: tuple[Field, ...]
+    free: tuple[CheckedReference, ...]
+    spellings: tuple[tuple[tuple[str, str], ...], ...]
+    references: frozenset[str]
+    numbers: tuple[str, ...]
+    mentions_return: bool
+    words: frozenset[str]
+
+
+@lru_cache(maxsize=10_000)
+def scan(incoming: IncomingTransfer) -> Scan:
+    """Read a transfer's text, structured and unstructured, before any invoice is known."""
+    lines = [normalised(text) for text in incoming.texts]
+    values = [(normalised(field.value), field.kind) for field in incoming.structured]
+    whole, glued = " ".join(lines), "".join(lines)
+    fields = [
+        Field(reference, without_zeros(reference.value), kind, fits_account(reference, account))
+        for value, kind in values
+        for account in [incoming.receiving]
+        if (reference := check_reference(value)) is not None
+    ]
+    free = (*find_references(whole), *find_references(glued))
+    spellings = tuple(_spellings(lines))
+    references = frozenset(_references([*[field.reference for field in fields], *free], spellings))
+    speaks_of_return = mentions_return(whole)
+    words = number_words(whole)
+    numbers = tuple(
+        "-".join(words[start : start + count])
+        for start in range(len(words))
+        for count in range(1, WORDS_OF_NUMBER + 1)
+    )
+    all_words = words_of(whole) | words_of(glued)
+    return Scan(tuple(fields), free, spellings, references, numbers, speaks_of_return, all_words)
+
+
+def _references(
+    found: Iterable[CheckedReference], spellings: Iterable[tuple[tuple[str, str], ...]]
+) -> Iterator[str]:
+    for reference in found:
+        yield reference.value
+        if reference.scheme is Scheme.RF and not reference.is_valid:
+            yield from _corrections(reference.value)
+    for of_place in spellings:
+        yield from [spelling for spelling, _ in of_place]
+
+
 def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
     """Read a transfer's text, structured and unstructured."""
-    lines = [normalised(text) for text in incoming.texts]
-    whole, glued = " ".join(lines), "".join(lines)
-    structured, at_odds, others = _structured(incoming, open_items)
-    references = [*others, *find_references(whole), *find_references(glued)]
-    issued = structured | issued_in(lines, open_items)
+    text = scan(incoming)
+    structured, at_odds, others = _structured(text, incoming, open_items)
+    issued = structured | _issued_in(text, open_items)
     strange = [
         reference
-        for reference in references
+        for reference in (*others, *text.free)
         if reference.scheme is Scheme.RF and not _is_part(reference.value, issued)
     ]
     invalid = _unique([reference.value for reference in strange if not reference.is_valid])
@@ -104,47 +169,47 @@ def read(incoming: IncomingTransfer, open_items: OpenItems) -> RemittanceText:
         foreign=_unique([reference.value for reference in strange if reference.is_valid]),
         mistyped=tuple((value, _near(value, open_items)) for value in invalid),
         at_odds=tuple(at_odds),
-        mentions_return=mentions_return(whole),
-        numbered=_numbered(whole, open_items),
-        words=words_of(whole) | words_of(glued),
+        mentions_return=text.mentions_return,
+        numbered=_numbered(text, open_items),
+        words=text.words,
     )
 
 
 def _structured(
-    incoming: IncomingTransfer, open_items: OpenItems
+    text: Scan, incoming: IncomingTransfer, open_items: OpenItems
 ) -> tuple[dict[str, IssuedInvoice], list[str], list[CheckedReference]]:
     """Structured references that we issued, doubts about them, and others' references."""
     issued: dict[str, IssuedInvoice] = {}
     at_odds, others = [], []
-    for field in incoming.structured:
-        reference = check_reference(normalised(field.value))
-        if reference is None:
-            continue
-        invoice = open_items.by_reference.get(without_zeros(reference.value))
+    for reference, bare, kind, fits in text.fields:
+        invoice = open_items.by_reference.get(bare)
         if invoice is None:
             others.append(reference)
             continue
         issued[reference.value] = invoice
-        if field.kind.upper() not in _KIND_OF_RF:
-            at_odds.append(f"{reference.value} is marked {field.kind}, not SCOR")
-        if not fits_account(reference, incoming.receiving):
+        if kind.upper() not in _KIND_OF_RF:
+            at_odds.append(f"{reference.value} is marked {kind}, not SCOR")
+        if not fits:
             at_odds.append(f"{reference.value} does not go with the account {incoming.receiving}")
     return issued, at_odds, others
 
 
-def issued_in(lines: list[str], open_items: OpenItems) -> dict[str, IssuedInvoice]:
+def _issued_in(text: Scan, open_items: OpenItems) -> dict[str, IssuedInvoice]:
     """References that we issued and that stand in the text as whole tokens, as written there.
 
     They may have blanks in them, and more or fewer zeros. A line may end inside a reference,
     because formats break lines where they are full.
     """
+    issued = [_issued(spellings, open_items) for spellings in text.spellings]
+    return dict(spelling for spelling in issued if spelling is not None)
+
+
+def _spellings(lines: list[str]) -> Iterator[tuple[tuple[str, str], ...]]:
+    """At each place where a reference may begin as a token, its possible spellings."""
     letters, starts_token = _letters(lines)
-    spellings = [
-        _issued(_digits_from(start, letters, starts_token), open_items)
-        for start in _places_of_rf(letters)
-        if starts_token[start]
-    ]
-    return dict(spelling for spelling in spellings if spelling is not None)
+    for start in _places_of_rf(letters):
+        if starts_token[start] and (found := _digits_from(start, letters, starts_token)):
+            yield tuple((spelling, without_zeros(spelling)) for spelling in found)
 
 
 def _digits_from(start: int, letters: str, starts_token: list[bool]) -> list[str]:
@@ -156,16 +221,18 @@ def _digits_from(start: int, letters: str, starts_token: list[bool]) -> list[str
     return [letters[start:end] for end in ends if end == len(letters) or starts_token[end]]
 
 
-def _issued(spellings: list[str], open_items: OpenItems) -> tuple[str, IssuedInvoice] | None:
+def _issued(
+    spellings: Sequence[tuple[str, str]], open_items: OpenItems
+) -> tuple[str, IssuedInvoice] | None:
     """The spelling that we issued: the exact one, else the longest one with right check digits.
 
     Any shorter one may be the beginning of a reference that is not ours.
     """
-    invoices = [open_items.by_reference.get(without_zeros(spelling)) for spelling in spellings]
-    for spelling, invoice in zip(spellings, invoices, strict=True):
+    issued = [(spelling, open_items.by_reference.get(bare)) for spelling, bare in spellings]
+    for spelling, invoice in issued:
         if invoice is not None and invoice.reference == spelling:
             return spelling, invoice
-    valid = [pair for pair in zip(spellings, invoices, strict=True) if _is_valid(pair[0])]
+    valid = [pair for pair in issued if _is_valid(pair[0])]
     if not valid or valid[-1][1] is None:
         return None
     return valid[-1][0], valid[-1][1]
@@ -224,16 +291,10 @@ def _corrections(value: str) -> Iterator[str]:
             yield value[:at] + letter + value[at:]
 
 
-def _numbered(text: str, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
+def _numbered(text: Scan, open_items: OpenItems) -> tuple[IssuedInvoice, ...]:
     """Invoices whose number stands in the text as words of its own, with more or fewer zeros."""
-    words = number_words(text)
-    spellings = [
-        "-".join(words[start : start + count])
-        for start in range(len(words))
-        for count in range(1, WORDS_OF_NUMBER + 1)
-    ]
     issued = open_items.by_number
-    return tuple({issued[spelling]: None for spelling in spellings if spelling in issued})
+    return tuple({issued[spelling]: None for spelling in text.numbers if spelling in issued})
 
 
 def mentions_return(text: str) -> bool:

@@ -125,14 +125,7 @@ def _confirm(
     if undoes:
         account_ids = allocate.take_out(ctx, transfer, decision_id=decision_id)
         transfers.unlink_payer(ctx.session, transfer.payer_iban, account_ids)
-    allocate.apply(
-        ctx,
-        transfer,
-        parts,
-        decision_id=decision_id,
-        credit_to=credit_to,
-        payer_known_by="confirmed",
-    )
+    allocate.apply(ctx, allocate.Application(transfer, parts, decision_id, credit_to, "confirmed"))
     transfer.review = None
     return DONE
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from billing.bank import line_ends
-from billing.support import audit
 from cli.main import main
+from flows import audit
 from models.bank import BankLine
 from tests.billing.bank.story import Bank, line, statement
 from tests.billing.statements.writing import OWN_IBAN, camt, entry, mt940
@@ -32,8 +32,7 @@ def ends(bank):
 
 
 def findings(bank, *, later=dt.timedelta(hours=2)):
-    with transaction() as ctx:
-        return audit.run(ctx.at(bank.now + later)).findings["bank_lines"]
+    return audit.run(now=bank.now + later).findings["bank_lines"]
 
 
 def csv(currency=True):

@@ -243,7 +243,7 @@ def test_support_reads_in_words_that_money_went_back(ledger, refund):
     refund(4450)
 
     with transaction() as ctx:
-        lines, _ = explain.of(ctx.at(ledger.now), "acme")
+        lines, *_ = explain.of(ctx.at(ledger.now), "acme")
 
     assert lines[-1].what == "credits whose money went back: plan taken back"
 

@@ -4,9 +4,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from billing.operations import findings
 from billing.usage import holds
 from billing_client import PlaceHold
+from flows import audit
 from models.operations import Finding
 from tests.story import NOON
 from worker.database import engine, transaction
@@ -99,9 +99,7 @@ def test_the_apps_own_entries_are_no_part_of_our_sums(acme):
 
 def test_a_finding_is_kept_once_and_closed_when_it_is_no_longer_seen(acme):
     def keep_at(minute):
-        report = acme.audit()
-        with transaction() as ctx:
-            findings.keep(ctx.at(NOON.replace(minute=minute)), report.findings)
+        audit.run(now=NOON.replace(minute=minute))
 
     run_sql("UPDATE igny8_tenants SET credits = credits + 5")
     keep_at(1)

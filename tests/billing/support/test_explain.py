@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+import pytest
+
 from billing.support import explain
 from billing_client import Reverse
 from worker.database import transaction
@@ -9,7 +11,7 @@ from worker.database import transaction
 
 def story(ledger, slug="acme"):
     with transaction() as ctx:
-        lines, now = explain.of(ctx.at(ledger.now), slug)
+        lines, now, _ = explain.of(ctx.at(ledger.now), slug)
     return [(line.what, line.change, line.balance) for line in lines], now
 
 
@@ -78,17 +80,67 @@ def test_refusals_of_one_kind_that_follow_each_other_are_one_line(ledger):
     ]
 
 
-def test_a_story_that_is_too_long_begins_with_the_balance_then(ledger, monkeypatch):
+def test_a_page_begins_with_the_balance_then_and_leads_to_the_page_before(ledger):
     ledger.open_account("acme", credits=100)
     for day in range(3):
         ledger.debit("acme", "clustering", key=str(day))
         ledger.pass_time(days=1)
-    monkeypatch.setattr(explain, "MOST", 2)
+    with transaction() as ctx:
+        last = explain.of(ctx.at(ledger.now), "acme", limit=2)
+        before = explain.of(
+            ctx.at(ledger.now), "acme", limit=2, before=explain.cursor_of(last.next)
+        )
 
-    lines, now = story(ledger)
+    assert [(line.what, line.change, line.balance) for line in last.lines] == [
+        ("earlier entries, left out here", 0, 90),
+        ("clustering", -10, 80),
+        ("clustering", -10, 70),
+    ]
+    assert [(line.change, line.balance) for line in before.lines] == [(100, 100), (-10, 90)]
+    assert before.next is None
+    assert last.now[0] == "balance 70: 4 entries since the opening"
 
-    assert lines[:2] == [("earlier entries, left out here", 0, 90), ("clustering", -10, 80)]
-    assert now[0] == "balance 70: the last 2 entries"
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_the_pages_together_show_each_entry_and_refusal_once_in_order(ledger, limit):
+    ledger.open_account("acme", credits=30)
+    for number in range(3):
+        ledger.debit("acme", "clustering", key=f"d{number}")
+        ledger.pass_time(days=1)
+        ledger.debit("acme", "image_generation", units=100, key=f"r{number}")
+        ledger.pass_time(days=1)
+    lines, cursor = [], explain.Cursor()
+
+    while cursor is not None:
+        with transaction() as ctx:
+            page = explain.of(ctx.at(ledger.now), "acme", limit=limit, before=cursor)
+        lines = [line for line in page.lines if line.what != explain.EARLIER] + lines
+        cursor = page.next and explain.cursor_of(page.next)
+
+    assert [line.balance for line in lines] == [30, 20, None, 10, None, 0, None]
+    assert lines == sorted(lines, key=lambda line: line.when)
+
+
+def test_a_page_since_a_day_leaves_out_what_was_before(ledger):
+    ledger.open_account("acme", credits=100)
+    for day in range(3):
+        ledger.debit("acme", "clustering", key=str(day))
+        ledger.pass_time(days=1)
+    with transaction() as ctx:
+        since = ledger.now - dt.timedelta(days=1, hours=1)
+        page = explain.of(ctx.at(ledger.now), "acme", since=since)
+
+    assert [line.balance for line in page.lines] == [80, 70]
+    assert page.next is None
+
+
+def test_entries_up_to_the_anchor_are_counted_by_it(ledger):
+    ledger.open_account("acme", credits=100)
+    ledger.debit("acme", "clustering", key="1")
+    ledger.audit()
+    ledger.debit("acme", "clustering", key="2")
+
+    assert story(ledger)[1][0] == "balance 80: 3 entries since the opening"
 
 
 def test_an_account_that_was_not_adopted_yet_is_said_to_be_so(ledger):

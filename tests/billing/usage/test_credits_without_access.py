@@ -63,7 +63,7 @@ def events():
 
 def explained(ledger, slug="acme"):
     with transaction() as ctx:
-        lines, summary = explain.of(ctx.at(ledger.now), slug)
+        lines, summary, _ = explain.of(ctx.at(ledger.now), slug)
     return [line.what for line in lines], summary
 
 

@@ -104,20 +104,16 @@ def test_the_last_credit_can_be_spent(ledger):
     [
         pytest.param({"operation": "clustering"}, id="another operation"),
         pytest.param({"units": 2}, id="other units"),
-        pytest.param({"slug": "other"}, id="another account"),
     ],
 )
 def test_a_key_used_for_something_else_is_rejected_and_takes_nothing(ledger, other):
     ledger.open_account("acme", credits=100)
-    ledger.open_account("other", credits=100)
     ledger.debit("acme", "image_generation", key="debit:ai:1")
 
-    answer = ledger.debit(
-        **{"slug": "acme", "operation": "image_generation"} | other, key="debit:ai:1"
-    )
+    answer = ledger.debit("acme", **{"operation": "image_generation"} | other, key="debit:ai:1")
 
     assert (answer.outcome, answer.error.name) == ("rejected", "KeyReused")
-    assert (ledger.see("acme").credits, ledger.see("other").credits) == (95, 100)
+    assert ledger.see("acme").credits == 95
 
 
 def test_time_and_metadata_are_no_part_of_what_a_key_means(ledger):

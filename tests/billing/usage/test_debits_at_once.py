@@ -76,8 +76,8 @@ def test_sets_over_the_same_accounts_do_not_deadlock(ledger):
     assert ledger.audit().agrees
 
 
-def test_one_key_sent_for_two_accounts_at_once_takes_from_one(ledger):
-    """The loser's transaction breaks on the key, goes again, and finds it known."""
+def test_one_key_sent_for_two_accounts_at_once_is_each_accounts_own(ledger):
+    """The second transaction breaks on the key, goes again, and has a uuid of its own."""
     accounts = [ledger.open_account(slug, credits=100) for slug in ("one", "other")]
     from billing.postgres.transient import is_transient
 
@@ -98,7 +98,7 @@ def test_one_key_sent_for_two_accounts_at_once_takes_from_one(ledger):
         run_together(debit, 2)
 
     spent = 200 - ledger.see("one").credits - ledger.see("other").credits
-    assert spent == 20 * 2
+    assert spent == 20 * 4
     assert ledger.audit().agrees
 
 

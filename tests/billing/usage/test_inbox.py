@@ -1,5 +1,6 @@
 """Debits that the main app leaves in its own transactions: they count when those commit."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from random import Random
 
+import psycopg2
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
@@ -17,6 +19,7 @@ from billing.operations import dead_letters
 from billing.usage import inbox
 from billing_client import BillingClient, Capture, Debit, Grant, PlaceHold, Release, Reverse
 from billing_client import inbox as door
+from billing_client.fields import MAX_INBOX_BYTES
 from tests.app import DjangoConnection, connect
 from worker.database import engine, transaction
 from worker.debits.inbox_drain import InboxDrain
@@ -526,3 +529,28 @@ def test_the_task_empties_the_inbox(ledger, app):
     tasks.credits.drain_inbox()
 
     assert (waiting(), ledger.see("acme").credits) == (0, 10_000 - 2200)
+
+
+class TestTheSizeOfARow:
+    def test_the_database_takes_no_row_that_is_too_large_for_a_reader(self, ledger, app):
+        """A row of 100 MB was possible, and was loaded by the reader."""
+        account = ledger.open_account("acme")
+        metadata = json.dumps({"metadata": "x" * MAX_INBOX_BYTES})
+
+        with pytest.raises(psycopg2.errors.CheckViolation, match="inbox_size_check"):
+            leave_raw(app, account, "credits.debit", metadata)
+
+        app.rollback()
+        with pytest.raises(psycopg2.errors.CheckViolation, match="inbox_size_check"):
+            leave_raw(app, account, "x" * 256, "{}")
+
+    def test_the_largest_debit_of_the_client_fits(self, ledger, app, client, drain):
+        account = ledger.open_account("acme", credits=10)
+        fullest = {"n": [0] * 675}  # numbers grow most on their way into the database
+        client.debit_in(
+            app, account, "image_prompt_extraction", key="\U0001f4a1" * 200, metadata=fullest
+        )
+        app.commit()
+
+        assert drain().rows == 1
+        assert ledger.see("acme").credits == 8

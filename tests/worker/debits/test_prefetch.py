@@ -84,7 +84,7 @@ def test_a_broker_that_is_away_while_taking_ahead_is_told_at_the_next_set(
     fill(redis_client, 20)
     taker.next()
 
-    def away(*_):
+    def away(*_, **__):
         raise redis_py.ConnectionError
 
     monkeypatch.setattr(queues, "take", away)

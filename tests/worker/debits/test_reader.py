@@ -1,11 +1,13 @@
 """The debit reader sees each set through: answers, refusals and dead letters in one commit, then the acknowledgement."""
 
 import contextlib
+import json
 import threading
 
 import pytest
 import sqlalchemy as sa
 
+from billing.ledger import idempotency
 from billing.operations import dead_letters
 from billing_client import BillingClient, Debit, new_key
 from tests.worker.conftest import wait_until
@@ -115,13 +117,27 @@ def test_a_few_debits_do_not_wait_behind_thousands_of_another_account(reader, ac
     assert acme.see("acme").credits == 0, "and its own are taken meanwhile"
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Readers that wait for a lock until the test lets go of it."""
+    monkeypatch.setattr("worker.debits.reader.LOCK_WAIT_MS", 60_000)
+
+
+@contextlib.contextmanager
+def app_holding_the_rows(*account_ids):
+    """The main app in a long transaction."""
+    with engine().connect() as app_at_work:
+        lock = "SELECT 1 FROM igny8_tenants WHERE id = ANY(:ids) FOR UPDATE"
+        app_at_work.execute(sa.text(lock), {"ids": list(account_ids)})
+        yield app_at_work
+
+
 def test_while_an_account_is_locked_nothing_is_acknowledged_and_then_all_is_taken(
-    reader, acme, redis_client
+    reader, acme, redis_client, patient
 ):
     queue(redis_client, debit("k1"), debit("k2"))
     reading = threading.Thread(target=reader.read_batch)
-    with engine().connect() as other:
-        other.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
+    with app_holding_the_rows(1):
         reading.start()
         wait_until(waiting_for_a_lock)
 
@@ -136,16 +152,72 @@ def test_an_account_that_is_locked_for_long_holds_up_no_other(reader, acme, redi
     """Its batch waited for the lock again and again, and was halved nine times, waiting each time."""
     other = acme.open_account("other", credits=100)
     queue(redis_client, debit("k1"), debit("k2", account_id=other), debit("k3"))
-    with engine().connect() as app_at_work:
-        app_at_work.execute(sa.text("SELECT 1 FROM igny8_tenants WHERE id = 1 FOR UPDATE"))
-
+    with app_holding_the_rows(1):
         reader.read_batch()
 
         assert acme.see("other").credits == 98
         assert queues.depth(redis_client, QUEUE) == 2, "they wait, and are in no reader's hand"
-    reader.read_batch()
+    wait_until(reader.read_batch)
     assert acme.see("acme").credits == 96
     assert nothing_left(redis_client)
+
+
+@pytest.mark.parametrize("count", [pytest.param(1, id="one reader"), pytest.param(2, id="two")])
+def test_a_hundred_locked_accounts_hold_up_no_other_by_either_door(
+    loaded, acme, redis_client, count
+):
+    """Ten debits of one locked account made the debits of all others wait for 48 seconds."""
+    locked = [acme.open_account(f"locked-{n}", credits=100) for n in range(100)]
+    free = [acme.open_account(f"free-{n}", credits=100) for n in range(5)]
+    readers = [DebitReader(loaded, f"debits{n}@test") for n in range(count)]
+    with app_holding_the_rows(*locked), engine().begin() as app:
+        for n, account in enumerate(locked):
+            queue(redis_client, debit(f"q{n}", account_id=account))
+            in_inbox(app, f"i{n}", account)
+        app.commit()
+        for reader in readers:
+            reader.start()
+        wait_until(lambda: not any_new(redis_client))  # a batch of locked accounts only
+
+        for n, account in enumerate(free * 4):
+            queue(redis_client, debit(f"free q{n}", account_id=account))
+            with engine().begin() as also_app:
+                in_inbox(also_app, f"free i{n}", account)
+
+        spent = 100 - 2 * (4 + 4)
+        wait_until(lambda: all(acme.see(f"free-{n}").credits == spent for n in range(5)))
+        assert queues.depth(redis_client, QUEUE) + queues.in_hand(redis_client) == 100
+
+    wait_until(lambda: all(acme.see(f"locked-{n}").credits == 96 for n in range(100)))
+    for reader in readers:
+        reader.stop()
+    assert nothing_left(redis_client)
+
+
+def any_new(redis_client):
+    return redis_client.llen(QUEUE)
+
+
+def in_inbox(connection, key, account_id):
+    arguments = {"account_id": account_id, "operation": "image_prompt_extraction", "key": key}
+    connection.execute(
+        sa.text("INSERT INTO billing.inbox (account_id, task, arguments) VALUES (:a, :t, :j)"),
+        {"a": account_id, "t": "credits.debit", "j": json.dumps(arguments)},
+    )
+
+
+def test_a_key_that_the_app_has_locked_holds_up_no_other(reader, acme, redis_client):
+    """Its batch waited for the key five times, and so did each half of it."""
+    keys = "INSERT INTO billing.keys (key, content) VALUES (:k, 1)"
+    queue(redis_client, debit("k1"), debit("k2"), debit("k3"))
+    with engine().connect() as app_at_work:
+        app_at_work.execute(sa.text(keys), {"k": idempotency.as_uuid("k2")})
+
+        assert reader.read_batch() == 2
+
+        assert acme.see("acme").credits == 96
+    wait_until(reader.read_batch)
+    assert acme.see("acme").credits == 94
 
 
 def waiting_for_a_lock():
@@ -155,7 +227,9 @@ def waiting_for_a_lock():
         return list(connection.scalars(sa.text(query)))
 
 
-def test_a_connection_that_is_cut_in_the_middle_of_a_set_is_no_loss(reader, acme, redis_client):
+def test_a_connection_that_is_cut_in_the_middle_of_a_set_is_no_loss(
+    reader, acme, redis_client, patient
+):
     queue(redis_client, debit("k1"), debit("k2"))
     reading = threading.Thread(target=reader.read_batch)
     with engine().connect() as other:

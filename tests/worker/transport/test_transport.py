@@ -1,13 +1,16 @@
 """A worker's channel, on a connection of its own: what it delivers, holds, requeues and quarantines."""
 
+import datetime as dt
 import json
 import os
+import uuid
 
 import pytest
 from kombu import Connection, Consumer, Queue
 
 from billing_client.client import HIDDEN
-from tests.worker.rawmessages import POISON, message, raw
+from tests.worker.rawmessages import POISON, message, raw, with_headers
+from worker import clock
 from worker.app import app
 from worker.settings import settings
 from worker.transport import leases, queues, transport
@@ -287,3 +290,40 @@ def test_a_channel_of_another_process_reads_as_stock_kombu_does(
 
     assert keys_of(delivered) == ["k1"]
     assert delivered[0].headers["argsrepr"] == "()"
+
+
+def test_replies_to_a_starting_worker_are_no_tasks_and_leave_no_dead_letter(channel, redis_client):
+    """Each node that was up left a Malformed for each worker that started."""
+    replies = f"{uuid.uuid4()}.reply.celery.pidbox"
+    reply = {"body": "e30=", "headers": {}, "properties": {}, "content-type": "application/json"}
+    reply["content-encoding"] = "utf-8"
+    reply["properties"] = message()["properties"]
+    heard = []
+    consumer = Consumer(channel, [Queue(replies)], auto_declare=False, accept=["json"])
+    consumer.register_callback(lambda body, _: heard.append(body))
+    consumer.consume()
+    redis_client.lpush(replies, json.dumps(reply))
+
+    drain(channel)
+
+    assert heard == [{}]
+    assert redis_client.llen(queues.QUARANTINE) == 0
+
+
+def test_a_message_that_is_to_run_later_waits_in_redis_and_then_comes(
+    channel, delivered, redis_client, monkeypatch
+):
+    """A worker keeps a hundred at most, and takes nothing else while it has them."""
+    later = clock.now() + dt.timedelta(minutes=10)
+    fill(redis_client, with_headers(debit("later"), eta=later.isoformat()), debit("now"))
+
+    drain(channel, times=2)
+
+    assert keys_of(delivered) == ["now"]
+    assert (len(channel.qos.held()), queues.in_hand(redis_client)) == (1, 2)
+    delivered[0].ack()
+    monkeypatch.setattr(clock, "now", lambda: later)
+    monkeypatch.setattr("kombu.transport.redis.time", later.timestamp)
+    channel.qos.restore_visible(num=10, interval=1)
+    drain(channel)
+    assert keys_of(delivered) == ["now", "later"]

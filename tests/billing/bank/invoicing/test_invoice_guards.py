@@ -234,16 +234,24 @@ def test_each_change_of_plan_voids_one_invoice_once(shop):
     assert shop.events("invoice.void") == ["invoice.void"] * 2
 
 
-@pytest.mark.parametrize("requested", [{"plan": "growth"}, {"months": 2}, {"slug": "beta"}])
-def test_a_key_stands_for_one_account_plan_and_number_of_months(shop, requested):
+@pytest.mark.parametrize("requested", [{"plan": "growth"}, {"months": 2}])
+def test_a_key_stands_for_one_plan_and_number_of_months(shop, requested):
     from billing.errors import KeyReused
 
-    for slug in ("acme", "beta"):
-        shop.open_account(slug, status="trial")
+    shop.open_account("acme", status="trial")
     shop.announce("acme", key="one")
 
     with pytest.raises(KeyReused):
         shop.announce(**{"slug": "acme", "key": "one", **requested})
+
+
+def test_two_accounts_may_announce_under_one_key(shop):
+    for slug in ("acme", "beta"):
+        shop.open_account(slug, status="trial")
+    for slug in ("acme", "beta", "acme", "beta"):
+        shop.announce(slug, key="one")
+
+    assert [len(shop.invoices(slug)) for slug in ("acme", "beta")] == [1, 1]
 
 
 def test_an_invoice_names_our_accounts_of_its_currency_that_take_money_from_all(shop):
