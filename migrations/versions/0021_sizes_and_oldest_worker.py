@@ -9,7 +9,8 @@ down_revision = "0020"
 #: it could not live with replaces the function.
 _OLDEST_WORKER = """
 CREATE FUNCTION billing.oldest_worker() RETURNS text LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog AS $$ SELECT '0021'::text $$
+SET search_path = pg_catalog, billing, pg_temp AS $$ SELECT '0021'::text $$;
+REVOKE ALL ON FUNCTION billing.oldest_worker() FROM PUBLIC
 """
 
 
