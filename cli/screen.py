@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import getpass
 import json
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,9 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from billing.printable import printable
 
 #: Width of a table that is written to a file or a pipe.
 WIDE = 120
@@ -32,7 +36,23 @@ json_option = click.option(
     expose_value=False,
     callback=lambda context, _, value: context.meta.update({JSON: value}),
 )
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+
+
+class Screen(Console):
+    """A console that prints texts from outside as they are: without codes, and on one line.
+
+    Rich makes each text and cell by `render_str`, so everything is escaped here.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a text with each character that can't be seen as its escape."""
+        return super().render_str(printable(text), **options)
+
+
+console = Screen(width=None if sys.stdout.isatty() else WIDE)
 #: For progress bars: on standard error, and not shown in a pipe.
 progress = Console(stderr=True, highlight=False)
 
@@ -60,7 +80,10 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 def operator() -> str:
     """Return the actor of what the present user does."""
-    return f"operator:{getpass.getuser()}"
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"operator:uid-{os.getuid()}"
 
 
 def wants_json() -> bool:
@@ -71,7 +94,8 @@ def wants_json() -> bool:
 def in_json(value: object) -> bool:
     """Print a value as JSON if --json was given, data classes and rows included; return whether."""
     if wants_json():
-        click.echo(json.dumps(value, default=_plain, indent=2))
+        # JSON in ASCII has one character that a terminal could obey: DEL.
+        click.echo(json.dumps(value, default=_plain, indent=2).replace("\x7f", r"\u007f"))
     return wants_json()
 
 
@@ -141,4 +165,4 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return str(value).replace("[", r"\[")
+    return str(value)

@@ -202,7 +202,7 @@ def _end(this: _Run, rest: Position | None) -> Report:
     with transaction() as ctx:
         now = ctx.at(this.now)
         findings.keep(now, this.findings, closes=closes, since=this.since)
-        if this.is_full and this.since:
+        if this.since and this.coverage.resumed_after is not None:
             seen = findings.seen_since(now, [*audit.PAGED, *audit.FULL_ONLY], this.since)
             for name in this.findings.keys() & seen.keys():
                 _add(this, name, [(subject, dict(facts)) for subject, facts in seen[name]])

@@ -154,15 +154,17 @@ class Relay:
         if allow:
             headers.append(("Allow", allow))
         start_response(f"{status.value} {status.phrase}", headers)
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _answer(self, environ: "WSGIEnvironment") -> Answer:
-        right_method = {self._path: "POST", HEALTH_PATH: "GET"}.get(environ.get("PATH_INFO", ""))
-        if right_method is None:
+        paths = {self._path: ("POST",), HEALTH_PATH: ("GET", "HEAD")}
+        methods = paths.get(environ.get("PATH_INFO", ""))
+        if methods is None:
             return Answer(HTTPStatus.NOT_FOUND, "nothing is here")
-        if environ["REQUEST_METHOD"] != right_method:
-            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, f"{right_method} only", right_method)
-        if right_method == "GET":
+        if environ["REQUEST_METHOD"] not in methods:
+            allow = ", ".join(methods)
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, f"{methods[0]} only", allow)
+        if "GET" in methods:
             return Answer(HTTPStatus.OK, "alive")
         if not settings().stripe_secrets:
             log.error("webhook_not_verified", reason="BILLING_STRIPE_WEBHOOK_SECRETS is not set")

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from billing_client import tls
 from worker import alive, beat, database, logs, preflight
 from worker.debits.bootstep import ReadDebitsInBatches
 from worker.settings import settings
@@ -28,6 +29,7 @@ signals.beat_embedded_init.connect(beat.begin)
 @signals.setup_logging.connect
 def _set_up_logging(**_: object) -> None:
     logs.configure()
+    tls.warn(settings().redis_url)
 
 
 @signals.celeryd_init.connect

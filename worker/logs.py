@@ -7,8 +7,9 @@ from typing import TextIO
 
 import redis
 import structlog
-from structlog.typing import ExcInfo, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 
+from billing.printable import printable
 from worker.settings import settings
 
 #: Loggers that write arguments, results or Stripe's requests and responses into their lines. Of
@@ -25,6 +26,8 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
+#: Fields of an entry that we write in several lines.
+_OF_LINES = ("exception", "stack")
 #: Errors whose text is about servers and never about a message; some of Postgres are, too.
 _SERVER_ERRORS = (OSError, redis.ConnectionError, redis.TimeoutError)
 
@@ -63,7 +66,15 @@ def _words(error: BaseException) -> str:
     from worker.server_errors import sentence_of  # its imports are slow
 
     words = str(error) if isinstance(error, _SERVER_ERRORS) else sentence_of(error)
-    return f": {words}" if words else ""
+    return f": {printable(words)}" if words else ""
+
+
+def without_codes(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Escape what would control a terminal, or begin a line that looks like another entry."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value, keep="\n" if key in _OF_LINES else "")
+    return event
 
 
 class _ToStandardError(logging.StreamHandler[TextIO]):
@@ -81,17 +92,17 @@ def configure(level: str | None = None) -> None:
     Raises BadSettings.
     """
     config = settings()
-    last: Processor
+    last: tuple[Processor, ...]
     if config.log_format == "json":
-        last = structlog.processors.JSONRenderer()
+        last = (structlog.processors.JSONRenderer(),)
     else:
-        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        last = (without_codes, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=(
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.ExceptionRenderer(traceback_without_values),
-            last,
+            *last,
         ),
     )
     handler = _ToStandardError()

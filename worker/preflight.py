@@ -4,8 +4,11 @@ A worker refuses to start on a problem; a warning does not stop it.
 """
 
 import datetime as dt
+import os
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import redis
 import sqlalchemy as sa
@@ -13,6 +16,7 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 
+from billing_client import tls
 from models.host import HOST_TABLES, CreditTransaction
 from worker import clock, schema
 from worker.database import engine
@@ -53,14 +57,20 @@ def refuses(facts: list[Fact]) -> bool:
 
 
 def _settings() -> Iterator[Fact]:
-    import celeryconfig  # importing it fails if the settings are wrong
+    import celeryconfig  # noqa: F401 - importing it fails if the settings are wrong
 
     config = settings()
-    if config.redis_url.startswith("rediss://") and (
-        not celeryconfig.broker_use_ssl or "ssl_cert_reqs=none" in config.redis_url.lower()
-    ):
-        text = "REDIS_URL is rediss://, but the certificate is not checked."
-        yield Fact("settings", "problem", text)
+    for url in filter(None, (config.redis_url, config.events_broker_url)):
+        if tls.is_unchecked(url):
+            text = f"Anybody may answer for the Redis {urlsplit(url).hostname}:"
+            text += " BILLING_REDIS_TLS_VERIFY is false."
+            yield Fact("settings", "warning", text)
+    postgres = sa.make_url(config.database_url)
+    mode = postgres.query.get("sslmode", os.environ.get("PGSSLMODE", "prefer"))
+    if mode != "verify-full" and is_remote(postgres.host):
+        text = f"Anybody may answer for the Postgres {postgres.host}:"
+        text += f" sslmode is {mode}, not verify-full."
+        yield Fact("settings", "warning", text)
     if config.debit_reader == "stock":
         text = "Debits are read one by one, because BILLING_DEBIT_READER is stock."
         yield Fact("settings", "warning", text)
@@ -70,6 +80,16 @@ def _settings() -> Iterator[Fact]:
     timeout = f"{config.visibility_timeout_s} s, the lease {config.lease_s} s"
     text = f"The time limits are {limits}, the visibility timeout is {timeout}."
     yield Fact("settings", "ok", text)
+
+
+def is_remote(host: str | None) -> bool:
+    """Whether a host is on no network of ours: no socket, loopback address, or name without dot."""
+    if not host or host.startswith("/") or host == "localhost":
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return "." in host
 
 
 def _postgres() -> Iterator[Fact]:

@@ -6,14 +6,17 @@ and REDIS_URL.
 
 import os
 from functools import cache, cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
     AliasChoices,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from billing.currencies import exponent_of
+from billing_client import tls
 from billing_client.checkout import MIN_SECRET_CHARACTERS
 from worker import server_urls
 
@@ -57,8 +61,13 @@ class Settings(BaseSettings):
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "BILLING_DATABASE_URL"))
     """Postgres 14 or newer. `postgresql://` is read as psycopg2."""
+    redis_ca_file: FilePath | None = None
+    """The authorities to trust for `rediss://`, in PEM. By default the system's."""
+    redis_tls_verify: bool = True
+    """`false` accepts the certificate of anybody for `rediss://`. Preflight warns."""
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "BILLING_REDIS_URL"))
-    """Redis 6.2 or newer, or Valkey. `rediss://` checks the certificate."""
+    """Redis 6.2 or newer, or Valkey. `rediss://` checks the certificate and its host name."""
+
     data: Path = Path(".data")
     """Folder of the embedded servers, the logs and beat's schedule."""
 
@@ -139,6 +148,14 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
     """Another server that speaks Stripe's API, for tests."""
 
+    relay_connections: int = Field(default=256, ge=8, le=2000)
+    """The most connections to `billing relay`. Above it the one that waits longest is closed."""
+    relay_connections_per_address: int = Field(default=32, ge=1, le=2000)
+    """The most of them from one address; of IPv6, from one /64 network."""
+    relay_trusted_proxies: str = "127.0.0.0/8,::1"
+    """Addresses and networks of your proxies, separated by commas; the limit per address spares
+    them."""
+
     checkout_secrets: SecretStr | None = None
     """Secrets of at least 16 characters that sign `billing_client.checkout_reference`, separated by
     commas. The app has the same; its first one signs. During a rotation set both."""
@@ -200,6 +217,21 @@ class Settings(BaseSettings):
     def _is_redis(cls, url: str) -> str:
         return server_urls.redis_url(url)
 
+    @field_validator("redis_url", "events_broker_url")
+    @classmethod
+    def _certificate_is_checked(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Write into the URL how its certificate is checked; each library reads it there."""
+        verify = info.data.get("redis_tls_verify", True)
+        if url is None:
+            return None
+        if verify and tls.is_unchecked(url):
+            raise ValueError(
+                "The URL turns the check of the certificate off."
+                " Set BILLING_REDIS_TLS_VERIFY=false if that is meant"
+            )
+        ca_file = info.data.get("redis_ca_file")
+        return tls.checked(url, ca_file=ca_file and str(ca_file), verify=verify)
+
     @field_validator("debit_reader", mode="before")
     @classmethod
     def _sets_are_batches(cls, reader: object) -> object:
@@ -212,6 +244,19 @@ class Settings(BaseSettings):
         if exponent_of(code) is None:
             raise ValueError(f"{code} is not a currency of ISO 4217.")
         return code
+
+    @field_validator("relay_trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        for network in filter(None, map(str.strip, networks.split(","))):
+            ip_network(network, strict=False)
+        return networks
+
+    @cached_property
+    def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks of the relay's proxies."""
+        texts = map(str.strip, self.relay_trusted_proxies.split(","))
+        return tuple([ip_network(text, strict=False) for text in texts if text])
 
     @field_validator("checkout_secrets")
     @classmethod

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from billing.statements.canonical import Balance, Statement
@@ -15,6 +13,7 @@ from billing.statements.errors import StatementRefused
 from billing.statements.plain import plain_entry, plain_statement, shown_amount
 from billing.statements.read import read_statements
 from cli.bank import statement_imports, upkeep
+from cli.screen import Screen
 from cli.topic import Topic
 
 # Entries of one statement that the table shows; --json shows all.
@@ -88,23 +87,22 @@ def _read(path: Path) -> list[Statement]:
 
 
 def _print_table(path: Path, out: TextIO) -> bool:
-    console = Console(file=out, soft_wrap=True)
+    console = Screen(file=out)
     try:
         statements = _read(path)
     except StatementRefused as refusal:
-        words = f"{escape(str(path))}: {refusal.name}: {escape(str(refusal))}"
-        console.print(f"[red]refused[/red] {words}")
+        console.print(f"refused {path}: {refusal.name}: {refusal}", style="red")
         return False
     for statement in statements:
         _print_statement(console, path, statement)
     return True
 
 
-def _print_statement(console: Console, path: Path, statement: Statement) -> None:
+def _print_statement(console: Screen, path: Path, statement: Statement) -> None:
     account = statement.account.iban or statement.account.other or "account not stated"
     number = statement.statement_id or statement.sequence or ""
     title = f"{path.name}: {statement.format}, {account}, {number}"
-    table = Table(*_COLUMNS, title=escape(title), title_justify="left")
+    table = Table(*_COLUMNS, title=title, title_justify="left")
     for entry in statement.entries[:SHOWN]:
         detail = entry.details[0]
         amount = shown_amount(entry.amount_minor, entry.currency)
@@ -113,8 +111,8 @@ def _print_statement(console: Console, path: Path, statement: Statement) -> None
             str(entry.value_date or ""),
             f"{amount} reversal" if entry.is_reversal else amount,
             entry.status.value if entry.status else "",
-            escape(detail.counterparty or ""),
-            escape(" ".join(detail.remittance))
+            detail.counterparty or "",
+            " ".join(detail.remittance)
             if len(entry.details) == 1
             else f"{len(entry.details)} transactions",
         )
@@ -123,13 +121,13 @@ def _print_statement(console: Console, path: Path, statement: Statement) -> None
         console.print(f"... and {len(statement.entries) - SHOWN} more entries (--json shows all)")
     console.print(f"opening {_balance(statement.opening)}, closing {_balance(statement.closing)}")
     for note in statement.notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {note}")
     for hold in statement.holds:
         words = hold.says
         if hold.difference_minor is not None:
             words += f" (difference {hold.difference_minor} minor units)"
         words += f" at {hold.position}" if hold.position else ""
-        console.print(f"[yellow]held[/yellow]: {hold.reason.value}: {escape(words)}")
+        console.print(f"held: {hold.reason.value}: {words}", style="yellow")
 
 
 def _balance(balance: Balance | None) -> str:

@@ -6,6 +6,7 @@ from html import escape
 
 from billing.bank.line_ends import LineEnd
 from billing.bank.review.queue import Figure, ReviewItem
+from billing.printable import printable
 from billing.statements.plain import shown_amount
 from cli.bank.line_ends import NAMES
 
@@ -80,5 +81,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cells(row: Sequence[object]) -> str:
-    *others, amount = [escape(str(cell)) for cell in row]
+    *others, amount = [escape(printable(str(cell))) for cell in row]
     return "".join(f"<td>{cell}</td>" for cell in others) + f'<td class="amount">{amount}</td>'

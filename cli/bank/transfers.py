@@ -51,9 +51,8 @@ def review_queue(limit: int) -> None:
         items,
         {
             "amount": lambda item: shown_amount(item.amount_minor, item.currency),
-            "payer": lambda item: _printable(item.payer or ""),
-            "text": lambda item: _printable(item.text),
-            "why": lambda item: _printable("; ".join([item.review or "", *item.vetoes])),
+            "payer": lambda item: item.payer or "",
+            "why": lambda item: "; ".join([item.review or "", *item.vetoes]),
             "best candidate": _best_candidate,
         },
     )
@@ -63,12 +62,7 @@ def _best_candidate(item: ReviewItem) -> str | None:
     if not item.candidates:
         return None
     best = item.candidates[0]
-    return _printable(f"account {best['account_id']}: {best['why']} ({best['score']})")
-
-
-def _printable(text: str) -> str:
-    """A payer's text without characters that would control the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return f"account {best['account_id']}: {best['why']} ({best['score']})"
 
 
 @transfers.command()
@@ -85,7 +79,7 @@ def show(transfer: int) -> None:
         f"decisions about transfer {transfer}",
         "when: decided_at, who: actor, rule, outcome, rules version: engine_version, why",
         decided,
-        {"why": lambda made: _printable("; ".join(made.evidence.get("reasons", ())))},
+        {"why": lambda made: "; ".join(made.evidence.get("reasons", ()))},
     )
 
 

@@ -94,9 +94,10 @@ def show(number: int) -> None:
     console.print(f"event {row.id}  {row.event_id}  {row.type}  {row.state}  {_why(row)}")
     console.print(f"delivered {row.deliveries} times, first at {row.received_at}, by {row.source}")
     if row.payload is not None:
-        console.print(json.dumps(row.payload, indent=2), markup=False)
+        for line in json.dumps(row.payload, indent=2).splitlines():
+            console.print(line)
     elif row.raw is not None:
-        console.print(row.raw.decode(errors="backslashreplace"), markup=False)
+        console.print(row.raw.decode(errors="backslashreplace"))
     else:
         console.print("its payload was deleted")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery
 
+from billing_client import tls
 from billing_client.by_bank import ByBank
 from billing_client.errors import InvalidField
 from billing_client.fields import MAX_DEBITS, MAX_MESSAGE_BYTES, MAX_STRIPE_BODY
@@ -61,7 +62,9 @@ class BillingClient(InTransaction, ByBank):
 
         Args:
             broker: The URL of the worker's Redis, or the main app's own Celery app if it uses the
-                same broker.
+                same broker. `rediss://` checks the certificate; `?ssl_ca_certs=FILE` names your
+                own authority, and `?ssl_cert_reqs=none` turns the check off, with a warning in the
+                log. A Celery app of yours must set `broker_use_ssl` itself.
         """
         self._app = broker if isinstance(broker, Celery) else sender(broker)
 
@@ -331,9 +334,11 @@ def sender(url: str) -> Celery:
     """Make a Celery app that only sends, and waits a few seconds at most.
 
     Args:
-        url: The URL of the worker's Redis.
+        url: The URL of the worker's Redis. `rediss://` checks the certificate, by the authorities
+            of the system or of its option `ssl_ca_certs=FILE`.
     """
-    app: Any = Celery("billing_client", broker=url, set_as_current=False)
+    tls.warn(url)
+    app: Any = Celery("billing_client", broker=tls.checked(url), set_as_current=False)
     app.conf.update(
         task_serializer="json",
         broker_transport_options=_TIMEOUTS,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from billing_client import fields
+from billing_client import fields, tls
 
 try:
     import limits
@@ -85,6 +85,7 @@ class AccountThrottle:
         self._rate = rate
         timeouts: Any = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
         # redis-py would retry for seconds.
+        redis_url = tls.checked(redis_url)
         pool = redis.ConnectionPool.from_url(redis_url, retry=Retry(NoBackoff(), 0), **timeouts)
         storage = RedisStorage(
             redis_url, connection_pool=pool, key_prefix=KEY_PREFIX, wrap_exceptions=True

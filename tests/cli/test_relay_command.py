@@ -26,15 +26,18 @@ PATH = "/hooks/stripe"
 
 
 @contextmanager
-def running_relay(log_file, **environment):
-    """A relay of its own process; gives its process and port."""
+def running_relay(log_file, *, ignores=None, **environment):
+    """A relay of its own process, begun with a signal ignored; gives its process and port."""
     port = free_port()
     program = Path(sys.executable).with_name("billing")
     command = [program, "relay", "--port", str(port), "--path", PATH]
     usual = {"BILLING_STRIPE_WEBHOOK_SECRETS": SECRET, "BILLING_LOG_FORMAT": "json"}
     variables = {**os.environ, **usual, **environment}
+    before = signal.signal(ignores, signal.SIG_IGN) if ignores else None
     with log_file.open("w") as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
+    if ignores:
+        signal.signal(ignores, before)
     try:
         read_log = log_file.read_text
         wait_until(lambda: "Serving on" in read_log() or process.poll() is not None, read_log)
@@ -142,6 +145,13 @@ def test_it_ends_in_good_order_when_it_is_told_to(relay, number):
     process.send_signal(number)
 
     assert process.wait(WAIT_S) == 0
+
+
+def test_it_ends_by_sigint_in_the_background_of_a_script_too(tmp_path, database, redis_client):
+    with running_relay(tmp_path / "log", ignores=signal.SIGINT) as (process, _):
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(WAIT_S) == 0
 
 
 def test_it_takes_events_while_postgres_is_away(tmp_path, redis_client):

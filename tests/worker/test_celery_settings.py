@@ -88,7 +88,10 @@ def test_a_certificate_is_checked_where_there_is_one(monkeypatch):
     finally:
         settings.cache_clear()
 
-    assert configured["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert configured["broker_use_ssl"] == {
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_check_hostname": True,
+    }
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))

@@ -106,10 +106,15 @@ def test_a_url_that_no_library_here_can_use_is_refused_with_the_cure(wrong, name
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://redis", "rediss://:a%40b@redis:6380/3", "redis://[::1]:6379/0"]
+    ("url", "added"),
+    [
+        ("redis://redis", ""),
+        ("redis://[::1]:6379/0", ""),
+        ("rediss://:a%40b@redis:6380/3", "?ssl_cert_reqs=required&ssl_check_hostname=true"),
+    ],
 )
-def test_a_url_of_redis_is_taken_as_it_is(read, url):
-    assert read(**SERVERS | {"REDIS_URL": url}).redis_url == url
+def test_a_url_of_redis_is_taken_as_it_is_and_says_how_a_certificate_is_checked(read, url, added):
+    assert read(**SERVERS | {"REDIS_URL": url}).redis_url == url + added
 
 
 def test_the_servers_may_be_named_with_our_prefix(read):
@@ -250,3 +255,14 @@ def test_a_secret_that_can_not_sign_is_refused_without_showing_it(wrong, secret)
 
 def test_a_webhook_goes_to_a_web_address(wrong):
     assert "BILLING_WEBHOOK_URL" in str(wrong(**SERVERS, BILLING_WEBHOOK_URL="ftp://app.test"))
+
+
+def test_proxies_of_the_relay_are_addresses_and_networks(read, wrong):
+    proxies = read(**SERVERS, BILLING_RELAY_TRUSTED_PROXIES="192.0.2.7, 2001:db8::/32,")
+
+    assert [str(network) for network in proxies.trusted_proxies] == [
+        "192.0.2.7/32",
+        "2001:db8::/32",
+    ]
+    (problem,) = wrong(**SERVERS, BILLING_RELAY_TRUSTED_PROXIES="proxy.example").problems
+    assert problem.startswith("BILLING_RELAY_TRUSTED_PROXIES: ")

@@ -4,11 +4,13 @@ SWIFT allows digits and one decimal comma. A file with other marks is read once 
 banks use; the balances prove which one is right, or the file stays as SWIFT's style reads it.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from billing.statements.canonical import HoldReason
 from billing.statements.draft import Draft
+from billing.statements.errors import StatementRefused
 
 
 class Marks(NamedTuple):
@@ -37,7 +39,12 @@ def proven(drafts: list[Draft], read: Callable[[Marks], list[Draft]]) -> list[Dr
     """Replace each draft with unreadable amounts by the only other reading that its sums prove."""
     if not any(draft.has_hold(*_BROKEN[:2]) for draft in drafts):
         return drafts
-    readings = [(words, read(marks)) for words, marks in _OTHERS.items()]
+    readings = []
+    for words, marks in _OTHERS.items():
+        # Where a closing balance can't be read, the statement ends elsewhere: that proves none.
+        with contextlib.suppress(StatementRefused):
+            if len(of_file := read(marks)) == len(drafts):
+                readings.append((words, of_file))
     return [
         _choose(draft, [(words, of_file[place]) for words, of_file in readings])
         for place, draft in enumerate(drafts)

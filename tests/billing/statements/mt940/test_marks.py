@@ -112,3 +112,14 @@ def test_a_line_that_can_not_be_read_holds_and_its_text_goes_to_no_other_line():
     assert (not_read.reason, mismatch.difference_minor) == ("row_not_read", -100)
     assert ":61:" in not_read.says
     assert "line 7" in not_read.says
+
+
+def test_a_style_in_which_statements_end_elsewhere_is_no_reading_of_the_file():
+    # Without :20:, a second statement begins where the first one's closing balance was read.
+    second = ":28C:2/1\r\n:60F:C260131EUR10,00\r\n:62F:C260131EUR10,00"
+    first = file("0,00", "10.00.0", "10,00").removesuffix("-\r\n")
+
+    read = read_statements(f"{first}{second}\r\n-\r\n".encode())
+
+    assert [statement.sequence for statement in read] == ["1", "2"]
+    assert reasons(read[0]) == ["row_not_read", "balance_mismatch"]
