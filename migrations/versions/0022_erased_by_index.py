@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
+revision = "0022"
 down_revision = "0021"
 
 # The names of customers in a message. A webhook's body is a text inside the arguments, in which a
