@@ -60,7 +60,7 @@ def repair(dry_run: bool) -> None:
         with rehearsal() as ctx:
             results = repairs.sweep(ctx, limit=REHEARSED).results
     else:
-        results = sweeps.over_all(repairs.sweep)
+        results = sweeps.over_all(repairs.sweep, budget_s=float("inf"))
     _show(results, dry_run=dry_run)
 
 

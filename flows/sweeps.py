@@ -13,6 +13,7 @@ from billing.context import Context
 from billing.sweep import Page, SweepResult
 from worker.database import transaction
 from worker.logs import logger
+from worker.transport import queues
 
 log = logger(__name__)
 
@@ -27,6 +28,8 @@ TURN_S = 2.0
 TURN_WITHIN_S = 60.0
 #: Seconds that a run removes old rows: well within a task's time limit.
 REMOVE_S = 20.0
+#: The key in Redis of the place that a sweep over all accounts has reached.
+_PLACE = "billing.swept."
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('billing.large_sweep'))"
 
 
@@ -113,18 +116,40 @@ def _lane(sweep: Sweep, deadline: float) -> list[SweepResult]:
     return results
 
 
-def over_all(sweep: PagedSweep, *, budget_s: float = BUDGET_S) -> list[SweepResult]:
-    """Run a sweep over every account, a page at a time; returns the results."""
+def over_all(
+    sweep: PagedSweep, *, budget_s: float = BUDGET_S, name: str | None = None
+) -> list[SweepResult]:
+    """Run a sweep over every account, a page at a time; returns the results.
+
+    With a `name`, a run goes on behind the last account of the run before it, if that one's time
+    was up. Else, of more accounts than one run can look at, the last would never have their turn.
+    """
     deadline = time.monotonic() + budget_s
     results: list[SweepResult] = []
-    after: int | None = 0
-    while after is not None and time.monotonic() < deadline:
+    after: int | None = _place_of(name)
+    while after is not None:
         with transaction() as ctx:
             page = sweep(ctx, after=after)
         _log_broken(page.results)
         results += page.results
         after = page.last
+        if time.monotonic() >= deadline:
+            break
+    _keep_place(name, after)
     return results
+
+
+def _place_of(name: str | None) -> int:
+    """The account behind which a sweep goes on."""
+    return int(queues.connection().get(_PLACE + name) or 0) if name else 0
+
+
+def _keep_place(name: str | None, after: int | None) -> None:
+    """Keep the place; if Redis loses it, the sweep begins anew."""
+    if name and after is None:
+        queues.connection().delete(_PLACE + name)
+    elif name:
+        queues.connection().set(_PLACE + name, str(after))
 
 
 def _log_broken(batch: list[SweepResult]) -> None:

@@ -25,4 +25,4 @@ def expire_due() -> dict[str, object]:
 @app.task(name="credits.repair_calendars", is_tick=True)
 def repair_calendars() -> dict[str, object]:
     """Give the credits and begin the credit cycles that signup or the main app left out."""
-    return sweeps.counts(sweeps.over_all(repairs.sweep))
+    return sweeps.counts(sweeps.over_all(repairs.sweep, name="repairs"))

@@ -69,7 +69,7 @@ def follow_status() -> dict[str, object]:
 @app.task(name="accounts.check_limits", is_tick=True)
 def check_limits() -> dict[str, object]:
     """Record accounts that use more than their plan includes."""
-    return sweeps.counts(sweeps.over_all(plan_limits.sweep, budget_s=BUDGET_S))
+    return sweeps.counts(sweeps.over_all(plan_limits.sweep, budget_s=BUDGET_S, name="limits"))
 
 
 @app.task(name="accounts.close_deleted", is_tick=True)

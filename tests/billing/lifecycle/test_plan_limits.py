@@ -136,3 +136,19 @@ def test_every_account_is_looked_at_a_page_at_a_time(life):
         return plan_limits.sweep(ctx, after=after, limit=3)
 
     assert sweeps.counts(sweeps.over_all(by_three)) == {"limit_exceeded": 7}
+
+
+def test_of_more_accounts_than_a_run_can_look_at_the_next_run_looks_at_the_rest(life, redis_client):
+    for number in range(7):
+        life.open_account(f"acme{number}")
+    seen = []
+
+    def by_three(ctx, *, after):
+        page = plan_limits.sweep(ctx, after=after, limit=3)
+        seen.append((after, page.last))
+        return page
+
+    for _ in range(5):
+        sweeps.over_all(by_three, budget_s=0.0, name="limits")
+
+    assert seen == [(0, 3), (3, 6), (6, 7), (7, None), (0, 3)]
