@@ -65,7 +65,7 @@ class BillingTask(Task):  # type: ignore[type-arg]
     message: ClassVar[type[Message] | None] = None
     is_tick: ClassVar[bool] = False
     #: Celery's retries of a task whose process was killed, and the seconds before each.
-    max_retries = 3
+    max_retries = 2
     default_retry_delay = 5
 
     def __call__(self, *args: object, **kwargs: object) -> object:

@@ -2,7 +2,8 @@
 
 A folder inside it that is named like an account of ours has the files of that account. A file's
 bytes are in the database before it is moved, so that no crash loses it. Finding it twice changes
-nothing. A file that can't be read is reported as a dead letter, and the others have their turn.
+nothing. A file that can't be read, or that killed its process three times, is reported as a dead
+letter, and the others have their turn.
 """
 
 import hashlib
@@ -18,13 +19,14 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from billing.bank.errors import FileUnreadable
 from billing.bank.intake import accounts, files
+from billing.errors import BillingError, ProcessKilled
 from billing.operations.dead_letters import DeadMessage
 from billing.statements.references import plain_iban
 from billing_client.bank import ImportStatement
 from billing_client.statement_files import shown_name
 from flows.bank import import_file as import_file_flow
 from flows.bank.import_file import ImportOutcome
-from worker import dead_letters
+from worker import dead_letters, deaths
 from worker.database import transaction
 from worker.logs import logger
 from worker.task import is_transient
@@ -76,10 +78,20 @@ def import_received(*, budget_s: float = BUDGET_S) -> list[ImportOutcome]:
         file_ids = files.waiting(ctx.session, limit=AT_ONCE)
     outcomes: list[ImportOutcome] = []
     for file_id in file_ids:
-        outcomes += _imported(file_id)
+        outcomes += _imported_alive(file_id)
         if time.monotonic() > deadline:
             break
     return outcomes
+
+
+def _imported_alive(file_id: int) -> list[ImportOutcome]:
+    """Import a file of the database, unless it killed its process three times."""
+    name = f"statement_file:{file_id}"
+    if deaths.of([name])[0] >= deaths.MOST:
+        _keep_import(file_id, ProcessKilled(times=deaths.MOST))
+        return []
+    with deaths.counted([name]):
+        return _imported(file_id)
 
 
 def _imported(file_id: int) -> list[ImportOutcome]:
@@ -91,34 +103,47 @@ def _imported(file_id: int) -> list[ImportOutcome]:
         if is_transient(error):
             raise
         log.exception("statement_import_broke", file_id=file_id, error=type(error).__name__)
-        message = ImportStatement(file_id)
-        dead_letters.keep(
-            DeadMessage(
-                message_id=f"statement_file:{file_id}",
-                error=type(error).__name__,
-                reason=str(error),
-                queue=message.QUEUE,
-                task=message.TASK,
-                arguments=message.arguments(),
-            )
-        )
+        _keep_import(file_id, error)
         return []
+
+
+def _keep_import(file_id: int, error: Exception) -> None:
+    message = ImportStatement(file_id)
+    dead_letters.keep(
+        DeadMessage(
+            message_id=f"statement_file:{file_id}",
+            error=type(error).__name__,
+            reason=str(error),
+            queue=message.QUEUE,
+            task=message.TASK,
+            arguments=message.arguments(),
+        )
+    )
 
 
 def _of_file(waiting: Waiting) -> list[ImportOutcome]:
     """Import one file and move it aside; report it if that fails. Empty if it is gone."""
+    name = _letter_of(waiting.path)
     try:
-        with open(waiting.path, "rb", opener=_open_plain) as source:
-            outcome = import_file_flow.receive(
-                source, name=waiting.path.name, account=waiting.account
-            )
-        results = _imported(outcome.file_id) if outcome.file_id else [outcome]
-        for result in results:
-            _move(waiting.path, waiting.path.parent / MOVED_TO[result.outcome])
+        if deaths.of([name])[0] >= deaths.MOST:
+            _move(waiting.path, waiting.path.parent / MOVED_TO["refused"])
+            deaths.forget([name])
+            return [_reported(waiting.path, ProcessKilled(times=deaths.MOST))]
+        with deaths.counted([name]):
+            return _taken(waiting)
     except FileNotFoundError:  # moved by another sweep, or taken away
         return []
     except OSError as error:
         return [_report(waiting.path, error)]
+
+
+def _taken(waiting: Waiting) -> list[ImportOutcome]:
+    """Import one file and move it aside. Raises OSError."""
+    with open(waiting.path, "rb", opener=_open_plain) as source:
+        outcome = import_file_flow.receive(source, name=waiting.path.name, account=waiting.account)
+    results = _imported(outcome.file_id) if outcome.file_id else [outcome]
+    for result in results:
+        _move(waiting.path, waiting.path.parent / MOVED_TO[result.outcome])
     return results
 
 
@@ -135,21 +160,29 @@ def _open_plain(path: str, flags: int) -> int:
 
 
 def _report(path: Path, error: OSError) -> ImportOutcome:
-    """Keep a dead letter about a file or folder; a replay sweeps again."""
+    """Keep a dead letter about a file or folder that can't be read."""
     problem = "it is a link" if path.is_symlink() else error.strerror or str(error)
-    unreadable = FileUnreadable(name=shown_name(path.name), problem=problem)
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    return _reported(path, FileUnreadable(name=shown_name(path.name), problem=problem))
+
+
+def _reported(path: Path, error: BillingError) -> ImportOutcome:
+    """Keep a dead letter; a replay sweeps again."""
     dead_letters.keep(
         DeadMessage(
-            message_id=f"drop_folder:{name}",
-            error=unreadable.name,
-            reason=str(unreadable),
+            message_id=_letter_of(path),
+            error=error.name,
+            reason=str(error),
             queue=QUEUE,
             task=TASK,
             arguments={},
         )
     )
-    return ImportOutcome(None, "unreadable", error=unreadable.name, reason=str(unreadable))
+    return ImportOutcome(None, "unreadable", error=error.name, reason=str(error))
+
+
+def _letter_of(path: Path) -> str:
+    """The id of the dead letter about a file or folder, and the name of its deaths."""
+    return f"drop_folder:{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}"
 
 
 def _waiting(folder: Path, reported: list[ImportOutcome]) -> Iterator[Waiting]:

@@ -1,18 +1,25 @@
 """A Stripe event, or an event of the outbox, that kills its process is set aside after three deaths."""
 
+import io
 import json
 import os
 
 import pytest
 from sqlalchemy import select, update
 
+from billing.bank.intake import files as bank_files
+from billing.operations import dead_letters
 from billing.stripe import apply as apply_rows
 from billing.stripe import events, inbox
 from flows import events as outgoing_events
+from flows.bank import drop_folder
+from flows.bank import import_file as import_flow
 from flows.stripe import apply as stripe_apply
+from models.bank import StatementFile
 from models.operations import OutboxEvent
 from models.stripe import StripeEvent
 from tests import stripe_objects as objects
+from tests.billing.bank.story import line, statement
 from tests.billing.lifecycle.test_event_delivery import leave
 from tests.worker.deaths import until_done
 from worker import clock
@@ -53,6 +60,61 @@ def test_a_stripe_event_that_kills_its_process_fails_and_the_others_are_applied(
     assert (rows[3].state, rows[3].reason, rows[3].due_at) == ("failed", "ProcessKilled", None)
     assert all(row.attempts for row in rows), "the others had their turn"
     assert redis_client.hlen(queues.DEATHS) == 0
+
+
+@pytest.fixture
+def deadly_file(monkeypatch):
+    """The reading of statements crashes over one file."""
+    import_file = import_flow.import_file
+
+    def deadly(file_id):
+        with transaction() as ctx:
+            name = ctx.session.get(StatementFile, file_id).name
+        if name == "b.xml":
+            os.kill(os.getpid(), 9)
+        return import_file(file_id)
+
+    monkeypatch.setattr(import_flow, "import_file", deadly)
+
+
+def settled(folder, *names):
+    for name in names:
+        (folder / name).write_bytes(statement(line("89.00", text=name)))
+        os.utime(folder / name, (0, 0))
+
+
+def letters():
+    with transaction() as ctx:
+        return [(each.task, each.error) for each in dead_letters.list_open(ctx.session, limit=99)]
+
+
+def test_a_file_of_the_drop_folder_that_kills_its_process_is_moved_aside(
+    database, redis_client, tmp_path, deadly_file
+):
+    settled(tmp_path, "a.xml", "b.xml", "c.xml")
+
+    assert until_done(lambda: drop_folder.sweep(tmp_path), after_death=lambda: None) == 3
+
+    assert sorted(path.name for path in tmp_path.glob("imported/*")) == ["a.xml", "c.xml"]
+    assert [path.name for path in tmp_path.glob("refused/*")] == ["b.xml"]
+    assert letters() == [("bank.sweep_files", "ProcessKilled")]
+    assert redis_client.hlen(queues.DEATHS) == 0
+
+
+def test_a_stored_file_that_kills_its_process_is_reported_and_the_others_are_imported(
+    database, redis_client, deadly_file
+):
+    with transaction() as ctx:
+        for name in ("a.xml", "b.xml", "c.xml"):
+            content = io.BytesIO(statement(line("89.00", text=name)))
+            bank_files.receive(ctx, content, name=name)
+
+    assert until_done(drop_folder.import_received, after_death=lambda: None) == 3
+
+    assert letters() == [("bank.import_statement", "ProcessKilled")]
+    with transaction() as ctx:
+        states = ctx.session.scalars(select(StatementFile.state).order_by(StatementFile.id)).all()
+    assert states == ["imported", "received", "imported"]
 
 
 class Deadly:

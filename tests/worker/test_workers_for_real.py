@@ -138,7 +138,7 @@ def test_what_a_killed_child_was_at_is_tried_again_and_ends_as_a_dead_letter(
     assert "always" not in done()
     for error, attempts in dead():
         assert error == "TimeLimitExceeded" or (error == "WorkerLostError" and attempts > 1)
-        assert attempts <= 4
+        assert attempts <= 3
 
 
 def test_a_task_over_its_time_limit_becomes_a_dead_letter(busy, redis_client, dead):
