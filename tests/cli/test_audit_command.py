@@ -57,6 +57,8 @@ def test_the_tick_reads_all_entries_once_a_week_and_new_ones_each_hour(acme, mon
 
 
 def test_an_audit_that_is_not_finished_leaves_the_hour_to_the_next_tick(acme, monkeypatch):
+    # Before the hour of full audits: a full one goes on where the last one stopped.
+    at(monkeypatch, SATURDAY.replace(hour=0))
     acme.open_account("other", credits=100)
     acme.debit("other", key="o")
     monkeypatch.setattr("billing.support.ledger_pages.ACCOUNTS_AT_ONCE", 1)

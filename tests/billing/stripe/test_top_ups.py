@@ -674,7 +674,8 @@ def test_an_operator_answers_such_money_by_ignoring_it(stripe, ledger, shop, tol
 
 
 def test_the_status_names_such_money_with_the_commands_that_answer_it():
-    (problem,) = Status(workers=["worker@1"], counts={**NONE, "stripe_unanswered": 2}).problems
+    counts = {**NONE, "stripe_unanswered": 2}
+    (problem,) = Status(workers=["worker@1"], beat_silent_s=0.0, counts=counts).problems
 
     assert problem.startswith("2 Stripe payments without effect")
     assert "stripe prices link" in problem
