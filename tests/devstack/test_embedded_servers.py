@@ -208,8 +208,10 @@ def test_a_pid_file_cut_short_by_a_crash_does_not_block(folder):
 
 
 def test_a_postgres_that_somebody_else_started_on_the_data_is_left_alone(tmp_path):
-    command = [sys.executable, "-c", "input()", "postgres"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as foreign:
+    command = [sys.executable, "-c", "print(flush=True); input()", "postgres"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=tmp_path) as foreign:
+        foreign.stdout.readline()  # before, /proc may not yet tell its command
         (tmp_path / "postmaster.pid").write_text(f"{foreign.pid}\n")
 
         with pytest.raises(DataInUse) as refused:
