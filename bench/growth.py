@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import psycopg2.extensions  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -83,6 +84,9 @@ def run(*, count: int, rounds: int) -> Result:
     """Measure every row at both sizes; `BENCH_GROWTH` names some of them, separated by commas."""
     rows = [row for name in MODULES for row in importlib.import_module(f"bench.{name}").ROWS]
     names = [name for name in os.environ.get("BENCH_GROWTH", "").split(",") if name]
+    if unknown := set(names) - {row.name for row in rows}:
+        known = ", ".join(row.name for row in rows)
+        raise click.ClickException(f"BENCH_GROWTH names no row: {sorted(unknown)}. Rows: {known}.")
     result = Result()
     for row in rows:
         if names and row.name not in names:

@@ -142,6 +142,19 @@ def test_growth_is_measured_at_once_and_at_a_hundred_times():
     assert shown["facts"][name]["100x"]["statements"] < 2
 
 
+def test_a_row_of_growth_that_nobody_knows_is_refused():
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", "growth"],
+        env={**os.environ, "BENCH_GROWTH": "bank_settle"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 1
+    assert "BENCH_GROWTH names no row: ['bank_settle']" in ran.stderr
+
+
 def test_a_bench_that_nobody_knows_is_refused():
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nothing"], capture_output=True, text=True, check=False
