@@ -61,7 +61,8 @@ LEAVES = pytest.mark.parametrize("leave", [by_the_app, by_an_order, for_good])
 
 def due_days(shop):
     with transaction() as ctx:
-        return [row.date() for row in ctx.session.scalars(sa.select(TransferInvoice.due_at))]
+        rows = sa.select(TransferInvoice.due_at).order_by(TransferInvoice.id)
+        return [due_at.date() for due_at in ctx.session.scalars(rows)]
 
 
 @LEAVES
