@@ -116,7 +116,7 @@ class ChainAnchor(Ours, table="chain_anchors"):
 
 
 class ChainTotal(Ours, table="chain_total"):
-    """What all anchors make together, in one row, and how far a full audit has come.
+    """The sum of all anchors, in one row, and how far a full audit has come.
 
     `old_id`: the last entry with a hash of version 1; after `old_ended_at` no later one may have
     it. `full_after`: the account up to which the running full audit has come.

@@ -6,6 +6,7 @@ request has a deadline, and the connection that waits longest makes room for a n
 """
 
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Collection, Sequence
@@ -166,6 +167,9 @@ def create(application: Any, *, host: str, port: int, limits: Limits) -> list[Se
     )
     adjustments.channel_timeout = limits.silence_s
     threads = ThreadedTaskDispatcher()
+    # It warns of each request that waits for a thread: hundreds of lines where `relay_crowded` is
+    # one.
+    threads.queue_logger.setLevel(logging.ERROR)
     map_: dict[int, Any] = {}
     threads.set_thread_count(adjustments.threads)
     servers = [

@@ -78,7 +78,7 @@ def _follow(ctx: Context, changed: Sequence[TransferInvoice]) -> None:
 
 
 def _missing(invoice: TransferInvoice) -> int:
-    """What is still to be paid; negative if more was settled and accepted than due."""
+    """Return the amount still to be paid; negative if more was settled and accepted than due."""
     return invoice.due_minor - invoice.settled_minor - invoice.waived_minor
 
 
@@ -90,7 +90,7 @@ _TOLERANCES = "SELECT plan_id, shortfall_minor FROM billing.plan_policies WHERE 
 
 
 def _tolerances(ctx: Context, changed: Iterable[TransferInvoice]) -> dict[int, int]:
-    """What may be missing of these invoices as the bank's fee, by the ids of their plans."""
+    """Return the accepted shortfall of these invoices, as a bank's fee, by their plans' ids."""
     ids = {invoice.plan_id for invoice in changed if _may_be_fee(invoice, _missing(invoice))}
     if not ids:
         return {}

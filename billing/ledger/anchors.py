@@ -31,7 +31,7 @@ class Anchor(NamedTuple):
 
 
 class Total(NamedTuple):
-    """What all anchors make together.
+    """The sum of all anchors.
 
     Attributes:
         accounts: The number of anchors.
@@ -185,7 +185,7 @@ def set_published(ctx: Context, published: Sequence[Anchor]) -> None:
 
 
 def newest(ctx: Context) -> dt.datetime | None:
-    """When the newest anchor was recorded."""
+    """Return the time at which the newest anchor was recorded."""
     when: dt.datetime | None = (
         ctx.session.connection()
         .exec_driver_sql("SELECT max(anchored_at) FROM billing.chain_anchors")

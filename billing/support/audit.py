@@ -168,7 +168,7 @@ IN_FULL = ("lot_entries", "keys")
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What an audit has read.
+    """The extent of what an audit has read.
 
     Attributes:
         kind: `full`, or `new`: entries since each account's anchor.

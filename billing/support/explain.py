@@ -106,7 +106,7 @@ def _money(purchase: Purchase) -> Money:
 
 
 class Cursor(NamedTuple):
-    """Where a page begins: before this entry and this refusal; None: at the newest."""
+    """The place of a page: before this entry and this refusal; None: at the newest."""
 
     entry_id: int | None = None
     refusal_id: int | None = None
@@ -189,7 +189,7 @@ def _newest(
 
 
 def _when(event: Event, otherwise: dt.datetime) -> dt.datetime:
-    """When it was recorded; if that can't be read, the time of its neighbour."""
+    """Return the time of its record; if that can't be read, the time of its neighbour."""
     if isinstance(event, Unreadable):
         return event.when or otherwise
     return event.recorded_at

@@ -18,14 +18,14 @@ ENTRIES_AT_ONCE = 10_000
 
 
 class Position(NamedTuple):
-    """Where the next page begins: behind an account, or in the middle of the one after it."""
+    """The start of the next page: behind an account, or in the middle of the one after it."""
 
     after: int = 0
     walk: Walk | None = None
 
 
 class Page(NamedTuple):
-    """What a page found. `next` is None after the last page.
+    """The findings of a page. `next` is None after the last page.
 
     `anchors`: how far the accounts are verified. `old_id`: the last hash of version 1.
     """

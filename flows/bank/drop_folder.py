@@ -195,7 +195,7 @@ def _waiting(folder: Path, reported: list[ImportOutcome]) -> Iterator[Waiting]:
 
 
 def _entries(folder: Path, reported: list[ImportOutcome]) -> Entries:
-    """What lies in a folder, by name, less what begins with a dot; a folder may be closed to us."""
+    """List a folder by name, less what begins with a dot; report one that is closed to us."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))

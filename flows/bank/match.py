@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from sqlalchemy import text
 
 from billing.bank import decide, line_ends, returns
 from billing.bank.decide import Decided
@@ -131,8 +130,7 @@ def _match(report: MatchReport, deadline: float) -> bool:
 def _undo(report: MatchReport, returned: UndecidedTransfer) -> bool:
     """Undo the transfer that a return takes back; return whether anything changed."""
     try:
-        with transaction() as ctx:
-            ctx.session.execute(text(f"SET LOCAL lock_timeout = {RETURN_WAITS_MS}"))
+        with transaction(lock_wait_ms=RETURN_WAITS_MS) as ctx:
             has_changed = returns.settle(ctx, returned)
     except SoftTimeLimitExceeded:
         raise

@@ -144,6 +144,23 @@ def test_beside_200_connections_that_trickle_another_client_is_answered_at_once(
             assert health(port)
 
 
+def test_requests_that_wait_for_a_thread_write_no_line_each(caplog):
+    goes_on = threading.Event()
+
+    def slow(_environ, start_response):
+        goes_on.wait(10)
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    request = b"GET /health HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n"
+    with serving(PATIENT, slow) as port, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(port, request)) for _ in range(20)]
+        threading.Timer(0.3, goes_on.set).start()
+        assert [statuses(heard(client)) for client in clients] == [[200]] * 20
+
+    assert "queue depth" not in caplog.text
+
+
 def test_beside_200_clients_that_read_no_answer_another_is_answered_at_once(port):
     with contextlib.ExitStack() as stack:
         for _ in range(200):

@@ -83,7 +83,7 @@ def open_account(ledger, slug, account):
 
 
 def written(ledger, *, limit):
-    """What these renewals would write, `limit` accounts at a time."""
+    """Return what these renewals would write, `limit` accounts at a time."""
     rows = []
     with pytest.raises(Undone), transaction() as ctx:
         while renewals.sweep_due(ctx.at(ledger.now), limit=limit):
